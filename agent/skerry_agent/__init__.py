@@ -1,0 +1,1 @@
+"""The on-device agent of Skerry: runs a model, proves every new one, and rolls back by itself."""

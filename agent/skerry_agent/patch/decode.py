@@ -1,0 +1,69 @@
+"""Applies a patch: checks the base, runs the payload's codec, checks the result.
+
+Pure: bytes in, bytes out through a callable. It does not open, sync or rename files; the caller deletes what it
+wrote if this raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Callable
+
+from skerry_agent.patch.blocks import apply_full, apply_zstd
+from skerry_agent.patch.container import PatchHeader, split
+from skerry_agent.patch.errors import PatchError
+from skerry_agent.patch.reader import Reader
+from skerry_agent.patch.sink import Sink
+
+
+def apply(
+    old: bytes | memoryview | mmap.mmap,
+    patch: bytes | memoryview,
+    write: Callable[[bytes | memoryview], object],
+    *,
+    max_new_bytes: int,
+) -> PatchHeader:
+    """Pass to `write`, in order and in blocks, the file that `patch` makes of `old`.
+
+    Nothing is written before `old` is known to be the right base. What was written is worthless if this raises
+    `PatchError`, whose codes are the keys of `errors.HINTS`. Extra memory is below 4 MB whatever the sizes.
+    """
+    try:
+        return _apply(memoryview(old), patch, write, max_new_bytes)
+    except PatchError as error:
+        refused = PatchError(error.code, error.message)
+    # Raised out here so that no traceback keeps buffers over `old` alive: a mapped file must stay closable.
+    raise refused
+
+
+def _apply(
+    old: memoryview, patch: bytes | memoryview, write: Callable[[bytes | memoryview], object], max_new_bytes: int
+) -> PatchHeader:
+    header, reader = split(patch)
+    if header.new_size > max_new_bytes:
+        raise PatchError("too_large", f"the result would be {header.new_size} bytes, the limit is {max_new_bytes}")
+    _check_base(old, header)
+    sink = Sink(write, header)
+    _run(header, old, reader, sink)
+    if reader.left:
+        raise PatchError("trailing_bytes", f"{reader.left} bytes follow the end of the patch")
+    sink.finish()
+    return header
+
+
+def _check_base(old: memoryview, header: PatchHeader) -> None:
+    if len(old) != header.old_size:
+        raise PatchError("wrong_base", f"patch is for a base of {header.old_size} bytes, this one has {len(old)}")
+    if hashlib.sha256(old).hexdigest() != header.old_sha256:
+        raise PatchError("wrong_base", "the base does not have the SHA-256 that the patch was made for")
+
+
+def _run(header: PatchHeader, old: memoryview, reader: Reader, sink: Sink) -> None:
+    match header.codec:
+        case "full":
+            apply_full(reader, sink)
+        case "zstd":
+            apply_zstd(old, reader, sink)
+        case "bsdiff" | "model":
+            raise PatchError("format_version", f"codec {header.codec} is not in this build")

@@ -1,0 +1,32 @@
+"""The one error of the patch codec. It does not decide what to do about it: the updater and the CLI do."""
+
+from __future__ import annotations
+
+HINTS = {
+    "not_a_patch": "check that the file is a Skerry patch and arrived whole",
+    "format_version": "upgrade the agent, or publish a patch of a format that it knows",
+    "wrong_base": "apply it to the artifact that it was made from, or fetch the full artifact",
+    "too_large": "raise the device's artifact limit, or publish a smaller artifact",
+    "damaged": "fetch the patch again, or fetch the full artifact",
+    "trailing_bytes": "fetch the patch again; it is longer than its own header says",
+    "wrong_result": "fetch the full artifact, and report this patch",
+}
+
+
+class PatchError(ValueError):
+    """A patch was refused. `code` is stable and a key of `HINTS`; `message` is one line."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return HINTS.get(self.code, HINTS["damaged"])
+
+
+def damaged(message: str) -> PatchError:
+    """Return the error for bytes that no encoder writes."""
+    return PatchError("damaged", f"patch is damaged: {message}")

@@ -1,0 +1,124 @@
+"""What supervisor and runner say to each other: JSON lines over one inherited socket pair. Pure.
+
+The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes a `Job` as the first line. Then:
+
+    runner       supervisor     meaning
+    Loaded                      the model is in memory
+    Proved                      golden outputs match, nothing is NaN or constant, it is warm
+    Refused                     it is not fit to serve; the runner exits after saying why
+                 Accept         start the sources and accept connections from the shared listening socket
+    Accepting                   done
+                 Drain          stop sources and accepting, answer what is open with `Connection: close`
+    Drained                     nothing is open any more
+    Beat                        once a second while it runs, whatever it is doing
+                 Stop           leave
+
+A runner whose control socket closes leaves too: it never outlives its supervisor.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from skerry_agent.wire.manifest import Bundle
+from skerry_agent.wire.names import ReleaseName
+from skerry_agent.wire.sketch import Sketch
+
+Engine = Literal["litert", "tflite_runtime", "edgetpu", "onnxruntime"]
+
+
+class ReplaySource(Struct, frozen=True, tag="replay"):
+    """Feed the `inputs` array of an .npz file in a loop at `rate_hz`."""
+
+    path: str
+    rate_hz: float = 10.0
+
+
+class DirectorySource(Struct, frozen=True, tag="directory"):
+    """Feed each .npy file (one raw sample) that appears in a watched folder, then move it to `done/` or `bad/` in it."""
+
+    path: str
+    poll_s: float = 0.5
+
+
+Source = ReplaySource | DirectorySource
+
+
+class Job(Struct, frozen=True):
+    """Everything a runner needs. `listen_fd` is an inherited listening TCP socket, None to serve no HTTP."""
+
+    model: str
+    release: ReleaseName
+    bundle_dir: str
+    bundle: Bundle
+    engine: Engine = "litert"
+    threads: int = 1
+    listen_fd: int | None = None
+    sources: tuple[Source, ...] = ()
+    results_file: str | None = None
+    beat_s: float = 1.0
+    memory_limit_bytes: int | None = None
+
+
+class Loaded(Struct, frozen=True, tag="loaded"):
+    """The model is in memory."""
+
+    load_us: float
+    rss_bytes: int
+
+
+class Proved(Struct, frozen=True, tag="proved"):
+    """Golden outputs match. `max_lsb` is the largest difference in quantized steps, `top1` the share that agrees."""
+
+    samples: int
+    max_lsb: int
+    top1: float
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """Not fit to serve. `code` is one of load_failed, golden_mismatch, invalid_output, constant_output."""
+
+    code: str
+    detail: str
+
+
+class Accepting(Struct, frozen=True, tag="accepting"):
+    """It answers now."""
+
+
+class Drained(Struct, frozen=True, tag="drained"):
+    """No connection and no source is open any more."""
+
+
+class Beat(Struct, frozen=True, tag="beat"):
+    """What happened since the last beat. `busy_s` is how long the inference now running has taken so far."""
+
+    inferences: int
+    errors: int
+    invalid_outputs: int
+    dropped: int
+    latency: Sketch
+    busy_s: float
+    rss_bytes: int
+    cpu_s: float
+    outputs: dict[str, int] = {}
+
+
+class Accept(Struct, frozen=True, tag="accept"):
+    """Start to serve. `exercise_hz` > 0 also runs golden inputs at that rate, where no other load comes."""
+
+    exercise_hz: float = 0.0
+
+
+class Drain(Struct, frozen=True, tag="drain"):
+    """Stop taking new work; idle kept-alive connections are closed after `grace_s`."""
+
+    grace_s: float = 5.0
+
+
+class Stop(Struct, frozen=True, tag="stop"):
+    """Leave now."""
+
+
+FromRunner = Loaded | Proved | Refused | Accepting | Drained | Beat
+ToRunner = Accept | Drain | Stop

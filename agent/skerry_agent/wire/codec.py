@@ -1,0 +1,90 @@
+"""JSON in and out, typed by msgspec; a refused message reports *all* of its issues at once.
+
+Unknown fields are ignored, never refused, so that old agents understand newer hosts. Does not know any message.
+"""
+
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from skerry_agent.wire.errors import WireError
+
+T = TypeVar("T")
+
+MAX_MESSAGE_BYTES = 256 * 1024
+"""No JSON message of this protocol is larger; refusing early bounds what a parser may allocate."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(message: object) -> bytes:
+    """Encode a struct as compact JSON; `bytes` fields become base64 text."""
+    return _ENCODER.encode(message)
+
+
+def decode(raw: bytes | str, kind: type[T]) -> T:
+    """Decode and validate one message.
+
+    Raises `WireError` with every issue found: a size over `MAX_MESSAGE_BYTES`, text that is not JSON,
+    and each field that is missing, of another type or out of range.
+    """
+    name = getattr(kind, "__name__", str(kind)).lower()
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise WireError(name, [f"{len(raw)} bytes are over the limit of {MAX_MESSAGE_BYTES}"])
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as first:
+        issues = [str(first)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(name, [f"not JSON: {error}"]) from None
+    raise WireError(name, _issues_of_text(raw, kind) or issues)
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """Validate plain data (for instance parsed TOML) against a struct; raises `WireError` like `decode`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as first:
+        raise WireError(kind.__name__.lower(), _issues(value, kind, "") or [str(first)]) from None
+
+
+def _issues_of_text(raw: bytes | str, kind: type) -> list[str]:
+    try:
+        return _issues(msgspec.json.decode(raw), kind, "")
+    except (msgspec.DecodeError, RecursionError):  # the typed decoder stopped before it came this far
+        return []
+
+
+def _issues(value: Any, kind: Any, path: str) -> list[str]:
+    """Every issue of `value` as a `kind`, deepest path first found; empty when it is valid."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _issues_of_struct(value, kind, path)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _issues(value, arguments[0], path) or _issue_of_leaf(value, kind, path)
+    if origin in {list, tuple} and arguments and isinstance(value, list):
+        return [issue for i, item in enumerate(value) for issue in _issues(item, arguments[0], f"{path}[{i}]")]
+    if origin is dict and isinstance(value, dict):
+        return [issue for key, item in value.items() for issue in _issues(item, arguments[1], f"{path}.{key}")]
+    return _issue_of_leaf(value, kind, path)
+
+
+def _issues_of_struct(value: Any, kind: type[msgspec.Struct], path: str) -> list[str]:
+    if not isinstance(value, dict):
+        return [f"{path or 'message'}: expected an object"]
+    found: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        where = f"{path}.{field.encode_name}" if path else field.encode_name
+        if field.encode_name in value:
+            found += _issues(value[field.encode_name], field.type, where)
+        elif field.required:
+            found.append(f"{where}: missing")
+    return found or _issue_of_leaf(value, kind, path)
+
+
+def _issue_of_leaf(value: Any, kind: Any, path: str) -> list[str]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return [f"{path or 'message'}: {error}"]
+    return []

@@ -1,0 +1,39 @@
+"""The error family of everything that crosses the wire.
+
+    SkerryError          code, message, hint: one line each
+    └── WireError        a message that is refused, with every issue that was found in it
+
+Other modules of the agent and the host derive their own families from `SkerryError`; only a command line
+turns one into an exit code.
+"""
+
+from collections.abc import Iterable
+
+
+class SkerryError(Exception):
+    """Something is wrong, says what, and what to do about it.
+
+    `code` is stable and machine readable, `message` is one line for a person, `hint` says what to do.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class WireError(SkerryError):
+    """A message is refused. `issues` lists everything that is wrong with it, each with its path."""
+
+    code = "malformed"
+
+    def __init__(self, what: str, issues: Iterable[str], *, code: str | None = None) -> None:
+        self.issues = tuple(issues)
+        super().__init__(f"{what} refused: {'; '.join(self.issues)}", code=code)

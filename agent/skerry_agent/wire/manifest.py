@@ -1,0 +1,151 @@
+"""The manifest of a release: what a device may install, how to run it, and what it must prove first.
+
+Schema version 1. Holds data only; signing is `skerry_host.release.sign`, verification `skerry_agent.trust`.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Version, release_name
+
+SCHEMA = 1
+Target = Literal["cpu", "edgetpu", "onnx"]
+Role = Literal["model", "golden", "baseline", "labels"]
+
+
+class Artifact(Struct, frozen=True):
+    """One immutable file of a bundle."""
+
+    name: FileName
+    role: Role
+    blob: BlobRef
+
+
+class TensorSpec(Struct, frozen=True):
+    """One input or output: numpy dtype name, shape with the batch first, quantization: real = scale * (q - zero_point).
+
+    A `scale` of 0 means that the tensor is not quantized.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+class Preprocess(Struct, frozen=True):
+    """From a raw sample to the model's real-valued input: real = sample * scale + offset."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class Golden(Struct, frozen=True):
+    """How close a device's outputs must be to the recorded ones.
+
+    Kernels of other CPUs may round an int8 value the other way: `max_lsb` is the largest difference in quantized steps,
+    `min_top1` the smallest share of samples whose largest output is the same.
+    """
+
+    max_lsb: Annotated[int, Meta(ge=0, le=255)] = 3
+    min_top1: Annotated[float, Meta(ge=0, le=1)] = 1.0
+
+
+class Probation(Struct, frozen=True):
+    """What a candidate must show on the device, on real load, before it is committed."""
+
+    min_inferences: Annotated[int, Meta(ge=1)] = 50
+    max_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
+    latency_p95_us: Annotated[float, Meta(gt=0)] | None = None
+    max_error_rate: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    max_rss_bytes: Annotated[int, Meta(gt=0)] | None = None
+
+
+class Bundle(Struct, frozen=True):
+    """Everything that one target needs: artifacts and how to run and judge them."""
+
+    target: Target
+    artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1, max_length=32)]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    task: str = "raw"
+    preprocess: Preprocess = Preprocess()
+    golden: Golden = Golden()
+    probation: Probation = Probation()
+
+    def artifact(self, role: Role) -> Artifact | None:
+        """The first artifact with a role, if there is one."""
+        return next((a for a in self.artifacts if a.role == role), None)
+
+    @property
+    def model(self) -> Artifact:
+        """The model file; raises `WireError` when the bundle has none."""
+        found = self.artifact("model")
+        if found is None:
+            raise WireError("bundle", [f"target {self.target} has no model artifact"])
+        return found
+
+
+class PatchRef(Struct, frozen=True):
+    """A patch that turns artifact `base_sha256` into artifact `new_sha256`."""
+
+    base_sha256: Sha256
+    new_sha256: Sha256
+    codec: str
+    blob: BlobRef
+
+
+class Quality(Struct, frozen=True):
+    """What the host measured before it signed: the task's metric on held-out samples, with its 95 % interval."""
+
+    metric: str
+    samples: int
+    float_value: float
+    int8_value: float
+    float_interval: tuple[float, float]
+    int8_interval: tuple[float, float]
+    sqnr_db: dict[str, float]
+    float_bytes: int
+    int8_bytes: int
+
+
+class Provenance(Struct, frozen=True):
+    """Where a release comes from."""
+
+    source_sha256: Sha256
+    recipe_sha256: Sha256
+    tools: dict[str, str]
+    built_at: str
+
+
+class Release(Struct, frozen=True):
+    """An immutable `model@version`: one bundle per target, quality, provenance and patches from earlier releases."""
+
+    schema: Literal[1]
+    model: ModelName
+    version: Version
+    counter: Annotated[int, Meta(ge=1)]
+    bundles: Annotated[tuple[Bundle, ...], Meta(min_length=1, max_length=8)]
+    quality: Quality
+    provenance: Provenance
+    patches: tuple[PatchRef, ...] = ()
+    notes: str = ""
+
+    @property
+    def name(self) -> ReleaseName:
+        """`model@version`."""
+        return release_name(self.model, self.version)
+
+    def bundle(self, target: str) -> Bundle:
+        """The bundle of a target; raises `WireError` that lists those there are."""
+        for bundle in self.bundles:
+            if bundle.target == target:
+                return bundle
+        there = ", ".join(b.target for b in self.bundles)
+        raise WireError(
+            f"release {self.name}", [f"has no bundle for target {target} (it has {there})"], code="no_bundle"
+        )

@@ -1,0 +1,50 @@
+"""The names that may appear in topics, paths and records, and the patterns that keep them harmless there.
+
+None of them can hold a topic wildcard, a path separator, a NUL or a leading dot.
+"""
+
+import re
+from typing import Annotated
+
+from msgspec import Meta
+
+from skerry_agent.wire.errors import WireError
+
+DEVICE_PATTERN = r"^[a-z0-9-]{3,41}\Z"
+MODEL_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}\Z"
+VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]{1,32})?\Z"
+RELEASE_PATTERN = MODEL_PATTERN[:-2] + "@" + VERSION_PATTERN[1:]
+SHA256_PATTERN = r"^[0-9a-f]{64}\Z"
+FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z"
+
+DeviceId = Annotated[str, Meta(pattern=DEVICE_PATTERN)]
+ModelName = Annotated[str, Meta(pattern=MODEL_PATTERN)]
+Version = Annotated[str, Meta(pattern=VERSION_PATTERN)]
+ReleaseName = Annotated[str, Meta(pattern=RELEASE_PATTERN)]
+Sha256 = Annotated[str, Meta(pattern=SHA256_PATTERN)]
+FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+def check_device_id(text: str) -> str:
+    """Return `text` if it is a device id, else raise `WireError` that says what one looks like."""
+    if re.match(DEVICE_PATTERN, text):
+        return text
+    raise WireError(f"device id {text!r}", ["use 3 to 41 characters of a-z, 0-9 and -"], code="device_id")
+
+
+def release_name(model: str, version: str) -> str:
+    """`model@version`, the name of a release; raises `WireError` if it would not be one."""
+    name = f"{model}@{version}"
+    if re.match(RELEASE_PATTERN, name):
+        return name
+    raise WireError(
+        f"release {name!r}", ["use MODEL@MAJOR.MINOR.PATCH, for instance fashion@1.0.0"], code="release_name"
+    )
+
+
+def split_release(name: str) -> tuple[str, str]:
+    """(model, version) of a release name; raises `WireError` if it is not one."""
+    model, _, version = name.partition("@")
+    release_name(model, version)
+    return model, version

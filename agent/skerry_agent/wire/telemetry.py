@@ -1,0 +1,55 @@
+"""Telemetry: what a device measured over an interval. Units are in the names; absent is None, never 0.
+
+A report is identified by (device, boot, sequence); whoever ingests it drops what it has already.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from skerry_agent.wire.names import Count, DeviceId, ReleaseName
+from skerry_agent.wire.sketch import Sketch
+
+Source = Literal["measured", "modelled"]
+
+
+class Sample(Struct, frozen=True):
+    """One measurement, with unit and source. `method` names the sensor, or the model with its uncertainty."""
+
+    name: str
+    value: float
+    unit: str
+    source: Source
+    method: str = ""
+
+
+class ModelStats(Struct, frozen=True):
+    """One model over the interval. Energy is per inference and comes with its source."""
+
+    model: str
+    release: ReleaseName
+    inferences: Count
+    errors: Count
+    invalid_outputs: Count = 0
+    dropped: Count = 0
+    latency: Sketch = Sketch()
+    load_us: float | None = None
+    rss_bytes: int | None = None
+    energy_uj: float | None = None
+    energy_source: Source | None = None
+    energy_method: str = ""
+    outputs: dict[str, int] = {}
+
+
+class Report(Struct, frozen=True):
+    """One interval of one device: `started` is its wall clock at the start, `uptime_s` its monotonic clock at the end."""
+
+    device: DeviceId
+    boot: str
+    sequence: Count
+    started: float
+    uptime_s: float
+    duration_s: float
+    models: tuple[ModelStats, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    outbox_dropped: Count = 0

@@ -1,0 +1,67 @@
+"""Every topic of the wire, in one place. At most 7 slashes each, which every broker and cloud accepts.
+
+A topic is built from validated names only, so no name can add a level or a wildcard.
+"""
+
+import hashlib
+
+from skerry_agent.wire.names import check_device_id
+
+ROOT = "skerry/v1"
+
+
+def state(device: str) -> str:
+    """Retained birth and last will of a device."""
+    return f"{ROOT}/d/{check_device_id(device)}/state"
+
+
+def desired(device: str) -> str:
+    """Retained, signed: what the host wants of a device."""
+    return f"{ROOT}/d/{check_device_id(device)}/desired"
+
+
+def reported(device: str) -> str:
+    """Retained: what a device says of itself."""
+    return f"{ROOT}/d/{check_device_id(device)}/reported"
+
+
+def command(device: str) -> str:
+    """Signed commands to a device; retained until the device has answered."""
+    return f"{ROOT}/d/{check_device_id(device)}/command"
+
+
+def command_result(device: str) -> str:
+    """A device's answer to a command."""
+    return f"{ROOT}/d/{check_device_id(device)}/command/result"
+
+
+def shard(device: str) -> str:
+    """Two hex digits of the id's hash: several ingest workers split the load by it on any broker."""
+    return hashlib.sha256(device.encode()).hexdigest()[:2]
+
+
+def telemetry(device: str) -> str:
+    """Telemetry reports of one device."""
+    return f"{ROOT}/t/{shard(check_device_id(device))}/{device}"
+
+
+def chunk(sha256: str, index: int) -> str:
+    """One retained chunk of a blob."""
+    return f"{ROOT}/blob/{sha256}/{index}"
+
+
+def digests(sha256: str) -> str:
+    """The retained list of a blob's chunk digests (see `blobs`)."""
+    return f"{ROOT}/blob/{sha256}/digests"
+
+
+def device_of(topic: str) -> str:
+    """The device id in a `d/` or `t/` topic; raises `WireError` if the topic has none."""
+    parts = topic.split("/")
+    return check_device_id(parts[4] if parts[2:3] == ["t"] and len(parts) > 4 else parts[3] if len(parts) > 3 else "")
+
+
+ALL_STATES = f"{ROOT}/d/+/state"
+ALL_REPORTED = f"{ROOT}/d/+/reported"
+ALL_COMMAND_RESULTS = f"{ROOT}/d/+/command/result"
+ALL_TELEMETRY = f"{ROOT}/t/+/+"

@@ -1,0 +1,126 @@
+"""A device's twin: Desired (what the host wants, with a generation) and Reported (what the device says, echoing it).
+
+Also the birth and death certificate, and commands. Times are seconds since 1970 as the sender's clock has them.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.names import Count, DeviceId, ModelName, ReleaseName, Sha256
+
+Fallback = Literal["always", "unmetered", "never"]
+Transfer = Literal["patch", "full"]
+Outcome = Literal["succeeded", "rejected", "failed", "rolled_back", "cancelled", "timed_out"]
+StateName = Literal["idle", "fetching", "verifying", "staged", "probation", "committed", "rolling_back"]
+
+
+class TransferPolicy(Struct, frozen=True):
+    """How a device may fetch: whether a full artifact may replace a patch, a byte budget, a deadline in seconds."""
+
+    full_fallback: Fallback = "always"
+    byte_budget: Annotated[int, Meta(gt=0)] | None = None
+    deadline_s: Annotated[float, Meta(gt=0)] = 3600.0
+
+
+class Assignment(Struct, frozen=True):
+    """One model that the device shall run. `deployment` is new whenever it is ordered anew."""
+
+    model: ModelName
+    release: ReleaseName
+    target: Target
+    manifest: BlobRef
+    deployment: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    policy: TransferPolicy = TransferPolicy()
+
+
+class Desired(Struct, frozen=True):
+    """Everything that the host wants of one device. A smaller generation than one already accepted is ignored."""
+
+    device: DeviceId
+    generation: Annotated[int, Meta(ge=1)]
+    issued: float
+    assignments: Annotated[tuple[Assignment, ...], Meta(max_length=16)] = ()
+    expires: float | None = None
+
+
+class Command(Struct, frozen=True):
+    """A remote order that is not a state: answered once, by its id."""
+
+    device: DeviceId
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    kind: str
+    issued: float
+    model: ModelName | None = None
+
+
+class CommandResult(Struct, frozen=True):
+    """The answer to a command."""
+
+    device: DeviceId
+    id: str
+    ok: bool
+    detail: str = ""
+
+
+class SlotReport(Struct, frozen=True):
+    """What one slot holds."""
+
+    release: ReleaseName
+    target: Target
+    manifest_sha256: Sha256
+    model_sha256: Sha256
+
+
+class DeploymentReport(Struct, frozen=True):
+    """One device's attempt: where it is, and once it has ended, how and why. Bytes are those received for it."""
+
+    id: str
+    release: ReleaseName
+    state: StateName
+    outcome: Outcome | None = None
+    reason: str = ""
+    detail: str = ""
+    transfer: Transfer | None = None
+    bytes_received: Count = 0
+    bytes_expected: Count = 0
+    seconds: float = 0.0
+    attempts: Count = 0
+    gap_us: float | None = None
+
+
+class ModelReport(Struct, frozen=True):
+    """One model on the device: the machine's state, its slots, and the latest deployment."""
+
+    state: StateName
+    serving: bool
+    current: SlotReport | None = None
+    previous: SlotReport | None = None
+    candidate: SlotReport | None = None
+    deployment: DeploymentReport | None = None
+
+
+class Reported(Struct, frozen=True):
+    """What the device says of itself. `generation` echoes the newest Desired that it has accepted."""
+
+    device: DeviceId
+    boot: str
+    sequence: Count
+    generation: Count
+    agent: str
+    board: str
+    targets: tuple[Target, ...]
+    models: dict[str, ModelReport] = {}
+    issues: tuple[str, ...] = ()
+
+
+class DeviceState(Struct, frozen=True):
+    """Birth (`online`) and last will (not `online`) of one connection of one boot."""
+
+    device: DeviceId
+    boot: str
+    sequence: Count
+    online: bool
+    agent: str = ""

@@ -1,0 +1,1 @@
+"""Devices, groups, rollouts and gates as pure values and functions. No input or output."""

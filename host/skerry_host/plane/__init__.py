@@ -1,0 +1,1 @@
+"""The running host: registry, broker, ingest, rollout loop, HTTP and the web page."""
