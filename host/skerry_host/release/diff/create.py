@@ -38,7 +38,7 @@ def create(old: bytes, new: bytes) -> Patch:
     patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
     codec = min(patches, key=lambda name: len(patches[name]))
     _prove(old, patches[codec], new)
-    sizes = {name: len(patch) for name, patch in patches.items()}
+    sizes: dict[str, int] = {name: len(patch) for name, patch in patches.items()}
     return Patch(patches[codec], codec, time.perf_counter() - started, sizes)
 
 
