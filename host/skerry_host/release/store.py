@@ -1,0 +1,120 @@
+"""The content-addressed store of artifacts and signed releases. Signs nothing and makes nothing: it keeps bytes.
+
+    objects/ab/<sha256>               every artifact, patch and signed manifest, by its hash
+    releases/<model>/<version>.json   the signed envelope, byte for byte as it was signed
+
+Objects are written once and checked whenever they are read; a release is never changed.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from skerry_agent.wire import blobs, codec
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.envelope import Envelope
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.names import MODEL_PATTERN, SHA256_PATTERN, VERSION_PATTERN, split_release
+from skerry_host.files import write_atomic, write_new
+from skerry_host.release.errors import ReleaseError, StoreError
+
+
+class Store:
+    """A folder of objects and releases; made when it is first written to."""
+
+    __slots__ = ("_objects", "_releases")
+
+    def __init__(self, path: Path) -> None:
+        self._objects = path / "objects"
+        self._releases = path / "releases"
+
+    def put(self, data: bytes) -> BlobRef:
+        """Keep an object; writing what is there already costs a check only. Raises `OSError`."""
+        ref = blobs.describe(data)
+        path = self._object(ref.sha256)
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomic(path, data)
+        return ref
+
+    def get(self, sha256: str) -> bytes:
+        """An object, checked against its name; raises `StoreError` when it is missing or damaged."""
+        path = self._object(sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"the store has no object {sha256[:12]}: {error.strerror}", code="no_object") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            hint = "restore it from a backup, or delete it and create the release again"
+            raise StoreError(f"object {path} is damaged", hint=hint, code="damaged")
+        return data
+
+    def add(self, release: Release, envelope: Envelope) -> BlobRef:
+        """Keep a signed release, and return the reference of its manifest.
+
+        The same again changes nothing; raises `ReleaseError` when the name is taken by another content.
+        """
+        data = codec.encode(envelope)
+        path = self._release(release.name)
+        ref = self.put(data)  # before the name, so that whoever sees the release can fetch its manifest
+        try:
+            write_new(path, data)
+        except FileExistsError:
+            if path.read_bytes() != data:
+                raise ReleaseError(
+                    f"release {release.name} exists with another content",
+                    hint="releases never change: choose a new version",
+                    code="exists",
+                ) from None
+        return ref
+
+    def releases(self) -> list[str]:
+        """The names of all releases, by model and then by counter."""
+        names = [
+            f"{path.parent.name}@{path.name.removesuffix('.json')}"
+            for path in self._releases.glob("*/*.json")
+            if re.match(MODEL_PATTERN, path.parent.name) and re.match(VERSION_PATTERN, path.name.removesuffix(".json"))
+        ]
+        return sorted(names, key=lambda name: (split_release(name)[0], self.release(name).counter))
+
+    def envelope(self, name: str) -> bytes:
+        """The exact bytes of a signed release; raises `ReleaseError` that names the releases there are."""
+        path = self._release(name)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            there = ", ".join(self.releases()) or "none yet: run `skerry release create`"
+            raise ReleaseError(f"there is no release {name}", hint=f"there is {there}", code="no_release") from None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from None
+
+    def release(self, name: str) -> Release:
+        """The manifest of a release; raises `ReleaseError`, or `StoreError` when its file is damaged."""
+        raw = self.envelope(name)
+        try:
+            return codec.decode(codec.decode(raw, Envelope).payload, Release)
+        except WireError as error:
+            raise StoreError(f"{self._release(name)} is damaged: {error.message}", code="damaged") from None
+
+    def manifest_ref(self, name: str) -> BlobRef:
+        """The reference under which a device fetches the signed manifest."""
+        return blobs.describe(self.envelope(name))
+
+    def blob_refs(self, name: str) -> list[BlobRef]:
+        """All that a device may need for a release, each once: the manifest, every artifact, every patch."""
+        release = self.release(name)
+        artifacts = [artifact.blob for bundle in release.bundles for artifact in bundle.artifacts]
+        refs = [self.manifest_ref(name), *artifacts, *(patch.blob for patch in release.patches)]
+        return list({ref.sha256: ref for ref in refs}.values())
+
+    def _object(self, sha256: str) -> Path:
+        if not re.match(SHA256_PATTERN, sha256):
+            raise StoreError(f"{sha256!r} is not a sha256 in hex", code="no_object")
+        return self._objects / sha256[:2] / sha256
+
+    def _release(self, name: str) -> Path:
+        try:
+            model, version = split_release(name)
+        except WireError as error:
+            raise ReleaseError(error.message, code=error.code) from None
+        return self._releases / model / f"{version}.json"
