@@ -1,0 +1,194 @@
+"""The `--where` selection of a group: a small safe grammar over a device's id, board and tags.
+
+    expression = term { "or" term }          board=raspberry-pi-4 and tag:lab
+    term       = factor { "and" factor }     id=shelf-* and not tag:spare
+    factor     = "not" factor | "(" expression ")" | "all" | test
+    test       = ("id" | "board") ("=" | "!=") PATTERN | "tag:" NAME
+
+PATTERN may hold `*` and `?`. It is parsed, never evaluated by Python; nothing else can be reached from it.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, Protocol
+
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.errors import WhereError
+
+_TOKEN = re.compile(r"\s*(?:(?P<paren>[()])|(?P<op>!=|=)|(?P<word>[A-Za-z0-9_.*?:@-]+))")
+FIELDS: tuple[Literal["id", "board"], ...] = ("id", "board")
+MAX_LENGTH = 1000
+"""A longer selection is refused: nesting is bounded by it, so that parsing cannot exhaust the stack."""
+
+
+class Selection(Protocol):
+    """Whatever says which devices are meant."""
+
+    def matches(self, device: Device) -> bool:
+        """Whether a device is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every device."""
+
+    def matches(self, device: Device) -> bool:  # noqa: ARG002 - the port's shape
+        """True."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The device's id or board fits a pattern."""
+
+    name: Literal["id", "board"]
+    pattern: str
+
+    def matches(self, device: Device) -> bool:
+        """Whether the field fits."""
+        return fnmatchcase(device.id if self.name == "id" else device.board, self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The device bears a tag."""
+
+    name: str
+
+    def matches(self, device: Device) -> bool:
+        """Whether it bears it."""
+        return self.name in device.tags
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What another selection does not mean."""
+
+    inner: Selection
+
+    def matches(self, device: Device) -> bool:
+        """The opposite."""
+        return not self.inner.matches(device)
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """What every part means."""
+
+    parts: tuple[Selection, ...]
+
+    def matches(self, device: Device) -> bool:
+        """Whether all parts match."""
+        return all(part.matches(device) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """What any part means."""
+
+    parts: tuple[Selection, ...]
+
+    def matches(self, device: Device) -> bool:
+        """Whether any part matches."""
+        return any(part.matches(device) for part in self.parts)
+
+
+def parse(text: str) -> Selection:
+    """The selection that `text` describes; raises `WhereError` at the first character that does not fit."""
+    if len(text) > MAX_LENGTH:
+        raise WhereError(text[:40] + "...", 40, f"at most {MAX_LENGTH} characters")
+    parser = _Parser(text, _tokens(text))
+    selection = parser.expression()
+    parser.end()
+    return selection
+
+
+def select(selection: Selection, devices: Iterable[Device]) -> list[Device]:
+    """The devices that are meant, by id."""
+    return sorted((d for d in devices if selection.matches(d)), key=lambda d: d.id)
+
+
+def _tokens(text: str) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    position = 0
+    while position < len(text.rstrip()):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise WhereError(text, position, "a field, tag:, and, or, not, a parenthesis")
+        kind = match.lastgroup or "word"
+        found.append((match.group(kind), match.start(kind)))
+        position = match.end()
+    return found
+
+
+class _Parser:
+    """Recursive descent over the tokens, one method for each rule of the grammar."""
+
+    def __init__(self, text: str, tokens: list[tuple[str, int]]) -> None:
+        self._text = text
+        self._tokens = tokens
+        self._next = 0
+
+    def expression(self) -> Selection:
+        parts = [self._term()]
+        while self._take("or"):
+            parts.append(self._term())
+        return parts[0] if len(parts) == 1 else Either(tuple(parts))
+
+    def end(self) -> None:
+        if self._next < len(self._tokens):
+            self._refuse("and, or, or nothing more")
+
+    def _term(self) -> Selection:
+        parts = [self._factor()]
+        while self._take("and"):
+            parts.append(self._factor())
+        return parts[0] if len(parts) == 1 else Both(tuple(parts))
+
+    def _factor(self) -> Selection:
+        if self._take("not"):
+            return Not(self._factor())
+        if self._take("("):
+            inner = self.expression()
+            if not self._take(")"):
+                self._refuse("a closing parenthesis")
+            return inner
+        if self._take("all"):
+            return All()
+        return self._test()
+
+    def _test(self) -> Selection:
+        word = self._peek()
+        if word.startswith("tag:") and len(word) > 4:
+            self._next += 1
+            return Tag(word[4:])
+        for name in FIELDS:
+            if self._take(name):
+                return self._field(name)
+        return self._refuse("id=, board=, tag:NAME or all")
+
+    def _field(self, name: Literal["id", "board"]) -> Selection:
+        negated = self._take("!=")
+        if not negated and not self._take("="):
+            self._refuse("= or !=")
+        pattern = self._peek()
+        if not pattern or pattern in {"(", ")", "=", "!="}:
+            self._refuse("a name, which may hold * and ?")
+        self._next += 1
+        field = Field(name, pattern)
+        return Not(field) if negated else field
+
+    def _peek(self) -> str:
+        return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
+
+    def _take(self, word: str) -> bool:
+        if self._peek() != word:
+            return False
+        self._next += 1
+        return True
+
+    def _refuse(self, expected: str) -> Selection:
+        position = self._tokens[self._next][1] if self._next < len(self._tokens) else len(self._text)
+        raise WhereError(self._text, position, expected)

@@ -1,0 +1,18 @@
+"""The policy of a rollout: how devices may fetch, how long they may be silent, and what a wave must meet.
+
+Data only. It is kept as JSON in the registry, so fields are added with defaults and never change their meaning.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from skerry_agent.wire.twin import TransferPolicy
+
+
+class Policy(Struct, frozen=True):
+    """Durations in seconds. `max_unsuccessful` is the share of a wave (0..1) that may end otherwise than succeeded."""
+
+    transfer: TransferPolicy = TransferPolicy()
+    silence_s: Annotated[float, Meta(gt=0)] = 3600.0
+    max_unsuccessful: Annotated[float, Meta(ge=0, le=1)] = 0.0

@@ -1,0 +1,118 @@
+"""The plan of a rollout: from what is known and the time, to the next actions. Performs none of them.
+
+    pending ──admit──> running ──every wave passed its gate──> succeeded
+       │                  └────a wave did not────────────────> failed
+       └──ordered by a person──> aborting ──nothing is left open──> aborted
+
+A wave is admitted whole, once the wave before it has ended and passed its gate. A deployment ends by the device's
+own word; one of which nothing was heard for `policy.silence_s` is ended here as timed_out, so that no rollout waits
+for ever.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from skerry_agent.wire.twin import Outcome
+from skerry_host.fleet.gate import judge
+from skerry_host.fleet.policy import Policy
+
+RolloutState = Literal["pending", "running", "aborting", "succeeded", "failed", "aborted"]
+ENDED: tuple[RolloutState, ...] = ("succeeded", "failed", "aborted")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A group moving to a release. Times are seconds since 1970."""
+
+    id: str
+    release: str
+    state: RolloutState
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One device's attempt: `sent` when it was ordered, `heard` when the device last spoke of it."""
+
+    id: str
+    device: str
+    wave: int
+    sent: float | None = None
+    heard: float | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Order a deployment of its device."""
+
+    deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End a deployment from the host's side; the device is told to stay with what it had."""
+
+    deployment: Deployment
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """The rollout enters a state."""
+
+    state: RolloutState
+    reason: str
+
+
+Action = Admit | Close | Enter
+
+
+def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> list[Action]:
+    """What is to be done now, in order; empty when the rollout waits for its devices or has ended."""
+    if rollout.state in ENDED:
+        return []
+    if rollout.state == "aborting":
+        return _abort(deployments)
+    late = [Close(d, "timed_out", _silence(rollout.policy)) for d in deployments if _is_late(rollout.policy, d, now)]
+    if late:
+        return list(late)
+    return _advance(rollout, deployments)
+
+
+def _abort(deployments: Sequence[Deployment]) -> list[Action]:
+    closing: list[Action] = [Close(d, "cancelled", "the rollout was aborted") for d in deployments if d.outcome is None]
+    return [*closing, Enter("aborted", f"{len(closing)} deployments cancelled")]
+
+
+def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action]:
+    """Walk the waves in order up to the first that is not through."""
+    begin: list[Action] = [Enter("running", "admitted")] if rollout.state == "pending" else []
+    reason = "no devices"
+    for wave in sorted({d.wave for d in deployments}):
+        members = [d for d in deployments if d.wave == wave]
+        if any(d.outcome is None for d in members):
+            admitted = [Admit(d) for d in members if d.sent is None and d.outcome is None]
+            return [*begin, *admitted]
+        verdict = judge(rollout.policy, [d.outcome for d in members if d.outcome is not None])
+        if not verdict.passed:
+            return [*_halt(deployments, wave), Enter("failed", verdict.reason)]
+        reason = verdict.reason
+    return [*begin, Enter("succeeded", reason)]
+
+
+def _halt(deployments: Sequence[Deployment], wave: int) -> list[Action]:
+    """Close what was never sent because an earlier wave did not pass."""
+    return [Close(d, "cancelled", f"wave {wave} did not pass its gate") for d in deployments if d.outcome is None]
+
+
+def _is_late(policy: Policy, deployment: Deployment, now: float) -> bool:
+    if deployment.sent is None or deployment.outcome is not None:
+        return False
+    return now - max(deployment.sent, deployment.heard or 0.0) > policy.silence_s
+
+
+def _silence(policy: Policy) -> str:
+    return f"nothing was heard for {policy.silence_s:g} s"

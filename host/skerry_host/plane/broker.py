@@ -1,0 +1,236 @@
+"""Gives the plane a broker: mosquitto with a generated configuration, the embedded wheel, or one that runs elsewhere.
+
+A broker that is started here listens on loopback only and ends when this process does, however that ends. Speaks
+no MQTT: `link` does. Later issues add certificates and access rules to the configuration.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol, Self
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from skerry_host.plane.errors import BrokerError
+
+LOOPBACK = "127.0.0.1"
+START_S = 10.0
+STOP_S = 5.0
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+"""Above the largest chunk that the wire allows, with its topic."""
+
+
+class Broker(Protocol):
+    """A broker while it is entered."""
+
+    url: str
+
+    def ensure(self) -> bool:
+        """Start it again if it has died; True when it had to be."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class External:
+    """A broker that somebody else runs, by its address."""
+
+    def __init__(self, url: str) -> None:
+        address(url)
+        self.url = url
+
+    def ensure(self) -> bool:
+        """Nothing that could be done from here."""
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class _Child:
+    """A broker as a child process on a loopback port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port or free_port()
+        self.url = f"mqtt://{LOOPBACK}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def ensure(self) -> bool:
+        """Start it again if it has died; True when it had to be."""
+        if self.pid is not None:
+            return False
+        self._start()
+        return True
+
+    def _start(self) -> None:
+        _await_free(self.port)
+        self._process = self._spawn()
+        deadline = time.monotonic() + START_S
+        while not _accepts(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._stop()
+                raise BrokerError(f"the broker did not start on port {self.port}", hint=self._where_to_look())
+            time.sleep(0.02)
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def _where_to_look(self) -> str:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+
+class Mosquitto(_Child):
+    """Eclipse Mosquitto, with its retained messages kept in `folder`."""
+
+    def __init__(self, folder: Path, port: int, program: str) -> None:
+        super().__init__(port)
+        self._folder = folder.absolute()
+        self._program = program
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        configuration = self._folder / "mosquitto.conf"
+        configuration.write_text(_mosquitto_conf(self._folder, self.port), encoding="utf-8")
+        command = [self._program, "-c", str(configuration)]
+        tether = shutil.which("setpriv")
+        if tether:  # the kernel ends it with us, even on kill -9
+            command = [tether, "--pdeathsig", "TERM", "--", *command]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _where_to_look(self) -> str:
+        return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
+
+
+class Embedded(_Child):
+    """rumqttd out of the iotcore wheel: for a demo where no mosquitto is. Forgets what was retained when it ends."""
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return _embedded_process(self.port)
+
+    def _where_to_look(self) -> str:
+        return "choose another port with --port, or install mosquitto"
+
+
+def choose(folder: Path, url: str | None = None, port: int = 1883) -> Broker:
+    """The broker at `url`, else mosquitto where it is installed, else the embedded one; `port` 0 takes a free one."""
+    if url:
+        return External(url)
+    program = find_mosquitto()
+    return Mosquitto(folder, port, program) if program else Embedded(port)
+
+
+def find_mosquitto() -> str | None:
+    """The program, also where Debian keeps it outside a user's PATH."""
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def address(url: str) -> SplitResult:
+    """The parts of `mqtt(s)://user:password@host:port`; raises `BrokerError` when it is not such an address."""
+    hint = "write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BrokerError(f"broker address {url!r} does not parse: {error}", hint=hint) from None
+    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
+        raise BrokerError(f"broker address {url!r} cannot be used", hint=hint)
+    return parts
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with closing(socket.socket()) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _mosquitto_conf(folder: Path, port: int) -> str:
+    lines = [
+        f"listener {port} {LOOPBACK}",
+        "allow_anonymous true",  # loopback only; certificates come with device identity
+        "persistence true",
+        f"persistence_location {folder}/",
+        "autosave_interval 30",
+        f"log_dest file {folder}/mosquitto.log",
+        "log_type error",
+        "log_type warning",
+        "log_type notice",
+        "connection_messages false",
+        "max_inflight_messages 0",
+        "max_queued_messages 1000000",
+        f"message_size_limit {MAX_MESSAGE_BYTES}",
+        "set_tcp_nodelay true",
+    ]
+    if os.geteuid() == 0:
+        lines.append("user root")  # another user could not write below this folder
+    return "\n".join(lines) + "\n"
+
+
+def _embedded_process(port: int) -> subprocess.Popen[bytes]:
+    """The wheel's own child entry: it ends when its standard input closes, so also when this process is killed."""
+    options = {"listen": LOOPBACK, "port": port, "max_payload_size": MAX_MESSAGE_BYTES, "max_inflight_count": 1000}
+    command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _await_free(port: int) -> None:
+    """Wait while a predecessor that was killed gives its port back; raises `BrokerError` when it stays taken."""
+    deadline = time.monotonic() + STOP_S
+    while not _is_free(port):
+        if time.monotonic() > deadline:
+            hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
+            raise BrokerError(f"port {port} is taken by another program", hint=hint, code="port_taken")
+        time.sleep(0.1)
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with closing(socket.create_connection((LOOPBACK, port), timeout=0.5)):
+            return True
+    except OSError:
+        return False

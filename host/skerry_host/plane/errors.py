@@ -1,0 +1,42 @@
+"""What can be wrong with the running host.
+
+SkerryError
+└── PlaneError          the host plane cannot do what was asked
+    ├── BrokerError     no broker could be started, or it cannot be reached
+    ├── LinkError       the connection to the broker is refused or lost
+    ├── RegistryError   the registry cannot be opened or migrated
+    └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
+"""
+
+from skerry_agent.wire.errors import SkerryError
+
+
+class PlaneError(SkerryError):
+    """The host plane cannot do what was asked."""
+
+    code = "plane"
+
+
+class BrokerError(PlaneError):
+    """A broker cannot be started, or its address cannot be used."""
+
+    code = "broker"
+
+
+class LinkError(PlaneError):
+    """The broker refuses the connection, or it was lost."""
+
+    code = "link"
+
+
+class RegistryError(PlaneError):
+    """The registry cannot be opened or brought to this release's schema."""
+
+    code = "registry"
+
+
+class UnknownError(PlaneError):
+    """Something is named that the registry does not have, or has already."""
+
+    code = "unknown"
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""What the registry remembers, one module for each noun: functions over a session, no decisions and no wire."""

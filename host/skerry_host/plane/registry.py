@@ -1,0 +1,109 @@
+"""Opens the registry: SQLite (WAL) by path, PostgreSQL by URL; brings its schema up to date; hands out sessions.
+
+Many processes may use one registry at a time: commands write to it and the serving plane polls it. A write
+transaction takes SQLite's lock when it begins, so that none fails half-way on a lock. Holds no queries.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from skerry_host.plane.errors import RegistryError
+
+BUSY_S = 20
+"""How long a transaction waits for another's write lock."""
+
+
+class Registry:
+    """A database of one fleet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session over one consistent state."""
+        with Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits at the end, or leaves nothing when the block raises."""
+        engine = self._engine.execution_options(skerry_write=True)
+        with Session(engine) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_registry(where: Path | str) -> Registry:
+    """Open and migrate the registry at a path or a database URL; raises `RegistryError`."""
+    try:
+        engine = _engine(where)
+        _migrate(engine)
+    except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint="see --registry") from None
+    except CommandError as error:
+        hint = "it was written by a newer Skerry: use that, or restore a backup"
+        raise RegistryError(f"cannot migrate the registry {_named(where)}: {error}", hint=hint) from None
+    return Registry(engine)
+
+
+def _engine(where: Path | str) -> Engine:
+    if isinstance(where, str) and "://" in where:
+        engine = create_engine(where, pool_pre_ping=True)
+    else:
+        engine = create_engine(f"sqlite:///{where}", connect_args={"timeout": BUSY_S})
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _named(where: Path | str) -> str:
+    return make_url(where).render_as_string() if isinstance(where, str) and "://" in where else str(where)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions behind SQLAlchemy's back
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={BUSY_S * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writing = connection.get_execution_options().get("skerry_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == ScriptDirectory.from_config(config).get_current_head():
+        return
+    with engine.execution_options(skerry_write=True).connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
