@@ -1,0 +1,169 @@
+"""The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
+
+Decides nothing itself: `gates` judges, `targets` knows how artifacts are made. Nothing is written unless every gate passes.
+"""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from math import prod
+from pathlib import Path
+
+from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
+from skerry_agent.wire import blobs, codec
+from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role, Target
+from skerry_host.boards import load_board
+from skerry_host.build import golden as golden_samples
+from skerry_host.build.data import DataSet, load_data
+from skerry_host.build.errors import BuildRefused
+from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.build.gates import Measured, Verdict, judge
+from skerry_host.build.load import Source, load_source
+from skerry_host.build.output import check_output, write_folder
+from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
+from skerry_host.build.session import Session
+from skerry_host.build.targets import BUILDERS, choose_targets
+from skerry_host.build_record import FILE, BuildRecord
+
+TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken."""
+
+    recipe: Path
+    board: str
+    now: datetime
+    version: str | None = None
+    out: Path | None = None
+    targets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A finished build and its folder."""
+
+    path: Path
+    record: BuildRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One target's part: its bundle, the files of it by name, what was measured, how the gates judged."""
+
+    bundle: Bundle
+    files: dict[str, bytes]
+    quality: Quality
+    verdicts: list[Verdict]
+
+
+def build(order: Order, progress: Callable[[str], None] = lambda _step: None) -> Build:
+    """Build a recipe for a board and write the folder.
+
+    Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
+    """
+    board = load_board(order.board)
+    targets = choose_targets(board, order.targets)
+    loaded = load_recipe(order.recipe, order.version)
+    out = (order.out or Path("builds") / _name(loaded)).absolute()
+    check_output(out)
+    progress("checking the source model")
+    source = load_source(loaded.source)
+    data = load_data(loaded, source.graph.input_specs()[0], prod(source.graph.output_specs()[0].shape[1:]))
+    progress(f"evaluating the float model on {len(data.evaluation)} samples")
+    reference = evaluate(Session(source.data), data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)
+    made = [_make(target, loaded.recipe, source, data, reference, progress) for target in targets]
+    reasons = [verdict.reason for part in made for verdict in part.verdicts if verdict.reason]
+    if reasons:
+        raise BuildRefused(_name(loaded), reasons)
+    record = BuildRecord(
+        schema=1,
+        model=loaded.recipe.name,
+        version=loaded.version,
+        board=board.name,
+        bundles=tuple(part.bundle for part in made),
+        quality=made[0].quality,
+        provenance=Provenance(source.sha256, loaded.sha256, _tools(), order.now.isoformat(timespec="seconds")),
+        checks=tuple(verdict.check for part in made for verdict in part.verdicts),
+        changes=source.changes,
+        not_built=tuple(target for target in board.targets if target not in targets),
+    )
+    files = {name: content for part in made for name, content in part.files.items()}
+    write_folder(out, {**files, FILE: codec.encode(record)})
+    return Build(out, record)
+
+
+def _make(
+    target: Target, recipe: Recipe, source: Source, data: DataSet, reference: Score, progress: Callable[[str], None]
+) -> _Made:
+    progress(f"quantizing for {target} with {len(data.calibration)} samples")
+    model = BUILDERS[target](source, data.calibration, recipe.preprocess, recipe.quantize)
+    session = Session(model)
+    progress(f"evaluating the int8 model on {len(data.evaluation)} samples")
+    score = evaluate(session, data.evaluation, recipe.preprocess, recipe.task)
+    golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
+    quality = _quality(reference, score, source.file_bytes, len(model))
+    measured = Measured(session.graph, quality, _golden_problem(model, golden))
+    files = _files(target, model, golden, recipe.labels.names)
+    bundle = Bundle(
+        target=target,
+        artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
+        inputs=(session.input,),
+        outputs=session.outputs,
+        task=recipe.task,
+        preprocess=recipe.preprocess,
+        golden=Golden(recipe.golden.max_lsb, recipe.golden.min_top1),
+        probation=recipe.probation,
+    )
+    contents = {name: content for name, _role, content in files}
+    return _Made(bundle, contents, quality, judge(measured, recipe.budget))
+
+
+def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
+    return Quality(
+        metric=score.metric,
+        samples=score.samples,
+        float_value=reference.value,
+        int8_value=score.value,
+        float_interval=reference.interval,
+        int8_interval=score.interval,
+        sqnr_db=sqnr_by_output(reference, score),
+        float_bytes=float_bytes,
+        int8_bytes=int8_bytes,
+    )
+
+
+def _golden_problem(model: bytes, golden: GoldenSet) -> str:
+    """Why the recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    again = golden_samples.replay(Session(model, threads=1), golden)
+    result = compare_golden(golden.outputs, again, Golden(max_lsb=0, min_top1=1.0))
+    return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
+
+
+def _files(target: Target, model: bytes, golden: GoldenSet, labels: Sequence[str]) -> list[tuple[str, Role, bytes]]:
+    """(name, role, content) of each artifact; every target after the first kind would carry its name."""
+    prefix = "" if target == "cpu" else f"{target}-"
+    files: list[tuple[str, Role, bytes]] = [
+        (f"{prefix}model.tflite", "model", model),
+        (f"{prefix}golden.npz", "golden", save_golden(golden)),
+    ]
+    if labels:
+        files.append(("labels.txt", "labels", "".join(f"{label}\n" for label in labels).encode()))
+    return files
+
+
+def _tools() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for tool in TOOLS:
+        try:
+            versions[tool] = metadata.version(tool)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            versions[tool] = "source"
+    return versions
+
+
+def _name(loaded: LoadedRecipe) -> str:
+    return f"{loaded.recipe.name}-{loaded.version}" if loaded.version else loaded.recipe.name

@@ -1,0 +1,48 @@
+"""What can be wrong with a build.
+
+SkerryError
+├── RecipeError      the recipe, or data that it names: every issue at once
+├── ModelError       the source model cannot be used
+├── OutputError      the build cannot be written
+└── BuildRefused     the int8 model misses a gate: every reason at once
+"""
+
+from collections.abc import Sequence
+
+from skerry_agent.wire.errors import SkerryError
+
+
+class RecipeError(SkerryError):
+    """A recipe or its data is wrong; `issues` lists everything that was found."""
+
+    code = "recipe"
+    exit_code = 2
+
+    def __init__(self, where: str, issues: Sequence[str], *, hint: str = "", code: str | None = None) -> None:
+        self.issues = tuple(issues)
+        super().__init__(f"{where}: {'; '.join(self.issues)}", hint=hint, code=code)
+
+
+class ModelError(SkerryError):
+    """A source model cannot be read, run or quantized."""
+
+    code = "model"
+    exit_code = 2
+
+
+class OutputError(SkerryError):
+    """The folder of a build cannot be written."""
+
+    code = "output"
+    exit_code = 2
+
+
+class BuildRefused(SkerryError):
+    """The build was made and misses a gate. Nothing was written; `reasons` lists every gate that failed."""
+
+    code = "refused"
+    exit_code = 1
+
+    def __init__(self, what: str, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(f"build of {what} refused: {'; '.join(self.reasons)}")

@@ -1,0 +1,73 @@
+"""How good a model is on held-out samples, and how far the int8 one strays from the float one. Decides nothing.
+
+Uses the device's own preprocessing. Another task becomes another entry of `METRICS`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from skerry_agent.processing import Array, dequantize
+from skerry_agent.wire.manifest import Preprocess
+from skerry_host.build.data import Samples
+from skerry_host.build.session import Session
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A share of samples answered rightly, with its 95 % interval; `outputs` are real values (N, ...) by name."""
+
+    metric: str
+    samples: int
+    value: float
+    interval: tuple[float, float]
+    outputs: Mapping[str, Array]
+
+
+def top1(outputs: Array, labels: Array) -> int:
+    """How many samples have their largest output (N, classes) at their label (N,)."""
+    return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).sum())
+
+
+METRICS: dict[str, tuple[str, Callable[[Array, Array], int]]] = {"classification": ("top1", top1)}
+"""For each task the name of its metric and the count of right answers from the first output and the labels."""
+
+
+def evaluate(session: Session, samples: Samples, prep: Preprocess, task: str) -> Score:
+    """Run a model over all samples and score its answers."""
+    raw = session.run_all(samples.inputs, prep)
+    real = {spec.name: dequantize(values, spec) for spec, values in zip(session.outputs, raw, strict=True)}
+    name, count = METRICS[task]
+    right = count(next(iter(real.values())), samples.labels)
+    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)
+
+
+def wilson(right: int, samples: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson, JASA 22, 1927), which stays inside 0..1 even at its ends."""
+    share, square = right / samples, Z95**2
+    centre = (share + square / (2 * samples)) / (1 + square / samples)
+    half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def sqnr_db(reference: Array, got: Array) -> float:
+    """Signal to quantization noise in decibels: 10 log10(sum of squares / sum of squared differences).
+
+    Infinite where nothing differs, minus infinite where the reference is all zero or something is not finite.
+    """
+    signal = float(np.square(reference, dtype=np.float64).sum())
+    noise = float(np.square(reference.astype(np.float64) - got.astype(np.float64)).sum())
+    if not math.isfinite(signal + noise) or (signal == 0 and noise > 0):
+        return -math.inf
+    return math.inf if noise == 0 else 10 * math.log10(signal / noise)
+
+
+def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
+    """SQNR in decibels of each output, matched by order: quantizers may rename."""
+    pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
+    return {name: sqnr_db(reference, got) for (name, reference), got in pairs}

@@ -1,0 +1,84 @@
+"""The host's gates: what an int8 model must show before it may be released. Pure: measurements in, verdicts out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry_agent.wire.manifest import Quality
+from skerry_host.build.graph import Graph
+from skerry_host.build.recipe import Budget
+from skerry_host.build_record import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is judged. `golden_problem` says why the recorded outputs are no proof, empty if they are one."""
+
+    graph: Graph
+    quality: Quality
+    golden_problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One gate's outcome; `reason` says what is wrong and what to do, empty if it passed."""
+
+    check: Check
+    reason: str
+
+
+def judge(measured: Measured, budget: Budget) -> list[Verdict]:
+    """The verdict of every gate, in order of reporting."""
+    return [gate(measured, budget) for gate in GATES]
+
+
+def fully_int8(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
+    """Inputs, outputs and all operators compute on integers."""
+    graph = measured.graph
+    ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype != "int8"]
+    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in graph.float_ops()]
+    advice = f"not int8: {', '.join((ends + left)[:5])}; replace operators that have no int8 form"
+    return _verdict("fully int8", f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops", "all", not left + ends, advice)
+
+
+def accuracy(measured: Measured, budget: Budget) -> Verdict:
+    """The task's metric on held-out samples is high enough."""
+    q = measured.quality
+    low, high = q.int8_interval
+    value = f"{q.int8_value:.2%} ({low:.1%}-{high:.1%})"
+    advice = f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}; the float model has {q.float_value:.2%}"
+    return _verdict(f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", q.int8_value >= budget.min_accuracy, advice)
+
+
+def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:
+    """Quantization costs little of the metric."""
+    q = measured.quality
+    drop = q.float_value - q.int8_value
+    advice = f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; give more, or more typical, calibration samples"
+    return _verdict(f"{q.metric} drop", f"{drop:.2%}", f"<= {budget.max_accuracy_drop:.2%}", drop <= budget.max_accuracy_drop, advice)
+
+
+def signal(measured: Measured, budget: Budget) -> Verdict:
+    """Every output follows the float model's."""
+    name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
+    advice = f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; look for calibration samples unlike the evaluation's"
+    return _verdict("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", worst >= budget.min_sqnr_db, advice)
+
+
+def size(measured: Measured, budget: Budget) -> Verdict:
+    """The file fits."""
+    size, limit = measured.quality.int8_bytes, budget.max_bytes
+    advice = f"the model has {size} bytes, over max_bytes {limit}; make it smaller or raise the budget"
+    return _verdict("size", f"{size} B", f"<= {limit} B" if limit else "none", limit is None or size <= limit, advice)
+
+
+def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
+    """A reloaded model repeats the golden outputs, and they depend on the input."""
+    problem = measured.golden_problem
+    return _verdict("golden outputs", problem or "repeatable", "repeatable", not problem, f"golden outputs: {problem}")
+
+
+GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (fully_int8, accuracy, accuracy_drop, signal, size, golden)
+
+
+def _verdict(name: str, value: str, limit: str, ok: bool, advice: str) -> Verdict:  # noqa: FBT001
+    return Verdict(Check(name, value, limit, ok), "" if ok else advice)

@@ -1,0 +1,106 @@
+"""Looks at a model file that is not trusted, in a child process that may crash, hang or eat memory instead of this one.
+
+The child parses the file, loads it, and runs it once on zeros. Nothing here judges whether the model is any good.
+"""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from skerry_host.build.errors import ModelError
+from skerry_host.build.graph import Graph, describe
+from skerry_host.build.tflite import IDENTIFIER, read_model
+
+SECONDS = 60
+MEMORY_BYTES = 4 * 1024**3
+MAX_FILE_BYTES = 512 * 1024**2
+
+_MAGIC = {
+    b"\x89HDF": "a Keras HDF5 file",
+    b"PK\x03\x04": "a zip archive (a .keras or PyTorch file?)",
+    b"\x08": "perhaps an ONNX file",
+}
+
+
+class Probe(Struct, frozen=True):
+    """What the child found: the graph, and why the model does not run (empty if it does)."""
+
+    graph: Graph
+    problem: str = ""
+
+
+def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
+    """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
+    _check_head(path)
+    command = [sys.executable, "-m", "skerry_host.build.probe", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{path} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
+    return judge(path, done)
+
+
+def judge(path: Path, done: "subprocess.CompletedProcess[str]") -> Probe:
+    """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
+    if not lines:
+        raise ModelError(f"{path} is truncated or damaged ({_last(done.stderr)})", hint=_HINT, code="damaged")
+    return msgspec.json.decode(lines[-1], type=Probe)
+
+
+_HINT = "export it again from its source, and check where it came from"
+
+
+def _check_head(path: Path) -> None:
+    """Refuse what is plainly something else before a parser sees it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}", code="no_model") from None
+    if size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is {size} bytes", hint=f"the limit is {MAX_FILE_BYTES}", code="too_large")
+    if head[4:8] != IDENTIFIER:
+        kind = next((f"; it looks like {what}" for magic, what in _MAGIC.items() if head.startswith(magic)), "")
+        hint = "convert it to a float .tflite first"
+        raise ModelError(f"{path} is not a TFLite file{kind}", hint=hint, code="not_tflite")
+
+
+def _last(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
+
+
+def _child(path: Path) -> None:
+    """What the child does: reads the graph, loads and runs the model, prints what it found."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    graph = describe(read_model(path.read_bytes()))
+    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(path)))), flush=True)  # noqa: T201  (the protocol)
+
+
+def _run(path: Path) -> str:
+    """Why the model does not run, in one line; empty if it does."""
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  (only the child loads the runtime)
+
+    try:
+        interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    except (RuntimeError, ValueError, MemoryError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+if __name__ == "__main__":
+    _child(Path(sys.argv[1]))

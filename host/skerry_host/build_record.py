@@ -1,0 +1,40 @@
+"""What a build hands to a release: the format of build.json, which stands beside the artifacts. Data only.
+
+Here, and not in `build` or `release`, because neither of the two knows the other.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from skerry_agent.wire.manifest import Bundle, Provenance, Quality, Target
+from skerry_agent.wire.names import ModelName, Version
+
+FILE = "build.json"
+
+
+class Check(Struct, frozen=True):
+    """One gate of a build and what was measured: `value` and `limit` are as shown to people, with their units."""
+
+    name: str
+    value: str
+    limit: str
+    ok: bool
+
+
+class BuildRecord(Struct, frozen=True):
+    """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
+
+    `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle.
+    """
+
+    schema: Literal[1]
+    model: ModelName
+    board: str
+    bundles: Annotated[tuple[Bundle, ...], Meta(min_length=1, max_length=8)]
+    quality: Quality
+    provenance: Provenance
+    checks: tuple[Check, ...]
+    version: Version | None = None
+    changes: tuple[str, ...] = ()
+    not_built: tuple[Target, ...] = ()
