@@ -44,11 +44,12 @@ class GroupRow(Base):
 
 
 class TwinRow(Base):
-    """What the host wants of a device, and what the device last said."""
+    """What the host wants of a device, and what it last said; `settled` when it needs no blob for what is wanted."""
 
     __tablename__ = "twins"
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     generation: Mapped[int] = mapped_column(default=0)
+    settled: Mapped[bool] = mapped_column(default=True, index=True)
     desired: Mapped[bytes | None]
     envelope: Mapped[bytes | None]
     reported: Mapped[bytes | None]

@@ -1,8 +1,8 @@
 """Commands to single devices, from the wish of a person to the device's answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.twin import CommandResult
@@ -25,6 +25,17 @@ def sent_envelopes(session: Session) -> dict[str, bytes]:
     """The signed command that each device has yet to answer."""
     query = select(OrderRow.device, OrderRow.envelope).where(OrderRow.state == "sent")
     return {device: envelope for device, envelope in session.execute(query) if envelope}
+
+
+def answered_envelopes(session: Session) -> dict[str, str]:
+    """Order id to device, for orders that are no longer open at the device but whose command may still be retained."""
+    query = select(OrderRow.id, OrderRow.device).where(OrderRow.envelope.is_not(None), OrderRow.state != "sent")
+    return dict(session.execute(query).tuples().all())
+
+
+def forget_envelopes(session: Session, ids: Iterable[str]) -> None:
+    """Their commands are no longer retained."""
+    session.execute(update(OrderRow).where(OrderRow.id.in_(list(ids))).values(envelope=None))
 
 
 def answer(session: Session, result: CommandResult, now: float) -> OrderRow | None:

@@ -39,6 +39,11 @@ def every(session: Session) -> list[Twin]:
     return [_twin(row) for row in session.scalars(select(TwinRow).order_by(TwinRow.device))]
 
 
+def unsettled(session: Session) -> list[Twin]:
+    """Twins of devices that may still need blobs for what they were told."""
+    return [_twin(row) for row in session.scalars(select(TwinRow).where(TwinRow.settled.is_(False)))]
+
+
 def envelopes(session: Session) -> dict[str, tuple[int, bytes]]:
     """(generation, signed bytes) of each device that was told anything."""
     query = select(TwinRow.device, TwinRow.generation, TwinRow.envelope).where(TwinRow.envelope.is_not(None))
@@ -51,6 +56,7 @@ def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
     row.generation = desired.generation
     row.desired = codec.encode(desired)
     row.envelope = envelope
+    row.settled = _is_settled(row)
 
 
 def accept_state(session: Session, state: DeviceState, now: float) -> bool:
@@ -76,12 +82,32 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     row.reported_boot, row.reported_sequence = reported.boot, reported.sequence
     row.agent = reported.agent or row.agent
     row.last_seen = now
+    row.settled = _is_settled(row)
     return True
 
 
 def seen(session: Session, device_id: str, now: float) -> None:
     """The device was heard of."""
     session.get_one(TwinRow, device_id).last_seen = now
+
+
+def open_assignments(twin: Twin) -> list[Assignment]:
+    """What the device was told and has neither reached nor given up."""
+    return [a for a in (twin.desired.assignments if twin.desired else ()) if not _has_ended(twin, a)]
+
+
+def _is_settled(row: TwinRow) -> bool:
+    return not open_assignments(_twin(row))
+
+
+def _has_ended(twin: Twin, assignment: Assignment) -> bool:
+    """The device runs what is assigned, or has ended the attempt to."""
+    model = twin.reported.models.get(assignment.model) if twin.reported else None
+    if model is None:
+        return False
+    if model.deployment is not None and model.deployment.id == assignment.deployment:
+        return model.deployment.outcome is not None
+    return model.current is not None and model.current.manifest_sha256 == assignment.manifest.sha256
 
 
 def _is_old(row: TwinRow, state: DeviceState) -> bool:

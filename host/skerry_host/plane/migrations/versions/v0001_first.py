@@ -139,6 +139,7 @@ def upgrade() -> None:
         "twins",
         sa.Column("device", sa.String(length=41), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("settled", sa.Boolean(), nullable=False),
         sa.Column("desired", sa.LargeBinary(), nullable=True),
         sa.Column("envelope", sa.LargeBinary(), nullable=True),
         sa.Column("reported", sa.LargeBinary(), nullable=True),
@@ -157,6 +158,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("device"),
     )
+    op.create_index("ix_twins_settled", "twins", ["settled"], unique=False)
     op.create_table(
         "model_stats",
         sa.Column("report", sa.Integer(), nullable=False),

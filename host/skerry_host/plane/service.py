@@ -1,0 +1,157 @@
+"""The serving plane: joins broker, link, ingest, conductor and publisher, and keeps them going until told to stop.
+
+Two threads besides paho's: this one turns the rollout loop, the other writes what devices say. Everything that must
+survive is in the registry; this module keeps nothing.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Self
+
+from sqlalchemy.exc import OperationalError
+
+from skerry_host.home import Home
+from skerry_host.plane.broker import Broker
+from skerry_host.plane.conductor import Conductor
+from skerry_host.plane.director import Director
+from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
+from skerry_host.plane.link import Incoming, Link
+from skerry_host.plane.publish import Publisher
+from skerry_host.plane.records import telemetry
+from skerry_host.plane.registry import Registry
+from skerry_host.release import keys
+from skerry_host.release.store import Store
+
+TICK_S = 0.2
+PAUSE_S = 0.05
+"""At least so long between two ticks, however much the devices say."""
+BATCH = 500
+KEEP_TELEMETRY_S = 30 * 24 * 3600.0
+PRUNE_EVERY_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
+
+    def __init__(self, home: Home, registry: Registry, broker: Broker) -> None:
+        self._registry = registry
+        self._broker = broker
+        self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._pruned = 0.0
+        store = Store(home.store)
+        director = Director(keys.load(home.keys, "director"), store, time.time)
+        self.ingest = Ingest(registry, time.time)
+        self.link = Link(broker.url, _client_id(home), SUBSCRIPTIONS, self._inbox.put)
+        self._conductor = Conductor(registry, director, time.time)
+        self._publisher = Publisher(registry, store, self.link, time.time)
+        self._writer = threading.Thread(target=self._write, name="ingest")
+
+    def run(self) -> None:
+        """Turn the loop until `stop`; a tick that fails for a passing reason is tried again."""
+        while not self._stopping.is_set():
+            try:
+                self._tick()
+            except (OperationalError, BrokerError, OSError) as error:
+                log.warning("this tick failed and is tried again: %s", str(error).splitlines()[0])
+            self._stopping.wait(PAUSE_S)
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+
+    def stop(self) -> None:
+        """Make `run` return; safe from a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def _tick(self) -> None:
+        if self._broker.ensure():
+            log.warning("the broker had died and was started again")
+        self._conductor.tick()
+        self._publisher.sync()
+        if time.time() - self._pruned > PRUNE_EVERY_S:
+            self._pruned = time.time()
+            with self._registry.write() as session:
+                telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
+
+    def _write(self) -> None:
+        """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""
+        while (first := self._inbox.get()) is not None:
+            batch = [first, *self._more()]
+            if self._keep(batch):
+                self.link.acknowledge(batch)
+                self._wake.set()
+
+    def _more(self) -> Iterator[Incoming]:
+        """What else is waiting already; a None is put back for `_write`."""
+        for _ in range(BATCH - 1):
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if message is None:
+                self._inbox.put(None)
+                return
+            yield message
+
+    def _keep(self, batch: list[Incoming]) -> bool:
+        """False when the plane stops before it could be written: unacknowledged, so the broker delivers it again."""
+        while True:
+            try:
+                self.ingest.apply(batch)
+            except OperationalError as error:
+                log.warning("the registry cannot be written, trying again: %s", error.orig)
+                if self._stopping.wait(1.0):
+                    return False
+            else:
+                return True
+
+    def __enter__(self) -> Self:
+        self._writer.start()
+        try:
+            self.link.start()
+        except PlaneError:
+            self._end_writer()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._end_writer()
+        self.link.stop()
+
+    def _end_writer(self) -> None:
+        self._inbox.put(None)
+        self._writer.join()
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[IO[str]]:
+    """Holds the home for one serving plane; raises `PlaneError` when another has it."""
+    with (home.root / "serve.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            hint = "stop that one first"
+            raise PlaneError(f"process {pid} serves {home.root} already", hint=hint, code="serving") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file
+
+
+def _client_id(home: Home) -> str:
+    """The same after a restart, so that the broker keeps what came in between."""
+    return f"skerry-plane-{hashlib.sha256(str(home.root).encode()).hexdigest()[:8]}"
