@@ -1,9 +1,9 @@
 """How a file is cut into chunks and how each chunk is checked. Pure: bytes in, bytes out.
 
 A blob is addressed by its sha256. It travels as chunks of `chunk_bytes`, each a retained message of its own. The
-digests of all chunks (32 raw bytes each, in order) form the blob's *digest list*, itself one retained message, whose sha256
-stands in the signed `BlobRef`: so every chunk can be checked on arrival, before it is written. A blob of one chunk
-needs no digest list: its own hash is the chunk's.
+digests of all chunks (32 raw bytes each, in order) form the blob's *digest list*, itself one retained message, whose
+sha256 stands in the signed `BlobRef`: so every chunk can be checked on arrival, before it is written. A blob of one
+chunk needs no digest list: its own hash is the chunk's.
 """
 
 import hashlib

@@ -13,10 +13,12 @@ from collections.abc import Iterable
 class SkerryError(Exception):
     """Something is wrong, says what, and what to do about it.
 
-    `code` is stable and machine readable, `message` is one line for a person, `hint` says what to do.
+    `code` is stable and machine readable, `message` is one line for a person, `hint` says what to do. A command line
+    ends with `exit_code`: 2 for the user's mistake, 1 for a failure.
     """
 
     code = "error"
+    exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
         super().__init__(message)

@@ -42,7 +42,7 @@ class ModelStats(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """One interval of one device: `started` is its wall clock at the start, `uptime_s` its monotonic clock at the end."""
+    """One interval of one device: `started` is its wall clock at the start, `uptime_s` the monotonic one at the end."""
 
     device: DeviceId
     boot: str

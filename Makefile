@@ -1,0 +1,37 @@
+# Both `make demo` and `make test` set everything up by themselves; see scripts/setup.
+PYTHON ?= python3
+BIN := .venv/bin
+PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
+
+.PHONY: help setup demo test lint bench sweep clean
+help:
+	@echo "make demo [JSON=out.json]  the whole story on this machine"
+	@echo "make test | lint | bench | sweep | setup | clean"
+
+setup: .venv/.ready-run
+
+.venv/.ready-run: $(PROJECTS)
+	@PYTHON=$(PYTHON) scripts/setup run
+
+.venv/.ready-dev: $(PROJECTS)
+	@PYTHON=$(PYTHON) scripts/setup dev
+
+demo: .venv/.ready-run
+	@$(BIN)/skerry demo $(if $(JSON),--json-file $(JSON))
+
+test: .venv/.ready-dev
+	@scripts/setup-system
+	$(BIN)/pytest
+
+lint: .venv/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.ready-dev
+	@scripts/setup-system
+	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,153 @@
+"""agent.toml: everything that is particular to one device. Parsed once at the door; all issues are reported together.
+
+Relative paths are relative to the file. `firmware_configs/agent.toml` is the commented template.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from skerry_agent.runner.protocol import Engine, Source
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.names import DeviceId
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class ConfigError(SkerryError):
+    """agent.toml is missing or wrong."""
+
+    code = "config"
+    exit_code = 2
+
+
+class DeviceSection(Struct, frozen=True):
+    """Who this is."""
+
+    id: DeviceId
+
+
+class BrokerSection(Struct, frozen=True):
+    """Where the broker is: mqtt://host:port or mqtts://host:port, with user and password if it wants them."""
+
+    url: str
+    ca_file: str | None = None
+
+
+class AgentSection(Struct, frozen=True):
+    """How the agent itself behaves."""
+
+    state_dir: str = "state"
+    trust: str = "trust.json"
+    telemetry_interval_s: Seconds = 10.0
+    beat_s: Seconds = 1.0
+    hang_s: Seconds = 10.0
+    start_timeout_s: Seconds = 60.0
+    metered: bool = False
+    outbox_bytes: Annotated[int, Meta(gt=0)] = 8 * 1024 * 1024
+
+
+class PowerSection(Struct, frozen=True):
+    """Coefficients of the power model: watts at idle, watts per busy core, relative uncertainty, and their source."""
+
+    idle_w: Annotated[float, Meta(ge=0)]
+    watts_per_core: Annotated[float, Meta(ge=0)]
+    uncertainty: Annotated[float, Meta(ge=0)] = 0.5
+    source: str = ""
+
+
+class BoardSection(Struct, frozen=True):
+    """What the hardware is."""
+
+    name: str
+    targets: Annotated[tuple[Target, ...], Meta(min_length=1)] = ("cpu",)
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    engine: Engine = "litert"
+    power: PowerSection | None = None
+
+
+class ModelSection(Struct, frozen=True):
+    """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one."""
+
+    http: str | None = "127.0.0.1:0"
+    results_file: str | None = None
+    sources: tuple[Source, ...] = ()
+    memory_limit_bytes: int | None = None
+
+
+class AgentConfig(Struct, frozen=True):
+    """The whole file, and the folder it was found in."""
+
+    device: DeviceSection
+    broker: BrokerSection
+    board: BoardSection
+    agent: AgentSection = AgentSection()
+    models: dict[str, ModelSection] = {}
+    folder: str = "."
+
+    @property
+    def state_dir(self) -> Path:
+        """Where everything that must survive a restart is kept."""
+        return Path(self.folder) / self.agent.state_dir
+
+    @property
+    def trust_file(self) -> Path:
+        """The public keys that this device believes."""
+        return Path(self.folder) / self.agent.trust
+
+    def model(self, name: str) -> ModelSection:
+        """The section of a model, or the default one."""
+        return self.models.get(name, ModelSection())
+
+    def engine_for(self, target: Target) -> Engine:
+        """The engine that runs bundles of a target on this board."""
+        if target == "cpu":
+            return self.board.engine
+        return "edgetpu" if target == "edgetpu" else "onnxruntime"
+
+
+def load(path: Path) -> AgentConfig:
+    """Read agent.toml. Raises `ConfigError` with one line that names the file and everything wrong in it."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = "`skerry device provision NAME --board B` on the host writes one"
+        raise ConfigError(f"{path} does not exist", hint=hint) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    try:
+        config = codec.convert({**data, "folder": str(path.resolve().parent)}, AgentConfig)
+    except WireError as error:
+        raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
+    parse_broker_url(config.broker.url)
+    return config
+
+
+class BrokerAddress(Struct, frozen=True):
+    """A parsed broker URL."""
+
+    host: str
+    port: int
+    scheme: Literal["mqtt", "mqtts"]
+    username: str | None = None
+    password: str | None = None
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Parse mqtt(s)://[user[:password]@]host[:port]; raises `ConfigError` that shows the form."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == -1:
+        raise ConfigError(f"broker url {url!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883")
+    secure = parts.scheme == "mqtts"
+    default_port = 8883 if secure else 1883
+    scheme: Literal["mqtt", "mqtts"] = "mqtts" if secure else "mqtt"
+    return BrokerAddress(parts.hostname, port or default_port, scheme, parts.username, parts.password)

@@ -1,0 +1,120 @@
+"""The local door: `skerry-agent status|rollback` talk to the running supervisor over a Unix socket in its state folder.
+
+Works without a network. One JSON line each way. The socket is readable by the agent's user only.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from skerry_agent.ports import Post
+from skerry_agent.report import LocalStatus
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import SkerryError, WireError
+
+SOCKET_FILE = "agent.sock"
+ANSWER_TIMEOUT_S = 10.0
+
+
+class StatusRequest(Struct, frozen=True, tag="status"):
+    """Show the status."""
+
+
+class RollbackRequest(Struct, frozen=True, tag="rollback"):
+    """Roll back a model; None where there is only one."""
+
+    model: str | None = None
+
+
+class Done(Struct, frozen=True, tag="done"):
+    """Whether a request was carried out."""
+
+    ok: bool
+    detail: str
+
+
+class Status(Struct, frozen=True, tag="status"):
+    """The answer to a status request."""
+
+    status: LocalStatus
+
+
+Request = StatusRequest | RollbackRequest
+Reply = Done | Status
+
+
+class LocalError(SkerryError):
+    """The supervisor did not answer."""
+
+    code = "not_running"
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path) -> Iterator[str]:
+    """A path to the socket that is short enough for `sun_path` (108 bytes), however deep the folder lies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET_FILE}"
+    finally:
+        os.close(descriptor)
+
+
+def listen(folder: Path, post: Post, answer: Callable[[Request], Reply]) -> socket.socket:
+    """Serve requests; `answer` runs in the supervisor's thread. Close the returned socket to end it."""
+    (folder / SOCKET_FILE).unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _short_path(folder) as path:
+        server.bind(path)
+    (folder / SOCKET_FILE).chmod(0o600)
+    server.listen(4)
+    threading.Thread(target=_serve, args=(server, post, answer), daemon=True).start()
+    return server
+
+
+def _serve(server: socket.socket, post: Post, answer: Callable[[Request], Reply]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # closed: the supervisor ends
+            return
+        with connection, connection.makefile("rwb") as stream:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            with contextlib.suppress(OSError):  # the client went away
+                stream.write(codec.encode(_answered(stream.readline(), post, answer)) + b"\n")
+                stream.flush()
+
+
+def _answered(line: bytes, post: Post, answer: Callable[[Request], Reply]) -> Reply:
+    try:
+        request: Request = codec.decode(line, Request)  # type: ignore[arg-type]
+    except WireError as error:
+        return Done(ok=False, detail=str(error))
+    replies: list[Reply] = []
+    ready = threading.Event()
+
+    def work() -> None:
+        replies.append(answer(request))
+        ready.set()
+
+    post(work)
+    return replies[0] if ready.wait(ANSWER_TIMEOUT_S) else Done(ok=False, detail="the agent is busy; try again")
+
+
+def ask(folder: Path, request: Request) -> Reply:
+    """Ask the running supervisor. Raises `LocalError` when none runs there."""
+    try:
+        with _short_path(folder) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(ANSWER_TIMEOUT_S)
+            client.connect(path)
+            with client.makefile("rwb") as stream:
+                stream.write(codec.encode(request) + b"\n")
+                stream.flush()
+                reply: Reply = codec.decode(stream.readline(), Reply)  # type: ignore[arg-type]
+                return reply
+    except OSError:
+        raise LocalError(f"no agent runs on {folder}", hint="start it with `skerry-agent run`") from None

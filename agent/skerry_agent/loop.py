@@ -1,0 +1,273 @@
+"""The supervisor: holds the link, the units, the outbox and the orders, and lets each hear what concerns it.
+
+Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
+"""
+
+import socket
+import uuid
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from skerry_agent import events
+from skerry_agent.blobs import BlobStore
+from skerry_agent.clock import EventQueue
+from skerry_agent.config import AgentConfig
+from skerry_agent.journal import Journal
+from skerry_agent.local import Done, Reply, Request, RollbackRequest, Status
+from skerry_agent.orders import Orders
+from skerry_agent.outbox import Outbox
+from skerry_agent.ports import Link, Meters, Processes
+from skerry_agent.records import Deployment, Slot
+from skerry_agent.report import LocalStatus, model_report
+from skerry_agent.runner.protocol import Beat
+from skerry_agent.slots import BundleFolders
+from skerry_agent.telemetry import Telemetry
+from skerry_agent.unit import Unit, World
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
+
+REPORT_DELAY_S = 0.05
+PROGRESS_S = 1.0
+OUTBOX_WINDOW = 20
+
+
+class Supervisor:
+    """The resident process of a device."""
+
+    def __init__(
+        self, config: AgentConfig, queue: EventQueue, link: Link, processes: Processes, meters: Meters, boot: str
+    ) -> None:
+        self.config = config
+        self.device, self.boot = config.device.id, boot
+        self._queue, self._link, self._processes = queue, link, processes
+        state = config.state_dir
+        self._orders = Orders(self.device, state, processes, queue)
+        self._outbox = Outbox(state / "outbox", config.agent.outbox_bytes)
+        self._telemetry = Telemetry(self.device, boot, queue, meters)
+        self._blobs, self._folders = BlobStore(state / "blobs"), BundleFolders(state / "bundles")
+        self._world = World(
+            config, queue, link, processes, self._blobs, self._folders, self._changed, self._collect, self._beat
+        )
+        self._units: dict[str, Unit] = {}
+        self._sequence = 0
+        self._report_due = False
+        self._in_flight: dict[int, str] = {}
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up where the journals stand. Serves before it has a network."""
+        models = self.config.state_dir / "models"
+        models.mkdir(parents=True, exist_ok=True)
+        for name in sorted({path.name for path in models.iterdir()} | set(self.config.models)):
+            self._unit(name)
+        if self._orders.desired is not None:
+            self._apply(self._orders.desired)
+        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
+        self._queue.after(PROGRESS_S, self._progress_due)
+
+    def stop(self) -> None:
+        """Say goodbye and end the children; `queue.run` returns when they are gone."""
+        self._say_state(online=False)
+        for unit in self._units.values():
+            unit.shut_down()
+        self._queue.after(0.2, self._queue.stop)
+
+    def _unit(self, model: str) -> Unit:
+        if model not in self._units:
+            folder = self.config.state_dir / "models" / model
+            folder.mkdir(parents=True, exist_ok=True)
+            address = self.config.model(model).http
+            listener = open_listener(address) if address else None
+            unit = self._units[model] = Unit(model, self._world, Journal(folder / "journal.json"), listener)
+            unit.handle(events.Booted())
+        return self._units[model]
+
+    # -- the link ------------------------------------------------------------------------------------------------------
+
+    def link_up(self) -> None:
+        """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
+        self._say_state(online=True)
+        self._link.subscribe([topics.desired(self.device), topics.command(self.device)])
+        for unit in self._units.values():
+            if unit.fetcher is not None:
+                unit.fetcher.resume()
+        self._in_flight.clear()
+        self._send_outbox()
+        self._changed()
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """Something came from the broker."""
+        if topic == topics.desired(self.device):
+            self._orders.desired_message(payload, self._apply)
+        elif topic == topics.command(self.device):
+            self._orders.command_message(payload, self._run_command, self._reply)
+        else:
+            for unit in self._units.values():
+                if unit.fetcher is not None and unit.fetcher.message(topic, payload):
+                    return
+
+    def acked(self, token: int) -> None:
+        """The broker has taken a message."""
+        name = self._in_flight.pop(token, None)
+        if name is not None:
+            self._outbox.remove(name)
+            self._send_outbox()
+
+    def _say_state(self, *, online: bool) -> None:
+        self._sequence += 1
+        state = DeviceState(self.device, self.boot, self._sequence, online, version("skerry-agent"))
+        self._link.publish(topics.state(self.device), codec.encode(state), retain=True)
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def _apply(self, desired: Desired) -> None:
+        for assignment in desired.assignments:
+            self._unit(assignment.model).order(self._deployment(assignment))
+        for model in set(self._units) - {a.model for a in desired.assignments}:
+            if self._units[model].active:
+                self._units[model].handle(events.Withdrawn())
+        self._changed()
+
+    def _deployment(self, assignment: Assignment) -> Deployment:
+        return Deployment(
+            id=assignment.deployment,
+            release=assignment.release,
+            target=assignment.target,
+            manifest=assignment.manifest,
+            policy=assignment.policy,
+            ordered_at=self._queue.wall(),
+        )
+
+    def _run_command(self, command: Command) -> tuple[bool, str]:
+        if command.kind == "rollback":
+            return self.roll_back(command.model)
+        return False, f"this agent does not know the command {command.kind[:40]!r}"
+
+    def _reply(self, result: CommandResult) -> None:
+        self._link.publish(topics.command_result(self.device), codec.encode(result))
+
+    def roll_back(self, model: str | None) -> tuple[bool, str]:
+        """Go back to the previous bundle of a model; (done, what happened)."""
+        if model is None and len(self._units) == 1:
+            model = next(iter(self._units))
+        unit = self._units.get(model or "")
+        if unit is None:
+            return False, f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}"
+        if unit.record.slots.previous is None and not unit.active:
+            return False, f"{model} has no previous release on this device"
+        unit.handle(events.RollbackOrdered())
+        current = unit.record.slots.current
+        return True, f"{model} goes back to {current.release if current else 'nothing'}"
+
+    def local(self, request: Request) -> Reply:
+        """Answer the command line of this device."""
+        if isinstance(request, RollbackRequest):
+            ok, detail = self.roll_back(request.model)
+            return Done(ok, detail)
+        return Status(self.status())
+
+    def status(self) -> LocalStatus:
+        """What the device knows of itself."""
+        units = self._units
+        return LocalStatus(
+            device=self.device,
+            connected=self._link.connected,
+            waiting_reports=len(self._outbox.pending()),
+            models={name: model_report(unit) for name, unit in units.items()},
+            http={n: "http://{}:{}".format(*u.listener.getsockname()) for n, u in units.items() if u.listener},
+            pids={name: unit.current.pid for name, unit in units.items() if unit.current},
+            issues=self._issues(),
+        )
+
+    # -- reporting -----------------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something worth reporting happened; several changes at once make one report."""
+        if not self._report_due:
+            self._report_due = True
+            self._queue.after(REPORT_DELAY_S, self._report)
+
+    def _report(self) -> None:
+        self._report_due = False
+        self._sequence += 1
+        reported = Reported(
+            device=self.device,
+            boot=self.boot,
+            sequence=self._sequence,
+            generation=self._orders.generation,
+            agent=version("skerry-agent"),
+            board=self.config.board.name,
+            targets=self.config.board.targets,
+            models={name: model_report(unit) for name, unit in self._units.items()},
+            issues=self._issues(),
+        )
+        self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+
+    def _issues(self) -> tuple[str, ...]:
+        return tuple(issue for issue in (self._orders.issue, *(u.issue for u in self._units.values())) if issue)
+
+    def _progress_due(self) -> None:
+        self._queue.after(PROGRESS_S, self._progress_due)
+        if any(unit.active for unit in self._units.values()):
+            self._changed()
+
+    def _beat(self, unit: Unit, slot: Slot, beat: Beat) -> None:
+        service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
+        self._telemetry.beat(unit.model, slot.release, service.load_us if service else None, beat)
+
+    def _telemetry_due(self) -> None:
+        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
+        report = self._telemetry.take(list(self._pids()), self._outbox.dropped)
+        try:
+            self._outbox.put(codec.encode(report))
+        except OSError:  # a full disk: this report is lost, and the next one that fits says so
+            self._outbox.dropped += 1
+        self._send_outbox()
+
+    def _pids(self) -> Iterable[int]:
+        for unit in self._units.values():
+            yield from (service.pid for service in (unit.current, unit.candidate) if service is not None)
+
+    def _send_outbox(self) -> None:
+        under_way = set(self._in_flight.values())
+        for name in self._outbox.pending():
+            if len(self._in_flight) >= OUTBOX_WINDOW:
+                return
+            report = None if name in under_way else self._outbox.read(name)
+            token = self._link.publish(topics.telemetry(self.device), report) if report is not None else None
+            if token is not None:
+                self._in_flight[token] = name
+
+    # -- disk ----------------------------------------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Remove what nothing needs; while any deployment is under way everything may still be needed."""
+        if any(unit.active for unit in self._units.values()):
+            return
+        slots = [slot for unit in self._units.values() for slot in _held(unit)]
+        self._folders.collect(slot.bundle for slot in slots)
+        self._blobs.collect(())
+
+
+def _held(unit: Unit) -> list[Slot]:
+    slots = unit.record.slots
+    return [slot for slot in (slots.current, slots.previous, slots.candidate) if slot is not None]
+
+
+def new_boot_id() -> str:
+    """A name for this run of the supervisor; reports are counted within it."""
+    return uuid.uuid4().hex[:16]
+
+
+def open_listener(address: str) -> socket.socket:
+    """The listening socket that outlives every runner. Raises `OSError` when the port is taken."""
+    host, _, port = address.rpartition(":")
+    return socket.create_server((host, int(port)), backlog=512)
+
+
+def state_folder(config: AgentConfig) -> Path:
+    """The state folder, made if it is not there."""
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    return config.state_dir

@@ -1,0 +1,308 @@
+"""The update machine of one model: a table of (state, event), pure.
+
+`step(record, event)` returns the next record and the effects to perform. The caller writes the record to the journal
+first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may order it again.
+A pair that is not in the table raises `IllegalTransitionError` and nothing changes: it is a bug of the caller.
+This module does no input or output, knows no clock, and never retries by itself what has ended.
+
+A deployment that ended keeps its id in the record, so the same order, delivered again, is not carried out again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from skerry_agent.events import (
+    Admit,
+    Booted,
+    CandidateFailed,
+    CandidateReady,
+    Collect,
+    CurrentFailed,
+    Drop,
+    Effect,
+    Event,
+    Expired,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Healthy,
+    Ordered,
+    PatchFailed,
+    ProbationPassed,
+    Rejected,
+    Retire,
+    RollbackOrdered,
+    Serve,
+    Serving,
+    Settled,
+    Stage,
+    StageFailed,
+    StartCandidate,
+    Verified,
+    Withdrawn,
+)
+from skerry_agent.records import Deployment, Record, Slots, State
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.twin import Outcome
+
+MAX_ATTEMPTS = 3
+"""How often a restart of the agent may take up the same stage again before the deployment fails."""
+
+MAX_CRASHES = 3
+"""How many times in a row the current bundle may fail before the previous one takes its place."""
+
+
+class IllegalTransitionError(SkerryError):
+    """An event came in a state that does not know it."""
+
+    code = "illegal_transition"
+
+
+Step = tuple[Record, list[Effect]]
+Rule = Callable[[Record, Any], Step]
+
+
+def step(record: Record, event: Event) -> Step:
+    """The next record, and the effects to perform once it is in the journal. Raises `IllegalTransitionError`."""
+    rule = TABLE.get((record.state, type(event)))
+    if rule is None:
+        raise IllegalTransitionError(f"{type(event).__name__} cannot happen in state {record.state}")
+    return rule(record, event)
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def _ended(record: Record, outcome: Outcome, reason: str = "", detail: str = "") -> Record:
+    """The deployment is over and the candidate forgotten; the state is idle."""
+    deployment = record.deployment
+    if deployment is not None and deployment.outcome is None:
+        deployment = replace(deployment, outcome=outcome, reason=reason, detail=detail)
+    return replace(record, state=State.IDLE, deployment=deployment, slots=replace(record.slots, candidate=None))
+
+
+def _stay(record: Record, _event: Event) -> Step:
+    return record, []
+
+
+def _serve_again(record: Record, _event: Event) -> Step:
+    return record, [Serve()]
+
+
+def _forget_crashes(record: Record, _event: Event) -> Step:
+    return replace(record, crashes=0), []
+
+
+def _begin(record: Record, event: Ordered) -> Step:
+    """Start to fetch, unless the current bundle is what was ordered."""
+    if _is_current(record, event.deployment):
+        done = replace(event.deployment, outcome="succeeded", reason="already_current")
+        return replace(record, state=State.IDLE, slots=replace(record.slots, candidate=None), deployment=done), []
+    slots = replace(record.slots, candidate=None)
+    return replace(record, state=State.FETCHING, slots=slots, deployment=event.deployment), [Fetch()]
+
+
+def _is_current(record: Record, deployment: Deployment) -> bool:
+    current = record.slots.current
+    wanted = (deployment.manifest.sha256, deployment.target)
+    return current is not None and (current.manifest_sha256, current.target) == wanted
+
+
+def _supersede(record: Record, event: Ordered) -> Step:
+    """A newer order replaces the one under way. The current bundle takes the socket back if a candidate holds it."""
+    begun, effects = _begin(record, event)
+    serve: list[Effect] = [Serve()] if record.state is State.PROBATION else []
+    return begun, [Drop(), *serve, *effects]
+
+
+def _withdraw(record: Record, _event: Event) -> Step:
+    serve: list[Effect] = [Serve()] if record.state is State.PROBATION else []
+    return _ended(record, "cancelled", "withdrawn"), [Drop(), *serve, Collect()]
+
+
+def _expire(record: Record, _event: Event) -> Step:
+    return _ended(record, "timed_out", "deadline"), [Drop(), Collect()]
+
+
+def _refetch(record: Record, _event: Event) -> Step:
+    return record, [Serve(), Fetch()]
+
+
+def _fetched(record: Record, event: Fetched) -> Step:
+    assert record.deployment is not None
+    deployment = replace(record.deployment, transfer=event.transfer, bytes_received=event.bytes_received)
+    return replace(record, state=State.VERIFYING, deployment=deployment), [Stage()]
+
+
+def _failed(record: Record, event: FetchFailed | StageFailed) -> Step:
+    return _ended(record, "failed", event.reason, event.detail), [Drop(), Collect()]
+
+
+def _rejected(record: Record, event: Rejected) -> Step:
+    return _ended(record, "rejected", event.reason, event.detail), [Drop(), Collect()]
+
+
+def _patch_failed(record: Record, event: PatchFailed) -> Step:
+    """Fetch the full artifact instead, where the policy allows it."""
+    assert record.deployment is not None
+    if record.deployment.policy.full_fallback != "always":
+        return _ended(record, "failed", "patch_failed", event.detail), [Drop(), Collect()]
+    deployment = replace(record.deployment, transfer="full")
+    return replace(record, state=State.FETCHING, deployment=deployment), [Fetch()]
+
+
+def _verified(record: Record, event: Verified) -> Step:
+    assert record.deployment is not None
+    deployment = replace(record.deployment, attempts=0)
+    slots = replace(record.slots, candidate=event.slot)
+    return replace(record, state=State.STAGED, slots=slots, deployment=deployment), [StartCandidate()]
+
+
+def _retry(effect: Effect, state: State) -> Rule:
+    """After a restart of the agent: the same stage once more, within the persisted budget."""
+
+    def rule(record: Record, _event: Event) -> Step:
+        assert record.deployment is not None
+        attempts = record.deployment.attempts + 1
+        if attempts >= MAX_ATTEMPTS:
+            outcome: Outcome = "rolled_back" if record.state is State.PROBATION else "failed"
+            ended = _ended(record, outcome, "agent_restarts", f"the agent restarted {attempts} times at this stage")
+            return ended, [Serve(), Collect()]
+        deployment = replace(record.deployment, attempts=attempts)
+        return replace(record, state=state, deployment=deployment), [Serve(), effect]
+
+    return rule
+
+
+def _admit(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.PROBATION), [Admit()]
+
+
+def _candidate_unfit(record: Record, event: CandidateFailed) -> Step:
+    """It never served; the current bundle never stopped."""
+    return _ended(record, "failed", event.reason, event.detail), [Drop(), Serve(), Collect()]
+
+
+def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) -> Step:
+    """It served and must go: back to the current bundle, which is the last good one."""
+    detail = event.detail if isinstance(event, CandidateFailed) else ""
+    ended = _ended(record, "rolled_back", event.reason, detail)
+    if record.slots.current is None:
+        return ended, [Drop(), Collect()]
+    return replace(ended, state=State.ROLLING_BACK), [Drop(), Serve()]
+
+
+def _commit(record: Record, _event: Event) -> Step:
+    slots = Slots(current=record.slots.candidate, previous=record.slots.current)
+    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0)
+    return done, [Retire(), Collect()]
+
+
+def _settled(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE), []
+
+
+def _finish_commit(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE), [Serve(), Collect()]
+
+
+def _rolled_back(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE), [Collect()]
+
+
+def _to_previous(record: Record, reason: str, detail: str = "") -> Record:
+    """Previous becomes current; the bundle that is left goes. The deployment that brought it says so."""
+    deployment = record.deployment
+    left = record.slots.current
+    if deployment is not None and left is not None and deployment.release == left.release:
+        deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
+    return replace(record, slots=Slots(current=record.slots.previous), deployment=deployment, crashes=0)
+
+
+def _current_failed(record: Record, event: CurrentFailed) -> Step:
+    """Start it again; after `MAX_CRASHES` in a row the previous bundle takes its place, if there is one."""
+    crashes = record.crashes + 1
+    if crashes < MAX_CRASHES or record.slots.previous is None:
+        return replace(record, crashes=crashes), [Serve()]
+    back = _to_previous(record, event.reason, event.detail)
+    state = State.ROLLING_BACK if record.state is State.IDLE else record.state
+    return replace(back, state=state, slots=replace(back.slots, candidate=record.slots.candidate)), [Serve()]
+
+
+def _roll_back(record: Record, event: RollbackOrdered) -> Step:
+    """The previous bundle, if there is one; else nothing changes."""
+    if record.slots.previous is None:
+        return record, []
+    return replace(_to_previous(record, event.reason), state=State.ROLLING_BACK), [Serve()]
+
+
+def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
+    cancelled = _ended(record, "cancelled", event.reason)
+    rolled, effects = _roll_back(cancelled, event)
+    return rolled, [Drop(), *effects]
+
+
+_WORKING: dict[type[Event], Rule] = {
+    Ordered: _supersede,
+    Withdrawn: _withdraw,
+    CurrentFailed: _current_failed,
+    RollbackOrdered: _cancel_and_roll_back,
+    Serving: _stay,
+    Healthy: _forget_crashes,
+}
+
+_RULES: dict[State, dict[type[Event], Rule]] = {
+    State.IDLE: {
+        Booted: _serve_again,
+        Ordered: _begin,
+        CurrentFailed: _current_failed,
+        RollbackOrdered: _roll_back,
+        Serving: _stay,
+        Healthy: _forget_crashes,
+    },
+    State.FETCHING: {
+        **_WORKING,
+        Booted: _refetch,
+        Fetched: _fetched,
+        FetchFailed: _failed,
+        Rejected: _rejected,
+        Expired: _expire,
+    },
+    State.VERIFYING: {
+        **_WORKING,
+        Booted: _retry(Stage(), State.VERIFYING),
+        Verified: _verified,
+        Rejected: _rejected,
+        PatchFailed: _patch_failed,
+        StageFailed: _failed,
+        Expired: _expire,
+    },
+    State.STAGED: {
+        **_WORKING,
+        Booted: _retry(StartCandidate(), State.STAGED),
+        CandidateReady: _admit,
+        CandidateFailed: _candidate_unfit,
+    },
+    State.PROBATION: {
+        **_WORKING,
+        Booted: _retry(StartCandidate(), State.STAGED),
+        ProbationPassed: _commit,
+        CandidateFailed: _candidate_failed,
+        CurrentFailed: _stay,
+        RollbackOrdered: _candidate_failed,
+    },
+    State.COMMITTED: {Booted: _finish_commit, Settled: _settled},
+    State.ROLLING_BACK: {
+        Booted: _serve_again,
+        Ordered: _begin,
+        Serving: _rolled_back,
+        CurrentFailed: _current_failed,
+        RollbackOrdered: _stay,
+    },
+}
+
+TABLE: dict[tuple[State, type[Event]], Rule] = {
+    (state, event): rule for state, rules in _RULES.items() for event, rule in rules.items()
+}

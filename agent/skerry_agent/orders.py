@@ -1,0 +1,137 @@
+"""What the host orders: desired states and commands, verified in an updater process before anything believes them.
+
+Keeps the newest accepted desired state on disk, so that a device knows its orders without a network, and the ids of
+commands already answered. Ignores what is older than accepted, of another device, or expired; says so in `issue`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from skerry_agent.disk import DiskError, read_record, write_record
+from skerry_agent.jobs import Answer, Payload, Refusal, VerifyMessage
+from skerry_agent.ports import Clock, Processes
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.twin import Command, CommandResult, Desired
+
+T = TypeVar("T")
+REMEMBERED_COMMANDS = 64
+PLAUSIBLE_WALL_S = 1_700_000_000.0
+"""A clock before 2023 has never been set, so it cannot say that anything has expired."""
+
+
+class Accepted(Struct, frozen=True):
+    """The newest desired state: the message as it came, and what it says."""
+
+    raw: bytes
+    desired: Desired
+
+
+class Answered(Struct, frozen=True):
+    """Commands that were carried out, newest last."""
+
+    results: tuple[CommandResult, ...] = ()
+
+
+class Orders:
+    """The door through which orders of the host come in."""
+
+    def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
+        self.issue: str | None = None
+        self._device, self._processes, self._clock = device, processes, clock
+        self._accepted_file, self._answered_file = folder / "desired.json", folder / "commands.json"
+        self._accepted = self._read(self._accepted_file, Accepted)
+        self._answered = self._read(self._answered_file, Answered) or Answered()
+
+    def _read(self, path: Path, kind: type[T]) -> T | None:
+        try:
+            return read_record(path, kind)
+        except (DiskError, WireError) as error:  # the host sends its newest desired state on every connect
+            self.issue = str(error)
+            return None
+
+    @property
+    def desired(self) -> Desired | None:
+        """The newest accepted desired state."""
+        return self._accepted.desired if self._accepted else None
+
+    @property
+    def generation(self) -> int:
+        """Its generation, 0 before the first."""
+        return self._accepted.desired.generation if self._accepted else 0
+
+    def desired_message(self, raw: bytes, apply: Callable[[Desired], None]) -> None:
+        """Take a desired state from the broker; `apply` is called when it is accepted."""
+        if not raw or (self._accepted is not None and self._accepted.raw == raw):
+            return
+
+        def answered(answer: Answer) -> None:
+            desired = self._parsed(answer, Desired)
+            if desired is not None and self._acceptable(desired) and self._keep(Accepted(raw, desired)):
+                self.issue = None
+                apply(desired)
+
+        self._processes.run_updater(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+
+    def command_message(
+        self, raw: bytes, run: Callable[[Command], tuple[bool, str]], reply: Callable[[CommandResult], None]
+    ) -> None:
+        """Take a command; it is run once, and the same answer is given whenever it comes again."""
+        if not raw:
+            return
+
+        def answered(answer: Answer) -> None:
+            command = self._parsed(answer, Command)
+            if command is not None and command.device == self._device:
+                reply(self._result_of(command, run))
+
+        self._processes.run_updater(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
+
+    def _parsed(self, answer: Answer, kind: type[T]) -> T | None:
+        match answer:
+            case Payload():
+                try:
+                    return codec.decode(answer.payload, kind)
+                except WireError as error:
+                    self.issue = str(error)
+            case Refusal():
+                self.issue = f"{kind.__name__.lower()} refused: {answer.detail}"
+        return None
+
+    def _acceptable(self, desired: Desired) -> bool:
+        now = self._clock.wall()
+        if desired.device != self._device:
+            self.issue = f"a desired state of device {desired.device} was ignored"
+        elif desired.generation <= self.generation:
+            self.issue = f"desired generation {desired.generation} was ignored: {self.generation} is accepted"
+        elif desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
+            self.issue = f"desired generation {desired.generation} has expired"
+        else:
+            return True
+        return False
+
+    def _keep(self, accepted: Accepted) -> bool:
+        """What cannot be kept is not accepted: after a restart nothing would know it."""
+        try:
+            write_record(self._accepted_file, accepted)
+        except OSError as error:
+            self.issue = f"desired generation {accepted.desired.generation} could not be kept: {error.strerror}"
+            return False
+        self._accepted = accepted
+        return True
+
+    def _result_of(self, command: Command, run: Callable[[Command], tuple[bool, str]]) -> CommandResult:
+        for result in self._answered.results:
+            if result.id == command.id:
+                return result
+        ok, detail = run(command)
+        result = CommandResult(self._device, command.id, ok, detail)
+        self._answered = Answered((*self._answered.results, result)[-REMEMBERED_COMMANDS:])
+        try:
+            write_record(self._answered_file, self._answered)
+        except OSError as error:
+            self.issue = f"the answer to command {command.id} could not be kept: {error.strerror}"
+        return result

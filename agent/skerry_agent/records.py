@@ -1,0 +1,66 @@
+"""What the journal holds of one model: the machine's state, the slots, the deployment. Pure data."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.twin import Outcome, Transfer, TransferPolicy
+
+
+class State(StrEnum):
+    """Where the deployment of one model stands."""
+
+    IDLE = "idle"
+    FETCHING = "fetching"
+    VERIFYING = "verifying"
+    STAGED = "staged"
+    PROBATION = "probation"
+    COMMITTED = "committed"
+    ROLLING_BACK = "rolling_back"
+
+
+class Slot(Struct, frozen=True):
+    """A bundle on the device. `bundle` is the name of its folder."""
+
+    bundle: str
+    release: str
+    target: Target
+    manifest_sha256: str
+    model_sha256: str
+
+
+class Slots(Struct, frozen=True):
+    """What is held: the one that serves, the one before it, the one on trial."""
+
+    current: Slot | None = None
+    previous: Slot | None = None
+    candidate: Slot | None = None
+
+
+class Deployment(Struct, frozen=True):
+    """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds."""
+
+    id: str
+    release: str
+    target: Target
+    manifest: BlobRef
+    policy: TransferPolicy = TransferPolicy()
+    transfer: Transfer | None = None
+    attempts: int = 0
+    bytes_received: int = 0
+    ordered_at: float = 0.0
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+class Record(Struct, frozen=True):
+    """All that the journal holds of one model."""
+
+    state: State = State.IDLE
+    slots: Slots = Slots()
+    deployment: Deployment | None = None
+    crashes: int = 0

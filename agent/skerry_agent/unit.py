@@ -1,0 +1,433 @@
+"""One model on the device: performs what its update machine orders and feeds back what happened.
+
+Journal before effect. Whatever comes back late for a deployment that is over is dropped by its token. A unit
+decides nothing: `machine` does; and it knows no broker: the link is a port.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from skerry_agent import events, probation
+from skerry_agent.blobs import BlobStore
+from skerry_agent.config import AgentConfig
+from skerry_agent.events import Effect, Event
+from skerry_agent.fetch import Fetcher
+from skerry_agent.jobs import Answer, PlanJob, Planned, Refusal, Staged, StageJob
+from skerry_agent.journal import Journal
+from skerry_agent.machine import step
+from skerry_agent.ports import Clock, Link, Processes, Timer
+from skerry_agent.records import Deployment, Record, Slot, State
+from skerry_agent.runner.protocol import Beat, Job
+from skerry_agent.service import Hooks, Service
+from skerry_agent.slots import BundleFolders
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import WireError
+
+HEALTHY_AFTER_S = 10.0
+MAX_BACKOFF_S = 30.0
+EXCLUSIVE_POLL_S = 0.1
+ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
+
+_FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
+"""Events that may not advance without a journal; all others keep the old model serving and happen anyway."""
+
+
+class World(Struct, frozen=True):
+    """What every unit of a device shares."""
+
+    config: AgentConfig
+    clock: Clock
+    link: Link
+    processes: Processes
+    blobs: BlobStore
+    folders: BundleFolders
+    changed: Callable[[], None]
+    collect: Callable[[], None]
+    beat: Callable[["Unit", Slot, Beat], None]
+
+
+class Unit:
+    """The update machine of one model, with its runners."""
+
+    def __init__(self, model: str, world: World, journal: Journal, listener: socket.socket | None) -> None:
+        self.model = model
+        self.world = world
+        self.listener = listener
+        self.record, self.issue = journal.read()
+        self.current: Service | None = None
+        self.current_slot: Slot | None = None
+        self.candidate: Service | None = None
+        self.fetcher: Fetcher | None = None
+        self.gap_us: float | None = None
+        self._journal = journal
+        self._events: deque[Event] = deque()
+        self._token = object()
+        self._leaving: Service | None = None
+        self._gap_from: float | None = None
+        self._cancel_updater: Callable[[], None] = _nothing
+        self._timers: dict[str, Timer] = {}
+        self._tally = probation.Tally()
+        self._admitted_at = 0.0
+        self._perform: dict[type[Effect], Callable[[], None]] = {
+            events.Serve: self._serve,
+            events.Fetch: self._fetch,
+            events.Stage: self._stage,
+            events.StartCandidate: self._start_candidate,
+            events.Admit: self._admit,
+            events.Retire: self._retire,
+            events.Drop: self._drop,
+            events.Collect: world.collect,
+        }
+
+    # -- the machine ---------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Take an event. Events that effects cause are taken after them, before anything else."""
+        self._events.append(event)
+        if len(self._events) > 1:
+            return
+        while self._events:
+            self._advance(self._events[0])
+            self._events.popleft()
+        self.world.changed()
+
+    def _advance(self, event: Event) -> None:
+        record, effects = step(self.record, event)
+        record = self._stamped(record)
+        if record != self.record:
+            try:
+                self._journal.write(record)
+            except OSError as error:
+                self.issue = f"journal of {self.model}: {error.strerror}"
+                if isinstance(event, _FORWARD):
+                    self._cannot_advance(event)
+                    return
+        self.record = record
+        for effect in effects:
+            self._perform[type(effect)]()
+
+    def _stamped(self, record: Record) -> Record:
+        """The record with the time at which its deployment ended."""
+        deployment = record.deployment
+        if deployment is None or deployment.outcome is None or deployment.ended_at is not None:
+            return record
+        return replace(record, deployment=replace(deployment, ended_at=self.world.clock.wall()))
+
+    def _cannot_advance(self, event: Event) -> None:
+        """What cannot be journalled is not begun: the deployment fails and the old model goes on."""
+        failure: dict[State, Event] = {
+            State.FETCHING: events.FetchFailed("disk", self.issue or ""),
+            State.VERIFYING: events.StageFailed("disk", self.issue or ""),
+            State.STAGED: events.CandidateFailed("disk", self.issue or ""),
+            State.PROBATION: events.CandidateFailed("disk", self.issue or ""),
+        }
+        if not isinstance(event, events.Ordered):
+            self._events.append(failure[self.record.state])
+
+    @property
+    def active(self) -> bool:
+        """Whether a deployment is under way."""
+        return self.record.state in ACTIVE
+
+    def order(self, deployment: Deployment) -> None:
+        """Take an order of the host, unless it is the one that this record already knows."""
+        known = self.record.deployment
+        if known is None or known.id != deployment.id:
+            self.handle(events.Ordered(deployment))
+
+    # -- callbacks that may come too late ------------------------------------------------------------------------------
+
+    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
+        """`call`, unless the work it belongs to has been dropped meanwhile."""
+        token = self._token
+
+        def guarded(*arguments: Any) -> None:
+            if token is self._token:
+                call(*arguments)
+
+        return guarded
+
+    def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = self.world.clock.after(seconds, call)
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- serving -------------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        slot = self.record.slots.current
+        if slot is None:
+            self._stop_current()
+        elif self.current is None or self.current_slot != slot or self.current.gone:
+            delay = min(MAX_BACKOFF_S, 0.25 * 2**self.record.crashes) if self.record.crashes else 0.0
+            self._stop_current()
+            self._after("serve", delay, self._start_current)
+        elif self.current.accepting:
+            self.handle(events.Serving())
+        elif self.current.ready:
+            self.current.accept()
+
+    def _start_current(self) -> None:
+        slot = self.record.slots.current
+        if slot is None or self.current is not None:
+            return
+        if self._must_wait(slot):
+            self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
+            return
+        self.current_slot = slot
+        self.current = self._start(slot, self._current_hooks(slot))
+        if self.current is None:
+            self.handle(events.CurrentFailed("bundle_damaged", slot.bundle))
+
+    def _current_hooks(self, slot: Slot) -> Hooks:
+        return Hooks(
+            ready=self._accept_current,
+            accepting=self._current_accepting,
+            beat=lambda beat: self.world.beat(self, slot, beat),
+            failed=self._current_failed,
+        )
+
+    def _accept_current(self) -> None:
+        assert self.current is not None
+        self.current.accept()
+
+    def _current_accepting(self) -> None:
+        self._measure_gap()
+        self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
+        self.handle(events.Serving())
+
+    def _current_failed(self, reason: str, detail: str) -> None:
+        self._cancel_timer("healthy")
+        self.current = self.current_slot = None
+        self.handle(events.CurrentFailed(reason, detail))
+
+    def _must_wait(self, slot: Slot) -> bool:
+        """An accelerator that admits one process is free only when the runner before has left."""
+        return _exclusive(slot) and self._leaving is not None and not self._leaving.gone
+
+    def _start(self, slot: Slot, hooks: Hooks) -> Service | None:
+        """Start a runner; None when its bundle cannot be read."""
+        config = self.world.config
+        section = config.model(self.model)
+        try:
+            bundle = self.world.folders.read(slot)
+        except (OSError, WireError):
+            return None
+        job = Job(
+            model=self.model,
+            release=slot.release,
+            bundle_dir=str(self.world.folders.folder(slot.bundle)),
+            bundle=bundle,
+            engine=config.engine_for(slot.target),
+            threads=config.board.threads,
+            listen_fd=self.listener.fileno() if self.listener is not None else None,
+            sources=section.sources,
+            results_file=section.results_file,
+            beat_s=config.agent.beat_s,
+            memory_limit_bytes=section.memory_limit_bytes,
+        )
+        return Service(job, self.world.processes, self.world.clock, config.agent, hooks)
+
+    def _stop_current(self) -> None:
+        self._cancel_timer("healthy")
+        self._cancel_timer("serve")
+        if self.current is not None:
+            self.current.stop()
+            self._leaving = self.current
+        self.current = self.current_slot = None
+
+    def _measure_gap(self) -> None:
+        """How long nobody answered, where the old runner had to stop before the new one could start."""
+        if self._gap_from is not None:
+            self.gap_us = (self.world.clock.monotonic() - self._gap_from) * 1e6
+            self._gap_from = None
+
+    # -- fetching and staging ------------------------------------------------------------------------------------------
+
+    def _fetch(self) -> None:
+        deployment = self._deployment()
+        spent = max(0.0, self.world.clock.wall() - deployment.ordered_at)
+        left = max(0.0, deployment.policy.deadline_s - spent)
+        self._after("deadline", left, self._guarded(lambda: self.handle(events.Expired())))
+        self._get([deployment.manifest], lambda: self._plan(deployment))
+
+    def _get(self, refs: list[BlobRef], done: Callable[[], None]) -> None:
+        failed = self._guarded(lambda reason, detail: self.handle(events.FetchFailed(reason, detail)))
+        self.fetcher = Fetcher(self.world.link, self.world.blobs, refs, self._guarded(done), failed)
+        self.fetcher.start()
+
+    def _plan(self, deployment: Deployment) -> None:
+        job = PlanJob(
+            release=deployment.release,
+            target=deployment.target,
+            manifest_file=str(self.world.blobs.path(deployment.manifest.sha256)),
+            have=self._have(),
+            policy=deployment.policy,
+            metered=self.world.config.agent.metered,
+            force_full=deployment.transfer == "full",
+        )
+        self._cancel_updater = self.world.processes.run_updater(job, self._guarded(self._planned))
+
+    def _planned(self, answer: Answer) -> None:
+        match answer:
+            case Planned():
+                self._get(list(answer.wanted), lambda: self._fetched(answer))
+            case Refusal(kind="rejected"):
+                self.handle(events.Rejected(answer.reason, answer.detail))
+            case Refusal():
+                self.handle(events.FetchFailed(answer.reason, answer.detail))
+
+    def _fetched(self, plan: Planned) -> None:
+        assert self.fetcher is not None
+        self.handle(events.Fetched(plan.transfer, self.fetcher.expected))
+
+    def _stage(self) -> None:
+        deployment = self._deployment()
+        bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
+        job = StageJob(
+            release=deployment.release,
+            target=deployment.target,
+            manifest_file=str(self.world.blobs.path(deployment.manifest.sha256)),
+            have=self._have(),
+            blobs_dir=str(self.world.blobs.folder),
+            bundle_dir=str(self.world.folders.folder(bundle)),
+        )
+        answered = self._guarded(lambda answer: self._staged(bundle, answer))
+        self._cancel_updater = self.world.processes.run_updater(job, answered)
+
+    def _staged(self, bundle: str, answer: Answer) -> None:
+        deployment = self._deployment()
+        match answer:
+            case Staged():
+                manifest = deployment.manifest.sha256
+                slot = Slot(bundle, deployment.release, deployment.target, manifest, answer.model_sha256)
+                self.handle(events.Verified(slot))
+            case Refusal(kind="rejected"):
+                self.handle(events.Rejected(answer.reason, answer.detail))
+            case Refusal(kind="patch_failed"):
+                self.handle(events.PatchFailed(f"{answer.reason}: {answer.detail}"))
+            case Refusal():
+                self.handle(events.StageFailed(answer.reason, answer.detail))
+
+    def _have(self) -> dict[str, str]:
+        slots = self.record.slots
+        return self.world.folders.artifacts([slots.previous, slots.current])
+
+    def _deployment(self) -> Deployment:
+        assert self.record.deployment is not None
+        return self.record.deployment
+
+    # -- probation -----------------------------------------------------------------------------------------------------
+
+    def _start_candidate(self) -> None:
+        slot = self.record.slots.candidate
+        assert slot is not None
+        self._cancel_timer("deadline")
+        self._token = object()
+        self.gap_us = None
+        if _exclusive(slot) and self.current is not None:
+            self._gap_from = self.world.clock.monotonic()
+            self._stop_current()
+        self._launch_candidate(slot)
+
+    def _launch_candidate(self, slot: Slot) -> None:
+        if self._must_wait(slot):
+            self._after("launch", EXCLUSIVE_POLL_S, self._guarded(lambda: self._launch_candidate(slot)))
+            return
+        failed = self._guarded(self._candidate_failed)
+        hooks = Hooks(
+            ready=self._guarded(lambda: self.handle(events.CandidateReady())),
+            accepting=self._guarded(self._admitted),
+            beat=self._guarded(lambda beat: self._judge(slot, beat)),
+            failed=failed,
+        )
+        self.candidate = self._start(slot, hooks)
+        if self.candidate is None:
+            failed("bundle_damaged", slot.bundle)
+
+    def _candidate_failed(self, reason: str, detail: str) -> None:
+        self.handle(events.CandidateFailed(reason, detail))
+
+    def _admit(self) -> None:
+        assert self.candidate is not None
+        self._tally = probation.Tally()
+        self._admitted_at = self.world.clock.monotonic()
+        self.candidate.accept(self._exercise_hz(self.candidate.job))
+
+    def _exercise_hz(self, job: Job) -> float:
+        """Golden inputs stand in where no source brings load, fast enough for half of the time allowed."""
+        limits = job.bundle.probation
+        return 0.0 if job.sources else limits.min_inferences / (limits.max_seconds / 2)
+
+    def _admitted(self) -> None:
+        self._measure_gap()
+        if self.current is not None and self.current.accepting:
+            self.current.drain()
+        assert self.candidate is not None
+        limits = self.candidate.job.bundle.probation
+        self._after("probation", limits.max_seconds + 1.0, self._guarded(self._check_verdict))
+
+    def _judge(self, slot: Slot, beat: Beat) -> None:
+        if self.record.state is State.PROBATION and self.candidate is not None and self.candidate.accepting:
+            self._tally = self._tally.plus(beat)
+            self._check_verdict()
+        self.world.beat(self, slot, beat)
+
+    def _check_verdict(self) -> None:
+        assert self.candidate is not None
+        elapsed = self.world.clock.monotonic() - self._admitted_at
+        verdict = probation.judge(self.candidate.job.bundle.probation, self._tally, elapsed)
+        if verdict.kind == "passed":
+            self.handle(events.ProbationPassed())
+        elif verdict.kind == "failed":
+            self._candidate_failed(verdict.reason, verdict.detail)
+
+    def _retire(self) -> None:
+        """The candidate's service goes on under the name of the current one."""
+        self._stop_current()
+        self._cancel_timer("probation")
+        self._token = object()
+        slot = self.record.slots.current
+        assert self.candidate is not None
+        assert slot is not None
+        self.candidate.hooks = self._current_hooks(slot)
+        self.current, self.current_slot, self.candidate = self.candidate, slot, None
+        self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
+        self.handle(events.Settled())
+
+    def _drop(self) -> None:
+        self._token = object()
+        for name in ("deadline", "launch", "probation"):
+            self._cancel_timer(name)
+        self._cancel_updater()
+        self._cancel_updater = _nothing
+        if self.fetcher is not None:
+            self.fetcher.stop()
+            self.fetcher = None
+        if self.candidate is not None:
+            self.candidate.stop()
+            self._leaving = self.candidate
+            self.candidate = None
+
+    def shut_down(self) -> None:
+        """End every child without touching the journal."""
+        self._drop()
+        self._stop_current()
+
+
+def _exclusive(slot: Slot) -> bool:
+    """Whether the accelerator admits one process only, so that the old runner must stop first."""
+    return slot.target == "edgetpu"
+
+
+def _nothing() -> None:
+    """No updater is running."""

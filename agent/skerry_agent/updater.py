@@ -1,0 +1,190 @@
+"""The updater process: verifies trust, decides what to fetch, applies patches, makes bundles. Ends after one job.
+
+`python -m skerry_agent.updater TRUST_FILE` reads one job as a JSON line and writes one answer. Everything heavy
+(cryptography, numpy, zstandard) is imported here and gone with the process. It never touches the journal: the
+supervisor does.
+"""
+
+import mmap
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from skerry_agent.disk import sha256_of, sync_folder
+from skerry_agent.jobs import Answer, Payload, PlanJob, Planned, Refusal, Staged, StageJob, UpdaterJob, VerifyMessage
+from skerry_agent.patch import PatchError, apply
+from skerry_agent.ports import Trust
+from skerry_agent.slots import BUNDLE_FILE
+from skerry_agent.trust import KeyTrust, TrustError
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Release
+
+
+class _RefusedError(SkerryError):
+    """Ends a job with a refusal."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+def perform(job: UpdaterJob, trust: Trust) -> Answer:
+    """Do one job. Every expected failure is an answer, not an exception."""
+    try:
+        return _PERFORMERS[type(job)](job, trust)
+    except _RefusedError as refused:
+        return refused.refusal
+    except (TrustError, WireError) as error:
+        return Refusal("rejected", error.code, str(error))
+    except OSError as error:
+        return Refusal("failed", "disk", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def _verify(job: VerifyMessage, trust: Trust) -> Answer:
+    return Payload(trust.verify(job.raw, job.payload_type, job.role))
+
+
+def _manifest(file: str, release: str, trust: Trust) -> Release:
+    """The verified manifest in `file`, which must be that of `release`."""
+    manifest = codec.decode(trust.verify(Path(file).read_bytes(), envelope.RELEASE, "release"), Release)
+    if manifest.name != release:
+        raise WireError("manifest", [f"it is of release {manifest.name}, not {release}"], code="wrong_release")
+    return manifest
+
+
+# -- plan --------------------------------------------------------------------------------------------------------------
+
+
+def _plan(job: PlanJob, trust: Trust) -> Answer:
+    manifest = _manifest(job.manifest_file, job.release, trust)
+    bundle = manifest.bundle(job.target)
+    have = {sha256 for sha256, file in job.have.items() if Path(file).exists()}
+    wanted: list[BlobRef] = []
+    patched = False
+    for artifact in bundle.artifacts:
+        if artifact.blob.sha256 in have:
+            continue
+        patch = None if job.force_full else _patch_for(manifest, artifact, have)
+        if patch is None and artifact.role == "model":
+            _check_full_allowed(job, artifact)
+        patched = patched or patch is not None
+        wanted.append(patch.blob if patch else artifact.blob)
+    _check_budget(job, wanted)
+    return Planned("patch" if patched else "full", tuple(wanted))
+
+
+def _patch_for(manifest: Release, artifact: Artifact, have: set[str]) -> PatchRef | None:
+    """The smallest patch that leads to the artifact from a file at hand."""
+    fitting = [p for p in manifest.patches if p.new_sha256 == artifact.blob.sha256 and p.base_sha256 in have]
+    return min(fitting, key=lambda p: p.blob.size, default=None)
+
+
+def _check_full_allowed(job: PlanJob, artifact: Artifact) -> None:
+    rule = job.policy.full_fallback
+    if rule == "never" or (rule == "unmetered" and job.metered):
+        detail = f"no patch fits and full_fallback = {rule} forbids {artifact.blob.size} B of {artifact.name}"
+        raise _RefusedError(Refusal("rejected", "full_not_allowed", detail))
+
+
+def _check_budget(job: PlanJob, wanted: list[BlobRef]) -> None:
+    total = sum(ref.size for ref in wanted)
+    if job.policy.byte_budget is not None and total > job.policy.byte_budget:
+        detail = f"{total} B are needed, the byte budget is {job.policy.byte_budget} B"
+        raise _RefusedError(Refusal("rejected", "over_byte_budget", detail))
+
+
+# -- stage -------------------------------------------------------------------------------------------------------------
+
+
+def _stage(job: StageJob, trust: Trust) -> Answer:
+    """Make the bundle in a temporary folder, then rename it: a bundle folder is complete or absent."""
+    manifest = _manifest(job.manifest_file, job.release, trust)
+    bundle = manifest.bundle(job.target)
+    final = Path(job.bundle_dir)
+    if not _complete(final, bundle):
+        temporary = final.with_name(f".{final.name}.tmp")
+        for leftover in (temporary, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            for artifact in bundle.artifacts:
+                _make(artifact, temporary / artifact.name, job, manifest)
+            _write(temporary / BUNDLE_FILE, codec.encode(bundle))
+            sync_folder(temporary)
+            temporary.rename(final)
+            sync_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Staged(bundle.model.blob.sha256)
+
+
+def _complete(folder: Path, bundle: Bundle) -> bool:
+    files = [(folder / artifact.name, artifact.blob.sha256) for artifact in bundle.artifacts]
+    return (folder / BUNDLE_FILE).exists() and all(file.exists() and sha256_of(file) == sha for file, sha in files)
+
+
+def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) -> None:
+    """Produce one artifact from a blob, from a file of another bundle, or by a patch; check its hash."""
+    sha256 = artifact.blob.sha256
+    for source in (Path(job.blobs_dir) / sha256, Path(job.have.get(sha256, ""))):
+        if source.is_file():
+            _copy_checked(source, target, artifact)
+            return
+    for patch in manifest.patches:
+        patch_file = Path(job.blobs_dir) / patch.blob.sha256
+        if patch.new_sha256 == sha256 and patch.base_sha256 in job.have and patch_file.exists():
+            _apply_patch(Path(job.have[patch.base_sha256]), patch_file, target, artifact)
+            return
+    raise _RefusedError(Refusal("failed", "missing_blob", f"neither {artifact.name} nor a patch for it was fetched"))
+
+
+def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
+    shutil.copyfile(source, target)
+    if sha256_of(target) != artifact.blob.sha256:
+        raise _RefusedError(Refusal("failed", "hash_mismatch", f"{artifact.name} does not have the manifest's hash"))
+    _sync(target)
+
+
+def _apply_patch(old: Path, patch: Path, target: Path, artifact: Artifact) -> None:
+    """Apply with the old file mapped, so that memory stays small whatever the model's size."""
+    with old.open("rb") as old_file, mmap.mmap(old_file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        try:
+            with target.open("wb") as new_file:
+                header = apply(memoryview(mapped), patch.read_bytes(), new_file.write, max_new_bytes=artifact.blob.size)
+                new_file.flush()
+                os.fsync(new_file.fileno())
+        except PatchError as error:
+            raise _RefusedError(Refusal("patch_failed", error.code, str(error))) from None
+    if header.new_sha256 != artifact.blob.sha256:
+        raise _RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {artifact.name}"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+_PERFORMERS: dict[type, Callable[..., Answer]] = {VerifyMessage: _verify, PlanJob: _plan, StageJob: _stage}
+
+
+def main() -> None:
+    """One job in, one answer out."""
+    job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
+    try:
+        answer = perform(job, KeyTrust.from_file(Path(sys.argv[1])))
+    except TrustError as error:
+        answer = Refusal("rejected", error.code, str(error))
+    sys.stdout.buffer.write(codec.encode(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
