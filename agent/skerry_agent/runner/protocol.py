@@ -35,7 +35,7 @@ class ReplaySource(Struct, frozen=True, tag="replay"):
 
 
 class DirectorySource(Struct, frozen=True, tag="directory"):
-    """Feed each .npy file (one raw sample) that appears in a watched folder, then move it to `done/` or `bad/` in it."""
+    """Feed each .npy file (one raw sample) that appears in a folder, then move it to `done/` or `bad/` in it."""
 
     path: str
     poll_s: float = 0.5

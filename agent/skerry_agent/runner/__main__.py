@@ -1,0 +1,41 @@
+"""`python -m skerry_agent.runner --control-fd N`: started by the supervisor, never by a person."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+
+from skerry_agent.runner import process
+
+EXIT_BUG = 70
+
+
+def main() -> None:
+    """Run until told to leave. Ends with `os._exit`: threads and native runtimes have nothing left to say."""
+    parser = argparse.ArgumentParser(prog="skerry_agent.runner", description=__doc__)
+    parser.add_argument("--control-fd", type=int, required=True, help="inherited socket to the supervisor")
+    control_fd = parser.parse_args().control_fd
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the supervisor, which decides
+    threading.excepthook = _die_of_a_bug
+    process.die_with_parent()
+    process.share_heaps()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here multiplies matrices in numpy
+    from skerry_agent.runner import control, session  # noqa: PLC0415 - numpy reads its environment on import
+
+    status = session.run(control.Control(socket.socket(fileno=control_fd)))
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _die_of_a_bug(args: threading.ExceptHookArgs) -> None:
+    """An unexpected error in a thread leaves a runner that only looks alive: better to end, and be started again."""
+    sys.__excepthook__(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+    if args.thread is None or args.thread.name != "connection":
+        sys.stderr.flush()
+        os._exit(EXIT_BUG)
+
+
+if __name__ == "__main__":
+    main()

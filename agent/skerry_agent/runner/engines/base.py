@@ -1,0 +1,25 @@
+"""What every runtime must offer. Times nothing, counts nothing, knows no bundle."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import TensorSpec
+
+
+class Engine(Protocol):
+    """One loaded model. Not thread safe: `skerry_agent.runner.inference` lets in one caller at a time."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs in its own order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs in its own order."""
+
+    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run once on tensors of the model's shapes and dtypes; the outputs are copies. Raises `InferenceError`."""
+
+    def close(self) -> None:
+        """Give back memory and accelerator."""

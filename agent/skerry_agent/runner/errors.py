@@ -1,0 +1,27 @@
+"""What can go wrong in a runner.
+
+SkerryError
+├── EngineError       a model or its runtime cannot be used
+├── InferenceError    one inference failed; the next may work
+└── UnfitError        the model is not fit to serve: becomes a `Refused` message
+"""
+
+from skerry_agent.wire.errors import SkerryError
+
+
+class EngineError(SkerryError):
+    """A runtime is missing or it refuses the model."""
+
+    code = "load_failed"
+
+
+class InferenceError(SkerryError):
+    """The runtime failed on one set of inputs."""
+
+    code = "inference_failed"
+
+
+class UnfitError(SkerryError):
+    """The model is not fit to serve. `code` is one of those of `protocol.Refused`."""
+
+    code = "load_failed"

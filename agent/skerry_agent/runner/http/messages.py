@@ -1,0 +1,41 @@
+"""A request and a response as plain data, so that routes need no socket. Knows no protocol."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from skerry_agent.wire.codec import encode
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+
+class Request(Struct, frozen=True):
+    """What a client asks. Header names are lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class Response(Struct, frozen=True):
+    """What it gets."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class RequestError(Exception):
+    """The client's request cannot be answered: an HTTP status, and one line that becomes `{"error": ...}`."""
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.response = Response(status, encode({"error": message}), headers=headers)
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """A response with a JSON body."""
+    return Response(status, encode(value))

@@ -1,0 +1,154 @@
+"""The inference request and response of the Open Inference Protocol v2, with the binary tensor data extension.
+
+Formats: kserve/open-inference-protocol (specification/protocol/inference_rest.md) and Triton's
+extension_binary_data.md. Turns bytes into tensors and back; runs no model.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from skerry_agent.processing import Array
+from skerry_agent.runner.http import tensors
+from skerry_agent.runner.http.messages import BINARY, RequestError, Response
+from skerry_agent.wire.codec import encode
+from skerry_agent.wire.manifest import TensorSpec
+
+HEADER_LENGTH = "inference-header-content-length"
+_UNSUPPORTED = ("classification", "shared_memory_region")
+
+
+class InputEntry(Struct):
+    """One tensor of a request: with `data`, or with `parameters.binary_data_size` bytes after the JSON."""
+
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: Any = None
+
+
+class OutputEntry(Struct):
+    """One output that the client wants."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferBody(Struct):
+    """The JSON of a request."""
+
+    inputs: list[InputEntry]
+    id: str | None = None
+    outputs: list[OutputEntry] = []
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(Struct):
+    """A parsed request: input tensors in the model's order, and (output index, as binary) in the order to answer."""
+
+    id: str | None
+    inputs: list[Array]
+    outputs: list[tuple[int, bool]]
+
+
+def parse(
+    body: bytes, header_length: str | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> InferRequest:
+    """Parse a request for a model with these tensors. Raises `RequestError` (400) that says what does not fit."""
+    size = _header_size(header_length, len(body))
+    try:
+        message = msgspec.json.decode(memoryview(body)[:size], type=InferBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, f"request: {error}") from None
+    chunks = _binary_chunks(message.inputs, body[size:])
+    return InferRequest(message.id, _read_inputs(message.inputs, chunks, inputs), _wanted(message, outputs))
+
+
+def respond(
+    request: InferRequest, results: Sequence[Array], specs: Sequence[TensorSpec], model: tuple[str, str]
+) -> Response:
+    """The response with the outputs that were asked for; `model` is (name, version)."""
+    entries, chunks = [], []
+    for index, binary in request.outputs:
+        entry = tensors.describe(specs[index])
+        if binary:
+            chunks.append(tensors.to_bytes(results[index]))
+            entry["parameters"] = {"binary_data_size": len(chunks[-1])}
+        else:
+            entry["data"] = tensors.to_json(results[index], specs[index].name)
+        entries.append(entry)
+    head: dict[str, object] = {"model_name": model[0], "model_version": model[1], "outputs": entries}
+    if request.id is not None:
+        head["id"] = request.id
+    raw = encode(head)
+    if not chunks:
+        return Response(200, raw)
+    return Response(200, b"".join((raw, *chunks)), BINARY, ((HEADER_LENGTH, str(len(raw))),))
+
+
+def _header_size(text: str | None, total: int) -> int:
+    if text is None:
+        return total
+    if not text.isascii() or not text.isdigit() or int(text) > total:
+        raise RequestError(400, f"{HEADER_LENGTH} is {text!r}, the body has {total} bytes")
+    return int(text)
+
+
+def _binary_chunks(entries: Sequence[InputEntry], rest: bytes) -> list[bytes | None]:
+    """What follows the JSON, cut as the inputs say; None for inputs with JSON data."""
+    chunks: list[bytes | None] = []
+    at = 0
+    for entry in entries:
+        size = entry.parameters.get("binary_data_size")
+        if size is None:
+            chunks.append(None)
+            continue
+        if not isinstance(size, int) or not 0 <= size <= len(rest) - at:
+            raise RequestError(400, f"input {entry.name}: binary_data_size {size} does not fit the body")
+        chunks.append(rest[at : at + size])
+        at += size
+    if at != len(rest):
+        raise RequestError(400, f"{len(rest) - at} bytes follow the last input")
+    return chunks
+
+
+def _read_inputs(entries: list[InputEntry], chunks: list[bytes | None], specs: Sequence[TensorSpec]) -> list[Array]:
+    names = [entry.name for entry in entries]
+    if sorted(names) != sorted(spec.name for spec in specs):
+        raise RequestError(400, f"inputs are {names}, the model takes {[spec.name for spec in specs]}")
+    return [_read_input(entries[i], chunks[i], spec) for spec in specs for i in (names.index(spec.name),)]
+
+
+def _read_input(entry: InputEntry, chunk: bytes | None, spec: TensorSpec) -> Array:
+    _refuse_unsupported(entry.name, entry.parameters)
+    if entry.datatype != tensors.DATATYPES[spec.dtype]:
+        raise RequestError(400, f"input {spec.name} is {tensors.DATATYPES[spec.dtype]}, not {entry.datatype}")
+    if entry.shape != spec.shape:
+        raise RequestError(400, f"input {spec.name} has shape {list(spec.shape)}, not {list(entry.shape)}")
+    if (chunk is None) == (entry.data is None):
+        raise RequestError(400, f"input {spec.name} needs either data or binary_data_size")
+    return tensors.from_json(entry.data, spec) if chunk is None else tensors.from_bytes(chunk, spec)
+
+
+def _wanted(message: InferBody, specs: Sequence[TensorSpec]) -> list[tuple[int, bool]]:
+    """Index and form of each output to answer: those asked for, or all."""
+    default = message.parameters.get("binary_data_output") is True
+    if not message.outputs:
+        return [(index, default) for index in range(len(specs))]
+    names = [spec.name for spec in specs]
+    wanted = []
+    for entry in message.outputs:
+        _refuse_unsupported(entry.name, entry.parameters)
+        if entry.name not in names:
+            raise RequestError(400, f"no output {entry.name}; the model gives {names}")
+        wanted.append((names.index(entry.name), entry.parameters.get("binary_data", default) is True))
+    return wanted
+
+
+def _refuse_unsupported(name: str, parameters: dict[str, Any]) -> None:
+    for parameter in _UNSUPPORTED:
+        if parameter in parameters:
+            raise RequestError(400, f"{name}: {parameter} is not supported")

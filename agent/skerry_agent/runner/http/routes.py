@@ -1,0 +1,121 @@
+"""Which request gets which answer: the paths of the Open Inference Protocol v2. Opens no socket."""
+
+import zlib
+from collections.abc import Callable
+from math import prod
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from skerry_agent.runner.errors import InferenceError
+from skerry_agent.runner.http import oip, tensors
+from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
+from skerry_agent.runner.inference import Inference
+
+_JSON_BYTES_PER_ELEMENT = 32
+"""More than any number needs as JSON text, so that the largest body is bounded by the model itself."""
+_ENCODINGS = {"gzip": 31, "deflate": 15}
+"""Content codings, as the `wbits` argument of zlib."""
+
+
+class Served(Struct, frozen=True):
+    """What is served under which name."""
+
+    model: str
+    version: str
+    platform: str
+    inference: Inference
+
+
+class Routes:
+    """Answers requests about one model. `ready` says whether new work is welcome."""
+
+    def __init__(self, served: Served, ready: Callable[[], bool]) -> None:
+        self._served = served
+        self._ready = ready
+        elements = sum(prod(t.shape) for t in served.inference.inputs)
+        self.max_body_bytes = 65536 + _JSON_BYTES_PER_ELEMENT * elements
+
+    def answer(self, request: Request) -> Response:
+        """The response to any request; what is wrong with it becomes a 4xx with `{"error": ...}`."""
+        try:
+            return self._route(request)
+        except RequestError as error:
+            return error.response
+
+    def _route(self, request: Request) -> Response:
+        match [unquote(part) for part in request.path.partition("?")[0].strip("/").split("/")]:
+            case ["v2"]:
+                return _get(request, {"name": "skerry", "version": "2", "extensions": ["binary_tensor_data"]})
+            case ["v2", "health", "live"]:
+                return _get(request, {"live": True})
+            case ["v2", "health", "ready"]:
+                return self._readiness(request, {"ready": self._ready()})
+            case ["v2", "models", model, "versions", version, *rest]:
+                return self._model(request, model, version, rest)
+            case ["v2", "models", model, *rest]:
+                return self._model(request, model, self._served.version, rest)
+        raise RequestError(404, f"no such path: {request.path[:200]}")
+
+    def _model(self, request: Request, model: str, version: str, rest: list[str]) -> Response:
+        served = self._served
+        if (model, version) != (served.model, served.version):
+            raise RequestError(404, f"model {model} {version} is not here, {served.model} {served.version} is")
+        match rest:
+            case []:
+                return _get(request, self._metadata())
+            case ["ready"]:
+                return self._readiness(request, {"name": model, "ready": self._ready()})
+            case ["infer"]:
+                _require(request, "POST")
+                return self._infer(request)
+        raise RequestError(404, f"no such path: {request.path[:200]}")
+
+    def _metadata(self) -> dict[str, object]:
+        served = self._served
+        return {
+            "name": served.model,
+            "versions": [served.version],
+            "platform": served.platform,
+            "inputs": [tensors.describe(t) for t in served.inference.inputs],
+            "outputs": [tensors.describe(t) for t in served.inference.outputs],
+        }
+
+    def _readiness(self, request: Request, body: dict[str, object]) -> Response:
+        _require(request, "GET")
+        return json_response(body, 200 if body["ready"] else 503)
+
+    def _infer(self, request: Request) -> Response:
+        inference = self._served.inference
+        body = self._decompressed(request)
+        parsed = oip.parse(body, request.headers.get(oip.HEADER_LENGTH), inference.inputs, inference.outputs)
+        try:
+            results = inference.infer(parsed.inputs)
+        except InferenceError as error:
+            raise RequestError(500, str(error)) from None
+        return oip.respond(parsed, results, inference.outputs, (self._served.model, self._served.version))
+
+    def _decompressed(self, request: Request) -> bytes:
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "identity":
+            return request.body
+        if encoding not in _ENCODINGS:
+            raise RequestError(415, f"content-encoding {encoding[:50]} is not supported")
+        stream = zlib.decompressobj(_ENCODINGS[encoding])
+        try:
+            body = stream.decompress(request.body, self.max_body_bytes)
+        except zlib.error:
+            raise RequestError(400, f"body is not valid {encoding}") from None
+        if not stream.eof:
+            raise RequestError(400, f"{encoding} body is cut, or unpacks to more than {self.max_body_bytes} bytes")
+        return body
+
+
+def _get(request: Request, body: dict[str, object]) -> Response:
+    _require(request, "GET")
+    return json_response(body)
+
+
+def _require(request: Request, method: str) -> None:
+    if request.method != method:
+        raise RequestError(405, f"use {method}", (("allow", method),))

@@ -1,0 +1,112 @@
+"""From a `Job` to a model that is proven: load it, compare it with its bundle, run the golden inputs, warm it.
+
+Every way to fail raises `UnfitError` with the code that a `Refused` message carries. Serves nothing.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from skerry_agent.processing import (
+    Array,
+    GoldenSet,
+    ProcessingError,
+    compare_golden,
+    constant,
+    invalid,
+    load_golden,
+)
+from skerry_agent.runner.engines import Engine
+from skerry_agent.runner.errors import EngineError, InferenceError, UnfitError
+from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.protocol import Job, Proved
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import TensorSpec
+
+WARM_RUNS = 3
+"""A runtime lays out its memory in the first inference; caches are warm after a few."""
+
+Open = Callable[[Job], Engine]
+
+
+def load(job: Job, open_engine: Open) -> Inference:
+    """The model in memory, with the tensors that its bundle promises. Raises `UnfitError` (load_failed)."""
+    try:
+        engine = open_engine(job)
+    except (EngineError, WireError, OSError) as error:
+        raise UnfitError(str(error)) from None
+    for side, real, promised in (
+        ("inputs", engine.inputs, job.bundle.inputs),
+        ("outputs", engine.outputs, job.bundle.outputs),
+    ):
+        if _forms(real) != _forms(promised):
+            raise UnfitError(f"the model's {side} are {_forms(real)}, its bundle says {_forms(promised)}")
+    if job.sources and len(job.bundle.inputs) != 1:
+        raise UnfitError(f"sources feed one input, the model has {len(job.bundle.inputs)}")
+    return Inference(engine, job.bundle)
+
+
+def read_golden(job: Job) -> GoldenSet | None:
+    """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed) if it cannot be read."""
+    artifact = job.bundle.artifact("golden")
+    if artifact is None:
+        return None
+    try:
+        return load_golden((Path(job.bundle_dir) / artifact.name).read_bytes())
+    except (OSError, ProcessingError) as error:
+        raise UnfitError(f"golden file: {error}") from None
+
+
+def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Proved:
+    """Run every golden input and judge the outputs. Without a golden file it only warms, and says 0 samples.
+
+    Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
+    """
+    if golden is None:
+        _check_valid(_warm(inference, [np.zeros(t.shape, t.dtype) for t in inference.inputs]))
+        return Proved(samples=0, max_lsb=0, top1=1.0)
+    got = _run_all(inference, golden)
+    _check_valid(got)
+    if reason := constant(got):
+        raise UnfitError(reason, code="constant_output")
+    result = compare_golden(golden.outputs, got, job.bundle.golden)
+    if not result.ok:
+        raise UnfitError(result.detail, code="golden_mismatch")
+    _warm(inference, golden.sample(0, inference.inputs))
+    return Proved(result.samples, result.max_lsb, result.top1)
+
+
+def _run_all(inference: Inference, golden: GoldenSet) -> list[Array]:
+    """The outputs (N, ...) of all golden inputs, in the shapes in which they were recorded."""
+    try:
+        rows = [inference.run(golden.sample(i, inference.inputs)) for i in range(len(golden))]
+        return [
+            np.stack(column).reshape(recorded.shape)
+            for column, recorded in zip(zip(*rows, strict=True), golden.outputs, strict=True)
+        ]
+    except (InferenceError, ProcessingError) as error:
+        _refuse_golden(str(error))
+    except ValueError as error:
+        _refuse_golden(f"outputs do not fit the recorded ones: {error}")
+
+
+def _refuse_golden(detail: str) -> NoReturn:
+    raise UnfitError(f"golden inputs: {detail}", code="golden_mismatch") from None
+
+
+def _warm(inference: Inference, inputs: list[Array]) -> list[Array]:
+    try:
+        return [inference.run(inputs) for _ in range(WARM_RUNS)][-1]
+    except InferenceError as error:
+        raise UnfitError(str(error)) from None
+
+
+def _check_valid(outputs: list[Array]) -> None:
+    if reason := invalid(outputs):
+        raise UnfitError(reason, code="invalid_output")
+
+
+def _forms(tensors: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{t.dtype}{list(t.shape)}" for t in tensors) or "none"

@@ -1,0 +1,167 @@
+"""A runner's life: read the job, load, prove, then serve and drain as the supervisor says, any number of times.
+
+Each step ends in a message of `skerry_agent.runner.protocol`. The model is in `inference`, its clients in `http`.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from skerry_agent.runner import engines, process
+from skerry_agent.runner.control import Control
+from skerry_agent.runner.engines import Engine
+from skerry_agent.runner.errors import UnfitError
+from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.inference import Inference, Tally
+from skerry_agent.runner.proof import Open, load, prove, read_golden
+from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Refused
+from skerry_agent.runner.sources import Exercise, Source, open_source
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import split_release
+
+EXIT_REFUSED = 3
+EXIT_ORPHANED = 4
+
+
+def open_job(job: Job) -> Engine:
+    """The engine of a job, loaded with its bundle's model file. Raises `EngineError` or `WireError`."""
+    return engines.open_engine(job.engine, os.path.join(job.bundle_dir, job.bundle.model.name), job.threads)  # noqa: PTH118
+
+
+def run(control: Control, open_engine: Open = open_job) -> int:
+    """Live as a runner until told to leave; returns an exit status when it refuses or has nobody to serve."""
+    try:
+        job = control.read_job()
+    except EOFError:
+        return EXIT_ORPHANED
+    except WireError as error:
+        control.send(Refused("load_failed", str(error)))
+        return EXIT_REFUSED
+    if job.memory_limit_bytes is not None:
+        process.limit_memory(job.memory_limit_bytes)
+    pulse = Pulse()
+    control.start(pulse.beat, job.beat_s)
+    try:
+        session = _prepare(job, control, pulse, open_engine)
+    except UnfitError as refusal:
+        control.send(Refused(refusal.code, str(refusal)))
+        return EXIT_REFUSED
+    return session.obey()
+
+
+def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "Session":
+    """Load, prove, and say so. Raises `UnfitError`."""
+    began = time.perf_counter()
+    inference = pulse.inference = load(job, open_engine)
+    control.send(Loaded((time.perf_counter() - began) * 1e6, process.rss_bytes()))
+    session = Session(job, control, inference)
+    control.send(prove(job, inference, read_golden(job)))
+    return session
+
+
+class Pulse:
+    """Makes the beats; before a model is loaded they say only that the process lives."""
+
+    def __init__(self) -> None:
+        self.inference: Inference | None = None
+        self._cpu_s = time.process_time()
+
+    def beat(self) -> Beat:
+        """What happened since the last beat."""
+        before, self._cpu_s = self._cpu_s, time.process_time()
+        tally = self.inference.take() if self.inference is not None else Tally()
+        return Beat(
+            inferences=tally.inferences,
+            errors=tally.errors,
+            invalid_outputs=tally.invalid_outputs,
+            dropped=tally.dropped,
+            latency=tally.latency,
+            busy_s=self.inference.busy_s if self.inference is not None else 0.0,
+            rss_bytes=process.rss_bytes(),
+            cpu_s=self._cpu_s - before,
+            outputs=tally.outputs,
+        )
+
+
+class Session:
+    """A proven model that serves when told to."""
+
+    def __init__(self, job: Job, control: Control, inference: Inference) -> None:
+        self._job = job
+        self._control = control
+        self._inference = inference
+        feed = Feed(job, inference)
+        self._sources = [open_source(spec, feed) for spec in job.sources]
+        self._running: list[Activity] = []
+        self._exercise: Activity | None = None
+        self._stop_serving: Callable[[float], None] | None = None
+
+    def obey(self) -> int:
+        """Follow commands for ever; `Control` ends the process."""
+        while True:
+            match self._control.commands.get():
+                case Accept(exercise_hz=rate):
+                    self._accept(rate)
+                case Drain(grace_s=grace):
+                    self._drain(grace)
+
+    def _accept(self, exercise_hz: float) -> None:
+        """Serve from now on. Saying it again only changes the exercise."""
+        if self._stop_serving is None:
+            self._stop_serving = self._open_http()
+            self._running = [Activity(source) for source in self._sources]
+        self._set_exercise(exercise_hz)
+        self._control.send(Accepting())
+
+    def _drain(self, grace_s: float) -> None:
+        self._set_exercise(0.0)
+        for activity in self._running:
+            activity.stop()
+        self._running = []
+        if self._stop_serving is not None:
+            self._stop_serving(grace_s)
+            self._stop_serving = None
+        self._control.send(Drained())
+
+    def _set_exercise(self, rate_hz: float) -> None:
+        if self._exercise is not None:
+            self._exercise.stop()
+            self._exercise = None
+        golden = read_golden(self._job) if rate_hz > 0 else None
+        if golden is not None:
+            self._exercise = Activity(Exercise(golden, self._inference, rate_hz))
+
+    def _open_http(self) -> Callable[[float], None]:
+        """Serve the inference API; returns what drains it."""
+        if self._job.listen_fd is None:
+            return lambda _grace_s: None
+        from skerry_agent.runner.http.routes import Served  # noqa: PLC0415 - costs memory that not every runner needs
+        from skerry_agent.runner.http.server import Server  # noqa: PLC0415
+
+        _, version = split_release(self._job.release)
+        served = Served(self._job.model, version, self._job.engine, self._inference)
+        listener = socket.socket(fileno=os.dup(self._job.listen_fd))
+        server = Server(listener, served)
+        server.start()
+
+        def drain(grace_s: float) -> None:
+            server.drain(grace_s)
+            listener.close()
+
+        return drain
+
+
+class Activity:
+    """A source in its thread."""
+
+    def __init__(self, source: Source) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=source.run, args=(self._stop,), name="source", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop it and wait for the sample that it is at."""
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,248 @@
+"""A runner's conversation with its supervisor, every way in which it refuses, and every way in which it ends."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from skerry_agent.processing import GoldenSet, load_golden, save_golden
+from skerry_agent.runner import protocol
+
+
+def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
+    child = spawn(tiny("add"))
+    loaded = child.expect(protocol.Loaded)
+    assert loaded.load_us > 0
+    assert loaded.rss_bytes > 1_000_000
+    assert child.expect(protocol.Proved) == protocol.Proved(samples=3, max_lsb=0, top1=1.0)
+    child.say(protocol.Accept())
+    child.expect(protocol.Accepting)
+    beat = child.expect(protocol.Beat)
+    assert beat.busy_s == 0
+    assert beat.inferences == 0  # golden inputs are not load
+    child.say(protocol.Drain(grace_s=0))
+    child.expect(protocol.Drained)
+    child.say(protocol.Stop())
+    assert child.process.wait(10) == 0
+
+
+def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn, tiny):
+    child = spawn(tiny("add"))
+    child.ready(exercise_hz=100)
+    child.wait_for(lambda total: total.inferences >= 10)
+    beat = next(b for b in child.beats if b.inferences)
+    assert beat.latency.count == beat.inferences
+    assert beat.outputs == {"3": beat.inferences}  # x + (1, 2, 3, 4) of rising x is largest at the end
+    child.say(protocol.Drain(grace_s=0))
+    child.expect(protocol.Drained)
+    child.beats.clear()
+    child.expect(protocol.Beat)
+    assert child.expect(protocol.Beat).inferences == 0
+    child.say(protocol.Accept(exercise_hz=100))
+    child.expect(protocol.Accepting)
+    child.wait_for(lambda total: total.inferences >= 5)
+
+
+def _damage(job, change):
+    path = f"{job.bundle_dir}/golden.npz"
+    with open(path, "rb") as file:
+        golden = load_golden(file.read())
+    with open(path, "wb") as file:
+        file.write(save_golden(change(golden)))
+
+
+def _other_outputs(golden):
+    return GoldenSet(golden.inputs, tuple(output + 9 for output in golden.outputs))
+
+
+def _negative_inputs(golden):
+    return GoldenSet(tuple(-array for array in golden.inputs), golden.outputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "code"),
+    [
+        ("add", _other_outputs, "golden_mismatch"),
+        ("log", _negative_inputs, "invalid_output"),
+        ("zero", lambda golden: golden, "constant_output"),
+    ],
+)
+def test_an_unfit_model_is_refused_with_its_reason(spawn, tiny, kind, change, code):
+    job = tiny(kind)
+    _damage(job, change)
+    child = spawn(job)
+    child.expect(protocol.Loaded)
+    refused = child.expect(protocol.Refused)
+    assert refused.code == code
+    assert "\n" not in refused.detail
+    assert child.process.wait(10) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.tflite", b"not a model", "does not load"),
+        ("model.tflite", None, "does not load"),
+        ("golden.npz", b"PK", "golden file"),
+        ("golden.npz", None, "golden file"),
+    ],
+)
+def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, name, content, words):
+    job = tiny("add")
+    path = tmp_path / "add" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    child = spawn(job)
+    refused = child.expect((protocol.Refused, protocol.Loaded))
+    if isinstance(refused, protocol.Loaded):
+        refused = child.expect(protocol.Refused)
+    assert refused.code == "load_failed"
+    assert words in refused.detail
+
+
+def test_a_model_unlike_its_bundle_is_refused(spawn, tiny, tmp_path):
+    job = tiny("add")
+    tiny("copy")
+    (tmp_path / "add" / "model.tflite").write_bytes((tmp_path / "copy" / "model.tflite").read_bytes())
+    refused = spawn(job).expect(protocol.Refused)
+    assert refused.code == "load_failed"
+    assert "int8[1, 4]" in refused.detail
+    assert "float32[1, 4]" in refused.detail
+
+
+def test_a_job_that_is_none_is_refused_with_every_issue(spawn):
+    child = spawn()
+    child.control.sendall(b'{"model": 1, "threads": "x"}\n')
+    refused = child.expect(protocol.Refused)
+    assert "model:" in refused.detail
+    assert "bundle: missing" in refused.detail
+
+
+def test_unknown_commands_of_a_newer_supervisor_are_ignored(spawn, tiny):
+    child = spawn(tiny("add"))
+    child.control.sendall(b'{"type": "dance"}\nnonsense\n')
+    child.ready()
+
+
+def test_a_runtime_that_dies_takes_only_the_runner(spawn, tiny, real_model):
+    job = tiny("add")
+    with open(f"{job.bundle_dir}/model.tflite", "wb") as file:
+        file.write(real_model("segfaults_the_runtime.tflite").read_bytes())
+    child = spawn(job)
+    while child.hear() is not None:
+        pass
+    assert child.process.wait(10) == -signal.SIGSEGV
+
+
+def test_a_model_that_fails_to_invoke_is_refused(spawn, job_for, tiny, real_model):
+    job = tiny("add")
+    with open(f"{job.bundle_dir}/model.tflite", "wb") as file:
+        file.write(real_model("edgetpu/model_invoking_error.tflite").read_bytes())
+    assert spawn(job).expect(protocol.Refused).code == "load_failed"
+
+
+def test_it_ends_when_its_supervisor_does(spawn, tiny):
+    child = spawn(tiny("add"))
+    child.ready()
+    child.control.shutdown(socket.SHUT_RDWR)
+    assert child.process.wait(10) == 0
+
+
+def test_it_ends_when_its_supervisor_leaves_before_the_job(spawn):
+    child = spawn()
+    child.control.shutdown(socket.SHUT_RDWR)
+    assert child.process.wait(10) == 4
+
+
+HANGING = """
+import ctypes, socket, sys
+from skerry_agent.runner import control, session
+from skerry_agent.runner.engines import open_engine
+
+class Hanging:
+    def __init__(self, engine):
+        self.inputs, self.outputs, self._engine, self._left = engine.inputs, engine.outputs, engine, 6
+    def infer(self, inputs):
+        self._left -= 1
+        if self._left < 0:
+            ctypes.CDLL(None).pause()
+        return self._engine.infer(inputs)
+    def close(self): pass
+
+session.run(control.Control(socket.socket(fileno=int(sys.argv[2]))), lambda job: Hanging(session.open_job(job)))
+"""
+
+
+@pytest.fixture
+def hanging(spawn, tiny):
+    """A runner whose model hangs in C code at its first inference after the proof."""
+    child = spawn(tiny("add"), command=("-c", HANGING))
+    child.ready(exercise_hz=50)
+    return child
+
+
+def test_beats_go_on_and_tell_how_long_an_inference_hangs(hanging):
+    beats = [hanging.expect(protocol.Beat) for _ in range(8)]
+    assert beats[-1].busy_s > beats[4].busy_s > 0
+    assert beats[-1].inferences == 0
+
+
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_a_hanging_runner_still_leaves(hanging, how):
+    while not hanging.expect(protocol.Beat).busy_s:
+        pass
+    hanging.say(protocol.Stop()) if how == "stop" else hanging.control.shutdown(socket.SHUT_RDWR)
+    assert hanging.process.wait(10) == 0
+
+
+def test_memory_over_its_limit_ends_only_the_runner(spawn, job_for, real_model):
+    job = job_for(real_model("edgetpu/mobilenet_v2_1.0_224_quant.tflite"), samples=1, memory_limit_bytes=1_000_000)
+    child = spawn(job)
+    message = child.hear()
+    while isinstance(message, protocol.Beat):
+        message = child.hear()
+    assert message is None or isinstance(message, protocol.Refused)
+    assert child.process.wait(10) != 0
+
+
+def test_a_memory_limit_that_suffices_does_not_disturb(spawn, job_for, real_model):
+    job = job_for(real_model("edgetpu/mobilenet_v2_1.0_224_quant.tflite"), samples=2, memory_limit_bytes=80_000_000)
+    spawn(job).ready()
+
+
+def test_without_golden_inputs_it_warms_and_says_that_nothing_was_compared(spawn, tiny):
+    assert spawn(tiny("add", golden=False)).ready().samples == 0
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-m", "skerry_agent.runner", *sys.argv[1:]], pass_fds=[int(sys.argv[2])])
+print(child.pid, file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+
+
+def test_it_dies_with_a_supervisor_that_is_killed(spawn, tiny):
+    """The kernel ends it even where somebody else (here: this test) still holds the supervisor's end of the socket."""
+    supervisor = spawn(tiny("add"), command=("-c", PARENT))
+    pid = int(supervisor.process.stderr.readline())
+    supervisor.ready()
+    supervisor.process.kill()
+    deadline = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(pid)
+
+
+def _alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_constant_inputs_do_not_matter_for_a_single_golden_sample(spawn, tiny):
+    job = tiny("zero")
+    _damage(job, lambda g: GoldenSet(tuple(a[:1] for a in g.inputs), tuple(a[:1] for a in g.outputs)))
+    assert spawn(job).ready().samples == 1
