@@ -1,6 +1,6 @@
 """The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
 
-Decides nothing itself: `gates` judges, `targets` knows how artifacts are made. Nothing is written unless every gate passes.
+Decides nothing itself: `gates` judges, `targets` makes artifacts. Nothing is written unless every gate passes.
 """
 
 import platform
@@ -144,7 +144,7 @@ def _golden_problem(model: bytes, golden: GoldenSet) -> str:
 
 
 def _files(target: Target, model: bytes, golden: GoldenSet, labels: Sequence[str]) -> list[tuple[str, Role, bytes]]:
-    """(name, role, content) of each artifact; every target after the first kind would carry its name."""
+    """(name, role, content) of each artifact; those of another target than cpu carry its name."""
     prefix = "" if target == "cpu" else f"{target}-"
     files: list[tuple[str, Role, bytes]] = [
         (f"{prefix}model.tflite", "model", model),

@@ -1,4 +1,4 @@
-"""The samples that a recipe names: read, checked against the model's input, as a device would get them. Judges no model."""
+"""The samples that a recipe names: read, and checked against the model's input and classes. Judges no model."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -37,7 +37,7 @@ class OutputError(SkerryError):
     exit_code = 2
 
 
-class BuildRefused(SkerryError):
+class BuildRefused(SkerryError):  # noqa: N818  (a verdict, not a fault)
     """The build was made and misses a gate. Nothing was written; `reasons` lists every gate that failed."""
 
     code = "refused"

@@ -45,23 +45,42 @@ def accuracy(measured: Measured, budget: Budget) -> Verdict:
     q = measured.quality
     low, high = q.int8_interval
     value = f"{q.int8_value:.2%} ({low:.1%}-{high:.1%})"
-    advice = f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}; the float model has {q.float_value:.2%}"
-    return _verdict(f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", q.int8_value >= budget.min_accuracy, advice)
+    advice = (
+        f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}; "
+        f"the float model has {q.float_value:.2%}"
+    )
+    return _verdict(
+        f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", q.int8_value >= budget.min_accuracy, advice
+    )
 
 
 def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:
     """Quantization costs little of the metric."""
     q = measured.quality
     drop = q.float_value - q.int8_value
-    advice = f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; give more, or more typical, calibration samples"
-    return _verdict(f"{q.metric} drop", f"{drop:.2%}", f"<= {budget.max_accuracy_drop:.2%}", drop <= budget.max_accuracy_drop, advice)
+    advice = (
+        f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; "
+        "give more, or more typical, calibration samples"
+    )
+    return _verdict(
+        f"{q.metric} drop",
+        f"{drop:.2%}",
+        f"<= {budget.max_accuracy_drop:.2%}",
+        drop <= budget.max_accuracy_drop,
+        advice,
+    )
 
 
 def signal(measured: Measured, budget: Budget) -> Verdict:
     """Every output follows the float model's."""
     name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
-    advice = f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; look for calibration samples unlike the evaluation's"
-    return _verdict("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", worst >= budget.min_sqnr_db, advice)
+    advice = (
+        f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; "
+        "look for calibration samples unlike those of the evaluation"
+    )
+    return _verdict(
+        "worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", worst >= budget.min_sqnr_db, advice
+    )
 
 
 def size(measured: Measured, budget: Budget) -> Verdict:
@@ -80,5 +99,5 @@ def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
 GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (fully_int8, accuracy, accuracy_drop, signal, size, golden)
 
 
-def _verdict(name: str, value: str, limit: str, ok: bool, advice: str) -> Verdict:  # noqa: FBT001
+def _verdict(name: str, value: str, limit: str, ok: bool, advice: str) -> Verdict:
     return Verdict(Check(name, value, limit, ok), "" if ok else advice)

@@ -1,7 +1,6 @@
-"""A TFLite model as plain values: its operators and tensors, without the weights. Pure; knows no file and no runtime."""
+"""A TFLite model as plain values: operators and tensors, without the weights. Pure; knows no file and no runtime."""
 
 from collections.abc import Iterator, Sequence
-from math import prod
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -99,7 +98,7 @@ def op_name(code: Any) -> str:
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin == schema.BuiltinOperator.CUSTOM:
         return _text(code.customCode)
-    return _OPS.get(builtin, f"BUILTIN_{builtin}")
+    return str(_OPS.get(builtin, f"BUILTIN_{builtin}"))
 
 
 def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> Tensor:
@@ -140,5 +139,3 @@ def _list(values: Any) -> Any:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
-
-

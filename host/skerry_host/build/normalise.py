@@ -55,7 +55,11 @@ def normalise(model: Any) -> list[str]:
 def unfit(graph: Graph) -> list[str]:
     """Why a normalised model cannot be quantized, every reason; empty if it can."""
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = [f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes" for t in inputs if t.dynamic]
+    reasons = [
+        f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes"
+        for t in inputs
+        if t.dynamic
+    ]
     if graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     if len(graph.inputs) != 1:
@@ -64,7 +68,11 @@ def unfit(graph: Graph) -> list[str]:
     reasons += [f"input {t.name} is {t.dtype}, so it is quantized already: give the float model" for t in quantized]
     wrong = [t for t in inputs if t not in quantized and t.dtype != "float32"]
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in wrong]
-    reasons += [f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1" for t in inputs if t.shape[:1] not in {(), (1,)}]
+    reasons += [
+        f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1"
+        for t in inputs
+        if t.shape[:1] not in {(), (1,)}
+    ]
     return reasons
 
 

@@ -39,7 +39,7 @@ class Labels(Struct, frozen=True):
 
 
 class Data(Struct, frozen=True):
-    """Two .npz files, each with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing."""
+    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing."""
 
     calibration: RelativePath
     evaluation: RelativePath
