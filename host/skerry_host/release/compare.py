@@ -1,0 +1,59 @@
+"""What differs between two releases. Pure: manifests in, rows out."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from skerry_agent.wire.manifest import Bundle, Release
+
+
+class Difference(Struct, frozen=True):
+    """One property in both releases, as shown to people; `-` where one of them lacks it."""
+
+    what: str
+    old: str
+    new: str
+
+
+def compare(old: Release, new: Release) -> list[Difference]:
+    """Every property that differs, in the order of the manifest."""
+    before, after = dict(_properties(old)), dict(_properties(new))
+    names = [*before, *(name for name in after if name not in before)]
+    rows = [Difference(name, before.get(name, "-"), after.get(name, "-")) for name in names]
+    return [row for row in rows if row.old != row.new]
+
+
+def patch_bytes(old: Release, new: Release) -> dict[str, tuple[int | None, int]]:
+    """For each target of `new` the bytes of the patch from `old` (None: there is none) and of the full model file."""
+    sizes = {(patch.base_sha256, patch.new_sha256): patch.blob.size for patch in new.patches}
+    bases = {bundle.target: bundle.model.blob.sha256 for bundle in old.bundles}
+    return {
+        bundle.target: (sizes.get((bases.get(bundle.target, ""), bundle.model.blob.sha256)), bundle.model.blob.size)
+        for bundle in new.bundles
+    }
+
+
+def _properties(release: Release) -> Iterator[tuple[str, str]]:
+    quality, provenance = release.quality, release.provenance
+    yield "counter", str(release.counter)
+    yield f"{quality.metric} float", f"{quality.float_value:.2%}"
+    yield f"{quality.metric} int8", f"{quality.int8_value:.2%}"
+    yield "int8 bytes", str(quality.int8_bytes)
+    for output, decibels in quality.sqnr_db.items():
+        yield f"SQNR of {output}", f"{decibels:.1f} dB"
+    yield "source", provenance.source_sha256[:12]
+    yield "recipe", provenance.recipe_sha256[:12]
+    yield from provenance.tools.items()
+    for bundle in release.bundles:
+        yield from _bundle_properties(bundle)
+
+
+def _bundle_properties(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    for artifact in bundle.artifacts:
+        yield f"{bundle.target} {artifact.name}", f"{artifact.blob.sha256[:12]} ({artifact.blob.size} B)"
+    for spec in (*bundle.inputs, *bundle.outputs):
+        shape = "x".join(map(str, spec.shape))
+        yield f"{bundle.target} {spec.name}", f"{spec.dtype} {shape} scale {spec.scale:.6g} zero {spec.zero_point}"
+    yield f"{bundle.target} preprocess", f"x {bundle.preprocess.scale:.6g} + {bundle.preprocess.offset:.6g}"
+    limit = bundle.probation.latency_p95_us
+    yield f"{bundle.target} p95 limit", f"{limit:.0f} us" if limit else "none"

@@ -1,0 +1,146 @@
+"""From a build's folder to a signed, immutable release in a store, with patches from the releases before it.
+
+Knows a build only by its build.json (`skerry_host.build_record`); judges no model, and holds no key.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_agent.wire import blobs, codec, envelope
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import PatchRef, Release
+from skerry_agent.wire.names import release_name, split_release
+from skerry_host.build_record import FILE, BuildRecord
+from skerry_host.release.diff import DiffError
+from skerry_host.release.diff import create as make_patch
+from skerry_host.release.errors import ReleaseError
+from skerry_host.release.sign import Signer
+from skerry_host.release.store import Store
+
+PATCHES_FROM = 3
+"""How many earlier releases get a patch: a device that is further behind fetches the full artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be released. Without `version` the release takes the one that was built."""
+
+    build: Path
+    version: str | None = None
+    patches_from: int = PATCHES_FROM
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A release in the store, the reference of its signed manifest, and whether it was there before."""
+
+    release: Release
+    manifest: BlobRef
+    existed: bool
+
+
+def create_release(
+    order: Order, store: Store, signer: Signer, progress: Callable[[str], None] = lambda _step: None
+) -> Created:
+    """Put a build into the store as a signed release; the same build again changes nothing.
+
+    Raises `ReleaseError` when the folder is no build, is damaged, or the name is taken; `StoreError`, `OSError`.
+    """
+    record = read_build(order.build)
+    contents = read_artifacts(order.build, record)
+    name = _name(record, order.version)
+    if name in store.releases():
+        return _existing(store, name, record)
+    earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
+    bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
+    progress(f"making patches from {len(bases)} earlier releases")
+    patches = list(_patches(record, contents, bases, store))
+    for data in (*contents.values(), *(data for _ref, data in patches)):
+        store.put(data)
+    release = Release(
+        schema=1,
+        model=record.model,
+        version=split_release(name)[1],
+        counter=max((other.counter for other in earlier), default=0) + 1,
+        bundles=record.bundles,
+        quality=record.quality,
+        provenance=record.provenance,
+        patches=tuple(ref for ref, _data in patches),
+        notes=order.notes,
+    )
+    manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
+    return Created(release, manifest, existed=False)
+
+
+def read_build(folder: Path) -> BuildRecord:
+    """The record of a build; raises `ReleaseError` when the folder has none or it is malformed."""
+    path = folder / FILE
+    try:
+        return codec.decode(path.read_bytes(), BuildRecord)
+    except OSError as error:
+        hint = "make one with `skerry model build`"
+        raise ReleaseError(f"{folder} is not a build: {FILE}: {error.strerror}", hint=hint, code="no_build") from None
+    except WireError as error:
+        raise ReleaseError(f"{path} is malformed: {'; '.join(error.issues)}", code="no_build") from None
+
+
+def read_artifacts(folder: Path, record: BuildRecord) -> dict[str, bytes]:
+    """The content of each artifact by sha256; raises `ReleaseError` for every file that is not what was built."""
+    contents: dict[str, bytes] = {}
+    issues: list[str] = []
+    for artifact in (artifact for bundle in record.bundles for artifact in bundle.artifacts):
+        try:
+            data = (folder / artifact.name).read_bytes()
+        except OSError as error:
+            issues.append(f"{artifact.name}: {error.strerror}")
+            continue
+        if blobs.describe(data, artifact.blob.chunk_bytes) != artifact.blob:
+            issues.append(f"{artifact.name}: changed since it was built")
+        contents[artifact.blob.sha256] = data
+    if issues:
+        raise ReleaseError(f"build {folder}: {'; '.join(issues)}", hint="build it again", code="changed")
+    return contents
+
+
+def _name(record: BuildRecord, version: str | None) -> str:
+    chosen = version or record.version
+    if chosen is None:
+        raise ReleaseError(f"the build of {record.model} has no version", hint="give --version", code="version")
+    try:
+        return release_name(record.model, chosen)
+    except WireError as error:
+        raise ReleaseError("; ".join(error.issues), hint=f"{chosen!r} is no version", code="version") from None
+
+
+def _existing(store: Store, name: str, record: BuildRecord) -> Created:
+    """The release of that name, if it is of the same artifacts, recipe and source."""
+    release = store.release(name)
+    there, here = release.provenance, record.provenance
+    same_origin = (there.source_sha256, there.recipe_sha256) == (here.source_sha256, here.recipe_sha256)
+    if release.bundles != record.bundles or not same_origin:
+        hint = "releases never change: choose a new version"
+        raise ReleaseError(f"release {name} exists with another content", hint=hint, code="exists")
+    return Created(release, store.manifest_ref(name), existed=True)
+
+
+def _patches(
+    record: BuildRecord, contents: Mapping[str, bytes], bases: Sequence[Release], store: Store
+) -> Iterator[tuple[PatchRef, bytes]]:
+    """A patch for each other model file of the same target, where it is smaller than the file itself."""
+    pairs = {
+        (old.model.blob.sha256, new.model.blob.sha256)
+        for new in record.bundles
+        for base in bases
+        for old in base.bundles
+        if old.target == new.target
+    }
+    for base, new in sorted(pair for pair in pairs if pair[0] != pair[1]):
+        try:
+            patch = make_patch(store.get(base), contents[new])
+        except DiffError as error:
+            raise ReleaseError(f"no patch from {base[:12]}: {error}", hint=error.hint, code="patch") from error
+        if len(patch.data) < len(contents[new]):
+            yield PatchRef(base, new, patch.codec, blobs.describe(patch.data)), patch.data
