@@ -64,7 +64,7 @@ class Replay:
 class Directory:
     """Feeds each .npy file that appears in a folder, oldest name first, and moves it to `done/` or `bad/` in it.
 
-    Writers should write elsewhere on the same file system and rename into the folder.
+    Writers should write to a name that starts with a dot, or elsewhere on the same file system, and rename.
     """
 
     def __init__(self, spec: protocol.DirectorySource, feed: Feed) -> None:
@@ -80,7 +80,7 @@ class Directory:
     def run(self, stop: threading.Event) -> None:
         """See `Source.run`."""
         while not stop.wait(self._poll_s):
-            for path in sorted(self._folder.glob("*.npy")):
+            for path in sorted(self._folder.glob("[!.]*.npy")):
                 if stop.is_set():
                     return
                 _guarded(self._feed, lambda path=path: self._take(path))  # type: ignore[misc]

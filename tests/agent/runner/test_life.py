@@ -3,6 +3,7 @@
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,11 +46,8 @@ def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn
 
 
 def _damage(job, change):
-    path = f"{job.bundle_dir}/golden.npz"
-    with open(path, "rb") as file:
-        golden = load_golden(file.read())
-    with open(path, "wb") as file:
-        file.write(save_golden(change(golden)))
+    path = Path(job.bundle_dir) / "golden.npz"
+    path.write_bytes(save_golden(change(load_golden(path.read_bytes()))))
 
 
 def _other_outputs(golden):
@@ -126,18 +124,17 @@ def test_unknown_commands_of_a_newer_supervisor_are_ignored(spawn, tiny):
 
 def test_a_runtime_that_dies_takes_only_the_runner(spawn, tiny, real_model):
     job = tiny("add")
-    with open(f"{job.bundle_dir}/model.tflite", "wb") as file:
-        file.write(real_model("segfaults_the_runtime.tflite").read_bytes())
+    (Path(job.bundle_dir) / "model.tflite").write_bytes(real_model("segfaults_the_runtime.tflite").read_bytes())
     child = spawn(job)
     while child.hear() is not None:
         pass
-    assert child.process.wait(10) == -signal.SIGSEGV
+    # The runtime reads beyond its buffer: what it finds there, and so how it ends, differs with the process.
+    assert child.process.wait(10) in {-signal.SIGSEGV, 3}
 
 
 def test_a_model_that_fails_to_invoke_is_refused(spawn, job_for, tiny, real_model):
     job = tiny("add")
-    with open(f"{job.bundle_dir}/model.tflite", "wb") as file:
-        file.write(real_model("edgetpu/model_invoking_error.tflite").read_bytes())
+    (Path(job.bundle_dir) / "model.tflite").write_bytes(real_model("edgetpu/model_invoking_error.tflite").read_bytes())
     assert spawn(job).expect(protocol.Refused).code == "load_failed"
 
 
@@ -154,29 +151,38 @@ def test_it_ends_when_its_supervisor_leaves_before_the_job(spawn):
     assert child.process.wait(10) == 4
 
 
-HANGING = """
+FAULTY = """
 import ctypes, socket, sys
 from skerry_agent.runner import control, session
-from skerry_agent.runner.engines import open_engine
 
-class Hanging:
+class Faulty:
     def __init__(self, engine):
         self.inputs, self.outputs, self._engine, self._left = engine.inputs, engine.outputs, engine, 6
     def infer(self, inputs):
         self._left -= 1
         if self._left < 0:
-            ctypes.CDLL(None).pause()
+            FAULT
         return self._engine.infer(inputs)
-    def close(self): pass
 
-session.run(control.Control(socket.socket(fileno=int(sys.argv[2]))), lambda job: Hanging(session.open_job(job)))
+session.run(control.Control(socket.socket(fileno=int(sys.argv[2]))), lambda job: Faulty(session.open_job(job)))
 """
+"""A runner whose engine has a fault in C code at its first inference after the proof."""
+
+
+def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
+    child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", "ctypes.string_at(0)")))
+    child.expect(protocol.Loaded)
+    child.expect(protocol.Proved)
+    child.say(protocol.Accept(exercise_hz=50))
+    while child.hear() is not None:
+        pass
+    assert child.process.wait(10) == -signal.SIGSEGV
 
 
 @pytest.fixture
 def hanging(spawn, tiny):
-    """A runner whose model hangs in C code at its first inference after the proof."""
-    child = spawn(tiny("add"), command=("-c", HANGING))
+    """A runner whose model hangs in C code."""
+    child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", "ctypes.CDLL(None).pause()")))
     child.ready(exercise_hz=50)
     return child
 
@@ -236,8 +242,7 @@ def test_it_dies_with_a_supervisor_that_is_killed(spawn, tiny):
 
 def _alive(pid):
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 

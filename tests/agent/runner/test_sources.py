@@ -1,0 +1,145 @@
+"""Samples from a replayed data set and from a watched folder, and what becomes of those that are no good."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skerry_agent.processing import write_npz
+from skerry_agent.runner import protocol
+from skerry_agent.wire.manifest import Preprocess
+
+
+@pytest.fixture
+def replayed(spawn, tiny, tmp_path):
+    """A runner that replays uint8 samples; returns (child, results file)."""
+
+    def start(samples, rate_hz=200.0, **bundle):
+        path = tmp_path / "data.npz"
+        path.write_bytes(write_npz({"inputs": samples}))
+        job = tiny(
+            "add",
+            sources=(protocol.ReplaySource(str(path), rate_hz),),
+            results_file=str(tmp_path / "results.jsonl"),
+            **({"bundle": bundle} if bundle else {}),
+        )
+        child = spawn(job)
+        return child, tmp_path / "results.jsonl"
+
+    return start
+
+
+def test_replay_preprocesses_loops_and_writes_results(replayed):
+    samples = np.array([[0, 0, 0, 255], [255, 0, 0, 0]], np.uint8)
+    child, results = replayed(samples, preprocess=Preprocess(scale=1 / 25.5, offset=-5.0))
+    child.ready()
+    child.wait_for(lambda total: total.inferences >= 6)
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [line["source"] for line in lines[:3]] == ["replay:0", "replay:1", "replay:0"]
+    assert [(line["index"], line["score"]) for line in lines[:2]] == [(3, 9.0), (0, 6.0)]
+    assert lines[0]["release"] == "tiny@1.0.0"
+
+
+def test_a_drain_stops_the_replay(replayed):
+    child, results = replayed(np.zeros((2, 4), np.uint8))
+    child.ready()
+    child.wait_for(lambda total: total.inferences >= 2)
+    child.say(protocol.Drain(grace_s=0))
+    child.expect(protocol.Drained)
+    size = results.stat().st_size
+    time.sleep(0.2)
+    assert results.stat().st_size == size
+
+
+def test_samples_of_another_shape_are_errors_and_the_replay_goes_on(replayed):
+    child, _ = replayed(np.zeros((2, 5), np.uint8))
+    child.ready()
+    total = child.wait_for(lambda total: total.errors >= 5)
+    assert total.inferences == 0
+
+
+def test_a_replay_that_is_too_fast_drops_and_counts(replayed):
+    child, _ = replayed(np.zeros((2, 4), np.uint8), rate_hz=1e6)
+    child.ready()
+    child.wait_for(lambda total: total.dropped > 1000)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"PK\3\4", write_npz({"x": np.zeros(3)}), write_npz({"inputs": np.zeros(0)})]
+)
+def test_a_replay_file_that_cannot_be_used_is_refused(spawn, tiny, tmp_path, content):
+    if content is not None:
+        (tmp_path / "data.npz").write_bytes(content)
+    child = spawn(tiny("add", sources=(protocol.ReplaySource(str(tmp_path / "data.npz")),)))
+    child.expect(protocol.Loaded)
+    refused = child.expect(protocol.Refused)
+    assert refused.code == "load_failed"
+    assert "replay source" in refused.detail
+
+
+@pytest.fixture
+def watched(spawn, tiny, tmp_path):
+    """A runner that watches a folder; returns (child, folder, results file)."""
+    folder, results = tmp_path / "in", tmp_path / "results.jsonl"
+    job = tiny("add", sources=(protocol.DirectorySource(str(folder), poll_s=0.05),), results_file=str(results))
+    child = spawn(job)
+    child.ready()
+    return child, folder, results
+
+
+def drop(folder: Path, name, array):
+    """Put a file into the folder as a careful writer does."""
+    np.save(folder.parent / "writing.npy", array)
+    (folder.parent / "writing.npy").rename(folder / name)
+
+
+def test_watched_files_are_answered_in_order_and_moved_to_done(watched):
+    child, folder, results = watched
+    drop(folder, "b.npy", np.array([9, 0, 0, 0], np.uint8))
+    drop(folder, "a.npy", np.array([0, 0, 9, 0], np.uint8))
+    child.wait_for(lambda total: total.inferences == 2)
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert {line["source"]: line["index"] for line in lines} == {"a.npy": 2, "b.npy": 0}
+    assert sorted(path.name for path in folder.iterdir()) == ["bad", "done"]
+    assert sorted(path.name for path in (folder / "done").iterdir()) == ["a.npy", "b.npy"]
+
+
+def test_files_that_are_no_samples_are_moved_to_bad_and_counted(watched):
+    child, folder, _ = watched
+    drop(folder, "shape.npy", np.zeros(7, np.uint8))
+    (folder / "text.npy").write_text("hello")
+    drop(folder, "good.npy", np.zeros(4, np.uint8))
+    child.wait_for(lambda total: total.errors == 2 and total.inferences == 1)
+    assert sorted(path.name for path in (folder / "bad").iterdir()) == ["shape.npy", "text.npy"]
+
+
+def test_a_file_in_writing_is_waited_for(watched, tmp_path):
+    child, folder, _ = watched
+    np.save(tmp_path / "whole.npy", np.zeros(4, np.uint8))
+    whole = (tmp_path / "whole.npy").read_bytes()
+    (folder / "slow.npy").write_bytes(whole[:50])
+    time.sleep(0.3)
+    (folder / "slow.npy").write_bytes(whole)
+    total = child.wait_for(lambda total: total.inferences == 1)
+    assert total.errors == 0
+
+
+def test_a_results_file_that_cannot_be_written_is_an_error_and_the_source_goes_on(spawn, tiny, tmp_path):
+    (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
+    source = protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
+    child = spawn(tiny("add", sources=(source,), results_file=str(tmp_path / "absent" / "results")))
+    child.ready()
+    child.wait_for(lambda total: total.inferences >= 3 and total.errors >= 3)
+
+
+def test_a_task_without_a_single_answer_writes_its_outputs(spawn, tiny, tmp_path):
+    (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
+    source = protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
+    child = spawn(tiny("add", task="raw", sources=(source,), results_file=str(tmp_path / "results")))
+    child.ready()
+    child.wait_for(lambda total: total.inferences >= 2)
+    line = json.loads((tmp_path / "results").read_text().splitlines()[0])
+    assert line["outputs"] == {"y": [1.0, 2.0, 3.0, 4.0]}
+    assert child.beats[-1].outputs == {}
