@@ -1,6 +1,8 @@
 """Runs a TFLite model in this process on the runtime that devices use (ai-edge-litert). Give it trusted bytes only."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -24,8 +26,9 @@ class Session:
         (self.input,) = self.graph.input_specs()
         self.outputs = self.graph.output_specs()
         try:
-            self._interpreter = Interpreter(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _quiet():
+                self._interpreter = Interpreter(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the model does not load: {' '.join(str(error).split())}", code="does_not_load") from None
 
@@ -46,3 +49,16 @@ class Session:
         """For each output one array (N, ...) over raw samples (N, ...)."""
         rows = [self.run_raw(sample, prep) for sample in samples]
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what the runtime's C++ code writes to descriptor 2; its errors come as exceptions."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,145 @@
+"""`skerry model`: from a recipe to proven int8 artifacts, and a look into model files."""
+
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from skerry_host.build.evaluate import Score
+    from skerry_host.build.probe import Probe
+    from skerry_host.build_record import BuildRecord
+
+
+@click.group()
+def model() -> None:
+    """Build, inspect and evaluate models."""
+
+
+@model.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--board", required=True, help="One of firmware_configs/boards.")
+@click.option("--version", metavar="V", help="Which source file to build [the newest].")
+@click.option("--target", "targets", multiple=True, help="Build only this; may be given several times.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
+@json_option
+def build(
+    recipe: Path, board: str, version: str | None, targets: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Make int8 artifacts of RECIPE for a board, prove them, and write a build."""
+    from skerry_host.build.build import Order  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.build.build import build as run_build  # noqa: PLC0415
+
+    order = Order(recipe, board, datetime.now(UTC), version, out, targets)
+    with nullcontext() if as_json else console().status("starting") as status:
+        done = run_build(order, status.update if status else lambda _step: None)
+    record = done.record
+    if as_json:
+        emit_json({"path": str(done.path), **msgspec.to_builtins(record)})
+        return
+    console().print(safe(_headline(record)), soft_wrap=True)
+    console().print(_verdict(record))
+    for change in record.changes:
+        console().print(f"source: {safe(change)}")
+    if record.not_built:
+        console().print(f"not built for {record.board}: {', '.join(record.not_built)}")
+    console().print(f"built {safe(str(done.path))}; next: skerry release create {safe(str(done.path))}", soft_wrap=True)
+
+
+@model.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path))
+@json_option
+def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
+    """Score a model FILE (float or int8) on the evaluation data of RECIPE."""
+    from skerry_host.build.check import check_model  # noqa: PLC0415
+
+    score = check_model(file, recipe)
+    data = {
+        "file": str(file),
+        "metric": score.metric,
+        "samples": score.samples,
+        "value": score.value,
+        "interval": score.interval,
+    }
+    emit(data, as_json, lambda: _score_line(file, score))
+
+
+@model.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """What a TFLite FILE holds, and whether it runs here. It is opened in a process of its own."""
+    from skerry_host.build.probe import probe  # noqa: PLC0415
+
+    found = probe(file)
+    graph = found.graph
+    data = {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "parameter_bytes": graph.parameter_bytes,
+        "runs": not found.problem,
+        "problem": found.problem or None,
+        "fully_int8": not graph.float_ops(),
+        "inputs": graph.input_specs(),
+        "outputs": graph.output_specs(),
+        "ops": [{"index": op.index, "op": op.name, "version": op.version} for op in graph.ops],
+        "subgraphs": graph.subgraphs,
+    }
+    if as_json:
+        emit_json(data)
+        return
+    console().print(_operators(found))
+    for kind, specs in (("input", graph.input_specs()), ("output", graph.output_specs())):
+        for spec in specs:
+            console().print(safe(f"{kind:6}  {_tensor_line(spec)}"))
+    console().print(f"{size(file.stat().st_size)}, {size(graph.parameter_bytes)} of them parameters")
+    console().print(safe(f"does not run here: {found.problem}") if found.problem else "runs here")
+
+
+def _verdict(record: "BuildRecord") -> "Table":
+    made = table("gate", ">measured", ">limit", "")
+    for check in record.checks:
+        made.add_row(check.name, check.value, check.limit, "ok" if check.ok else "missed")
+    return made
+
+
+def _headline(record: "BuildRecord") -> str:
+    quality = record.quality
+    sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8"
+    scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} int8"
+    name = f"{record.model} {record.version or ''}".strip()
+    return f"{name} for {record.board}: {sizes}; {scores} on {quality.samples} held-out samples"
+
+
+def _operators(found: "Probe") -> "Table":
+    """Operators by kind: how many, which versions, how many compute on floating point."""
+    made = table("operator", ">count", ">version", ">float")
+    floating = {op.index for op in found.graph.float_ops()}
+    for name in sorted({op.name for op in found.graph.ops}):
+        ops = [op for op in found.graph.ops if op.name == name]
+        versions = ",".join(map(str, sorted({op.version for op in ops})))
+        made.add_row(safe(name), str(len(ops)), versions, str(sum(op.index in floating for op in ops)))
+    return made
+
+
+def _tensor_line(spec: TensorSpec) -> str:
+    shape = "x".join(map(str, spec.shape))
+    quantized = f"  real = {spec.scale:.6g} * (q - {spec.zero_point})" if spec.scale else ""
+    return f"{spec.name}: {spec.dtype} {shape}{quantized}"
+
+
+def _score_line(file: Path, score: "Score") -> str:
+    return safe(f"{file}: {score.metric} {score.value:.2%} ({_interval(score.interval)}) on {score.samples} samples")
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"95 % interval {interval[0]:.1%} to {interval[1]:.1%}"

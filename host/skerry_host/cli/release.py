@@ -1,0 +1,159 @@
+"""`skerry release`: immutable, signed releases in the home's store."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from skerry_agent.wire.manifest import Release
+from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+from skerry_host.home import open_home
+from skerry_host.release.compare import compare, patch_bytes
+from skerry_host.release.create import PATCHES_FROM, Order, create_release
+from skerry_host.release.keys import load
+from skerry_host.release.store import Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@click.group()
+def release() -> None:
+    """Create, list and show releases."""
+
+
+@release.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("--version", metavar="V", help="MAJOR.MINOR.PATCH [that of the build].")
+@click.option(
+    "--patches-from",
+    type=click.IntRange(0, 32),
+    default=PATCHES_FROM,
+    show_default=True,
+    help="How many earlier releases get a patch.",
+)
+@click.option("--notes", default="", help="Kept in the manifest.")
+@json_option
+def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
+    """Sign a BUILD and put it into the store."""
+    home = open_home()
+    store = Store(home.store)
+    order = Order(build, version, patches_from, notes)
+    with nullcontext() if as_json else console().status("reading the build") as status:
+        made = create_release(order, store, load(home.keys, "release"), status.update if status else lambda _step: None)
+    if as_json:
+        emit_json({"existed": made.existed, **_summary(store, made.release)})
+        return
+    console().print(_details(made.release))
+    word = "was there already, unchanged" if made.existed else "is in the store"
+    console().print(f"release {made.release.name} {word}; next: skerry rollout start {made.release.name} --group GROUP")
+
+
+@release.command("list")
+@json_option
+def list_releases(as_json: bool) -> None:
+    """All releases, oldest first."""
+    store = Store(open_home().store)
+    releases = [store.release(name) for name in store.releases()]
+    emit([_summary(store, found) for found in releases], as_json, lambda: _table_of(releases))
+
+
+@release.command()
+@click.argument("name", metavar="RELEASE")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Everything that the manifest of RELEASE says."""
+    store = Store(open_home().store)
+    found = store.release(name)
+    emit(
+        {"name": name, **_summary(store, found), "manifest": msgspec.to_builtins(found)},
+        as_json,
+        lambda: _details(found),
+    )
+
+
+@release.command()
+@click.argument("old", metavar="RELEASE1")
+@click.argument("new", metavar="RELEASE2")
+@json_option
+def diff(old: str, new: str, as_json: bool) -> None:
+    """What changed from RELEASE1 to RELEASE2, and what the way between them costs."""
+    store = Store(open_home().store)
+    before, after = store.release(old), store.release(new)
+    rows, sizes = compare(before, after), patch_bytes(before, after)
+    transfer = {target: {"patch": patch, "full": full} for target, (patch, full) in sizes.items()}
+    if as_json:
+        emit_json({"old": old, "new": new, "differences": rows, "transfer": transfer})
+        return
+    made = table("", safe(old), safe(new))
+    for row in rows:
+        made.add_row(safe(row.what), safe(row.old), safe(row.new))
+    console().print(made if rows else "nothing differs")
+    for target, (patch, full) in sizes.items():
+        way = f"a patch of {size(patch)} ({patch / full:.1%} of {size(full)})" if patch else f"{size(full)}, no patch"
+        console().print(f"{target}: {way}")
+
+
+def _summary(store: Store, found: Release) -> dict[str, object]:
+    manifest = store.manifest_ref(found.name)
+    return {
+        "release": found.name,
+        "counter": found.counter,
+        "targets": [bundle.target for bundle in found.bundles],
+        "metric": found.quality.metric,
+        "float": found.quality.float_value,
+        "int8": found.quality.int8_value,
+        "float_bytes": found.quality.float_bytes,
+        "int8_bytes": found.quality.int8_bytes,
+        "patches": [
+            {"base": p.base_sha256, "new": p.new_sha256, "codec": p.codec, "bytes": p.blob.size} for p in found.patches
+        ],
+        "manifest_sha256": manifest.sha256,
+        "manifest_bytes": manifest.size,
+        "built_at": found.provenance.built_at,
+    }
+
+
+def _table_of(releases: list[Release]) -> "Table":
+    made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">smallest patch", "built")
+    for found in releases:
+        quality = found.quality
+        patch = min((patch.blob.size for patch in found.patches), default=None)
+        made.add_row(
+            found.name,
+            str(found.counter),
+            ", ".join(bundle.target for bundle in found.bundles),
+            f"{quality.float_value:.2%}",
+            f"{quality.int8_value:.2%}",
+            size(quality.int8_bytes),
+            "-" if patch is None else size(patch),
+            safe(found.provenance.built_at[:16]),
+        )
+    return made
+
+
+def _details(found: Release) -> "Table":
+    quality, provenance = found.quality, found.provenance
+    made = table("release", safe(found.name))
+    scores = f"float {quality.float_value:.2%}, int8 {quality.int8_value:.2%}"
+    rows = {
+        "counter": str(found.counter),
+        f"{quality.metric} on {quality.samples} samples": scores,
+        "size": f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8",
+        "SQNR": ", ".join(f"{name} {decibels:.1f} dB" for name, decibels in quality.sqnr_db.items()),
+        "source, recipe": f"{provenance.source_sha256[:12]}, {provenance.recipe_sha256[:12]}",
+        "tools": ", ".join(f"{tool} {version}" for tool, version in provenance.tools.items()),
+        "built": provenance.built_at,
+    }
+    for bundle in found.bundles:
+        for artifact in bundle.artifacts:
+            rows[f"{bundle.target} {artifact.name}"] = f"{size(artifact.blob.size)}, sha256 {artifact.blob.sha256[:12]}"
+    for patch in found.patches:
+        rows[f"patch from {patch.base_sha256[:12]}"] = f"{size(patch.blob.size)} ({patch.codec})"
+    if found.notes:
+        rows["notes"] = found.notes
+    for what, value in rows.items():
+        made.add_row(safe(what), safe(value))
+    return made
