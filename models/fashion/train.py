@@ -42,7 +42,7 @@ THREADS = 2
 BATCH = 128
 # (channels, stride) of each depthwise-separable block; 28x28 -> 14x14 -> 7x7.
 BLOCKS = ((32, 1), (64, 2), (64, 1), (128, 1), (192, 2), (192, 1), (256, 1))
-TUNED_BLOCKS = 2
+TUNED_BLOCKS = 1
 STEM_CHANNELS = 32
 HIGH_RESOLUTION = 112
 BRANCH_BLOCKS = 4
