@@ -20,9 +20,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the supervisor, which decides
     threading.excepthook = _die_of_a_bug
     process.die_with_parent()
-    process.share_heaps()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here multiplies matrices in numpy
-    from skerry_agent.runner import control, session  # noqa: PLC0415 - numpy reads its environment on import
+    process.keep_small()
+    from skerry_agent.runner import control, session  # noqa: PLC0415 - `keep_small` must come before the imports
 
     status = session.run(control.Control(socket.socket(fileno=control_fd)))
     sys.stderr.flush()

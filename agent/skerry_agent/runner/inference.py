@@ -5,9 +5,11 @@ Knows no source, no socket and no message.
 """
 
 import threading
+from collections import Counter, deque
 from collections.abc import Sequence
 from time import perf_counter
 
+import numpy as np
 from msgspec import Struct
 
 from skerry_agent.processing import CLASSIFICATION, Array, invalid
@@ -15,6 +17,9 @@ from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.wire.manifest import Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
+
+_NONE = -1
+"""The answer of a task that has no single one."""
 
 
 class Tally(Struct, frozen=True):
@@ -31,22 +36,23 @@ class Tally(Struct, frozen=True):
 class Inference:
     """A loaded model that any thread may use.
 
-    `started` counts the inferences begun so far. Two locks, because counting must go on (`take`, `busy_s`) while an
-    inference hangs.
+    Counting never waits for the model (`take`, `busy_s`), because it must go on while an inference hangs; and an
+    inference only notes what happened, because after it everything is cold: sums are made in `take`.
+    `started` counts the inferences begun so far.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle) -> None:
         self.inputs: tuple[TensorSpec, ...] = bundle.inputs
         self.outputs: tuple[TensorSpec, ...] = bundle.outputs
+        self.started = 0
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
+        self._floats = any(np.dtype(spec.dtype).kind == "f" for spec in bundle.outputs)
         self._turn = threading.Lock()
-        self._counting = threading.Lock()
         self._since: float | None = None
-        self.started = 0
-        self._latency = Recorder()
-        self._inferences = self._errors = self._invalid = self._dropped = 0
-        self._histogram: dict[int, int] = {}
+        self._done: deque[tuple[float, int, bool]] = deque()
+        self._counting = threading.Lock()
+        self._errors = self._dropped = 0
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """One inference that is not counted (golden inputs). Raises `InferenceError`."""
@@ -55,11 +61,12 @@ class Inference:
     def infer(self, inputs: Sequence[Array]) -> list[Array]:
         """One inference that counts. Inputs have the model's shapes and dtypes. Raises `InferenceError`."""
         try:
-            outputs, elapsed_us = self._timed(inputs)
+            outputs, elapsed_s = self._timed(inputs)
         except InferenceError:
             self.failed()
             raise
-        self._count(outputs, elapsed_us)
+        answer = int(outputs[0].argmax()) if self._classifies else _NONE
+        self._done.append((elapsed_s, answer, self._floats and invalid(outputs) is not None))
         return outputs
 
     def failed(self) -> None:
@@ -81,11 +88,16 @@ class Inference:
     def take(self) -> Tally:
         """What was counted since the last call; starts anew."""
         with self._counting:
-            histogram = {str(index): count for index, count in self._histogram.items()}
-            tally = Tally(self._inferences, self._errors, self._invalid, self._dropped, self._latency.take(), histogram)
-            self._inferences = self._errors = self._invalid = self._dropped = 0
-            self._histogram = {}
-        return tally
+            errors, self._errors = self._errors, 0
+            dropped, self._dropped = self._dropped, 0
+        latency, histogram, bad = Recorder(), Counter[int](), 0
+        done = [self._done.popleft() for _ in range(len(self._done))]
+        for elapsed_s, answer, is_invalid in done:
+            latency.add(elapsed_s * 1e6)
+            histogram[answer] += 1
+            bad += is_invalid
+        outputs = {str(answer): count for answer, count in histogram.items() if answer != _NONE}
+        return Tally(len(done), errors, bad, dropped, latency.take(), outputs)
 
     def _timed(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
         with self._turn:
@@ -93,16 +105,6 @@ class Inference:
             self._since = since = perf_counter()
             try:
                 outputs = self._engine.infer(inputs)
-                return outputs, (perf_counter() - since) * 1e6
+                return outputs, perf_counter() - since
             finally:
                 self._since = None
-
-    def _count(self, outputs: list[Array], elapsed_us: float) -> None:
-        bad = invalid(outputs) is not None
-        answer = int(outputs[0].argmax()) if self._classifies else None
-        with self._counting:
-            self._inferences += 1
-            self._invalid += bad
-            self._latency.add(elapsed_us)
-            if answer is not None:
-                self._histogram[answer] = self._histogram.get(answer, 0) + 1

@@ -4,10 +4,13 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+_LARGE = 1024 * 1024
 
 
 def die_with_parent() -> None:
@@ -18,11 +21,25 @@ def die_with_parent() -> None:
     _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def share_heaps() -> None:
-    """Let all threads allocate from two heaps (mallopt(3), M_ARENA_MAX); glibc's 8 per core cost megabytes."""
+def keep_small() -> None:
+    """Ask Python and glibc (mallopt(3)) not to trade memory for speed that a runner does not need.
+
+    To be called before anything large is imported. Threads share two heaps instead of 8 per core; what is large is
+    given back when it is freed, whatever was freed before; hashlib does without OpenSSL, for a runner hashes nothing.
+    """
+    sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is not None:  # other C libraries have no such option
         mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def trim() -> None:
+    """Give back the memory that loading and proving no longer need (malloc_trim(3))."""
+    malloc_trim = getattr(_libc(), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def limit_memory(limit_bytes: int) -> None:

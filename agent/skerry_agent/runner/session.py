@@ -57,7 +57,9 @@ def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "
     inference = pulse.inference = load(job, open_engine)
     control.send(Loaded((time.perf_counter() - began) * 1e6, process.rss_bytes()))
     session = Session(job, control, inference)
-    control.send(prove(job, inference, read_golden(job)))
+    proved = prove(job, inference, read_golden(job))
+    process.trim()
+    control.send(proved)
     return session
 
 
