@@ -37,6 +37,7 @@ class Op(Struct, frozen=True):
     index: int
     name: str
     version: int
+    custom: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -57,6 +58,11 @@ class Graph(Struct, frozen=True):
     def parameter_bytes(self) -> int:
         """Bytes of constants."""
         return sum(tensor.constant_bytes for tensor in self.tensors)
+
+    @property
+    def custom_ops(self) -> list[Op]:
+        """The operators that the runtime alone cannot run."""
+        return [op for op in self.ops if op.custom]
 
     def input_specs(self) -> tuple[TensorSpec, ...]:
         """The inputs in the runtime's order, named as in the signature."""
@@ -122,7 +128,14 @@ def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> Tensor:
 
 def _op(index: int, op: Any, codes: Sequence[Any]) -> Op:
     code = codes[op.opcodeIndex]
-    return Op(index, op_name(code), int(code.version), tuple(_indices(op.inputs)), tuple(_indices(op.outputs)))
+    return Op(
+        index=index,
+        name=op_name(code),
+        version=int(code.version),
+        custom=code.builtinCode == schema.BuiltinOperator.CUSTOM,
+        inputs=tuple(_indices(op.inputs)),
+        outputs=tuple(_indices(op.outputs)),
+    )
 
 
 def _indices(values: Any) -> Iterator[int]:

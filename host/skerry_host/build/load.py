@@ -27,9 +27,7 @@ class Source:
 
 def load_source(path: Path) -> Source:
     """Check and normalise a model file; raises `ModelError` with what is wrong and what to do."""
-    found = probe(path)
-    if found.problem:
-        raise ModelError(f"{path} does not run: {found.problem}", code="does_not_run")
+    probe(path).require_runs(path)
     data = path.read_bytes()
     model = read_model(data)
     changes = normalise(model)

@@ -35,6 +35,11 @@ class Probe(Struct, frozen=True):
     graph: Graph
     problem: str = ""
 
+    def require_runs(self, path: Path) -> None:
+        """Raise `ModelError` when the model did not run."""
+        if self.problem:
+            raise ModelError(f"{path} does not run: {self.problem}", hint=_HINT, code="does_not_run")
+
 
 def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
     """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
@@ -54,7 +59,7 @@ def judge(path: Path, done: "subprocess.CompletedProcess[str]") -> Probe:
         name = signal.Signals(-done.returncode).name
         raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
     if not lines:
-        raise ModelError(f"{path} is truncated or damaged ({_last(done.stderr)})", hint=_HINT, code="damaged")
+        raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
     return msgspec.json.decode(lines[-1], type=Probe)
 
 
@@ -75,10 +80,6 @@ def _check_head(path: Path) -> None:
         kind = next((f"; it looks like {what}" for magic, what in _MAGIC.items() if head.startswith(magic)), "")
         hint = "convert it to a float .tflite first"
         raise ModelError(f"{path} is not a TFLite file{kind}", hint=hint, code="not_tflite")
-
-
-def _last(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
 
 
 def _child(path: Path) -> None:

@@ -82,6 +82,8 @@ def inspect(file: Path, as_json: bool) -> None:
 
     found = probe(file)
     graph = found.graph
+    if not graph.custom_ops:  # one with custom operators waits for its accelerator
+        found.require_runs(file)
     data = {
         "file": str(file),
         "bytes": file.stat().st_size,

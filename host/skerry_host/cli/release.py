@@ -10,7 +10,7 @@ import msgspec
 from skerry_agent.wire.manifest import Release
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
 from skerry_host.home import open_home
-from skerry_host.release.compare import compare, patch_bytes
+from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import PATCHES_FROM, Order, create_release
 from skerry_host.release.keys import load
 from skerry_host.release.store import Store
@@ -82,18 +82,18 @@ def diff(old: str, new: str, as_json: bool) -> None:
     """What changed from RELEASE1 to RELEASE2, and what the way between them costs."""
     store = Store(open_home().store)
     before, after = store.release(old), store.release(new)
-    rows, sizes = compare(before, after), patch_bytes(before, after)
-    transfer = {target: {"patch": patch, "full": full} for target, (patch, full) in sizes.items()}
+    rows, ways = compare(before, after), transfers(before, after)
     if as_json:
-        emit_json({"old": old, "new": new, "differences": rows, "transfer": transfer})
+        emit_json({"old": old, "new": new, "differences": rows, "transfers": ways})
         return
     made = table("", safe(old), safe(new))
     for row in rows:
         made.add_row(safe(row.what), safe(row.old), safe(row.new))
     console().print(made if rows else "nothing differs")
-    for target, (patch, full) in sizes.items():
-        way = f"a patch of {size(patch)} ({patch / full:.1%} of {size(full)})" if patch else f"{size(full)}, no patch"
-        console().print(f"{target}: {way}")
+    for way in ways:
+        by = "with patches" if way.patched else "without a patch"
+        line = f"{way.target}: {size(way.fetched)} travel {by}, {way.fetched / way.full:.1%} of {size(way.full)}"
+        console().print(line)
 
 
 def _summary(store: Store, found: Release) -> dict[str, object]:
@@ -117,10 +117,13 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
 
 
 def _table_of(releases: list[Release]) -> "Table":
-    made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">smallest patch", "built")
+    made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">from the last", "built")
+    last: dict[str, Release] = {}
     for found in releases:
         quality = found.quality
-        patch = min((patch.blob.size for patch in found.patches), default=None)
+        before = last.get(found.model)
+        last[found.model] = found
+        fetched = sum(way.fetched for way in transfers(before, found)) if before else None
         made.add_row(
             found.name,
             str(found.counter),
@@ -128,7 +131,7 @@ def _table_of(releases: list[Release]) -> "Table":
             f"{quality.float_value:.2%}",
             f"{quality.int8_value:.2%}",
             size(quality.int8_bytes),
-            "-" if patch is None else size(patch),
+            "-" if fetched is None else size(fetched),
             safe(found.provenance.built_at[:16]),
         )
     return made

@@ -1,10 +1,10 @@
 """What differs between two releases. Pure: manifests in, rows out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 
 from msgspec import Struct
 
-from skerry_agent.wire.manifest import Bundle, Release
+from skerry_agent.wire.manifest import Bundle, Release, Target
 
 
 class Difference(Struct, frozen=True):
@@ -15,6 +15,15 @@ class Difference(Struct, frozen=True):
     new: str
 
 
+class Transfer(Struct, frozen=True):
+    """Bytes of artifacts for one target: those that must travel from one release to the next, and all of them."""
+
+    target: Target
+    fetched: int
+    full: int
+    patched: bool
+
+
 def compare(old: Release, new: Release) -> list[Difference]:
     """Every property that differs, in the order of the manifest."""
     before, after = dict(_properties(old)), dict(_properties(new))
@@ -23,14 +32,20 @@ def compare(old: Release, new: Release) -> list[Difference]:
     return [row for row in rows if row.old != row.new]
 
 
-def patch_bytes(old: Release, new: Release) -> dict[str, tuple[int | None, int]]:
-    """For each target of `new` the bytes of the patch from `old` (None: there is none) and of the full model file."""
-    sizes = {(patch.base_sha256, patch.new_sha256): patch.blob.size for patch in new.patches}
-    bases = {bundle.target: bundle.model.blob.sha256 for bundle in old.bundles}
-    return {
-        bundle.target: (sizes.get((bases.get(bundle.target, ""), bundle.model.blob.sha256)), bundle.model.blob.size)
-        for bundle in new.bundles
-    }
+def transfers(old: Release, new: Release) -> list[Transfer]:
+    """What a device that runs `old` must fetch for `new`, for each target of `new`."""
+    patches = {(patch.base_sha256, patch.new_sha256): patch.blob.size for patch in new.patches}
+    kept = {artifact.blob.sha256 for bundle in old.bundles for artifact in bundle.artifacts}
+    return [_transfer(bundle, kept, patches) for bundle in new.bundles]
+
+
+def _transfer(bundle: Bundle, kept: Set[str], patches: Mapping[tuple[str, str], int]) -> Transfer:
+    missing = [artifact.blob for artifact in bundle.artifacts if artifact.blob.sha256 not in kept]
+    ways = [
+        [size for (base, made), size in patches.items() if made == blob.sha256 and base in kept] for blob in missing
+    ]
+    fetched = sum(min([blob.size, *sizes]) for blob, sizes in zip(missing, ways, strict=True))
+    return Transfer(bundle.target, fetched, sum(artifact.blob.size for artifact in bundle.artifacts), any(ways))
 
 
 def _properties(release: Release) -> Iterator[tuple[str, str]]:

@@ -129,13 +129,15 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
 def _patches(
     record: BuildRecord, contents: Mapping[str, bytes], bases: Sequence[Release], store: Store
 ) -> Iterator[tuple[PatchRef, bytes]]:
-    """A patch for each other model file of the same target, where it is smaller than the file itself."""
+    """A patch from each other file of the same target and name, where it is smaller than the file itself."""
     pairs = {
-        (old.model.blob.sha256, new.model.blob.sha256)
-        for new in record.bundles
+        (old.blob.sha256, new.blob.sha256)
+        for bundle in record.bundles
         for base in bases
-        for old in base.bundles
-        if old.target == new.target
+        for before in base.bundles
+        for old in before.artifacts
+        for new in bundle.artifacts
+        if (before.target, old.name) == (bundle.target, new.name)
     }
     for base, new in sorted(pair for pair in pairs if pair[0] != pair[1]):
         try:
