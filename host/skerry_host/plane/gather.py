@@ -146,8 +146,7 @@ def _intervals(model: str, telemetry: _Telemetry) -> list[tuple[ReportRow, Model
 
 def _point(row: ReportRow, stats: ModelStatsRow) -> Point:
     rate = stats.inferences / row.duration_s if row.duration_s > 0 else 0.0
-    at = row.started + row.duration_s
-    return Point(at, stats.release, rate, stats.p50_us, stats.p95_us, stats.p99_us, stats.energy_uj)
+    return Point(row.received, stats.release, rate, stats.p50_us, stats.p95_us, stats.p99_us, stats.energy_uj)
 
 
 def _sample_view(row: SampleRow) -> SampleView:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from skerry_host.home import Home
 from skerry_host.plane.broker import Broker
 from skerry_host.plane.conductor import Conductor
+from skerry_host.plane.counters import Counters
 from skerry_host.plane.director import Director
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
@@ -73,6 +74,11 @@ class Service:
         """Make `run` return; safe from a signal handler."""
         self._stopping.set()
         self._wake.set()
+
+    def counters(self) -> Counters:
+        """What was counted since the start."""
+        link = self.link
+        return Counters(dict(self.ingest.counts), link.published_bytes, link.epoch, link.connected)
 
     def _tick(self) -> None:
         if self._broker.ensure():

@@ -98,8 +98,8 @@ class ModelView(Struct, frozen=True):
     @property
     def newest(self) -> Point | None:
         """The newest interval with inferences of the release that runs, else the newest."""
-        mine = [p for p in self.points if p.release == self.release and p.p50_us is not None]
-        return (mine or list(self.points) or [None])[-1]
+        mine = [p for p in self.points if p.release == self.release and p.p50_us is not None] or self.points
+        return mine[-1] if mine else None
 
 
 class DeviceView(Struct, frozen=True):

@@ -1,0 +1,100 @@
+"""What every command shares: the home and registry it works on, `--json`, and how a table is printed."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from skerry_host.home import Home, open_home
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from skerry_host.plane.registry import Registry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+REGISTRY_VARIABLE = "SKERRY_REGISTRY"
+
+json_option: Callable[[Command], Command] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextmanager
+def registry(home: Home | None = None) -> Iterator["Registry"]:
+    """The registry of a home, or the one at $SKERRY_REGISTRY. Raises `HomeError`, `RegistryError`."""
+    from skerry_host.plane.registry import open_registry  # noqa: PLC0415 - keeps `--help` quick
+
+    place: Path | str = os.environ.get(REGISTRY_VARIABLE) or (home or open_home()).registry
+    with open_registry(place) as opened:
+        yield opened
+
+
+def emit_json(data: object) -> None:
+    """Print data as indented JSON."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n")
+
+
+def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> None:
+    """Print data as JSON, or what `lines` makes of it for a person."""
+    if as_json:
+        emit_json(data)
+    else:
+        console().print(lines(), soft_wrap=True)
+
+
+def safe(text: str) -> str:
+    """Text that came from elsewhere, so that nothing in it is taken for markup."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape(text)
+
+
+def console() -> "Console":
+    """Where people read; full width when the output is not a terminal, so that nothing is cut in a pipe."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def table(*columns: str) -> "Table":
+    """An empty table; columns that begin with > hold numbers."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    return made
+
+
+def size(count: float) -> str:
+    """Bytes for a person, in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def ago(then: float | None, now: float | None = None) -> str:
+    """How long ago, in one unit."""
+    if then is None:
+        return "never"
+    passed = max(0.0, (now or time.time()) - then)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if passed >= length:
+            return f"{passed / length:.0f} {unit} ago"
+    return f"{passed:.0f} s ago"
+
+
+def micros(value: float | None) -> str:
+    """Microseconds for a person."""
+    if value is None:
+        return "-"
+    return f"{value:.0f} µs" if value < 1000 else f"{value / 1000:.1f} ms"

@@ -1,0 +1,114 @@
+"""`skerry device`: enrol devices and see what they are and say."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry_agent.wire.names import check_device_id
+from skerry_host.boards import list_boards, load_board
+from skerry_host.cli.common import ago, emit, json_option, micros, registry, safe, size, table
+from skerry_host.fleet.device import Device
+from skerry_host.home import open_home
+from skerry_host.plane import provision as provisioning
+from skerry_host.plane.gather import deployments_of, device_views
+from skerry_host.plane.records import devices
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from skerry_host.plane.views import DeploymentView, DeviceView
+
+
+@click.group()
+def device() -> None:
+    """Provision, list and show devices."""
+
+
+@device.command()
+@click.argument("name")
+@click.option("--board", required=True, help="One of firmware_configs/boards.")
+@click.option("--tag", "tags", multiple=True, help="May be given several times.")
+@click.option("--broker", metavar="URL", help="Where the device finds the broker [that of `skerry serve`].")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
+)
+@json_option
+def provision(
+    name: str, board: str, tags: tuple[str, ...], broker: str | None, out: Path | None, as_json: bool
+) -> None:
+    """Enrol a device and write its folder: agent.toml and trust.json."""
+    check_device_id(name)
+    home = open_home()
+    hardware = load_board(board)
+    enrolled = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
+    folder = out or home.devices / name
+    url = broker or provisioning.broker_of(home)
+    with registry(home) as opened, opened.write() as session:
+        devices.add(session, enrolled, time.time())
+        provisioning.write_folder(home, folder, name, hardware, url)
+    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": url}
+    emit(data, as_json, lambda: f"device {name} is enrolled; on it, run: skerry-agent run --config {folder}/agent.toml")
+
+
+@device.command()
+@json_option
+def boards(as_json: bool) -> None:
+    """The boards that a device may have."""
+    names = list_boards()
+    emit(names, as_json, lambda: "\n".join(names))
+
+
+@device.command(name="list")
+@click.option("--where", default="all", metavar="EXPR", help="For instance: tag:lab")
+@json_option
+def list_devices(where: str, as_json: bool) -> None:
+    """All devices."""
+    with registry() as opened, opened.read() as session:
+        views = device_views(session, devices.members(session, where))
+    hint = "no devices: `skerry device provision NAME --board B` enrols one"
+    emit(views, as_json, lambda: _device_table(views) if views else hint)
+
+
+@device.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """One device: its twin, its models, its newest measurements and deployments."""
+    with registry() as opened, opened.read() as session:
+        view = device_views(session, [devices.find(session, name)])[0]
+        past = deployments_of(session, name)
+    emit({"device": view, "deployments": past}, as_json, lambda: _card(view, past))
+
+
+def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
+    made = table("device", "board", "tags", "state", "release", "last seen")
+    for view in views:
+        running = ", ".join(f"{m.release or '-'} ({m.state})" for m in view.models) or "-"
+        made.add_row(view.id, view.board, " ".join(view.tags), _online(view), running, ago(view.last_seen))
+    return made
+
+
+def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
+    lines = [
+        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}, agent {view.agent or '-'}",
+        f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
+    ]
+    for model in view.models:
+        newest = model.newest
+        lines.append(f"{model.model}: {model.release or '-'} ({model.state}), before it {model.previous or '-'}")
+        if newest:
+            p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
+            lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
+    lines += [f"{s.name} {s.value:.4g} {s.unit} ({s.source}: {safe(s.method)})" for s in view.samples]
+    lines += [f"issue: {safe(issue)}" for issue in view.issues]
+    lines += [
+        f"{d.release} {d.outcome or d.state} {safe(d.reason)} {d.transfer or ''} {size(d.bytes_received)}".strip()
+        for d in past
+    ]
+    return "\n".join(lines)
+
+
+def _online(view: "DeviceView") -> str:
+    return "[green]online[/]" if view.online else "[red]offline[/]"

@@ -1,0 +1,107 @@
+"""`skerry doctor`: whether this machine has what the host needs. Changes nothing."""
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import click
+from msgspec import Struct
+
+from skerry_agent.wire.errors import SkerryError
+from skerry_host.boards import list_boards
+from skerry_host.cli.common import emit, json_option, registry, safe, table
+from skerry_host.home import open_home
+from skerry_host.plane.broker import find_mosquitto
+from skerry_host.release import keys
+from skerry_host.release.store import Store
+
+
+class Check(Struct, frozen=True):
+    """One thing that was looked at. `needed` is False where the host does with less."""
+
+    name: str
+    ok: bool
+    detail: str
+    needed: bool = True
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Check packages, broker, home, keys, registry and store."""
+    checks = [_packages(), _broker(), *(_tried(name, look) for name, look in _LOOKS.items()), _space()]
+    made = table("", "what", "found")
+    for check in checks:
+        sign = "[green]ok[/]" if check.ok else "[red]no[/]" if check.needed else "[yellow]--[/]"
+        made.add_row(sign, check.name, safe(check.detail))
+    emit(checks, as_json, lambda: made)
+    return 0 if all(check.ok or not check.needed for check in checks) else 1
+
+
+def _packages() -> Check:
+    wanted = (
+        "ai_edge_litert",
+        "paho.mqtt",
+        "sqlalchemy",
+        "alembic",
+        "cryptography",
+        "zstandard",
+        "starlette",
+        "uvicorn",
+    )
+    missing = [name for name in wanted if not _has(name)]
+    return Check(
+        "python packages", not missing, f"missing: {', '.join(missing)}" if missing else f"{len(wanted)} found"
+    )
+
+
+def _has(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _broker() -> Check:
+    program = find_mosquitto()
+    if program:
+        return Check("broker", True, program)
+    embedded = _has("iotcore")
+    detail = (
+        "the embedded broker; install mosquitto for more than a demo" if embedded else "install mosquitto or iotcore"
+    )
+    return Check("broker", embedded, detail)
+
+
+def _tried(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except SkerryError as error:
+        return Check(name, False, str(error))
+
+
+def _registry() -> str:
+    with registry():
+        return str(open_home().registry)
+
+
+def _keys() -> str:
+    return ", ".join(f"{role} {keys.load(open_home().keys, role).keyid[:12]}" for role in keys.ROLES)
+
+
+def _store() -> str:
+    return f"{len(Store(open_home().store).releases())} releases"
+
+
+def _space() -> Check:
+    free = shutil.disk_usage(".").free
+    return Check("disk", free > 1e9, f"{free / 1e9:.1f} GB free")
+
+
+_LOOKS: dict[str, Callable[[], str]] = {
+    "home": lambda: str(open_home().root),
+    "keys": _keys,
+    "registry": _registry,
+    "store": _store,
+    "boards": lambda: ", ".join(list_boards()),
+}

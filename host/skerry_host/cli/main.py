@@ -1,0 +1,92 @@
+"""`skerry`: finds the command, and turns every error into one line and an exit code. Loads only what is asked for."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from skerry_agent.wire.errors import SkerryError
+
+COMMANDS = {
+    "demo": ("skerry_host.cli.demo:demo", "The whole story on this machine."),
+    "init": ("skerry_host.cli.serve:init", "Make a home: store, keys, registry."),
+    "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, ingest, rollouts, web page."),
+    "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
+    "model": ("skerry_host.cli.model:model", "Build, inspect and evaluate models."),
+    "release": ("skerry_host.cli.release:release", "Create, list and show releases."),
+    "delta": ("skerry_host.cli.delta:delta", "Create and apply patches."),
+    "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),
+    "group": ("skerry_host.cli.group:group", "Name a selection of devices."),
+    "rollout": ("skerry_host.cli.rollout:rollout", "Move devices to a release."),
+    "rollback": ("skerry_host.cli.rollout:rollback", "Order devices back to their last good release."),
+    "monitor": ("skerry_host.cli.monitor:monitor", "Watch the fleet, live."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are used; their one-line help is known without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the story, not of the alphabet."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", type=click.Path(path_type=Path), help="The host's folder [$SKERRY_HOME, else ./.skerry].")
+@click.option("--registry", metavar="URL", help="Another registry than the home's, for instance postgresql://...")
+@click.version_option(package_name="skerry-host", prog_name="skerry")
+def cli(home: Path | None, registry: str | None) -> None:
+    """Take a trained model to a fleet of small devices, and keep it healthy there."""
+    if home is not None:
+        os.environ["SKERRY_HOME"] = str(home.absolute())
+    if registry is not None:
+        os.environ["SKERRY_REGISTRY"] = registry
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="skerry", standalone_mode=False)
+    except SkerryError as error:
+        return _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"
+        return _fail(f"{error.format_message().rstrip('.')}; see `{usage} --help`", 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", 1)
+    except BrokenPipeError:  # the reader has gone: nothing is left to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _fail(line: str, code: int) -> int:
+    sys.stderr.write(f"error: {' '.join(line.splitlines())}\n")
+    return code

@@ -1,0 +1,79 @@
+"""`skerry monitor`: the fleet as a table, live. Reads the registry; works whether the plane serves or not."""
+
+import time
+from contextlib import suppress
+
+import click
+from rich.console import Group
+from rich.live import Live
+
+from skerry_host.cli.common import ago, console, emit_json, json_option, micros, registry, table
+from skerry_host.fleet.rollout import ENDED
+from skerry_host.plane.gather import overview
+from skerry_host.plane.registry import Registry
+from skerry_host.plane.views import DeviceView, ModelView, Overview, RolloutView
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print it once.")
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two looks.")
+@json_option
+def monitor(once: bool, interval: float, as_json: bool) -> None:
+    """Watch devices: state, release, latency, rate, energy."""
+    with registry() as opened:
+        if as_json:
+            emit_json(_look(opened))
+        elif once:
+            console().print(_page(_look(opened)))
+        else:
+            _watch(opened, interval)
+
+
+def _watch(opened: Registry, interval: float) -> None:
+    screen = Live(_page(_look(opened)), console=console(), screen=True, auto_refresh=False)
+    with suppress(KeyboardInterrupt), screen as live:
+        while True:
+            time.sleep(interval)
+            live.update(_page(_look(opened)), refresh=True)
+
+
+def _look(opened: Registry) -> Overview:
+    with opened.read() as session:
+        return overview(session, time.time())
+
+
+def _page(seen: Overview) -> Group:
+    made = table("device", "", "model state", "release", ">p50", ">p95", ">inf/s", ">energy/inf", "source", ">seen")
+    for device in seen.devices:
+        for model in device.models or (None,):
+            made.add_row(*_cells(device, model, seen.at))
+    total = seen.totals
+    head = f"[bold]{total.online}[/] of {total.devices} devices online, {total.inferences_per_s:.1f} inferences/s"
+    return Group(head, made, *(_bar(r) for r in seen.rollouts if r.state not in ENDED))
+
+
+def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str, ...]:
+    dot = "[green]●[/]" if device.online else "[red]○[/]"
+    seen = ago(device.last_seen, now)
+    if model is None:
+        return device.id, dot, "-", "-", "-", "-", "-", "-", "-", seen
+    newest = model.newest
+    if newest is None:
+        return device.id, dot, model.state, model.release or "-", "-", "-", "-", "-", "-", seen
+    return (
+        device.id,
+        dot,
+        model.state,
+        model.release or "-",
+        micros(newest.p50_us),
+        micros(newest.p95_us),
+        f"{newest.inferences_per_s:.1f}",
+        f"{newest.energy_uj:.0f} µJ" if newest.energy_uj is not None else "-",
+        model.energy_source or "absent",
+        seen,
+    )
+
+
+def _bar(rollout: RolloutView) -> str:
+    ended = len(rollout.deployments) - rollout.count(None)
+    return f"rollout {rollout.id}  {rollout.release}: {rollout.state}, {ended} of {len(rollout.deployments)} ended"

@@ -1,0 +1,160 @@
+"""`skerry rollout` and `skerry rollback`: orders to the fleet, and what became of them."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skerry_agent.wire.twin import Fallback, TransferPolicy
+from skerry_host.cli.common import ago, emit, emit_json, json_option, registry, safe, size, table
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.policy import Policy
+from skerry_host.fleet.rollout import ENDED
+from skerry_host.home import open_home
+from skerry_host.plane import intake
+from skerry_host.plane.gather import rollout_view
+from skerry_host.plane.records import devices, rollouts
+from skerry_host.release.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from sqlalchemy.orm import Session
+
+    from skerry_host.plane.registry import Registry
+    from skerry_host.plane.views import DeploymentView, RolloutView
+
+POLL_S = 0.2
+
+
+@click.group()
+def rollout() -> None:
+    """Move devices to a release."""
+
+
+@rollout.command()
+@click.argument("release")
+@click.option("--group", help="A group's devices.")
+@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=3600.0, help="Seconds that a device may take.")
+@click.option(
+    "--silence", type=click.FloatRange(min=1), help="Seconds without a word until it is timed out [deadline]."
+)
+@click.option("--full-fallback", type=click.Choice(["always", "unmetered", "never"]), default="always")
+@click.option("--byte-budget", type=click.IntRange(min=1), help="Bytes that a device may receive for it.")
+@click.option("--max-unsuccessful", type=click.FloatRange(0, 1), default=0.0, help="Share that may end otherwise.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended; exit 1 unless it succeeded.")
+@json_option
+def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
+    """Move devices to RELEASE (model@version)."""
+    home = open_home()
+    manifest = Store(home.store).release(release)
+    with registry(home) as opened:
+        with opened.write() as session:
+            chosen, selection = _chosen(session, group, names)
+            wish = intake.Wish(manifest, chosen, selection, _policy(**limits))
+            started = intake.start_rollout(session, wish, time.time())
+        if not wait:
+            data = {"rollout": started, "release": release, "devices": [d.id for d in chosen]}
+            emit(data, as_json, lambda: f"rollout {started}: {release} to {len(chosen)} devices ({selection})")
+            return 0
+        view = _ended(opened, started)
+    emit(view, as_json, lambda: _shown(view))
+    return 0 if view.state == "succeeded" else 1
+
+
+@rollout.command()
+@click.argument("rollout_id", required=False)
+@json_option
+def status(rollout_id: str | None, as_json: bool) -> None:
+    """One rollout device by device, or all in short."""
+    with registry() as opened, opened.read() as session:
+        if rollout_id is not None:
+            view = rollout_view(session, rollouts.find(session, rollout_id))
+            emit(view, as_json, lambda: _shown(view))
+            return
+        views = [rollout_view(session, row) for row in rollouts.latest(session)]
+    if as_json:
+        emit_json(views)
+        return
+    made = table("rollout", "release", "devices", "state", "outcome", "started")
+    for view in views:
+        made.add_row(view.id, view.release, view.selection, view.state, view.reason, ago(view.created))
+    emit(views, False, lambda: made if views else "no rollouts yet: `skerry rollout start RELEASE --group G`")
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@json_option
+def abort(rollout_id: str, as_json: bool) -> None:
+    """End a rollout: open deployments are cancelled, their devices stay with what they had."""
+    with registry() as opened, opened.write() as session:
+        whole = intake.abort_rollout(session, rollout_id, time.time())
+    emit({"rollout": whole, "state": "aborting"}, as_json, lambda: f"rollout {whole} is being aborted")
+
+
+@click.command()
+@click.option("--group", help="A group's devices.")
+@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
+@click.option("--model", help="Where a device runs several.")
+@json_option
+def rollback(group: str | None, names: tuple[str, ...], model: str | None, as_json: bool) -> None:
+    """Order devices back to their last good release, at once and without a download."""
+    with registry() as opened, opened.write() as session:
+        chosen, selection = _chosen(session, group, names)
+        orders = {d.id: intake.order_rollback(session, d.id, model, time.time()) for d in chosen}
+    data = [{"device": device, "order": order} for device, order in orders.items()]
+    emit(data, as_json, lambda: f"rollback ordered for {len(orders)} devices ({selection})")
+
+
+def _chosen(session: "Session", group: str | None, names: tuple[str, ...]) -> tuple[list[Device], str]:
+    """The devices that the options mean, and how to say so."""
+    if bool(group) == bool(names):
+        message = "name either --group or --device"
+        raise click.UsageError(message, click.get_current_context())
+    if group:
+        return devices.members(session, devices.find_group(session, group)), f"group {group}"
+    unique = list(dict.fromkeys(names))
+    return [devices.find(session, name) for name in unique], f"device {', '.join(unique)}"
+
+
+def _policy(
+    deadline: float, silence: float | None, full_fallback: Fallback, byte_budget: int | None, max_unsuccessful: float
+) -> Policy:
+    transfer = TransferPolicy(full_fallback, byte_budget, deadline)
+    return Policy(transfer, silence or deadline, max_unsuccessful)
+
+
+def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
+    """Wait until a rollout has ended."""
+    while True:
+        with opened.read() as session:
+            view = rollout_view(session, rollouts.find(session, rollout_id))
+        if view.state in ENDED:
+            return view
+        time.sleep(POLL_S)
+
+
+def _shown(view: "RolloutView") -> "Group":
+    from rich.console import Group  # noqa: PLC0415
+
+    made = table("device", "state", "outcome", "transfer", ">bytes", ">of full", ">seconds", "reason")
+    for row in view.deployments:
+        made.add_row(*_cells(row))
+    return Group(f"{view.id}  {view.release} for {view.selection}: [bold]{view.state}[/] {safe(view.reason)}", made)
+
+
+def _cells(row: "DeploymentView") -> tuple[str, ...]:
+    share = f"{row.bytes_received / row.full_bytes:.0%}" if row.full_bytes and row.bytes_received else ""
+    colour = {"succeeded": "green", None: "cyan"}.get(row.outcome, "red")
+    outcome = f"[{colour}]{row.outcome or ''}[/]"
+    why = safe(": ".join(filter(None, (row.reason, row.detail))))
+    return (
+        row.device,
+        row.state,
+        outcome,
+        row.transfer or "",
+        size(row.bytes_received),
+        share,
+        f"{row.seconds:.1f}",
+        why,
+    )

@@ -1,0 +1,69 @@
+"""`skerry init` and `skerry serve`: make a home, and run the host plane on it."""
+
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry_host.cli.common import emit, emit_json, json_option, registry
+from skerry_host.home import init_home, open_home
+
+if TYPE_CHECKING:
+    from skerry_host.plane.service import Service
+
+
+@click.command()
+@json_option
+def init(as_json: bool) -> None:
+    """Make a home: store, signing keys, registry. What is there already is kept."""
+    home = init_home()
+    with registry(home):
+        pass
+    emit({"home": str(home.root)}, as_json, lambda: f"home {home.root} is ready; next: skerry serve")
+
+
+@click.command()
+@click.option("--broker", metavar="URL", help="A broker that runs already: mqtt(s)://[USER:PASSWORD@]HOST:PORT")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=1883, help="Of the broker started here; 0: any free one."
+)
+@click.option("--http-port", type=click.IntRange(0, 65535), default=8090, help="Of the web page; 0: any free one.")
+@click.option("--no-http", is_flag=True, help="No web page.")
+@json_option
+def serve(broker: str | None, port: int, http_port: int, no_http: bool, as_json: bool) -> None:
+    """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
+    from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
+    from skerry_host.plane.service import Service, only_one  # noqa: PLC0415
+    from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = open_home()
+    with ExitStack() as stack:
+        stack.enter_context(only_one(home))
+        opened = stack.enter_context(registry(home))
+        running = stack.enter_context(brokers.choose(home.broker, broker, port))
+        service = stack.enter_context(Service(home, opened, running))
+        page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
+        note_addresses(home, running.url, page)
+        _stop_on_signals(service)
+        _announce({"broker": running.url, "page": page}, as_json)
+        service.run()
+
+
+def _stop_on_signals(service: "Service") -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.stop())
+
+
+def _announce(addresses: dict[str, str | None], as_json: bool) -> None:
+    """Say where it serves, at once: whoever started this process waits for the line."""
+    if as_json:
+        emit_json(addresses)
+    else:
+        page = f", page {addresses['page']}" if addresses["page"] else ""
+        click.echo(f"serving: broker {addresses['broker']}{page}; stop with Ctrl-C")
+    sys.stdout.flush()

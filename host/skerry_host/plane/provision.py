@@ -1,0 +1,88 @@
+"""Writes the folder that a device is started with: agent.toml and trust.json. Enrols nothing."""
+
+import json
+import re
+from pathlib import Path
+
+from skerry_host.boards import Board
+from skerry_host.files import write_atomic
+from skerry_host.fleet.errors import FleetError
+from skerry_host.home import Home
+from skerry_host.plane.broker import address
+from skerry_host.release.keys import trust_keys
+
+DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+ADDRESS_FILE = "serve.json"
+
+
+def broker_of(home: Home) -> str:
+    """Where `skerry serve` last offered its broker, else the usual place."""
+    try:
+        return str(json.loads((home.root / ADDRESS_FILE).read_text("utf-8"))["broker"])
+    except (OSError, ValueError, KeyError):
+        return DEFAULT_BROKER
+
+
+def note_addresses(home: Home, broker: str, page: str | None) -> None:
+    """Leave word where the broker and the page are."""
+    content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
+    write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
+
+
+def check_tag(tag: str) -> str:
+    """Return a tag that a selection can name; raises `FleetError`."""
+    if not re.match(r"^[A-Za-z0-9_.@-]{1,64}\Z", tag):
+        raise FleetError(f"tag {tag!r} is not usable", hint="use up to 64 letters, digits and _ . @ -", code="tag")
+    return tag
+
+
+def write_folder(home: Home, folder: Path, device: str, board: Board, broker: str) -> None:
+    """Write agent.toml and trust.json.
+
+    Raises `KeyFileError` or `BrokerError` before anything is written, and `OSError`.
+    """
+    address(broker)
+    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "trust.json", trust.encode())
+    write_atomic(folder / "agent.toml", agent_toml(device, board, broker).encode(), mode=0o600)
+
+
+def agent_toml(device: str, board: Board, broker: str) -> str:
+    """The configuration of one device. JSON's strings and lists are TOML's too, with the same escapes."""
+    cpu = board.runtime.engines.get("cpu") or next(iter(board.runtime.engines.values()))
+    power = board.power
+    lines = [
+        "[device]",
+        f"id = {json.dumps(device)}",
+        "",
+        "[broker]",
+        f"url = {json.dumps(broker)}",
+        "",
+        "[agent]",
+        'state_dir = "state"            # relative to this file',
+        'trust = "trust.json"',
+        "telemetry_interval_s = 10.0",
+        "",
+        "[board]",
+        f"name = {json.dumps(board.name)}",
+        f"targets = {json.dumps(list(board.targets))}",
+        f"threads = {board.runtime.threads}",
+        f"engine = {json.dumps(cpu[0])}",
+        "",
+        "[board.power]",
+        f"idle_w = {power.idle_w!r}",
+        f"watts_per_core = {power.watts_per_core!r}",
+        f"uncertainty = {power.uncertainty!r}",
+        f"source = {json.dumps(power.source, ensure_ascii=False)}",
+        "",
+        "# Inputs and the local inference interface of a model, if the defaults do not fit:",
+        "# [models.MODEL]",
+        '# http = "127.0.0.1:8000"',
+        '# results_file = "results.jsonl"',
+        "# [[models.MODEL.sources]]",
+        '# type = "replay"',
+        '# path = "/path/to/samples.npz"',
+        "# rate_hz = 10.0",
+    ]
+    return "\n".join(lines) + "\n"

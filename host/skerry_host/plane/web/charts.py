@@ -1,0 +1,167 @@
+"""Small drawings as inline SVG: sparkline, chart, bars. Pure: values in, markup out; colours are the style sheet's."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from skerry_host.plane.views import Point, RolloutView
+from skerry_host.plane.web import words
+
+Field = str
+Pairs = list[tuple[float, float]]
+
+SPARK = (132.0, 34.0)
+CHART = (720.0, 220.0)
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 12.0, 26.0
+OUTCOMES = ("succeeded", "rolled_back", "failed", "rejected", "timed_out", "cancelled")
+
+
+def sparkline(points: Sequence[Point]) -> Markup:
+    """Latency over the last intervals: a band from p50 to p99, a line at p95, a tick where the release changed."""
+    known = [p for p in points if p.p50_us is not None]
+    if len(known) < 2:
+        return Markup('<span class="muted">–</span>')
+    top = _top(_values(known, "p99_us"))
+    place = _scale(len(known) - 1, top, (1.0, 2.0, SPARK[0] - 1, SPARK[1] - 2))
+    body = [_band(known, place), _line(known, "p95_us", place, "p95"), *_ticks(known, place, SPARK[1])]
+    newest = known[-1]
+    label = f"p50 {words.micros(newest.p50_us)}, p95 {words.micros(newest.p95_us)}, p99 {words.micros(newest.p99_us)}"
+    return _svg(SPARK, "spark", label, body)
+
+
+def latency_chart(points: Sequence[Point]) -> Markup:
+    """p50, p95 and p99 over the last intervals, with axes."""
+    return _chart(points, ("p50_us", "p95_us", "p99_us"), words.micros, "Latency by interval")
+
+
+def rate_chart(points: Sequence[Point]) -> Markup:
+    """Inferences per second over the last intervals."""
+    return _chart(points, ("inferences_per_s",), lambda v: f"{words.figure(v)}/s", "Inferences per second by interval")
+
+
+def energy_chart(points: Sequence[Point]) -> Markup:
+    """Energy per inference over the last intervals."""
+    return _chart(points, ("energy_uj",), words.energy, "Energy per inference by interval")
+
+
+def outcome_bar(rollout: RolloutView) -> Markup:
+    """The deployments of a rollout as one bar: a stretch for each outcome, the open ones last."""
+    total, x = max(1, len(rollout.deployments)), 0.0
+    parts: list[str] = []
+    for outcome in (*OUTCOMES, None):
+        width = 100.0 * rollout.count(outcome) / total
+        if width:
+            kind = words.tone(outcome) if outcome else "open"
+            parts.append(f'<rect class="fill-{kind}" x="{x:.2f}" y="0" width="{width:.2f}" height="6"/>')
+        x += width
+    label = ", ".join(f"{rollout.count(o)} {words.plain(o)}" for o in OUTCOMES if rollout.count(o)) or "all open"
+    return _svg((100.0, 6.0), "bar", label, parts, stretch=True)
+
+
+def share_bar(received: float, full: float) -> Markup:
+    """How much of a full transfer was received."""
+    width = min(100.0, 100.0 * received / full) if full else 0.0
+    body = [
+        '<rect class="fill-track" x="0" y="0" width="100" height="6"/>',
+        f'<rect class="fill-accent" x="0" y="0" width="{max(width, 0.8):.2f}" height="6"/>',
+    ]
+    return _svg((100.0, 6.0), "bar", f"{width:.1f} % of a full transfer", body, stretch=True)
+
+
+def _chart(points: Sequence[Point], fields: Sequence[Field], unit: Callable[[float], str], label: str) -> Markup:
+    known = [p for p in points if getattr(p, fields[-1]) is not None]
+    if len(known) < 2:
+        return Markup('<p class="muted">Not enough measurements yet.</p>')
+    top = _top(v for field in fields for v in _values(known, field))
+    place = _scale(len(known) - 1, top, (LEFT, TOP, CHART[0] - RIGHT, CHART[1] - BOTTOM))
+    body = [*_grid(top, unit, place), *_ticks(known, place, CHART[1] - BOTTOM)]
+    body += [_band(known, place)] if len(fields) == 3 else []
+    body += [_line(known, field, place, field.split("_")[0]) for field in fields]
+    body += _times(known, place)
+    return _svg(CHART, "chart", label, body)
+
+
+def _values(points: Iterable[Point], field: Field) -> list[float]:
+    return [v for p in points if (v := getattr(p, field)) is not None]
+
+
+def _top(values: Iterable[float]) -> float:
+    """A round number above all values: 1, 2 or 5 times a power of ten."""
+    highest = max(values, default=0.0)
+    step = 1e-3
+    while step * 10 < highest:
+        step *= 10
+    return next((step * m for m in (1, 2, 3, 5, 10) if step * m >= highest), highest) or 1.0
+
+
+Place = Callable[[float, float], tuple[float, float]]
+
+
+def _scale(last: int, top: float, box: tuple[float, float, float, float]) -> Place:
+    x0, y0, x1, y1 = box
+
+    def place(index: float, value: float) -> tuple[float, float]:
+        return x0 + (x1 - x0) * index / last, y1 - (y1 - y0) * min(value / top, 1.0)
+
+    return place
+
+
+def _pairs(points: Sequence[Point], field: Field, place: Place) -> Pairs:
+    return [place(i, v) for i, p in enumerate(points) if (v := getattr(p, field)) is not None]
+
+
+def _path(pairs: Pairs) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in pairs)
+
+
+def _line(points: Sequence[Point], field: Field, place: Place, kind: str) -> str:
+    return f'<polyline class="line {kind}" points="{_path(_pairs(points, field, place))}"/>'
+
+
+def _band(points: Sequence[Point], place: Place) -> str:
+    outline = _pairs(points, "p50_us", place) + _pairs(points, "p99_us", place)[::-1]
+    return f'<polygon class="band" points="{_path(outline)}"/>'
+
+
+def _ticks(points: Sequence[Point], place: Place, height: float) -> list[str]:
+    """A tick wherever the release is another than before."""
+    changes = [(i, b.release) for i, (a, b) in enumerate(pairwise(points), 1) if a.release != b.release]
+    return [
+        f'<line class="change" x1="{place(i, 0)[0]:.1f}" x2="{place(i, 0)[0]:.1f}" y1="0" y2="{height:.0f}">'
+        f"<title>{escape(release)}</title></line>"
+        for i, release in changes
+    ]
+
+
+def _grid(top: float, unit: Callable[[float], str], place: Place) -> list[str]:
+    lines = []
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = place(0, top * part)[1]
+        lines.append(f'<line class="grid" x1="{LEFT}" x2="{CHART[0] - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append(f'<text class="axis end" x="{LEFT - 8}" y="{y + 4:.1f}">{escape(unit(top * part))}</text>')
+    return lines
+
+
+def _times(points: Sequence[Point], place: Place) -> list[str]:
+    marks = [0, (len(points) - 1) // 2, len(points) - 1]
+    anchors = ("start", "middle", "end")
+    y = CHART[1] - 6
+    return [
+        f'<text class="axis {anchor}" x="{place(i, 0)[0]:.1f}" y="{y:.0f}">{words.clock(points[i].at)}</text>'
+        for i, anchor in zip(marks, anchors, strict=True)
+    ]
+
+
+def _svg(box: tuple[float, float], kind: str, label: str, body: Iterable[str], *, stretch: bool = False) -> Markup:
+    aspect = ' preserveAspectRatio="none"' if stretch else ""
+    head = (
+        f'<svg class="{kind}" viewBox="0 0 {box[0]:.0f} {box[1]:.0f}"{aspect} role="img" aria-label="{escape(label)}">'
+    )
+    return Markup(f"{head}<title>{escape(label)}</title>{''.join(body)}</svg>")  # noqa: S704 - parts are escaped above
+
+
+DRAWINGS: dict[str, Any] = {
+    f.__name__: f for f in (sparkline, latency_chart, rate_chart, energy_chart, outcome_bar, share_bar)
+}

@@ -1,0 +1,98 @@
+"""How values read on the page: units, ages, absent things. Pure; used as template filters."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+DASH = "–"
+
+
+def micros(value: float | None) -> str:
+    """Microseconds in the unit that reads best."""
+    if value is None:
+        return DASH
+    if value < 1000:
+        return f"{value:.0f} µs"
+    return f"{value / 1000:.2f} ms" if value < 10_000 else f"{value / 1000:.0f} ms"
+
+
+def energy(value: float | None) -> str:
+    """Microjoules in the unit that reads best."""
+    if value is None:
+        return DASH
+    return f"{value:.0f} µJ" if value < 1000 else f"{value / 1000:.1f} mJ"
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def figure(value: float | None) -> str:
+    """A number with as many digits as it deserves."""
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def percent(share: float) -> str:
+    """A share of 1, with a decimal where it is small."""
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"
+
+
+def ago(then: float | None, now: float | None = None) -> str:
+    """How long ago, in one unit; "now" below three seconds."""
+    if then is None:
+        return "never"
+    passed = max(0.0, (time.time() if now is None else now) - then)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if passed >= length:
+            return f"{passed / length:.0f} {unit} ago"
+    return f"{passed:.0f} s ago" if passed >= 3 else "now"
+
+
+def span(seconds: float) -> str:
+    """A duration."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def clock(then: float | None) -> str:
+    """The time of day, UTC."""
+    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S")
+
+
+def instant(then: float | None) -> str:
+    """Machine readable, for <time>."""
+    return "" if then is None else datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")
+
+
+def plain(text: str) -> str:
+    """A code for people: rolled_back is rolled back."""
+    return text.replace("_", " ")
+
+
+TONES = {
+    "good": {"succeeded", "online", "committed", "enrolled", "done"},
+    "bad": {"failed", "rejected", "rolled_back", "timed_out", "error", "refused"},
+    "busy": {
+        "running", "pending", "aborting", "fetching", "verifying", "staged", "probation",
+        "rolling_back", "deploying", "ordered", "waiting", "rollout",
+    },
+}  # fmt: skip
+
+
+def tone(word: str | None) -> str:
+    """good, bad, busy or quiet: the colour family of an outcome, a state or an event."""
+    return next((name for name, words in TONES.items() if word in words), "quiet")
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (micros, energy, size, figure, percent, ago, span, clock, instant, plain, tone)
+}
