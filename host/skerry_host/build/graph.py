@@ -101,10 +101,15 @@ def describe(model: Any) -> Graph:
 
 def op_name(code: Any) -> str:
     """The name of a `schema.OperatorCodeT`: the builtin's, or the custom one."""
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    builtin = _builtin(code)
     if builtin == schema.BuiltinOperator.CUSTOM:
         return _text(code.customCode)
     return str(_OPS.get(builtin, f"BUILTIN_{builtin}"))
+
+
+def _builtin(code: Any) -> int:
+    """Old files fill the deprecated field only, new ones both or the new one."""
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> Tensor:
@@ -132,7 +137,7 @@ def _op(index: int, op: Any, codes: Sequence[Any]) -> Op:
         index=index,
         name=op_name(code),
         version=int(code.version),
-        custom=code.builtinCode == schema.BuiltinOperator.CUSTOM,
+        custom=_builtin(code) == schema.BuiltinOperator.CUSTOM,
         inputs=tuple(_indices(op.inputs)),
         outputs=tuple(_indices(op.outputs)),
     )

@@ -90,6 +90,12 @@ def _child(path: Path) -> None:
     print(json.dumps(msgspec.to_builtins(Probe(graph, _run(path)))), flush=True)  # noqa: T201  (the protocol)
 
 
+def one_line(error: Exception) -> str:
+    """A runtime's error without its line breaks and its advice to programmers."""
+    text = str(error).partition("See instructions:")[0]
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
 def _run(path: Path) -> str:
     """Why the model does not run, in one line; empty if it does."""
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  (only the child loads the runtime)
@@ -99,7 +105,7 @@ def _run(path: Path) -> str:
         interpreter.allocate_tensors()
         interpreter.invoke()
     except (RuntimeError, ValueError, MemoryError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     return ""
 
 

@@ -11,6 +11,7 @@ from skerry_agent.processing import Array, preprocess
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import describe
+from skerry_host.build.probe import one_line
 from skerry_host.build.tflite import read_model
 
 THREADS = 2
@@ -30,7 +31,7 @@ class Session:
                 self._interpreter = Interpreter(model_content=data, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the model does not load: {' '.join(str(error).split())}", code="does_not_load") from None
+            raise ModelError(f"the model does not load: {one_line(error)}", code="does_not_load") from None
 
     def run(self, tensor: Array) -> list[Array]:
         """The outputs, batch of 1 included, for an input of the model's shape and dtype; raises `ModelError`."""
@@ -38,7 +39,7 @@ class Session:
             self._interpreter.set_tensor(self.graph.inputs[0], tensor)
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the model does not run: {' '.join(str(error).split())}", code="does_not_run") from None
+            raise ModelError(f"the model does not run: {one_line(error)}", code="does_not_run") from None
         return [self._interpreter.get_tensor(index) for index in self.graph.outputs]
 
     def run_raw(self, sample: Array, prep: Preprocess) -> list[Array]:
