@@ -7,7 +7,7 @@ Needs TensorFlow, which nothing else here does, so give it its own environment:
     /tmp/tf/bin/python models/fashion/train.py tuned wide # only these, from kept weights
 
 Stages, each standing on the one before: `data` (calibration.npz, evaluation.npz), `base`
-(fashion-1.0.0: trained from scratch), `tuned` (1.1.0: the head and last blocks of 1.0.0 at a
+(fashion-1.0.0: trained from scratch), `tuned` (1.1.0: the head and last block of 1.0.0 at a
 low learning rate), `wide` (1.2.0: 1.1.0 plus a residual branch at 112x112; as accurate,
 nearly as small, and hundreds of times slower in int8: the release that only a device refuses).
 
@@ -137,7 +137,7 @@ def separable(x: Any, name: str, channels: int, stride: int) -> Any:
 def high_resolution_branch(x: Any) -> Any:
     """Smooth and mix the stem's features at 112x112, average back to 28x28, and add.
 
-    Innocent in float, where a 9x9 average costs little; XNNPACK has no int8 kernel for it, so on a device it is
+    Innocent in float, where a 9x9 average costs little; XNNPACK does not take it in int8, so on a device it is
     the generic one that runs. The last convolution starts at zero, so that training starts from 1.1.0's function.
     """
     branch = layers.Resizing(HIGH_RESOLUTION, HIGH_RESOLUTION, "bilinear", name="branch_up")(x)
@@ -223,7 +223,10 @@ def base_stage(run: Run) -> None:
 
 
 def tuned_stage(run: Run) -> None:
-    """1.1.0: the last blocks and the head of 1.0.0, at a low learning rate."""
+    """1.1.0: the last block and the head of 1.0.0, at a low learning rate.
+
+    What does not learn stays bit for bit the same, also after quantization: the patch from 1.0.0 is small.
+    """
     model = build(wide=False)
     model.load_weights(run.work / "1.0.0.weights.h5")
     last = tuple(f"block{i}" for i in range(len(BLOCKS) - TUNED_BLOCKS, len(BLOCKS)))
