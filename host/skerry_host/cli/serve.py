@@ -41,6 +41,7 @@ def serve(broker: str | None, port: int, http_port: int, no_http: bool, as_json:
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
     with ExitStack() as stack:
         stack.enter_context(only_one(home))

@@ -34,14 +34,14 @@ class Registry:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session over one consistent state."""
-        with Session(self._engine) as session, session.begin():
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that commits at the end, or leaves nothing when the block raises."""
         engine = self._engine.execution_options(skerry_write=True)
-        with Session(engine) as session, session.begin():
+        with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:

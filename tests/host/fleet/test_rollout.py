@@ -1,0 +1,114 @@
+"""The planner, as text: from a rollout, its deployments and the time to the next actions."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry_host.fleet.gate import judge
+from skerry_host.fleet.policy import Policy
+from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, Enter, Rollout, plan
+
+POLICY = Policy(silence_s=60.0)
+NOW = 1000.0
+
+
+def rollout(state="running", **policy):
+    return Rollout("r1", "fashion@1.0.0", state, Policy(silence_s=60.0, **policy))
+
+
+def deployment(device, wave=0, *, sent=None, heard=None, outcome=None):
+    return Deployment(f"d-{device}", device, wave, sent, heard, outcome)
+
+
+def said(actions):
+    """The plan as one line."""
+    words = []
+    for action in actions:
+        match action:
+            case Admit(d):
+                words.append(f"admit {d.device}")
+            case Close(d, outcome, _):
+                words.append(f"close {d.device} {outcome}")
+            case Enter(state, _):
+                words.append(f"enter {state}")
+    return ", ".join(words)
+
+
+CASES = {
+    "a new one admits its wave": (
+        rollout("pending"), [deployment("a"), deployment("b")], "enter running, admit a, admit b",
+    ),
+    "it waits for its devices": (rollout(), [deployment("a", sent=990.0)], ""),
+    "it ends well": (rollout(), [deployment("a", sent=1, outcome="succeeded")], "enter succeeded"),
+    "it ends badly": (
+        rollout(), [deployment("a", sent=1, outcome="succeeded"), deployment("b", sent=1, outcome="rolled_back")],
+        "enter failed",
+    ),
+    "half may miss": (
+        rollout(max_unsuccessful=0.5),
+        [deployment("a", sent=1, outcome="succeeded"), deployment("b", sent=1, outcome="failed")],
+        "enter succeeded",
+    ),
+    "silence ends a deployment": (rollout(), [deployment("a", sent=900.0), deployment("b", sent=999.0)], "close a timed_out"),
+    "a word renews the patience": (rollout(), [deployment("a", sent=900.0, heard=950.0)], ""),
+    "the next wave waits": (rollout(), [deployment("a", sent=999.0), deployment("b", 1)], ""),
+    "the next wave comes": (rollout(), [deployment("a", sent=1, outcome="succeeded"), deployment("b", 1)], "admit b"),
+    "a bad wave stops the others": (
+        rollout(), [deployment("a", sent=1, outcome="failed"), deployment("b", 1), deployment("c", 2)],
+        "close b cancelled, close c cancelled, enter failed",
+    ),
+    "an abort closes what is open": (
+        rollout("aborting"),
+        [deployment("a", sent=1, outcome="succeeded"), deployment("b", sent=1), deployment("c")],
+        "close b cancelled, close c cancelled, enter aborted",
+    ),
+    "none to move": (rollout("pending"), [], "enter running, enter succeeded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given_rollout", "deployments", "expected"), CASES.values(), ids=CASES)
+def test_plan(given_rollout, deployments, expected):
+    assert said(plan(given_rollout, deployments, NOW)) == expected
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_nothing_follows_the_end(state):
+    assert plan(rollout(state), [deployment("a"), deployment("b", sent=1.0)], NOW) == []
+
+
+OUTCOMES = st.sampled_from(["succeeded", "failed", "rolled_back", "timed_out"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), OUTCOMES), min_size=1, max_size=12), st.floats(0, 1))
+def test_every_rollout_ends_and_no_wave_overtakes(devices, allowed):
+    """Played to its end: each deployment is admitted at most once, waves in order, and an end is reached."""
+    current = rollout("pending", max_unsuccessful=allowed)
+    members = {f"d-{i}": deployment(str(i), wave) for i, (wave, _) in enumerate(devices)}
+    ends = {f"d-{i}": outcome for i, (_, outcome) in enumerate(devices)}
+    admitted = []
+    for now in itertools.count(1000.0):
+        for action in plan(current, list(members.values()), now):
+            match action:
+                case Admit(d):
+                    assert members[d.id].sent is None
+                    admitted.append(d.wave)
+                    members[d.id] = replace(d, sent=now, outcome=ends[d.id])
+                case Close(d, outcome, _):
+                    members[d.id] = replace(d, outcome=outcome)
+                case Enter(state, _):
+                    current = replace(current, state=state)
+        if current.state in ENDED:
+            break
+        assert now < 1020
+    assert admitted == sorted(admitted)
+    assert all(d.outcome for d in members.values())
+
+
+def test_gate_says_why():
+    assert judge(POLICY, ["succeeded", "succeeded"]).reason == "2 of 2 succeeded"
+    verdict = judge(Policy(max_unsuccessful=0.2), ["succeeded", "failed", "rolled_back"])
+    assert not verdict.passed
+    assert verdict.reason == "1 failed, 1 rolled_back of 3, 20% allowed"
