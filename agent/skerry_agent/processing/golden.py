@@ -110,8 +110,9 @@ def _steps(expected: Array, got: Array) -> Array:
     """The largest difference of each sample, in whole steps (N,)."""
     if expected.dtype.kind in "iub":
         return _per_sample(np.abs(expected.astype(np.int64) - got.astype(np.int64)))
-    step = float(np.ptp(expected)) / FLOAT_STEPS or 1.0
-    difference = np.abs(expected.astype(np.float64) - got.astype(np.float64)) / step
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, which counts as far off
+        step = float(np.ptp(expected)) / FLOAT_STEPS or 1.0
+        difference = np.abs(expected.astype(np.float64) - got.astype(np.float64)) / step
     difference = np.minimum(np.nan_to_num(difference, nan=_FAR, posinf=_FAR), _FAR)
     return _per_sample(np.rint(difference).astype(np.int64))
 

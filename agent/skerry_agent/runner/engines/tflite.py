@@ -29,14 +29,16 @@ class TfliteEngine:
 
     def infer(self, inputs: Sequence[Array]) -> list[Array]:
         """See `Engine.infer`."""
-        interpreter = self._interpreter
+        interpreter, outputs = self._interpreter, []
         try:
-            for index, tensor in zip(self._in, inputs, strict=True):
+            for index, tensor in zip(self._in, inputs):  # noqa: B905 - callers give as many as there are inputs
                 interpreter.set_tensor(index, tensor)
             interpreter.invoke()
-            return [interpreter.get_tensor(index) for index in self._out]
+            for index in self._out:
+                outputs.append(interpreter.get_tensor(index))  # noqa: PERF401 - in 3.11 a comprehension is a call
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"inference failed: {_line(error)}") from None
+        return outputs
 
     def close(self) -> None:
         """See `Engine.close`."""
