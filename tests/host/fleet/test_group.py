@@ -1,5 +1,7 @@
 """The selection of a group: what it means, and that it refuses what it does not know."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,10 +51,8 @@ def test_refuses_with_the_place(where, position):
 
 @given(st.text(max_size=1500))
 def test_any_text_parses_or_is_refused(text):
-    try:
+    with contextlib.suppress(WhereError):
         parse(text).matches(FLEET[0])
-    except WhereError as error:
-        assert error.code == "where"
 
 
 def test_deep_nesting_is_bounded():
@@ -64,5 +64,5 @@ def test_deep_nesting_is_bounded():
 def test_target_by_the_devices_preference():
     assert choose_target(FLEET[2], ["cpu", "edgetpu"], "fashion@1.0.0") == "edgetpu"
     assert choose_target(FLEET[2], ["cpu"], "fashion@1.0.0") == "cpu"
-    with pytest.raises(FleetError, match="shelf-01 .* runs cpu, release fashion@1.0.0 has onnx"):
+    with pytest.raises(FleetError, match=r"shelf-01 .* runs cpu, release fashion@1\.0\.0 has onnx"):
         choose_target(FLEET[0], ["onnx"], "fashion@1.0.0")

@@ -52,7 +52,9 @@ CASES = {
         [deployment("a", sent=1, outcome="succeeded"), deployment("b", sent=1, outcome="failed")],
         "enter succeeded",
     ),
-    "silence ends a deployment": (rollout(), [deployment("a", sent=900.0), deployment("b", sent=999.0)], "close a timed_out"),
+    "silence ends a deployment": (
+        rollout(), [deployment("a", sent=900.0), deployment("b", sent=999.0)], "close a timed_out",
+    ),
     "a word renews the patience": (rollout(), [deployment("a", sent=900.0, heard=950.0)], ""),
     "the next wave waits": (rollout(), [deployment("a", sent=999.0), deployment("b", 1)], ""),
     "the next wave comes": (rollout(), [deployment("a", sent=1, outcome="succeeded"), deployment("b", 1)], "admit b"),

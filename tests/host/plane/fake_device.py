@@ -173,8 +173,9 @@ class FakeDevice:
 
     def _say(self) -> None:
         self._sequence += 1
+        generation, models = self.kept.generation, self.kept.models
         reported = Reported(
-            self.id, self._boot, self._sequence, self.kept.generation, "fake 1.0", "generic-x86", ("cpu",), self.kept.models
+            self.id, self._boot, self._sequence, generation, "fake 1.0", "generic-x86", ("cpu",), models
         )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 

@@ -29,9 +29,8 @@ def require_program(name: str, package: str) -> str:
     places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
     found = shutil.which(name, path=places)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", package], **quiet)
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            subprocess.run(["apt-get", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         found = shutil.which(name, path=places)
     if found is None:
         pytest.skip(f"{name} is not installed (Debian package {package})")
