@@ -13,6 +13,7 @@ from collections.abc import Callable
 from skerry_agent.patch.blocks import apply_full, apply_zstd
 from skerry_agent.patch.container import PatchHeader, split
 from skerry_agent.patch.errors import PatchError
+from skerry_agent.patch.extents import apply_extents
 from skerry_agent.patch.reader import Reader
 from skerry_agent.patch.sink import Sink
 
@@ -66,4 +67,4 @@ def _run(header: PatchHeader, old: memoryview, reader: Reader, sink: Sink) -> No
         case "zstd":
             apply_zstd(old, reader, sink)
         case "bsdiff" | "model":
-            raise PatchError("format_version", f"codec {header.codec} is not in this build")
+            apply_extents(old, reader, sink)

@@ -1,11 +1,13 @@
 """Byte sections inside a payload: stored, or LZMA2 with a small dictionary, read piece by piece.
 
-A section is the one general-purpose compressor of the format. It does not know what its bytes mean.
+A section is the one general-purpose compressor of the format. It may start from a preset dictionary: bytes of the old
+file that both sides know. It does not know what its bytes mean.
 """
 
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 from typing import Final
 
 from skerry_agent.patch.errors import damaged
@@ -14,8 +16,9 @@ from skerry_agent.patch.reader import MAX_VARINT, Reader
 STORED: Final = 0
 # The dictionary bounds what the decoder allocates, whatever a hostile patch claims.
 DICTIONARIES: Final = {1: 1 << 16, 2: 1 << 20}
-# Bit 4 and 5 choose the literal coder: bytes as such, or bytes that depend on their place modulo 4.
-LITERAL_CODERS: Final = ({"lc": 3, "lp": 0, "pb": 0}, {"lc": 0, "lp": 2, "pb": 2}, {"lc": 4, "lp": 0, "pb": 0})
+# Bits 4 and 5 choose the literal coder: lc, lp, pb of LZMA.
+LITERAL_CODERS: Final = ((3, 0, 0), (0, 2, 2), (4, 0, 0), (3, 0, 2))
+_CHUNK: Final = 1 << 16
 
 
 def filters(method: int) -> list[dict[str, int]]:
@@ -23,18 +26,22 @@ def filters(method: int) -> list[dict[str, int]]:
     dictionary, coder = DICTIONARIES.get(method & 0xF), method >> 4
     if dictionary is None or coder >= len(LITERAL_CODERS):
         raise damaged(f"section method {method} is unknown")
-    return [{"id": lzma.FILTER_LZMA2, "dict_size": dictionary, **LITERAL_CODERS[coder]}]
+    lc, lp, pb = LITERAL_CODERS[coder]
+    return [{"id": lzma.FILTER_LZMA2, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}]
 
 
 class Section:
-    """A stream of exactly `size` bytes out of the next part of `reader`."""
+    """A stream of exactly `size` bytes out of the next part of `reader`, which may refer back to `preset` bytes."""
 
-    def __init__(self, reader: Reader, limit: int = MAX_VARINT) -> None:
+    def __init__(self, reader: Reader, limit: int = MAX_VARINT, preset: Sequence[memoryview] = ()) -> None:
         method = reader.byte()
         self.left = reader.varint(limit)
         packed = self.left if method == STORED else reader.varint(reader.left)
         self._data = reader.take(packed)
-        self._lzma = None if method == STORED else lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters(method))
+        self._lzma = None
+        if method != STORED:
+            self._lzma = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters(method))
+            self._teach(self._lzma, preset)
 
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes, all of them, or raise `PatchError('damaged')`."""
@@ -50,8 +57,24 @@ class Section:
         """Raise `PatchError('damaged')` if bytes were left unread or the compressed stream did not end."""
         if self.left:
             raise damaged(f"{self.left} bytes of a section were never used")
-        if self._lzma is not None and (self._inflate_tail(self._lzma) or self._lzma.unused_data):
+        if self._lzma is not None and (self._tail(self._lzma) or self._lzma.unused_data or not self._lzma.eof):
             raise damaged("a section is longer than it says")
+
+    def _teach(self, decoder: lzma.LZMADecompressor, preset: Sequence[memoryview]) -> None:
+        # An LZMA2 chunk that is stored, not compressed, enters the dictionary: so old bytes become one here,
+        # and cost nothing in the patch. The first such chunk resets the dictionary (1), the others do not (2).
+        control = 1
+        for piece in preset:
+            for start in range(0, len(piece), _CHUNK):
+                chunk = bytes(piece[start : start + _CHUNK])
+                size = len(chunk)
+                decoder.decompress(bytes([control]) + (size - 1).to_bytes(2, "big") + chunk, 0)
+                self._skip(decoder, size)
+                control = 2
+
+    def _skip(self, decoder: lzma.LZMADecompressor, count: int) -> None:
+        while count:
+            count -= len(decoder.decompress(b"", count))
 
     def _inflate(self, decoder: lzma.LZMADecompressor, count: int) -> bytes:
         pieces = []
@@ -67,7 +90,7 @@ class Section:
             raise damaged(f"a compressed section does not unpack ({error})") from None
         return b"".join(pieces)
 
-    def _inflate_tail(self, decoder: lzma.LZMADecompressor) -> bytes:
+    def _tail(self, decoder: lzma.LZMADecompressor) -> bytes:
         if decoder.eof:
             return b""
         try:

@@ -1,29 +1,45 @@
-"""Packs the byte sections that `skerry_agent.patch.section` reads, trying each method it knows."""
+"""Packs the byte sections that `skerry_agent.patch.section` reads, trying each method that it knows."""
 
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 
 from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, filters
+from skerry_host.release.diff.preset import encode_with_preset
 
-_EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 1000}
-
-
-def pack_section(data: bytes) -> bytes:
-    """Return the smallest section that holds `data`."""
-    return min(_candidates(data), key=len)
+_EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 200}
+SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
 
 
-def _candidates(data: bytes) -> list[bytes]:
-    stored = bytes([STORED]) + pack_varint(len(data)) + data
+def pack_section(data: bytes, preset: bytes = b"") -> bytes:
+    """Return the smallest section that holds `data`, which may refer back to `preset`."""
+    return min(_candidates(data, preset), key=len)
+
+
+def pack_stored(data: bytes) -> bytes:
+    """Return the section that holds `data` as it is."""
+    return bytes([STORED]) + pack_varint(len(data)) + data
+
+
+def _candidates(data: bytes, preset: bytes) -> list[bytes]:
     if not data:
-        return [stored]
-    dictionary = min((key for key, size in DICTIONARIES.items() if size >= len(data)), default=max(DICTIONARIES))
-    return [stored, *(_packed(data, coder << 4 | dictionary) for coder in range(len(LITERAL_CODERS)))]
+        return [pack_stored(data)]
+    reach = len(data) + len(preset)
+    dictionary = min((key for key, size in DICTIONARIES.items() if size >= reach), default=max(DICTIONARIES))
+    coders: Sequence[int] = range(len(LITERAL_CODERS))
+    if len(data) > SAMPLE:
+        coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary)))]
+    return [pack_stored(data), *(_packed(data, preset, coder << 4 | dictionary) for coder in coders)]
 
 
-def _packed(data: bytes, method: int) -> bytes:
+def _sample(data: bytes) -> bytes:
+    part = SAMPLE // 4
+    return b"".join(data[start : start + part] for start in range(0, len(data) - part, (len(data) - part) // 4))
+
+
+def _packed(data: bytes, preset: bytes, method: int) -> bytes:
     chain = [{**link, **_EXTREME} for link in filters(method)]
-    body = lzma.compress(data, lzma.FORMAT_RAW, filters=chain)
+    body = encode_with_preset(data, preset, chain[0]) if preset else lzma.compress(data, lzma.FORMAT_RAW, filters=chain)
     return bytes([method]) + pack_varint(len(data)) + pack_varint(len(body)) + body

@@ -1,0 +1,148 @@
+"""Codecs `bsdiff` and `model`: runs a program of extents over the old file, in the order of the new one.
+
+Every extent is checked against the bounds of the old file, its streams and the promised size before it runs. What a
+tensor is, nobody here knows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_agent.patch.errors import damaged
+from skerry_agent.patch.pool import Pooled, Words, make_pool, rescaled, words_at
+from skerry_agent.patch.program import KIND_MASK, MAX_TABLE, Flag, Kind, Program, parse_program
+from skerry_agent.patch.rans import Decoder
+from skerry_agent.patch.reader import MAX_VARINT, Reader
+from skerry_agent.patch.section import Section
+from skerry_agent.patch.sink import BLOCK, Sink
+from skerry_agent.patch.symbols import MAX_NUMBERS, Symbols
+from skerry_agent.patch.weights import read_plan, run_weights
+
+
+def apply_extents(old: memoryview, reader: Reader, sink: Sink) -> None:
+    """Run the payload at `reader` until its program ends. Raises `PatchError`."""
+    table = Section(reader, MAX_TABLE)
+    program = parse_program(table.read(table.left), len(old))
+    table.finish()
+    _Machine(old, program, reader, sink).run()
+
+
+class _Machine:
+    """The state of one run: where the last old byte was read, and the open streams."""
+
+    def __init__(self, old: memoryview, program: Program, reader: Reader, sink: Sink) -> None:
+        self._old = old
+        self._program = program
+        self._sink = sink
+        self._cursor = 0
+        self._vector = 0
+        self._diff = Section(reader)
+        self._literal = Section(reader, preset=[old[at : at + size] for at, size in program.preset])
+        escapes, bits = Section(reader), Section(reader)
+        decoder = Decoder(program.codes, reader) if len(program.codes) else None
+        self._symbols = Symbols(decoder, escapes, bits)
+        self._pool: list[Pooled] = make_pool(program.vectors, old, self._symbols)
+
+    def run(self) -> None:
+        """Run every extent, then check that every stream is used up."""
+        for kind in self._program.kinds:
+            self._extent(kind)
+        for stream in (self._diff, self._literal, self._symbols):
+            stream.finish()
+        if self._program.sizes.left or self._program.seeks.left or self._program.params.left:
+            raise damaged("fields follow the last extent")
+
+    def _extent(self, kind: int) -> None:
+        size = self._program.sizes.varint(MAX_VARINT)
+        match kind & KIND_MASK:
+            case Kind.COPY:
+                self._copy(size)
+            case Kind.ADD:
+                self._add(size)
+            case Kind.LITERAL:
+                self._pass_on(size)
+            case Kind.POOL:
+                self._emit(size)
+            case Kind.WEIGHTS | Kind.STRIDED:
+                self._weights(kind, size)
+            case Kind.WORDS:
+                self._words(kind, size)
+            case _:
+                raise damaged("an extent is of no known kind")
+
+    def _seek(self, size: int) -> int:
+        start = self._cursor + self._program.seeks.signed()
+        if start < 0 or start + size > len(self._old):
+            raise damaged("an extent reads outside the base")
+        self._cursor = start + size
+        return start
+
+    def _copy(self, size: int) -> None:
+        start = self._seek(size)
+        for at in range(start, start + size, BLOCK):
+            self._sink.put(self._old[at : min(at + BLOCK, start + size)])
+
+    def _add(self, size: int) -> None:
+        start = self._seek(size)
+        for at in range(start, start + size, BLOCK):
+            before = np.frombuffer(self._old[at : min(at + BLOCK, start + size)], dtype=np.uint8)
+            change = np.frombuffer(self._diff.read(len(before)), dtype=np.uint8)
+            self._sink.put((before + change).data)
+
+    def _pass_on(self, size: int) -> None:
+        for at in range(0, size, BLOCK):
+            self._sink.put(self._literal.read(min(BLOCK, size - at)))
+
+    def _emit(self, size: int) -> None:
+        words = self._pooled(size).new
+        self._cursor += 4 * len(words)
+        self._sink.put(_bytes_of(words))
+
+    def _pooled(self, ahead: int) -> Pooled:
+        # Vectors are used nearly in order: the field is how far to move from the one after the last, as zigzag.
+        number = self._vector + (-(ahead + 1 >> 1) if ahead & 1 else ahead >> 1)
+        if not 0 <= number < len(self._pool):
+            raise damaged("a vector is out of range")
+        self._vector = number + 1
+        return self._pool[number]
+
+    def _weights(self, kind: int, rows: int) -> None:
+        plan = read_plan(kind, rows, self._program, self._symbols)
+        if plan.rows * plan.cols > self._sink.left:
+            raise damaged("a weight extent is longer than what is left")
+        before = self._grid(kind, plan.rows, plan.cols) if kind & Flag.OLD else None
+        run_weights(plan, before, self._symbols, self._sink)
+
+    def _grid(self, kind: int, rows: int, cols: int) -> NDArray[np.uint8]:
+        start = self._seek(rows * cols)
+        strides = (cols, 1)
+        if kind & KIND_MASK == Kind.STRIDED:
+            strides = self._program.params.varint(), self._program.params.varint()
+        if start + (rows - 1) * strides[0] + (cols - 1) * strides[1] >= len(self._old):
+            raise damaged("a strided extent reads outside the base")
+        return np.ndarray((rows, cols), np.uint8, self._old, start, strides)
+
+    def _words(self, kind: int, count: int) -> None:
+        if 4 * count > self._sink.left:
+            raise damaged("a word extent is longer than what is left")
+        context = self._program.params.varint(max(0, self._symbols.contexts - 1))
+        vector = self._pooled(self._program.params.varint()) if kind & Flag.RESCALED else None
+        start = self._seek(4 * count) if kind & Flag.OLD else 0
+        for at in range(0, count, MAX_NUMBERS):
+            part = slice(at, min(at + MAX_NUMBERS, count))
+            before = words_at(self._old, start + 4 * at, part.stop - at) if kind & Flag.OLD else np.uint32(0)
+            if vector is not None:
+                before = _moved(before, vector, part)
+            self._sink.put(_bytes_of(before + self._symbols.numbers(part.stop - at, context)))
+
+
+def _moved(before: Words | np.uint32, vector: Pooled, part: slice) -> Words:
+    scales = [words if len(words) == 1 else words[part] for words in (vector.old, vector.new)]
+    if any(len(words) not in {1, np.size(before)} for words in scales):
+        raise damaged("a vector has another length than what it rescales")
+    return rescaled(np.atleast_1d(before), *scales)
+
+
+def _bytes_of(words: Words) -> memoryview:
+    return memoryview(words.astype("<u4").tobytes())

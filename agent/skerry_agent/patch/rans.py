@@ -1,0 +1,81 @@
+"""Interleaved static rANS: decodes symbols whose contexts are known in advance, many lanes at a time.
+
+States are 32 bits, words 16, probabilities 12 (J. Duda, "Asymmetric numeral systems", 2013; the interleaving follows
+F. Giesen, "Interleaved entropy coders", 2014). It does not know what the symbols mean. The encoder is on the host.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_agent.patch.errors import damaged
+from skerry_agent.patch.histograms import BITS, TOTAL, frequencies
+from skerry_agent.patch.reader import Reader
+
+LOW: Final = 1 << 16
+MAX_LANES: Final = 1024
+
+
+def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return (contexts * 4096) packed slots: symbol << 24 | frequency << 12 | offset inside the symbol's range."""
+    table = np.empty((len(codes), TOTAL), dtype=np.uint32)
+    for row, shape in zip(table, codes, strict=True):
+        counts = frequencies(shape)
+        present = np.flatnonzero(counts)
+        kept = counts[present]
+        starts = np.repeat(np.cumsum(kept) - kept, kept)
+        packed = np.repeat(present << 24 | kept << BITS, kept)
+        row[:] = packed + (np.arange(TOTAL) - starts)
+    return table.reshape(-1)
+
+
+class Decoder:
+    """Decodes symbols in the order in which the encoder was given them."""
+
+    def __init__(self, codes: NDArray[np.uint8], reader: Reader) -> None:
+        self.contexts = len(codes)
+        self._table = slot_table(codes)
+        lanes = reader.varint(MAX_LANES)
+        if not lanes:
+            raise damaged("symbols without lanes")
+        self._states = np.frombuffer(reader.take(4 * lanes), dtype="<u4").astype(np.uint32)
+        if int(self._states.min()) < LOW:
+            raise damaged("a lane starts below its range")
+        count = reader.varint(reader.left // 2)
+        self._words = np.frombuffer(reader.take(2 * count), dtype="<u2")
+        self._at = 0
+
+    def decode(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return one symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
+        lanes = len(self._states)
+        slots = (contexts << BITS).astype(np.intp, copy=False)
+        found = np.empty(len(slots), dtype=np.uint32)
+        whole = len(slots) - len(slots) % lanes
+        for start in range(0, whole, lanes):
+            self._step(slots[start : start + lanes], self._states, found[start : start + lanes])
+        if whole < len(slots):
+            self._step(slots[whole:], self._states[: len(slots) - whole], found[whole:])
+        return (found >> 24).astype(np.uint8)
+
+    def finish(self) -> None:
+        """Raise `PatchError('damaged')` unless all words were used and every lane is back where encoding began."""
+        if self._at != len(self._words) or bool(np.any(self._states != LOW)):
+            raise damaged("coded symbols do not end where they should")
+
+    def _step(self, slots: NDArray[np.intp], states: NDArray[np.uint32], found: NDArray[np.uint32]) -> None:
+        slots += states & (TOTAL - 1)
+        self._table.take(slots, out=found, mode="clip")
+        states >>= BITS
+        states *= (found >> BITS) & (TOTAL - 1)
+        states += found & (TOTAL - 1)
+        short = np.flatnonzero(states < LOW)
+        if count := len(short):
+            if self._at + count > len(self._words):
+                raise damaged("coded symbols end early")
+            refill = states[short] << 16
+            refill |= self._words[self._at : self._at + count]
+            states[short] = refill
+            self._at += count

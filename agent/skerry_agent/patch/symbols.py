@@ -1,0 +1,80 @@
+"""Bytes, small signed integers and 32-bit numbers out of a patch's coded symbols. It does not choose contexts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_agent.patch.errors import damaged
+from skerry_agent.patch.histograms import ESCAPE
+from skerry_agent.patch.rans import Decoder
+from skerry_agent.patch.section import Section
+
+MAX_CLASS: Final = 32
+MAX_NUMBERS: Final = 1 << 14  # at a time, to bound memory
+
+
+def unzigzag(symbols: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return 0, -1, 1, -2, ... for symbols 0, 1, 2, 3, ..."""
+    wide = symbols.astype(np.int32)
+    return (wide >> 1) ^ -(wide & 1)
+
+
+class Symbols:
+    """Reads from the three streams that carry symbols: coded, escaped bytes and raw bits."""
+
+    def __init__(self, decoder: Decoder | None, escapes: Section, bits: Section) -> None:
+        self._decoder = decoder
+        self._escapes = escapes
+        self._bits = bits
+        self._spare = np.zeros(0, dtype=np.uint8)  # bits of the last byte read, most significant first
+        self.contexts = decoder.contexts if decoder else 0
+
+    def read(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return one symbol for each of `contexts`; symbol 255 stands for a byte in the escape stream."""
+        if self._decoder is None:
+            raise damaged("symbols are used but none are coded")
+        symbols = self._decoder.decode(contexts)
+        escaped = np.flatnonzero(symbols == ESCAPE)
+        if len(escaped):
+            symbols[escaped] = np.frombuffer(self._escapes.read(len(escaped)), dtype=np.uint8)
+        return symbols
+
+    def small(self, count: int, context: int) -> NDArray[np.int32]:
+        """Return `count` integers from -128 to 127, all coded in `context`."""
+        return unzigzag(self.read(np.full(count, context, dtype=np.intp)))
+
+    def numbers(self, count: int, context: int) -> NDArray[np.uint32]:
+        """Return `count` numbers in two's complement: symbol `class << 2 | second bit << 1 | sign`, then low bits."""
+        symbols = self.read(np.full(count, context, dtype=np.intp)).astype(np.int64)
+        klass, second = symbols >> 2, (symbols >> 1) & 1
+        if count and int(klass.max()) > MAX_CLASS:
+            raise damaged("a number is too large")
+        low = np.maximum(klass - 2, 0)
+        size = np.where(klass > 1, ((2 | second) << low) | self._raw(low), klass)
+        return np.where(symbols & 1, -size, size).astype(np.uint32)
+
+    def finish(self) -> None:
+        """Raise `PatchError('damaged')` unless all three streams end here."""
+        self._escapes.finish()
+        self._bits.finish()
+        if self._decoder is not None:
+            self._decoder.finish()
+
+    def _raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        bits = self._take(int(lengths.sum()))
+        ends = np.cumsum(lengths)
+        values = np.zeros(len(lengths), dtype=np.int64)
+        for place in range(int(lengths.max(initial=0))):
+            alive = lengths > place
+            values[alive] |= bits[ends[alive] - 1 - place].astype(np.int64) << place
+        return values
+
+    def _take(self, count: int) -> NDArray[np.uint8]:
+        missing = max(0, count - len(self._spare))
+        fresh = np.frombuffer(self._bits.read((missing + 7) // 8), dtype=np.uint8)
+        bits = np.concatenate([self._spare, np.unpackbits(fresh)])
+        self._spare = bits[count:]
+        return bits[:count]

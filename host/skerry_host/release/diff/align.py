@@ -1,0 +1,148 @@
+"""Finds where plain bytes of the new file come from: runs of the old file, with or without scattered changes.
+
+A greedy matcher in the manner of bsdiff (C. Percival, "Naive differences of executable code", 2003) over hashes of 16
+bytes instead of a suffix array. It proposes pieces; it does not encode them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEED = 16
+WINDOW = 1 << 16
+PATIENCE = 48  # score that an extension may lose before it gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How eagerly old bytes are used: the shortest run worth naming, and what a changed byte inside one costs."""
+
+    shortest: int
+    penalty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes [at, end) of the new file. They continue the old file at `old_at`, or nothing if that is `None`."""
+
+    at: int
+    end: int
+    old_at: int | None
+
+
+class Aligner:
+    """Aligns areas of `new` with `old`. Building the index of `old` waits until something needs it."""
+
+    def __init__(self, old: bytes, new: bytes) -> None:
+        self._old = np.frombuffer(old, np.uint8)
+        self._new = np.frombuffer(new, np.uint8)
+        self.style = Style(24, 1)
+
+    def pieces(self, start: int, stop: int, old_at: int, next_old_at: int) -> Iterator[Piece]:
+        """Yield pieces that cover new[start:stop].
+
+        `old_at` is where the old file would go on after what precedes, `next_old_at` where what follows begins.
+        """
+        at = start + self._forward(start, stop, old_at)
+        if at > start:
+            yield Piece(start, at, old_at)
+        tail = stop - self._backward(at, stop, next_old_at)
+        yield from self._seeded(at, tail, old_at + at - start)
+        if tail < stop:
+            yield Piece(tail, stop, next_old_at - (stop - tail))
+
+    def _seeded(self, at: int, stop: int, expected: int) -> Iterator[Piece]:
+        done = at
+        while (seed := self._next_seed(at, stop, expected + at - done)) is not None:
+            at, old_at = seed
+            back = self._backward(done, at, old_at)
+            ahead = self._forward(at, stop, old_at)
+            first, last = at - back, at + ahead
+            if last - first >= self.style.shortest:
+                if done < first:
+                    yield Piece(done, first, None)
+                yield Piece(first, last, old_at - back)
+                done, expected = last, old_at + ahead
+            at = max(last, at + 1)
+        if done < stop:
+            yield Piece(done, stop, None)
+
+    def _next_seed(self, at: int, stop: int, expected: int) -> tuple[int, int] | None:
+        last = min(stop, len(self._new) - SEED + 1)
+        for start in range(at, last, WINDOW):
+            hit = self._hits[start : min(start + WINDOW, last)]
+            found = np.flatnonzero(hit)
+            if len(found):
+                place = start + int(found[0])
+                return place, self._origin(place, expected)
+        return None
+
+    def _origin(self, place: int, expected: int) -> int:
+        hashes, order = self._index
+        key = self._hashes_new[place]
+        low, high = np.searchsorted(hashes, key, "left"), np.searchsorted(hashes, key, "right")
+        near = low + int(np.searchsorted(order[low:high], expected))
+        choices = [int(order[i]) for i in (near - 1, near) if low <= i < high]
+        return min(choices, key=lambda origin: abs(origin - expected))
+
+    def _forward(self, at: int, stop: int, old_at: int) -> int:
+        limit = min(stop - at, len(self._old) - old_at) if old_at >= 0 else 0
+        return _extent(self._new[at:], self._old[max(0, old_at) :], limit, self.style.penalty)
+
+    def _backward(self, start: int, at: int, old_at: int) -> int:
+        limit = min(at - start, old_at) if old_at <= len(self._old) else 0
+        return _extent(self._new[:at][::-1], self._old[: max(0, old_at)][::-1], limit, self.style.penalty)
+
+    @cached_property
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+        hashes = _hashes(self._old)
+        order = np.argsort(hashes, kind="stable")
+        return hashes[order], order
+
+    @cached_property
+    def _hashes_new(self) -> NDArray[np.uint64]:
+        return _hashes(self._new)
+
+    @cached_property
+    def _hits(self) -> NDArray[np.bool_]:
+        hashes, _ = self._index
+        if not len(hashes):
+            return np.zeros(len(self._hashes_new), np.bool_)
+        places = np.minimum(np.searchsorted(hashes, self._hashes_new), len(hashes) - 1)
+        hits: NDArray[np.bool_] = hashes[places] == self._hashes_new
+        return hits
+
+
+def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty: int) -> int:
+    """Return how far `new` follows `old`, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
+    best = best_score = score = 0
+    for start in range(0, max(0, limit), WINDOW):
+        count = min(WINDOW, limit - start)
+        equal = new[start : start + count] == old[start : start + count]
+        scores = score + np.cumsum(np.where(equal, 1, -penalty))
+        peaks = np.maximum.accumulate(np.maximum(scores, best_score))
+        lost = np.flatnonzero(peaks - scores > PATIENCE)
+        reach = int(lost[0]) if len(lost) else count
+        if reach and int(scores[:reach].max()) > best_score:
+            top = int(np.argmax(scores[:reach]))
+            best, best_score = start + top + 1, int(scores[top])
+        if reach < count:
+            break
+        score = int(scores[-1])
+    return best
+
+
+def _hashes(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of the `SEED` bytes at every offset of `data`."""
+    count = len(data) - SEED + 1
+    if count <= 0:
+        return np.zeros(0, np.uint64)
+    words = np.lib.stride_tricks.sliding_window_view(data, 8).copy().view("<u8").reshape(-1)
+    mixed: NDArray[np.uint64] = words[:count] * np.uint64(0x9E3779B97F4A7C15)
+    mixed += words[8 : 8 + count] * np.uint64(0xC2B2AE3D27D4EB4F)
+    return mixed ^ (mixed >> np.uint64(29))

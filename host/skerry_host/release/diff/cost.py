@@ -1,0 +1,47 @@
+"""Bits that symbols cost under counted histograms, and the grouping of symbol lists that share one.
+
+Estimates for choosing; nothing here is written to a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Symbols = NDArray[np.uint8]
+
+
+def bits_of(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the price in bits of each symbol for `counts` (..., 256), unseen ones at about an escape."""
+    smooth = counts + 0.02
+    price = np.log2(smooth.sum(axis=-1, keepdims=True)) - np.log2(smooth)
+    return np.minimum(price, 20.0).astype(np.float32)
+
+
+def count(symbols: Symbols) -> NDArray[np.int64]:
+    """Return how often each of the 256 symbols occurs."""
+    return np.bincount(symbols.reshape(-1), minlength=256)
+
+
+def entropy_bits(symbols: Symbols) -> float:
+    """Return the order-0 entropy of all of `symbols`, in bits."""
+    counts = count(symbols)
+    seen = counts[counts > 0]
+    return float(seen.sum() * np.log2(max(1, seen.sum())) - (seen * np.log2(seen)).sum())
+
+
+def group(lists: Sequence[Symbols], groups: int) -> list[int]:
+    """Return for each list the group whose histogram suits it; at most `groups`, numbered from 0 without gaps."""
+    if not lists:
+        return []
+    counts = np.array([count(symbols) for symbols in lists])
+    ranked = np.argsort([float((row * np.arange(256)).sum() / max(1, row.sum())) for row in counts], kind="stable")
+    chosen = np.zeros(len(lists), int)
+    chosen[ranked] = np.arange(len(lists)) * groups // len(lists)
+    for _ in range(6):
+        sums = np.array([counts[chosen == g].sum(axis=0) for g in range(groups)])
+        prices = counts @ bits_of(sums).T + np.where(sums.sum(axis=1) == 0, 1e9, 0)
+        chosen = prices.argmin(axis=1)
+    return [int(number) for number in np.unique(chosen, return_inverse=True)[1]]

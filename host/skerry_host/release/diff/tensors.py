@@ -1,0 +1,82 @@
+"""What the encoder wants to know of a model: where its numbers lie in the file. It does not know any file format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class LayoutError(ValueError):
+    """A file that looked like a model does not follow its format; it is then treated as plain bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`count` little-endian 32-bit words at byte offset `at`."""
+
+    at: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte."""
+        return self.at + 4 * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A grid of bytes (rows, cols) at offset `at`; its channels are rows, or columns if `across`.
+
+    `zero` is the byte that means 0. `scale` is where its scales lie.
+    """
+
+    at: int
+    rows: int
+    cols: int
+    across: bool
+    zero: int
+    scale: Span | None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return self.rows * self.cols
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """Accumulator offsets, their scales, and the two scales whose product theirs should be."""
+
+    words: Span
+    scale: Span | None
+    input_scale: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights with the bias that an operator adds to their products; either stands alone where no operator joins them."""
+
+    weights: Weights | None
+    bias: Bias | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All layers of a model in the order of its graph."""
+
+    layers: tuple[Layer, ...]
+
+    def within(self, size: int) -> Layout:
+        """Return the layout without layers that reach outside a file of `size` bytes or hold nothing."""
+        return Layout(tuple(layer for layer in self.layers if all(end <= size for end in _ends(layer))))
+
+
+def _ends(layer: Layer) -> Iterable[int]:
+    if layer.weights is not None:
+        yield layer.weights.at + layer.weights.size
+        spans = [layer.weights.scale]
+    else:
+        spans = []
+    if layer.bias is not None:
+        spans += [layer.bias.words, layer.bias.scale, layer.bias.input_scale]
+    yield from (span.end for span in spans if span is not None)
