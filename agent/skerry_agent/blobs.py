@@ -26,7 +26,8 @@ class Part:
         self._data_path, self._bitmap_path = data, bitmap
         self._data = _open_sized(data, ref.size)
         self._bitmap = _open_sized(bitmap, -(-ref.chunks // 8))
-        self.missing = [i for i in range(ref.chunks) if not self._holds(i)]
+        # An empty message clears a topic, so an empty blob cannot be published: there is nothing to fetch.
+        self.missing = [i for i in range(ref.chunks if ref.size else 0) if not self._holds(i)]
 
     def _holds(self, index: int) -> bool:
         claimed = os.pread(self._bitmap, 1, index // 8)[0] >> (index % 8) & 1

@@ -145,9 +145,9 @@ def _rejected(record: Record, event: Rejected) -> Step:
 
 
 def _patch_failed(record: Record, event: PatchFailed) -> Step:
-    """Fetch the full artifact instead, where the policy allows it."""
+    """Fetch the full artifact instead, once, where the policy allows it."""
     assert record.deployment is not None
-    if record.deployment.policy.full_fallback != "always":
+    if record.deployment.policy.full_fallback != "always" or record.deployment.transfer == "full":
         return _ended(record, "failed", "patch_failed", event.detail), [Drop(), Collect()]
     deployment = replace(record.deployment, transfer="full")
     return replace(record, state=State.FETCHING, deployment=deployment), [Fetch()]

@@ -168,9 +168,11 @@ class Unit:
         if slot is None:
             self._stop_current()
         elif self.current is None or self.current_slot != slot or self.current.gone:
-            delay = min(MAX_BACKOFF_S, 0.25 * 2**self.record.crashes) if self.record.crashes else 0.0
             self._stop_current()
-            self._after("serve", delay, self._start_current)
+            if self.record.crashes:
+                self._after("serve", min(MAX_BACKOFF_S, 0.25 * 2**self.record.crashes), self._start_current)
+            else:
+                self._start_current()
         elif self.current.accepting:
             self.handle(events.Serving())
         elif self.current.ready:

@@ -1,0 +1,322 @@
+"""One model from order to commit and back, with fakes behind the ports: what the supervisor does, and in which order."""
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent import events
+from skerry_agent.blobs import BlobStore
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.jobs import Planned, PlanJob, Refusal, Staged, StageJob
+from skerry_agent.journal import Journal
+from skerry_agent.machine import MAX_CRASHES
+from skerry_agent.records import Deployment, State
+from skerry_agent.runner.protocol import Accept, Drain, Refused, ReplaySource
+from skerry_agent.slots import BUNDLE_FILE, BundleFolders
+from skerry_agent.unit import Unit, World
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
+from skerry_agent.wire.twin import TransferPolicy
+from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
+
+SPEC = TensorSpec("x", "int8", (1, 4))
+BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)
+
+
+def manifest_of(version: str) -> bytes:
+    return f"manifest {version}".encode()
+
+
+def order(version: str, number: int = 1, **policy) -> Deployment:
+    manifest = describe(manifest_of(version))
+    return Deployment(f"d{number}", f"m@{version}", "cpu", manifest, TransferPolicy(**policy), ordered_at=1_700_001_000.0)
+
+
+class Device:
+    """A unit with everything around it; `restart` makes a new one over the same disk."""
+
+    def __init__(self, folder, *, target="cpu"):
+        self.folder = folder
+        self.target = target
+        self.clock = FakeClock()
+        blobs = {topics.chunk(describe(manifest_of(v)).sha256, 0): manifest_of(v) for v in ("1.0.0", "1.1.0", "1.2.0")}
+        self.link = FakeLink(blobs)
+        self.plan = Planned("full", ())
+        self.stage = Staged("f" * 64)
+        self.boot()
+
+    def boot(self):
+        self.processes = FakeProcesses(self.answer)
+        config = AgentConfig(
+            DeviceSection("dev-1"),
+            BrokerSection("mqtt://localhost"),
+            BoardSection("test"),
+            models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
+        )
+        self.folders = BundleFolders(self.folder / "bundles")
+        world = World(
+            config,
+            self.clock,
+            self.link,
+            self.processes,
+            BlobStore(self.folder / "blobs"),
+            self.folders,
+            changed=lambda: None,
+            collect=lambda: None,
+            beat=lambda *_: None,
+        )
+        self.journal = Journal(self.folder / "journal.json")
+        self.unit = Unit("m", world, self.journal, None)
+        self.unit.handle(events.Booted())
+
+    def answer(self, job):
+        match job:
+            case PlanJob():
+                return Planned("full", ()) if job.force_full else self.plan
+            case StageJob() if isinstance(self.stage, Staged):
+                bundle = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (SPEC,), (SPEC,), probation=BUDGET)
+                folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
+                folder.mkdir(exist_ok=True)
+                (folder / BUNDLE_FILE).write_bytes(codec.encode(bundle))
+        return self.stage
+
+    def pump(self):
+        self.link.pump(lambda topic, payload: self.unit.fetcher.message(topic, payload))
+
+    def install(self, version, number):
+        """Take a release all the way to commit; the runner that serves it."""
+        self.unit.order(order(version, number))
+        self.pump()
+        candidate = self.processes.runners[-1]
+        candidate.prove()
+        candidate.follow()
+        candidate.beat(inferences=20)
+        assert self.unit.record.deployment.outcome == "succeeded"
+        return candidate
+
+    @property
+    def deployment(self):
+        return self.unit.record.deployment
+
+
+@pytest.fixture
+def device(tmp_path):
+    return Device(tmp_path)
+
+
+def test_a_release_is_fetched_proven_judged_and_committed(device):
+    runner = device.install("1.0.0", 1)
+    assert device.unit.record.state is State.IDLE
+    assert device.unit.record.slots.current.release == "m@1.0.0"
+    assert device.journal.read()[0] == device.unit.record
+    assert not runner.killed
+
+
+def test_the_old_runner_serves_until_the_new_one_accepts(device):
+    old = device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    new = device.processes.runners[-1]
+    assert old.sent == []
+    new.prove()
+    assert old.sent == []
+    new.follow()
+    assert old.sent == [Drain(5.0)]
+
+
+def test_a_slow_candidate_gives_the_socket_back_without_a_restart(device):
+    old = device.install("1.0.0", 1)
+    device.unit.order(order("1.2.0", 2))
+    device.pump()
+    slow = device.processes.runners[-1]
+    slow.prove()
+    slow.follow()
+    old.follow()
+    slow.beat(inferences=20, latency_us=20_000)
+    assert device.deployment.reason == "latency_over_budget"
+    assert Accept(0.0) in old.sent
+    old.follow()
+    slow.follow()
+    assert device.deployment.outcome == "rolled_back"
+    assert device.unit.record.state is State.IDLE
+    assert device.unit.record.slots.current.release == "m@1.0.0"
+    assert len(device.processes.runners) == 2
+
+
+def test_a_refused_candidate_never_served(device):
+    old = device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    bad = device.processes.runners[-1]
+    bad.listener.heard(Refused("golden_mismatch", "top-1 agrees on 3 of 16"))
+    bad.listener.exited("crashed", "exit status 1")
+    assert (device.deployment.outcome, device.deployment.reason) == ("failed", "golden_mismatch")
+    assert old.sent == []
+
+
+@pytest.mark.parametrize("when", ["loading", "serving"])
+def test_a_crash_of_the_candidate_is_explained(device, when):
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    bad = device.processes.runners[-1]
+    if when == "serving":
+        bad.prove()
+        bad.follow()
+    bad.listener.exited("crashed", "killed by SIGSEGV: bad model")
+    assert device.deployment.outcome == ("rolled_back" if when == "serving" else "failed")
+    assert device.deployment.detail == "killed by SIGSEGV: bad model"
+
+
+def test_a_candidate_that_hangs_in_one_inference_is_killed(device):
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    bad = device.processes.runners[-1]
+    bad.prove()
+    bad.follow()
+    bad.beat(busy_s=11.0)
+    assert bad.killed
+    assert device.deployment.reason == "hang"
+
+
+def test_a_candidate_that_falls_silent_is_killed(device):
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    bad = device.processes.runners[-1]
+    bad.prove()
+    bad.follow()
+    device.clock.advance(16.0)
+    assert bad.killed
+    assert device.deployment.reason == "hang"
+
+
+def test_a_candidate_that_never_gets_ready_times_out(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    device.clock.advance(61.0)
+    assert device.processes.runners[-1].killed
+    assert (device.deployment.outcome, device.deployment.reason) == ("failed", "start_timeout")
+
+
+def test_a_candidate_without_load_does_not_stay_on_trial_for_ever(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    runner = device.processes.runners[-1]
+    runner.prove()
+    runner.follow()
+    for _ in range(5):
+        device.clock.advance(5.0)
+        runner.beat(inferences=1)
+    assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
+
+
+def test_the_same_order_is_carried_out_once(device):
+    device.install("1.0.0", 1)
+    started = len(device.processes.runners)
+    device.unit.order(order("1.0.0", 1))
+    assert len(device.processes.runners) == started
+
+
+def test_a_fetch_that_takes_too_long_ends_in_a_reported_state(device):
+    device.link.retained.clear()
+    device.unit.order(order("1.0.0", 1, deadline_s=60.0))
+    device.clock.advance(59.0)
+    assert device.deployment.outcome is None
+    device.clock.advance(2.0)
+    assert device.deployment.outcome == "timed_out"
+    assert not device.link.subscribed
+
+
+def test_a_rejected_manifest_ends_the_deployment(device):
+    device.plan = Refusal("rejected", "untrusted", "no valid signature")
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    assert (device.deployment.outcome, device.deployment.detail) == ("rejected", "no valid signature")
+
+
+def test_a_failed_patch_asks_for_the_full_file(device):
+    device.plan, device.stage = Planned("patch", ()), Refusal("patch_failed", "damaged", "")
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    plans = [job for job in device.processes.jobs if isinstance(job, PlanJob)]
+    assert [job.force_full for job in plans] == [False, True]
+    assert (device.deployment.outcome, device.deployment.reason) == ("failed", "patch_failed")
+
+
+def test_a_newer_order_replaces_the_one_under_way(device):
+    device.unit.order(order("1.0.0", 1))
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    assert device.deployment.id == "d2"
+    assert [r.job.release for r in device.processes.runners] == ["m@1.1.0"]
+
+
+def test_after_a_kill_every_state_is_taken_up_again(device):
+    """Killed while staged: the next start serves the old model and tries the candidate again."""
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    assert device.unit.record.state is State.STAGED
+    device.boot()
+    releases = [r.job.release for r in device.processes.runners]
+    assert releases == ["m@1.0.0", "m@1.1.0"]
+    for runner in device.processes.runners:
+        runner.prove()
+        runner.follow()
+    device.processes.runners[-1].beat(inferences=20)
+    assert device.unit.record.slots.current.release == "m@1.1.0"
+
+
+def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(device):
+    device.install("1.0.0", 1)
+    device.install("1.1.0", 2)
+    for _ in range(MAX_CRASHES):
+        device.processes.runners[-1].listener.exited("crashed", "killed by SIGSEGV")
+        device.clock.advance(5.0)
+    last = device.processes.runners[-1]
+    assert last.job.release == "m@1.0.0"
+    last.prove()
+    last.follow()
+    assert device.unit.record.state is State.IDLE
+    assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "crashed")
+
+
+def test_what_cannot_be_journalled_is_not_begun(device, monkeypatch):
+    old = device.install("1.0.0", 1)
+    monkeypatch.setattr(device.unit._journal, "write", _disk_full)
+    device.unit.order(order("1.1.0", 2))
+    assert device.unit.record.state is State.IDLE
+    assert "No space left" in device.unit.issue
+    assert old.sent == []
+    device.unit.handle(events.RollbackOrdered())  # the serving side works on without a journal
+    assert device.unit.record.state is State.IDLE
+
+
+def _disk_full(_record):
+    raise OSError(28, "No space left on device")
+
+
+def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(tmp_path):
+    device = Device(tmp_path)
+    exclusive = replace(order("1.0.0", 1), target="edgetpu")
+    device.unit.order(exclusive)
+    device.pump()
+    first = device.processes.runners[-1]
+    first.prove()
+    first.follow()
+    first.beat(inferences=20)
+
+    device.unit.order(replace(order("1.1.0", 2), target="edgetpu"))
+    device.pump()
+    assert len(device.processes.runners) == 1
+    first.follow()
+    first.follow()
+    device.clock.advance(0.2)
+    second = device.processes.runners[-1]
+    assert second is not first
+    second.prove()
+    device.clock.advance(0.3)
+    second.follow()
+    assert device.unit.gap_us == pytest.approx(500_000)
