@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -22,9 +23,10 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize)
     """An int8 model with int8 inputs and outputs; raises `ModelError` when the quantizer cannot."""
     made = quantizer.Quantizer(bytearray(source.data), _recipe(plan))
     inputs = _Inputs(samples, prep, source.graph.input_specs()[0])
-    noise = io.StringIO()  # the quantizer prints bars and reports; its errors come as exceptions
+    noise = io.StringIO()  # the quantizer prints bars, reports and advice for debugging; its errors come as exceptions
     try:
-        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
+        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             ranges = made.calibrate({source.graph.signature: inputs}, num_threads=THREADS, mode=MODE)
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:

@@ -1,0 +1,60 @@
+import io
+
+import numpy as np
+import pytest
+
+from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.build.data import load_data
+from skerry_host.build.errors import RecipeError
+from skerry_host.build.recipe import load_recipe
+
+IMAGE = TensorSpec("image", "float32", (1, 28, 28, 1))
+RANDOM = np.random.default_rng(7)
+
+
+def npz(inputs, labels=None) -> bytes:
+    stream = io.BytesIO()
+    arrays = {"inputs": inputs} | ({} if labels is None else {"labels": labels})
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def images(count: int, shape=(28, 28, 1)):
+    return RANDOM.integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+LABELS = np.arange(100) % 10
+CASES = {
+    "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
+    "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
+    "no labels": (npz(images(100)), "has no array labels"),
+    "too few labels": (npz(images(100), LABELS[:99]), "not 100 integers"),
+    "label out of range": (npz(images(100), LABELS + 1), "labels run from 1 to 10, the model has 10 classes"),
+    "NaN": (npz(np.full((100, 28, 28, 1), np.nan, np.float32), LABELS), "NaN"),
+    "constant": (npz(np.full((100, 28, 28, 1), 7, np.uint8), LABELS), "every input value is 7"),
+    "text": (npz(np.array(["a"] * 100), LABELS), "not of numbers"),
+    "pickle": (npz(np.array([{}] * 100, dtype=object), LABELS), "calibration.npz"),
+    "not an npz": (b"PK\x03\x04 no", "calibration.npz"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unusable_samples_are_refused(make_recipe, case: str):
+    content, expected = CASES[case]
+    loaded = load_recipe(make_recipe(files={"calibration.npz": content}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, IMAGE, 10)
+    assert refused.value.code == "data"
+    assert expected in str(refused.value)
+
+
+def test_both_files_and_the_labels_are_reported_together(make_recipe):
+    loaded = load_recipe(make_recipe(files={"calibration.npz": b"", "evaluation.npz": npz(images(5), LABELS[:5])}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, IMAGE, 9)
+    assert len(refused.value.issues) == 3
+
+
+def test_good_samples(recipe):
+    data = load_data(load_recipe(recipe), IMAGE, 10)
+    assert (len(data.calibration), len(data.evaluation)) == (100, 300)

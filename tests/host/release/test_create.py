@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from skerry_agent import patch
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.envelope import Envelope
+from skerry_agent.wire.manifest import Release
+from skerry_host.cli.main import run
+from skerry_host.release.compare import compare, transfers
+from skerry_host.release.create import Order, create_release
+from skerry_host.release.errors import ReleaseError
+
+
+def test_what_is_signed_is_stored_byte_for_byte(make_build, store, keys):
+    made = create_release(Order(make_build()), store, keys.release)
+    raw = store.envelope("toy@1.0.0")
+    signed = codec.decode(raw, Envelope)
+    assert store.get(made.manifest.sha256) == raw
+    assert store.manifest_ref("toy@1.0.0") == made.manifest
+    assert signed.payload_type == envelope.RELEASE
+    assert codec.decode(signed.payload, Release) == made.release == store.release("toy@1.0.0")
+    key = Ed25519PublicKey.from_public_bytes(keys.release.public)
+    message = envelope.signing_bytes(envelope.RELEASE, signed.payload)
+    key.verify(signed.signatures[0].sig, message)
+    with pytest.raises(InvalidSignature):
+        key.verify(signed.signatures[0].sig, message + b" ")
+
+
+def test_counters_rise_per_model_whatever_the_versions_say(make_build, store, keys):
+    for model, version in (("toy", "2.0.0"), ("toy", "1.0.0"), ("other", "1.0.0"), ("toy", "1.5.0")):
+        create_release(Order(make_build(version, model=model)), store, keys.release)
+    assert store.releases() == ["other@1.0.0", "toy@2.0.0", "toy@1.0.0", "toy@1.5.0"]
+    assert [store.release(name).counter for name in store.releases()] == [1, 1, 2, 3]
+
+
+def test_the_same_build_again_changes_nothing(make_build, store, keys):
+    build = make_build()
+    first = create_release(Order(build), store, keys.release)
+    again = create_release(Order(build), store, keys.release)
+    assert (first.existed, again.existed) == (False, True)
+    assert again.manifest == first.manifest
+
+
+def test_a_release_never_changes(make_build, store, keys):
+    create_release(Order(make_build(seed=1)), store, keys.release)
+    before = store.envelope("toy@1.0.0")
+    with pytest.raises(ReleaseError) as refused:
+        create_release(Order(make_build(seed=2)), store, keys.release)
+    assert refused.value.code == "exists"
+    assert store.envelope("toy@1.0.0") == before
+
+
+def test_patches_from_the_last_releases_make_the_new_files(make_build, store, keys):
+    for seed in (1, 2, 3, 4):
+        create_release(Order(make_build(f"1.{seed}.0", seed)), store, keys.release)
+    made = create_release(Order(make_build("1.5.0", 5), patches_from=2), store, keys.release).release
+    bases = {store.release(f"toy@1.{seed}.0").bundles[0].model.blob.sha256 for seed in (3, 4)}
+    model = made.bundles[0].model.blob
+    assert {ref.base_sha256 for ref in made.patches if ref.new_sha256 == model.sha256} == bases
+    for ref in made.patches:
+        new = bytearray()
+        patch.apply(store.get(ref.base_sha256), store.get(ref.blob.sha256), new.extend, max_new_bytes=model.size)
+        assert bytes(new) == store.get(ref.new_sha256)
+        assert ref.blob.size < len(new)
+
+
+def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, keys):
+    create_release(Order(make_build("1.0.0")), store, keys.release)
+    same = create_release(Order(make_build("1.0.1")), store, keys.release).release
+    assert same.patches == ()
+    none = create_release(Order(make_build("1.0.2", 2), patches_from=0), store, keys.release).release
+    assert none.patches == ()
+
+
+def test_blob_refs_name_all_that_a_device_may_need_once(make_build, store, keys):
+    create_release(Order(make_build("1.0.0", 1)), store, keys.release)
+    made = create_release(Order(make_build("1.1.0", 2)), store, keys.release)
+    refs = store.blob_refs("toy@1.1.0")
+    expected = {made.manifest.sha256, *(ref.blob.sha256 for ref in made.release.patches)}
+    expected |= {artifact.blob.sha256 for artifact in made.release.bundles[0].artifacts}
+    assert {ref.sha256 for ref in refs} == expected
+    assert len(refs) == len(expected)
+    assert all(len(store.get(ref.sha256)) == ref.size for ref in refs)
+
+
+BAD_BUILDS = {
+    "no build.json": lambda folder: (folder / "build.json").unlink(),
+    "malformed": lambda folder: (folder / "build.json").write_text('{"schema": 1, "model": "UPPER"}'),
+    "changed model": lambda folder: (folder / "model.tflite").write_bytes(b"other"),
+    "missing golden": lambda folder: (folder / "golden.npz").unlink(),
+    "escaping name": lambda folder: (folder / "build.json").write_text(
+        (folder / "build.json").read_text().replace('"model.tflite"', '"../model.tflite"')
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BUILDS)
+def test_a_folder_that_is_no_build_is_refused_and_nothing_is_stored(make_build, store, keys, case: str):
+    folder = make_build()
+    BAD_BUILDS[case](folder)
+    with pytest.raises(ReleaseError) as refused:
+        create_release(Order(folder), store, keys.release)
+    assert refused.value.exit_code == 2
+    assert store.releases() == []
+
+
+@pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0/../..", ""])
+def test_a_version_that_is_none(make_build, store, keys, version: str):
+    with pytest.raises(ReleaseError) as refused:
+        create_release(Order(make_build(None), version), store, keys.release)
+    assert refused.value.code == "version"
+
+
+def test_compare_and_transfers(make_build, store, keys):
+    old = create_release(Order(make_build("1.0.0", 1)), store, keys.release).release
+    new = create_release(Order(make_build("1.1.0", 2)), store, keys.release).release
+    assert compare(old, old) == []
+    assert {row.what for row in compare(old, new)} == {"counter", "source", "cpu model.tflite", "cpu golden.npz"}
+    (way,) = transfers(old, new)
+    assert way.patched
+    assert way.fetched == sum(ref.blob.size for ref in new.patches)
+    assert way.full == 102_004
+    (back,) = transfers(new, old)
+    assert (back.patched, back.fetched) == (False, 102_000)
+
+
+def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SKERRY_HOME", str(tmp_path / "home"))
+    assert run(["release", "list"]) == 2
+    assert "run `skerry init`" in capsys.readouterr().err
+    assert run(["init"]) == 0
+    for version, seed in (("1.0.0", 1), ("1.1.0", 2)):
+        assert run(["release", "create", str(make_build(version, seed))]) == 0
+    capsys.readouterr()
+    assert run(["release", "list", "--json"]) == 0
+    assert [row["release"] for row in json.loads(capsys.readouterr().out)] == ["toy@1.0.0", "toy@1.1.0"]
+    assert run(["release", "show", "toy@1.1.0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["counter"] == 2
+    assert run(["release", "diff", "toy@1.0.0", "toy@1.1.0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["transfers"][0]["full"] == 102_004
+    for arguments in (["list"], ["show", "toy@1.1.0"], ["diff", "toy@1.0.0", "toy@1.1.0"]):
+        assert run(["release", *arguments]) == 0
+    assert "with patches" in capsys.readouterr().out
+    assert run(["release", "show", "toy@9.0.0"]) == 2
+    assert "there is toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
