@@ -65,7 +65,7 @@ class Link:
         """Whether there is a connection now."""
         return self._connected.is_set()
 
-    def start(self, patience_s: float = 10.0) -> None:
+    def start(self, patience_s: float = 5.0) -> None:
         """Connect; raises `LinkError` when the broker cannot be reached or refuses within `patience_s`."""
         self._client.connect_async(self._parts.hostname or "", self._port(), keepalive=KEEPALIVE_S)
         self._client.loop_start()

@@ -31,7 +31,7 @@ CASES = {
 }
 REFUSED = {
     "": 0, "and": 0, "tag:": 0, "board": 5, "board=": 6, "board=(": 6, "tag:lab tag:x": 8, "(tag:lab": 8,
-    "tag:lab)": 7, "board=a; drop": 7, "__import__('os')": 0, "size=3": 0, "tag:lab and": 11, "not": 3, "id=a%b": 4,
+    "tag:lab)": 7, "board=a; drop": 7, "__import__('os')": 11, "size=3": 0, "tag:lab and": 11, "not": 3, "id=a%b": 4,
 }  # fmt: skip
 
 

@@ -60,8 +60,11 @@ class Kept:
 class FakeDevice:
     """One simulated device."""
 
-    def __init__(self, device: str, url: str, behave: Behaviour = succeed, *, patches: bool = True) -> None:
+    def __init__(
+        self, device: str, url: str, behave: Behaviour = succeed, *, patches: bool = True, chunk_s: float = 0.0
+    ) -> None:
         self.id = device
+        self._chunk_s = chunk_s
         self.behave = behave
         self.kept = Kept()
         self.chunks_received = 0
@@ -283,6 +286,7 @@ class FakeDevice:
 
     def _chunk(self, topic: str, payload: bytes) -> None:
         ref, index = self._waiting.pop(topic)
+        time.sleep(self._chunk_s)
         if self._client is not None:
             self._client.unsubscribe(topic)
         if index >= 0:
