@@ -1,0 +1,24 @@
+"""Which power meter a board gets: what sees the whole board first, then the processor, then the model, then none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from skerry_agent.meters import hwmon, pmic, powercap
+from skerry_agent.meters.power import AbsentPower, Coefficients, MeasuredPower, ModelledPower, PowerMeter
+
+ROOT = Path("/")
+ReadPmic = Callable[[], str | None]
+
+
+def choose(board: Coefficients | None, root: Path = ROOT, read_pmic: ReadPmic | None = None) -> PowerMeter:
+    """The best meter there is; `root` stands for /, `read_pmic` for the firmware's tool."""
+    channel = hwmon.find(root)
+    if channel is not None:
+        return MeasuredPower(hwmon.HwmonPower(channel), board)
+    text = read_pmic() if read_pmic is not None else None
+    if read_pmic is not None and text is not None and pmic.parse(text) is not None:
+        return MeasuredPower(pmic.PmicPower(read_pmic), board)
+    zones = powercap.find(root)
+    if zones:
+        return MeasuredPower(powercap.PowercapPower(zones), board)
+    return ModelledPower(board) if board is not None else AbsentPower()

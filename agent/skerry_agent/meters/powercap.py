@@ -1,0 +1,61 @@
+"""Energy counters of the processor packages (RAPL) through the kernel's powercap class. Often readable by root only.
+
+Files and units: Linux Documentation/power/powercap/powercap.rst; `energy_uj` wraps at `max_energy_range_uj`.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from skerry_agent.meters import sysfs
+
+
+class PowercapPower:
+    """The packages' energy divided by time: an exact mean. Sees the processor only, unless there is a `psys` zone."""
+
+    def __init__(self, zones: list[Path], clock: Callable[[], float] = time.monotonic) -> None:
+        names = [sysfs.read_text(zone / "name") or zone.name for zone in zones]
+        self.whole_board = names == ["psys"]
+        self.method = f"powercap {' + '.join(names)}" + ("" if self.whole_board else " (processor only)")
+        self._zones = zones
+        self._ranges = [sysfs.read_int(zone / "max_energy_range_uj") or 0 for zone in zones]
+        self._clock = clock
+        self._at = clock()
+        self._energies = self._read()
+        self._used_uj: float | None = 0.0
+
+    def poll(self) -> None:
+        """Add up what was used: a counter may wrap within minutes, and would be misread if it did so twice."""
+        now = self._read()
+        if now is None or self._energies is None:
+            self._used_uj = None
+        elif self._used_uj is not None:
+            pairs = zip(now, self._energies, self._ranges, strict=True)
+            self._used_uj += sum(_difference(new, old, wraps_at) for new, old, wraps_at in pairs)
+        self._energies = now
+
+    def mean_watts(self) -> float | None:
+        """See `WattSource.mean_watts`."""
+        self.poll()
+        at, used = self._clock(), self._used_uj
+        seconds, self._at, self._used_uj = at - self._at, at, 0.0
+        return None if used is None or seconds <= 0 else used / seconds / 1e6
+
+    def _read(self) -> list[int] | None:
+        energies = [sysfs.read_int(zone / "energy_uj") for zone in self._zones]
+        return None if None in energies else [energy for energy in energies if energy is not None]
+
+
+def find(root: Path) -> list[Path]:
+    """The zones to add up: `psys` (the whole platform) alone, else every package; none where they cannot be read."""
+    zones = [
+        zone
+        for zone in sysfs.folders(root / "sys/class/powercap", "intel-rapl:")
+        if sysfs.read_int(zone / "energy_uj") is not None
+    ]
+    psys = [zone for zone in zones if sysfs.read_text(zone / "name") == "psys"]
+    return psys[:1] or zones
+
+
+def _difference(new: int, old: int, wraps_at: int) -> int:
+    return new - old if new >= old else new - old + wraps_at
