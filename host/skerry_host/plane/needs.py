@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Release
-from skerry_agent.wire.twin import ModelReport, Reported
+from skerry_agent.wire.twin import ModelReport, Reported, SlotReport
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.records import twins
 from skerry_host.plane.tables import DeploymentRow, RolloutRow
@@ -45,7 +45,7 @@ def _wanted(session: Session) -> Iterator[tuple[str, str, str]]:
 def _blobs_of(store: Store, name: str, target: str, reported: Reported | None) -> list[BlobRef]:
     release = store.release(name)
     artifacts = [artifact.blob for artifact in release.bundle(target).artifacts]
-    patches = _patches(release, {ref.sha256 for ref in artifacts}, _held(reported, release.model))
+    patches = _patches(release, {ref.sha256 for ref in artifacts}, _held(store, reported, release.model))
     return [store.manifest_ref(name), *patches, *artifacts]
 
 
@@ -53,8 +53,16 @@ def _patches(release: Release, new: set[str], held: set[str]) -> list[BlobRef]:
     return [p.blob for p in release.patches if p.new_sha256 in new and p.base_sha256 in held]
 
 
-def _held(reported: Reported | None, model: str) -> set[str]:
-    """The model files that a device has in its slots."""
+def _held(store: Store, reported: Reported | None, model: str) -> set[str]:
+    """Every file that a device has in its slots: a patch may start from any of them, not from the model's alone."""
     found: ModelReport | None = reported.models.get(model) if reported else None
     slots = (found.current, found.previous, found.candidate) if found else ()
-    return {slot.model_sha256 for slot in slots if slot}
+    return {sha256 for slot in slots if slot for sha256 in _files_of(store, slot)}
+
+
+def _files_of(store: Store, slot: SlotReport) -> set[str]:
+    try:
+        artifacts = store.release(slot.release).bundle(slot.target).artifacts
+    except SkerryError:  # made by another host: only what the device itself names is known
+        return {slot.model_sha256}
+    return {slot.model_sha256, *(artifact.blob.sha256 for artifact in artifacts)}
