@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from skerry_agent.processing import Array, postprocess, preprocess
+from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.protocol import Job
 from skerry_agent.wire.codec import encode
@@ -17,6 +18,7 @@ class Feed:
 
     def __init__(self, job: Job, inference: Inference) -> None:
         self.inference = inference
+        self.complaints = Complaints()
         self._bundle = job.bundle
         self._release = job.release
         self._results = Path(job.results_file) if job.results_file else None

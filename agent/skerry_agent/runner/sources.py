@@ -4,7 +4,6 @@ Each source runs in one thread until it is told to stop. A source that cannot ke
 cannot be used is counted as an error and the source goes on.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,13 +12,13 @@ from typing import Protocol
 
 from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
 from skerry_agent.runner import protocol
+from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.errors import InferenceError, UnfitError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
 """A file that cannot be read may still be in writing: it is only given up when it has been still for this long."""
-_LOG = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -113,7 +112,7 @@ class Exercise:
 
     def run(self, stop: threading.Event) -> None:
         """See `Source.run`."""
-        at, seen = 0, self._inference.started
+        at, seen, complaints = 0, self._inference.started, Complaints()
 
         def exercise() -> None:
             nonlocal at, seen
@@ -121,7 +120,7 @@ class Exercise:
                 try:
                     self._inference.infer(self._golden.sample(at, self._inference.inputs))
                 except InferenceError as error:
-                    _LOG.warning("exercise: %s", error)
+                    complaints.say(error)
                 at = (at + 1) % len(self._golden)
             seen = self._inference.started
 
@@ -129,14 +128,14 @@ class Exercise:
 
 
 def _guarded(feed: Feed, action: Callable[[], None]) -> None:
-    """Do it; what fails is logged and counted (a failed inference has counted itself)."""
+    """Do it; what fails is told and counted (a failed inference has counted itself)."""
     try:
         action()
     except InferenceError as error:
-        _LOG.warning("%s", error)
+        feed.complaints.say(error)
     except (ProcessingError, OSError) as error:
         feed.inference.failed()
-        _LOG.warning("%s", error)
+        feed.complaints.say(error)
 
 
 def _at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:

@@ -341,6 +341,18 @@ def test_runners_take_over_from_each_other_without_losing_a_request(spawn, tiny,
     assert set(outcomes) == {(200, 2.0)}
 
 
+def test_a_unix_socket_serves_as_well(spawn, tiny, tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        child = spawn(tiny("add", listen_fd=listener.fileno()), listener)
+        child.ready()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def test_more_clients_than_threads_are_all_answered(served):
     _, port = served()
     with contextlib.ExitStack() as stack:

@@ -58,6 +58,8 @@ def test_samples_of_another_shape_are_errors_and_the_replay_goes_on(replayed):
     child.ready()
     total = child.wait_for(lambda total: total.errors >= 5)
     assert total.inferences == 0
+    child.say(protocol.Stop())
+    assert child.last_words().count("sample has shape (5,), the model takes 4") == 1  # told once, not at every sample
 
 
 def test_a_replay_that_is_too_fast_drops_and_counts(replayed):

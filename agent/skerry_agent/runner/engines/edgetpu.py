@@ -22,16 +22,20 @@ def open_edgetpu(path: str, threads: int, library: str = LIBRARY) -> tflite.Tfli
     """Load a compiled model on the first Edge TPU. Raises `EngineError` if it cannot be used."""
     module = _runtime()
     probe(module.__name__, library)
-    return tflite.open_tflite(module, path, threads, [module.load_delegate(library)])
+    try:
+        delegate = module.load_delegate(library)
+    except (ValueError, OSError) as error:  # between the probe and now somebody else may have taken it
+        raise EngineError(f"the Edge TPU is gone: {error}", hint="use it from one process only") from None
+    return tflite.open_tflite(module, path, threads, [delegate])
 
 
-def probe(module: str, library: str) -> None:
+def probe(module: str, library: str, timeout_s: float = PROBE_TIMEOUT_S) -> None:
     """Load the delegate once in a child process; raises `EngineError` that says why this process must not try."""
     command = [sys.executable, "-c", _PROBE, module, library]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+        child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise EngineError(f"the Edge TPU does not answer within {PROBE_TIMEOUT_S:.0f} s", hint="replug it") from None
+        raise EngineError(f"the Edge TPU does not answer within {timeout_s:.0f} s", hint="replug it") from None
     if child.returncode < 0:
         raise EngineError(
             f"{library} crashes with {module.partition('.')[0]} (signal {-child.returncode})",

@@ -1,0 +1,111 @@
+"""The runtimes behind `Engine`: what each gives, and the one line that each missing or unfit one leads to."""
+
+import importlib.util
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from skerry_agent.runner.engines import edgetpu, open_engine, tflite
+from skerry_agent.runner.errors import EngineError, InferenceError
+
+
+def test_litert_gives_what_the_interpreter_gives(tiny, tmp_path):
+    tiny("copy")
+    engine = open_engine("litert", str(tmp_path / "copy" / "model.tflite"), 2)
+    (spec,) = engine.inputs
+    assert (spec.name, spec.dtype, spec.shape, spec.scale, spec.zero_point) == ("x", "int8", (1, 4), 0.5, 3)
+    first = engine.infer([np.array([[1, 2, 3, 4]], np.int8)])
+    engine.infer([np.zeros((1, 4), np.int8)])
+    assert first[0].tolist() == [[1, 2, 3, 4]]  # a copy: the next inference did not change it
+    engine.close()
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 5), np.int8), np.zeros((1, 4), np.float32)])
+def test_inputs_that_do_not_fit_are_an_error_of_that_inference_only(tiny, tmp_path, wrong):
+    tiny("copy")
+    engine = open_engine("litert", str(tmp_path / "copy" / "model.tflite"), 1)
+    with pytest.raises(InferenceError) as failed:
+        engine.infer([wrong])
+    assert "\n" not in str(failed.value)
+    engine.infer([np.zeros((1, 4), np.int8)])
+
+
+def test_a_missing_runtime_is_named_with_the_command_that_installs_it():
+    with pytest.raises(EngineError, match=r"pip install 'skerry-agent\[x\]'"):
+        tflite._module("no_such_runtime.interpreter", "skerry-agent[x]")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="onnxruntime is installed")
+def test_onnxruntime_missing(tmp_path):
+    with pytest.raises(EngineError, match=r"pip install 'skerry-agent\[onnx\]'"):
+        open_engine("onnxruntime", str(tmp_path / "model.onnx"), 1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tflite_runtime") is not None, reason="tflite-runtime is installed")
+def test_tflite_runtime_missing(tmp_path):
+    with pytest.raises(EngineError, match=r"pip install 'skerry-agent\[coral\]'"):
+        open_engine("tflite_runtime", str(tmp_path / "model.tflite"), 1)
+
+
+def test_onnxruntime_runs_a_real_model(real_model, tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    path = str(real_model("delta/mnv2_v1.onnx"))
+    engine = open_engine("onnxruntime", path, 1)
+    (spec,) = engine.inputs
+    sample = np.random.default_rng(1).random(spec.shape, dtype=np.float32)
+    expected = ort.InferenceSession(path).run(None, {spec.name: sample})
+    np.testing.assert_array_equal(engine.infer([sample])[0], expected[0])
+    with pytest.raises(InferenceError):
+        engine.infer([sample[:, :1]])
+    (tmp_path / "model.onnx").write_bytes(b"not onnx")
+    with pytest.raises(EngineError, match="does not load"):
+        open_engine("onnxruntime", str(tmp_path / "model.onnx"), 1)
+    with pytest.raises(EngineError, match="does not load"):
+        open_engine("onnxruntime", str(tmp_path / "absent.onnx"), 1)
+
+
+def test_a_runner_serves_onnx(spawn, job_for, real_model):
+    pytest.importorskip("onnxruntime")
+    child = spawn(job_for(real_model("delta/mnv2_v1.onnx"), engine="onnxruntime"))
+    assert child.ready(exercise_hz=50).max_lsb == 0
+    child.wait_for(lambda total: total.inferences >= 3)
+
+
+def test_no_edge_tpu_is_one_line_that_names_the_way_out():
+    with pytest.raises(EngineError, match="use the cpu target") as refused:
+        edgetpu.probe("ai_edge_litert.interpreter", "libno_such_edgetpu.so.1")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "crashes with fake_runtime (signal 11)"),
+        ("sys.exit(1)", "no reason given"),
+        ("raise ValueError('Failed to load delegate')", "Failed to load delegate"),
+        ("time.sleep(60)", "does not answer"),
+    ],
+)
+def test_a_library_that_crashes_or_hangs_does_so_in_the_probe(tmp_path, monkeypatch, body, words):
+    (tmp_path / "fake_runtime.py").write_text(f"import os, sys, time\ndef load_delegate(library):\n    {body}\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with pytest.raises(EngineError) as refused:
+        edgetpu.probe("fake_runtime", "libedgetpu.so.1", timeout_s=1.0 if "sleep" in body else 30.0)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_probe_that_passes_says_nothing(tmp_path, monkeypatch):
+    (tmp_path / "fake_runtime.py").write_text("def load_delegate(library): pass\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    edgetpu.probe("fake_runtime", "libedgetpu.so.1")
+
+
+def test_no_runtime_is_imported_before_it_is_asked_for():
+    import subprocess
+
+    code = "import sys, skerry_agent.runner.session; print([m for m in sys.modules if m in ('h11', 'ai_edge_litert')])"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
