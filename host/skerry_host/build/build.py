@@ -17,16 +17,18 @@ from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Qua
 from skerry_host.boards import load_board
 from skerry_host.build import golden as golden_samples
 from skerry_host.build.data import DataSet, load_data
+from skerry_host.build.diagnose import explain, layers
 from skerry_host.build.errors import BuildRefused
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
-from skerry_host.build.gates import Measured, Verdict, judge
+from skerry_host.build.gates import Measured, judge
 from skerry_host.build.load import Source, load_source
 from skerry_host.build.output import check_output, write_folder
 from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
 from skerry_host.build.session import Session
 from skerry_host.build.targets import BUILDERS, choose_targets
-from skerry_host.build_record import FILE, BuildRecord
+from skerry_host.build_record import FILE, BuildRecord, Check
 
+Progress = Callable[[str], None]
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
@@ -52,15 +54,16 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One target's part: its bundle, the files of it by name, what was measured, how the gates judged."""
+    """One target's part: its bundle, the files of it by name, what was measured, the gates, why it is refused."""
 
     bundle: Bundle
     files: dict[str, bytes]
     quality: Quality
-    verdicts: list[Verdict]
+    checks: tuple[Check, ...]
+    reasons: list[str]
 
 
-def build(order: Order, progress: Callable[[str], None] = lambda _step: None) -> Build:
+def build(order: Order, progress: Progress = lambda _step: None) -> Build:
     """Build a recipe for a board and write the folder.
 
     Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
@@ -72,11 +75,8 @@ def build(order: Order, progress: Callable[[str], None] = lambda _step: None) ->
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source)
-    data = load_data(loaded, source.graph.input_specs()[0], prod(source.graph.output_specs()[0].shape[1:]))
-    progress(f"evaluating the float model on {len(data.evaluation)} samples")
-    reference = evaluate(Session(source.data), data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)
-    made = [_make(target, loaded.recipe, source, data, reference, progress) for target in targets]
-    reasons = [verdict.reason for part in made for verdict in part.verdicts if verdict.reason]
+    made = _make_all(targets, loaded, source, progress)
+    reasons = [reason for part in made for reason in part.reasons]
     if reasons:
         raise BuildRefused(_name(loaded), reasons)
     record = BuildRecord(
@@ -87,7 +87,7 @@ def build(order: Order, progress: Callable[[str], None] = lambda _step: None) ->
         bundles=tuple(part.bundle for part in made),
         quality=made[0].quality,
         provenance=Provenance(source.sha256, loaded.sha256, _tools(), order.now.isoformat(timespec="seconds")),
-        checks=tuple(verdict.check for part in made for verdict in part.verdicts),
+        checks=tuple(check for part in made for check in part.checks),
         changes=source.changes,
         not_built=tuple(target for target in board.targets if target not in targets),
     )
@@ -96,9 +96,16 @@ def build(order: Order, progress: Callable[[str], None] = lambda _step: None) ->
     return Build(out, record)
 
 
-def _make(
-    target: Target, recipe: Recipe, source: Source, data: DataSet, reference: Score, progress: Callable[[str], None]
-) -> _Made:
+def _make_all(targets: Sequence[Target], loaded: LoadedRecipe, source: Source, progress: Progress) -> list[_Made]:
+    classes = prod(source.graph.output_specs()[0].shape[1:])
+    data = load_data(loaded, source.graph.input_specs()[0], classes)
+    recipe = loaded.recipe
+    progress(f"evaluating the float model on {len(data.evaluation)} samples")
+    reference = evaluate(Session(source.data), data.evaluation, recipe.preprocess, recipe.task)
+    return [_make(target, recipe, source, data, reference, progress) for target in targets]
+
+
+def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, reference: Score, progress: Progress) -> _Made:
     progress(f"quantizing for {target} with {len(data.calibration)} samples")
     model = BUILDERS[target](source, data.calibration, recipe.preprocess, recipe.quantize)
     session = Session(model)
@@ -118,8 +125,12 @@ def _make(
         golden=Golden(recipe.golden.max_lsb, recipe.golden.min_top1),
         probation=recipe.probation,
     )
+    verdicts = judge(measured, recipe.budget)
+    reasons = [verdict.reason for verdict in verdicts if verdict.reason]
+    if any(verdict.lost_signal for verdict in verdicts):
+        reasons.append(explain(layers(source.data, model, data.evaluation.inputs, recipe.preprocess)))
     contents = {name: content for name, _role, content in files}
-    return _Made(bundle, contents, quality, judge(measured, recipe.budget))
+    return _Made(bundle, contents, quality, tuple(verdict.check for verdict in verdicts), reasons)
 
 
 def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:

@@ -18,6 +18,10 @@ Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
 
 
+CEILING_DB = 200.0
+"""Stands for infinity in what is written down: JSON has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A share of samples answered rightly, with its 95 % interval; `outputs` are real values (N, ...) by name."""
@@ -60,14 +64,24 @@ def sqnr_db(reference: Array, got: Array) -> float:
 
     Infinite where nothing differs, minus infinite where the reference is all zero or something is not finite.
     """
+    return decibels(*energies(reference, got))
+
+
+def energies(reference: Array, got: Array) -> tuple[float, float]:
+    """The energy of a reference and of what differs from it: sums of squares."""
     signal = float(np.square(reference, dtype=np.float64).sum())
     noise = float(np.square(reference.astype(np.float64) - got.astype(np.float64)).sum())
+    return signal, noise
+
+
+def decibels(signal: float, noise: float) -> float:
+    """The ratio of two energies in decibels; see `sqnr_db` for its ends."""
     if not math.isfinite(signal + noise) or (signal == 0 and noise > 0):
         return -math.inf
     return math.inf if noise == 0 else 10 * math.log10(signal / noise)
 
 
 def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
-    """SQNR in decibels of each output, matched by order: quantizers may rename."""
+    """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename."""
     pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
-    return {name: sqnr_db(reference, got) for (name, reference), got in pairs}
+    return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}

@@ -20,10 +20,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One gate's outcome; `reason` says what is wrong and what to do, empty if it passed."""
+    """One gate's outcome; `reason` says what is wrong and what to do, empty if it passed.
+
+    `lost_signal` marks a failure that quantization caused, which a look at the layers explains.
+    """
 
     check: Check
     reason: str
+    lost_signal: bool = False
 
 
 def judge(measured: Measured, budget: Budget) -> list[Verdict]:
@@ -37,7 +41,8 @@ def fully_int8(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  
     ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype != "int8"]
     left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in graph.float_ops()]
     advice = f"not int8: {', '.join((ends + left)[:5])}; replace operators that have no int8 form"
-    return _verdict("fully int8", f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops", "all", not left + ends, advice)
+    value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
+    return _verdict(Check("fully int8", value, "all", not left + ends), advice)
 
 
 def accuracy(measured: Measured, budget: Budget) -> Verdict:
@@ -49,9 +54,8 @@ def accuracy(measured: Measured, budget: Budget) -> Verdict:
         f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}; "
         f"the float model has {q.float_value:.2%}"
     )
-    return _verdict(
-        f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", q.int8_value >= budget.min_accuracy, advice
-    )
+    ok = q.int8_value >= budget.min_accuracy
+    return _verdict(Check(f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", ok), advice)
 
 
 def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:
@@ -62,13 +66,9 @@ def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:
         f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; "
         "give more, or more typical, calibration samples"
     )
-    return _verdict(
-        f"{q.metric} drop",
-        f"{drop:.2%}",
-        f"<= {budget.max_accuracy_drop:.2%}",
-        drop <= budget.max_accuracy_drop,
-        advice,
-    )
+    ok = drop <= budget.max_accuracy_drop
+    check = Check(f"{q.metric} drop", f"{drop:.2%}", f"<= {budget.max_accuracy_drop:.2%}", ok)
+    return _verdict(check, advice, lost_signal=True)
 
 
 def signal(measured: Measured, budget: Budget) -> Verdict:
@@ -78,26 +78,28 @@ def signal(measured: Measured, budget: Budget) -> Verdict:
         f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; "
         "look for calibration samples unlike those of the evaluation"
     )
-    return _verdict(
-        "worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", worst >= budget.min_sqnr_db, advice
-    )
+    ok = worst >= budget.min_sqnr_db
+    check = Check("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", ok)
+    return _verdict(check, advice, lost_signal=True)
 
 
 def size(measured: Measured, budget: Budget) -> Verdict:
     """The file fits."""
     size, limit = measured.quality.int8_bytes, budget.max_bytes
     advice = f"the model has {size} bytes, over max_bytes {limit}; make it smaller or raise the budget"
-    return _verdict("size", f"{size} B", f"<= {limit} B" if limit else "none", limit is None or size <= limit, advice)
+    ok = limit is None or size <= limit
+    return _verdict(Check("size", f"{size} B", f"<= {limit} B" if limit else "none", ok), advice)
 
 
 def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
     """A reloaded model repeats the golden outputs, and they depend on the input."""
     problem = measured.golden_problem
-    return _verdict("golden outputs", problem or "repeatable", "repeatable", not problem, f"golden outputs: {problem}")
+    check = Check("golden outputs", problem or "repeatable", "repeatable", not problem)
+    return _verdict(check, f"golden outputs: {problem}")
 
 
 GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (fully_int8, accuracy, accuracy_drop, signal, size, golden)
 
 
-def _verdict(name: str, value: str, limit: str, ok: bool, advice: str) -> Verdict:
-    return Verdict(Check(name, value, limit, ok), "" if ok else advice)
+def _verdict(check: Check, advice: str, *, lost_signal: bool = False) -> Verdict:
+    return Verdict(check, "" if check.ok else advice, lost_signal and not check.ok)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from skerry_host.build.errors import OutputError
 from skerry_host.build_record import FILE
-from skerry_host.files import sync_folder, write_new
+from skerry_host.files import sync_folder, write_atomic
 
 
 def check_output(out: Path) -> None:
@@ -37,7 +37,7 @@ def write_folder(out: Path, files: Mapping[str, bytes]) -> None:
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir()
     for name, data in files.items():
-        write_new(folder / name, data)
+        write_atomic(folder / name, data)
     sync_folder(folder)
 
 

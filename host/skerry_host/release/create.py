@@ -52,27 +52,33 @@ def create_release(
     record = read_build(order.build)
     contents = read_artifacts(order.build, record)
     name = _name(record, order.version)
-    if name in store.releases():
-        return _existing(store, name, record)
-    earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
-    bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
-    progress(f"making patches from {len(bases)} earlier releases")
-    patches = list(_patches(record, contents, bases, store))
-    for data in (*contents.values(), *(data for _ref, data in patches)):
-        store.put(data)
-    release = Release(
+    with store.exclusive():
+        if name in store.releases():
+            return _existing(store, name, record)
+        earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
+        bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
+        progress(f"making patches from {len(bases)} earlier releases")
+        patches = list(_patches(record, contents, bases, store))
+        for data in (*contents.values(), *(data for _ref, data in patches)):
+            store.put(data)
+        counter = max((other.counter for other in earlier), default=0) + 1
+        release = _manifest(record, name, counter, order.notes, [ref for ref, _data in patches])
+        manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
+    return Created(release, manifest, existed=False)
+
+
+def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches: Sequence[PatchRef]) -> Release:
+    return Release(
         schema=1,
         model=record.model,
         version=split_release(name)[1],
-        counter=max((other.counter for other in earlier), default=0) + 1,
+        counter=counter,
         bundles=record.bundles,
         quality=record.quality,
         provenance=record.provenance,
-        patches=tuple(ref for ref, _data in patches),
-        notes=order.notes,
+        patches=tuple(patches),
+        notes=notes,
     )
-    manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
-    return Created(release, manifest, existed=False)
 
 
 def read_build(folder: Path) -> BuildRecord:

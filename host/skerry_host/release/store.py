@@ -6,8 +6,11 @@
 Objects are written once and checked whenever they are read; a release is never changed.
 """
 
+import fcntl
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from skerry_agent.wire import blobs, codec
@@ -23,9 +26,10 @@ from skerry_host.release.errors import ReleaseError, StoreError
 class Store:
     """A folder of objects and releases; made when it is first written to."""
 
-    __slots__ = ("_objects", "_releases")
+    __slots__ = ("_lock", "_objects", "_releases")
 
     def __init__(self, path: Path) -> None:
+        self._lock = path / ".lock"
         self._objects = path / "objects"
         self._releases = path / "releases"
 
@@ -48,6 +52,14 @@ class Store:
             hint = "restore it from a backup, or delete it and create the release again"
             raise StoreError(f"object {path} is damaged", hint=hint, code="damaged")
         return data
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the store against other writers: from choosing a release's counter until it is added."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def add(self, release: Release, envelope: Envelope) -> BlobRef:
         """Keep a signed release, and return the reference of its manifest.

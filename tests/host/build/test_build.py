@@ -14,6 +14,7 @@ from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
 from skerry_host.build.build import Build, Order, build
+from skerry_host.build.diagnose import explain, layers
 from skerry_host.build.errors import BuildRefused, OutputError
 from skerry_host.build.session import Session
 from skerry_host.build.tflite import read_model
@@ -94,6 +95,21 @@ def test_a_refused_build_gives_every_reason_and_writes_nothing(make_recipe, tmp_
     assert refused.value.exit_code == 1
     assert len(refused.value.reasons) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: Path):
+    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 100.0"))
+    with pytest.raises(BuildRefused, match=r"least signal in [A-Z_0-9]+ \S+ \(\d+\.\d dB\)"):
+        build(Order(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
+
+
+def test_every_layer_is_compared_with_the_float_model(built: Build, float_model: bytes):
+    samples = np.load(FASHION / "evaluation.npz")["inputs"][:4]
+    (bundle,) = built.record.bundles
+    found = layers(float_model, (built.path / "model.tflite").read_bytes(), samples, bundle.preprocess)
+    assert len(found) == 18
+    assert min(layer.sqnr_db for layer in found) > 10
+    assert "no layer" in explain([])
 
 
 def test_a_build_replaces_a_build_but_nothing_else(recipe: Path, tmp_path: Path):

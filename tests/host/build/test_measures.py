@@ -81,6 +81,16 @@ def test_gates(case: str):
     assert [v.check.ok for v in verdicts].count(False) == len(expected)
 
 
+def test_only_a_loss_by_quantization_is_worth_a_look_at_the_layers():
+    marked = {case: any(v.lost_signal for v in judge(measured, BUDGET)) for case, (measured, _) in GATES.items()}
+    assert {case for case, lost in marked.items() if lost} == {
+        "accuracy and drop",
+        "only the drop",
+        "signal",
+        "no signal at all",
+    }
+
+
 def test_a_missing_size_budget_is_no_gate():
     verdicts = judge(Measured(graph(), quality(size=10**9), ""), Budget())
     assert all(verdict.check.ok for verdict in verdicts)

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_counters_rise_per_model_whatever_the_versions_say(make_build, store, ke
         create_release(Order(make_build(version, model=model)), store, keys.release)
     assert store.releases() == ["other@1.0.0", "toy@2.0.0", "toy@1.0.0", "toy@1.5.0"]
     assert [store.release(name).counter for name in store.releases()] == [1, 1, 2, 3]
+
+
+def test_two_at_once_never_share_a_counter(make_build, store, keys):
+    builds = [make_build(f"1.{i}.0", i) for i in range(4)]
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(lambda build: create_release(Order(build), store, keys.release), builds))
+    assert sorted(one.release.counter for one in made) == [1, 2, 3, 4]
 
 
 def test_the_same_build_again_changes_nothing(make_build, store, keys):
