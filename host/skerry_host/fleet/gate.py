@@ -21,5 +21,5 @@ def judge(policy: Policy, outcomes: Sequence[Outcome]) -> Verdict:
     missed = Counter(outcome for outcome in outcomes if outcome != "succeeded")
     if missed.total() <= policy.max_unsuccessful * len(outcomes):
         return Verdict(True, f"{len(outcomes) - missed.total()} of {len(outcomes)} succeeded")
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(missed.items()))
+    counts = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(missed.items()))
     return Verdict(False, f"{counts} of {len(outcomes)}, {policy.max_unsuccessful:.0%} allowed")

@@ -56,7 +56,7 @@ class Conductor:
             case Enter(state, reason):
                 rollout.state, rollout.reason = state, reason
                 rollout.ended = None if state == "running" else self._clock()
-                self._note(session, "rollout", rollout.id, f"{rollout.release} {state}: {reason}")
+                self._note(session, state, rollout.id, f"{rollout.release}: {reason}")
 
     def _admit(self, session: Session, rollout: RolloutRow, row: DeploymentRow) -> None:
         try:

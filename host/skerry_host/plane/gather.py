@@ -12,7 +12,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.records import devices, events, rollouts, twins
 from skerry_host.plane.records.twins import Twin
-from skerry_host.plane.tables import DeploymentRow, ModelStatsRow, ReportRow, RolloutRow, SampleRow
+from skerry_host.plane.tables import DeploymentRow, ModelStatsRow, ReportRow, RolloutRow, SampleRow, TwinRow
 from skerry_host.plane.views import (
     DeploymentView,
     DeviceView,
@@ -27,6 +27,8 @@ from skerry_host.plane.views import (
 
 HISTORY = 40
 """So many intervals of a device are charted."""
+POWER = "power"
+"""The sample that holds a device's power in watts."""
 FRESH_S = 120.0
 """Figures older than this say nothing about now and are left out of the totals."""
 
@@ -46,7 +48,7 @@ def overview(session: Session, now: float, only: Sequence[Device] | None = None)
     views = device_views(session, shown)
     newest = tuple(rollout_view(session, row) for row in rollouts.latest(session, 8))
     trail = tuple(EventView(e.at, e.kind, e.subject, e.text) for e in events.latest(session, 40))
-    return Overview(now, _totals(session, views, now), views, newest, trail)
+    return Overview(now, totals(session, now), views, newest, trail)
 
 
 def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView, ...]:
@@ -131,6 +133,9 @@ def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelVie
         wanted=wanted.release if wanted else None,
         state=report.state,
         serving=report.serving,
+        attempted=report.deployment.release if report.deployment else None,
+        outcome=report.deployment.outcome if report.deployment else None,
+        reason=report.deployment.reason if report.deployment else "",
         inferences=stats.inferences if stats else None,
         errors=stats.errors if stats else None,
         energy_source=stats.energy_source if stats else None,
@@ -178,17 +183,22 @@ def _by_report(session: Session, ids: list[int]) -> dict[int, list[ModelStatsRow
     return found
 
 
-def _totals(session: Session, views: Sequence[DeviceView], now: float) -> Totals:
-    fresh = [(d, m.points[-1]) for d in views for m in d.models if m.points and now - m.points[-1].at < FRESH_S]
-    powers = [s for d in views if d.online and (s := d.sample("power")) is not None]
-    slowest = [point.p95_us for _, point in fresh if point.p95_us is not None]
+def totals(session: Session, now: float) -> Totals:
+    """The whole fleet in figures, from the newest report of each device where that is fresh."""
+    newest = select(func.max(ReportRow.id)).where(ReportRow.received > now - FRESH_S).group_by(ReportRow.device)
+    stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
+        ReportRow, ReportRow.id == ModelStatsRow.report
+    )
+    rows = session.execute(stats.where(ReportRow.id.in_(newest))).tuples().all()
+    power = select(SampleRow.value, SampleRow.source).where(SampleRow.report.in_(newest), SampleRow.name == POWER)
+    powers = session.execute(power).tuples().all()
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
-        devices=len(views),
-        online=sum(d.online for d in views),
-        inferences_per_s=sum(point.inferences_per_s for _, point in fresh),
-        p95_us=max(slowest, default=None),
-        power_w=sum(s.value for s in powers) if powers else None,
-        power_sources=tuple(sorted({s.source for s in powers})),
+        devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,
+        online=session.scalar(select(func.count()).select_from(TwinRow).where(TwinRow.online)) or 0,
+        inferences_per_s=sum(count / seconds for count, seconds, _ in rows if seconds > 0),
+        p95_us=max((p95 for _, _, p95 in rows if p95 is not None), default=None),
+        power_w=sum(value for value, _ in powers) if powers else None,
+        power_sources=tuple(sorted({source for _, source in powers})),
         active_rollouts=session.scalar(active) or 0,
     )

@@ -80,7 +80,10 @@ class RolloutView(Struct, frozen=True):
 
 
 class ModelView(Struct, frozen=True):
-    """One model on one device; figures are of the newest interval, `points` oldest first."""
+    """One model on one device; figures are of the newest interval, `points` oldest first.
+
+    `attempted`, `outcome` and `reason` are the device's latest attempt, `wanted` is what the host wants.
+    """
 
     model: str
     release: str | None
@@ -88,6 +91,9 @@ class ModelView(Struct, frozen=True):
     wanted: str | None
     state: str
     serving: bool
+    attempted: str | None = None
+    outcome: str | None = None
+    reason: str = ""
     inferences: int | None = None
     errors: int | None = None
     energy_source: str | None = None

@@ -113,4 +113,4 @@ def test_gate_says_why():
     assert judge(POLICY, ["succeeded", "succeeded"]).reason == "2 of 2 succeeded"
     verdict = judge(Policy(max_unsuccessful=0.2), ["succeeded", "failed", "rolled_back"])
     assert not verdict.passed
-    assert verdict.reason == "1 failed, 1 rolled_back of 3, 20% allowed"
+    assert verdict.reason == "1 failed, 1 rolled back of 3, 20% allowed"

@@ -17,6 +17,7 @@ from tests.host.plane.fleet_kit import (
     require_program,
     serving,
     skerry,
+    skerry_process,
 )
 
 from skerry_agent.wire import topics
@@ -222,17 +223,17 @@ def _is_retained(url, topic):
 def test_a_second_plane_on_the_same_home_is_refused(home):
     require_program("mosquitto", "mosquitto")
     with serving(home, "--port", "0", "--no-http") as plane:
-        second = skerry(home, "serve", "--port", "0", check=False)
+        second = skerry_process(home, "serve", "--port", "0")
         assert second.returncode == 1
         assert f"process {plane.pid} serves" in second.stderr
         assert second.stderr.count("\n") == 1
 
 
 def test_a_broker_that_is_not_there_is_one_line(home):
-    refused = skerry(home, "serve", "--broker", f"mqtt://127.0.0.1:{free_port()}", "--no-http", check=False)
+    refused = skerry_process(home, "serve", "--broker", f"mqtt://127.0.0.1:{free_port()}", "--no-http")
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("error: no broker answers at 127.0.0.1:")
-    unusable = skerry(home, "serve", "--broker", "http://x", "--no-http", check=False)
+    unusable = skerry_process(home, "serve", "--broker", "http://x", "--no-http")
     assert unusable.stderr == (
         "error: broker address 'http://x' cannot be used; write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT\n"
     )

@@ -13,8 +13,8 @@ Field = str
 Pairs = list[tuple[float, float]]
 
 SPARK = (132.0, 34.0)
-CHART = (720.0, 220.0)
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 12.0, 26.0
+CHART = (460.0, 180.0)
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 10.0, 24.0
 OUTCOMES = ("succeeded", "rolled_back", "failed", "rejected", "timed_out", "cancelled")
 
 
@@ -23,7 +23,7 @@ def sparkline(points: Sequence[Point]) -> Markup:
     known = [p for p in points if p.p50_us is not None]
     if len(known) < 2:
         return Markup('<span class="muted">–</span>')
-    top = _top(_values(known, "p99_us"))
+    top = 1.05 * max(_values(known, "p99_us")) or 1.0
     place = _scale(len(known) - 1, top, (1.0, 2.0, SPARK[0] - 1, SPARK[1] - 2))
     body = [_band(known, place), _line(known, "p95_us", place, "p95"), *_ticks(known, place, SPARK[1])]
     newest = known[-1]

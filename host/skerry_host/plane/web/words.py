@@ -40,6 +40,13 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
+def reading(value: float, unit: str) -> str:
+    """A measurement with its unit; unit 1 is a share."""
+    if unit == "B":
+        return size(value)
+    return percent(value) if unit == "1" else f"{figure(value)} {unit}"
+
+
 def percent(share: float) -> str:
     """A share of 1, with a decimal where it is small."""
     return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"
@@ -79,11 +86,11 @@ def plain(text: str) -> str:
 
 
 TONES = {
-    "good": {"succeeded", "online", "committed", "enrolled", "done"},
+    "good": {"succeeded", "online", "committed", "enrolled", "done", "answered"},
     "bad": {"failed", "rejected", "rolled_back", "timed_out", "error", "refused"},
     "busy": {
         "running", "pending", "aborting", "fetching", "verifying", "staged", "probation",
-        "rolling_back", "deploying", "ordered", "waiting", "rollout",
+        "rolling_back", "deploying", "ordered", "waiting",
     },
 }  # fmt: skip
 
@@ -94,5 +101,5 @@ def tone(word: str | None) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (micros, energy, size, figure, percent, ago, span, clock, instant, plain, tone)
+    f.__name__: f for f in (micros, energy, size, figure, reading, percent, ago, span, clock, instant, plain, tone)
 }
