@@ -17,6 +17,8 @@ from skerry_agent.patch.reader import Reader
 
 LOW: Final = 1 << 16
 MAX_LANES: Final = 1024
+# Of the states' own type, because mixing in Python integers costs more than the arithmetic.
+_LOW, _LOW_BITS, _SHIFT, _WORD = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16))
 
 
 def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -50,14 +52,12 @@ class Decoder:
 
     def decode(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Return one symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
-        lanes = len(self._states)
-        slots = (contexts << BITS).astype(np.intp, copy=False)
+        slots = contexts << BITS
         found = np.empty(len(slots), dtype=np.uint32)
-        whole = len(slots) - len(slots) % lanes
-        for start in range(0, whole, lanes):
-            self._step(slots[start : start + lanes], self._states, found[start : start + lanes])
-        if whole < len(slots):
-            self._step(slots[whole:], self._states[: len(slots) - whole], found[whole:])
+        lanes = len(self._states)
+        for start in range(0, len(slots), lanes):
+            part = slots[start : start + lanes]
+            self._step(part, self._states[: len(part)], found[start : start + lanes])
         return (found >> 24).astype(np.uint8)
 
     def finish(self) -> None:
@@ -66,16 +66,14 @@ class Decoder:
             raise damaged("coded symbols do not end where they should")
 
     def _step(self, slots: NDArray[np.intp], states: NDArray[np.uint32], found: NDArray[np.uint32]) -> None:
-        slots += states & (TOTAL - 1)
+        slots += states & _LOW_BITS
         self._table.take(slots, out=found, mode="clip")
-        states >>= BITS
-        states *= (found >> BITS) & (TOTAL - 1)
-        states += found & (TOTAL - 1)
-        short = np.flatnonzero(states < LOW)
-        if count := len(short):
-            if self._at + count > len(self._words):
-                raise damaged("coded symbols end early")
-            refill = states[short] << 16
-            refill |= self._words[self._at : self._at + count]
-            states[short] = refill
-            self._at += count
+        states >>= _SHIFT
+        states *= (found >> _SHIFT) & _LOW_BITS
+        states += found & _LOW_BITS
+        short = (states < _LOW).nonzero()[0]
+        end = self._at + len(short)
+        if end > len(self._words):
+            raise damaged("coded symbols end early")
+        states[short] = states[short] << _WORD | self._words[self._at : end]
+        self._at = end

@@ -29,7 +29,7 @@ class Symbols:
         self._decoder = decoder
         self._escapes = escapes
         self._bits = bits
-        self._spare = np.zeros(0, dtype=np.uint8)  # bits of the last byte read, most significant first
+        self._byte, self._bit = b"", 0  # the byte that the last number ended in, and how many of its bits are used
         self.contexts = decoder.contexts if decoder else 0
 
     def read(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -64,17 +64,15 @@ class Symbols:
             self._decoder.finish()
 
     def _raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        bits = self._take(int(lengths.sum()))
-        ends = np.cumsum(lengths)
-        values = np.zeros(len(lengths), dtype=np.int64)
-        for place in range(int(lengths.max(initial=0))):
-            alive = lengths > place
-            values[alive] |= bits[ends[alive] - 1 - place].astype(np.int64) << place
-        return values
-
-    def _take(self, count: int) -> NDArray[np.uint8]:
-        missing = max(0, count - len(self._spare))
-        fresh = np.frombuffer(self._bits.read((missing + 7) // 8), dtype=np.uint8)
-        bits = np.concatenate([self._spare, np.unpackbits(fresh)])
-        self._spare = bits[count:]
-        return bits[:count]
+        """Return the next values of so many bits each, at most 30, most significant bit first."""
+        ends = np.cumsum(lengths) + self._bit
+        total = int(ends[-1]) if len(ends) else self._bit
+        window = self._byte + self._bits.read(max(0, (total + 7) // 8 - len(self._byte)))
+        padded = np.frombuffer(window + bytes(8), dtype=np.uint8)
+        starts = ends - lengths
+        first = starts >> 3
+        word = np.zeros(len(lengths), dtype=np.int64)
+        for place in range(5):
+            word = word << 8 | padded[first + place]
+        self._bit, self._byte = total & 7, window[total >> 3 :]
+        return (word >> (40 - (starts & 7) - lengths)) & ((1 << lengths) - 1)

@@ -58,7 +58,7 @@ def read_plan(kind: int, rows: int, program: Program, symbols: Symbols) -> Plan:
     number = params.varint(MAX_CONTEXTS)
     if not rows or not cols or rows > MAX_SIDE or number >= len(program.shapes):
         raise damaged("a weight extent is out of range")
-    zero = params.byte() if kind & (Flag.GAIN | Flag.PRUNE) else 0
+    zero = params.byte()
     base, row_context = params.signed(MAX_CONTEXTS), _context(params.varint(MAX_CONTEXTS), symbols)
     levels = base + symbols.small(rows, row_context)
     columns, gains = np.zeros(cols, np.int32), np.zeros((1, 1), np.int32)

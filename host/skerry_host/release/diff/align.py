@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 SEED = 16
 WINDOW = 1 << 16
+FIRST_LOOK = 1 << 8
 PATIENCE = 48  # score that an extension may lose before it gives up
 
 
@@ -74,13 +75,13 @@ class Aligner:
 
     def _next_seed(self, at: int, stop: int, expected: int) -> tuple[int, int] | None:
         last = min(stop, len(self._new) - SEED + 1)
-        for start in range(at, last, WINDOW):
-            hit = self._hits[start : min(start + WINDOW, last)]
-            found = np.flatnonzero(hit)
-            if len(found):
-                place = start + int(found[0])
-                return place, self._origin(place, expected)
-        return None
+        if at >= last:
+            return None
+        rank = int(np.searchsorted(self._hit_places, at))
+        if rank == len(self._hit_places) or self._hit_places[rank] >= last:
+            return None
+        place = int(self._hit_places[rank])
+        return place, self._origin(place, expected)
 
     def _origin(self, place: int, expected: int) -> int:
         hashes, order = self._index
@@ -109,20 +110,18 @@ class Aligner:
         return _hashes(self._new)
 
     @cached_property
-    def _hits(self) -> NDArray[np.bool_]:
+    def _hit_places(self) -> NDArray[np.intp]:
+        """Offsets in the new file whose next `SEED` bytes occur in the old one, in order."""
         hashes, _ = self._index
-        if not len(hashes):
-            return np.zeros(len(self._hashes_new), np.bool_)
-        places = np.minimum(np.searchsorted(hashes, self._hashes_new), len(hashes) - 1)
-        hits: NDArray[np.bool_] = hashes[places] == self._hashes_new
-        return hits
+        return np.flatnonzero(np.isin(self._hashes_new, hashes))
 
 
 def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty: int) -> int:
     """Return how far `new` follows `old`, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
-    best = best_score = score = 0
-    for start in range(0, max(0, limit), WINDOW):
-        count = min(WINDOW, limit - start)
+    best = best_score = score = start = 0
+    count = FIRST_LOOK
+    while start < limit:
+        count = min(count, limit - start)
         equal = new[start : start + count] == old[start : start + count]
         scores = score + np.cumsum(np.where(equal, 1, -penalty))
         peaks = np.maximum.accumulate(np.maximum(scores, best_score))
@@ -133,7 +132,7 @@ def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty:
             best, best_score = start + top + 1, int(scores[top])
         if reach < count:
             break
-        score = int(scores[-1])
+        score, start, count = int(scores[-1]), start + count, min(4 * count, WINDOW)
     return best
 
 

@@ -9,9 +9,9 @@ from skerry_agent.patch.container import pack_varint
 from skerry_host.release.diff.sections import pack_section
 
 
-def encode_full(new: bytes) -> bytes:
-    """Return the payload that holds all of `new`."""
-    return pack_section(new)
+def encode_full(new: bytes, *, hurried: bool) -> bytes:
+    """Return the payload that holds all of `new`, packed with less effort if `hurried`."""
+    return pack_section(new, hurried=hurried)
 
 
 def encode_zstd(old: bytes, new: bytes) -> bytes:

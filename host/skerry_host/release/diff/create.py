@@ -8,19 +8,11 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import cast
 
-from skerry_agent.patch import Codec, PatchHeader, apply
+from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
 from skerry_agent.patch.container import FORMAT_VERSION, pack_header
-from skerry_host.release.diff.align import Aligner, Style
 from skerry_host.release.diff.blocks import encode_full, encode_zstd
-from skerry_host.release.diff.layout import layout_of
-from skerry_host.release.diff.model import Files, Form, encode_extents, fit_grids, forms
-from skerry_host.release.diff.pairing import pair_layers
-from skerry_host.release.diff.regions import Regions, find_regions
-
-# Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
-STYLES = (Style(24, 1), Style(256, 8), Style(2048, 32))
+from skerry_host.release.diff.programs import encode_programs
 
 
 class DiffError(RuntimeError):
@@ -43,42 +35,15 @@ class Patch:
 def create(old: bytes, new: bytes) -> Patch:
     """Return the smallest patch that turns `old` into `new`, already applied once. Raises `DiffError`."""
     started = time.perf_counter()
-    payloads: dict[Codec, bytes] = {"full": encode_full(new), "zstd": encode_zstd(old, new), **_extents(old, new)}
+    payloads = encode_programs(old, new)
+    payloads["zstd"] = encode_zstd(old, new)
+    # Where a difference is far smaller, the whole file's exact size is of no interest and not worth its time.
+    payloads["full"] = encode_full(new, hurried=3 * min(map(len, payloads.values())) < len(new))
     patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
     codec = min(patches, key=lambda name: len(patches[name]))
     _prove(old, patches[codec], new)
     sizes: dict[str, int] = {name: len(patch) for name, patch in patches.items()}
     return Patch(patches[codec], codec, time.perf_counter() - started, sizes)
-
-
-def _extents(old: bytes, new: bytes) -> dict[Codec, bytes]:
-    """Return the payloads of the candidates that are programs of extents."""
-    files = Files(old, new, Aligner(old, new))
-    found = {"bsdiff": Regions()}
-    pairs = pair_layers(old, new, layout_of(old), layout_of(new))
-    if pairs:
-        found["model"] = find_regions(old, new, pairs)
-    return {cast("Codec", codec): payload for codec, regions in found.items() if (payload := _best(files, regions))}
-
-
-def _best(files: Files, regions: Regions) -> bytes | None:
-    """Return the smallest payload over the forms of grids, then over the styles of alignment."""
-    made: list[tuple[int, bytes, Form]] = []
-    for form in forms(regions):
-        made += _attempt(files, regions, form, STYLES[0])
-    if not made:
-        return None
-    form = min(made, key=lambda attempt: attempt[0])[2]
-    for style in STYLES[1:]:
-        made += _attempt(files, regions, form, style)
-    return min(made, key=lambda attempt: attempt[0])[1]
-
-
-def _attempt(files: Files, regions: Regions, form: Form, style: Style) -> list[tuple[int, bytes, Form]]:
-    files.aligner.style = style
-    fit_grids(regions, form)
-    payload = encode_extents(files, regions, form)
-    return [] if payload is None else [(len(payload), payload, form)]
 
 
 def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
@@ -88,6 +53,9 @@ def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
 
 def _prove(old: bytes, patch: bytes, new: bytes) -> None:
     made = bytearray()
-    apply(old, patch, made.extend, max_new_bytes=len(new))
+    try:
+        apply(old, patch, made.extend, max_new_bytes=len(new))
+    except PatchError as error:
+        raise DiffError(f"the device refuses the patch: {error.message}") from error
     if made != new:
         raise DiffError("the patch does not make the new file")

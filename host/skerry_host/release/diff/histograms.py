@@ -18,8 +18,9 @@ Counts = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 
 TOP = 97  # the code of a context's commonest symbol: 12 octaves of eighths, plus one
-ENOUGH = 32  # symbols that a smoothing window wants to see
+ENOUGH = 64  # symbols that a smoothing window wants to see
 ESCAPE_BITS = 19.0
+SLACK, OVER = 25.0, 0.5  # how far a code may stray, in eighth octaves, when its symbol was seen once
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _smoothed(chain: Counts) -> NDArray[np.float64]:
     sums = np.concatenate([[0], np.cumsum(chain)])
     for place in range(int(used[-1]) + 1 if len(used) else 0):
         half = 0
-        while half < place // 4 and sums[min(place + half + 1, len(chain))] - sums[place - half] < ENOUGH:
+        while half < place // 6 and sums[min(place + half + 1, len(chain))] - sums[place - half] < ENOUGH:
             half += 1
         low, high = place - half, min(place + half + 1, int(used[-1]) + 1)
         result[place] = (sums[high] - sums[low]) / (high - low)
@@ -101,10 +102,13 @@ def _codes(wanted: NDArray[np.float64], seen: Counts, before: Codes | None) -> C
     """Return codes near 8 * log2 of `wanted`, each following `before`, or its neighbour of equal sign, if it may."""
     present = wanted > 0
     ideal = np.where(present, 8 * np.log2(np.where(present, wanted, 1) / wanted.max()) + TOP, 0)
-    slack = np.minimum(0.5 + 5.0 / np.sqrt(seen + 0.5), 6.0)
+    slack = np.minimum(0.5 + SLACK / np.sqrt(seen + 0.5), 8.0)
     codes = np.zeros(256, np.int64)
     for symbol in np.flatnonzero(present):
         near = int(before[symbol]) if before is not None else int(codes[symbol - 2]) if 2 <= symbol < ESCAPE else 0
-        stays = near > 0 and abs(near - ideal[symbol]) <= slack[symbol]
-        codes[symbol] = near if stays else max(1, round(float(ideal[symbol])))
+        away = float(ideal[symbol]) - near
+        if near and abs(away) <= slack[symbol]:
+            codes[symbol] = near
+        else:  # past the mark by half the slack, so that the next symbols may stay
+            codes[symbol] = max(1, round(near + away + (np.sign(away) * OVER * slack[symbol] if near else 0)))
     return codes.astype(np.uint8)

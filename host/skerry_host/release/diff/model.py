@@ -13,7 +13,7 @@ import numpy as np
 from skerry_agent.patch.program import MAX_PRESET, MAX_TABLE, Origin, Shape
 from skerry_agent.patch.weights import zigzag
 from skerry_host.release.diff import preset as preset_coder
-from skerry_host.release.diff.align import Aligner, Piece
+from skerry_host.release.diff.align import Aligner, Piece, Style
 from skerry_host.release.diff.cost import group
 from skerry_host.release.diff.fit import fit_all
 from skerry_host.release.diff.recorder import number_symbols
@@ -39,7 +39,7 @@ def forms(regions: Regions) -> list[Form]:
     """Return the forms worth trying: a histogram must earn its bytes, so few weights get few contexts."""
     past = sum(grid.size for grid in regions.grids if grid.source)
     fresh = sum(grid.size for grid in regions.grids if not grid.source)
-    coarse = [(15, 4)] if past > 150_000 else [(8, 2)] if past > 50_000 else [(4, 1), (2, 1)]
+    coarse = [(15, 4)] if past > 150_000 else [(8, 2)] if past > 50_000 else [(4, 1), (3, 2)]
     return [Form(*pair, 6 if fresh > 300_000 else 4 if fresh > 50_000 else 2) for pair in coarse]
 
 
@@ -70,15 +70,26 @@ class Files:
     aligner: Aligner
 
 
-def encode_extents(files: Files, regions: Regions, form: Form) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A payload, the form of its grids, and how many of its bytes are plain streams."""
+
+    payload: bytes
+    form: Form
+    plain: int
+
+
+def encode_extents(files: Files, regions: Regions, form: Form, style: Style) -> Attempt | None:
     """Return the payload for `regions`, fitted to `form`; None if its table outgrows the format."""
     book, writer = Book(), Writer(len(files.old))
+    files.aligner.style = style
     _vectors(regions, book, writer)
     emit = _Emitter(files, regions, book, writer, form)
     emit.run()
     if sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors))) > MAX_TABLE // 2:
         return None
-    return writer.payload(book.used, book.shapes, emit.preset(), files.old)
+    packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
+    return Attempt(packed.payload, form, packed.plain)
 
 
 def fit_grids(regions: Regions, form: Form) -> None:

@@ -14,7 +14,6 @@ from skerry_agent.patch.weights import zigzag
 from skerry_host.release.diff.histograms import fit
 from skerry_host.release.diff.rans import Run, encode
 
-SYMBOLS_PER_LANE = 2600
 MOST_LANES = 256
 
 
@@ -74,7 +73,8 @@ class Recorder:
             escapes.append(symbols[out])
             runs.append((where, np.where(out, np.uint8(ESCAPE), symbols)))
         total = sum(len(symbols) for _, symbols in runs)
-        lanes = int(np.clip(2 ** round(np.log2(max(1, total) / SYMBOLS_PER_LANE)), 4, MOST_LANES))
+        # A lane costs three bytes and saves time; few symbols can afford few.
+        lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 100))), 4, MOST_LANES))
         words = encode(runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
         escaped = b"".join(part.tobytes() for part in escapes)

@@ -10,12 +10,13 @@ from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, fil
 from skerry_host.release.diff.preset import encode_with_preset
 
 _EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 200}
+_HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 64, "depth": 16}
 SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
 
 
-def pack_section(data: bytes, preset: bytes = b"") -> bytes:
+def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> bytes:
     """Return the smallest section that holds `data`, which may refer back to `preset`."""
-    return min(_candidates(data, preset), key=len)
+    return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
 
 
 def pack_stored(data: bytes) -> bytes:
@@ -23,15 +24,15 @@ def pack_stored(data: bytes) -> bytes:
     return bytes([STORED]) + pack_varint(len(data)) + data
 
 
-def _candidates(data: bytes, preset: bytes) -> list[bytes]:
+def _candidates(data: bytes, preset: bytes, effort: dict[str, int]) -> list[bytes]:
     if not data:
         return [pack_stored(data)]
     reach = len(data) + len(preset)
     dictionary = min((key for key, size in DICTIONARIES.items() if size >= reach), default=max(DICTIONARIES))
     coders: Sequence[int] = range(len(LITERAL_CODERS))
     if len(data) > SAMPLE:
-        coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary)))]
-    return [pack_stored(data), *(_packed(data, preset, coder << 4 | dictionary) for coder in coders)]
+        coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary, _HURRIED)))]
+    return [pack_stored(data), *(_packed(data, preset, coder << 4 | dictionary, effort) for coder in coders)]
 
 
 def _sample(data: bytes) -> bytes:
@@ -39,7 +40,7 @@ def _sample(data: bytes) -> bytes:
     return b"".join(data[start : start + part] for start in range(0, len(data) - part, (len(data) - part) // 4))
 
 
-def _packed(data: bytes, preset: bytes, method: int) -> bytes:
-    chain = [{**link, **_EXTREME} for link in filters(method)]
+def _packed(data: bytes, preset: bytes, method: int, effort: dict[str, int]) -> bytes:
+    chain = [{**link, **effort} for link in filters(method)]
     body = encode_with_preset(data, preset, chain[0]) if preset else lzma.compress(data, lzma.FORMAT_RAW, filters=chain)
     return bytes([method]) + pack_varint(len(data)) + pack_varint(len(body)) + body

@@ -34,6 +34,14 @@ class Contexts:
     ties: int
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A payload, and how many of its bytes are plain streams."""
+
+    payload: bytes
+    plain: int
+
+
 @dataclass(slots=True)
 class Writer:
     """Appends vectors and extents; `payload` then packs them."""
@@ -111,7 +119,7 @@ class Writer:
             self.params += pack_varint(source[1]) + pack_varint(source[2])
         self._residuals(fit, shape, contexts.ties)
 
-    def payload(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> bytes:
+    def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
         """Return everything packed."""
         coded = self.recorder.code(contexts)
         table = coded.shapes + pack_varint(len(shapes))
@@ -120,10 +128,10 @@ class Writer:
         table += _preset_table(preset) + pack_varint(self.vector_count) + bytes(self.vectors)
         for stream in (self.kinds, self.sizes, self.seeks):
             table += pack_varint(len(stream)) + bytes(stream)
-        table += bytes(self.params)
         known = b"".join(old[at : at + size] for at, size in preset)
-        parts = [pack_section(table), pack_section(bytes(self.diff)), pack_section(bytes(self.literal), known)]
-        return b"".join(parts) + pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
+        plain = pack_section(bytes(self.diff)) + pack_section(bytes(self.literal), known)
+        rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
+        return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain))
 
     def _open(self, kind: int, size: int) -> None:
         self.kinds.append(kind)
@@ -139,8 +147,7 @@ class Writer:
         return step
 
     def _classes(self, fit: Fit, flags: int, contexts: Contexts) -> None:
-        if flags & (Flag.GAIN | Flag.PRUNE):
-            self.params.append(fit.zero)
+        self.params.append(fit.zero)
         coded = fit.levels[fit.levels >= 0]
         base = int(np.median(coded)) if len(coded) else 0
         self.params += pack_signed(base) + pack_varint(contexts.rows)

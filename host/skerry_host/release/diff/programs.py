@@ -1,0 +1,52 @@
+"""The candidates that are programs of extents: `bsdiff` knows no models, `model` does.
+
+It tries forms of grids and styles of alignment and keeps the smallest. It does not compare with other codecs.
+"""
+
+from __future__ import annotations
+
+from skerry_agent.patch import Codec
+from skerry_host.release.diff.align import Aligner, Style
+from skerry_host.release.diff.layout import layout_of
+from skerry_host.release.diff.model import Attempt, Files, encode_extents, fit_grids, forms
+from skerry_host.release.diff.pairing import pair_layers
+from skerry_host.release.diff.regions import Regions, find_regions
+
+# Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
+EAGER = Style(24, 1)
+RELUCTANT = (Style(256, 8), Style(2048, 32))
+WORTH_TRYING = 256  # bytes of plain streams below which another style cannot matter
+
+
+def encode_programs(old: bytes, new: bytes) -> dict[Codec, bytes]:
+    """Return the smallest payload of each of the two codecs, where it has one."""
+    files = Files(old, new, Aligner(old, new))
+    made: dict[Codec, bytes] = {}
+    pairs = pair_layers(old, new, layout_of(old), layout_of(new))
+    regions = find_regions(old, new, pairs)
+    if pairs and (model := _best(files, regions, len(new))):
+        made["model"] = model
+    bound = min(map(len, made.values()), default=len(new))
+    if plain := _best(files, Regions(), bound):
+        made["bsdiff"] = plain
+    return made
+
+
+def _best(files: Files, regions: Regions, bound: int) -> bytes | None:
+    """Return the smallest payload. Other styles are not tried where the first is far above `bound` bytes."""
+    best: Attempt | None = None
+    for form in forms(regions):
+        fit_grids(regions, form)
+        best = _smaller(best, encode_extents(files, regions, form, EAGER))
+    if best is None:
+        return None
+    if best.plain > WORTH_TRYING and len(best.payload) < 2 * bound:
+        fit_grids(regions, best.form)
+        for style in RELUCTANT:
+            best = _smaller(best, encode_extents(files, regions, best.form, style)) or best
+    return best.payload
+
+
+def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:
+    attempts = [attempt for attempt in (one, other) if attempt is not None]
+    return min(attempts, key=lambda attempt: len(attempt.payload), default=None)
