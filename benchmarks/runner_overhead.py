@@ -2,23 +2,26 @@
 
 Time: the runner's own path (`Inference.infer`: lock, timing, NaN check, answer, notes) and a bare Interpreter loop take
 turns in one process on the same input, in an order that alternates; the extra is the median of the paired differences
-(`extra_cpu_us`: in CPU time, for a busy machine). Both use the same Interpreter: two would differ by where their memory
-happens to lie. Goals: at most 30 us and a ratio of 1.02. Memory: a real runner process that has proven and served the
-model, beside a bare Python process that ran it. Goal: 60 MB resident. Measures no HTTP and no supervisor.
+(`extra_cpu_us`: in CPU time). Pairs in which another process got the core are left out. Both use the same Interpreter:
+two would differ by where their memory happens to lie. Goals: at most 30 us and a ratio of 1.02. Memory: a real runner
+process that has proven and served the model, beside a bare Python process that ran it. Goal: 60 MB resident.
+Measures no HTTP and no supervisor.
 """
 
 import argparse
 import gc
 import json
 import os
+import resource
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -36,6 +39,7 @@ MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "
 MODEL = MODELS / "edgetpu" / "mobilenet_v2_1.0_224_quant.tflite"
 GOLDEN_SAMPLES = 8
 WARM_PAIRS = 20
+MIN_QUIET_PAIRS = 100
 BARE = """
 import sys, numpy
 from ai_edge_litert.interpreter import Interpreter
@@ -76,25 +80,50 @@ def measure_time(pairs: int) -> dict[str, float]:
     sample = np.random.default_rng(1).integers(0, 256, engine.inputs[0].shape, np.uint8)
     assert np.array_equal(runner.infer([sample])[0], bare.infer(sample))
     gc.collect()
-    ours, theirs = [], []
-    for i in range(pairs + WARM_PAIRS):
-        for mine in (i % 2 == 0, i % 2 == 1):
-            wall, cpu = perf_counter(), thread_time()
-            if mine:
-                runner.infer([sample])
-            else:
-                bare.infer(sample)
-            (ours if mine else theirs).append(((perf_counter() - wall) * 1e6, (thread_time() - cpu) * 1e6))
-    both = list(zip(ours, theirs, strict=True))[WARM_PAIRS:]
-    bare_us, runner_us = (statistics.median(pair[side][0] for pair in both) for side in (1, 0))
+    both = _take_turns(lambda: runner.infer([sample]), lambda: bare.infer(sample), pairs + WARM_PAIRS)[WARM_PAIRS:]
+    quiet = [pair for pair in both if not any(timing.disturbed for timing in pair)]
+    quiet = quiet if len(quiet) >= MIN_QUIET_PAIRS else both
     return {
-        "pairs": pairs,
-        "bare_us": round(bare_us, 1),
-        "runner_us": round(runner_us, 1),
-        "extra_us": round(statistics.median(mine[0] - other[0] for mine, other in both), 1),
-        "extra_cpu_us": round(statistics.median(mine[1] - other[1] for mine, other in both), 1),
-        "ratio": round(runner_us / bare_us, 4),
+        "pairs": len(both),
+        "quiet_pairs": len(quiet),
+        "bare_us": round(statistics.median(theirs.wall_us for _, theirs in quiet), 1),
+        "runner_us": round(statistics.median(ours.wall_us for ours, _ in quiet), 1),
+        "extra_us": round(statistics.median(ours.wall_us - theirs.wall_us for ours, theirs in quiet), 1),
+        "extra_cpu_us": round(statistics.median(ours.cpu_us - theirs.cpu_us for ours, theirs in quiet), 1),
+        "ratio": round(statistics.median(ours.wall_us / theirs.wall_us for ours, theirs in quiet), 4),
     }
+
+
+class Timing(NamedTuple):
+    """One inference; `disturbed` when the kernel gave its core to somebody else meanwhile."""
+
+    wall_us: float
+    cpu_us: float
+    disturbed: bool
+
+
+def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> list[tuple[Timing, Timing]]:
+    """Both once per pair, first one first, then the other."""
+    timings = []
+    for i in range(pairs):
+        if i % 2:
+            timings.append((_time(ours), _time(theirs)))
+        else:
+            second = _time(theirs)
+            timings.append((_time(ours), second))
+    return timings
+
+
+def _time(call: Callable[[], Any]) -> Timing:
+    switches = _preempted()
+    wall, cpu = perf_counter(), thread_time()
+    call()
+    wall, cpu = perf_counter() - wall, thread_time() - cpu
+    return Timing(wall * 1e6, cpu * 1e6, _preempted() != switches)
+
+
+def _preempted() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def measure_memory() -> dict[str, dict[str, float]]:
