@@ -101,7 +101,7 @@ def _make_all(targets: Sequence[Target], loaded: LoadedRecipe, source: Source, p
     data = load_data(loaded, source.graph.input_specs()[0], classes)
     recipe = loaded.recipe
     progress(f"evaluating the float model on {len(data.evaluation)} samples")
-    reference = evaluate(Session(source.data), data.evaluation, recipe.preprocess, recipe.task)
+    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.task)
     return [_make(target, recipe, source, data, reference, progress) for target in targets]
 
 
@@ -110,7 +110,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
     model = BUILDERS[target](source, data.calibration, recipe.preprocess, recipe.quantize)
     session = Session(model)
     progress(f"evaluating the int8 model on {len(data.evaluation)} samples")
-    score = evaluate(session, data.evaluation, recipe.preprocess, recipe.task)
+    score = evaluate(model, data.evaluation, recipe.preprocess, recipe.task)
     golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
     quality = _quality(reference, score, source.file_bytes, len(model))
     measured = Measured(session.graph, quality, _golden_problem(model, golden))
@@ -149,7 +149,7 @@ def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) 
 
 def _golden_problem(model: bytes, golden: GoldenSet) -> str:
     """Why the recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
-    again = golden_samples.replay(Session(model, threads=1), golden)
+    again = golden_samples.replay(Session(model), golden)
     result = compare_golden(golden.outputs, again, Golden(max_lsb=0, min_top1=1.0))
     return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
 

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from skerry_host.build.data import load_data
 from skerry_host.build.evaluate import Score, evaluate
+from skerry_host.build.graph import describe
 from skerry_host.build.probe import probe
 from skerry_host.build.recipe import load_recipe
-from skerry_host.build.session import Session
+from skerry_host.build.tflite import read_model
 
 
 def check_model(file: Path, recipe: Path) -> Score:
     """Evaluate `file` on the held-out samples of `recipe`; raises `ModelError`, `RecipeError`."""
     loaded = load_recipe(recipe)
     probe(file).require_runs(file)
-    session = Session(file.read_bytes())
-    data = load_data(loaded, session.input, prod(session.outputs[0].shape[1:]))
-    return evaluate(session, data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)
+    model = file.read_bytes()
+    graph = describe(read_model(model))
+    data = load_data(loaded, graph.input_specs()[0], prod(graph.output_specs()[0].shape[1:]))
+    return evaluate(model, data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)

@@ -12,7 +12,9 @@ import numpy as np
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.data import Samples
-from skerry_host.build.session import Session
+from skerry_host.build.graph import describe
+from skerry_host.build.session import run_all
+from skerry_host.build.tflite import read_model
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
@@ -42,10 +44,11 @@ METRICS: dict[str, tuple[str, Callable[[Array, Array], int]]] = {"classification
 """For each task the name of its metric and the count of right answers from the first output and the labels."""
 
 
-def evaluate(session: Session, samples: Samples, prep: Preprocess, task: str) -> Score:
-    """Run a model over all samples and score its answers."""
-    raw = session.run_all(samples.inputs, prep)
-    real = {spec.name: dequantize(values, spec) for spec, values in zip(session.outputs, raw, strict=True)}
+def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: str) -> Score:
+    """Run a TFLite model over all samples and score its answers."""
+    raw = run_all(model, samples.inputs, prep)
+    specs = describe(read_model(model)).output_specs()
+    real = {spec.name: dequantize(values, spec) for spec, values in zip(specs, raw, strict=True)}
     name, count = METRICS[task]
     right = count(next(iter(real.values())), samples.labels)
     return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)

@@ -1,8 +1,10 @@
 """Runs a TFLite model in this process on the runtime that devices use (ai-edge-litert). Give it trusted bytes only."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -14,7 +16,7 @@ from skerry_host.build.graph import describe
 from skerry_host.build.probe import one_line
 from skerry_host.build.tflite import read_model
 
-THREADS = 2
+WORKERS = 4
 
 
 class Session:
@@ -22,7 +24,7 @@ class Session:
 
     __slots__ = ("_interpreter", "graph", "input", "outputs")
 
-    def __init__(self, data: bytes, threads: int = THREADS) -> None:
+    def __init__(self, data: bytes, threads: int = 1) -> None:
         self.graph = describe(read_model(data))
         (self.input,) = self.graph.input_specs()
         self.outputs = self.graph.output_specs()
@@ -46,10 +48,22 @@ class Session:
         """The outputs for a raw sample, preprocessed as a device does it."""
         return self.run(preprocess(sample, prep, self.input))
 
-    def run_all(self, samples: Sequence[Array] | Array, prep: Preprocess) -> list[Array]:
-        """For each output one array (N, ...) over raw samples (N, ...)."""
-        rows = [self.run_raw(sample, prep) for sample in samples]
-        return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+def run_all(data: bytes, samples: Array, prep: Preprocess) -> list[Array]:
+    """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0.
+
+    One loaded model for each core, each with one thread: small models are slower with two threads than with one.
+    """
+    cores = min(WORKERS, len(samples), os.cpu_count() or 1)
+    sessions = [Session(data) for _ in range(cores)]
+    with ThreadPoolExecutor(cores) as pool:
+        parts = pool.map(_rows, sessions, np.array_split(samples, cores), repeat(prep))
+        rows = [row for part in parts for row in part]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _rows(session: Session, samples: Array, prep: Preprocess) -> list[list[Array]]:
+    return [session.run_raw(sample, prep) for sample in samples]
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_dense_weights_have_one_scale_and_convolutions_one_per_channel(built: Bu
 
 def test_golden_outputs_are_what_another_session_answers(built: Build):
     golden = load_golden((built.path / "golden.npz").read_bytes())
-    session = Session((built.path / "model.tflite").read_bytes(), threads=1)
+    session = Session((built.path / "model.tflite").read_bytes())
     assert len(golden) == 16
     assert constant(golden.outputs) is None
     for i in range(len(golden)):
