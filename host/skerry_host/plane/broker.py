@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol, Self
@@ -60,8 +61,9 @@ class External:
 class _Child:
     """A broker as a child process on a loopback port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
+        self._patience_s = patience_s
         self.url = f"mqtt://{LOOPBACK}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +80,7 @@ class _Child:
         return True
 
     def _start(self) -> None:
-        _await_free(self.port)
+        _await_free(self.port, self._patience_s)
         self._process = self._spawn()
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
@@ -146,17 +148,17 @@ class Embedded(_Child):
         return "choose another port with --port, or install mosquitto"
 
 
-def choose(folder: Path, url: str | None = None, port: int = 1883) -> Broker:
-    """The broker at `url`, else mosquitto where it is installed, else the embedded one; `port` 0 takes a free one."""
-    if url:
-        return External(url)
-    program = find_mosquitto()
-    return Mosquitto(folder, port, program) if program else Embedded(port)
-
-
 def find_mosquitto() -> str | None:
     """The program, also where Debian keeps it outside a user's PATH."""
     return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | None] = find_mosquitto) -> Broker:
+    """The broker at `url`, else mosquitto where `find` finds it, else the embedded one; `port` 0 takes a free one."""
+    if url:
+        return External(url)
+    program = find()
+    return Mosquitto(folder, port, program) if program else Embedded(port)
 
 
 def address(url: str) -> SplitResult:
@@ -208,9 +210,9 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _await_free(port: int) -> None:
+def _await_free(port: int, patience_s: float) -> None:
     """Wait while a predecessor that was killed gives its port back; raises `BrokerError` when it stays taken."""
-    deadline = time.monotonic() + STOP_S
+    deadline = time.monotonic() + patience_s
     while not _is_free(port):
         if time.monotonic() > deadline:
             hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"

@@ -189,9 +189,9 @@ def totals(session: Session, now: float) -> Totals:
     stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
         ReportRow, ReportRow.id == ModelStatsRow.report
     )
-    rows = session.execute(stats.where(ReportRow.id.in_(newest))).tuples().all()
+    rows = session.execute(stats.where(ReportRow.id.in_(newest))).all()
     power = select(SampleRow.value, SampleRow.source).where(SampleRow.report.in_(newest), SampleRow.name == POWER)
-    powers = session.execute(power).tuples().all()
+    powers = session.execute(power).all()
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
         devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,

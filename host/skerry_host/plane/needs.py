@@ -39,7 +39,7 @@ def _wanted(session: Session) -> Iterator[tuple[str, str, str]]:
         RolloutRow, RolloutRow.id == DeploymentRow.rollout
     )
     waiting = query.where(RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
-    yield from session.execute(waiting).tuples()
+    yield from session.execute(waiting)
 
 
 def _blobs_of(store: Store, name: str, target: str, reported: Reported | None) -> list[BlobRef]:

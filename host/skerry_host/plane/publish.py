@@ -68,7 +68,7 @@ class Publisher:
             return True
         with self._registry.write() as session:
             published.add(session, ref, self._clock())
-        if not self._link.publish(_messages(ref, data)):
+        if not self._link.publish(blob_messages(ref, data)):
             return False
         self._blobs.add(ref.sha256)
         log.info("published blob %s: %d bytes in %d chunks", ref.sha256[:12], ref.size, ref.chunks)
@@ -118,8 +118,8 @@ class Publisher:
             events.add(session, Event(self._clock(), "error", sha256[:12], str(error)))
 
 
-def _messages(ref: BlobRef, data: bytes) -> Iterator[Outgoing]:
-    """The digest list first, so that every chunk can be checked when it comes."""
+def blob_messages(ref: BlobRef, data: bytes) -> Iterator[Outgoing]:
+    """All that is retained for a blob; the digest list first, so that every chunk can be checked when it comes."""
     if ref.digests_sha256 is not None:
         yield Outgoing(topics.digests(ref.sha256), blobs.digest_list(data, ref.chunk_bytes))
     for index, chunk in enumerate(blobs.split(data, ref.chunk_bytes)):

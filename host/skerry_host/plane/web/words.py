@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 DASH = "–"
+UNITS = {"degC": "°C"}
 
 
 def micros(value: float | None) -> str:
@@ -44,7 +45,7 @@ def reading(value: float, unit: str) -> str:
     """A measurement with its unit; unit 1 is a share."""
     if unit == "B":
         return size(value)
-    return percent(value) if unit == "1" else f"{figure(value)} {unit}"
+    return percent(value) if unit == "1" else f"{figure(value)} {UNITS.get(unit, unit)}"
 
 
 def percent(share: float) -> str:
