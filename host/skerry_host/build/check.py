@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 
 from skerry_host.build.data import load_data
+from skerry_host.build.errors import ModelError
 from skerry_host.build.evaluate import Score, evaluate
 from skerry_host.build.graph import describe
 from skerry_host.build.probe import probe
@@ -17,5 +18,8 @@ def check_model(file: Path, recipe: Path) -> Score:
     probe(file).require_runs(file)
     model = file.read_bytes()
     graph = describe(read_model(model))
+    if len(graph.inputs) != 1 or not graph.outputs:
+        ends = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
+        raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
     data = load_data(loaded, graph.input_specs()[0], prod(graph.output_specs()[0].shape[1:]))
     return evaluate(model, data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)

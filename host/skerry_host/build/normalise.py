@@ -64,6 +64,8 @@ def unfit(graph: Graph) -> list[str]:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     if len(graph.inputs) != 1:
         reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")
+    if not graph.outputs:
+        reasons.append("it has no output")
     quantized = [t for t in inputs if t.dtype in {"int8", "uint8"}]
     reasons += [f"input {t.name} is {t.dtype}, so it is quantized already: give the float model" for t in quantized]
     wrong = [t for t in inputs if t not in quantized and t.dtype != "float32"]

@@ -38,7 +38,8 @@ class Probe(Struct, frozen=True):
     def require_runs(self, path: Path) -> None:
         """Raise `ModelError` when the model did not run."""
         if self.problem:
-            raise ModelError(f"{path} does not run: {self.problem}", hint=_HINT, code="does_not_run")
+            hint = "it needs an accelerator or another runtime" if self.graph.custom_ops else _HINT
+            raise ModelError(f"{path} does not run here: {self.problem}", hint=hint, code="does_not_run")
 
 
 def probe(path: Path, *, seconds: float = SECONDS) -> Probe:

@@ -1,5 +1,6 @@
 """A small copy of the fashion recipe (few samples, so that a build takes a second), and one real build of it."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from skerry_host.build.build import Build, Order, build
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FASHION = REPOSITORY / "models" / "fashion"
+REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or REPOSITORY.parent / "shared" / "models")
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real models: set SKERRY_REAL_MODELS")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 MakeRecipe = Callable[..., Path]

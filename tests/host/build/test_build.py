@@ -21,7 +21,7 @@ from skerry_host.build.tflite import read_model
 from skerry_host.build_record import BuildRecord
 from skerry_host.cli.main import run
 
-from .conftest import FASHION, NOW
+from .conftest import FASHION, NOW, REAL, needs_real
 
 
 def test_a_build_is_proven_and_complete(built: Build):
@@ -169,6 +169,12 @@ def test_inspect_and_evaluate(built: Build, recipe: Path, capsys):
     assert score["value"] == pytest.approx(built.record.quality.int8_value)
     assert run(["model", "inspect", model]) == 0
     assert "runs here" in capsys.readouterr().out
+
+
+@needs_real
+def test_a_model_with_several_inputs_is_not_evaluated(recipe: Path, capsys):
+    assert run(["model", "evaluate", str(REAL / "edgetpu" / "split_concat.tflite"), str(recipe)]) == 2
+    assert "3 inputs and 5 outputs" in capsys.readouterr().err
 
 
 ERRORS = {

@@ -1,6 +1,5 @@
 """Model files that are fit, that can be made fit, and that are refused."""
 
-import os
 import random
 import signal
 import subprocess
@@ -17,8 +16,7 @@ from skerry_host.build.probe import judge, probe
 from skerry_host.build.session import Session
 from skerry_host.build.tflite import read_model, write_model
 
-REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or Path(__file__).resolve().parents[4] / "shared" / "models")
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real models: set SKERRY_REAL_MODELS")
+from .conftest import REAL, needs_real
 
 
 def old_schema(model):
