@@ -21,11 +21,13 @@ KEEPALIVE_S = 30
 class MqttLink:
     """A connection that comes back by itself."""
 
-    def __init__(self, address: BrokerAddress, client_id: str, will: tuple[str, bytes], ca_file: str | None) -> None:
+    def __init__(
+        self, address: BrokerAddress, client_id: str, will: Callable[[int], tuple[str, bytes]], ca_file: str | None
+    ) -> None:
         self.connected = False
-        self._address = address
+        self.connection = 0
+        self._address, self._will = address, will
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
-        self._client.will_set(will[0], will[1], qos=1, retain=True)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         if address.username:
             self._client.username_pw_set(address.username, address.password)
@@ -40,6 +42,11 @@ class MqttLink:
         on_acked: Callable[[int], None],
     ) -> None:
         """Begin to connect; the callbacks run in the supervisor's thread."""
+
+        def connecting(_client: Any, _data: Any) -> None:
+            self.connection += 1
+            topic, death = self._will(self.connection)
+            self._client.will_set(topic, death, qos=1, retain=True)
 
         def connected(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
             if not code.is_failure:
@@ -56,6 +63,7 @@ class MqttLink:
         def acked(_client: Any, _data: Any, token: int, *_rest: Any) -> None:
             post(lambda: on_acked(token))
 
+        self._client.on_pre_connect = connecting
         self._client.on_connect = connected
         self._client.on_disconnect = disconnected
         self._client.on_message = received

@@ -116,8 +116,7 @@ class Supervisor:
             self._send_outbox()
 
     def _say_state(self, *, online: bool) -> None:
-        self._sequence += 1
-        state = DeviceState(self.device, self.boot, self._sequence, online, version("skerry-agent"))
+        state = device_state(self.device, self.boot, self._link.connection, online=online)
         self._link.publish(topics.state(self.device), codec.encode(state), retain=True)
 
     # -- orders --------------------------------------------------------------------------------------------------------
@@ -254,6 +253,11 @@ class Supervisor:
 def _held(unit: Unit) -> list[Slot]:
     slots = unit.record.slots
     return [slot for slot in (slots.current, slots.previous, slots.candidate) if slot is not None]
+
+
+def device_state(device: str, boot: str, connection: int, *, online: bool) -> DeviceState:
+    """Birth or death of a connection. The death of one comes before the birth of the next, also as a last will."""
+    return DeviceState(device, boot, 2 * connection + (not online), online, version("skerry-agent"))
 
 
 def new_boot_id() -> str:

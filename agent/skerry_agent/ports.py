@@ -35,6 +35,8 @@ class Link(Protocol):
     """The way to the broker. Publishing while offline is allowed for retained state only: the adapter keeps none."""
 
     connected: bool
+    connection: int
+    """Counts the attempts to connect since the start."""
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Publish with QoS 1. Returns a token that `on_acked` will name, None while offline."""

@@ -7,13 +7,9 @@ from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.link import MqttLink
 from skerry_agent.local import listen
-from skerry_agent.loop import Supervisor, new_boot_id, state_folder
+from skerry_agent.loop import Supervisor, device_state, new_boot_id, state_folder
 from skerry_agent.meters import BoardMeters
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.twin import DeviceState
-
-WILL_SEQUENCE = 2**62
-"""The last will is written before anything else is said, but it is the last word of its connection."""
 
 
 def run(config: AgentConfig) -> int:
@@ -21,10 +17,11 @@ def run(config: AgentConfig) -> int:
     device, boot = config.device.id, new_boot_id()
     state = state_folder(config)
     queue = EventQueue()
-    death = DeviceState(device, boot, WILL_SEQUENCE, online=False)
-    link = MqttLink(
-        parse_broker_url(config.broker.url), device, (topics.state(device), codec.encode(death)), config.broker.ca_file
-    )
+
+    def will(connection: int) -> tuple[str, bytes]:
+        return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
+
+    link = MqttLink(parse_broker_url(config.broker.url), device, will, config.broker.ca_file)
     processes = RealProcesses(queue.post, config.trust_file)
     supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
 
 def _apply_patch(old: Path, patch: Path, target: Path, artifact: Artifact) -> None:
     """Apply with the old file mapped, so that memory stays small whatever the model's size."""
-    with old.open("rb") as old_file, mmap.mmap(old_file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with old.open("rb") as old_file:
+        mapped = mmap.mmap(old_file.fileno(), 0, access=mmap.ACCESS_READ)  # views of it may live until the process ends
         try:
             with target.open("wb") as new_file:
                 header = apply(memoryview(mapped), patch.read_bytes(), new_file.write, max_new_bytes=artifact.blob.size)
@@ -183,6 +185,9 @@ def main() -> None:
         answer = perform(job, KeyTrust.from_file(Path(sys.argv[1])))
     except TrustError as error:
         answer = Refusal("rejected", error.code, str(error))
+    except Exception as error:  # noqa: BLE001 - the host shall learn of a defect, not only that the process died
+        traceback.print_exc()
+        answer = Refusal("failed", "updater_error", f"{type(error).__name__}: {error}")
     sys.stdout.buffer.write(codec.encode(answer) + b"\n")
 
 

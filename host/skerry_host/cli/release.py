@@ -102,6 +102,7 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
         "release": found.name,
         "counter": found.counter,
         "targets": [bundle.target for bundle in found.bundles],
+        "samples": found.quality.samples,
         "metric": found.quality.metric,
         "float": found.quality.float_value,
         "int8": found.quality.int8_value,

@@ -1,0 +1,36 @@
+"""`skerry demo`: the whole story on this machine, with the same commands and processes that a fleet uses."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from skerry_host.cli.common import console
+from skerry_host.cli.demo.fleet import DemoError
+from skerry_host.cli.demo.story import Story, tell
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+
+
+@click.command()
+@click.option("--json-file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the result as JSON.")
+@click.option("--stay", is_flag=True, help="Keep everything running at the end, until Ctrl-C: look at the page.")
+@click.option(
+    "--recipe",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CHECKOUT / "models" / "fashion",
+    help="A recipe with versions 1.0.0, 1.1.0 and 1.2.0  [models/fashion]",
+)
+def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
+    """Build, release, roll out, watch, patch, and see a bad release rolled back: on this machine, for real."""
+    if not (recipe / "recipe.toml").exists():
+        raise DemoError(f"{recipe} holds no recipe.toml", hint="run it in a checkout of Skerry, or pass --recipe")
+    out = console()
+    with tempfile.TemporaryDirectory(prefix="skerry-demo-") as folder:
+        outcome = tell(Story(Path(folder), recipe.resolve(), out, stay))
+    if json_file is not None:
+        json_file.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
+        out.print(f"written: {json_file}")
+    if not outcome.ok:
+        raise DemoError("the story did not end as it should", hint="the table above says where")

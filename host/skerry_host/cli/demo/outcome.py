@@ -1,0 +1,122 @@
+"""What came out of the demo, read from the registry, and whether it is what the story promises."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from skerry_agent.wire.sketch import Sketch
+from skerry_host.plane.registry import Registry
+from skerry_host.plane.tables import DeploymentRow, ModelStatsRow, ReportRow
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The good release as the host's gates saw it."""
+
+    metric: str
+    float: float
+    int8: float  # noqa: A003 - `float` and `int8` are the names of the JSON file
+    samples: int
+    float_bytes: int
+    int8_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOutcome:
+    """One device at the end: what it runs and what that release has measured on it."""
+
+    id: str
+    release: str | None
+    inferences: int
+    latency_us: dict[str, float | None]
+    energy_uj: float | None
+    power_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentOutcome:
+    """One deployment, as the registry knows it."""
+
+    release: str
+    device: str
+    outcome: str | None
+    reason: str
+    transfer: str | None
+    bytes: int
+    full_bytes: int | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Everything, as `make demo JSON=out.json` writes it."""
+
+    build: Quality
+    devices: list[DeviceOutcome] = field(default_factory=list)
+    deployments: list[DeploymentOutcome] = field(default_factory=list)
+    answered_requests: int = 0
+    lost_requests: int = 0
+    seconds: float = 0.0
+    good: str = ""
+    bad: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every device ended on the good release, by a patch, and sent the bad one back by itself."""
+        patched = [d for d in self.deployments if d.release == self.good]
+        refused = [d for d in self.deployments if d.release == self.bad]
+        return (
+            len(self.devices) == len(patched) == len(refused) > 0
+            and all(device.release == self.good for device in self.devices)
+            and all(d.outcome == "succeeded" and d.transfer == "patch" for d in patched)
+            and all(d.outcome == "rolled_back" and d.reason for d in refused)
+            and self.lost_requests == 0
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        data = asdict(self)
+        del data["good"], data["bad"]
+        return {"ok": self.ok, **data}
+
+
+def device_outcome(registry: Registry, device: str, release: str | None) -> DeviceOutcome:
+    """All telemetry of a release on a device, merged."""
+    query = select(ModelStatsRow).join(ReportRow, ReportRow.id == ModelStatsRow.report)
+    with registry.read() as session:
+        rows = session.scalars(query.where(ReportRow.device == device, ModelStatsRow.release == release)).all()
+    latency = Sketch()
+    for row in rows:
+        latency = latency.merged(msgspec.json.decode(row.latency, type=Sketch))
+    metered = [row for row in rows if row.energy_uj is not None]
+    count = sum(row.inferences for row in metered)
+    energy = sum((row.energy_uj or 0.0) * row.inferences for row in metered) / count if count else None
+    return DeviceOutcome(
+        id=device,
+        release=release,
+        inferences=sum(row.inferences for row in rows),
+        latency_us={name: latency.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
+        energy_uj=energy,
+        power_source=(metered[-1].energy_source or "absent") if metered else "absent",
+    )
+
+
+def deployment_outcomes(registry: Registry) -> list[DeploymentOutcome]:
+    """Every deployment, in the order in which they were made."""
+    with registry.read() as session:
+        rows = session.scalars(select(DeploymentRow).order_by(DeploymentRow.created, DeploymentRow.device)).all()
+    return [
+        DeploymentOutcome(
+            row.release,
+            row.device,
+            row.outcome,
+            row.reason,
+            row.transfer,
+            row.bytes_received,
+            row.full_bytes,
+            row.seconds,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,188 @@
+"""The story of the demo, step by step. Every step is a command that a user could type; the processes are real."""
+
+import contextlib
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from skerry_host.cli.common import micros, size, table
+from skerry_host.cli.demo.client import Client
+from skerry_host.cli.demo.fleet import Agent, DemoError, Host
+from skerry_host.cli.demo.outcome import Outcome, Quality, deployment_outcomes, device_outcome
+from skerry_host.home import open_home
+from skerry_host.plane.registry import open_registry
+
+BOARD = "generic-x86"
+DEVICES = ("shelf-01", "shelf-02", "dock-01")
+FIRST, SECOND, BAD = "1.0.0", "1.1.0", "1.2.0"
+WATCH_S = 6.0
+TELEMETRY_S = 1.0
+REPLAY_HZ = 50.0
+
+
+@dataclass(slots=True)
+class Story:
+    """Where it happens and how it is told."""
+
+    folder: Path
+    recipe: Path
+    out: Console
+    stay: bool
+    started: float = field(default_factory=time.monotonic)
+
+    def say(self, text: str) -> None:
+        """One line of the story, with the seconds since the start."""
+        self.out.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}")
+
+
+def tell(story: Story) -> Outcome:
+    """The whole story. Raises `DemoError` where it cannot go on; leaves no process behind."""
+    host = Host(story.folder / "home")
+    host.run("init")
+    with contextlib.ExitStack() as stack:
+        slow_build = host.begin("model", "build", *_build_arguments(story, BAD))
+        stack.callback(_end, slow_build)
+        quality = _build_and_release(story, host, FIRST)
+        addresses = stack.enter_context(host.serving(story.folder / "serve.log"))
+        story.say(f"host plane: broker {addresses['broker']}, web page [bold]{addresses['page']}[/bold]")
+        agents = [_provision(story, host, device) for device in DEVICES]
+        for agent in agents:
+            stack.enter_context(agent.running())
+        host.run("group", "create", "everyone", "--where", f"board={BOARD}")
+        story.say(f"{len(agents)} agents run, each a supervisor that starts an updater and a runner")
+        _roll_out(story, host, FIRST)
+        clients = [stack.enter_context(Client(agent.status()["http"]["fashion"], "fashion")) for agent in agents]
+        story.say("a client asks each device for inferences over HTTP from now on, and counts what it loses")
+        quality = _build_and_release(story, host, SECOND)
+        _roll_out(story, host, SECOND)
+        _wait_for_build(story, slow_build)
+        _release(story, host, BAD)
+        story.say(f"fashion@{BAD} has passed every gate of the host; no host can see that it is slow on a device")
+        _roll_out(story, host, BAD)
+        time.sleep(WATCH_S)
+        outcome = _gather(story, host, agents, clients, quality)
+        _show(story, outcome)
+        if story.stay:
+            _stay(story, addresses["page"])
+    return outcome
+
+
+def _build_arguments(story: Story, version: str) -> list[str]:
+    return [str(story.recipe), "--board", BOARD, "--version", version, "--out", str(story.folder / f"build-{version}")]
+
+
+def _build_and_release(story: Story, host: Host, version: str) -> Quality:
+    host.run("model", "build", *_build_arguments(story, version))
+    released = _release(story, host, version)
+    quality = Quality(
+        metric=released["metric"],
+        float=released["float"],
+        int8=released["int8"],
+        samples=released["samples"],
+        float_bytes=released["float_bytes"],
+        int8_bytes=released["int8_bytes"],
+    )
+    story.say(
+        f"fashion@{version}: {size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8; {quality.metric} "
+        f"{quality.float:.2%} float, {quality.int8:.2%} int8 on {quality.samples} held-out samples; signed"
+    )
+    return quality
+
+
+def _release(story: Story, host: Host, version: str) -> dict[str, Any]:
+    released: dict[str, Any] = host.run(
+        "release", "create", str(story.folder / f"build-{version}"), "--version", version
+    )
+    return released
+
+
+def _provision(story: Story, host: Host, device: str) -> Agent:
+    """Enrol a device, and let it look at the held-out samples as if they came from a camera."""
+    folder = story.folder / device
+    host.run("device", "provision", device, "--board", BOARD, "--out", str(folder))
+    agent = Agent(device, folder)
+    text = agent.config.read_text(encoding="utf-8")
+    text = text.replace("telemetry_interval_s = 10.0", f"telemetry_interval_s = {TELEMETRY_S}")
+    source = f'type = "replay"\npath = "{story.recipe / "evaluation.npz"}"\nrate_hz = {REPLAY_HZ}\n'
+    agent.config.write_text(f"{text}\n[models.fashion]\n[[models.fashion.sources]]\n{source}", encoding="utf-8")
+    return agent
+
+
+def _roll_out(story: Story, host: Host, version: str) -> None:
+    release = f"fashion@{version}"
+    rollout = host.run("rollout", "start", release, "--group", "everyone", "--wait", may_fail=True)
+    if rollout is None:
+        raise DemoError(f"the rollout of {release} did not start")
+    for deployment in sorted(rollout["deployments"], key=lambda d: str(d["device"])):
+        why = f": {deployment['detail'] or deployment['reason']}" if deployment["reason"] else ""
+        story.say(
+            f"{release} on {deployment['device']}: [bold]{deployment['outcome']}[/bold]{why} "
+            f"({deployment['transfer']}, {size(deployment['bytes_received'])}, {deployment['seconds']:.1f} s)"
+        )
+
+
+def _wait_for_build(story: Story, build: "subprocess.Popen[str]") -> None:
+    if build.poll() is None:
+        story.say(f"waiting for the build of fashion@{BAD}, which began with the story: its model is slow to evaluate")
+    _, errors = build.communicate()
+    if build.returncode:
+        raise DemoError(f"the build of {BAD} failed: {errors.strip().splitlines()[-1] if errors.strip() else ''}")
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _gather(story: Story, host: Host, agents: list[Agent], clients: list[Client], quality: Quality) -> Outcome:
+    with open_registry(open_home(host.home).registry) as registry:
+        deployments = deployment_outcomes(registry)
+        devices = [device_outcome(registry, agent.device, _release_on(agent)) for agent in agents]
+    return Outcome(
+        build=quality,
+        devices=devices,
+        deployments=deployments,
+        answered_requests=sum(client.answered for client in clients),
+        lost_requests=sum(client.lost for client in clients),
+        seconds=round(time.monotonic() - story.started, 1),
+        good=f"fashion@{SECOND}",
+        bad=f"fashion@{BAD}",
+    )
+
+
+def _release_on(agent: Agent) -> str | None:
+    """What the device itself says that it runs."""
+    current = agent.status()["models"]["fashion"]["current"]
+    return str(current["release"]) if current else None
+
+
+def _show(story: Story, outcome: Outcome) -> None:
+    moved = table("release", "device", "outcome", "transfer", ">bytes", ">of full", ">seconds", "reason")
+    for d in outcome.deployments:
+        share = f"{d.bytes / d.full_bytes:.1%}" if d.full_bytes else "-"
+        result = f"[green]{d.outcome}[/green]" if d.outcome == "succeeded" else f"[yellow]{d.outcome}[/yellow]"
+        moved.add_row(d.release, d.device, result, d.transfer, size(d.bytes), share, f"{d.seconds:.1f}", d.reason)
+    now = table("device", "release", ">inferences", ">p50", ">p95", ">p99", ">energy/inference", "source")
+    for device in outcome.devices:
+        quantiles = [micros(device.latency_us[name]) for name in ("p50", "p95", "p99")]
+        energy = f"{device.energy_uj:.0f} µJ" if device.energy_uj is not None else "-"
+        row = (device.id, device.release or "-", str(device.inferences), *quantiles, energy, device.power_source)
+        now.add_row(*row)
+    story.out.print(moved, now)
+    verdict = "[green]ok[/green]" if outcome.ok else "[red]not ok[/red]"
+    story.out.print(
+        f"{verdict}: {outcome.answered_requests} client requests answered, {outcome.lost_requests} lost, "
+        f"{outcome.seconds:.0f} s"
+    )
+
+
+def _stay(story: Story, page: str) -> None:
+    story.out.print(f"the fleet keeps running; its page is {page}; stop it all with Ctrl-C")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
