@@ -30,7 +30,7 @@ def sent_envelopes(session: Session) -> dict[str, bytes]:
 def answered_envelopes(session: Session) -> dict[str, str]:
     """Order id to device, for orders that are no longer open at the device but whose command may still be retained."""
     query = select(OrderRow.id, OrderRow.device).where(OrderRow.envelope.is_not(None), OrderRow.state != "sent")
-    return dict(tuple(row) for row in session.execute(query))
+    return dict(session.execute(query).all())
 
 
 def forget_envelopes(session: Session, ids: Iterable[str]) -> None:

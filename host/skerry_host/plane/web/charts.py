@@ -23,7 +23,7 @@ def sparkline(points: Sequence[Point]) -> Markup:
     known = [p for p in points if p.p50_us is not None]
     if len(known) < 2:
         return Markup('<span class="muted">–</span>')
-    top = 1.05 * max(_values(known, "p99_us")) or 1.0
+    top = 1.05 * max(_values(known, "p99_us"), default=0.0) or 1.0
     place = _scale(len(known) - 1, top, (1.0, 2.0, SPARK[0] - 1, SPARK[1] - 2))
     body = [_band(known, place), _line(known, "p95_us", place, "p95"), *_ticks(known, place, SPARK[1])]
     newest = known[-1]
