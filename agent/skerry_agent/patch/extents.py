@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.errors import damaged
 from skerry_agent.patch.pool import Pooled, Words, make_pool, rescaled, words_at
-from skerry_agent.patch.program import KIND_MASK, MAX_TABLE, Flag, Kind, Program, parse_program
+from skerry_agent.patch.program import KIND_MASK, MAX_CHANGED, MAX_RUNS, MAX_TABLE, Flag, Kind, Program, parse_program
 from skerry_agent.patch.rans import Decoder
-from skerry_agent.patch.reader import MAX_VARINT, Reader
+from skerry_agent.patch.reader import MAX_VARINT, Reader, all_varints
 from skerry_agent.patch.section import Section
 from skerry_agent.patch.sink import BLOCK, Sink
 from skerry_agent.patch.symbols import MAX_NUMBERS, Symbols
@@ -37,6 +37,10 @@ class _Machine:
         self._sink = sink
         self._cursor = 0
         self._vector = 0
+        self._run = 0
+        runs = Section(reader, MAX_RUNS)
+        self._runs = all_varints(runs.read(runs.left))
+        runs.finish()
         self._diff = Section(reader)
         self._literal = Section(reader, preset=[old[at : at + size] for at, size in program.preset])
         escapes, bits = Section(reader), Section(reader)
@@ -50,7 +54,7 @@ class _Machine:
             self._extent(kind)
         for stream in (self._diff, self._literal, self._symbols):
             stream.finish()
-        if self._program.sizes.left or self._program.seeks.left or self._program.params.left:
+        if self._run < len(self._runs) or self._program.sizes.left or self._program.seeks.left or self._program.params.left:
             raise damaged("fields follow the last extent")
 
     def _extent(self, kind: int) -> None:
@@ -85,10 +89,26 @@ class _Machine:
 
     def _add(self, size: int) -> None:
         start = self._seek(size)
-        for at in range(start, start + size, BLOCK):
-            before = np.frombuffer(self._old[at : min(at + BLOCK, start + size)], dtype=np.uint8)
-            change = np.frombuffer(self._diff.read(len(before)), dtype=np.uint8)
-            self._sink.put((before + change).data)
+        places = self._changed(size)
+        change = np.frombuffer(self._diff.read(len(places)), dtype=np.uint8)
+        for at in range(0, size, BLOCK):
+            block = np.frombuffer(self._old[start + at : start + min(at + BLOCK, size)], dtype=np.uint8).copy()
+            inside = slice(*np.searchsorted(places, (at, at + BLOCK)))
+            block[places[inside] - at] += change[inside]
+            self._sink.put(block.data)
+
+    def _changed(self, size: int) -> NDArray[np.int64]:
+        """Return the places, ascending, that the next runs of an ADD extent of `size` bytes change."""
+        if self._run == len(self._runs):
+            raise damaged("an extent has no changes")
+        first = self._run + 1
+        self._run = first + 2 * int(self._runs[self._run])
+        gaps, counts = (self._runs[at : self._run : 2].astype(np.int64) for at in (first, first + 1))
+        ends = np.cumsum(gaps + counts)
+        total = int(counts.sum())
+        if self._run > len(self._runs) or total > MAX_CHANGED or (len(ends) and int(ends[-1]) > size):
+            raise damaged("the changes of an extent are out of range")
+        return np.repeat(ends - np.cumsum(counts), counts) + np.arange(total)
 
     def _pass_on(self, size: int) -> None:
         for at in range(0, size, BLOCK):

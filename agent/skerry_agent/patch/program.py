@@ -17,6 +17,8 @@ from skerry_agent.patch.histograms import ESCAPE, MAX_CONTEXTS, Follow, parse_co
 from skerry_agent.patch.reader import Reader
 
 MAX_TABLE: Final = 1 << 18
+MAX_RUNS: Final = 1 << 18
+MAX_CHANGED: Final = 1 << 15  # bytes that one ADD extent changes
 MAX_PRESET: Final = 1 << 19
 MAX_POOL_WORDS: Final = 1 << 17
 MAX_SIDE: Final = 1 << 16  # rows or columns of one extent

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skerry_agent.patch.errors import damaged
 
 MAX_VARINT_BYTES = 5
 MAX_VARINT = (1 << 32) - 1
+
+
+def all_varints(data: bytes) -> NDArray[np.int32]:
+    """Return every integer of `data`, each at most 4 bytes long. Raises `PatchError('damaged')`."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    ends = np.flatnonzero(raw < 0x80)
+    starts = np.concatenate([np.zeros(1, np.intp), ends + 1])
+    lengths = np.diff(starts)
+    if starts[-1] != len(raw) or (len(lengths) and int(lengths.max()) > 4):
+        raise damaged("an integer is too long")
+    values = np.zeros(len(ends), np.int32)
+    for place in range(int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > place)
+        values[longer] |= (raw[starts[longer] + place].astype(np.int32) & 0x7F) << (7 * place)
+    return values
 
 
 class Reader:

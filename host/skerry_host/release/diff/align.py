@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 SEED = 16
 WINDOW = 1 << 16
+SIEVE_MASK = np.uint64((1 << 23) - 1)
 FIRST_LOOK = 1 << 8
 PATIENCE = 48  # score that an extension may lose before it gives up
 
@@ -59,33 +60,34 @@ class Aligner:
 
     def _seeded(self, at: int, stop: int, expected: int) -> Iterator[Piece]:
         done = at
-        while (seed := self._next_seed(at, stop, expected + at - done)) is not None:
-            at, old_at = seed
-            back = self._backward(done, at, old_at)
-            ahead = self._forward(at, stop, old_at)
-            first, last = at - back, at + ahead
+        for place in self._hits(at, stop) if stop - at >= self.style.shortest else ():
+            if place < at:
+                continue
+            old_at = self._origin(place, expected + place - done)
+            back = self._backward(done, place, old_at)
+            ahead = self._forward(place, stop, old_at)
+            first, last = place - back, place + ahead
             if last - first >= self.style.shortest:
                 if done < first:
                     yield Piece(done, first, None)
                 yield Piece(first, last, old_at - back)
                 done, expected = last, old_at + ahead
-            at = max(last, at + 1)
+            at = max(last, place + 1)
         if done < stop:
             yield Piece(done, stop, None)
 
-    def _next_seed(self, at: int, stop: int, expected: int) -> tuple[int, int] | None:
-        last = min(stop, len(self._new) - SEED + 1)
-        if at >= last:
-            return None
-        rank = int(np.searchsorted(self._hit_places, at))
-        if rank == len(self._hit_places) or self._hit_places[rank] >= last:
-            return None
-        place = int(self._hit_places[rank])
-        return place, self._origin(place, expected)
+    def _hits(self, start: int, stop: int) -> Iterator[int]:
+        """Yield offsets of new[start:stop] whose next `SEED` bytes occur in the old file, in order."""
+        hashes, _, sieve = self._index
+        for first in range(start, stop - SEED + 1, WINDOW):
+            window = _hashes(self._new[first : min(first + WINDOW + SEED - 1, stop)])
+            likely = np.flatnonzero(sieve[window & SIEVE_MASK])
+            ranks = np.minimum(np.searchsorted(hashes, window[likely]), len(hashes) - 1)
+            yield from (first + likely[hashes[ranks] == window[likely]]).tolist()
 
     def _origin(self, place: int, expected: int) -> int:
-        hashes, order = self._index
-        key = self._hashes_new[place]
+        hashes, order, _ = self._index
+        key = _hashes(self._new[place : place + SEED])[0]
         low, high = np.searchsorted(hashes, key, "left"), np.searchsorted(hashes, key, "right")
         near = low + int(np.searchsorted(order[low:high], expected))
         choices = [int(order[i]) for i in (near - 1, near) if low <= i < high]
@@ -100,20 +102,13 @@ class Aligner:
         return _extent(self._new[:at][::-1], self._old[: max(0, old_at)][::-1], limit, self.style.penalty)
 
     @cached_property
-    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], NDArray[np.bool_]]:
+        """Sorted hashes of the old file, their offsets, and a sieve that most foreign hashes do not pass."""
         hashes = _hashes(self._old)
         order = np.argsort(hashes, kind="stable")
-        return hashes[order], order
-
-    @cached_property
-    def _hashes_new(self) -> NDArray[np.uint64]:
-        return _hashes(self._new)
-
-    @cached_property
-    def _hit_places(self) -> NDArray[np.intp]:
-        """Offsets in the new file whose next `SEED` bytes occur in the old one, in order."""
-        hashes, _ = self._index
-        return np.flatnonzero(np.isin(self._hashes_new, hashes))
+        sieve = np.zeros(int(SIEVE_MASK) + 1, np.bool_)
+        sieve[hashes & SIEVE_MASK] = True
+        return hashes[order], order, sieve
 
 
 def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty: int) -> int:

@@ -191,7 +191,7 @@ def _choose_gains(fit: Fit, shape: Shape, prices: NDArray[np.float32]) -> None:
         if fit.gains.size > 1
         else np.zeros((1, fit.new.shape[1]) if fit.across else (len(fit.new), 1), np.int32)
     )
-    tries = [np.zeros_like(now), now, now - 1, now + 1, now - 2, now + 2]
+    tries = [np.zeros_like(now), *(np.clip(now + step, -127, 127) for step in (0, -1, 1, -2, 2))]
     costs = []
     for gains in tries:
         fit.gains = gains

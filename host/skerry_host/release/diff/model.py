@@ -18,7 +18,7 @@ from skerry_host.release.diff.cost import group
 from skerry_host.release.diff.fit import fit_all
 from skerry_host.release.diff.recorder import number_symbols
 from skerry_host.release.diff.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.release.diff.writer import Contexts, Writer
+from skerry_host.release.diff.writer import Contexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
@@ -86,9 +86,13 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style) -> 
     _vectors(regions, book, writer)
     emit = _Emitter(files, regions, book, writer, form)
     emit.run()
-    if sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors))) > MAX_TABLE // 2:
+    table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
+    if table > MAX_TABLE // 2:
         return None
-    packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
+    try:
+        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
+    except TooLargeError:
+        return None
     return Attempt(packed.payload, form, packed.plain)
 
 
@@ -152,7 +156,7 @@ class _Emitter:
             change = np.frombuffer(self._new, np.uint8, piece.end - piece.at, piece.at) - before
             self._use(piece.old_at, piece.end - piece.at)
             if change.any():
-                self._writer.add(piece.old_at, change.tobytes())
+                self._writer.add(piece.old_at, change)
             else:
                 self._writer.copy(piece.old_at, piece.end - piece.at)
 

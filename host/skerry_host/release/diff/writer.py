@@ -6,16 +6,24 @@ It is told what to write; choosing is done elsewhere. Layout: docs/patch-format.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
-from skerry_agent.patch.program import MAX_PRESET, Flag, Kind, Origin, Shape
+from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.release.diff.fit import Fit, symbols_of
 from skerry_host.release.diff.recorder import Recorder
 from skerry_host.release.diff.sections import pack_section, pack_stored
+
+
+JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
+
+
+class TooLargeError(ValueError):
+    """The program would exceed a limit of the format, so this candidate does not exist."""
 
 
 def pack_signed(value: int) -> bytes:
@@ -52,7 +60,7 @@ class Writer:
     sizes: bytearray = field(default_factory=bytearray)
     seeks: bytearray = field(default_factory=bytearray)
     params: bytearray = field(default_factory=bytearray)
-    diff: bytearray = field(default_factory=bytearray)
+    changes: list[NDArray[np.uint8]] = field(default_factory=list)
     literal: bytearray = field(default_factory=bytearray)
     vectors: bytearray = field(default_factory=bytearray)
     vector_count: int = 0
@@ -75,11 +83,14 @@ class Writer:
         self._open(Kind.COPY, size)
         self._seek(old_at, size)
 
-    def add(self, old_at: int, change: bytes) -> None:
-        """Append a run of old bytes to each of which a byte is added."""
-        self._open(Kind.ADD, len(change))
-        self._seek(old_at, len(change))
-        self.diff += change
+    def add(self, old_at: int, change: NDArray[np.uint8]) -> None:
+        """Append a run of old bytes to each of which a byte is added, in as many extents as the format asks for."""
+        places = np.flatnonzero(change)
+        cuts = [*(int(place) for place in places[MAX_CHANGED // JOINS[-1] :: MAX_CHANGED // JOINS[-1]]), len(change)]
+        for start, end in pairwise([0, *cuts]):
+            self._open(Kind.ADD, end - start)
+            self._seek(old_at + start, end - start)
+            self.changes.append(change[start:end])
 
     def insert(self, data: bytes) -> None:
         """Append bytes of its own."""
@@ -129,7 +140,8 @@ class Writer:
         for stream in (self.kinds, self.sizes, self.seeks):
             table += pack_varint(len(stream)) + bytes(stream)
         known = b"".join(old[at : at + size] for at, size in preset)
-        plain = pack_section(bytes(self.diff)) + pack_section(bytes(self.literal), known)
+        changed = min((_pack_changes(self.changes, join) for join in JOINS), key=len)
+        plain = changed + pack_section(bytes(self.literal), known)
         rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
         return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain))
 
@@ -171,6 +183,24 @@ class Writer:
             block = predict(plan, rows, fit.before[rows])
             symbols = symbols_of(block, fit.new[rows], fit.zero)
             self.recorder.symbols(block.context[block.coded], symbols[block.coded])
+
+
+def _pack_changes(changes: list[NDArray[np.uint8]], join: int) -> bytes:
+    """Return the sections of runs and of changed bytes. Raises `TooLargeError`."""
+    packed, values = bytearray(), bytearray()
+    for change in changes:
+        places = np.flatnonzero(change)
+        parts = np.split(places, np.flatnonzero(np.diff(places) > join) + 1)
+        packed += pack_varint(len(parts))
+        at = 0
+        for part in parts:
+            first, end = int(part[0]), int(part[-1]) + 1
+            packed += pack_varint(first - at) + pack_varint(end - first)
+            values += change[first:end].tobytes()
+            at = end
+    if len(packed) > MAX_RUNS:
+        raise TooLargeError("too many scattered changes")
+    return pack_section(bytes(packed)) + pack_section(bytes(values))
 
 
 def _flags(fit: Fit, source: tuple[int, int, int] | None) -> int:
