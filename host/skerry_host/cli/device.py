@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry_agent.wire.names import check_device_id
 from skerry_host.boards import list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, micros, registry, safe, size, table
 from skerry_host.fleet.device import Device
@@ -39,7 +38,7 @@ def provision(
     name: str, board: str, tags: tuple[str, ...], broker: str | None, out: Path | None, as_json: bool
 ) -> None:
     """Enrol a device and write its folder: agent.toml and trust.json."""
-    check_device_id(name)
+    provisioning.check_id(name)
     home = open_home()
     hardware = load_board(board)
     enrolled = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from skerry_host.plane.errors import BrokerError
+from skerry_host.plane.errors import AddressError, BrokerError
 
 LOOPBACK = "127.0.0.1"
 START_S = 10.0
@@ -162,15 +162,15 @@ def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | No
 
 
 def address(url: str) -> SplitResult:
-    """The parts of `mqtt(s)://user:password@host:port`; raises `BrokerError` when it is not such an address."""
+    """The parts of `mqtt(s)://user:password@host:port`; raises `AddressError` when it is not such an address."""
     hint = "write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise BrokerError(f"broker address {url!r} does not parse: {error}", hint=hint) from None
+        raise AddressError(f"broker address {url!r} does not parse: {error}", hint=hint) from None
     if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
-        raise BrokerError(f"broker address {url!r} cannot be used", hint=hint)
+        raise AddressError(f"broker address {url!r} cannot be used", hint=hint)
     return parts
 
 

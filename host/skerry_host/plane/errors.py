@@ -2,7 +2,8 @@
 
 SkerryError
 └── PlaneError          the host plane cannot do what was asked
-    ├── BrokerError     no broker could be started, or it cannot be reached
+    ├── BrokerError     no broker could be started
+    │   └── AddressError    what should be a broker's address is none: the user's mistake
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
@@ -18,9 +19,16 @@ class PlaneError(SkerryError):
 
 
 class BrokerError(PlaneError):
-    """A broker cannot be started, or its address cannot be used."""
+    """A broker cannot be started."""
 
     code = "broker"
+
+
+class AddressError(BrokerError):
+    """An address that no broker can have."""
+
+    code = "address"
+    exit_code = 2
 
 
 class LinkError(PlaneError):

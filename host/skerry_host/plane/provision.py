@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import check_device_id
 from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
@@ -29,6 +31,14 @@ def note_addresses(home: Home, broker: str, page: str | None) -> None:
     write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
 
 
+def check_id(name: str) -> str:
+    """Return a device id; raises `FleetError` that says what one looks like."""
+    try:
+        return check_device_id(name)
+    except WireError as error:
+        raise FleetError(error.message, code=error.code) from None
+
+
 def check_tag(tag: str) -> str:
     """Return a tag that a selection can name; raises `FleetError`."""
     if not re.match(r"^[A-Za-z0-9_.@-]{1,64}\Z", tag):
@@ -39,7 +49,7 @@ def check_tag(tag: str) -> str:
 def write_folder(home: Home, folder: Path, device: str, board: Board, broker: str) -> None:
     """Write agent.toml and trust.json.
 
-    Raises `KeyFileError` or `BrokerError` before anything is written, and `OSError`.
+    Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
     """
     address(broker)
     trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
