@@ -22,6 +22,7 @@ from skerry_host.plane.records.events import Event
 from skerry_host.plane.registry import Registry
 from skerry_host.plane.tables import DeviceRow
 
+TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
 UNSTORABLE = (ValueError, OverflowError, StatementError)
 """What a message that is well typed but absurd (a bucket named x, a count of 2**80) makes of itself on the way in."""
@@ -55,16 +56,26 @@ class Ingest:
                 self.apply([message])
 
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
+        reports: list[Report] = []
         with self._registry.write() as session:
-            tally = Counter(self._apply_one(session, message) for message in messages)
+            tally = Counter(self._apply_one(session, message, reports) for message in messages)
+            fresh = telemetry.add(session, reports, self._clock())
+            for device in {report.device for report in reports} if fresh else ():
+                twins.seen(session, device, self._clock())
+        tally.update(accepted=fresh, duplicate=len(reports) - fresh)
+        del tally["later"]
         self.counts.update(tally)
 
-    def _apply_one(self, session: Session, message: Incoming) -> str:
+    def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
+        """What became of a message; telemetry is put into `reports` and counted "later", together."""
         try:
             device = topics.device_of(message.topic)
             if session.get(DeviceRow, device) is None:
                 log.warning("a message of device %s, which is not enrolled, was dropped", device)
                 return "unknown"
+            if message.topic.startswith(TELEMETRY):
+                reports.append(_decode(message, Report, device))
+                return "later"
             fresh = self._dispatch(session, message, device)
         except WireError as error:
             log.warning("%s on %s", error, message.topic)
@@ -77,9 +88,7 @@ class Ingest:
             return self._state(session, _decode(message, DeviceState, device))
         if kind == "reported":
             return self._reported(session, _decode(message, Reported, device), message.payload)
-        if kind == "command/result":
-            return self._result(session, _decode(message, CommandResult, device))
-        return self._telemetry(session, _decode(message, Report, device))
+        return self._result(session, _decode(message, CommandResult, device))
 
     def _state(self, session: Session, state: DeviceState) -> bool:
         before = twins.find(session, state.device).online
@@ -109,12 +118,6 @@ class Ingest:
         word = "answered" if result.ok else "refused"
         events.add(session, Event(self._clock(), word, result.device, f"{order.kind}: {result.detail}".rstrip(": ")))
         return True
-
-    def _telemetry(self, session: Session, report: Report) -> bool:
-        fresh = telemetry.add(session, report, self._clock())
-        if fresh:
-            twins.seen(session, report.device, self._clock())
-        return fresh
 
     def _refuse(self, message: Incoming, reason: str) -> None:
         log.warning("a message on %s cannot be kept: %s", message.topic, reason.splitlines()[0])

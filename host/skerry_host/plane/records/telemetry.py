@@ -1,9 +1,9 @@
 """Telemetry reports: kept once each whatever arrives how often, and read back for tables and charts."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -12,17 +12,16 @@ from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 from skerry_host.plane.tables import ModelStatsRow, ReportRow, SampleRow
 
 
-def add(session: Session, report: Report, now: float) -> bool:
-    """Keep a report; False when (device, boot, sequence) is there already. The device must be enrolled."""
-    key = session.execute(_insert_once(session, report, now)).scalar_one_or_none()
-    if key is None:
-        return False
-    merged = {(m.model, m.release): m for m in report.models}
-    if merged:
-        session.execute(insert(ModelStatsRow), [_stats(key, m) for m in merged.values()])
-    if report.samples:
-        session.execute(insert(SampleRow), [_sample(key, s) for s in report.samples])
-    return True
+def add(session: Session, reports: Sequence[Report], now: float) -> int:
+    """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+    keys = _insert_new(session, reports, now)
+    stats = [_stats(key, m) for key, report in keys for m in {(m.model, m.release): m for m in report.models}.values()]
+    samples = [_sample(key, sample) for key, report in keys for sample in report.samples]
+    if stats:
+        session.execute(insert(ModelStatsRow), stats)
+    if samples:
+        session.execute(insert(SampleRow), samples)
+    return len(keys)
 
 
 def recent(session: Session, device: str, limit: int) -> Sequence[ReportRow]:
@@ -47,9 +46,21 @@ def prune(session: Session, before: float) -> None:
     session.execute(delete(ReportRow).where(ReportRow.received < before))
 
 
-def _insert_once(session: Session, report: Report, now: float) -> Any:
+def _insert_new(session: Session, reports: Sequence[Report], now: float) -> list[tuple[int, Report]]:
+    """Insert the reports that are not there yet, in one statement; returns each with its key."""
+    by_identity = {(r.device, r.boot, r.sequence): r for r in reports}
+    if not by_identity:
+        return []
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    values = {
+    table = cast("Table", ReportRow.__table__)
+    identity = (table.c.device, table.c.boot, table.c.sequence)
+    statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.id, *identity)
+    rows = session.execute(statement, [_report(r, now) for r in by_identity.values()])
+    return [(key, by_identity[device, boot, sequence]) for key, device, boot, sequence in rows]
+
+
+def _report(report: Report, now: float) -> dict[str, Any]:
+    return {
         "device": report.device,
         "boot": report.boot,
         "sequence": report.sequence,
@@ -59,7 +70,6 @@ def _insert_once(session: Session, report: Report, now: float) -> Any:
         "outbox_dropped": report.outbox_dropped,
         "received": now,
     }
-    return dialect.insert(ReportRow).values(values).on_conflict_do_nothing().returning(ReportRow.id)
 
 
 def _stats(key: int, stats: ModelStats) -> dict[str, Any]:
