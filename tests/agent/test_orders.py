@@ -1,0 +1,122 @@
+"""What the host orders is believed only when it is verified, newer, for this device, and kept on disk."""
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.jobs import Payload, Refusal, VerifyMessage
+from skerry_agent.orders import Orders
+from skerry_agent.wire import codec
+from skerry_agent.wire.twin import Command, Desired
+from tests.agent.fakes import FakeClock, FakeProcesses
+
+DESIRED = Desired("dev-1", 5, 0.0)
+
+
+class Desk:
+    def __init__(self, folder):
+        self.clock = FakeClock()
+        self.applied = []
+        self.ran = []
+        self.replies = []
+        self.processes = FakeProcesses(self.verify)
+        self.orders = Orders("dev-1", folder, self.processes, self.clock)
+
+    def verify(self, job: VerifyMessage):
+        """Stands for the updater: what begins with a brace was signed well."""
+        return Payload(job.raw) if job.raw.startswith(b"{") else Refusal("rejected", "untrusted", "no valid signature")
+
+    def desired(self, message):
+        raw = codec.encode(message) if isinstance(message, Desired) else message
+        self.orders.desired_message(raw, self.applied.append)
+
+    def command(self, message, ok=True):
+        def run(command):
+            self.ran.append(command.id)
+            return ok, "done"
+
+        self.orders.command_message(codec.encode(message), run, self.replies.append)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_a_newer_desired_state_is_applied_and_survives_a_restart(desk, tmp_path):
+    desk.desired(DESIRED)
+    assert desk.applied == [DESIRED]
+    again = Desk(tmp_path).orders
+    assert again.desired == DESIRED
+    assert again.generation == 5
+
+
+@pytest.mark.parametrize(
+    ("message", "issue"),
+    [
+        (replace(DESIRED, generation=4), "generation 4 was ignored: 5 is accepted"),
+        (replace(DESIRED, issued=9.0), "generation 5 was ignored: 5 is accepted"),
+        (replace(DESIRED, generation=6, device="dev-2"), "of device dev-2 was ignored"),
+        (replace(DESIRED, generation=6, expires=1_700_000_500.0), "generation 6 has expired"),
+        (b"not signed", "desired refused: no valid signature"),
+        (b'{"device":"dev-1"}', "generation: missing; issued: missing"),
+    ],
+    ids=["older", "same generation, other content", "other device", "expired", "unsigned", "malformed"],
+)
+def test_anything_else_is_ignored_and_said(desk, message, issue):
+    desk.desired(DESIRED)
+    desk.desired(message)
+    assert desk.applied == [DESIRED]
+    assert issue in desk.orders.issue
+
+
+def test_an_old_order_stays_ignored_after_a_restart(desk, tmp_path):
+    desk.desired(DESIRED)
+    later = Desk(tmp_path)
+    later.desired(replace(DESIRED, generation=4))
+    assert later.applied == []
+
+
+def test_the_same_message_again_is_not_verified_again(desk):
+    desk.desired(DESIRED)
+    desk.desired(DESIRED)
+    desk.orders.desired_message(b"", desk.applied.append)
+    assert len(desk.processes.jobs) == 1
+
+
+def test_an_unset_clock_cannot_say_that_an_order_has_expired(desk):
+    desk.clock.now -= 1_700_000_000
+    desk.desired(replace(DESIRED, expires=500.0))
+    assert len(desk.applied) == 1
+
+
+def test_what_cannot_be_kept_is_not_accepted(desk, tmp_path):
+    (tmp_path / ".desired.json.tmp").mkdir()
+    desk.desired(DESIRED)
+    assert desk.applied == []
+    assert "could not be kept" in desk.orders.issue
+
+
+def test_a_damaged_desired_state_is_asked_for_again(desk, tmp_path):
+    desk.desired(DESIRED)
+    path = tmp_path / "desired.json"
+    path.write_bytes(path.read_bytes()[:-3])
+    again = Desk(tmp_path)
+    assert again.orders.desired is None
+    assert "is damaged" in again.orders.issue
+    again.desired(DESIRED)
+    assert again.applied == [DESIRED]
+
+
+def test_a_command_is_run_once_and_answered_whenever_it_comes(desk, tmp_path):
+    command = Command("dev-1", "c-1", "rollback", 0.0)
+    desk.command(command)
+    desk.command(command)
+    later = Desk(tmp_path)
+    later.command(command)
+    assert (desk.ran, later.ran) == (["c-1"], [])
+    assert [r.ok for r in desk.replies + later.replies] == [True, True, True]
+
+
+def test_a_command_for_another_device_is_nobodys_business(desk):
+    desk.command(Command("dev-2", "c-1", "rollback", 0.0))
+    assert (desk.ran, desk.replies) == ([], [])
