@@ -8,11 +8,13 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-
 from skerry_agent.config import BrokerAddress
+from skerry_agent.lean import import_paho
 from skerry_agent.ports import Post
+
+import_paho()
+import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small
+from paho.mqtt.enums import CallbackAPIVersion  # noqa: E402
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 30
 KEEPALIVE_S = 30

@@ -3,13 +3,12 @@
 Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
 """
 
+import os
 import socket
-import uuid
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
-from skerry_agent import events
+from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
@@ -196,7 +195,7 @@ class Supervisor:
             boot=self.boot,
             sequence=self._sequence,
             generation=self._orders.generation,
-            agent=version("skerry-agent"),
+            agent=__version__,
             board=self.config.board.name,
             targets=self.config.board.targets,
             models={name: model_report(unit) for name, unit in self._units.items()},
@@ -257,12 +256,12 @@ def _held(unit: Unit) -> list[Slot]:
 
 def device_state(device: str, boot: str, connection: int, *, online: bool) -> DeviceState:
     """Birth or death of a connection. The death of one comes before the birth of the next, also as a last will."""
-    return DeviceState(device, boot, 2 * connection + (not online), online, version("skerry-agent"))
+    return DeviceState(device, boot, 2 * connection + (not online), online, __version__)
 
 
 def new_boot_id() -> str:
     """A name for this run of the supervisor; reports are counted within it."""
-    return uuid.uuid4().hex[:16]
+    return os.urandom(8).hex()
 
 
 def open_listener(address: str) -> socket.socket:
