@@ -17,6 +17,7 @@ from skerry_host.plane.views import DeploymentView, Point, RolloutView
 from skerry_host.plane.web import charts, words
 from skerry_host.plane.web.app import application
 
+URL = "http://127.0.0.1"
 COUNTERS = Counters({"accepted": 12, "malformed": 1}, 4096, 2, True)
 
 
@@ -29,7 +30,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def client(scene):
-    with TestClient(application(scene.registry, lambda: COUNTERS)) as made:
+    with TestClient(application(scene.registry, lambda: COUNTERS), URL) as made:
         yield made
 
 
@@ -75,6 +76,10 @@ def test_what_is_not_there_is_404_in_json(client):
     assert client.post("/").status_code == 405
 
 
+def test_another_name_for_this_machine_reads_nothing(client):
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
 def test_api_says_the_same_as_the_page(client):
     seen = client.get("/api/v1/overview").json()
     assert seen["totals"]["online"] == 3
@@ -96,14 +101,14 @@ def test_metrics_parse_and_carry_units(client):
 
 
 def test_health_fails_without_a_broker(scene):
-    with TestClient(application(scene.registry, lambda: Counters({}, 0, 0, False))) as client:
+    with TestClient(application(scene.registry, lambda: Counters({}, 0, 0, False)), URL) as client:
         assert client.get("/healthz").status_code == 503
 
 
 def test_an_empty_fleet_says_how_to_begin(tmp_path):
     with (
         open_registry(tmp_path / "r.sqlite") as registry,
-        TestClient(application(registry, lambda: COUNTERS)) as client,
+        TestClient(application(registry, lambda: COUNTERS), URL) as client,
     ):
         page = client.get("/").text
         assert "skerry device provision" in page

@@ -55,7 +55,7 @@ def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView,
     """Each device with its twin and its newest telemetry."""
     chosen = list(shown)
     telemetry = _telemetry(session, [device.id for device in chosen])
-    known = {twin.device: twin for twin in twins.every(session)}
+    known = twins.of(session, [device.id for device in chosen])
     return tuple(_device_view(device, known[device.id], telemetry.get(device.id)) for device in chosen)
 
 

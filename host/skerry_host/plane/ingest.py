@@ -28,6 +28,7 @@ UNSTORABLE = (ValueError, OverflowError, StatementError)
 """What a message that is well typed but absurd (a bucket named x, a count of 2**80) makes of itself on the way in."""
 
 Spoken = TypeVar("Spoken", DeviceState, Reported, CommandResult, Report)
+MAX_STRANGERS = 1000
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +38,7 @@ class Ingest:
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
+        self._strangers: set[str] = set()
         self.counts: Counter[str] = Counter()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
@@ -71,7 +73,7 @@ class Ingest:
         try:
             device = topics.device_of(message.topic)
             if session.get(DeviceRow, device) is None:
-                log.warning("a message of device %s, which is not enrolled, was dropped", device)
+                self._note_stranger(device)
                 return "unknown"
             if message.topic.startswith(TELEMETRY):
                 reports.append(_decode(message, Report, device))
@@ -118,6 +120,12 @@ class Ingest:
         word = "answered" if result.ok else "refused"
         events.add(session, Event(self._clock(), word, result.device, f"{order.kind}: {result.detail}".rstrip(": ")))
         return True
+
+    def _note_stranger(self, device: str) -> None:
+        """Said once for each, so that a stranger cannot fill the log."""
+        if device not in self._strangers and len(self._strangers) < MAX_STRANGERS:
+            self._strangers.add(device)
+            log.warning("device %s is not enrolled: what it says is dropped", device)
 
     def _refuse(self, message: Incoming, reason: str) -> None:
         log.warning("a message on %s cannot be kept: %s", message.topic, reason.splitlines()[0])

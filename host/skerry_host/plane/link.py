@@ -160,9 +160,14 @@ class Link:
         self._connected.clear()
 
     def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        probe = self._probes.get(message.topic)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # no name of ours; an exception here would end paho's thread
+            client.ack(message.mid, QOS)
+            return
+        probe = self._probes.get(topic)
         if probe is not None:
             probe.set()
             client.ack(message.mid, QOS)
             return
-        self._receive(Incoming(message.topic, bytes(message.payload), message.mid, self.epoch))
+        self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch))

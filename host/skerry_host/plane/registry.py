@@ -9,17 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from skerry_host.plane.errors import RegistryError
+from skerry_host.plane.migrations import HEAD
 
 BUSY_S = 20
 """How long a transaction waits for another's write lock."""
@@ -59,13 +55,10 @@ def open_registry(where: Path | str) -> Registry:
     """Open and migrate the registry at a path or a database URL; raises `RegistryError`."""
     try:
         engine = _engine(where)
-        _migrate(engine)
+        _migrate(engine, _named(where))
     except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint="see --registry") from None
-    except CommandError as error:
-        hint = "it was written by a newer Skerry: use that, or restore a backup"
-        raise RegistryError(f"cannot migrate the registry {_named(where)}: {error}", hint=hint) from None
     return Registry(engine)
 
 
@@ -97,13 +90,13 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
-def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+def _migrate(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == ScriptDirectory.from_config(config).get_current_head():
-        return
+        if inspect(connection).has_table("alembic_version"):
+            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            if revision == HEAD:
+                return
+    from skerry_host.plane.migrate import upgrade  # noqa: PLC0415 - it takes as long to load as most commands take
+
     with engine.execution_options(skerry_write=True).connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        upgrade(connection, name)

@@ -26,7 +26,7 @@ from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.link import Incoming, Link
 from skerry_host.plane.publish import Publisher
-from skerry_host.plane.records import telemetry
+from skerry_host.plane.records import events, telemetry
 from skerry_host.plane.registry import Registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -36,6 +36,7 @@ PAUSE_S = 0.05
 """At least so long between two ticks, however much the devices say."""
 BATCH = 500
 KEEP_TELEMETRY_S = 30 * 24 * 3600.0
+KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Service:
         self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._failure: Exception | None = None
         self._pruned = 0.0
         store = Store(home.store)
         director = Director(keys.load(home.keys, "director"), store, time.time)
@@ -60,7 +62,7 @@ class Service:
         self._writer = threading.Thread(target=self._write, name="ingest")
 
     def run(self) -> None:
-        """Turn the loop until `stop`; a tick that fails for a passing reason is tried again."""
+        """Turn the loop until `stop`; a tick that fails for a passing reason is tried again. A bug ends it."""
         while not self._stopping.is_set():
             try:
                 self._tick()
@@ -69,6 +71,8 @@ class Service:
             self._stopping.wait(PAUSE_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
+        if self._failure:
+            raise self._failure
 
     def stop(self) -> None:
         """Make `run` return; safe from a signal handler."""
@@ -89,14 +93,20 @@ class Service:
             self._pruned = time.time()
             with self._registry.write() as session:
                 telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
+                events.prune(session, self._pruned - KEEP_EVENTS_S)
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""
-        while (first := self._inbox.get()) is not None:
-            batch = [first, *self._more()]
-            if self._keep(batch):
-                self.link.acknowledge(batch)
-                self._wake.set()
+        try:
+            while (first := self._inbox.get()) is not None:
+                batch = [first, *self._more()]
+                if self._keep(batch):
+                    self.link.acknowledge(batch)
+                    self._wake.set()
+        except Exception as error:
+            self._failure = error
+            self.stop()
+            raise
 
     def _more(self) -> Iterator[Incoming]:
         """What else is waiting already; a None is put back for `_write`."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from skerry_host.plane.tables import EventRow
@@ -27,3 +27,8 @@ def latest(session: Session, limit: int = 50) -> list[Event]:
     """The newest events first."""
     rows = session.scalars(select(EventRow).order_by(EventRow.id.desc()).limit(limit))
     return [Event(row.at, row.kind, row.subject, row.text) for row in rows]
+
+
+def prune(session: Session, before: float) -> None:
+    """Delete what happened before a time."""
+    session.execute(delete(EventRow).where(EventRow.at < before))

@@ -1,5 +1,6 @@
 """Each device's twin: what it was told and what it last said. Drops what is old or was seen before."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -34,9 +35,10 @@ def find(session: Session, device_id: str) -> Twin:
     return _twin(session.get_one(TwinRow, device_id))
 
 
-def every(session: Session) -> list[Twin]:
-    """All twins by device."""
-    return [_twin(row) for row in session.scalars(select(TwinRow).order_by(TwinRow.device))]
+def of(session: Session, devices: Iterable[str]) -> dict[str, Twin]:
+    """The twins of some enrolled devices, by device."""
+    query = select(TwinRow).where(TwinRow.device.in_(list(devices)))
+    return {row.device: _twin(row) for row in session.scalars(query)}
 
 
 def unsettled(session: Session) -> list[Twin]:

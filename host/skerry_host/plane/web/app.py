@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -30,6 +31,8 @@ from skerry_host.plane.web.pages import Pages
 
 HERE = Path(__file__).parent
 JSON = "application/json"
+HOSTS = ["127.0.0.1", "localhost"]
+"""A page elsewhere that points its own name at this machine cannot read the fleet."""
 
 
 def application(registry: Registry, counters: Callable[[], Counters]) -> Starlette:
@@ -50,7 +53,8 @@ def application(registry: Registry, counters: Callable[[], Counters]) -> Starlet
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     handlers = {UnknownError: _unknown}
-    return Starlette(routes=routes, middleware=[Middleware(SafeHeaders)], exception_handlers=handlers)
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS), Middleware(SafeHeaders)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 class _Api:
