@@ -44,7 +44,7 @@ class Probe(Struct, frozen=True):
 
 def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
     """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
-    _check_head(path)
+    check_head(path)
     command = [sys.executable, "-m", "skerry_host.build.probe", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
@@ -67,7 +67,7 @@ def judge(path: Path, done: "subprocess.CompletedProcess[str]") -> Probe:
 _HINT = "export it again from its source, and check where it came from"
 
 
-def _check_head(path: Path) -> None:
+def check_head(path: Path) -> None:
     """Refuse what is plainly something else before a parser sees it."""
     try:
         size = path.stat().st_size
