@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skerry_agent.wire.errors import SkerryError
+
 HINTS = {
     "not_a_patch": "check that the file is a Skerry patch and arrived whole",
     "format_version": "upgrade the agent, or publish a patch of a format that it knows",
@@ -13,18 +15,15 @@ HINTS = {
 }
 
 
-class PatchError(ValueError):
+MISTAKES = {"not_a_patch", "wrong_base", "too_large"}
+
+
+class PatchError(SkerryError, ValueError):
     """A patch was refused. `code` is stable and a key of `HINTS`; `message` is one line."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-    @property
-    def hint(self) -> str:
-        """What to do about it."""
-        return HINTS.get(self.code, HINTS["damaged"])
+        super().__init__(message, hint=HINTS[code], code=code)
+        self.exit_code = 2 if code in MISTAKES else 1
 
 
 def damaged(message: str) -> PatchError:

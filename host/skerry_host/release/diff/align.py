@@ -60,9 +60,7 @@ class Aligner:
 
     def _seeded(self, at: int, stop: int, expected: int) -> Iterator[Piece]:
         done = at
-        for place in self._hits(at, stop) if stop - at >= self.style.shortest else ():
-            if place < at:
-                continue
+        while stop - at >= self.style.shortest and (place := self._next_hit(at, stop)) is not None:
             old_at = self._origin(place, expected + place - done)
             back = self._backward(done, place, old_at)
             ahead = self._forward(place, stop, old_at)
@@ -76,14 +74,19 @@ class Aligner:
         if done < stop:
             yield Piece(done, stop, None)
 
-    def _hits(self, start: int, stop: int) -> Iterator[int]:
-        """Yield offsets of new[start:stop] whose next `SEED` bytes occur in the old file, in order."""
+    def _next_hit(self, at: int, stop: int) -> int | None:
+        """Return the first offset in new[at:stop] whose next `SEED` bytes occur in the old file."""
         hashes, _, sieve = self._index
-        for first in range(start, stop - SEED + 1, WINDOW):
-            window = _hashes(self._new[first : min(first + WINDOW + SEED - 1, stop)])
+        count = FIRST_LOOK
+        while at + SEED <= stop:
+            window = _hashes(self._new[at : min(at + count + SEED - 1, stop)])
             likely = np.flatnonzero(sieve[window & SIEVE_MASK])
             ranks = np.minimum(np.searchsorted(hashes, window[likely]), len(hashes) - 1)
-            yield from (first + likely[hashes[ranks] == window[likely]]).tolist()
+            found = likely[hashes[ranks] == window[likely]]
+            if len(found):
+                return at + int(found[0])
+            at, count = at + count, min(4 * count, WINDOW)
+        return None
 
     def _origin(self, place: int, expected: int) -> int:
         hashes, order, _ = self._index

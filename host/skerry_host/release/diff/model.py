@@ -72,15 +72,22 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A payload, the form of its grids, and how many of its bytes are plain streams."""
+    """A payload, the form of its grids, how many of its bytes are plain streams, and the least that it could be.
+
+    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing.
+    """
 
     payload: bytes
     form: Form
     plain: int
+    ideal: int
 
 
-def encode_extents(files: Files, regions: Regions, form: Form, style: Style) -> Attempt | None:
-    """Return the payload for `regions`, fitted to `form`; None if its table outgrows the format."""
+def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bound: int) -> Attempt | None:
+    """Return the payload for `regions`, fitted to `form`; None if its table outgrows the format.
+
+    Bytes that cannot come near `bound` are packed in a hurry.
+    """
     book, writer = Book(), Writer(len(files.old))
     files.aligner.style = style
     _vectors(regions, book, writer)
@@ -90,10 +97,10 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style) -> 
     if table > MAX_TABLE // 2:
         return None
     try:
-        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
+        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old, hurried=len(writer.literal) > max(200_000, bound * 3 // 2))
     except TooLargeError:
         return None
-    return Attempt(packed.payload, form, packed.plain)
+    return Attempt(packed.payload, form, packed.plain, packed.ideal)
 
 
 def fit_grids(regions: Regions, form: Form) -> None:

@@ -15,36 +15,38 @@ from skerry_host.release.diff.regions import Regions, find_regions
 # Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
 EAGER = Style(24, 1)
 RELUCTANT = (Style(256, 8), Style(2048, 32))
-WORTH_TRYING = 256  # bytes of plain streams below which another style cannot matter
+WORTH_TRYING = (256, 500_000)  # bytes of plain streams between which another style can matter and is soon tried
 
 
-def encode_programs(old: bytes, new: bytes) -> dict[Codec, bytes]:
-    """Return the smallest payload of each of the two codecs, where it has one."""
+def encode_programs(old: bytes, new: bytes) -> dict[Codec, Attempt]:
+    """Return the smallest attempt of each of the two codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
-    made: dict[Codec, bytes] = {}
+    made: dict[Codec, Attempt] = {}
     pairs = pair_layers(old, new, layout_of(old), layout_of(new))
     regions = find_regions(old, new, pairs)
     if pairs and (model := _best(files, regions, len(new))):
         made["model"] = model
-    bound = min(map(len, made.values()), default=len(new))
+    bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
     if plain := _best(files, Regions(), bound):
         made["bsdiff"] = plain
     return made
 
 
-def _best(files: Files, regions: Regions, bound: int) -> bytes | None:
-    """Return the smallest payload. Other styles are not tried where the first is far above `bound` bytes."""
+def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
+    """Return the smallest attempt, made in a hurry where the first look is far above `bound` bytes."""
+    candidates = forms(regions)
     best: Attempt | None = None
-    for form in forms(regions):
+    for form in candidates:
         fit_grids(regions, form)
-        best = _smaller(best, encode_extents(files, regions, form, EAGER))
+        best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
     if best is None:
         return None
-    if best.plain > WORTH_TRYING and len(best.payload) < 2 * bound:
-        fit_grids(regions, best.form)
+    if WORTH_TRYING[0] < best.plain < WORTH_TRYING[1] and len(best.payload) < 2 * bound:
+        if best.form is not candidates[-1]:
+            fit_grids(regions, best.form)
         for style in RELUCTANT:
-            best = _smaller(best, encode_extents(files, regions, best.form, style)) or best
-    return best.payload
+            best = _smaller(best, encode_extents(files, regions, best.form, style, bound)) or best
+    return best
 
 
 def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:

@@ -19,12 +19,16 @@ MOST_LANES = 256
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """The coded form: the shapes of the contexts, escaped bytes, raw bits, states and words."""
+    """The coded form: the shapes of the contexts, escaped bytes, raw bits, states and words.
+
+    `entropy` is what the symbols would take, in bytes, if their histograms were known and fractions of bits free.
+    """
 
     shapes: bytes
     escapes: bytes
     bits: bytes
     words: bytes
+    entropy: float
 
 
 def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
@@ -35,6 +39,12 @@ def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArra
     second = np.where(klass > 1, (size >> low) & 1, 0)
     symbols = (klass << 2) | (second << 1) | (values < 0)
     return symbols.astype(np.uint8), size & ((1 << low) - 1), low
+
+
+def entropy_bytes(counts: NDArray[np.int64]) -> float:
+    """Return the entropy of symbols counted as (contexts, 256), given their contexts, in bytes."""
+    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return float((counts * (np.log2(totals) - np.log2(np.maximum(counts, 1)))).sum()) / 8
 
 
 @dataclass(slots=True)
@@ -62,7 +72,7 @@ class Recorder:
     def code(self, contexts: int) -> Coded:
         """Return everything coded with the best histograms for `contexts` contexts."""
         if not contexts:
-            return Coded(pack_varint(0), b"", b"", b"")
+            return Coded(pack_varint(0), b"", b"", b"", 0.0)
         counts = np.zeros((contexts, 256), np.int64)
         for where, symbols in self.runs:
             np.add.at(counts, (where, symbols), 1)
@@ -74,11 +84,11 @@ class Recorder:
             runs.append((where, np.where(out, np.uint8(ESCAPE), symbols)))
         total = sum(len(symbols) for _, symbols in runs)
         # A lane costs three bytes and saves time; few symbols can afford few.
-        lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 100))), 4, MOST_LANES))
+        lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
         words = encode(runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
         escaped = b"".join(part.tobytes() for part in escapes)
-        return Coded(shapes, escaped, self._bits(), words)
+        return Coded(shapes, escaped, self._bits(), words, entropy_bytes(counts))
 
     def _bits(self) -> bytes:
         pieces = [np.zeros(0, np.uint8)]

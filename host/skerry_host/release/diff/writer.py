@@ -44,10 +44,11 @@ class Contexts:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A payload, and how many of its bytes are plain streams."""
+    """A payload, how many of its bytes are plain streams, and the least that it could be (see `Attempt`)."""
 
     payload: bytes
     plain: int
+    ideal: int
 
 
 @dataclass(slots=True)
@@ -130,8 +131,10 @@ class Writer:
             self.params += pack_varint(source[1]) + pack_varint(source[2])
         self._residuals(fit, shape, contexts.ties)
 
-    def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
-        """Return everything packed."""
+    def pack(
+        self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes, *, hurried: bool
+    ) -> Packed:
+        """Return everything packed, literal bytes with less effort if `hurried`."""
         coded = self.recorder.code(contexts)
         table = coded.shapes + pack_varint(len(shapes))
         for shape in shapes:
@@ -141,9 +144,10 @@ class Writer:
             table += pack_varint(len(stream)) + bytes(stream)
         known = b"".join(old[at : at + size] for at, size in preset)
         changed = min((_pack_changes(self.changes, join) for join in JOINS), key=len)
-        plain = changed + pack_section(bytes(self.literal), known)
+        plain = changed + pack_section(bytes(self.literal), known, hurried=hurried)
         rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
-        return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain))
+        ideal = len(plain) + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
+        return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain), ideal)
 
     def _open(self, kind: int, size: int) -> None:
         self.kinds.append(kind)

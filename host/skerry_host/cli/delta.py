@@ -1,0 +1,98 @@
+"""`skerry delta`: patches between two files, by hand. Releases make their own; devices apply theirs."""
+
+import mmap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry_agent.patch import PatchError, apply
+from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from skerry_host.release.diff.bench import Bench
+
+MAX_ARTIFACT_BYTES = 1 << 31
+
+existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+
+
+@click.group()
+def delta() -> None:
+    """Create, apply and measure patches."""
+
+
+@delta.command("create")
+@click.argument("old", type=existing)
+@click.argument("new", type=existing)
+@output
+@json_option
+def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
+    """Write the smallest patch that turns OLD into NEW."""
+    from skerry_host.release.diff import create  # noqa: PLC0415 - keeps `--help` quick
+
+    patch = create(old.read_bytes(), new.read_bytes())
+    output.write_bytes(patch.data)
+    full = new.stat().st_size
+    if as_json:
+        found = {"bytes": len(patch.data), "full_bytes": full, "codec": patch.codec, "seconds": round(patch.seconds, 3)}
+        emit_json({**found, "candidates": patch.candidates})
+        return
+    share = f"{100 * len(patch.data) / max(1, full):.2f} % of {size(full)}"
+    console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, codec {patch.codec}", soft_wrap=True)
+
+
+@delta.command("apply")
+@click.argument("old", type=existing)
+@click.argument("patch", type=existing)
+@output
+@json_option
+def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
+    """Write the file that PATCH makes of OLD, with the device's own decoder."""
+    part = output.with_name(output.name + ".part")
+    try:
+        with part.open("wb") as out:
+            header = apply(_mapped(old), patch.read_bytes(), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
+    except PatchError:
+        part.unlink()
+        raise
+    part.replace(output)
+    if as_json:
+        emit_json({"bytes": header.new_size, "sha256": header.new_sha256, "codec": header.codec})
+        return
+    console().print(f"{safe(str(output))}: {size(header.new_size)}, sha256 {header.new_sha256}", soft_wrap=True)
+
+
+@delta.command("bench")
+@click.argument("old", type=existing)
+@click.argument("new", type=existing)
+@json_option
+def bench_pair(old: Path, new: Path, as_json: bool) -> None:
+    """Measure Skerry's patch from OLD to NEW beside every generic tool that is installed."""
+    from skerry_host.release.diff.bench import bench  # noqa: PLC0415 - keeps `--help` quick
+
+    with console().status("measuring") as _:
+        found = bench(old, new)
+    emit(found.as_json(), as_json, lambda: _rows(found))
+    if not as_json and found.absent:
+        console().print(f"not installed: {', '.join(found.absent)}")
+
+
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    # An empty file cannot be mapped.
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def _rows(found: "Bench") -> "Table":
+    rows = table("tool", ">patch", ">of full", ">create", ">apply", ">extra memory")
+    for name, row in sorted(found.tools.items(), key=lambda item: item[1].bytes):
+        label = f"{name} ({found.codec})" if name == "skerry" else name
+        times = (f"{row.create_seconds:.2f} s", f"{1000 * row.apply_seconds:.1f} ms")
+        rows.add_row(label, f"{row.bytes:,}", f"{row.percent:.2f} %", *times, size(row.extra_bytes))
+    if found.limit_bytes is not None:
+        rows.add_row("empirical limit", f"{found.limit_bytes:,}", f"{100 * found.limit_bytes / found.full_bytes:.2f} %")
+    return rows
