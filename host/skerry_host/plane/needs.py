@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
+from skerry_agent.wire.twin import SlotReport
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.records import twins
 from skerry_host.plane.tables import DeploymentRow, RolloutRow
@@ -22,7 +23,7 @@ def needed_blobs(session: Session, store: Store) -> dict[str, BlobRef]:
     needed: dict[str, BlobRef] = {}
     for (release, target), waiting in _wanted(session).items():
         try:
-            refs = _blobs_of(store, release, target, _held(session, waiting, release))
+            refs = _blobs_of(store, release, target, _held(session, store, waiting, release))
             needed.update({ref.sha256: ref for ref in refs})
         except SkerryError:  # the conductor ends such deployments and says why
             continue
@@ -52,9 +53,18 @@ def _blobs_of(store: Store, name: str, target: str, held: set[str]) -> list[Blob
     return [store.manifest_ref(name), *patches, *artifacts]
 
 
-def _held(session: Session, devices: set[str], release: str) -> set[str]:
-    """The model files that some devices have in their slots."""
+def _held(session: Session, store: Store, devices: set[str], release: str) -> set[str]:
+    """Every file that some devices have in their slots: a patch may start from any of them, not only a model."""
     model, _ = split_release(release)
     reports = (twins.find(session, device).reported for device in devices)
     models = [reported.models[model] for reported in reports if reported and model in reported.models]
-    return {slot.model_sha256 for m in models for slot in (m.current, m.previous, m.candidate) if slot}
+    slots = {slot for m in models for slot in (m.current, m.previous, m.candidate) if slot}
+    return {sha256 for slot in slots for sha256 in _files_of(store, slot)}
+
+
+def _files_of(store: Store, slot: SlotReport) -> set[str]:
+    try:
+        artifacts = store.release(slot.release).bundle(slot.target).artifacts
+    except SkerryError:  # made by another host: only what the device itself names is known
+        return {slot.model_sha256}
+    return {slot.model_sha256, *(artifact.blob.sha256 for artifact in artifacts)}
