@@ -81,8 +81,8 @@ def _tried(name: str, look: Callable[[], str]) -> Check:
 
 
 def _registry() -> str:
-    with registry():
-        return str(open_home().registry)
+    with registry() as opened:
+        return opened.name
 
 
 def _keys() -> str:

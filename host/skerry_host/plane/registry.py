@@ -22,10 +22,11 @@ BUSY_S = 20
 
 
 class Registry:
-    """A database of one fleet."""
+    """A database of one fleet; `name` says which, without a password."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.name = engine.url.render_as_string()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -56,9 +57,13 @@ def open_registry(where: Path | str) -> Registry:
     try:
         engine = _engine(where)
         _migrate(engine, _named(where))
-    except (DatabaseError, ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+    except ImportError as error:
+        hint = "for PostgreSQL write postgresql+psycopg://... and install psycopg[binary]"
+        raise RegistryError(f"cannot open the registry {_named(where)}: {error}", hint=hint) from None
+    except (DatabaseError, ArgumentError, NoSuchModuleError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint="see --registry") from None
+        hint = "check its path or --registry URL"
+        raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint=hint) from None
     return Registry(engine)
 
 
