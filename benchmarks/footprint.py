@@ -10,7 +10,6 @@ Goals: supervisor 28 MB resident, 0.3 % of a core idle; supervisor and runner to
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,20 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from real_bundle import MOBILENET_V2, lay_bundle
 
 from skerry_agent.journal import Journal
-from skerry_agent.processing import GoldenSet, save_golden
 from skerry_agent.records import Record, Slot, Slots
-from skerry_agent.runner.engines import open_engine
 from skerry_agent.slots import BUNDLE_FILE
 from skerry_agent.wire import codec
-from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.manifest import Artifact, Bundle
 from skerry_host.plane.broker import choose
 
-MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models"))
-MODEL = MODELS / "edgetpu" / "mobilenet_v2_1.0_224_quant.tflite"
 GOALS = {"supervisor_rss_mb": 28.0, "idle_cpu_percent": 0.3, "supervisor_and_runner_pss_mb": 90.0}
 START_S = 60.0
 BARE = "print('ready', flush=True); input()"
@@ -109,13 +102,7 @@ def install(folder: Path) -> None:
     bundle_folder, model_folder = folder / "state/bundles/mobilenet", folder / "state/models/mobilenet"
     for path in (bundle_folder, model_folder):
         path.mkdir(parents=True)
-    (bundle_folder / MODEL.name).write_bytes(MODEL.read_bytes())
-    engine = open_engine("litert", str(MODEL), 1)
-    inputs = np.random.default_rng(1).integers(0, 256, (8, *engine.inputs[0].shape[1:]), np.uint8)
-    outputs = np.concatenate([engine.infer([sample[np.newaxis]])[0] for sample in inputs])
-    (bundle_folder / "golden.npz").write_bytes(save_golden(GoldenSet((inputs,), (outputs,))))
-    artifacts = (Artifact(MODEL.name, "model", describe(b"")), Artifact("golden.npz", "golden", describe(b"")))
-    bundle = Bundle("cpu", artifacts, engine.inputs, engine.outputs, task="classification")
+    bundle, _ = lay_bundle(bundle_folder, MOBILENET_V2)
     (bundle_folder / BUNDLE_FILE).write_bytes(codec.encode(bundle))
     slot = Slot("mobilenet", "mobilenet@1.0.0", "cpu", "0" * 64, "0" * 64)
     Journal(model_folder / "journal.json").write(Record(slots=Slots(current=slot)))
@@ -128,8 +115,8 @@ def measure(folder: Path, seconds: float) -> dict[str, Any]:
         with agent(folder / "idle", broker.url) as (pid, _):
             result["idle_cpu_percent"] = idle_percent(pid, seconds)
             result["supervisor"] = memory(pid)
-        if not MODEL.exists():
-            return result | {"skipped": f"no model at {MODEL}: set SKERRY_REAL_MODELS"}
+        if not MOBILENET_V2.exists():
+            return result | {"skipped": f"no model at {MOBILENET_V2}: set SKERRY_REAL_MODELS"}
         install(folder / "serving")
         with agent(folder / "serving", broker.url) as (pid, status):
             result["supervisor_serving"] = memory(pid)

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -19,17 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from real_bundle import MOBILENET_V1, lay_bundle
 
-from skerry_agent.processing import GoldenSet, save_golden
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines import open_engine
 from skerry_agent.wire import codec
-from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.manifest import Artifact, Bundle
 
-MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models"))
-MODEL = MODELS / "edgetpu" / "mobilenet_v1_0.25_128_quant.tflite"
 CLIENTS = 8
 GRACE_S = 2.0
 
@@ -116,19 +109,12 @@ class Runner:
 @contextlib.contextmanager
 def prepared(listen_fd: int) -> Iterator[tuple[protocol.Job, bytes, dict[str, str], bytes]]:
     """A job, and a request in binary with the bytes that its answer must end in."""
-    engine = open_engine("litert", str(MODEL), 1)
-    inputs = np.random.default_rng(1).integers(0, 256, (4, *engine.inputs[0].shape[1:]), np.uint8)
-    outputs = np.concatenate([engine.infer([sample[np.newaxis]])[0] for sample in inputs])
-    tensor = engine.inputs[0]
-    entry = {"name": tensor.name, "shape": tensor.shape, "datatype": "UINT8"}
-    entry["parameters"] = {"binary_data_size": inputs[0].nbytes}
-    head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / MODEL.name).write_bytes(MODEL.read_bytes())
-        (folder / "golden.npz").write_bytes(save_golden(GoldenSet((inputs,), (outputs,))))
-        artifacts = (Artifact(MODEL.name, "model", describe(b"")), Artifact("golden.npz", "golden", describe(b"")))
-        bundle = Bundle("cpu", artifacts, engine.inputs, engine.outputs, task="classification")
+        bundle, golden = lay_bundle(Path(name), MOBILENET_V1)
+        inputs, outputs, tensor = golden.inputs[0], golden.outputs[0], bundle.inputs[0]
+        entry = {"name": tensor.name, "shape": tensor.shape, "datatype": "UINT8"}
+        entry["parameters"] = {"binary_data_size": inputs[0].nbytes}
+        head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
         job = protocol.Job("bench", "bench@1.0.0", name, bundle, listen_fd=listen_fd)
         yield job, head + inputs[0].tobytes(), {"Inference-Header-Content-Length": str(len(head))}, outputs[0].tobytes()
 
@@ -183,8 +169,8 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=6)
     parser.add_argument("--pause", type=float, default=2.0, help="seconds between swaps")
     arguments = parser.parse_args()
-    if not MODEL.exists():
-        print(json.dumps({"benchmark": "handover", "skipped": f"no model at {MODEL}: set SKERRY_REAL_MODELS"}))
+    if not MOBILENET_V1.exists():
+        print(json.dumps({"benchmark": "handover", "skipped": f"no model at {MOBILENET_V1}: set SKERRY_REAL_MODELS"}))
         return
     print(json.dumps(measure(arguments.rate, arguments.swaps, arguments.pause)))
 

@@ -11,7 +11,6 @@ Measures no HTTP and no supervisor.
 import argparse
 import gc
 import json
-import os
 import resource
 import socket
 import statistics
@@ -25,19 +24,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from real_bundle import MOBILENET_V2, lay_bundle
 
-from skerry_agent.processing import Array, GoldenSet, save_golden
+from skerry_agent.processing import Array
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines import open_engine
 from skerry_agent.runner.engines.tflite import TfliteEngine
 from skerry_agent.runner.inference import Inference
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle
 
-MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models"))
-MODEL = MODELS / "edgetpu" / "mobilenet_v2_1.0_224_quant.tflite"
-GOLDEN_SAMPLES = 8
+MODEL = MOBILENET_V2
 WARM_PAIRS = 20
 MIN_QUIET_PAIRS = 100
 BARE = """
@@ -169,13 +166,7 @@ def _memory_of_runner() -> dict[str, float]:
 
 
 def _job(folder: Path, listen_fd: int) -> protocol.Job:
-    (folder / MODEL.name).write_bytes(MODEL.read_bytes())
-    engine = open_engine("litert", str(MODEL), 1)
-    inputs = np.random.default_rng(1).integers(0, 256, (GOLDEN_SAMPLES, *engine.inputs[0].shape[1:]), np.uint8)
-    outputs = np.concatenate([engine.infer([sample[np.newaxis]])[0] for sample in inputs])
-    (folder / "golden.npz").write_bytes(save_golden(GoldenSet((inputs,), (outputs,))))
-    artifacts = (Artifact(MODEL.name, "model", describe(b"")), Artifact("golden.npz", "golden", describe(b"")))
-    bundle = Bundle("cpu", artifacts, engine.inputs, engine.outputs, task="classification")
+    bundle, _ = lay_bundle(folder, MODEL)
     return protocol.Job("mobilenet", "mobilenet@1.0.0", str(folder), bundle, listen_fd=listen_fd)
 
 

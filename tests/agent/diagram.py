@@ -1,9 +1,10 @@
-"""Draws the update machine from its table, for docs/architecture.md: `python -m tests.agent.diagram` rewrites it there."""
+"""Draws the update machine from its table, for docs/architecture.md; `python -m tests.agent.diagram` rewrites it."""
 
 from pathlib import Path
 
-from skerry_agent.machine import step
 from tests.agent.test_machine import EVENTS, EXPECTED, record_in
+
+from skerry_agent.machine import step
 from skerry_agent.records import State
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"

@@ -1,4 +1,4 @@
-"""Fakes behind the agent's ports: time that is turned by hand, a broker that is a dictionary, processes that are scripts."""
+"""Fakes behind the agent's ports: time turned by hand, a broker that is a dictionary, processes that are scripts."""
 
 import heapq
 import itertools

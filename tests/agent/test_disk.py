@@ -41,7 +41,7 @@ def test_a_truncated_record_is_damage_not_a_crash(tmp_path):
     path = tmp_path / "record"
     write_record(path, FIRST)
     path.write_bytes(path.read_bytes()[:80])
-    with pytest.raises(DiskError, match="moved to record.damaged"):
+    with pytest.raises(DiskError, match=r"moved to record\.damaged"):
         read_record(path, Record)
     assert read_record(path, Record) is None
 

@@ -1,4 +1,4 @@
-"""The update machine over every (state, event) pair: what is in the table does what it says, everything else is refused."""
+"""The update machine over every (state, event) pair: what the table holds does what it says, the rest is refused."""
 
 import itertools
 
@@ -197,5 +197,3 @@ def test_ordering_what_is_current_ends_at_once():
     order = replace(ORDER, manifest=replace(ORDER.manifest, sha256=OLD.manifest_sha256))
     after, effects = step(record_in(State.IDLE), events.Ordered(order))
     assert (after.state, after.deployment.outcome, effects) == (State.IDLE, "succeeded", [])
-
-

@@ -1,12 +1,13 @@
-"""One model from order to commit and back, with fakes behind the ports: what the supervisor does, and in which order."""
+"""One model from order to commit and back, with fakes behind the ports: what is done, and in which order."""
 
 import pytest
 from msgspec.structs import replace
+from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 from skerry_agent import events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
-from skerry_agent.jobs import Planned, PlanJob, Refusal, Staged, StageJob
+from skerry_agent.jobs import PlanJob, Planned, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
 from skerry_agent.machine import MAX_CRASHES
 from skerry_agent.records import Deployment, State
@@ -17,7 +18,6 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
-from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 SPEC = TensorSpec("x", "int8", (1, 4))
 BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)
@@ -29,7 +29,8 @@ def manifest_of(version: str) -> bytes:
 
 def order(version: str, number: int = 1, **policy) -> Deployment:
     manifest = describe(manifest_of(version))
-    return Deployment(f"d{number}", f"m@{version}", "cpu", manifest, TransferPolicy(**policy), ordered_at=1_700_001_000.0)
+    rules = TransferPolicy(**policy)
+    return Deployment(f"d{number}", f"m@{version}", "cpu", manifest, rules, ordered_at=1_700_001_000.0)
 
 
 class Device:
@@ -74,14 +75,15 @@ class Device:
             case PlanJob():
                 return Planned("full", ()) if job.force_full else self.plan
             case StageJob() if isinstance(self.stage, Staged):
-                bundle = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (SPEC,), (SPEC,), probation=BUDGET)
+                model = Artifact("m.tflite", "model", describe(b"m"))
+                bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=BUDGET)
                 folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
                 folder.mkdir(exist_ok=True)
                 (folder / BUNDLE_FILE).write_bytes(codec.encode(bundle))
         return self.stage
 
     def pump(self):
-        self.link.pump(lambda topic, payload: self.unit.fetcher.message(topic, payload))
+        self.link.pump(lambda *message: self.unit.fetcher.message(*message))  # noqa: PLW0108 - the fetcher changes
 
     def install(self, version, number):
         """Take a release all the way to commit; the runner that serves it."""

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from skerry_agent.jobs import Planned, PlanJob, Refusal, Staged, StageJob, VerifyMessage
+from skerry_agent.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
 from skerry_agent.slots import BUNDLE_FILE
 from skerry_agent.trust import KeyTrust, TrustError
 from skerry_agent.updater import perform
@@ -33,7 +33,8 @@ class Signer:
         self.keyid = hashlib.sha256(self.public.public_bytes_raw()).hexdigest()
 
     def envelope(self, kind, payload):
-        return codec.encode(Envelope(kind, payload, (Signature(self.keyid, self.key.sign(signing_bytes(kind, payload))),)))
+        signature = Signature(self.keyid, self.key.sign(signing_bytes(kind, payload)))
+        return codec.encode(Envelope(kind, payload, (signature,)))
 
 
 class Bench:

@@ -1,7 +1,7 @@
 """Golden JSON files pin the wire format: what is in the field must stay readable, in both directions.
 
-A new optional field is a new golden file beside the old one; an old file never changes. To write files for messages that
-have none yet: `python tests/wire/test_golden.py`.
+A new optional field is a new golden file beside the old one; an old file never changes. To write files for messages
+that have none yet: `python tests/wire/test_golden.py`.
 """
 
 from pathlib import Path
@@ -108,11 +108,15 @@ MESSAGES = {
         version="1.1.0",
         counter=2,
         bundles=(BUNDLE,),
-        quality=Quality("top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196),
+        quality=Quality(
+            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
+        ),
         provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
         patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
     ),
-    "envelope": Envelope("application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)),
+    "envelope": Envelope(
+        "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)
+    ),
 }
 
 

@@ -25,7 +25,7 @@ def keep_small() -> None:
     """Ask Python and glibc (mallopt(3)) not to trade memory for speed that a runner does not need.
 
     To be called before anything large is imported. Threads share two heaps instead of 8 per core; what is large is
-    given back when it is freed, whatever was freed before; hashlib does without OpenSSL, for a runner hashes nothing.
+    given back when it is freed, whatever was freed before; hashlib does without OpenSSL, for a runner hashes two files.
     """
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -18,6 +18,7 @@ from skerry_agent.processing import (
     invalid,
     load_golden,
 )
+from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError, UnfitError
 from skerry_agent.runner.inference import Inference
@@ -54,8 +55,9 @@ def read_golden(job: Job) -> GoldenSet | None:
     if artifact is None:
         return None
     try:
-        return load_golden((Path(job.bundle_dir) / artifact.name).read_bytes())
-    except (OSError, ProcessingError) as error:
+        with checked(job, artifact) as path:
+            return load_golden(Path(path).read_bytes())
+    except (OSError, EngineError, ProcessingError) as error:
         raise UnfitError(f"golden file: {error}") from None
 
 

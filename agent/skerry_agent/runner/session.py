@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from skerry_agent.runner import engines, process
+from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import UnfitError
@@ -26,8 +27,9 @@ EXIT_ORPHANED = 4
 
 
 def open_job(job: Job) -> Engine:
-    """The engine of a job, loaded with its bundle's model file. Raises `EngineError` or `WireError`."""
-    return engines.open_engine(job.engine, os.path.join(job.bundle_dir, job.bundle.model.name), job.threads)  # noqa: PTH118
+    """The engine of a job, loaded with its checked model file. Raises `EngineError`, `WireError`, `OSError`."""
+    with checked(job, job.bundle.model) as path:
+        return engines.open_engine(job.engine, path, job.threads)
 
 
 def run(control: Control, open_engine: Open = open_job) -> int:

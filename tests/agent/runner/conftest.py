@@ -17,7 +17,7 @@ from skerry_agent.processing import GoldenSet, save_golden
 from skerry_agent.runner import protocol
 from skerry_agent.runner.engines import open_engine
 from skerry_agent.wire import codec
-from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, TensorSpec
 
 ROOT = Path(__file__).parents[3]
@@ -170,7 +170,7 @@ def make_job(folder, golden=None, engine="litert", task="classification", bundle
     """A job for the model in `folder`; golden outputs are recorded in process."""
     model = next(folder.glob("model.*"))
     opened = open_engine(engine, str(model), 1)
-    artifacts = [artifact("model", model.name)]
+    artifacts = [artifact("model", model)]
     if golden is not None:
         rows = [
             opened.infer([a[i].reshape(t.shape) for a, t in zip(golden, opened.inputs, strict=True)])
@@ -178,13 +178,13 @@ def make_job(folder, golden=None, engine="litert", task="classification", bundle
         ]
         outputs = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
         (folder / "golden.npz").write_bytes(save_golden(GoldenSet(tuple(golden), outputs)))
-        artifacts.append(artifact("golden", "golden.npz"))
+        artifacts.append(artifact("golden", folder / "golden.npz"))
     made = Bundle("cpu", tuple(artifacts), opened.inputs, opened.outputs, task=task, **(bundle or {}))
     return protocol.Job("tiny", "tiny@1.0.0", str(folder), made, engine=engine, **{"beat_s": 0.1} | job)
 
 
-def artifact(role, name):
-    return Artifact(name, role, BlobRef("0" * 64, 1))
+def artifact(role, file):
+    return Artifact(file.name, role, describe(file.read_bytes()))
 
 
 def _random(rng, samples, tensor: TensorSpec):

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
 from skerry_agent.runner import protocol
+from skerry_agent.wire.blobs import describe
 
 
 def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
@@ -45,9 +47,17 @@ def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn
     child.wait_for(lambda total: total.inferences >= 5)
 
 
-def _damage(job, change):
+def _with_golden(job, change):
+    """The job with another golden file, signed like that."""
     path = Path(job.bundle_dir) / "golden.npz"
-    path.write_bytes(save_golden(change(load_golden(path.read_bytes()))))
+    return _with_file(job, "golden.npz", save_golden(change(load_golden(path.read_bytes()))))
+
+
+def _with_file(job, name, content):
+    """The job with another content of a file, signed like that: what no signature tells is for the runner to find."""
+    (Path(job.bundle_dir) / name).write_bytes(content)
+    artifacts = tuple(replace(a, blob=describe(content)) if a.name == name else a for a in job.bundle.artifacts)
+    return replace(job, bundle=replace(job.bundle, artifacts=artifacts))
 
 
 def _other_outputs(golden):
@@ -67,9 +77,7 @@ def _negative_inputs(golden):
     ],
 )
 def test_an_unfit_model_is_refused_with_its_reason(spawn, tiny, kind, change, code):
-    job = tiny(kind)
-    _damage(job, change)
-    child = spawn(job)
+    child = spawn(_with_golden(tiny(kind), change))
     child.expect(protocol.Loaded)
     refused = child.expect(protocol.Refused)
     assert refused.code == code
@@ -80,9 +88,9 @@ def test_an_unfit_model_is_refused_with_its_reason(spawn, tiny, kind, change, co
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("model.tflite", b"not a model", "does not load"),
-        ("model.tflite", None, "does not load"),
-        ("golden.npz", b"PK", "golden file"),
+        ("model.tflite", b"not what was signed", "model.tflite does not have the hash of its manifest"),
+        ("model.tflite", None, "No such file"),
+        ("golden.npz", b"not what was signed", "golden.npz does not have the hash of its manifest"),
         ("golden.npz", None, "golden file"),
     ],
 )
@@ -98,10 +106,19 @@ def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, nam
     assert words in refused.detail
 
 
+@pytest.mark.parametrize(("name", "words"), [("model.tflite", "does not load"), ("golden.npz", "golden file")])
+def test_signed_nonsense_is_refused(spawn, tiny, name, words):
+    child = spawn(_with_file(tiny("add"), name, b"signed, and nonsense"))
+    refused = child.expect((protocol.Refused, protocol.Loaded))
+    if isinstance(refused, protocol.Loaded):
+        refused = child.expect(protocol.Refused)
+    assert refused.code == "load_failed"
+    assert words in refused.detail
+
+
 def test_a_model_unlike_its_bundle_is_refused(spawn, tiny, tmp_path):
-    job = tiny("add")
     tiny("copy")
-    (tmp_path / "add" / "model.tflite").write_bytes((tmp_path / "copy" / "model.tflite").read_bytes())
+    job = _with_file(tiny("add"), "model.tflite", (tmp_path / "copy" / "model.tflite").read_bytes())
     refused = spawn(job).expect(protocol.Refused)
     assert refused.code == "load_failed"
     assert "int8[1, 4]" in refused.detail
@@ -123,9 +140,7 @@ def test_unknown_commands_of_a_newer_supervisor_are_ignored(spawn, tiny):
 
 
 def test_a_runtime_that_dies_takes_only_the_runner(spawn, tiny, real_model):
-    job = tiny("add")
-    (Path(job.bundle_dir) / "model.tflite").write_bytes(real_model("segfaults_the_runtime.tflite").read_bytes())
-    child = spawn(job)
+    child = spawn(_with_file(tiny("add"), "model.tflite", real_model("segfaults_the_runtime.tflite").read_bytes()))
     while child.hear() is not None:
         pass
     # The runtime reads beyond its buffer: what it finds there, and so how it ends, differs with the process.
@@ -133,8 +148,7 @@ def test_a_runtime_that_dies_takes_only_the_runner(spawn, tiny, real_model):
 
 
 def test_a_model_that_fails_to_invoke_is_refused(spawn, job_for, tiny, real_model):
-    job = tiny("add")
-    (Path(job.bundle_dir) / "model.tflite").write_bytes(real_model("edgetpu/model_invoking_error.tflite").read_bytes())
+    job = _with_file(tiny("add"), "model.tflite", real_model("edgetpu/model_invoking_error.tflite").read_bytes())
     assert spawn(job).expect(protocol.Refused).code == "load_failed"
 
 
@@ -248,6 +262,7 @@ def _alive(pid):
 
 
 def test_constant_inputs_do_not_matter_for_a_single_golden_sample(spawn, tiny):
-    job = tiny("zero")
-    _damage(job, lambda g: GoldenSet(tuple(a[:1] for a in g.inputs), tuple(a[:1] for a in g.outputs)))
-    assert spawn(job).ready().samples == 1
+    one = _with_golden(
+        tiny("zero"), lambda g: GoldenSet(*(tuple(a[:1] for a in side) for side in (g.inputs, g.outputs)))
+    )
+    assert spawn(one).ready().samples == 1

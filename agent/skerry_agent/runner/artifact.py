@@ -1,0 +1,24 @@
+"""Opens a bundle's file so that what was checked is what is used: one open file, hashed, then read through it."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from skerry_agent.runner.errors import EngineError
+from skerry_agent.runner.protocol import Job
+from skerry_agent.wire.manifest import Artifact
+
+
+@contextlib.contextmanager
+def checked(job: Job, artifact: Artifact) -> Iterator[str]:
+    """A path that leads to the checked file itself, whatever is put under its name meanwhile; valid within the block.
+
+    Raises `EngineError` when the file does not have the manifest's hash, `OSError` when it is not there.
+    """
+    with (Path(job.bundle_dir) / artifact.name).open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != artifact.blob.sha256:
+            raise EngineError(f"{artifact.name} does not have the hash of its manifest", code="damaged")
+        # With the process id, not `self`: an engine may probe the model in a child of its own.
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
