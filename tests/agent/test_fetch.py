@@ -5,13 +5,13 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.agent.fakes import FakeLink
 
 from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
 from skerry_agent.fetch import WINDOW, Fetcher
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
-from tests.agent.fakes import FakeLink
 
 CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))
