@@ -1,0 +1,31 @@
+"""What can be wrong around the Edge TPU.
+
+SkerryError
+├── ModelError           the file: not TFLite, damaged, not compiled
+└── CompileError         the compiler ran, and gave nothing that may be used
+    └── CompilerMissing  there is no compiler on this machine
+"""
+
+from pathlib import Path
+
+from skerry_agent.wire.errors import SkerryError
+
+
+class CompileError(SkerryError):
+    """The compiler refused the model, crashed, took too long, or left an output that no Edge TPU would run.
+
+    `code` says which: not_quantized, unparsable, unsupported_version, internal, crash, timeout, no_output, zero_ops,
+    failed. `log` is the stored output of the compiler, if it could be kept.
+    """
+
+    code = "failed"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None, log: Path | None = None) -> None:
+        self.log = log
+        super().__init__(message, hint=hint, code=code)
+
+
+class CompilerMissing(CompileError):
+    """No compiler was found where one is looked for."""
+
+    code = "no_compiler"
