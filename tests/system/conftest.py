@@ -1,0 +1,97 @@
+"""Fixtures of the system tests: a home with three releases built once, and a device that has the first of them."""
+
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.host.plane.fleet_kit import Serving, eventually, make_home, require_program, serving
+from tests.system.fleet import (
+    FIRST,
+    MARK,
+    Device,
+    await_end,
+    build_releases,
+    marked_processes,
+    outcomes,
+    provision,
+    start_rollout,
+)
+
+from skerry_host.home import Home, open_home
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Home:
+    """A home with the releases; to be copied, not used."""
+    require_program("mosquitto", "mosquitto")
+    folder = tmp_path_factory.mktemp("built")
+    home = make_home(folder / "home")
+    build_releases(home, folder)
+    return home
+
+
+@pytest.fixture(scope="session")
+def installed(built, tmp_path_factory) -> Path:
+    """The state folder of a device that has committed the first release."""
+    folder = tmp_path_factory.mktemp("installed")
+    home = _copy(built, folder / "home")
+    with serving(home, "--port", "0", "--no-http") as plane:
+        device = provision(home, "first-01", plane.broker, folder / "device")
+        device.start()
+        try:
+            view = await_end(home, start_rollout(home, FIRST, device.id))
+            assert outcomes(view) == {("succeeded", "")}, device.tail()
+            device.await_serving(FIRST)
+        finally:
+            device.kill()
+    (device.state / "desired.json").unlink()
+    return device.state
+
+
+@pytest.fixture(autouse=True)
+def leftovers(monkeypatch):
+    """Every process started by a test is gone after it."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield
+    eventually(lambda: not marked_processes(mark), f"all processes gone: {marked_processes(mark)}", 10.0)
+
+
+@pytest.fixture
+def home(built, tmp_path) -> Home:
+    """A home of the test's own, with the releases."""
+    return _copy(built, tmp_path / "home")
+
+
+@pytest.fixture
+def plane(home):
+    """A serving host plane with its own broker."""
+    with serving(home, "--port", "0", "--no-http") as running:
+        yield running
+
+
+@pytest.fixture
+def device(home, plane, installed, tmp_path):
+    """A device that holds the first release; not started yet."""
+    yield from _device(home, plane, installed, tmp_path / "device")
+
+
+@pytest.fixture
+def running(device) -> Device:
+    """The device with its agent running and serving the first release."""
+    device.start()
+    device.await_serving(FIRST)
+    return device
+
+
+def _device(home: Home, plane: Serving, installed: Path, folder: Path):
+    made = provision(home, "shelf-01", plane.broker, folder)
+    shutil.copytree(installed, made.state, ignore=shutil.ignore_patterns("*.sock"))
+    yield made
+    made.kill()
+
+
+def _copy(home: Home, to: Path) -> Home:
+    shutil.copytree(home.root, to)
+    return open_home(to)
