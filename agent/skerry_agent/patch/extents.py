@@ -19,13 +19,19 @@ from skerry_agent.patch.sink import BLOCK, Sink
 from skerry_agent.patch.symbols import MAX_NUMBERS, Symbols
 from skerry_agent.patch.weights import read_plan, run_weights
 
+LEAST_STEPS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
+
 
 def apply_extents(old: memoryview, reader: Reader, sink: Sink) -> None:
     """Run the payload at `reader` until its program ends. Raises `PatchError`."""
-    table = Section(reader, MAX_TABLE)
-    program = parse_program(table.read(table.left), len(old))
-    table.finish()
-    _Machine(old, program, reader, sink).run()
+    _Machine(old, parse_program(_whole(reader, MAX_TABLE), len(old)), reader, sink).run()
+
+
+def _whole(reader: Reader, limit: int) -> bytes:
+    section = Section(reader, limit)
+    data = section.read(section.left)
+    section.finish()
+    return data
 
 
 class _Machine:
@@ -37,14 +43,11 @@ class _Machine:
         self._sink = sink
         self._cursor = 0
         self._vector = 0
-        self._run = 0
-        runs = Section(reader, MAX_RUNS)
-        self._runs = all_varints(runs.read(runs.left))
-        runs.finish()
+        self._runs = Reader(_whole(reader, MAX_RUNS))
         self._diff = Section(reader)
         self._literal = Section(reader, preset=[old[at : at + size] for at, size in program.preset])
         escapes, bits = Section(reader), Section(reader)
-        decoder = Decoder(program.codes, reader) if len(program.codes) else None
+        decoder = Decoder(program.codes, reader, LEAST_STEPS + sink.left // 16) if len(program.codes) else None
         self._symbols = Symbols(decoder, escapes, bits)
         self._pool: list[Pooled] = make_pool(program.vectors, old, self._symbols)
 
@@ -54,11 +57,18 @@ class _Machine:
             self._extent(kind)
         for stream in (self._diff, self._literal, self._symbols):
             stream.finish()
-        if self._run < len(self._runs) or self._program.sizes.left or self._program.seeks.left or self._program.params.left:
+        fields = (self._runs, self._program.sizes, self._program.seeks, self._program.params)
+        if any(reader.left for reader in fields):
             raise damaged("fields follow the last extent")
 
     def _extent(self, kind: int) -> None:
         size = self._program.sizes.varint(MAX_VARINT)
+        before = self._sink.left
+        self._perform(kind, size)
+        if self._sink.left == before:
+            raise damaged("an extent makes nothing")
+
+    def _perform(self, kind: int, size: int) -> None:
         match kind & KIND_MASK:
             case Kind.COPY:
                 self._copy(size)
@@ -99,14 +109,13 @@ class _Machine:
 
     def _changed(self, size: int) -> NDArray[np.int64]:
         """Return the places, ascending, that the next runs of an ADD extent of `size` bytes change."""
-        if self._run == len(self._runs):
-            raise damaged("an extent has no changes")
-        first = self._run + 1
-        self._run = first + 2 * int(self._runs[self._run])
-        gaps, counts = (self._runs[at : self._run : 2].astype(np.int64) for at in (first, first + 1))
+        runs = all_varints(self._runs.take(self._runs.varint(self._runs.left))).astype(np.int64)
+        if len(runs) % 2:
+            raise damaged("a run of changes has no length")
+        gaps, counts = runs[::2], runs[1::2]
         ends = np.cumsum(gaps + counts)
         total = int(counts.sum())
-        if self._run > len(self._runs) or total > MAX_CHANGED or (len(ends) and int(ends[-1]) > size):
+        if total > MAX_CHANGED or (len(ends) and int(ends[-1]) > size):
             raise damaged("the changes of an extent are out of range")
         return np.repeat(ends - np.cumsum(counts), counts) + np.arange(total)
 
@@ -144,24 +153,22 @@ class _Machine:
         return np.ndarray((rows, cols), np.uint8, self._old, start, strides)
 
     def _words(self, kind: int, count: int) -> None:
-        if 4 * count > self._sink.left:
-            raise damaged("a word extent is longer than what is left")
         context = self._program.params.varint(max(0, self._symbols.contexts - 1))
         vector = self._pooled(self._program.params.varint()) if kind & Flag.RESCALED else None
-        start = self._seek(4 * count) if kind & Flag.OLD else 0
+        start = self._seek(4 * count)
         for at in range(0, count, MAX_NUMBERS):
             part = slice(at, min(at + MAX_NUMBERS, count))
-            before = words_at(self._old, start + 4 * at, part.stop - at) if kind & Flag.OLD else np.uint32(0)
+            before = words_at(self._old, start + 4 * at, part.stop - at)
             if vector is not None:
                 before = _moved(before, vector, part)
             self._sink.put(_bytes_of(before + self._symbols.numbers(part.stop - at, context)))
 
 
-def _moved(before: Words | np.uint32, vector: Pooled, part: slice) -> Words:
+def _moved(before: Words, vector: Pooled, part: slice) -> Words:
     scales = [words if len(words) == 1 else words[part] for words in (vector.old, vector.new)]
-    if any(len(words) not in {1, np.size(before)} for words in scales):
+    if any(len(words) not in {1, len(before)} for words in scales):
         raise damaged("a vector has another length than what it rescales")
-    return rescaled(np.atleast_1d(before), *scales)
+    return rescaled(before, *scales)
 
 
 def _bytes_of(words: Words) -> memoryview:

@@ -22,7 +22,7 @@ GRID_STEPS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """A vector's new words, and the old ones that they replace (empty if there are none)."""
+    """A vector's new words, and the old ones that they replace."""
 
     new: Words
     old: Words
@@ -37,7 +37,7 @@ def make_pool(vectors: list[Vector], old: memoryview, symbols: Symbols) -> list[
     """Return all vectors in order. Raises `PatchError('damaged')`."""
     pool: list[Pooled] = []
     for vector in vectors:
-        before = words_at(old, vector.old_at, 0 if vector.origin is Origin.FRESH else vector.count)
+        before = words_at(old, vector.old_at, vector.count)
         pool.append(Pooled(_make(vector, before, pool, symbols), before))
     return pool
 
@@ -48,9 +48,7 @@ def _make(vector: Vector, before: Words, pool: list[Pooled], symbols: Symbols) -
     if vector.origin is Origin.SAME:
         return before
     coded = in_blocks(vector.count, lambda count: symbols.numbers(count, vector.context))
-    if vector.origin is Origin.RESIDUAL:
-        return before + coded
-    return on_grid(before, coded) if vector.origin is Origin.GRID else coded
+    return on_grid(before, coded) if vector.origin is Origin.GRID else before + coded
 
 
 def in_blocks(count: int, read: Callable[[int], Words]) -> Words:

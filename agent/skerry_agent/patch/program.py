@@ -38,14 +38,14 @@ class Kind(IntEnum):
 
 
 class Flag(IntEnum):
-    """How WEIGHTS, STRIDED and WORDS extents predict, in the high five bits of the kind byte."""
+    """How WEIGHTS, STRIDED and WORDS extents predict, in the high five bits of the kind byte. WORDS has one flag."""
 
     OLD = 8
     COLUMNS = 16
     GAIN = 32
     PRUNE = 64
     ACROSS = 128
-    RESCALED = 16  # WORDS only
+    RESCALED = 8
 
 
 class Origin(IntEnum):
@@ -55,7 +55,6 @@ class Origin(IntEnum):
     RESIDUAL = 1
     GRID = 2
     DERIVED = 3
-    FRESH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +136,9 @@ def _vectors(reader: Reader, old_size: int, contexts: int) -> list[Vector]:
     at, room = 0, MAX_POOL_WORDS
     for number in range(reader.varint(reader.left)):
         vector = _vector(reader, number, at, room)
-        if vector.origin is not Origin.FRESH:
-            at = vector.old_at + 4 * vector.count
-            if vector.old_at < 0 or at > old_size:
-                raise damaged("a vector lies outside the base")
+        at = vector.old_at + 4 * vector.count
+        if vector.old_at < 0 or at > old_size:
+            raise damaged("a vector lies outside the base")
         if vector.context >= max(1, contexts):
             raise damaged("a vector's context is out of range")
         room -= vector.count
@@ -151,7 +149,9 @@ def _vectors(reader: Reader, old_size: int, contexts: int) -> list[Vector]:
 def _vector(reader: Reader, number: int, at: int, room: int) -> Vector:
     origin = Origin(reader.varint(len(Origin) - 1))
     count = reader.varint(room)
-    old_at = 0 if origin is Origin.FRESH else at + reader.signed()
+    if not count:
+        raise damaged("a vector is empty")
+    old_at = at + reader.signed()
     context, factors = 0, (0, 0)
     if origin is Origin.DERIVED:
         factors = (_earlier(reader, number), _earlier(reader, number))

@@ -35,9 +35,9 @@ def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 class Decoder:
-    """Decodes symbols in the order in which the encoder was given them."""
+    """Decodes symbols in the order in which the encoder was given them, in at most `steps` rounds over the lanes."""
 
-    def __init__(self, codes: NDArray[np.uint8], reader: Reader) -> None:
+    def __init__(self, codes: NDArray[np.uint8], reader: Reader, steps: int) -> None:
         self.contexts = len(codes)
         self._table = slot_table(codes)
         lanes = reader.varint(MAX_LANES)
@@ -49,12 +49,16 @@ class Decoder:
         count = reader.varint(reader.left // 2)
         self._words = np.frombuffer(reader.take(2 * count), dtype="<u2")
         self._at = 0
+        self._steps = steps
 
     def decode(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Return one symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
         slots = contexts << BITS
         found = np.empty(len(slots), dtype=np.uint32)
         lanes = len(self._states)
+        self._steps -= (len(slots) + lanes - 1) // lanes
+        if self._steps < 0:
+            raise damaged("it takes more steps than its result can need")
         for start in range(0, len(slots), lanes):
             part = slots[start : start + lanes]
             self._step(part, self._states[: len(part)], found[start : start + lanes])

@@ -11,7 +11,7 @@ MAX_VARINT_BYTES = 5
 MAX_VARINT = (1 << 32) - 1
 
 
-def all_varints(data: bytes) -> NDArray[np.int32]:
+def all_varints(data: bytes | memoryview) -> NDArray[np.int32]:
     """Return every integer of `data`, each at most 4 bytes long. Raises `PatchError('damaged')`."""
     raw = np.frombuffer(data, dtype=np.uint8)
     ends = np.flatnonzero(raw < 0x80)

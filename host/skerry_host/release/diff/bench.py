@@ -66,7 +66,6 @@ def bench(old: Path, new: Path) -> Bench:
     return Bench(size, made.codec, made.entropy_bytes, tools, absent)
 
 
-
 def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> Row:
     out = patch.with_name("made")
     command = [sys.executable, "-m", "skerry_host.release.diff.measure", peer.name, old, patch, out]

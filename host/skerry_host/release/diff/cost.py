@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 Symbols = NDArray[np.uint8]
 
 
-def bits_of(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+def bits_of(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the price in bits of each symbol for `counts` (..., 256), unseen ones at about an escape."""
     smooth = counts + 0.02
     price = np.log2(smooth.sum(axis=-1, keepdims=True)) - np.log2(smooth)
-    return np.minimum(price, 20.0).astype(np.float32)
+    capped: NDArray[np.float32] = np.minimum(price, 20.0).astype(np.float32)
+    return capped
 
 
 def count(symbols: Symbols) -> NDArray[np.int64]:

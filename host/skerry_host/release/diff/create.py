@@ -59,8 +59,8 @@ def create(old: bytes, new: bytes) -> Patch:
 
 def _hurried_first(encode: Callable[[bool], bytes], gain: float, bound: int) -> bytes:
     """Return a candidate made in a hurry, or with care if care could shrink it, by at most `gain`, below `bound`."""
-    quick = encode(True)  # noqa: FBT003
-    return quick if gain * len(quick) > bound else encode(False)  # noqa: FBT003
+    quick = encode(True)
+    return quick if gain * len(quick) > bound else encode(False)
 
 
 def _header(codec: Codec, old: bytes, new: bytes) -> bytes:

@@ -175,7 +175,8 @@ def _best(now: Grid, centre: int, price: Callable[[Grid], NDArray[np.float32]], 
     tries.append(np.full_like(now, centre))
     costs = [price(grid) + _side_bits(grid - centre) for grid in tries]
     pick = np.argmin(costs, axis=0)
-    return np.choose(pick, tries).astype(np.int32)
+    chosen: Grid = np.choose(pick, tries).astype(np.int32)
+    return chosen
 
 
 def _side_bits(steps: Grid) -> NDArray[np.float64]:

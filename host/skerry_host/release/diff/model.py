@@ -96,8 +96,9 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
     table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
     if table > MAX_TABLE // 2:
         return None
+    hurried = len(writer.literal) > max(200_000, bound * 3 // 2)
     try:
-        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old, hurried=len(writer.literal) > max(200_000, bound * 3 // 2))
+        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old, hurried=hurried)
     except TooLargeError:
         return None
     return Attempt(packed.payload, form, packed.plain, packed.ideal)
@@ -215,8 +216,8 @@ class _Emitter:
             steps = [grid.fit.thresholds - int(np.median(grid.fit.thresholds)) for grid in chosen]
             thresholds = self._class_contexts(steps)
             tie = self._book.take(1) if any(grid.fit.thresholds.any() for grid in chosen) else 0
-            for grid, *contexts in zip(chosen, rows, columns, gains, thresholds, strict=True):
-                made[id(grid)] = (shape, Contexts(*contexts, tie))
+            for grid, *found in zip(chosen, rows, columns, gains, thresholds, strict=True):
+                made[id(grid)] = (shape, Contexts(found[0], found[1], found[2], found[3], tie))
         return made
 
     def _class_contexts(self, values: Iterable[np.ndarray[tuple[int, ...], np.dtype[np.int32]]]) -> list[int]:

@@ -92,7 +92,7 @@ class _Finder:
                 found.append((place, False))
         return found
 
-    def _cost(self, weights: Weights, place: int, transposed: bool) -> float:  # noqa: FBT001
+    def _cost(self, weights: Weights, place: int, transposed: bool) -> float:
         other = self._layers[place].weights
         assert other is not None
         before = grid_of(self._old, other)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import lzma
+import mmap
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def _run(*words: str | Path) -> None:
     subprocess.run([str(word) for word in words], check=True, capture_output=True)
 
 
-def _module(name: str) -> Any:  # noqa: ANN401 - these packages ship no types
+def _module(name: str) -> Any:
     return importlib.import_module(name)
 
 
@@ -54,16 +55,13 @@ def _skerry_make(old: Path, new: Path, patch: Path) -> None:
 
 
 def _skerry_apply(old: Path, patch: Path, new: Path) -> None:
-    import mmap  # noqa: PLC0415 - only here: the measured child process must start lean
+    with new.open("wb") as out:
+        apply(_mapped(old), memoryview(_mapped(patch)), out.write, max_new_bytes=1 << 32)
 
-    with old.open("rb") as source, patch.open("rb") as delta, new.open("wb") as out:
-        with (
-            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as before,
-            mmap.mmap(delta.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            view = memoryview(mapped)
-            apply(before, view, out.write, max_new_bytes=1 << 32)
-            view.release()
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _bsdiff4_make(old: Path, new: Path, patch: Path) -> None:

@@ -110,7 +110,7 @@ class _Finder:
         if pair.new.bias and pair.old.bias:
             self._bias(pair.old.bias, pair.new.bias, pair)
 
-    def _weights(self, weights: Weights, old: Weights | None, transposed: bool) -> None:  # noqa: FBT001
+    def _weights(self, weights: Weights, old: Weights | None, transposed: bool) -> None:
         if weights.size < SMALLEST_GRID or max(weights.rows, weights.cols) > MAX_SIDE:
             return
         grid = grid_of(self._new, weights)
@@ -129,7 +129,7 @@ class _Finder:
         grid: NDArray[np.uint8],
         before: NDArray[np.uint8],
         old: Weights,
-        transposed: bool,  # noqa: FBT001
+        transposed: bool,
     ) -> bool:
         """Add the rows of `grid` as continuing `before`, unless plain bytes or a fresh start are better."""
         changes = int(np.count_nonzero(grid != before))

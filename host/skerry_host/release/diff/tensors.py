@@ -54,7 +54,7 @@ class Bias:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights with the bias that an operator adds to their products; either stands alone where no operator joins them."""
+    """Weights with the bias that an operator adds to their products; either may stand alone."""
 
     weights: Weights | None
     bias: Bias | None

@@ -18,7 +18,6 @@ from skerry_host.release.diff.fit import Fit, symbols_of
 from skerry_host.release.diff.recorder import Recorder
 from skerry_host.release.diff.sections import pack_section, pack_stored
 
-
 JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
 
 
@@ -72,9 +71,8 @@ class Writer:
     def vector(self, origin: Origin, count: int, old_at: int, tail: tuple[int, ...]) -> int:
         """Append a pool vector whose `tail` is its context, or how far back its factors are; return its number."""
         self.vectors += bytes([origin]) + pack_varint(count)
-        if origin is not Origin.FRESH:
-            self.vectors += pack_signed(old_at - self._vector_at)
-            self._vector_at = old_at + 4 * count
+        self.vectors += pack_signed(old_at - self._vector_at)
+        self._vector_at = old_at + 4 * count
         self.vectors += b"".join(map(pack_varint, tail))
         self.vector_count += 1
         return self.vector_count - 1
@@ -106,8 +104,7 @@ class Writer:
 
     def words(self, values: NDArray[np.int64], context: int, old_at: int, vector: int | None) -> None:
         """Append words as numbers `values` against the old ones, rescaled if a `vector` of scales is given."""
-        rescaled = Flag.RESCALED if vector is not None else 0
-        self._open(Kind.WORDS | Flag.OLD | rescaled, len(values))
+        self._open(Kind.WORDS | (Flag.RESCALED if vector is not None else 0), len(values))
         self.params += pack_varint(context)
         if vector is not None:
             self.params += self._ahead(vector)
@@ -194,14 +191,13 @@ def _pack_changes(changes: list[NDArray[np.uint8]], join: int) -> bytes:
     packed, values = bytearray(), bytearray()
     for change in changes:
         places = np.flatnonzero(change)
-        parts = np.split(places, np.flatnonzero(np.diff(places) > join) + 1)
-        packed += pack_varint(len(parts))
-        at = 0
-        for part in parts:
+        runs, at = bytearray(), 0
+        for part in np.split(places, np.flatnonzero(np.diff(places) > join) + 1):
             first, end = int(part[0]), int(part[-1]) + 1
-            packed += pack_varint(first - at) + pack_varint(end - first)
+            runs += pack_varint(first - at) + pack_varint(end - first)
             values += change[first:end].tobytes()
             at = end
+        packed += pack_varint(len(runs)) + runs
     if len(packed) > MAX_RUNS:
         raise TooLargeError("too many scattered changes")
     return pack_section(bytes(packed)) + pack_section(bytes(values))
