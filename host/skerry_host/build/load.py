@@ -1,38 +1,79 @@
-"""From the source file of a recipe to a float model that can be quantized. Takes TFLite; quantizes nothing.
+"""From the source of a recipe to a TFLite model that can be quantized, or is already. Quantizes nothing itself.
 
-Another kind of source becomes a function here that ends in a float TFLite, the waist of every build.
+Every kind of source ends in a TFLite file, which is proven to load and run before it is used: the waist of every build.
 """
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_host.build import recipe as recipes
 from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import Graph, describe
-from skerry_host.build.normalise import normalise, unfit
+from skerry_host.build.normalise import fixed_batch, normalise, quantized, unfit, unfit_quantized
 from skerry_host.build.probe import probe
+from skerry_host.build.sources import keras, onnx
+from skerry_host.build.sources.converted import Converted
+from skerry_host.build.sources.kinds import kind_of
 from skerry_host.build.tflite import read_model, write_model
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A float model that was proven to load and run, its graph, the hash of the file it came from, what was changed."""
+    """A model that was proven to load and run, its graph, the hash of what it came from, what was changed.
+
+    `quantized`: it computes on integers already, and is not touched. `onnx` is the float ONNX with fixed shapes that it
+    came from, None if it came from something else.
+    """
 
     data: bytes
     graph: Graph
     sha256: str
     file_bytes: int
     changes: tuple[str, ...]
+    quantized: bool = False
+    onnx: bytes | None = None
 
 
-def load_source(path: Path) -> Source:
-    """Check and normalise a model file; raises `ModelError` with what is wrong and what to do."""
-    probe(path).require_runs(path)
-    data = path.read_bytes()
+def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:
+    """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
+
+    `trusted` allows sources that carry code to run it.
+    """
+    with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
+        converted = _convert(path, plan, Path(folder), trusted=trusted)
+        sha256, size = _identity(path)
+        return _tflite(path, converted, sha256, size)
+
+
+def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: bool) -> Converted:
+    kind = kind_of(path)
+    if kind == "tflite":
+        return Converted(path)
+    if kind == "onnx":
+        return onnx.convert(path, plan.shapes if plan else {}, folder)
+    return keras.convert(path, kind, folder, trusted=trusted)
+
+
+def _tflite(path: Path, converted: Converted, sha256: str, size: int) -> Source:
+    probe(converted.file).require_runs(path)
+    data = converted.file.read_bytes()
     model = read_model(data)
-    changes = normalise(model)
+    ready = quantized(describe(model))
+    batch = fixed_batch(model) if ready else None
+    changes = [batch] if batch else [] if ready else normalise(model)
     graph = describe(model)
-    reasons = unfit(graph)
+    reasons = unfit_quantized(graph) if ready else unfit(graph)
     if reasons:
-        raise ModelError(f"{path} cannot be quantized: {'; '.join(reasons)}", code="unfit")
-    return Source(write_model(model), graph, hashlib.sha256(data).hexdigest(), len(data), tuple(changes))
+        verb = "used" if ready else "quantized"
+        raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
+    data = data if ready and not batch else write_model(model)
+    return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx)
+
+
+def _identity(path: Path) -> tuple[str, int]:
+    if path.is_dir():
+        return keras.folder_digest(path)
+    data = path.read_bytes()
+    return hashlib.sha256(data).hexdigest(), len(data)

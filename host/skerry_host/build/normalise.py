@@ -9,8 +9,10 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.build.graph import Graph, Tensor
+from skerry_host.build.repair import clamp_with_relu6, fold_float16
 
 SIGNATURE = "serving_default"
+_INTEGERS = {"int8", "uint8", "int16"}
 _OLD_CODE_LIMIT = 127
 """Codes up to 127 once stood in an int8 field, `deprecated_builtin_code`; old files fill that one only (schema.fbs)."""
 
@@ -44,7 +46,7 @@ def signature(model: Any) -> str | None:
     return "signature added"
 
 
-STEPS: tuple[Callable[[Any], str | None], ...] = (builtin_codes, fixed_batch, signature)
+STEPS: tuple[Callable[[Any], str | None], ...] = (builtin_codes, fold_float16, clamp_with_relu6, fixed_batch, signature)
 
 
 def normalise(model: Any) -> list[str]:
@@ -52,30 +54,52 @@ def normalise(model: Any) -> list[str]:
     return [done for step in STEPS if (done := step(model))]
 
 
+def quantized(graph: Graph) -> bool:
+    """Whether the model computes on integers already: an operator other than QUANTIZE writes them with a scale."""
+    written = [graph.tensors[i] for op in graph.ops if op.name != "QUANTIZE" for i in op.outputs]
+    return any(t.dtype in _INTEGERS and t.channels for t in written)
+
+
+def unfit_quantized(graph: Graph) -> list[str]:
+    """Why a model that is quantized already cannot be used as it is, every reason; empty if it can."""
+    reasons = [*_end_reasons(graph), *_shape_reasons(graph)]
+    left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
+    if left:
+        names = ", ".join(sorted(set(left)))
+        reasons.append(f"{len(left)} of its operators compute on floating point ({names}): give the float model")
+    return reasons
+
+
 def unfit(graph: Graph) -> list[str]:
-    """Why a normalised model cannot be quantized, every reason; empty if it can."""
+    """Why a normalised float model cannot be quantized, every reason; empty if it can."""
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = [
-        f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes"
-        for t in inputs
-        if t.dynamic
-    ]
+    reasons = [*_end_reasons(graph), *_shape_reasons(graph)]
     if graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
+    reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
+    half = [t for t in graph.tensors if t.dtype in _INTEGERS and t.channels and t.constant_bytes]
+    if half:
+        reasons.append(f"{len(half)} of its weights are quantized already (dynamic range): give the float model")
+    return reasons
+
+
+def _end_reasons(graph: Graph) -> list[str]:
+    reasons = []
     if len(graph.inputs) != 1:
         reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")
     if not graph.outputs:
         reasons.append("it has no output")
-    quantized = [t for t in inputs if t.dtype in {"int8", "uint8"}]
-    reasons += [f"input {t.name} is {t.dtype}, so it is quantized already: give the float model" for t in quantized]
-    wrong = [t for t in inputs if t not in quantized and t.dtype != "float32"]
-    reasons += [f"input {t.name} is {t.dtype}, not float32" for t in wrong]
-    reasons += [
-        f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1"
-        for t in inputs
-        if t.shape[:1] not in {(), (1,)}
-    ]
     return reasons
+
+
+def _shape_reasons(graph: Graph) -> list[str]:
+    inputs = [graph.tensors[i] for i in graph.inputs]
+    open_ones = [t for t in inputs if t.dynamic]
+    batches = [t for t in inputs if t.shape[:1] not in {(), (1,)}]
+    return [
+        *(f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes" for t in open_ones),
+        *(f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1" for t in batches),
+    ]
 
 
 def _free_batch(tensor: Any) -> bool:

@@ -18,6 +18,7 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Golden, Preprocess, Probation
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.build.errors import RecipeError
+from skerry_host.build.sources.places import source_folder
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
@@ -27,9 +28,16 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Source(Struct, frozen=True):
-    """The trained model's file, relative to the recipe; `{version}` in it is replaced by the version that is built."""
+    """The trained model's file; `{version}` in it is replaced by the version that is built.
+
+    It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
+    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
+    """
 
     file: RelativePath
+    package: str = ""
+    folders: tuple[str, ...] = ()
+    shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
 class Labels(Struct, frozen=True):
@@ -47,12 +55,40 @@ class Data(Struct, frozen=True):
 
 
 class Quantize(Struct, frozen=True):
-    """How integers are chosen: static, with ranges measured on the calibration samples."""
+    """How integers are chosen. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
+
+    `search` looks for better choices of the keys below it, in at most `search_seconds`; absent, only where a build
+    would be refused for what quantization cost.
+    """
 
     weights: Literal["int8"] = "int8"
-    activations: Literal["int8"] = "int8"
+    activations: Literal["int8", "int16", "float"] = "int8"
     per_channel: bool = True
-    io: Literal["int8"] = "int8"
+    io: Literal["int8", "uint8", "int16", "float"] = "int8"
+    search: bool | None = None
+    search_seconds: Annotated[float, Meta(gt=0, le=86400)] = 120.0
+    calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "moving-average"
+    percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
+    weight_ranges: Literal["min-max", "octav"] = "min-max"
+    equalize: bool = False
+    bias_correction: bool = False
+
+    @property
+    def edgetpu_problem(self) -> str:
+        """Why no Edge TPU can run what this makes, empty if one can."""
+        if self.activations == "int8":
+            return ""
+        return f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, mixing is not possible"
+
+    @property
+    def problems(self) -> list[str]:
+        """What the types cannot say."""
+        fitting = {"int8": ("int8", "uint8", "float"), "int16": ("int16", "float"), "float": ("float",)}
+        allowed = fitting[self.activations]
+        if self.io in allowed:
+            return []
+        use = " or ".join(allowed)
+        return [f"quantize.io: {self.io!r} does not go with activations = {self.activations!r}, use {use}"]
 
 
 class Budget(Struct, frozen=True):
@@ -111,8 +147,10 @@ def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
     recipe = _parse(file, raw)
     folder = file.parent
     issues: list[str] = []
-    chosen = _choose(folder, recipe.source.file, version, issues)
-    source = folder if issues else _inside(folder, recipe.source.file.replace(PLACEHOLDER, chosen or ""), issues)
+    home = source_folder(folder, recipe.source, issues)
+    chosen = _choose(home, recipe.source.file, version, issues)
+    name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
+    source = folder if issues else _inside(home, name, issues)
     calibration = _inside(folder, recipe.data.calibration, issues)
     evaluation = _inside(folder, recipe.data.evaluation, issues)
     if issues:
@@ -138,6 +176,7 @@ def _parse(file: Path, raw: bytes) -> Recipe:
         recipe = codec.convert(table, Recipe)
     except WireError as error:
         raise RecipeError(str(file), [*error.issues, *issues], hint="see docs/recipe.md") from None
+    issues += recipe.quantize.problems
     if issues:
         raise RecipeError(str(file), issues, hint="see docs/recipe.md")
     return recipe
@@ -185,6 +224,6 @@ def _inside(folder: Path, name: str, issues: list[str]) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
-    elif not path.is_file():
+    elif not path.is_file() and not (path / "saved_model.pb").is_file():
         issues.append(f"{name}: there is no such file")
     return path

@@ -109,9 +109,11 @@ def test_what_cannot_be_used_is_refused_in_one_line(float_model: bytes, tmp_path
     assert "\n" not in str(refused.value)
 
 
-def test_an_int8_model_is_refused_as_a_source(built):
-    with pytest.raises(ModelError, match="quantized already"):
-        load_source(built.path / "model.tflite")
+def test_an_int8_model_is_taken_as_it_is(built):
+    source = load_source(built.path / "model.tflite")
+    assert source.quantized
+    assert source.changes == ()
+    assert source.data == (built.path / "model.tflite").read_bytes()
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):

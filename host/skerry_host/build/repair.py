@@ -1,0 +1,148 @@
+"""Rewrites of a float TFLite graph that keep what it computes and let the quantizer take all of it.
+
+Each changes a `schema.ModelT` in place and says what it did, or None. `normalise` decides which are applied.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from skerry_host.build.graph import op_name
+
+_FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
+_NONE, _RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
+_FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"}
+
+
+def fold_float16(model: Any) -> str | None:
+    """Make float32 constants of float16 ones that a DEQUANTIZE widens: the quantizer knows no float16 weights."""
+    main = model.subgraphs[0]
+    kept, folded = [], 0
+    for op in main.operators or []:
+        values = _half_constant(model, main, op)
+        if values is None:
+            kept.append(op)
+            continue
+        out = main.tensors[op.outputs[0]]
+        out.type, out.buffer = _FLOAT32, _add_buffer(model, values.astype(np.float32))
+        folded += 1
+    main.operators = kept
+    _drop_unread(model, main, _FLOAT16)
+    return f"{folded} float16 weights widened" if folded else None
+
+
+def clamp_with_relu6(model: Any) -> str | None:
+    """Give stand-alone RELU6 and RELU_0_TO_1 a form with an int8 kernel: fused into what comes before, or into a MUL.
+
+    clip(x, 0, 6) = RELU6(1 x), and clip(x, 0, 1) = RELU6(6 x) / 6.
+    """
+    main = model.subgraphs[0]
+    names = [op_name(code) for code in model.operatorCodes]
+    readers = Counter(int(i) for op in main.operators or [] for i in op.inputs) + Counter(map(int, main.outputs))
+    writers: dict[int, Any] = {}
+    made, changed = [], 0
+    for op in main.operators or []:
+        name = names[op.opcodeIndex]
+        if name == "RELU6" and _fuse(op, writers, readers, names):
+            writers[int(op.outputs[0])] = writers.pop(int(op.inputs[0]))
+            changed += 1
+            continue
+        if name in {"RELU6", "RELU_0_TO_1"}:
+            parts = _as_mul(model, main, op, unit=name == "RELU_0_TO_1")
+            names = [op_name(code) for code in model.operatorCodes]
+            changed += 1
+        else:
+            parts = [op]
+        made += parts
+        writers |= {int(i): part for part in parts for i in part.outputs}
+    main.operators = made
+    return f"{changed} stand-alone clamps written so that int8 kernels take them" if changed else None
+
+
+def _half_constant(model: Any, main: Any, op: Any) -> Any:
+    """The float16 values that an operator widens, None if it does something else."""
+    if op_name(model.operatorCodes[op.opcodeIndex]) != "DEQUANTIZE":
+        return None
+    tensor = main.tensors[op.inputs[0]]
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != _FLOAT16 or data is None or not len(data):
+        return None
+    return np.asarray(data, np.uint8).view(np.float16)
+
+
+def _drop_unread(model: Any, main: Any, dtype: int) -> None:
+    """Empty the constants of a type that no operator reads any more."""
+    read = {int(i) for op in main.operators for i in op.inputs} | set(map(int, main.outputs))
+    kept = {t.buffer for at, t in enumerate(main.tensors) if at in read or t.type != dtype}
+    for tensor in main.tensors:
+        if tensor.type == dtype and tensor.buffer not in kept:
+            model.buffers[tensor.buffer].data = None
+
+
+def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list[str]) -> bool:
+    """Let the operator before do the clamp, if it can and nobody else reads what it writes."""
+    read = int(op.inputs[0])
+    before = writers.get(read)
+    if before is None or readers[read] != 1 or names[before.opcodeIndex] not in _FUSING:
+        return False
+    options = before.builtinOptions
+    if options is None or options.fusedActivationFunction != _NONE:
+        return False
+    options.fusedActivationFunction = _RELU6
+    before.outputs = op.outputs
+    return True
+
+
+def _as_mul(model: Any, main: Any, op: Any, *, unit: bool) -> list[Any]:
+    if not unit:
+        return [_mul(model, main, int(op.inputs[0]), int(op.outputs[0]), 1.0)]
+    between = _like(main, int(op.outputs[0]), b"/times6")
+    return [
+        _mul(model, main, int(op.inputs[0]), between, 6.0),
+        _mul(model, main, between, int(op.outputs[0]), 1 / 6, _NONE),
+    ]
+
+
+def _mul(model: Any, main: Any, read: int, written: int, factor: float, activation: int = _RELU6) -> Any:
+    constant = schema.TensorT()
+    constant.name, constant.type = main.tensors[written].name + b"/factor", _FLOAT32
+    constant.shape = np.array([1], np.int32)
+    constant.buffer = _add_buffer(model, np.array([factor], np.float32))
+    main.tensors.append(constant)
+    options = schema.MulOptionsT()
+    options.fusedActivationFunction = activation
+    op = schema.OperatorT()
+    op.opcodeIndex = _code(model, schema.BuiltinOperator.MUL)
+    op.inputs = np.array([read, len(main.tensors) - 1], np.int32)
+    op.outputs = np.array([written], np.int32)
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.MulOptions, options
+    return op
+
+
+def _like(main: Any, index: int, suffix: bytes) -> int:
+    """A new tensor of the form of another."""
+    other, made = main.tensors[index], schema.TensorT()
+    made.name, made.type, made.shape = other.name + suffix, other.type, other.shape
+    made.buffer = 0
+    main.tensors.append(made)
+    return len(main.tensors) - 1
+
+
+def _code(model: Any, builtin: int) -> int:
+    for at, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            return at
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _add_buffer(model: Any, values: Any) -> int:
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1

@@ -1,0 +1,13 @@
+"""What every converter hands on. Data only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A TFLite file, what was done to get it, and the ONNX with fixed shapes if that is what it was."""
+
+    file: Path
+    changes: tuple[str, ...] = ()
+    onnx: bytes | None = None

@@ -1,0 +1,59 @@
+"""Finds the Python that has a heavy converter: they pin what the host must not have, so they live apart.
+
+Looks in $SKERRY_CONVERTERS_PYTHON, then in the environment beside this one, then here. Installs nothing.
+"""
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_host.build.errors import ModelError
+
+VARIABLE = "SKERRY_CONVERTERS_PYTHON"
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """A module that converts, what it is for, and how to get it."""
+
+    module: str
+    purpose: str
+    install: str
+
+
+def beside() -> Path:
+    """The environment for converters that belongs to this one."""
+    return Path(sys.prefix) / "converters"
+
+
+_APART = f"{sys.executable} -m venv {beside()} && {beside()}/bin/pip install"
+ONNX2TF = Converter("onnx2tf", "an ONNX model", f"{_APART} onnx2tf==1.29.24")
+TENSORFLOW = Converter("tensorflow", "a Keras model or SavedModel", "pip install 'skerry-host[tensorflow]'")
+
+
+def require_extra(*modules: str, purpose: str, extra: str) -> None:
+    """Raise `ModelError` (missing_extra) with the command that installs it when one of the modules is not there."""
+    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    if absent:
+        hint = f"pip install 'skerry-host[{extra}]'"
+        raise ModelError(f"{purpose} needs {' and '.join(absent)}, not installed here", hint=hint, code="missing_extra")
+
+
+def python_with(converter: Converter) -> str:
+    """The interpreter that can import it; raises `ModelError` (missing_extra) with the command that installs it."""
+    named = os.environ.get(VARIABLE)
+    if named and Path(named).is_file():
+        return named
+    apart = beside() / "bin/python"
+    has = list(beside().glob(f"lib/python*/site-packages/{converter.module}"))
+    if has and apart.is_file():
+        return str(apart)
+    if importlib.util.find_spec(converter.module) is not None:
+        return sys.executable
+    raise ModelError(
+        f"{converter.purpose} needs {converter.module}, which is not installed",
+        hint=f"{converter.install} (or name an environment that has it in {VARIABLE})",
+        code="missing_extra",
+    )

@@ -1,0 +1,50 @@
+"""Keras, SavedModel and Python builders to float TFLite, with TensorFlow in a child process. Quantizes nothing.
+
+What would run code of its own when it is opened is refused unless it is trusted; the child is no sandbox.
+"""
+
+import hashlib
+from pathlib import Path
+
+from skerry_host.build.errors import ModelError
+from skerry_host.build.sources import code
+from skerry_host.build.sources.child import Conversion, run
+from skerry_host.build.sources.converted import Converted
+from skerry_host.build.sources.converters import TENSORFLOW, python_with
+from skerry_host.build.sources.kinds import Kind
+
+_CHILD = Path(__file__).with_name("keras_child.py")
+_NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python builder"}
+
+
+def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
+    """A float TFLite of a model; `folder` is for work. Raises `ModelError`, `untrusted` among others."""
+    carried = carries(path, kind)
+    if carried and not trusted:
+        raise ModelError(
+            f"{path} carries code that would run on this machine: {', '.join(carried)}",
+            hint="if you trust where it comes from, add --trust-source",
+            code="untrusted",
+        )
+    out = folder / "made.tflite"
+    python = python_with(TENSORFLOW)
+    command = [python, str(_CHILD), kind, str(path.absolute()), str(out), "1" if trusted else "0"]
+    run(Conversion(f"TensorFlow, given {path},", command, folder))
+    return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",))
+
+
+def carries(path: Path, kind: Kind) -> list[str]:
+    """What of a source runs when it is opened."""
+    if kind == "python":
+        return ["it is a Python file"]
+    return code.in_saved_model(path) if kind == "saved_model" else code.in_keras(path)
+
+
+def folder_digest(folder: Path) -> tuple[str, int]:
+    """A hash over names and contents of all files of a SavedModel, and their bytes together."""
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = file.read_bytes()
+        size += len(data)
+        digest.update(f"{file.relative_to(folder)}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest(), size

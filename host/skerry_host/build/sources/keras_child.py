@@ -1,0 +1,52 @@
+"""Keras, SavedModel or Python builder to float TFLite, with TensorFlow: a script for a converter's environment.
+
+`python keras_child.py KIND SOURCE OUT TRUST`: KIND is keras, saved_model or python; TRUST 1 lets the source run code.
+Needs the standard library and TensorFlow only: this project is not installed there.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(kind: str, source: str, out: str, trust: str) -> None:
+    """Write a float TFLite model to `out`."""
+    import tensorflow as tf  # noqa: PLC0415  (slow, and here only)
+
+    trusted = trust == "1"
+    if kind == "saved_model":
+        converter = tf.lite.TFLiteConverter.from_saved_model(source)
+    else:
+        model = _built(source) if kind == "python" else _loaded(source, trusted)
+        converter = _converter(tf, model)
+    Path(out).write_bytes(converter.convert())
+
+
+def _loaded(source: str, trusted: bool) -> Any:
+    import keras  # noqa: PLC0415
+
+    return keras.models.load_model(source, compile=False, safe_mode=not trusted)
+
+
+def _built(source: str) -> Any:
+    """What `build()` of a Python file returns."""
+    spec = importlib.util.spec_from_file_location("builder", source)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"ImportError: {source} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(source).parent))
+    spec.loader.exec_module(module)
+    return module.build()
+
+
+def _converter(tf: Any, model: Any) -> Any:
+    """From a function with a batch of 1: what a device runs, and no dynamic size is left to refuse."""
+    (tensor,) = model.inputs
+    form = tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=tensor.name.partition(":")[0])
+    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(form)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])

@@ -1,0 +1,59 @@
+"""Where a recipe's source file is: beside it, in an installed package, or in a named folder. Opens nothing."""
+
+import os
+import string
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+
+class Place(Protocol):
+    """What a recipe says of where its source is."""
+
+    @property
+    def file(self) -> str:
+        """The path below the place."""
+
+    @property
+    def package(self) -> str:
+        """An installed distribution, empty for none."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders to look in, in order; relative ones start at the recipe's."""
+
+
+def source_folder(recipe: Path, place: Place, issues: list[str]) -> Path:
+    """The folder that `place.file` is below; adds to `issues` when there is none."""
+    if place.package and place.folders:
+        issues.append("source: package and folders exclude each other")
+    if place.package:
+        return _of_package(place, recipe, issues)
+    if place.folders:
+        return _first(recipe, place, issues)
+    return recipe
+
+
+def _of_package(place: Place, recipe: Path, issues: list[str]) -> Path:
+    name, _, version = place.package.partition("==")
+    advice = f"pip install --no-deps {place.package}"
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        issues.append(f"source.package: {name} is not installed; {advice}")
+        return recipe
+    if version and found.version != version:
+        issues.append(f"source.package: {name} is {found.version}, not {version}; {advice}")
+    return Path(str(found.locate_file("")))
+
+
+def _first(recipe: Path, place: Place, issues: list[str]) -> Path:
+    tried = [string.Template(text).safe_substitute(os.environ) for text in place.folders]
+    for text in tried:
+        folder = recipe / text
+        if "$" not in text and (folder / place.file).is_file():
+            return folder
+    variables = [text for text in place.folders if text.startswith("$")]
+    advice = f"; set {', '.join(name.lstrip('$') for name in variables)}" if variables else ""
+    issues.append(f"source.folders: none of {', '.join(place.folders)} has {place.file}{advice}")
+    return recipe
