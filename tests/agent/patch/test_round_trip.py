@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import PatchError, apply, read_header
@@ -25,6 +25,7 @@ def refusal(old: bytes, patch: bytes, limit: int = 1 << 20) -> str:
 
 
 @given(st.binary(max_size=400), st.binary(max_size=400))
+@settings(max_examples=60, deadline=None)
 def test_any_two_files(old: bytes, new: bytes) -> None:
     assert applied(old, create(old, new).data) == new
 

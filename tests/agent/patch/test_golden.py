@@ -1,0 +1,25 @@
+"""Patches made by an earlier encoder still make the same files: the format is what is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skerry_agent.patch import apply, read_header
+from skerry_agent.patch.container import CODECS, FORMAT_VERSION
+
+FOLDER = Path(__file__).parent / "golden"
+PATCHES = sorted(FOLDER.glob("*.patch"))
+
+
+@pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
+def test_golden_patch(path: Path) -> None:
+    out = bytearray()
+    header = apply((FOLDER / "base.bin").read_bytes(), path.read_bytes(), out.extend, max_new_bytes=1 << 20)
+    assert out == path.with_suffix(".bin").read_bytes()
+    assert header.format_version == FORMAT_VERSION
+
+
+def test_golden_patches_cover_every_codec() -> None:
+    assert {read_header(path.read_bytes()).codec for path in PATCHES} == set(CODECS)
