@@ -11,10 +11,11 @@ from tests.web.scene import BOARDS, whole_story
 
 from skerry_agent.wire import topics
 from skerry_agent.wire.twin import Reported
+from skerry_host.plane import words
 from skerry_host.plane.counters import Counters
 from skerry_host.plane.registry import open_registry
 from skerry_host.plane.views import DeploymentView, Point, RolloutView
-from skerry_host.plane.web import charts, words
+from skerry_host.plane.web import charts
 from skerry_host.plane.web.app import application
 
 URL = "http://127.0.0.1"

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,15 @@ import click
 import msgspec
 
 from skerry_host.home import Home, open_home
+from skerry_host.plane.words import ago, micros, size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
     from skerry_host.plane.registry import Registry
+
+__all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 REGISTRY_VARIABLE = "SKERRY_REGISTRY"
@@ -71,30 +73,3 @@ def table(*columns: str) -> "Table":
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     return made
-
-
-def size(count: float) -> str:
-    """Bytes for a person, in powers of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def ago(then: float | None, now: float | None = None) -> str:
-    """How long ago, in one unit."""
-    if then is None:
-        return "never"
-    passed = max(0.0, (now or time.time()) - then)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if passed >= length:
-            return f"{passed / length:.0f} {unit} ago"
-    return f"{passed:.0f} s ago"
-
-
-def micros(value: float | None) -> str:
-    """Microseconds for a person."""
-    if value is None:
-        return "-"
-    return f"{value:.0f} µs" if value < 1000 else f"{value / 1000:.1f} ms"

@@ -13,6 +13,7 @@ from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
 from skerry_host.plane.gather import deployments_of, device_views
 from skerry_host.plane.records import devices
+from skerry_host.plane.words import reading
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,16 +92,16 @@ def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
 
 def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     lines = [
-        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}, agent {view.agent or '-'}",
+        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}, agent {safe(view.agent or '-')}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
     for model in view.models:
         newest = model.newest
-        lines.append(f"{model.model}: {model.release or '-'} ({model.state}), before it {model.previous or '-'}")
+        lines.append(f"{safe(model.model)}: {model.release or '-'} ({model.state}), before it {model.previous or '-'}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
-    lines += [f"{s.name} {s.value:.4g} {s.unit} ({s.source}: {safe(s.method)})" for s in view.samples]
+    lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
     lines += [f"issue: {safe(issue)}" for issue in view.issues]
     lines += [
         f"{d.release} {d.outcome or d.state} {safe(d.reason)} {d.transfer or ''} {size(d.bytes_received)}".strip()

@@ -1,4 +1,4 @@
-"""How values read on the page: units, ages, absent things. Pure; used as template filters."""
+"""How values read, on the page and in the terminal: units, ages, absent things. Knows no markup."""
 
 import time
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def figure(value: float | None) -> str:
 
 def reading(value: float, unit: str) -> str:
     """A measurement with its unit; unit 1 is a share."""
-    if unit == "B":
+    if unit in {"B", "bytes"}:
         return size(value)
     return percent(value) if unit == "1" else f"{figure(value)} {UNITS.get(unit, unit)}"
 
