@@ -49,6 +49,7 @@ class AgentSection(Struct, frozen=True):
     hang_s: Seconds = 10.0
     start_timeout_s: Seconds = 60.0
     metered: bool = False
+    patch_stall_s: Seconds = 60.0
     outbox_bytes: Annotated[int, Meta(gt=0)] = 8 * 1024 * 1024
 
 

@@ -1,67 +1,104 @@
-"""Fetching blobs over the broker: a window of exact topics slides over the chunks that a device still lacks.
+"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, whatever the source.
 
-Every chunk is checked before it is written; a wrong or duplicate one is dropped. Nothing here waits: it reacts to
-messages and to the link coming back. Deadlines are the caller's.
+Every chunk is checked before it is written; a wrong or duplicate one is dropped, but counted. What does not come is
+asked for again, each time after a longer pause; a source that is of no use is left for the next one. Ends in exactly
+one call of `done` or `failed`. Deadlines and what a failure means are the caller's.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from random import uniform
+
+from msgspec import Struct
 
 from skerry_agent.blobs import BlobStore, Part
 from skerry_agent.disk import DiskError
-from skerry_agent.ports import Link
-from skerry_agent.wire import topics
+from skerry_agent.ports import Clock, Timer
+from skerry_agent.sources import Piece, Source
 from skerry_agent.wire.blobs import BlobRef, parse_digests, sole_digest
 from skerry_agent.wire.errors import WireError
 
 WINDOW = 8
+FIRST_WINDOW = 2
+UNHURRIED_S = 4.0
+"""A window that takes longer than this to fill is too wide: answers would queue behind it."""
+
+PATIENCE_S = 5.0
+MAX_PATIENCE_S = 60.0
+WASTE_FACTOR, WASTE_BYTES = 3, 1024 * 1024
+"""Bytes that may come in vain, in addition to those expected, before a fetch is given up."""
+
+
+class Limits(Struct, frozen=True):
+    """When to give up: bytes that may still be received, and seconds of silence while the source is up."""
+
+    bytes_left: int | None = None
+    silence_s: float | None = None
 
 
 class Fetcher:
-    """Fetches some blobs one after the other. Exactly one of `on_done` and `on_failed` is called, once."""
+    """Fetches some blobs one after the other, from the first of some sources that is of use."""
 
     def __init__(
         self,
-        link: Link,
+        clock: Clock,
         store: BlobStore,
-        refs: list[BlobRef],
-        on_done: Callable[[], None],
-        on_failed: Callable[[str, str], None],
+        refs: Sequence[BlobRef],
+        limits: Limits,
+        done: Callable[[], None],
+        failed: Callable[[str, str], None],
     ) -> None:
-        self._link, self._store = link, store
+        self._clock, self._store, self._limits = clock, store, limits
         self._queue = [ref for ref in refs if not store.has(ref)]
-        self._on_done, self._on_failed = on_done, on_failed
+        self._done, self._failed = done, failed
+        self._sources: deque[Source] = deque()
         self._part: Part | None = None
-        self._window: dict[str, int | None] = {}
-        self._wrong = 0
+        self._window: dict[Piece, float] = {}
+        self._width = FIRST_WINDOW
+        self._timer: Timer | None = None
+        self._running = False
+        self._heard_at = clock.monotonic()
+        self._slowest_s = 0.0
+        self._repeats = 0
+        self._silent_s = 0.0
         self.expected = sum(ref.size for ref in refs)
-        self.received = 0
+        self.received = sum(ref.size for ref in refs if ref not in self._queue)
+        self.transferred = 0
+        """Every byte that came, also in vain."""
 
-    def start(self) -> None:
-        """Begin with the first blob that is not there."""
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self, sources: Sequence[Source]) -> None:
+        """Begin with the first blob that is not there. The sources are closed when the fetch is over."""
+        self._sources = deque(sources)
+        self._running = True
+        for source in sources:
+            source.open(self._delivered, partial(self._useless, source))
         self._guard(self._next)
+        if self._running:
+            self._watch()
 
     def resume(self) -> None:
-        """The link is back: subscribe again to what is awaited."""
-        self._link.subscribe(list(self._window))
+        """The way is open again and everything was asked for anew: silence counts from now."""
+        self._ask_at_once(self._window)
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
-        self._link.unsubscribe(list(self._window))
-        self._window = {}
+        self._running = False
+        self._window.clear()
+        while self._sources:
+            self._sources.popleft().close()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._part is not None:
             self._part.close()
             self._part = None
 
-    def message(self, topic: str, payload: bytes) -> bool:
-        """Take a message; False if it is none of ours."""
-        if topic not in self._window:
-            return False
-        if payload:
-            self._guard(lambda: self._take(topic, payload))
-        return True
-
     def _guard(self, work: Callable[[], None]) -> None:
         """Turn what the disk says into the one failure that the caller hears."""
+        if not self._running:
+            return
         try:
             work()
         except DiskError as error:
@@ -71,69 +108,32 @@ class Fetcher:
 
     def _fail(self, reason: str, detail: str) -> None:
         self.stop()
-        self._on_failed(reason, detail)
+        self._failed(reason, detail)
+
+    # -- the way through the blobs -------------------------------------------------------------------------------------
 
     def _next(self) -> None:
         if not self._queue:
-            self._on_done()
+            self.stop()
+            self._done()
             return
         ref = self._queue[0]
+        kept = self._store.digests(ref.sha256)
         if ref.chunks == 1:
             self._open(sole_digest(ref))
-            return
-        kept = self._store.digests(ref.sha256)
-        if kept is not None:
+        elif kept is not None:
             self._open(parse_digests(ref, kept))
         else:
-            self._await({topics.digests(ref.sha256): None})
-
-    def _await(self, wanted: dict[str, int | None]) -> None:
-        self._window |= wanted
-        self._link.subscribe(list(wanted))
+            self._await([None])
 
     def _open(self, digests: tuple[bytes, ...]) -> None:
         ref = self._queue[0]
         self._part = self._store.open_part(ref, digests)
         self.received += ref.size - sum(ref.chunk_size(i) for i in self._part.missing)
         if self._part.missing:
-            self._await({topics.chunk(ref.sha256, i): i for i in self._part.missing[:WINDOW]})
+            self._fill()
         else:
             self._finish()
-
-    def _take(self, topic: str, payload: bytes) -> None:
-        index = self._window[topic]
-        if index is None:
-            self._take_digests(topic, payload)
-        elif self._part is not None and self._part.fits(index, payload):
-            self._take_chunk(topic, index, payload)
-        else:
-            self._wrong += 1
-
-    def _take_digests(self, topic: str, payload: bytes) -> None:
-        ref = self._queue[0]
-        try:
-            digests = parse_digests(ref, payload)
-        except WireError:
-            self._wrong += 1
-            return
-        self._store.keep_digests(ref.sha256, payload)
-        self._forget(topic)
-        self._open(digests)
-
-    def _take_chunk(self, topic: str, index: int, payload: bytes) -> None:
-        assert self._part is not None
-        self._part.write(index, payload)
-        self.received += len(payload)
-        self._forget(topic)
-        following = [i for i in self._part.missing if topics.chunk(self._part.ref.sha256, i) not in self._window]
-        if following:
-            self._await({topics.chunk(self._part.ref.sha256, following[0]): following[0]})
-        elif not self._part.missing:
-            self._finish()
-
-    def _forget(self, topic: str) -> None:
-        del self._window[topic]
-        self._link.unsubscribe([topic])
 
     def _finish(self) -> None:
         assert self._part is not None
@@ -141,3 +141,120 @@ class Fetcher:
         self._part.finish(self._store.path(ref.sha256))
         self._part = None
         self._next()
+
+    def _fill(self) -> None:
+        """Ask for as much as the window has room for."""
+        assert self._part is not None
+        room = self._width - len(self._window)
+        following = [i for i in self._part.missing[: self._width + len(self._window)] if i not in self._window]
+        if room > 0 and following:
+            self._await(following[:room])
+
+    def _await(self, pieces: Sequence[Piece]) -> None:
+        self._ask_at_once(pieces)
+        self._sources[0].ask(self._queue[0], pieces)
+
+    def _ask_at_once(self, pieces: Iterable[Piece]) -> None:
+        self._window.update(dict.fromkeys(list(pieces), self._clock.monotonic()))
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def _delivered(self, sha256: str, piece: Piece, data: bytes) -> None:
+        if self._running and sha256 == self._queue[0].sha256:
+            self._guard(lambda: self._take(piece, data))
+
+    def _take(self, piece: Piece, data: bytes) -> None:
+        self.transferred += len(data)
+        limit = self._limits.bytes_left
+        if limit is not None and self.transferred > limit:
+            self._fail("over_byte_budget", f"{self.transferred} B came, only {limit} B were left")
+        elif self.transferred > (1 + WASTE_FACTOR) * self.expected + WASTE_BYTES:
+            self._fail("too_much_in_vain", f"{self.transferred} B came for {self.expected} B that are wanted")
+        elif piece in self._window:
+            self._take_wanted(piece, data)
+
+    def _take_wanted(self, piece: Piece, data: bytes) -> None:
+        if piece is None:
+            self._take_digests(data)
+        elif self._part is not None and self._part.fits(piece, data):
+            self._take_chunk(piece, data)
+        else:
+            self._take_damaged()
+
+    def _take_damaged(self) -> None:
+        """It is asked for again when it is overdue, unless its source can only say the same again."""
+        if self._sources[0].exact:
+            self._useless(self._sources[0], f"what it holds of {self._queue[0].sha256[:12]} is damaged")
+
+    def _take_digests(self, data: bytes) -> None:
+        ref = self._queue[0]
+        try:
+            digests = parse_digests(ref, data)
+        except WireError:
+            self._take_damaged()
+            return
+        self._heard(None)
+        self._store.keep_digests(ref.sha256, data)
+        self._open(digests)
+
+    def _take_chunk(self, piece: int, data: bytes) -> None:
+        assert self._part is not None
+        self._part.write(piece, data)
+        self.received += len(data)
+        self._heard(piece)
+        if self._part.missing:
+            self._fill()
+        else:
+            self._finish()
+
+    def _heard(self, piece: Piece) -> None:
+        """A piece is done with: the source answers, and how quickly says how wide the window may be."""
+        asked_at = self._window.pop(piece)
+        self._sources[0].leave(self._queue[0], [piece])
+        now = self._clock.monotonic()
+        gap_s = now - max(self._heard_at, asked_at)
+        self._heard_at = now
+        self._repeats, self._silent_s = 0, 0.0
+        self._slowest_s = max(gap_s, 0.8 * self._slowest_s)
+        if self._slowest_s * self._width > UNHURRIED_S:
+            self._width = max(1, self._width - 1)
+        elif self._width < WINDOW:
+            self._width += 1
+
+    # -- what does not come --------------------------------------------------------------------------------------------
+
+    def _patience_s(self) -> float:
+        """How long silence is normal here: longer on a slow link, and longer after each time of asking again."""
+        usual = max(PATIENCE_S, 3 * self._slowest_s * self._width)
+        return float(min(MAX_PATIENCE_S, usual * 2**self._repeats))
+
+    def _watch(self) -> None:
+        wait_s = self._patience_s() * uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet that was cut off together
+        self._timer = self._clock.after(wait_s, lambda: self._guard(lambda: self._look(wait_s)))
+
+    def _look(self, waited_s: float) -> None:
+        """Ask again for what is overdue."""
+        now = self._clock.monotonic()
+        if self._sources[0].up and now - self._heard_at >= waited_s:
+            self._silent_s += waited_s
+        if self._limits.silence_s is not None and self._silent_s >= self._limits.silence_s:
+            self._fail("stalled", f"{self._queue[0].sha256[:12]} did not come within {self._silent_s:.0f} s")
+            return
+        overdue = [piece for piece, asked_at in self._window.items() if now - asked_at >= waited_s]
+        if self._sources[0].up and overdue:
+            self._repeats += 1
+            self._await(overdue)
+        self._watch()
+
+    def _useless(self, source: Source, why: str) -> None:
+        """Go on with the next source, if there is one."""
+        if not self._running:
+            return
+        if len(self._sources) == 1:
+            self._fail("unreachable", why)
+            return
+        source.close()
+        was_first = source is self._sources[0]
+        self._sources.remove(source)
+        if was_first and self._window:
+            self._await(list(self._window))

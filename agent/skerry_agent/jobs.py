@@ -17,7 +17,10 @@ class VerifyMessage(Struct, frozen=True, tag="verify"):
 
 
 class PlanJob(Struct, frozen=True, tag="plan"):
-    """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here."""
+    """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here.
+
+    `spent` are bytes that the deployment has received already; they count against its budget.
+    """
 
     release: str
     target: str
@@ -26,6 +29,7 @@ class PlanJob(Struct, frozen=True, tag="plan"):
     policy: TransferPolicy
     metered: bool = False
     force_full: bool = False
+    spent: int = 0
 
 
 class StageJob(Struct, frozen=True, tag="stage"):
@@ -49,10 +53,11 @@ class Payload(Struct, frozen=True, tag="payload"):
 
 
 class Planned(Struct, frozen=True, tag="planned"):
-    """What to fetch, and whether any of it is a patch."""
+    """What to fetch, whether any of it is a patch, and how large the bundle becomes."""
 
     transfer: Transfer
     wanted: tuple[BlobRef, ...]
+    bundle_bytes: int = 0
 
 
 class Staged(Struct, frozen=True, tag="staged"):

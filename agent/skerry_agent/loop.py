@@ -22,9 +22,10 @@ from skerry_agent.report import LocalStatus, model_report
 from skerry_agent.runner.protocol import Beat
 from skerry_agent.slots import BundleFolders
 from skerry_agent.telemetry import Telemetry
-from skerry_agent.unit import Unit, World
+from skerry_agent.unit import Unit
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
+from skerry_agent.world import World
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
@@ -46,7 +47,16 @@ class Supervisor:
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._blobs, self._folders = BlobStore(state / "blobs"), BundleFolders(state / "bundles")
         self._world = World(
-            config, queue, link, processes, self._blobs, self._folders, self._changed, self._collect, self._beat
+            config,
+            queue,
+            queue.post,
+            link,
+            processes,
+            self._blobs,
+            self._folders,
+            self._changed,
+            self._collect,
+            self._beat,
         )
         self._units: dict[str, Unit] = {}
         self._sequence = 0
@@ -90,8 +100,8 @@ class Supervisor:
         self._say_state(online=True)
         self._link.subscribe([topics.desired(self.device), topics.command(self.device)])
         for unit in self._units.values():
-            if unit.fetcher is not None:
-                unit.fetcher.resume()
+            if unit.transfer is not None:
+                unit.transfer.link_up()
         self._in_flight.clear()
         self._send_outbox()
         self._changed()
@@ -104,8 +114,8 @@ class Supervisor:
             self._orders.command_message(payload, self._run_command, self._reply)
         else:
             for unit in self._units.values():
-                if unit.fetcher is not None and unit.fetcher.message(topic, payload):
-                    return
+                if unit.transfer is not None:
+                    unit.transfer.message(topic, payload)
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
@@ -136,6 +146,7 @@ class Supervisor:
             manifest=assignment.manifest,
             policy=assignment.policy,
             ordered_at=self._queue.wall(),
+            http=assignment.http,
         )
 
     def _run_command(self, command: Command) -> tuple[bool, str]:
@@ -211,9 +222,10 @@ class Supervisor:
         if any(unit.active for unit in self._units.values()):
             self._changed()
 
-    def _beat(self, unit: Unit, slot: Slot, beat: Beat) -> None:
+    def _beat(self, model: str, slot: Slot, beat: Beat) -> None:
+        unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
-        self._telemetry.beat(unit.model, slot.release, service.load_us if service else None, beat)
+        self._telemetry.beat(model, slot.release, service.load_us if service else None, beat)
 
     def _telemetry_due(self) -> None:
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)

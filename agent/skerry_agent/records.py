@@ -40,7 +40,12 @@ class Slots(Struct, frozen=True):
 
 
 class Deployment(Struct, frozen=True):
-    """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds."""
+    """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds.
+
+    Blobs come from `folder` alone where one is given (an install on the spot, `after` the host's deployment of that
+    id), else from `http` where one is given, else and meanwhile from the broker. `bytes_received` are those of a fetch
+    that is over: the patch's, while the full artifact is fetched in its place.
+    """
 
     id: str
     release: str
@@ -55,6 +60,9 @@ class Deployment(Struct, frozen=True):
     outcome: Outcome | None = None
     reason: str = ""
     detail: str = ""
+    http: str | None = None
+    folder: str | None = None
+    after: str = ""
 
 
 class Record(Struct, frozen=True):

@@ -41,7 +41,7 @@ def _slot(slot: Slot | None) -> SlotReport | None:
 def _deployment(unit: Unit, deployment: Deployment | None) -> DeploymentReport | None:
     if deployment is None:
         return None
-    fetcher = unit.fetcher if deployment.outcome is None else None
+    transfer = unit.transfer if deployment.outcome is None else None
     ended_at = deployment.ended_at if deployment.ended_at is not None else unit.world.clock.wall()
     return DeploymentReport(
         id=deployment.id,
@@ -49,10 +49,10 @@ def _deployment(unit: Unit, deployment: Deployment | None) -> DeploymentReport |
         state=unit.record.state.value,
         outcome=deployment.outcome,
         reason=deployment.reason,
-        detail=deployment.detail,
+        detail=transfer.waiting if transfer is not None else deployment.detail,
         transfer=deployment.transfer,
-        bytes_received=fetcher.received if fetcher is not None else deployment.bytes_received,
-        bytes_expected=fetcher.expected if fetcher is not None else deployment.bytes_received,
+        bytes_received=transfer.received if transfer is not None else deployment.bytes_received,
+        bytes_expected=transfer.expected if transfer is not None else deployment.bytes_received,
         seconds=max(0.0, ended_at - deployment.ordered_at),
         attempts=deployment.attempts,
         gap_us=unit.gap_us,

@@ -9,24 +9,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from skerry_agent import events, probation
-from skerry_agent.blobs import BlobStore
-from skerry_agent.config import AgentConfig
 from skerry_agent.events import Effect, Event
-from skerry_agent.fetch import Fetcher
-from skerry_agent.jobs import Answer, PlanJob, Planned, Refusal, Staged, StageJob
+from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
 from skerry_agent.machine import step
-from skerry_agent.ports import Clock, Link, Processes, Timer
+from skerry_agent.orders import PLAUSIBLE_WALL_S
+from skerry_agent.ports import Timer
 from skerry_agent.records import Deployment, Record, Slot, State
 from skerry_agent.runner.protocol import Beat, Job
 from skerry_agent.service import Hooks, Service
-from skerry_agent.slots import BundleFolders
-from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.transfer import Transfer
 from skerry_agent.wire.errors import WireError
+from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
 MAX_BACKOFF_S = 30.0
@@ -35,20 +32,6 @@ ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
 """Events that may not advance without a journal; all others keep the old model serving and happen anyway."""
-
-
-class World(Struct, frozen=True):
-    """What every unit of a device shares."""
-
-    config: AgentConfig
-    clock: Clock
-    link: Link
-    processes: Processes
-    blobs: BlobStore
-    folders: BundleFolders
-    changed: Callable[[], None]
-    collect: Callable[[], None]
-    beat: Callable[["Unit", Slot, Beat], None]
 
 
 class Unit:
@@ -62,7 +45,7 @@ class Unit:
         self.current: Service | None = None
         self.current_slot: Slot | None = None
         self.candidate: Service | None = None
-        self.fetcher: Fetcher | None = None
+        self.transfer: Transfer | None = None
         self.gap_us: float | None = None
         self._journal = journal
         self._events: deque[Event] = deque()
@@ -137,7 +120,7 @@ class Unit:
     def order(self, deployment: Deployment) -> None:
         """Take an order of the host, unless it is the one that this record already knows."""
         known = self.record.deployment
-        if known is None or known.id != deployment.id:
+        if known is None or deployment.id not in {known.id, known.after}:
             self.handle(events.Ordered(deployment))
 
     # -- callbacks that may come too late ------------------------------------------------------------------------------
@@ -194,7 +177,7 @@ class Unit:
         return Hooks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            beat=lambda beat: self.world.beat(self, slot, beat),
+            beat=lambda beat: self.world.beat(self.model, slot, beat),
             failed=self._current_failed,
         )
 
@@ -257,40 +240,15 @@ class Unit:
 
     def _fetch(self) -> None:
         deployment = self._deployment()
-        spent = max(0.0, self.world.clock.wall() - deployment.ordered_at)
-        left = max(0.0, deployment.policy.deadline_s - spent)
+        left = max(0.0, deployment.policy.deadline_s - self._spent_s(deployment))
         self._after("deadline", left, self._guarded(lambda: self.handle(events.Expired())))
-        self._get([deployment.manifest], lambda: self._plan(deployment))
+        self.transfer = Transfer(self.world, deployment, self._have(), self._guarded(self.handle))
+        self.transfer.start()
 
-    def _get(self, refs: list[BlobRef], done: Callable[[], None]) -> None:
-        failed = self._guarded(lambda reason, detail: self.handle(events.FetchFailed(reason, detail)))
-        self.fetcher = Fetcher(self.world.link, self.world.blobs, refs, self._guarded(done), failed)
-        self.fetcher.start()
-
-    def _plan(self, deployment: Deployment) -> None:
-        job = PlanJob(
-            release=deployment.release,
-            target=deployment.target,
-            manifest_file=str(self.world.blobs.path(deployment.manifest.sha256)),
-            have=self._have(),
-            policy=deployment.policy,
-            metered=self.world.config.agent.metered,
-            force_full=deployment.transfer == "full",
-        )
-        self._cancel_updater = self.world.processes.run_updater(job, self._guarded(self._planned))
-
-    def _planned(self, answer: Answer) -> None:
-        match answer:
-            case Planned():
-                self._get(list(answer.wanted), lambda: self._fetched(answer))
-            case Refusal(kind="rejected"):
-                self.handle(events.Rejected(answer.reason, answer.detail))
-            case Refusal():
-                self.handle(events.FetchFailed(answer.reason, answer.detail))
-
-    def _fetched(self, plan: Planned) -> None:
-        assert self.fetcher is not None
-        self.handle(events.Fetched(plan.transfer, self.fetcher.expected))
+    def _spent_s(self, deployment: Deployment) -> float:
+        """Seconds since the order; 0 where the clock was set in between, so that they cannot be known."""
+        now = self.world.clock.wall()
+        return max(0.0, now - deployment.ordered_at) if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
 
     def _stage(self) -> None:
         deployment = self._deployment()
@@ -382,7 +340,7 @@ class Unit:
         if self.record.state is State.PROBATION and self.candidate is not None and self.candidate.accepting:
             self._tally = self._tally.plus(beat)
             self._check_verdict()
-        self.world.beat(self, slot, beat)
+        self.world.beat(self.model, slot, beat)
 
     def _check_verdict(self) -> None:
         assert self.candidate is not None
@@ -412,9 +370,9 @@ class Unit:
             self._cancel_timer(name)
         self._cancel_updater()
         self._cancel_updater = _nothing
-        if self.fetcher is not None:
-            self.fetcher.stop()
-            self.fetcher = None
+        if self.transfer is not None:
+            self.transfer.stop()
+            self.transfer = None
         if self.candidate is not None:
             self.candidate.stop()
             self._leaving = self.candidate

@@ -75,7 +75,8 @@ def _plan(job: PlanJob, trust: Trust) -> Answer:
         patched = patched or patch is not None
         wanted.append(patch.blob if patch else artifact.blob)
     _check_budget(job, wanted)
-    return Planned("patch" if patched else "full", tuple(wanted))
+    bundle_bytes = sum(artifact.blob.size for artifact in bundle.artifacts)
+    return Planned("patch" if patched else "full", tuple(wanted), bundle_bytes)
 
 
 def _patch_for(manifest: Release, artifact: Artifact, have: set[str]) -> PatchRef | None:
@@ -93,8 +94,9 @@ def _check_full_allowed(job: PlanJob, artifact: Artifact) -> None:
 
 def _check_budget(job: PlanJob, wanted: list[BlobRef]) -> None:
     total = sum(ref.size for ref in wanted)
-    if job.policy.byte_budget is not None and total > job.policy.byte_budget:
-        detail = f"{total} B are needed, the byte budget is {job.policy.byte_budget} B"
+    if job.policy.byte_budget is not None and job.spent + total > job.policy.byte_budget:
+        came = f", {job.spent} B came already" if job.spent else ""
+        detail = f"{total} B are needed, the byte budget is {job.policy.byte_budget} B{came}"
         raise _RefusedError(Refusal("rejected", "over_byte_budget", detail))
 
 

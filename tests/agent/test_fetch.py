@@ -1,21 +1,24 @@
 """Fetching over exact topics: the window, bad and duplicate chunks, resume from disk, and every way it can fail."""
 
+import queue
 import shutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.fakes import FakeLink
+from tests.agent.fakes import FakeClock, FakeLink
 
 from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
-from skerry_agent.fetch import WINDOW, Fetcher
+from skerry_agent.fetch import MAX_PATIENCE_S, WINDOW, Fetcher, Limits
+from skerry_agent.sources import Folder, Retained
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
 
 CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))
 REF = describe(DATA, CHUNK)
+NO_LIMITS = Limits()
 
 
 def published(data: bytes, chunk_bytes: int = CHUNK) -> dict[str, bytes]:
@@ -27,10 +30,23 @@ def published(data: bytes, chunk_bytes: int = CHUNK) -> dict[str, bytes]:
 
 
 class Outcome:
-    def __init__(self, link, store, refs):
+    """A fetcher over the broker's retained chunks, after other sources if there are any."""
+
+    def __init__(self, link, store, refs, limits=NO_LIMITS, before=()):
         self.done = 0
         self.failures = []
-        self.fetcher = Fetcher(link, store, refs, self._done, lambda *why: self.failures.append(why))
+        self.clock = FakeClock()
+        self.retained = Retained(link)
+        self.sources = [*before, self.retained]
+        self.message = self.retained.message
+        self.fetcher = Fetcher(self.clock, store, refs, limits, self._done, lambda *why: self.failures.append(why))
+
+    def start(self):
+        self.fetcher.start(self.sources)
+
+    def resume(self):
+        self.retained.link_up()
+        self.fetcher.resume()
 
     def _done(self):
         self.done += 1
@@ -39,8 +55,8 @@ class Outcome:
 def test_fetches_through_a_bounded_window(tmp_path):
     link, store = FakeLink(published(DATA)), BlobStore(tmp_path)
     outcome = Outcome(link, store, [REF])
-    outcome.fetcher.start()
-    assert link.pump(outcome.fetcher.message) == REF.chunks + 1
+    outcome.start()
+    assert link.pump(outcome.message) == REF.chunks + 1
     assert outcome.done == 1
     assert store.path(REF.sha256).read_bytes() == DATA
     assert link.most_subscribed <= WINDOW
@@ -57,8 +73,8 @@ def test_fetches_several_blobs_of_any_size(tmp_path_factory, sizes):
         retained |= published(blob)
     link = FakeLink({topic: chunk for topic, chunk in retained.items() if chunk})
     outcome = Outcome(link, store, [describe(blob, CHUNK) for blob in blobs])
-    outcome.fetcher.start()
-    link.pump(outcome.fetcher.message)
+    outcome.start()
+    link.pump(outcome.message)
     assert outcome.done == 1
     assert all(store.has(describe(blob, CHUNK)) for blob in blobs)
 
@@ -66,13 +82,13 @@ def test_fetches_several_blobs_of_any_size(tmp_path_factory, sizes):
 def test_wrong_chunks_are_dropped_and_duplicates_harmless(tmp_path):
     link, store = FakeLink(published(DATA)), BlobStore(tmp_path)
     outcome = Outcome(link, store, [REF])
-    outcome.fetcher.start()
+    outcome.start()
 
     def noisy(topic, payload):
         flipped = bytes([payload[0] ^ 1]) + payload[1:]
-        outcome.fetcher.message(topic, flipped)
-        outcome.fetcher.message(topic, payload)
-        outcome.fetcher.message(topic, payload)
+        outcome.message(topic, flipped)
+        outcome.message(topic, payload)
+        outcome.message(topic, payload)
 
     link.pump(noisy)
     assert outcome.done == 1
@@ -82,14 +98,14 @@ def test_wrong_chunks_are_dropped_and_duplicates_harmless(tmp_path):
 def test_resumes_where_it_was_killed(tmp_path):
     link = FakeLink(published(DATA))
     first = Outcome(link, BlobStore(tmp_path), [REF])
-    first.fetcher.start()
-    link.pump(first.fetcher.message, limit=12)
+    first.start()
+    link.pump(first.message, limit=12)
     link.subscribed.clear()  # the process is gone: nothing was closed, nothing was said
 
     second = Outcome(link, BlobStore(tmp_path), [REF])
-    second.fetcher.start()
+    second.start()
     assert second.fetcher.received == 11 * CHUNK
-    assert link.pump(second.fetcher.message) == REF.chunks - 11
+    assert link.pump(second.message) == REF.chunks - 11
     assert second.done == 1
 
 
@@ -97,15 +113,15 @@ def test_a_part_that_lost_its_data_is_fetched_again(tmp_path):
     """After a power cut the bitmap may be newer than the data: what it claims is checked."""
     link = FakeLink(published(DATA))
     first = Outcome(link, BlobStore(tmp_path), [REF])
-    first.fetcher.start()
-    link.pump(first.fetcher.message, limit=12)
+    first.start()
+    link.pump(first.message, limit=12)
     link.subscribed.clear()
     part = tmp_path / f"{REF.sha256}.part"
     part.write_bytes(bytes(part.stat().st_size))
 
     second = Outcome(link, BlobStore(tmp_path), [REF])
-    second.fetcher.start()
-    link.pump(second.fetcher.message)
+    second.start()
+    link.pump(second.message)
     assert BlobStore(tmp_path).path(REF.sha256).read_bytes() == DATA
 
 
@@ -114,7 +130,7 @@ def test_what_is_there_is_not_fetched(tmp_path):
     store.path(REF.sha256).write_bytes(DATA)
     link = FakeLink()
     outcome = Outcome(link, store, [REF])
-    outcome.fetcher.start()
+    outcome.start()
     assert outcome.done == 1
     assert not link.subscribed
 
@@ -122,8 +138,8 @@ def test_what_is_there_is_not_fetched(tmp_path):
 def test_a_wrong_digest_list_is_not_believed(tmp_path):
     link = FakeLink(published(DATA) | {topics.digests(REF.sha256): digest_list(DATA[::-1], CHUNK)})
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
-    outcome.fetcher.start()
-    link.pump(outcome.fetcher.message, limit=5)
+    outcome.start()
+    link.pump(outcome.message, limit=5)
     assert not outcome.done
     assert link.subscribed == {topics.digests(REF.sha256)}
 
@@ -133,8 +149,8 @@ def test_a_full_disk_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(agent_blobs.shutil, "disk_usage", lambda _path: usage)
     link = FakeLink(published(DATA))
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
-    outcome.fetcher.start()
-    link.pump(outcome.fetcher.message)
+    outcome.start()
+    link.pump(outcome.message)
     ((reason, detail),) = outcome.failures
     assert reason == "disk_full"
     assert "do not fit" in detail
@@ -145,21 +161,21 @@ def test_a_full_disk_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
 def test_coming_back_online_subscribes_again_to_what_is_awaited(tmp_path):
     link = FakeLink(published(DATA))
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
-    outcome.fetcher.start()
-    link.pump(outcome.fetcher.message, limit=5)
+    outcome.start()
+    link.pump(outcome.message, limit=5)
     awaited = set(link.subscribed)
     link.subscribed.clear()
-    outcome.fetcher.resume()
+    outcome.resume()
     assert link.subscribed == awaited
-    link.pump(outcome.fetcher.message)
+    link.pump(outcome.message)
     assert outcome.done == 1
 
 
 def test_stopping_forgets_the_subscriptions_and_keeps_the_part(tmp_path):
     link = FakeLink(published(DATA))
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
-    outcome.fetcher.start()
-    link.pump(outcome.fetcher.message, limit=5)
+    outcome.start()
+    link.pump(outcome.message, limit=5)
     outcome.fetcher.stop()
     assert not link.subscribed
     assert (tmp_path / f"{REF.sha256}.part").exists()
@@ -172,3 +188,114 @@ def test_collect_removes_what_is_not_kept(tmp_path, keep):
     store.path(REF.sha256).write_bytes(DATA)
     store.collect([REF.sha256] if keep else [])
     assert store.has(REF) is keep
+
+
+class Deaf(FakeLink):
+    """Takes every subscription and loses the first so many."""
+
+    def __init__(self, retained, lost):
+        super().__init__(retained)
+        self.lost = lost
+        self.asked = 0
+
+    def subscribe(self, topics):
+        self.asked += len(topics)
+        for topic in topics:
+            if self.lost:
+                self.lost -= 1
+            else:
+                super().subscribe([topic])
+
+
+def test_what_does_not_come_is_asked_for_again(tmp_path):
+    link = Deaf(published(DATA), lost=7)
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    for _ in range(20):
+        link.pump(outcome.message)
+        outcome.clock.advance(60.0)
+    assert outcome.done == 1
+    assert not link.subscribed
+
+
+def test_asking_again_takes_longer_each_time(tmp_path):
+    """A fleet that waits for a chunk which is not there does not flood the broker."""
+    link = Deaf({}, lost=10**9)
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    outcome.clock.advance(3600.0)
+    assert 3600 / MAX_PATIENCE_S / 1.2 <= link.asked <= 2.5 * 3600 / MAX_PATIENCE_S
+    assert not outcome.failures  # the deadline is the unit's
+
+
+def test_silence_ends_where_it_is_limited_and_counts_only_while_the_link_is_up(tmp_path):
+    link = FakeLink()
+    outcome = Outcome(link, BlobStore(tmp_path), [REF], Limits(silence_s=60.0))
+    outcome.start()
+    link.connected = False
+    outcome.clock.advance(3600.0)
+    assert not outcome.failures
+    link.connected = True
+    outcome.clock.advance(300.0)
+    assert outcome.failures[0][0] == "stalled"
+    assert not link.subscribed
+
+
+def test_every_byte_counts_against_the_budget(tmp_path):
+    link = FakeLink(published(DATA))
+    outcome = Outcome(link, BlobStore(tmp_path), [REF], Limits(bytes_left=len(DATA) + 32 * REF.chunks))
+    outcome.start()
+
+    def twice(topic, payload):
+        outcome.message(topic, payload)
+        outcome.message(topic, payload)
+
+    link.pump(twice)
+    assert [reason for reason, _ in outcome.failures] == ["over_byte_budget"]
+    assert outcome.fetcher.transferred <= len(DATA) + 32 * REF.chunks + CHUNK
+
+
+def test_a_chunk_that_is_always_wrong_ends_the_fetch(tmp_path):
+    retained = published(DATA)
+    retained[topics.chunk(REF.sha256, 3)] = bytes(CHUNK)
+    link = FakeLink(retained)
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    link.pump(outcome.message, limit=5000)
+    assert [reason for reason, _ in outcome.failures] == ["too_much_in_vain"]
+
+
+def posted(calls):
+    """A `post` that keeps calls until they are run here."""
+
+    def run(until, patience_s=5.0):
+        while not until():
+            calls.get(timeout=patience_s)()
+
+    return run
+
+
+def test_a_folder_holds_what_an_export_wrote(tmp_path):
+    store, calls = BlobStore(tmp_path / "blobs"), queue.SimpleQueue()
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    (folder / REF.sha256).write_bytes(DATA)
+    outcome = Outcome(FakeLink(), store, [REF])
+    outcome.sources = [Folder(calls.put, folder)]
+    outcome.start()
+    posted(calls)(lambda: outcome.done)
+    assert store.path(REF.sha256).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("content", [None, DATA[:-1], DATA + b"x", bytes(len(DATA))])
+def test_a_folder_that_lacks_or_spoils_a_file_is_left_for_the_next_source(tmp_path, content):
+    store, calls = BlobStore(tmp_path / "blobs"), queue.SimpleQueue()
+    folder, link = tmp_path / "stick", FakeLink(published(DATA))
+    folder.mkdir()
+    if content is not None:
+        (folder / REF.sha256).write_bytes(content)
+    outcome = Outcome(link, store, [REF], before=[Folder(calls.put, folder)])
+    outcome.start()
+    posted(calls)(lambda: link.subscribed or outcome.done)
+    link.pump(outcome.message)
+    assert store.path(REF.sha256).read_bytes() == DATA

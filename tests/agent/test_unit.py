@@ -13,11 +13,12 @@ from skerry_agent.machine import MAX_CRASHES
 from skerry_agent.records import Deployment, State
 from skerry_agent.runner.protocol import Accept, Drain, Refused, ReplaySource
 from skerry_agent.slots import BUNDLE_FILE, BundleFolders
-from skerry_agent.unit import Unit, World
+from skerry_agent.unit import Unit
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
+from skerry_agent.world import World
 
 SPEC = TensorSpec("x", "int8", (1, 4))
 BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)
@@ -58,6 +59,7 @@ class Device:
         world = World(
             config,
             self.clock,
+            lambda call: call(),
             self.link,
             self.processes,
             BlobStore(self.folder / "blobs"),
@@ -83,7 +85,7 @@ class Device:
         return self.stage
 
     def pump(self):
-        self.link.pump(lambda *message: self.unit.fetcher.message(*message))  # noqa: PLW0108 - the fetcher changes
+        self.link.pump(lambda *message: self.unit.transfer.message(*message))  # noqa: PLW0108 - the transfer changes
 
     def install(self, version, number):
         """Take a release all the way to commit; the runner that serves it."""

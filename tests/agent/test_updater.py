@@ -79,17 +79,17 @@ def bench(tmp_path):
 
 
 def test_a_patch_is_planned_from_a_file_at_hand(bench):
-    assert bench.plan() == Planned("patch", (describe(bench.patch),))
+    assert bench.plan() == Planned("patch", (describe(bench.patch),), len(NEW))
 
 
 @pytest.mark.parametrize("why", [{"have": {}}, {"force_full": True}])
 def test_without_base_or_after_a_failed_patch_the_full_file_is_planned(bench, why):
-    assert bench.plan(**why) == Planned("full", (describe(NEW),))
+    assert bench.plan(**why) == Planned("full", (describe(NEW),), len(NEW))
 
 
 def test_what_is_there_is_not_fetched(bench):
     have = {describe(NEW).sha256: bench.have[describe(OLD).sha256]}
-    assert bench.plan(have=have) == Planned("full", ())
+    assert bench.plan(have=have) == Planned("full", (), len(NEW))
 
 
 @pytest.mark.parametrize(

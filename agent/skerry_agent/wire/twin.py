@@ -17,16 +17,29 @@ Outcome = Literal["succeeded", "rejected", "failed", "rolled_back", "cancelled",
 StateName = Literal["idle", "fetching", "verifying", "staged", "probation", "committed", "rolling_back"]
 
 
+Minute = Annotated[int, Meta(ge=0, lt=1440)]
+BaseUrl = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_/~-]{1,240}\Z")]
+
+
 class TransferPolicy(Struct, frozen=True):
-    """How a device may fetch: whether a full artifact may replace a patch, a byte budget, a deadline in seconds."""
+    """How a device may fetch: whether a full artifact may replace a patch, a byte budget, a deadline in seconds, hours.
+
+    The budget covers every byte of manifest, patches and artifacts, also those that had to come again. `hours` is a
+    daily window (from, to) in minutes after midnight in the device's own time zone (UTC where none is set); one that
+    ends before it begins passes midnight. A device whose clock was never set cannot know the hour and fetches at any.
+    """
 
     full_fallback: Fallback = "always"
     byte_budget: Annotated[int, Meta(gt=0)] | None = None
     deadline_s: Annotated[float, Meta(gt=0)] = 3600.0
+    hours: tuple[Minute, Minute] | None = None
 
 
 class Assignment(Struct, frozen=True):
-    """One model that the device shall run. `deployment` is new whenever it is ordered anew."""
+    """One model that the device shall run. `deployment` is new whenever it is ordered anew.
+
+    `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their retained chunks.
+    """
 
     model: ModelName
     release: ReleaseName
@@ -34,6 +47,7 @@ class Assignment(Struct, frozen=True):
     manifest: BlobRef
     deployment: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     policy: TransferPolicy = TransferPolicy()
+    http: BaseUrl | None = None
 
 
 class Desired(Struct, frozen=True):
