@@ -92,7 +92,8 @@ def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
 
 def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     lines = [
-        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}, agent {safe(view.agent or '-')}",
+        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}",
+        f"agent {safe(view.agent or '-')}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
     for model in view.models:
