@@ -25,7 +25,8 @@ class Check(Struct, frozen=True):
 class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
-    `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle.
+    `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle;
+    `warnings` are about the data, `search` says what each tried choice of the integers gained.
     """
 
     schema: Literal[1]
@@ -38,3 +39,5 @@ class BuildRecord(Struct, frozen=True):
     version: Version | None = None
     changes: tuple[str, ...] = ()
     not_built: tuple[Target, ...] = ()
+    warnings: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ Decides nothing itself: `gates` judges, `targets` makes artifacts. Nothing is wr
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -16,19 +16,23 @@ from skerry_agent.wire import blobs, codec
 from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role, Target
 from skerry_host.boards import load_board
 from skerry_host.build import golden as golden_samples
+from skerry_host.build import lint
+from skerry_host.build.advice import explain
+from skerry_host.build.choose import Work, choose
 from skerry_host.build.data import DataSet, load_data
-from skerry_host.build.diagnose import explain, layers
-from skerry_host.build.errors import BuildRefused
+from skerry_host.build.diagnose import layers
+from skerry_host.build.errors import BuildRefused, RecipeError
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.load import Source, load_source
 from skerry_host.build.output import check_output, write_folder
+from skerry_host.build.progress import Progress, silent
 from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
+from skerry_host.build.search import Step
 from skerry_host.build.session import Session
-from skerry_host.build.targets import BUILDERS, choose_targets
+from skerry_host.build.targets import choose_targets
 from skerry_host.build_record import FILE, BuildRecord, Check
 
-Progress = Callable[[str], None]
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
@@ -61,9 +65,10 @@ class _Made:
     quality: Quality
     checks: tuple[Check, ...]
     reasons: list[str]
+    steps: tuple[Step, ...]
 
 
-def build(order: Order, progress: Progress = lambda _step: None) -> Build:
+def build(order: Order, progress: Progress = silent) -> Build:
     """Build a recipe for a board and write the folder.
 
     Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
@@ -71,11 +76,14 @@ def build(order: Order, progress: Progress = lambda _step: None) -> Build:
     board = load_board(order.board)
     targets = choose_targets(board, order.targets)
     loaded = load_recipe(order.recipe, order.version)
+    _require_edgetpu(targets, loaded)
     out = (order.out or Path("builds") / _name(loaded)).absolute()
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source)
-    made = _make_all(targets, loaded, source, progress)
+    data = _data(loaded, source)
+    warnings = lint.require(data, loaded.recipe.name)
+    made = _make_all(targets, loaded.recipe, source, data, progress)
     reasons = [reason for part in made for reason in part.reasons]
     if reasons:
         raise BuildRefused(_name(loaded), reasons)
@@ -89,6 +97,8 @@ def build(order: Order, progress: Progress = lambda _step: None) -> Build:
         provenance=Provenance(source.sha256, loaded.sha256, _tools(), order.now.isoformat(timespec="seconds")),
         checks=tuple(check for part in made for check in part.checks),
         changes=source.changes,
+        warnings=warnings,
+        search=tuple(str(step) for part in made for step in part.steps),
         not_built=tuple(target for target in board.targets if target not in targets),
     )
     files = {name: content for part in made for name, content in part.files.items()}
@@ -96,24 +106,32 @@ def build(order: Order, progress: Progress = lambda _step: None) -> Build:
     return Build(out, record)
 
 
-def _make_all(targets: Sequence[Target], loaded: LoadedRecipe, source: Source, progress: Progress) -> list[_Made]:
+def _require_edgetpu(targets: Sequence[Target], loaded: LoadedRecipe) -> None:
+    problem = loaded.recipe.quantize.edgetpu_problem if "edgetpu" in targets else ""
+    if problem:
+        hint = "use int8, or build another --target"
+        raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code="edgetpu")
+
+
+def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
     classes = prod(source.graph.output_specs()[0].shape[1:])
-    data = load_data(loaded, source.graph.input_specs()[0], classes)
-    recipe = loaded.recipe
-    progress(f"evaluating the float model on {len(data.evaluation)} samples")
-    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.task)
+    return load_data(loaded, source.graph.input_specs()[0], classes)
+
+
+def _make_all(
+    targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, progress: Progress
+) -> list[_Made]:
+    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.task, progress)
     return [_make(target, recipe, source, data, reference, progress) for target in targets]
 
 
 def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, reference: Score, progress: Progress) -> _Made:
-    progress(f"quantizing for {target} with {len(data.calibration)} samples")
-    model = BUILDERS[target](source, data.calibration, recipe.preprocess, recipe.quantize)
+    chosen = choose(Work(target, recipe, source, data, reference, progress))
+    model, score = chosen.model, chosen.score
     session = Session(model)
-    progress(f"evaluating the int8 model on {len(data.evaluation)} samples")
-    score = evaluate(model, data.evaluation, recipe.preprocess, recipe.task)
     golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
     quality = _quality(reference, score, source.file_bytes, len(model))
-    measured = Measured(session.graph, quality, _golden_problem(model, golden))
+    measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan)
     files = _files(target, model, golden, recipe.labels.names)
     bundle = Bundle(
         target=target,
@@ -128,9 +146,11 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     if any(verdict.lost_signal for verdict in verdicts):
-        reasons.append(explain(layers(source.data, model, data.evaluation.inputs, recipe.preprocess)))
+        found = layers(chosen.reference, model, data.evaluation.inputs, recipe.preprocess, progress)
+        reasons.append(explain(found, recipe.budget.min_sqnr_db, target, per_channel=chosen.plan.per_channel))
     contents = {name: content for name, _role, content in files}
-    return _Made(bundle, contents, quality, tuple(verdict.check for verdict in verdicts), reasons)
+    checks = tuple(verdict.check for verdict in verdicts)
+    return _Made(bundle, contents, quality, checks, reasons, chosen.steps)
 
 
 def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:

@@ -13,6 +13,7 @@ from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.data import Samples
 from skerry_host.build.graph import describe
+from skerry_host.build.progress import Progress, silent
 from skerry_host.build.session import run_all
 from skerry_host.build.tflite import read_model
 
@@ -44,9 +45,9 @@ METRICS: dict[str, tuple[str, Callable[[Array, Array], int]]] = {"classification
 """For each task the name of its metric and the count of right answers from the first output and the labels."""
 
 
-def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: str) -> Score:
+def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: str, progress: Progress = silent) -> Score:
     """Run a TFLite model over all samples and score its answers."""
-    raw = run_all(model, samples.inputs, prep)
+    raw = run_all(model, samples.inputs, prep, progress)
     specs = describe(read_model(model)).output_specs()
     real = {spec.name: dequantize(values, spec) for spec, values in zip(specs, raw, strict=True)}
     name, count = METRICS[task]

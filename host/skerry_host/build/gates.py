@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import Quality
-from skerry_host.build.graph import Graph
-from skerry_host.build.recipe import Budget
+from skerry_host.build.graph import Graph, Op
+from skerry_host.build.recipe import Budget, Quantize
 from skerry_host.build_record import Check
+
+AS_EVER = Quantize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Measured:
     graph: Graph
     quality: Quality
     golden_problem: str
+    plan: Quantize = AS_EVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,32 @@ def judge(measured: Measured, budget: Budget) -> list[Verdict]:
     return [gate(measured, budget) for gate in GATES]
 
 
-def fully_int8(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
-    """Inputs, outputs and all operators compute on integers."""
-    graph = measured.graph
-    ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype != "int8"]
-    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in graph.float_ops()]
-    advice = f"not int8: {', '.join((ends + left)[:5])}; replace operators that have no int8 form"
+def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
+    """Inputs, outputs and operators compute on the integers that were asked for."""
+    graph, plan = measured.graph, measured.plan
+    if plan.activations == "float":
+        return _dynamic(graph)
+    wanted = "float32" if plan.io == "float" else plan.io
+    ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype != wanted]
+    floats = [op for op in graph.float_ops() if not (plan.io == "float" and _converts(graph, op))]
+    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
+    kind = plan.activations
+    advice = f"not {kind}: {', '.join((ends + left)[:5])}; replace operators that have no {kind} form"
     value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
-    return _verdict(Check("fully int8", value, "all", not left + ends), advice)
+    return _verdict(Check(f"fully {kind}", value, "all", not left + ends), advice)
+
+
+def _dynamic(graph: Graph) -> Verdict:
+    """With a dynamic range activations stay float: what counts is that there are 8-bit weights."""
+    with_weights = [op for op in graph.ops if any(graph.tensors[i].dtype == "int8" for i in op.inputs)]
+    value = f"{len(with_weights)}/{len(graph.ops)} ops"
+    return _verdict(Check("8-bit weights", value, "some", bool(with_weights)), "no operator has 8-bit weights")
+
+
+def _converts(graph: Graph, op: Op) -> bool:
+    """Whether an operator only stands between a float end of the model and its integers."""
+    ends = set(graph.inputs) | set(graph.outputs)
+    return op.name in {"QUANTIZE", "DEQUANTIZE"} and bool(ends & {*op.inputs, *op.outputs})
 
 
 def accuracy(measured: Measured, budget: Budget) -> Verdict:
@@ -98,7 +119,7 @@ def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
     return _verdict(check, f"golden outputs: {problem}")
 
 
-GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (fully_int8, accuracy, accuracy_drop, signal, size, golden)
+GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (integers, accuracy, accuracy_drop, signal, size, golden)
 
 
 def _verdict(check: Check, advice: str, *, lost_signal: bool = False) -> Verdict:

@@ -78,7 +78,9 @@ class Quantize(Struct, frozen=True):
         """Why no Edge TPU can run what this makes, empty if one can."""
         if self.activations == "int8":
             return ""
-        return f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, mixing is not possible"
+        return (
+            f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, mixing is not possible"
+        )
 
     @property
     def problems(self) -> list[str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import repeat
+from queue import SimpleQueue
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -14,9 +14,12 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import describe
 from skerry_host.build.probe import one_line
+from skerry_host.build.progress import Progress, silent, watched
 from skerry_host.build.tflite import read_model
 
 WORKERS = 4
+PART = 32
+"""Samples between two reports of progress."""
 
 
 class Session:
@@ -49,21 +52,29 @@ class Session:
         return self.run(preprocess(sample, prep, self.input))
 
 
-def run_all(data: bytes, samples: Array, prep: Preprocess) -> list[Array]:
+def run_all(data: bytes, samples: Array, prep: Preprocess, progress: Progress = silent) -> list[Array]:
     """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0.
 
     One loaded model for each core, each with one thread: small models are slower with two threads than with one.
     """
     cores = min(WORKERS, len(samples), os.cpu_count() or 1)
-    sessions = [Session(data) for _ in range(cores)]
+    idle: SimpleQueue[Session] = SimpleQueue()
+    for _ in range(cores):
+        idle.put(Session(data))
+    parts = np.array_split(samples, max(cores, len(samples) // PART))
     with ThreadPoolExecutor(cores) as pool:
-        parts = pool.map(_rows, sessions, np.array_split(samples, cores), repeat(prep))
-        rows = [row for part in parts for row in part]
+        done = pool.map(lambda part: _rows(idle, part, prep), parts)
+        tasks = watched(zip(parts, done, strict=True), f"evaluating {len(samples)} samples", progress, of=len(parts))
+        rows = [row for _part, answers in tasks for row in answers]
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def _rows(session: Session, samples: Array, prep: Preprocess) -> list[list[Array]]:
-    return [session.run_raw(sample, prep) for sample in samples]
+def _rows(idle: "SimpleQueue[Session]", samples: Array, prep: Preprocess) -> list[list[Array]]:
+    session = idle.get()
+    try:
+        return [session.run_raw(sample, prep) for sample in samples]
+    finally:
+        idle.put(session)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from skerry_agent.wire.manifest import Preprocess, Target
 from skerry_host.boards import Board, BoardError
 from skerry_host.build.data import Samples
 from skerry_host.build.load import Source
+from skerry_host.build.progress import Progress
 from skerry_host.build.quantize import quantize
 from skerry_host.build.recipe import Quantize
 
-Builder = Callable[[Source, Samples, Preprocess, Quantize], bytes]
+Builder = Callable[[Source, Samples, Preprocess, Quantize, Progress], bytes]
 
 BUILDERS: dict[Target, Builder] = {"cpu": quantize}
 """For each target what makes its model file from the float one."""

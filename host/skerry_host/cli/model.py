@@ -1,6 +1,7 @@
 """`skerry model`: from a recipe to proven int8 artifacts, and a look into model files."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,32 @@ if TYPE_CHECKING:
 
     from skerry_host.build.evaluate import Score
     from skerry_host.build.probe import Probe
+    from skerry_host.build.progress import Progress
     from skerry_host.build_record import BuildRecord
+
+
+@contextmanager
+def steps(quiet: bool) -> "Iterator[Progress]":
+    """A bar on standard error that shows what a build is doing; nothing is shown where it would be in the way."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    parts = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    err = Console(stderr=True)
+    with Bar(*parts, console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(step: str, done: int = 0, of: int = 0, /) -> None:
+            bar.update(task, description=step, completed=done, total=of or None)
+
+        yield show
 
 
 @click.group()
@@ -39,16 +65,17 @@ def build(
     from skerry_host.build.build import build as run_build  # noqa: PLC0415
 
     order = Order(recipe, board, datetime.now(UTC), version, out, targets)
-    with nullcontext() if as_json else console().status("starting") as status:
-        done = run_build(order, status.update if status else lambda _step: None)
+    with steps(as_json) as progress:
+        done = run_build(order, progress)
     record = done.record
     if as_json:
         emit_json({"path": str(done.path), **msgspec.to_builtins(record)})
         return
     console().print(safe(_headline(record)), soft_wrap=True)
     console().print(_verdict(record))
-    for change in record.changes:
-        console().print(f"source: {safe(change)}")
+    notes = {"source": record.changes, "warning": record.warnings, "search": record.search}
+    for kind, text in ((kind, text) for kind, texts in notes.items() for text in texts):
+        console().print(f"{kind}: {safe(text)}", soft_wrap=True)
     if record.not_built:
         console().print(f"not built for {record.board}: {', '.join(record.not_built)}")
     console().print(f"built {safe(str(done.path))}; next: skerry release create {safe(str(done.path))}", soft_wrap=True)

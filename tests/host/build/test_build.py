@@ -14,7 +14,8 @@ from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
 from skerry_host.build.build import Build, Order, build
-from skerry_host.build.diagnose import explain, layers
+from skerry_host.build.advice import explain
+from skerry_host.build.diagnose import layers
 from skerry_host.build.errors import BuildRefused, OutputError
 from skerry_host.build.session import Session
 from skerry_host.build.tflite import read_model
@@ -109,7 +110,7 @@ def test_every_layer_is_compared_with_the_float_model(built: Build, float_model:
     found = layers(float_model, (built.path / "model.tflite").read_bytes(), samples, bundle.preprocess)
     assert len(found) == 18
     assert min(layer.sqnr_db for layer in found) > 10
-    assert "no layer" in explain([])
+    assert "no layer" in explain([], 15)
 
 
 def test_a_build_replaces_a_build_but_nothing_else(recipe: Path, tmp_path: Path):

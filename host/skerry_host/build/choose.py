@@ -1,0 +1,113 @@
+"""From a recipe's plan to the model that is judged: made as asked, or searched for. Writes nothing, refuses nothing."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+
+from skerry_agent.wire.manifest import Target
+from skerry_host.build.data import DataSet, Samples
+from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.build.load import Source
+from skerry_host.build.progress import Progress
+from skerry_host.build.quantize import equalize
+from skerry_host.build.recipe import Quantize, Recipe
+from skerry_host.build.search import Fit, Step, Tools, search
+from skerry_host.build.targets import BUILDERS
+
+SEARCH_SAMPLES = 200
+"""Calibration samples that candidates are ranked on."""
+NOISE_SAMPLES = 2
+"""Differences of so many answers say nothing."""
+SEARCHED: tuple[Target, ...] = ("cpu", "edgetpu")
+"""Targets whose model the search's choices make a difference to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one target's model is made from and compared with."""
+
+    target: Target
+    recipe: Recipe
+    source: Source
+    data: DataSet
+    reference: Score
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model, the plan it was made by, its score on the evaluation samples, and the search's steps if there was one.
+
+    `reference` is the float model whose activations its own can be compared with: equalized where it was.
+    """
+
+    model: bytes
+    plan: Quantize
+    score: Score
+    steps: tuple[Step, ...]
+    reference: bytes
+
+
+def choose(work: Work) -> Chosen:
+    """Make the model of a target; look for a better one if the recipe says so or the plain one lost too much."""
+    recipe, data = work.recipe, work.data
+
+    @cache
+    def score(model: bytes) -> Score:
+        return evaluate(model, data.evaluation, recipe.preprocess, recipe.task, work.progress)
+
+    def make(plan: Quantize) -> bytes:
+        return BUILDERS[work.target](work.source, data.calibration, recipe.preprocess, plan, work.progress)
+
+    def enough(model: bytes) -> bool:
+        return _within(score(model), work)
+
+    plan = recipe.quantize
+    work.progress(f"quantizing for {work.target}")
+    model = make(plan)
+    steps: tuple[Step, ...] = ()
+    wanted = plan.search if plan.search is not None else not enough(model)
+    if wanted and work.target in SEARCHED and not work.source.quantized:
+        stop = enough if plan.search is None else lambda _model: False
+        found = search(plan, model, _tools(work, make, stop))
+        plan, model, steps = found.plan, found.model, found.steps
+    reference = equalize(work.source).data if plan.equalize else work.source.data
+    plan = _as_it_is(plan, work.source)
+    return Chosen(model, plan, score(model), steps, reference)
+
+
+def _as_it_is(plan: Quantize, source: Source) -> Quantize:
+    """The plan that an already quantized source was evidently made by: its own inputs decide."""
+    if not source.quantized:
+        return plan
+    return msgspec.convert({**msgspec.structs.asdict(plan), "io": source.graph.input_specs()[0].dtype}, Quantize)
+
+
+def _within(score: Score, work: Work) -> bool:
+    """Whether quantization cost no more than the budget allows."""
+    budget = work.recipe.budget
+    sqnr = min(sqnr_by_output(work.reference, score).values())
+    return round(work.reference.value - score.value, 9) <= budget.max_accuracy_drop and sqnr >= budget.min_sqnr_db
+
+
+def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes], bool]) -> Tools:
+    prep, task = work.recipe.preprocess, work.recipe.task
+    samples = _some(work.data.calibration)
+    reference = evaluate(work.source.data, samples, prep, task, work.progress)
+
+    def fit(model: bytes) -> Fit:
+        score = evaluate(model, samples, prep, task, work.progress)
+        return Fit(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
+
+    noise = NOISE_SAMPLES / len(samples)
+    return Tools(make, fit, enough, time.monotonic, work.progress, noise)
+
+
+def _some(samples: Samples) -> Samples:
+    """At most `SEARCH_SAMPLES`, from all over the set."""
+    step = -(-len(samples) // SEARCH_SAMPLES)
+    return dataclasses.replace(samples, inputs=samples.inputs[::step], labels=samples.labels[::step])

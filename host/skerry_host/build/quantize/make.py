@@ -1,0 +1,87 @@
+"""Float TFLite to quantized TFLite (litert-quantizer): static 8 or 16 bit, or dynamic. Measures no accuracy."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+
+from litert_quantizer import algorithm_manager, qtyping, quantizer, recipe_manager
+
+from skerry_agent.wire.manifest import Preprocess
+from skerry_host.build.data import Samples
+from skerry_host.build.errors import ModelError
+from skerry_host.build.load import Source
+from skerry_host.build.op_versions import raise_versions
+from skerry_host.build.progress import Progress, silent
+from skerry_host.build.quantize.bias import correct
+from skerry_host.build.quantize.ends import unsigned_ends
+from skerry_host.build.quantize.equalize import equalize
+from skerry_host.build.quantize.inputs import Inputs
+from skerry_host.build.quantize.ranges import Ranges, measure
+from skerry_host.build.recipe import Quantize
+from skerry_host.build.tflite import read_model, write_model
+
+
+def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent) -> bytes:
+    """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
+    if source.quantized:
+        return source.data
+    inputs = Inputs(samples, prep, source.graph.input_specs()[0], source.graph.signature)
+    with _refusals():
+        source = equalize(source) if plan.equalize else source
+        ranges = measure(source, inputs, plan, progress) if plan.activations != "float" else {}
+        progress("choosing integers")
+        data = _quantized(source, plan, ranges)
+    model = read_model(data)
+    if plan.bias_correction and plan.activations == "int8":
+        correct(model, source, inputs, progress)
+    if plan.activations == "int8":
+        raise_versions(model)
+    if plan.io == "uint8":
+        unsigned_ends(model)
+    return write_model(model)
+
+
+def _quantized(source: Source, plan: Quantize, ranges: Ranges) -> bytes:
+    made = quantizer.Quantizer(bytearray(source.data), _recipe(plan))
+    result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn the quantizer's exceptions into `ModelError`; drop the bars, reports and advice for debugging it prints."""
+    noise = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        line = " ".join(str(error).split())[:300]
+        raise ModelError(f"the quantizer cannot take this model: {line}", code="quantizer") from None
+
+
+BITS = {"int8": 8, "int16": 16}
+_ALL, _DENSE = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.FULLY_CONNECTED
+_ENDS = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
+_ALGORITHMS = {
+    "min-max": algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+    "octav": algorithm_manager.AlgorithmName.OCTAV,
+}
+
+
+def _recipe(plan: Quantize) -> qtyping.ModelQuantizationRecipe:
+    """Per-channel weights where every runtime has them: never in FULLY_CONNECTED, which needs version 12 for that."""
+    tensorwise, channelwise = qtyping.QuantGranularity.TENSORWISE, qtyping.QuantGranularity.CHANNELWISE
+    manager = recipe_manager.RecipeManager()
+    algorithm = _ALGORITHMS[plan.weight_ranges]
+    for operation, per_channel in ((_ALL, plan.per_channel), (_DENSE, False)):
+        grain = channelwise if per_channel else tensorwise
+        if plan.activations == "float":
+            manager.add_dynamic_config(".*", operation, 8, grain, algorithm)
+        else:
+            manager.add_static_config(".*", operation, BITS[plan.activations], 8, grain, algorithm)
+    if plan.io == "float":
+        for end in _ENDS:
+            manager.add_quantization_config(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+    return manager.get_quantization_recipe()
