@@ -1,6 +1,7 @@
 """Pre- and postprocessing and golden comparison: the same code on host and device. Pure numpy, no file, no runtime."""
 
 from skerry_agent.processing.arrays import Array, parse_npy, parse_npz, write_npz
+from skerry_agent.processing.detection import Detection, Detections, iou, to_sample
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.golden import (
     GoldenResult,
@@ -10,33 +11,53 @@ from skerry_agent.processing.golden import (
     load_golden,
     save_golden,
 )
+from skerry_agent.processing.image import Placement, fit, place
 from skerry_agent.processing.tensors import (
     CLASSIFICATION,
+    DETECTION,
+    EMBEDDING,
     Answer,
+    Embedding,
+    answer_for,
     dequantize,
+    image_shape,
     invalid,
     postprocess,
     preprocess,
     quantize,
+    sample_shape,
 )
 
 __all__ = [
     "CLASSIFICATION",
+    "DETECTION",
+    "EMBEDDING",
     "Answer",
     "Array",
+    "Detection",
+    "Detections",
+    "Embedding",
     "GoldenResult",
     "GoldenSet",
+    "Placement",
     "ProcessingError",
+    "answer_for",
     "compare_golden",
     "constant",
     "dequantize",
+    "fit",
+    "image_shape",
     "invalid",
+    "iou",
     "load_golden",
     "parse_npy",
     "parse_npz",
+    "place",
     "postprocess",
     "preprocess",
     "quantize",
+    "sample_shape",
     "save_golden",
+    "to_sample",
     "write_npz",
 ]

@@ -11,10 +11,14 @@ import numpy as np
 from msgspec import Struct
 
 from skerry_agent.processing.arrays import Array
+from skerry_agent.processing.detection import Detections, detect, to_sample
 from skerry_agent.processing.errors import ProcessingError
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing.image import fit, place
+from skerry_agent.wire.manifest import Bundle, Postprocess, Preprocess, TensorSpec
 
 CLASSIFICATION = "classification"
+DETECTION = "detection"
+EMBEDDING = "embedding"
 
 
 class Answer(Struct, frozen=True):
@@ -29,20 +33,52 @@ class Answer(Struct, frozen=True):
         return str(self.index)
 
 
+class Embedding(Struct, frozen=True):
+    """The direction of a model's first output: a vector of length 1."""
+
+    vector: tuple[float, ...]
+
+
 def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     """One raw sample as the model's input tensor, in its dtype and of shape `tensor.shape` (the batch of 1 is added).
 
-    real = raw * spec.scale + spec.offset, then quantized if the tensor is. Axes of length 1 may be missing or extra.
-    Raises `ProcessingError` when the sample has another shape or is not numeric.
+    See `Preprocess` for what is computed; the result is quantized if the tensor is. Axes of length 1 may be missing or
+    extra. Raises `ProcessingError` when the sample has another shape or is not numeric.
     """
     if raw.dtype.kind not in "uif":
         raise ProcessingError(f"sample is of {raw.dtype}, not of numbers", hint="save it as uint8")
-    if _squeezed(raw.shape) != _squeezed(tensor.shape):
-        want = "x".join(map(str, tensor.shape[1:]))
+    if _is_image(spec, tensor):
+        height, width, channels = image_shape(spec, tensor)
+        raw = fit(raw[0] if raw.ndim == 4 and len(raw) == 1 else raw, spec, (height, width), channels)
+    wanted = sample_shape(spec, tensor)
+    if _squeezed(raw.shape) != _squeezed(wanted):
+        want = "x".join(map(str, wanted))
         raise ProcessingError(f"sample has shape {raw.shape}, the model takes {want}", hint=f"resize it to {want}")
-    if raw.dtype == np.uint8:
-        return _table(spec, tensor)[raw].reshape(tensor.shape)
-    return _to_tensor(raw, spec, tensor).reshape(tensor.shape)
+    raw = raw.reshape(wanted)
+    real = _table(spec, tensor)[raw] if raw.dtype == np.uint8 and not spec.mean and not spec.std else None
+    values = _to_tensor(raw, spec, tensor) if real is None else real
+    return values[np.newaxis] if spec.layout == "nhwc" else np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis]
+
+
+def sample_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, ...]:
+    """The shape of a sample that needs no resizing, without the batch: images are (H, W, channels)."""
+    shape = tensor.shape[1:]
+    return (*shape[1:], shape[0]) if spec.layout == "nchw" and len(shape) == 3 else shape
+
+
+def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:
+    """Height, width and channels of the input; raises `ProcessingError` when it takes no image."""
+    shape = sample_shape(spec, tensor)
+    if len(shape) != 3:
+        raise ProcessingError(f"the model takes {tensor.shape}, which is no image", hint="leave resize and color away")
+    return shape[0], shape[1], shape[2]
+
+
+def _is_image(spec: Preprocess, tensor: TensorSpec) -> bool:
+    """Whether the sample must be looked at as an image: resized, recoloured or repeated."""
+    return (
+        spec.resize != "none" or spec.color != "rgb" or (len(tensor.shape) == 4 and 3 in sample_shape(spec, tensor)[2:])
+    )
 
 
 def quantize(real: Array, tensor: TensorSpec) -> Array:
@@ -63,13 +99,42 @@ def dequantize(values: Array, tensor: TensorSpec) -> Array:
     return (values.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
 
 
-def postprocess(outputs: Sequence[Array], tensors: Sequence[TensorSpec], task: str) -> Answer | None:
-    """The answer to one sample, read from the first output; None for a task that has no single answer."""
-    if task != CLASSIFICATION:
-        return None
-    flat = outputs[0].reshape(-1)
-    index = int(flat.argmax())
-    return Answer(index, float(dequantize(flat[index : index + 1], tensors[0])[0]))
+def postprocess(
+    outputs: Sequence[Array],
+    tensors: Sequence[TensorSpec],
+    task: str,
+    spec: Postprocess = Postprocess(),  # noqa: B008  (frozen)
+    size: tuple[int, int] = (1, 1),
+) -> Answer | Detections | Embedding | None:
+    """The answer to one sample, None for a task that has none. `size` is the input's height and width in pixels.
+
+    Boxes are in 0..1 of the input; `detection.to_sample` makes them boxes of the sample.
+    """
+    if task == CLASSIFICATION:
+        flat = outputs[0].reshape(-1)
+        index = int(flat.argmax())
+        return Answer(index, float(dequantize(flat[index : index + 1], tensors[0])[0]))
+    if task == DETECTION:
+        real = [dequantize(output, tensor) for output, tensor in zip(outputs, tensors, strict=True)]
+        return detect(real, spec, size)
+    if task == EMBEDDING:
+        vector = dequantize(outputs[0].reshape(-1), tensors[0])
+        length = float(np.linalg.norm(vector)) or 1.0
+        return Embedding(tuple((vector / length).tolist()))
+    return None
+
+
+def answer_for(
+    bundle: Bundle, outputs: Sequence[Array], raw: tuple[int, int]
+) -> Answer | Detections | Embedding | None:
+    """The answer to a sample of `raw` (height, width) by what its bundle says; boxes are in 0..1 of the sample."""
+    if bundle.task != DETECTION:
+        return postprocess(outputs, bundle.outputs, bundle.task)
+    height, width, _channels = image_shape(bundle.preprocess, bundle.inputs[0])
+    size = (height, width)
+    found = postprocess(outputs, bundle.outputs, bundle.task, bundle.postprocess, size)
+    assert isinstance(found, Detections)
+    return to_sample(found, place(raw, size, bundle.preprocess), size)
 
 
 def invalid(outputs: Sequence[Array]) -> str | None:
@@ -87,7 +152,17 @@ def _table(spec: Preprocess, tensor: TensorSpec) -> Array:
 
 
 def _to_tensor(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
-    return quantize(raw.astype(np.float64) * spec.scale + spec.offset, tensor)
+    """Channels are the last axis here, whatever the model's layout."""
+    real = raw.astype(np.float64) * spec.scale + spec.offset
+    try:
+        if spec.mean:
+            real -= spec.mean
+        if spec.std:
+            real /= spec.std
+    except ValueError:
+        counts = f"{len(spec.mean)} means and {len(spec.std)} deviations"
+        raise ProcessingError(f"preprocess has {counts}, the sample {raw.shape[-1]} channels") from None
+    return quantize(real, tensor)
 
 
 def _squeezed(shape: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ The results file holds one JSON object per line and is opened for each, so that 
 import time
 from pathlib import Path
 
-from skerry_agent.processing import Array, postprocess, preprocess
+from skerry_agent.processing import Answer, Array, Detections, Embedding, answer_for, preprocess
 from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.protocol import Job
@@ -28,15 +28,23 @@ class Feed:
         bundle = self._bundle
         outputs = self.inference.infer([preprocess(raw, bundle.preprocess, bundle.inputs[0])])
         if self._results is not None:
-            self._append(self._results, outputs, source)
+            self._append(self._results, raw, outputs, source)
 
-    def _append(self, path: Path, outputs: list[Array], source: str) -> None:
+    def _append(self, path: Path, raw: Array, outputs: list[Array], source: str) -> None:
         line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
-        answer = postprocess(outputs, self._bundle.outputs, self._bundle.task)
-        if answer is None:
-            pairs = zip(self._bundle.outputs, outputs, strict=True)
-            line["outputs"] = {spec.name: output.reshape(-1).tolist() for spec, output in pairs}
-        else:
-            line |= {"index": answer.index, "score": answer.score}
+        line |= self._answer(outputs, raw)
         with path.open("ab") as file:
             file.write(encode(line) + b"\n")
+
+    def _answer(self, outputs: list[Array], raw: Array) -> dict[str, object]:
+        """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""
+        bundle = self._bundle
+        match answer_for(bundle, outputs, (raw.shape[0], raw.shape[1]) if raw.ndim > 1 else (1, 1)):
+            case Answer(index=index, score=score):
+                return {"index": index, "score": score}
+            case Detections(found=found):
+                return {"detections": found}
+            case Embedding(vector=vector):
+                return {"embedding": vector}
+        pairs = zip(bundle.outputs, outputs, strict=True)
+        return {"outputs": {spec.name: output.reshape(-1).tolist() for spec, output in pairs}}

@@ -38,10 +38,43 @@ class TensorSpec(Struct, frozen=True):
 
 
 class Preprocess(Struct, frozen=True):
-    """From a raw sample to the model's real-valued input: real = sample * scale + offset."""
+    """From a raw sample to the model's real-valued input: real = (sample * scale + offset - mean) / std.
+
+    `mean` and `std` have one value for each channel; empty they are 0 and 1. With `resize` or `color` a sample is an
+    image (H, W, channels) in RGB or grey: `stretch` fills the input, `letterbox` keeps the form and pads with the raw
+    value `pad`, `crop` keeps it and cuts what is too much; `align` says where. `layout` is the model's order of axes.
+    """
 
     scale: float = 1.0
     offset: float = 0.0
+    mean: tuple[float, ...] = ()
+    std: tuple[Annotated[float, Meta(gt=0)], ...] = ()
+    resize: Literal["none", "stretch", "letterbox", "crop"] = "none"
+    align: Literal["center", "start"] = "center"
+    pad: float = 0.0
+    color: Literal["rgb", "bgr", "gray"] = "rgb"
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+
+
+class Postprocess(Struct, frozen=True):
+    """From a detector's outputs to boxes. `boxes`, `scores` and `classes` are the places of these outputs.
+
+    `ssd`: boxes are centre and size in pixels of the input, relative to anchors in the middle of every cell of grids
+    with `strides` pixels, `per_cell` of them (BlazeFace of MediaPipe). `decoded`: boxes are top, left, bottom, right in
+    0..1, with a class for each in output `classes` (TFLite_Detection_PostProcess). Boxes under `min_score` are left,
+    and those that overlap a better one of their class by more than `max_iou` (intersection over union).
+    """
+
+    decoder: Literal["ssd", "decoded"] = "decoded"
+    boxes: Annotated[int, Meta(ge=0)] = 0
+    scores: Annotated[int, Meta(ge=0)] = 1
+    classes: Annotated[int, Meta(ge=0)] | None = None
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    strides: tuple[Annotated[int, Meta(gt=0)], ...] = ()
+    per_cell: tuple[Annotated[int, Meta(gt=0)], ...] = ()
+    min_score: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    max_iou: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    max_detections: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 
 class Golden(Struct, frozen=True):
@@ -74,6 +107,7 @@ class Bundle(Struct, frozen=True):
     outputs: tuple[TensorSpec, ...]
     task: str = "raw"
     preprocess: Preprocess = Preprocess()
+    postprocess: Postprocess = Postprocess()
     golden: Golden = Golden()
     probation: Probation = Probation()
 
