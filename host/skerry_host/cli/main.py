@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, ingest, rollouts, web page."),
     "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
     "model": ("skerry_host.cli.model:model", "Build, inspect and evaluate models."),
+    "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Predict, compile and inspect models for the Edge TPU."),
     "release": ("skerry_host.cli.release:release", "Create, list and show releases."),
     "delta": ("skerry_host.cli.delta:delta", "Create and apply patches."),
     "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),

@@ -14,8 +14,8 @@ from skerry_agent.wire.errors import SkerryError
 class CompileError(SkerryError):
     """The compiler refused the model, crashed, took too long, or left an output that no Edge TPU would run.
 
-    `code` says which: not_quantized, unparsable, unsupported_version, internal, crash, timeout, no_output, zero_ops,
-    failed. `log` is the stored output of the compiler, if it could be kept.
+    `code` says which: not_quantized, unparsable, unsupported_version, dynamic, large_activations, internal, crash,
+    timeout, no_output, damaged_output, zero_ops, failed. `log` is the stored output of the compiler, if it could be kept.
     """
 
     code = "failed"

@@ -44,12 +44,14 @@ class Inspection(Struct, frozen=True):
     """What a file says of itself. Where there is no Edge TPU operator, what only it could say is `None`.
 
     `cached_param_bytes` is a lower bound of what the compiler's log calls on-chip memory used. `token` (hexadecimal) is
-    equal across co-compiled files; `tokens` lists those of every operator.
+    equal across co-compiled files; `tokens` lists those of every operator. `cpu_outputs` names for each CPU operator its
+    first output tensor, by which it is found in the source model.
     """
 
     bytes: int
     custom_ops: int
     cpu_ops: tuple[str, ...]
+    cpu_outputs: tuple[str, ...]
     min_runtime: int | None
     cached_param_bytes: int
     streamed_param_bytes: int
@@ -85,6 +87,7 @@ def inspect_model(data: bytes, name: str = "") -> Inspection:
     model = read_model(data)
     graph = describe(model)
     options = model.subgraphs[0].operators or []
+    cpu = [op for op in graph.ops if op.name != CUSTOM_OP]
     compiled = [op.index for op in graph.ops if op.name == CUSTOM_OP]
     ops = tuple(CompiledOp(index, read_package(_bytes(options[index].customOptions))) for index in compiled)
     packages = [op.package for op in ops]
@@ -94,7 +97,8 @@ def inspect_model(data: bytes, name: str = "") -> Inspection:
     return Inspection(
         bytes=len(data),
         custom_ops=len(ops),
-        cpu_ops=tuple(op.name for op in graph.ops if op.name != CUSTOM_OP),
+        cpu_ops=tuple(op.name for op in cpu),
+        cpu_outputs=tuple("".join(graph.tensors[i].name for i in op.outputs[:1]) for op in cpu),
         min_runtime=max((package.min_runtime for package in packages), default=None),
         cached_param_bytes=sum(package.parameter_bytes(cached=True) for package in packages),
         streamed_param_bytes=sum(package.parameter_bytes(cached=False) for package in packages),

@@ -27,7 +27,8 @@ Outcome = Literal["maps", "cpu", "unknown"]
 class Predicted(Struct, frozen=True):
     """One operator. `status` is the compiler's wording, "" where nothing is known; `cause` is the operator to change.
 
-    `reason` says in our words what was found, `evidence` by what; `sources` are the operators that feed this one.
+    `reason` says in our words what was found, `evidence` by what; `sources` are the operators that feed this one;
+    `output` and `shape` are those of its first output tensor.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Predicted(Struct, frozen=True):
     evidence: str
     sources: tuple[int, ...]
     output: str
+    shape: str
 
 
 class Preflight(Struct, frozen=True):
@@ -111,9 +113,9 @@ def _alone(node: Node, table: OperatorTable, runtime: int) -> _Alone:
         holds = CHECKS[condition.check](node, row, condition)
         evidence = f"{condition.evidence} ({table.sources[condition.source]})"
         if holds is False:
-            return _Alone("cpu", table.status[condition.status], f"not so: {condition.text}", evidence)
+            return _Alone("cpu", table.status[condition.status], f"not met: {condition.text}", evidence)
         if holds is None and unsure.verdict == "maps":
-            unsure = _Alone("unknown", "", f"not known: {condition.text}", evidence)
+            unsure = _Alone("unknown", "", f"not certain: {condition.text}", evidence)
     if row.evidence == "documented":
         return _Alone("unknown", "", "documented, and never seen on an Edge TPU", table.sources["table"])
     if row.runtime > runtime:
@@ -192,7 +194,8 @@ def _predicted(node: Node, verdict: _Alone, cause_index: int, sources: Sequence[
         reason=verdict.reason,
         evidence=verdict.evidence,
         sources=tuple(sorted(sources[index])),
-        output=" ".join("x".join(map(str, tensor.shape)) or "scalar" for tensor in node.outputs[:1]),
+        output="".join(tensor.name for tensor in node.outputs[:1]),
+        shape="".join("x".join(map(str, tensor.shape)) or "scalar" for tensor in node.outputs[:1]),
     )
 
 

@@ -1,0 +1,198 @@
+"""`skerry edgetpu`: what will map, what a compiled file says of itself, and the user's compiler."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from skerry_host.cli.common import console, emit_json, json_option, safe, size, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from skerry_host.build.edgetpu.compile import Compilation, CompiledModel
+    from skerry_host.build.edgetpu.executable import Layer
+    from skerry_host.build.edgetpu.inspect import Inspection
+    from skerry_host.build.edgetpu.preflight import Preflight
+
+runtime_option = click.option(
+    "--runtime", type=click.IntRange(1, 99), default=14, show_default=True, help="The Edge TPU runtime of the board."
+)
+
+
+@click.group()
+def edgetpu() -> None:
+    """Predict, compile and inspect models for the Edge TPU."""
+
+
+@edgetpu.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@runtime_option
+@click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the graph here.")
+@json_option
+def preflight(file: Path, runtime: int, svg: Path | None, as_json: bool) -> None:
+    """Predict which operators of an int8 TFLite FILE the compiler will map. It may be wrong, and blocks nothing."""
+    from skerry_host.build.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
+
+    found = preflight_file(file, runtime)
+    if svg is not None:
+        _draw(found, file.name, svg)
+    if as_json:
+        emit_json({"file": str(file), **_prediction(found), "svg": str(svg) if svg else None})
+        return
+    if found.unmapped:
+        console().print(_unmapped(found))
+    for line in (found.refusal, *found.notes):
+        if line:
+            console().print(safe(f"note: {line}"), soft_wrap=True)
+    console().print(f"predicted: {found.mapped} of {len(found.all)} operators map to the Edge TPU")
+    if svg is not None:
+        console().print(f"picture: {safe(str(svg))}")
+
+
+@edgetpu.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@runtime_option
+@json_option
+def inspect(file: Path, runtime: int, as_json: bool) -> None:
+    """What a compiled FILE says of itself. It is opened in a process of its own."""
+    from skerry_host.build.edgetpu.inspect import inspect_file  # noqa: PLC0415
+
+    found = inspect_file(file)
+    warnings = found.warnings(runtime)
+    if as_json:
+        emit_json({"file": str(file), **msgspec.to_builtins(found), "warnings": warnings})
+        return
+    console().print(_facts(found))
+    if found.custom_ops:
+        console().print(_layers(found))
+    for line in warnings:
+        console().print(safe(f"warning: {line}"), soft_wrap=True)
+
+
+@edgetpu.command(name="compile")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path(), help="The folder for outputs and log [.].")
+@click.option("-m", "--runtime", type=click.IntRange(1, 99), help="The lowest runtime of the fleet [the compiler's].")
+@click.option("-n", "--segments", type=click.IntRange(1, 16), default=1, help="A pipeline over so many Edge TPUs.")
+@click.option("-t", "--timeout", type=click.FloatRange(1), default=180.0, show_default=True, help="Seconds for one run.")
+@click.option("-d", "--search", is_flag=True, help="Search for a part that compiles, at once.")
+@click.option("--compiler", metavar="PROGRAM", help="A program, or image:NAME [$SKERRY_EDGETPU_COMPILER, else PATH].")
+@json_option
+def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as_json: bool, **options: Any) -> None:
+    """Compile int8 TFLite FILES with your edgetpu_compiler; several are co-compiled: they share the chip's memory."""
+    from skerry_host.build.edgetpu.compile import Order, compile_models  # noqa: PLC0415
+    from skerry_host.build.edgetpu.compiler import find_compiler  # noqa: PLC0415
+
+    order = Order(files, out, options["runtime"], options["segments"], options["timeout"], search=options["search"])
+    done = compile_models(order, find_compiler(compiler))
+    if as_json:
+        emit_json(_compilation(done))
+        return
+    for model in done.models:
+        console().print(_outputs(model))
+        console().print(safe(_agreement(model)), soft_wrap=True)
+    how = ", after a search for what compiles" if done.searched else ""
+    console().print(safe(f"compiled by {done.compiler} {done.version}{how}; log: {done.log}"), soft_wrap=True)
+
+
+def _draw(found: "Preflight", title: str, path: Path) -> None:
+    from skerry_host.build.edgetpu.picture import picture  # noqa: PLC0415
+    from skerry_host.files import write_atomic  # noqa: PLC0415
+
+    write_atomic(path, picture(found, title).encode())
+
+
+def _prediction(found: "Preflight") -> dict[str, Any]:
+    """As JSON: `cpu` lists every operator that is not certain to map, with its verdict."""
+    keys = ("index", "op", "status", "cause", "verdict", "reason", "evidence")
+    return {
+        "predicted": found.predicted,
+        "ops": len(found.all),
+        "mapped": found.mapped,
+        "cpu": [{key: getattr(item, key) for key in keys} for item in found.unmapped],
+        "unknown": [item.index for item in found.all if item.verdict == "unknown"],
+        "verdicts": [item.verdict for item in found.all],
+        "refusal": found.refusal or None,
+        "notes": found.notes,
+    }
+
+
+def _unmapped(found: "Preflight") -> "Table":
+    made = table(">", "operator", "verdict", "status", ">cause", "why")
+    for item in found.unmapped:
+        cause = "" if item.cause == item.index else str(item.cause)
+        made.add_row(str(item.index), safe(item.op), item.verdict, safe(item.status), cause, safe(item.reason))
+    return made
+
+
+def _facts(found: "Inspection") -> "Table":
+    absent = "-"
+    segment = f"{found.segment.index + 1} of {found.segment.count} (by its name)" if found.segment else absent
+    cpu = ", ".join(found.cpu_ops) or "none"
+    facts = [
+        ("Edge TPU operators", str(found.custom_ops)),
+        ("operators on the CPU", f"{len(found.cpu_ops)}: {cpu}" if found.cpu_ops else "none"),
+        ("lowest runtime", str(found.min_runtime or absent)),
+        ("parameters cached on chip", f"at least {size(found.cached_param_bytes)}"),
+        ("parameters streamed", size(found.streamed_param_bytes)),
+        ("executables", found.exec_types or absent),
+        ("memory of a tile", size(found.narrow_memory_bytes_per_tile or 0) if found.custom_ops else absent),
+        ("estimated cycles", str(found.estimated_cycles or absent)),
+        ("co-compile token", ", ".join(found.tokens) or absent),
+        ("pipeline segment", segment),
+    ]
+    made = table("", "")
+    for name, value in facts:
+        made.add_row(name, safe(value))
+    return made
+
+
+def _layers(found: "Inspection") -> "Table":
+    made = table("", "layer", ">height", ">width", ">depth", "type", ">scale", ">zero point")
+    for kind, layer in found.layers():
+        made.add_row(kind, safe(layer.name), *_layer(layer))
+    return made
+
+
+def _layer(layer: "Layer") -> tuple[str, ...]:
+    sizes = (str(layer.y), str(layer.x), str(layer.z))
+    return (*sizes, layer.dtype, f"{layer.scale:.6g}", str(layer.zero_point))
+
+
+def _compilation(done: "Compilation") -> dict[str, Any]:
+    head = {key: getattr(done, key) for key in ("compiler", "version", "attempts", "searched", "log")}
+    return {**head, "models": [_model(model) for model in done.models]}
+
+
+def _model(model: "CompiledModel") -> dict[str, Any]:
+    """As JSON; what is predicted stands apart from what is."""
+    files = [
+        {
+            "path": file.path,
+            **msgspec.to_builtins(file.inspection),
+            "warnings": file.inspection.warnings(),
+            "log": msgspec.to_builtins(file.log),
+        }
+        for file in model.files
+    ]
+    agreement = {"equal": model.comparison.equal, **msgspec.to_builtins(model.comparison)}
+    return {"source": model.source, "files": files, "preflight": _prediction(model.predicted), "agreement": agreement}
+
+
+def _outputs(model: "CompiledModel") -> "Table":
+    made = table("output", ">Edge TPU ops", ">CPU ops", ">cached", ">streamed", ">runtime")
+    for file in model.files:
+        found = file.inspection
+        sizes = (size(found.cached_param_bytes), size(found.streamed_param_bytes))
+        made.add_row(safe(file.path), str(found.custom_ops), str(len(found.cpu_ops)), *sizes, str(found.min_runtime))
+    return made
+
+
+def _agreement(model: "CompiledModel") -> str:
+    found = model.comparison
+    if found.equal:
+        return f"{model.source}: as predicted, operator by operator"
+    mapped, left = (", ".join(map(str, indices)) or "none" for indices in (found.mapped_after_all, found.left_on_cpu))
+    return f"{model.source}: not as predicted; mapped after all: {mapped}; left on the CPU: {left}"
