@@ -73,10 +73,14 @@ def inspect(file: Path, runtime: int, as_json: bool) -> None:
 
 @edgetpu.command(name="compile")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path(), help="The folder for outputs and log [.].")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path(), help="The folder for outputs and log [.]."
+)
 @click.option("-m", "--runtime", type=click.IntRange(1, 99), help="The lowest runtime of the fleet [the compiler's].")
 @click.option("-n", "--segments", type=click.IntRange(1, 16), default=1, help="A pipeline over so many Edge TPUs.")
-@click.option("-t", "--timeout", type=click.FloatRange(1), default=180.0, show_default=True, help="Seconds for one run.")
+@click.option(
+    "-t", "--timeout", type=click.FloatRange(1), default=180.0, show_default=True, help="Seconds for one run."
+)
 @click.option("-d", "--search", is_flag=True, help="Search for a part that compiles, at once.")
 @click.option("--compiler", metavar="PROGRAM", help="A program, or image:NAME [$SKERRY_EDGETPU_COMPILER, else PATH].")
 @json_option

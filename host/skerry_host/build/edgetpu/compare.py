@@ -10,8 +10,10 @@ from skerry_host.build.edgetpu.preflight import Predicted, Preflight
 
 
 class Comparison(Struct, frozen=True):
-    """Where prediction and compiler differ, by indices in the source model; `strange` counts CPU operators of the
-    compiled file that the source does not have."""
+    """Where prediction and compiler differ, by indices in the source model.
+
+    `strange` counts CPU operators of the compiled file that the source does not have.
+    """
 
     predicted_cpu: int
     actual_cpu: int

@@ -99,7 +99,7 @@ class Compilation(Struct, frozen=True):
 def compile_models(order: Order, compiler: Compiler | None = None) -> Compilation:
     """Compile, and write outputs and log to `order.out`.
 
-    Raises `ModelError` for what is no TFLite file, `CompilerMissing`, and `CompileError` when there is no good output:
+    Raises `ModelError` for what is no TFLite file, `NoCompilerError`, and `CompileError` when there is no good output:
     then nothing but the log is written.
     """
     _check(order)

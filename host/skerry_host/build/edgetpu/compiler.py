@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry_host.build.edgetpu.errors import CompilerMissing
+from skerry_host.build.edgetpu.errors import NoCompilerError
 
 VARIABLE = "SKERRY_EDGETPU_COMPILER"
 PROGRAM = "edgetpu_compiler"
@@ -62,19 +62,19 @@ class Run:
 
 
 def find_compiler(named: str | None = None) -> Compiler:
-    """The compiler that is `named`, or in the environment, or on PATH; raises `CompilerMissing` with how to get one."""
+    """The compiler that is `named`, or in the environment, or on PATH; raises `NoCompilerError` with how to get one."""
     named = named or os.environ.get(VARIABLE) or PROGRAM
     if named.startswith(IMAGE):
         return _container(named.removeprefix(IMAGE))
     program = shutil.which(named)
     if program is None:
         what = "no Edge TPU compiler on this machine" if named == PROGRAM else f"{named} is no program that can be run"
-        raise CompilerMissing(what, hint=_HOW)
+        raise NoCompilerError(what, hint=_HOW)
     return Compiler(program)
 
 
 def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], seconds: float) -> Run:
-    """Run in `folder`; after `seconds` it and its children are killed. Raises `CompilerMissing` if it cannot start."""
+    """Run in `folder`; after `seconds` it and its children are killed. Raises `NoCompilerError` if it cannot start."""
     command = compiler.command(folder, arguments)
     try:
         process = subprocess.Popen(
@@ -82,7 +82,7 @@ def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], sec
             text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise CompilerMissing(f"{compiler} does not start: {error.strerror}", hint=_HOW) from None
+        raise NoCompilerError(f"{compiler} does not start: {error.strerror}", hint=_HOW) from None
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -97,5 +97,5 @@ def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], sec
 def _container(image: str) -> Compiler:
     docker = shutil.which("docker")
     if docker is None or not image:
-        raise CompilerMissing(f"there is no docker command to run the image {image or '(no name)'}", hint=_HOW)
+        raise NoCompilerError(f"there is no docker command to run the image {image or '(no name)'}", hint=_HOW)
     return Compiler(docker, image)

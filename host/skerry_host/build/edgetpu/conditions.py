@@ -1,7 +1,7 @@
 """The checks that the operator table names: whether a condition holds for one operator. Pure.
 
 Each takes an operator, its row and the condition, and returns True (holds), False (violated: it stays on the CPU) or
-`None` (cannot be told from the file, or never seen). What a check means, and by what evidence, stands in operators.toml.
+`None` (cannot be told from the file, or never seen). What a check means, and by what evidence: operators.toml.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 SkerryError
 ├── ModelError           the file: not TFLite, damaged, not compiled
 └── CompileError         the compiler ran, and gave nothing that may be used
-    └── CompilerMissing  there is no compiler on this machine
+    └── NoCompilerError  there is no compiler on this machine
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ class CompileError(SkerryError):
     """The compiler refused the model, crashed, took too long, or left an output that no Edge TPU would run.
 
     `code` says which: not_quantized, unparsable, unsupported_version, dynamic, large_activations, internal, crash,
-    timeout, no_output, damaged_output, zero_ops, failed. `log` is the stored output of the compiler, if it could be kept.
+    timeout, no_output, damaged_output, zero_ops, failed. `log` is the stored output of the compiler, if there is any.
     """
 
     code = "failed"
@@ -25,7 +25,7 @@ class CompileError(SkerryError):
         super().__init__(message, hint=hint, code=code)
 
 
-class CompilerMissing(CompileError):
+class NoCompilerError(CompileError):
     """No compiler was found where one is looked for."""
 
     code = "no_compiler"

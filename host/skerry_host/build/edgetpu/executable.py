@@ -10,7 +10,7 @@ from typing import Any
 from flatbuffers import flexbuffers
 from msgspec import Struct
 
-from skerry_host.build.edgetpu.flatbuffer import Damaged, Table, root
+from skerry_host.build.edgetpu.flatbuffer import DamagedError, Table, root
 
 IDENTIFIER = b"DWN1"
 PACKAGE_KEY = "4"
@@ -28,6 +28,8 @@ DTYPES = {
     8: "int8",
     9: "int16",
 }
+
+_SIGNED = {"int8": 1 << 7, "int16": 1 << 15}
 
 _PACKAGE = {"min_runtime": 0, "executables": 1, "compiler": 4, "virtual_chip": 5, "multi_chip": 6, "identifier": 7}
 _EXECUTABLE = {
@@ -49,7 +51,10 @@ _LAYER = {"name": 0, "bytes": 1, "y": 2, "x": 3, "z": 4, "numerics": 5, "dtype":
 
 
 class Layer(Struct, frozen=True):
-    """One input or output of an executable: height y, width x, depth z; real = scale * (q - zero_point)."""
+    """One input or output of an executable: height y, width x, depth z; real = scale * (q - zero_point).
+
+    The file stores zero points as if every type were unsigned: `stored_zero_point`.
+    """
 
     name: str
     dtype: str
@@ -58,6 +63,7 @@ class Layer(Struct, frozen=True):
     z: int
     scale: float
     zero_point: int
+    stored_zero_point: int
     padded_bytes: int
     executions: int
 
@@ -96,10 +102,10 @@ class Package(Struct, frozen=True):
 
 
 def read_package(options: bytes) -> Package:
-    """The package in the `custom_options` of an operator; raises `Damaged`."""
+    """The package in the `custom_options` of an operator; raises `DamagedError`."""
     fields = _flex_map(options)
     if PACKAGE_KEY not in fields:
-        raise Damaged("its Edge TPU operator holds no package")
+        raise DamagedError("its Edge TPU operator holds no package")
     package = root(fields[PACKAGE_KEY], IDENTIFIER)
     programs = root(package.octets(_PACKAGE["executables"]))
     return Package(
@@ -123,14 +129,14 @@ def _flex_map(options: bytes) -> dict[str, Any]:
                 value = entries[key]
                 found[key] = bytes(value.AsStringBytes) if key == PACKAGE_KEY else tuple(map(int, value.Value))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error, RecursionError):
-        raise Damaged("the options of its Edge TPU operator are damaged") from None
+        raise DamagedError("the options of its Edge TPU operator are damaged") from None
     return found
 
 
 def _executable(table: Table) -> Executable:
     kind = table.integer(_EXECUTABLE["kind"], "h")
     if not 0 <= kind < len(KINDS):
-        raise Damaged(f"an executable is of the unknown kind {kind}")
+        raise DamagedError(f"an executable is of the unknown kind {kind}")
     cycles = table.integer(_EXECUTABLE["cycles"], "q") or table.integer(_EXECUTABLE["cycles_old"])
     return Executable(
         kind=KINDS[kind],
@@ -150,15 +156,17 @@ def _executable(table: Table) -> Executable:
 
 def _layer(table: Table) -> Layer:
     numerics = table.table(_LAYER["numerics"])
-    dtype = table.integer(_LAYER["dtype"], "h")
+    dtype = DTYPES.get(code := table.integer(_LAYER["dtype"], "h"), f"type_{code}")
+    zero = numerics.integer(0) if numerics else 0
     return Layer(
         name=table.text(_LAYER["name"]),
-        dtype=DTYPES.get(dtype, f"type_{dtype}"),
+        dtype=dtype,
         y=table.integer(_LAYER["y"]),
         x=table.integer(_LAYER["x"]),
         z=table.integer(_LAYER["z"]),
         scale=numerics.real(1) if numerics else 0.0,
-        zero_point=numerics.integer(0) if numerics else 0,
+        zero_point=zero - _SIGNED.get(dtype, 0),
+        stored_zero_point=zero,
         padded_bytes=table.integer(_LAYER["bytes"]),
         executions=table.integer(_LAYER["executions"], default=1),
     )

@@ -1,14 +1,14 @@
 """A bounds-checked walk over the tables of a flatbuffer (format: FlatBuffers internals, flatbuffers.dev).
 
-Knows no schema: fields are given by number. Every read outside of the data raises `Damaged`; nothing is copied before
-it is known to be there.
+Knows no schema: fields are given by number. Every read outside of the data raises `DamagedError`; nothing is copied
+before it is known to be there.
 """
 
 import struct
 from dataclasses import dataclass
 
 
-class Damaged(ValueError):
+class DamagedError(ValueError):
     """An offset or a length of a file points outside of it, or a value is none that the format allows."""
 
 
@@ -67,9 +67,9 @@ class Table:
 
 
 def root(data: bytes, identifier: bytes = b"") -> Table:
-    """The root table; raises `Damaged` when the file identifier is another."""
+    """The root table; raises `DamagedError` when the file identifier is another."""
     if identifier and data[4:8] != identifier:
-        raise Damaged(f"it does not begin as {identifier.decode()}")
+        raise DamagedError(f"it does not begin as {identifier.decode()}")
     return Table(data, _follow(data, 0))
 
 
@@ -86,12 +86,12 @@ def _extent(data: bytes, at: int, width: int) -> tuple[int, int]:
     """(first element, count) of the vector at `at`."""
     count = int(_unpack(data, at, "I"))
     if at + 4 + count * width > len(data):
-        raise Damaged("a vector reaches outside of the file")
+        raise DamagedError("a vector reaches outside of the file")
     return at + 4, count
 
 
 def _unpack(data: bytes, at: int, code: str) -> float:
     if at < 0 or at + struct.calcsize(f"<{code}") > len(data):
-        raise Damaged("an offset points outside of the file")
+        raise DamagedError("an offset points outside of the file")
     value: float = struct.unpack_from(f"<{code}", data, at)[0]
     return value

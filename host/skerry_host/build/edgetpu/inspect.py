@@ -27,7 +27,7 @@ _SEGMENT = re.compile(r"_segment_(\d+)_of_(\d+)(?=_|\.|\Z)")
 
 
 class Segment(Struct, frozen=True):
-    """The place of a file in a pipeline over several Edge TPUs, 0 the first. The compiler writes it into the name only."""
+    """The place of a file in a pipeline over several Edge TPUs, 0 the first; it stands in the file's name only."""
 
     index: int
     count: int
@@ -44,8 +44,8 @@ class Inspection(Struct, frozen=True):
     """What a file says of itself. Where there is no Edge TPU operator, what only it could say is `None`.
 
     `cached_param_bytes` is a lower bound of what the compiler's log calls on-chip memory used. `token` (hexadecimal) is
-    equal across co-compiled files; `tokens` lists those of every operator. `cpu_outputs` names for each CPU operator its
-    first output tensor, by which it is found in the source model.
+    equal across co-compiled files; `tokens` lists those of every operator. `cpu_outputs` names for each CPU operator
+    its first output tensor, by which it is found in the source model.
     """
 
     bytes: int
@@ -83,7 +83,7 @@ def inspect_file(path: Path) -> Inspection:
 
 
 def inspect_model(data: bytes, name: str = "") -> Inspection:
-    """Inspect trusted bytes; the pipeline segment is read from `name`. Raises `Damaged`."""
+    """Inspect trusted bytes; the pipeline segment is read from `name`. Raises `DamagedError`."""
     model = read_model(data)
     graph = describe(model)
     options = model.subgraphs[0].operators or []
@@ -139,8 +139,10 @@ def _several_ops(found: Inspection, _runtime: int) -> str:
 
 
 def _streamed(found: Inspection, _runtime: int) -> str:
-    line = f"{found.streamed_param_bytes} bytes of parameters are sent with every inference: they found no place on chip"
-    return line if found.streamed_param_bytes else ""
+    count = found.streamed_param_bytes
+    return (
+        f"{count} bytes of parameters are streamed with every inference: they are not cached on chip" if count else ""
+    )
 
 
 def _runtime_too_new(found: Inspection, runtime: int) -> str:

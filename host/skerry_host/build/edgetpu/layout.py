@@ -1,11 +1,12 @@
 """Places the operators of a graph in layers, from the inputs down. Pure geometry; draws nothing, knows no operator.
 
-Method: Sugiyama, Tagawa, Toda 1981 in its simplest form. Layer = longest path from an input; an edge over several layers
-gets a narrow lane in each; order within a layer by the mean place of neighbours; then places drawn towards neighbours.
+Method: Sugiyama, Tagawa, Toda 1981 in its simplest form. Layer = longest path from an input; an edge over several
+layers gets a narrow lane in each; order within a layer by the mean place of neighbours; then places drawn to them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 BOX = (184.0, 44.0)
 """Width and height of an operator."""
@@ -87,7 +88,7 @@ def _neighbours(count: int, paths: Sequence[Sequence[int]]) -> tuple[list[list[i
     above: list[list[int]] = [[] for _ in range(count)]
     below: list[list[int]] = [[] for _ in range(count)]
     for path in paths:
-        for upper, lower in zip(path, path[1:], strict=False):
+        for upper, lower in pairwise(path):
             above[lower].append(upper)
             below[upper].append(lower)
     return above, below

@@ -5,6 +5,7 @@ Marks what to change: an operator that keeps others off the Edge TPU has a heavy
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import pairwise
 
 from skerry_host.build.edgetpu.layout import BOX, Layout, layout
 from skerry_host.build.edgetpu.preflight import Outcome, Predicted, Preflight
@@ -47,7 +48,9 @@ def picture(found: Preflight, title: str) -> str:
     body += [*_asides(found.causes, placed), "</g>"]
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
-    return "\n".join([head, f"<style>{_STYLE}</style>", '<rect width="100%" height="100%" fill="#fff"/>', *body, "</svg>\n"])
+    return "\n".join(
+        [head, f"<style>{_STYLE}</style>", '<rect width="100%" height="100%" fill="#fff"/>', *body, "</svg>\n"]
+    )
 
 
 def _header(found: Preflight, title: str) -> Iterator[str]:
@@ -102,7 +105,7 @@ def _curve(points: Sequence[tuple[float, float]]) -> str:
     half = BOX[1] / 2
     path = [(points[0][0], points[0][1] + half), *points[1:-1], (points[-1][0], points[-1][1] - half)]
     parts = [f"M{path[0][0]:.1f} {path[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(path):
         middle = (y0 + y1) / 2
         parts.append(f"C{x0:.1f} {middle:.1f} {x1:.1f} {middle:.1f} {x1:.1f} {y1:.1f}")
     return " ".join(parts)

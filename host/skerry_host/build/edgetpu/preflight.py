@@ -83,7 +83,7 @@ def preflight_file(path: Path, runtime: int = NEWEST_RUNTIME) -> Preflight:
 
 
 def preflight_model(data: bytes, runtime: int = NEWEST_RUNTIME) -> Preflight:
-    """Predict for trusted bytes and devices with that `runtime`. Raises `Damaged`."""
+    """Predict for trusted bytes and devices with that `runtime`. Raises `DamagedError`."""
     seen = view(read_model(data))
     table = operator_table()
     alone = [_alone(node, table, runtime) for node in seen.nodes]
@@ -146,7 +146,11 @@ def _partitioned(seen: View, alone: Sequence[_Alone], table: OperatorTable) -> t
 
 
 def _around(
-    index: int, alone: Sequence[_Alone], splits: tuple[Partition, Partition], causes: Sequence[int], table: OperatorTable
+    index: int,
+    alone: Sequence[_Alone],
+    splits: tuple[Partition, Partition],
+    causes: Sequence[int],
+    table: OperatorTable,
 ) -> _Alone:
     """The verdict on one operator among the others."""
     mapped = [split.mapped(index) for split in splits]
@@ -178,8 +182,8 @@ def _all_refused(
 def _refused(seen: View, table: OperatorTable, index: int) -> str:
     op = seen.nodes[index].op
     return (
-        f"the compiler will give up the model: it knows {op.name} up to version {table.newest[op.name]}, operator {index}"
-        f" is version {op.version}; convert it with TensorFlow 2.6 or older settings"
+        f"the compiler will give up the model: it knows {op.name} up to version {table.newest[op.name]},"
+        f" operator {index} is version {op.version}; convert it with TensorFlow 2.6 or older settings"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from skerry_host.build.edgetpu.flatbuffer import Damaged
+from skerry_host.build.edgetpu.flatbuffer import DamagedError
 from skerry_host.build.errors import ModelError
 from skerry_host.build.probe import MEMORY_BYTES, check_head
 
@@ -67,14 +67,14 @@ def _answer(path: Path, done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def _child(order: Command) -> None:
-    """Answer; whatever else than `Damaged` the parsers trip over ends the child without an answer."""
+    """Answer; whatever else than `DamagedError` the parsers trip over ends the child without an answer."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     module, function = _TASKS[order.task]
     work = getattr(importlib.import_module(module), function)
     try:
         line = _ANSWER + work(Path(order.path), **order.options).decode()
-    except Damaged as error:
+    except DamagedError as error:
         line = _DAMAGED + json.dumps(str(error))
     print(line, flush=True)  # noqa: T201  (the protocol)
 

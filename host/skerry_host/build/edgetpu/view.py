@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.processing import Array
-from skerry_host.build.edgetpu.flatbuffer import Damaged
+from skerry_host.build.edgetpu.flatbuffer import DamagedError
 from skerry_host.build.graph import Graph, Op, Tensor, describe
 
 Lookup = Callable[[int], Array | None]
@@ -56,7 +56,7 @@ class View:
 
 
 def view(model: Any) -> View:
-    """The view of a `schema.ModelT`; raises `Damaged` when an operator names a tensor that is not there."""
+    """The view of a `schema.ModelT`; raises `DamagedError` when an operator names a tensor that is not there."""
     graph = describe(model)
     lookup = _lookup(model, graph)
     operators = model.subgraphs[0].operators or []
@@ -67,7 +67,7 @@ def _node(op: Op, operator: Any, graph: Graph, lookup: Lookup) -> Node:
     inputs = [] if operator.inputs is None else [int(i) for i in operator.inputs]
     for index in (*inputs, *op.outputs):
         if index >= len(graph.tensors):
-            raise Damaged(f"operator {op.index} uses tensor {index}, there are {len(graph.tensors)}")
+            raise DamagedError(f"operator {op.index} uses tensor {index}, there are {len(graph.tensors)}")
     options = vars(operator.builtinOptions) if operator.builtinOptions is not None else {}
     tensors = tuple(graph.tensors[i] if i >= 0 else None for i in inputs)
     return Node(op, tensors, tuple(graph.tensors[i] for i in op.outputs), options, lookup)
@@ -83,7 +83,7 @@ def _lookup(model: Any, graph: Graph) -> Lookup:
             return None
         data = np.asarray(model.buffers[raw[index].buffer].data, np.uint8).tobytes()
         if len(data) % np.dtype(dtype).itemsize:
-            raise Damaged(f"tensor {index} holds {len(data)} bytes of {tensor.dtype}")
+            raise DamagedError(f"tensor {index} holds {len(data)} bytes of {tensor.dtype}")
         return np.frombuffer(data, dtype)
 
     return value
