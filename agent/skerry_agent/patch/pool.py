@@ -59,13 +59,15 @@ def in_blocks(count: int, read: Callable[[int], Words]) -> Words:
 
 def on_grid(before: Words, steps: Words) -> Words:
     """Return f32(s * (1 + k / 512)) for scales s and signed steps k: exact in f64, so rounded once."""
-    factor = 1 + steps.view(np.int32).astype(np.float64) / GRID_STEPS
-    return _as_f32(before.view(np.float32).astype(np.float64) * factor)
+    with np.errstate(all="ignore"):
+        factor = 1 + steps.view(np.int32).astype(np.float64) / GRID_STEPS
+        return _as_f32(before.view(np.float32).astype(np.float64) * factor)
 
 
 def product(a: Words, b: Words) -> Words:
     """Return f32(a * b): the product of two f32 is exact in f64, so rounded once."""
-    return _as_f32(a.view(np.float32).astype(np.float64) * b.view(np.float32).astype(np.float64))
+    with np.errstate(all="ignore"):
+        return _as_f32(a.view(np.float32).astype(np.float64) * b.view(np.float32).astype(np.float64))
 
 
 def rescaled(values: Words, before: Words, after: Words) -> Words:
@@ -85,5 +87,4 @@ def _derived(vector: Vector, pool: list[Pooled]) -> Words:
 
 
 def _as_f32(values: NDArray[np.float64]) -> Words:
-    with np.errstate(all="ignore"):
-        return values.astype(np.float32).view(np.uint32)
+    return values.astype(np.float32).view(np.uint32)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.host.diff.models import Made, Net, layer, onnx, pruned, tflite, tuned
 
 from skerry_agent.patch import apply
 from skerry_host.release.diff.create import _header, create
 from skerry_host.release.diff.layout import layout_of
 from skerry_host.release.diff.programs import encode_programs
-from tests.host.diff.models import Made, Net, layer, onnx, pruned, tflite, tuned
 
+Write = Callable[[Net], bytes]
 Edit = Callable[[np.random.Generator, list[Made]], list[Made]]
 
 
@@ -84,7 +85,9 @@ def every_candidate_makes(old: bytes, new: bytes) -> dict[str, int]:
     write=st.sampled_from([tflite, onnx]),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_edited_models(seed: int, shapes: list[tuple[int, int]], edits: list[Edit], write: Callable[[Net], bytes]) -> None:
+def test_edited_models(
+    seed: int, shapes: list[tuple[int, int]], edits: list[Edit], write: Callable[[Net], bytes]
+) -> None:
     rng = np.random.default_rng(seed)
     before = after = [layer(rng, *shape) for shape in shapes]
     for edit in edits:
@@ -94,7 +97,7 @@ def test_edited_models(seed: int, shapes: list[tuple[int, int]], edits: list[Edi
 
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("write", [tflite, onnx])
-def test_each_edit_of_a_larger_model(edit: Edit, write: Callable[[Net], bytes]) -> None:
+def test_each_edit_of_a_larger_model(edit: Edit, write: Write) -> None:
     rng = np.random.default_rng(5)
     before = [layer(rng, 48, 64), layer(rng, 64, 48), layer(rng, 10, 64)]
     every_candidate_makes(write(Net(tuple(before))), write(Net(tuple(edit(rng, before)))))
@@ -132,7 +135,9 @@ def test_files_that_only_look_like_models(head: bytes, tail: bytes, cut: int) ->
     every_candidate_makes(b"\x08\x09\x12" + head, b"\x08\x09\x3a" + tail)
 
 
-@given(st.binary(min_size=50, max_size=3000), st.lists(st.tuples(st.integers(0, 2999), st.binary(max_size=40)), max_size=6))
+@given(
+    st.binary(min_size=50, max_size=3000), st.lists(st.tuples(st.integers(0, 2999), st.binary(max_size=40)), max_size=6)
+)
 @settings(max_examples=60, deadline=None)
 def test_edited_bytes(old: bytes, edits: list[tuple[int, bytes]]) -> None:
     new = bytearray(old * 3)
