@@ -1,18 +1,28 @@
-"""`skerry-agent`: run, status, rollback, selftest. Parses, calls, prints; only here errors become exit codes."""
+"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses, calls, prints.
+
+Only here errors become exit codes: 0, 1 for a failure, 2 for the user's mistake.
+"""
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
-from skerry_agent.local import Done, RollbackRequest, StatusRequest, ask
+from skerry_agent.local import Done, InstallRequest, LocalError, Request, RollbackRequest, Status, StatusRequest, ask
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
+
+if TYPE_CHECKING:
+    from skerry_agent.report import LocalStatus
+    from skerry_agent.selftest import Check
+    from skerry_agent.wire.twin import DeploymentReport
+
+POLL_S = 0.2
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,74 +52,144 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("run", _run, "Run the agent until it is told to stop.")
-    command("status", _status, "Show what the running agent does.")
+    command("status", _status, "Show what the agent does; what its journals say, and exit 1, where none runs.")
     rollback = command("rollback", _rollback, "Go back to the previous release of a model, without a network.")
     rollback.add_argument("model", nargs="?", help="needed where the device has several models")
+    install = command("install", _install, "Install a release from a folder or USB stick, without a network.")
+    install.add_argument("folder", type=Path, help="as `skerry release export` wrote it")
     command("selftest", _selftest, "Prove the current model on its golden inputs in a process of its own.")
+    command("doctor", _doctor, "Look for what is wrong with this device.")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    from skerry_agent.run import run  # noqa: PLC0415 - the other commands need no paho
+    from skerry_agent.alone import only_one  # noqa: PLC0415 - the other commands need neither this nor paho
+    from skerry_agent.run import run  # noqa: PLC0415
 
     config = load(options.config)
-    with _only_one(config):
+    with only_one(config):
         return run(config)
 
 
-def _only_one(config: AgentConfig) -> IO[str]:
-    """Hold the state folder's lock: two supervisors on one journal would destroy it."""
-    config.state_dir.mkdir(parents=True, exist_ok=True)
-    lock = (config.state_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise SkerryError(f"another agent runs on {config.state_dir}", hint="stop it first") from None
-    return lock
+# -- status ------------------------------------------------------------------------------------------------------------
 
 
 def _status(options: argparse.Namespace) -> int:
     config = load(options.config)
+    try:
+        status = _ask_status(config)
+    except LocalError as error:
+        from skerry_agent.alone import recorded_status  # noqa: PLC0415
+
+        status = recorded_status(config)
+        print(f"error: {error}", file=sys.stderr)
+    print(codec.encode(status).decode() if options.json else "\n".join(_shown(status)))
+    return 0 if status.running else 1
+
+
+def _ask_status(config: AgentConfig) -> "LocalStatus":
     reply = ask(config.state_dir, StatusRequest())
-    if isinstance(reply, Done):
+    if not isinstance(reply, Status):
         raise SkerryError(reply.detail)
-    status = reply.status
-    if options.json:
-        print(codec.encode(status).decode())
-        return 0
-    print(f"device {status.device}: {'connected' if status.connected else 'offline'}")
+    return reply.status
+
+
+def _shown(status: "LocalStatus") -> list[str]:
+    link = "connected" if status.connected else "offline" if status.running else "not running"
+    lines = [f"device {status.device}: {link}"]
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"
         serving = f"serving on {status.http[name]}" if model.serving and name in status.http else "not serving"
-        print(f"  {name}: {current}, {model.state}, {serving}")
+        lines.append(f"  {name}: {current}, {model.state}, {serving}")
         if model.deployment is not None:
-            print(f"    last deployment {model.deployment.release}: {model.deployment.outcome or 'under way'}", end="")
-            print(f" ({model.deployment.reason})" if model.deployment.reason else "")
-    for issue in status.issues:
-        print(f"  issue: {issue}")
-    return 0
+            lines.append(f"    last deployment {_progress(model.deployment)}")
+    return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _progress(deployment: "DeploymentReport") -> str:
+    if deployment.outcome is not None:
+        why = f" ({deployment.reason})" if deployment.reason else ""
+        return f"{deployment.release}: {deployment.outcome}{why}"
+    words: list[str] = [deployment.state]
+    if deployment.state == "fetching" and deployment.bytes_expected:
+        share = deployment.bytes_received / deployment.bytes_expected
+        words.append(f"{share:.0%} of {deployment.bytes_expected} B")
+    return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
+
+
+# -- orders on the spot ------------------------------------------------------------------------------------------------
 
 
 def _rollback(options: argparse.Namespace) -> int:
     config = load(options.config)
-    reply = ask(config.state_dir, RollbackRequest(options.model))
-    if not isinstance(reply, Done) or not reply.ok:
-        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
+    reply = _order(config, RollbackRequest(options.model), _settled)
     print(codec.encode(reply).decode() if options.json else reply.detail)
     return 0
+
+
+def _settled(status: "LocalStatus") -> bool:
+    return all(model.state == "idle" and (model.serving or not model.current) for model in status.models.values())
+
+
+def _install(options: argparse.Namespace) -> int:
+    from skerry_agent.install import read_export  # noqa: PLC0415
+
+    config, folder = load(options.config), options.folder.absolute()
+    model = read_export(folder).release.model
+    latest: list[DeploymentReport] = []
+
+    def watch(status: "LocalStatus") -> bool:
+        deployment = status.models[model].deployment
+        assert deployment is not None
+        if not options.json and (not latest or _progress(latest[0]) != _progress(deployment)):
+            print(_progress(deployment), flush=True)
+        latest[:] = [deployment]
+        return deployment.outcome is not None and status.models[model].state == "idle"
+
+    _order(config, InstallRequest(str(folder)), watch)
+    while not latest or latest[0].outcome is None:
+        watch(_ask_status(config))
+        time.sleep(POLL_S)
+    if options.json:
+        print(codec.encode(latest[0]).decode())
+    return 0 if latest[0].outcome == "succeeded" else 1
+
+
+def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"], bool]) -> Done:
+    """Hand a request to the running agent; where none runs, to one that ends when `watch` says that it is done."""
+    try:
+        reply = ask(config.state_dir, request)
+    except LocalError:
+        from skerry_agent.alone import carry_out  # noqa: PLC0415
+
+        reply = carry_out(config, request, watch)
+    if not isinstance(reply, Done) or not reply.ok:
+        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
+    return reply
+
+
+# -- checks ------------------------------------------------------------------------------------------------------------
 
 
 def _selftest(options: argparse.Namespace) -> int:
     from skerry_agent.selftest import selftest  # noqa: PLC0415 - it starts a runner, the other commands do not
 
-    results = selftest(load(options.config))
+    return _checked(selftest(load(options.config)), options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from skerry_agent.doctor import doctor  # noqa: PLC0415
+
+    return _checked(doctor(load(options.config)), options)
+
+
+def _checked(checks: "list[Check]", options: argparse.Namespace) -> int:
     if options.json:
-        print(codec.encode(results).decode())
+        print(codec.encode(checks).decode())
     else:
-        for result in results:
-            print(f"{'ok  ' if result.ok else 'FAIL'} {result.check}: {result.detail}")
-    return 0 if all(result.ok for result in results) else 1
+        for check in checks:
+            print(f"{'ok  ' if check.ok else 'FAIL'} {check.check}: {check.detail}")
+    return 0 if all(check.ok for check in checks) else 1
 
 
 if __name__ == "__main__":

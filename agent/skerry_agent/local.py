@@ -31,6 +31,12 @@ class RollbackRequest(Struct, frozen=True, tag="rollback"):
     model: str | None = None
 
 
+class InstallRequest(Struct, frozen=True, tag="install"):
+    """Install from a folder; the answer names the deployment."""
+
+    folder: str
+
+
 class Done(Struct, frozen=True, tag="done"):
     """Whether a request was carried out."""
 
@@ -44,7 +50,7 @@ class Status(Struct, frozen=True, tag="status"):
     status: LocalStatus
 
 
-Request = StatusRequest | RollbackRequest
+Request = StatusRequest | RollbackRequest | InstallRequest
 Reply = Done | Status
 
 

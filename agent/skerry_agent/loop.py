@@ -12,12 +12,14 @@ from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
+from skerry_agent.disk import write_atomic
+from skerry_agent.install import InstallError, order_of, read_export
 from skerry_agent.journal import Journal
-from skerry_agent.local import Done, Reply, Request, RollbackRequest, Status
+from skerry_agent.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.orders import Orders
 from skerry_agent.outbox import Outbox
-from skerry_agent.ports import Link, Meters, Processes
-from skerry_agent.records import Deployment, Slot
+from skerry_agent.ports import Link, Meters, Processes, Timer
+from skerry_agent.records import Deployment, Slot, State
 from skerry_agent.report import LocalStatus, model_report
 from skerry_agent.runner.protocol import Beat
 from skerry_agent.slots import BundleFolders
@@ -30,6 +32,8 @@ from skerry_agent.world import World
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
 OUTBOX_WINDOW = 20
+FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
+"""Orders are asked for again now and then, less and less often: a message may be lost while the link stays up."""
 
 
 class Supervisor:
@@ -62,6 +66,7 @@ class Supervisor:
         self._sequence = 0
         self._report_due = False
         self._in_flight: dict[int, str] = {}
+        self._asking: Timer | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -98,13 +103,21 @@ class Supervisor:
     def link_up(self) -> None:
         """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
         self._say_state(online=True)
-        self._link.subscribe([topics.desired(self.device), topics.command(self.device)])
+        self._ask_for_orders(FIRST_ASK_S)
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
         self._in_flight.clear()
         self._send_outbox()
         self._changed()
+
+    def _ask_for_orders(self, pause_s: float) -> None:
+        """Subscribe, which makes the broker send what it retains; then again after a pause, twice as long each time."""
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(LAST_ASK_S, 2 * pause_s)))
+        if self._link.connected:
+            self._link.subscribe([topics.desired(self.device), topics.command(self.device)])
 
     def message(self, topic: str, payload: bytes) -> None:
         """Something came from the broker."""
@@ -134,7 +147,7 @@ class Supervisor:
         for assignment in desired.assignments:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
-            if self._units[model].active:
+            if self._units[model].active and not self._units[model].installs_locally:
                 self._units[model].handle(events.Withdrawn())
         self._changed()
 
@@ -175,7 +188,23 @@ class Supervisor:
         if isinstance(request, RollbackRequest):
             ok, detail = self.roll_back(request.model)
             return Done(ok, detail)
+        if isinstance(request, InstallRequest):
+            return self._install(Path(request.folder))
         return Status(self.status())
+
+    def _install(self, folder: Path) -> Done:
+        """Order what an export holds, unless a deployment is past its fetch: that one is soon over."""
+        try:
+            export = read_export(folder)
+            unit = self._unit(export.release.model)
+            if unit.active and unit.record.state is not State.FETCHING:
+                return Done(ok=False, detail=f"{unit.model} is at another deployment; try again when it has ended")
+            order = order_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
+            write_atomic(self._blobs.path(order.manifest.sha256), export.raw)
+        except (InstallError, OSError) as error:
+            return Done(ok=False, detail=str(error))
+        unit.order(order)
+        return Done(ok=True, detail=order.id)
 
     def status(self) -> LocalStatus:
         """What the device knows of itself."""
@@ -219,6 +248,7 @@ class Supervisor:
 
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
+        self._link.check()
         if any(unit.active for unit in self._units.values()):
             self._changed()
 

@@ -47,6 +47,9 @@ class Link(Protocol):
     def unsubscribe(self, topics: list[str]) -> None:
         """Stop receiving them."""
 
+    def check(self) -> None:
+        """Drop a connection that gives no answers, so that another one is made."""
+
 
 class Runner(Protocol):
     """A running inference process."""

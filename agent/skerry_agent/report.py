@@ -1,8 +1,9 @@
-"""What a device says of itself, put together from its units. Reads, never changes."""
+"""What a device says of itself, put together from its units, or from its journals alone. Reads, never changes."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from skerry_agent.records import Deployment, Slot
+from skerry_agent.records import Deployment, Record, Slot
 from skerry_agent.unit import Unit
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, SlotReport
 
@@ -17,18 +18,38 @@ class LocalStatus(Struct, frozen=True):
     http: dict[str, str]
     pids: dict[str, int]
     issues: tuple[str, ...] = ()
+    running: bool = True
 
 
 def model_report(unit: Unit) -> ModelReport:
     """One model as the twin shows it."""
-    slots = unit.record.slots
+    recorded = recorded_report(unit.record, unit.world.clock.wall())
+    serving = any(s is not None and s.accepting for s in (unit.current, unit.candidate))
+    deployment = recorded.deployment
+    if deployment is None:
+        return replace(recorded, serving=serving)
+    deployment = replace(deployment, gap_us=unit.gap_us)
+    transfer = unit.transfer
+    if transfer is not None and deployment.outcome is None:
+        deployment = replace(
+            deployment,
+            detail=transfer.waiting,
+            bytes_received=transfer.received,
+            bytes_expected=transfer.expected,
+        )
+    return replace(recorded, serving=serving, deployment=deployment)
+
+
+def recorded_report(record: Record, now: float) -> ModelReport:
+    """One model as its journal has it: nothing is known to serve."""
+    slots = record.slots
     return ModelReport(
-        state=unit.record.state.value,
-        serving=any(s is not None and s.accepting for s in (unit.current, unit.candidate)),
+        state=record.state.value,
+        serving=False,
         current=_slot(slots.current),
         previous=_slot(slots.previous),
         candidate=_slot(slots.candidate),
-        deployment=_deployment(unit, unit.record.deployment),
+        deployment=_deployment(record, record.deployment, now),
     )
 
 
@@ -38,22 +59,20 @@ def _slot(slot: Slot | None) -> SlotReport | None:
     return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256)
 
 
-def _deployment(unit: Unit, deployment: Deployment | None) -> DeploymentReport | None:
+def _deployment(record: Record, deployment: Deployment | None, now: float) -> DeploymentReport | None:
     if deployment is None:
         return None
-    transfer = unit.transfer if deployment.outcome is None else None
-    ended_at = deployment.ended_at if deployment.ended_at is not None else unit.world.clock.wall()
+    ended_at = deployment.ended_at if deployment.ended_at is not None else now
     return DeploymentReport(
         id=deployment.id,
         release=deployment.release,
-        state=unit.record.state.value,
+        state=record.state.value,
         outcome=deployment.outcome,
         reason=deployment.reason,
-        detail=transfer.waiting if transfer is not None else deployment.detail,
+        detail=deployment.detail,
         transfer=deployment.transfer,
-        bytes_received=transfer.received if transfer is not None else deployment.bytes_received,
-        bytes_expected=transfer.expected if transfer is not None else deployment.bytes_received,
+        bytes_received=deployment.bytes_received,
+        bytes_expected=deployment.bytes_received,
         seconds=max(0.0, ended_at - deployment.ordered_at),
         attempts=deployment.attempts,
-        gap_us=unit.gap_us,
     )

@@ -9,6 +9,7 @@ from skerry_agent.link import MqttLink
 from skerry_agent.local import listen
 from skerry_agent.loop import Supervisor, device_state, new_boot_id, state_folder
 from skerry_agent.meters import BoardMeters
+from skerry_agent.notify import Notifier
 from skerry_agent.wire import codec, topics
 
 
@@ -29,6 +30,7 @@ def run(config: AgentConfig) -> int:
     supervisor.start()
     door = listen(state, queue.post, supervisor.local)
     link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+    Notifier().begin(queue)
     queue.run()
     link.stop()
     door.close()

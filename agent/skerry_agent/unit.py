@@ -117,6 +117,11 @@ class Unit:
         """Whether a deployment is under way."""
         return self.record.state in ACTIVE
 
+    @property
+    def installs_locally(self) -> bool:
+        """Whether the deployment was ordered on the spot, so that the host cannot withdraw it."""
+        return self.record.deployment is not None and self.record.deployment.folder is not None
+
     def order(self, deployment: Deployment) -> None:
         """Take an order of the host, unless it is the one that this record already knows."""
         known = self.record.deployment

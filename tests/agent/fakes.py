@@ -86,6 +86,9 @@ class FakeLink:
     def unsubscribe(self, topics):
         self.subscribed -= set(topics)
 
+    def check(self):
+        """It always answers."""
+
     def pump(self, take: Callable[[str, bytes], object], limit: int = 100_000) -> int:
         """Deliver retained messages until nothing that is subscribed is retained; how many were delivered."""
         delivered = 0

@@ -1,0 +1,111 @@
+"""What works while no supervisor runs: read the journals, or start one without a broker until an order is carried out.
+
+An install or rollback goes through the same machine as ever, with the same verification, golden inputs and probation.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+
+from skerry_agent.children import RealProcesses
+from skerry_agent.clock import EventQueue
+from skerry_agent.config import AgentConfig
+from skerry_agent.journal import Journal
+from skerry_agent.local import Done, Request
+from skerry_agent.loop import Supervisor, new_boot_id, state_folder
+from skerry_agent.outbox import Outbox
+from skerry_agent.report import LocalStatus, recorded_report
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.telemetry import Sample
+
+POLL_S = 0.1
+LONGEST_S = 4000.0
+"""Above the deadline of an install, so that even what hangs ends in a reported state."""
+
+
+@contextlib.contextmanager
+def only_one(config: AgentConfig) -> Iterator[None]:
+    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`."""
+    with (state_folder(config) / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SkerryError(f"another agent runs on {config.state_dir}", hint="stop it first") from None
+        yield
+
+
+def recorded_status(config: AgentConfig) -> LocalStatus:
+    """What the journals of a device say; nothing serves."""
+    state, now = config.state_dir, time.time()
+    journals = sorted((state / "models").glob("*/journal.json"))
+    read = {path.parent.name: Journal(path).read() for path in journals}
+    return LocalStatus(
+        device=config.device.id,
+        connected=False,
+        waiting_reports=len(Outbox(state / "outbox", config.agent.outbox_bytes).pending()) if state.exists() else 0,
+        models={name: recorded_report(record, now) for name, (record, _) in read.items()},
+        http={},
+        pids={},
+        issues=tuple(damage for _, damage in read.values() if damage),
+        running=False,
+    )
+
+
+class _NoLink:
+    """A link that is never up."""
+
+    connected = False
+    connection = 0
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Nobody hears it."""
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Nothing comes."""
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Nothing came."""
+
+    def check(self) -> None:
+        """It is as it is."""
+
+
+class _NoMeters:
+    """Measures nothing: a command is too short for it."""
+
+    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:  # noqa: ARG002
+        """None."""
+        return []
+
+
+def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool]) -> Done:
+    """Start a supervisor without a broker, hand it a request, and end it once `watch` says that it is carried out.
+
+    `watch` sees the status many times a second. Raises `SkerryError` when a supervisor runs there.
+    """
+    with only_one(config):
+        queue = EventQueue()
+        processes = RealProcesses(queue.post, config.trust_file)
+        supervisor = Supervisor(config, queue, _NoLink(), processes, _NoMeters(), new_boot_id())
+        supervisor.start()
+        answers: list[Done] = []
+        begun = queue.monotonic()
+
+        def look() -> None:
+            if queue.monotonic() - begun > LONGEST_S:
+                answers[0] = Done(ok=False, detail=f"not done within {LONGEST_S:.0f} s")
+            if not answers[0].ok or watch(supervisor.status()):
+                supervisor.stop()
+            else:
+                queue.after(POLL_S, look)
+
+        def hand() -> None:
+            reply = supervisor.local(request)
+            assert isinstance(reply, Done)
+            answers.append(reply)
+            look()
+
+        queue.post(hand)
+        queue.run()
+        return answers[0]

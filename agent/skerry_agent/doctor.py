@@ -1,0 +1,130 @@
+"""`skerry-agent doctor`: what is wrong with this device, one line a check. Changes nothing and loads no model.
+
+`selftest` proves the models; this looks at what they stand on: clock, disk, keys, runtimes, journals, broker.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from skerry_agent.alone import recorded_status
+from skerry_agent.blobs import RESERVE_BYTES
+from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.local import LocalError, Status, StatusRequest, ask
+from skerry_agent.orders import PLAUSIBLE_WALL_S
+from skerry_agent.report import LocalStatus
+from skerry_agent.selftest import Check
+from skerry_agent.wire.errors import SkerryError
+
+BROKER_S = 5.0
+RUNTIME_S = 60.0
+LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
+
+MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
+    "edgetpu": "skerry_agent.runner.engines.edgetpu",
+    "onnxruntime": "onnxruntime",
+}
+
+
+def doctor(config: AgentConfig) -> list[Check]:
+    """Run every check; never raises for what it finds."""
+    status = _running(config)
+    return [
+        Check("agent", ok=True, detail="running" if status else "not running: `skerry-agent run` starts it"),
+        _clock(time.time()),
+        _disk(config.state_dir),
+        _trust(config),
+        *(_runtime(config.engine_for(target)) for target in config.board.targets),
+        _broker(config, status),
+        *_models(status or recorded_status(config)),
+    ]
+
+
+def _running(config: AgentConfig) -> LocalStatus | None:
+    try:
+        reply = ask(config.state_dir, StatusRequest())
+    except LocalError:
+        return None
+    return reply.status if isinstance(reply, Status) else None
+
+
+def _clock(now: float) -> Check:
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    if PLAUSIBLE_WALL_S < now < LATEST_PLAUSIBLE_S:
+        return Check("clock", ok=True, detail=shown)
+    return Check("clock", ok=False, detail=f"{shown} cannot be: set the clock, or start time synchronisation")
+
+
+def _disk(state: Path) -> Check:
+    """A file can be written and synced, and there is room above the reserve."""
+    existing = next(path for path in (state, *state.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return Check("disk", ok=False, detail=f"{existing} cannot be written: {error.strerror}")
+    room = f"{free // 2**20} MB free in {existing}"
+    if free < RESERVE_BYTES:
+        return Check("disk", ok=False, detail=f"{room}, at least {RESERVE_BYTES // 2**20} MB are needed: remove files")
+    return Check("disk", ok=True, detail=room)
+
+
+def _trust(config: AgentConfig) -> Check:
+    try:
+        from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+
+        KeyTrust.from_file(config.trust_file)
+    except (SkerryError, ImportError) as error:
+        return Check("trust", ok=False, detail=str(error))
+    return Check("trust", ok=True, detail=f"keys in {config.trust_file}")
+
+
+def _runtime(engine: str) -> Check:
+    """Import the runtime in a process of its own: a broken one may end the process that loads it."""
+    name, program = f"runtime {engine}", f"import {MODULES[engine]}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=RUNTIME_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Check(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
+    if done.returncode == 0:
+        return Check(name, ok=True, detail="loads")
+    words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}")
+    return Check(name, ok=False, detail=f"does not load: {words[:200]}")
+
+
+def _broker(config: AgentConfig, status: LocalStatus | None) -> Check:
+    """As the running agent sees it; else whether anything listens there."""
+    where = parse_broker_url(config.broker.url)
+    name = f"{where.host}:{where.port}"
+    if status is not None and status.connected:
+        return Check("broker", ok=True, detail=f"connected to {name}")
+    try:
+        socket.create_connection((where.host, where.port), BROKER_S).close()
+    except OSError as error:
+        return Check("broker", ok=False, detail=f"{name} cannot be reached: {error.strerror or error}")
+    if status is not None:
+        return Check("broker", ok=False, detail=f"{name} answers, but the agent is not connected: see its log")
+    return Check("broker", ok=True, detail=f"{name} answers")
+
+
+def _models(status: LocalStatus) -> list[Check]:
+    checks = [Check("journal", ok=False, detail=issue) for issue in status.issues]
+    for name, model in sorted(status.models.items()):
+        release = model.current.release if model.current else "no release"
+        ok = model.serving or not status.running or model.current is None
+        checks.append(
+            Check(f"model {name}", ok=ok, detail=f"{release}, {'serving' if model.serving else 'not serving'}")
+        )
+    return checks
