@@ -5,7 +5,7 @@ PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
 
 .PHONY: help setup demo test lint bench sweep clean
 help:
-	@echo "make demo [JSON=out.json]  the whole story on this machine"
+	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make test | lint | bench | sweep | setup | clean"
 
 setup: .venv/.ready-run
@@ -17,7 +17,7 @@ setup: .venv/.ready-run
 	@PYTHON=$(PYTHON) scripts/setup dev
 
 demo: .venv/.ready-run
-	@$(BIN)/skerry demo $(if $(JSON),--json-file $(JSON))
+	@$(BIN)/skerry demo $(if $(JSON),--json-file $(JSON)) $(if $(STAY),--stay)
 
 test: .venv/.ready-dev
 	@scripts/setup-system

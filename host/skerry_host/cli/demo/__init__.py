@@ -1,6 +1,8 @@
 """`skerry demo`: the whole story on this machine, with the same commands and processes that a fleet uses."""
 
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
     """Build, release, roll out, watch, patch, and see a bad release rolled back: on this machine, for real."""
     if not (recipe / "recipe.toml").exists():
         raise DemoError(f"{recipe} holds no recipe.toml", hint="run it in a checkout of Skerry, or pass --recipe")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what it started ends with it
     out = console()
     with tempfile.TemporaryDirectory(prefix="skerry-demo-") as folder:
         outcome = tell(Story(Path(folder), recipe.resolve(), out, stay))
