@@ -61,7 +61,7 @@ class Postprocess(Struct, frozen=True):
 
     `ssd`: boxes are centre and size in pixels of the input, relative to anchors in the middle of every cell of grids
     with `strides` pixels, `per_cell` of them (BlazeFace of MediaPipe). `decoded`: boxes are top, left, bottom, right in
-    0..1, with a class for each in output `classes` (TFLite_Detection_PostProcess). Boxes under `min_score` are left,
+    0..1, with a class for each in output `classes` (TFLite_Detection_PostProcess). Boxes under `min_score` go,
     and those that overlap a better one of their class by more than `max_iou` (intersection over union).
     """
 

@@ -5,7 +5,7 @@ Decides nothing itself: `gates` judges, `targets` makes artifacts. Nothing is wr
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import metadata
 from math import prod
@@ -17,7 +17,7 @@ from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Qua
 from skerry_host.boards import load_board
 from skerry_host.build import golden as golden_samples
 from skerry_host.build import lint
-from skerry_host.build.advice import explain
+from skerry_host.build.advice import Tried, explain
 from skerry_host.build.choose import Work, choose
 from skerry_host.build.data import DataSet, load_data
 from skerry_host.build.diagnose import layers
@@ -38,7 +38,10 @@ TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken."""
+    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
+
+    `trust_source` lets a source that carries code run it.
+    """
 
     recipe: Path
     board: str
@@ -46,6 +49,7 @@ class Order:
     version: str | None = None
     out: Path | None = None
     targets: Sequence[str] = ()
+    trust_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def build(order: Order, progress: Progress = silent) -> Build:
     out = (order.out or Path("builds") / _name(loaded)).absolute()
     check_output(out)
     progress("checking the source model")
-    source = load_source(loaded.source)
+    source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
     data = _data(loaded, source)
     warnings = lint.require(data, loaded.recipe.name)
     made = _make_all(targets, loaded.recipe, source, data, progress)
@@ -121,7 +125,8 @@ def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
 def _make_all(
     targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, progress: Progress
 ) -> list[_Made]:
-    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.task, progress)
+    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.meaning, progress)
+    data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
     return [_make(target, recipe, source, data, reference, progress) for target in targets]
 
 
@@ -131,7 +136,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
     session = Session(model)
     golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
     quality = _quality(reference, score, source.file_bytes, len(model))
-    measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan)
+    measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan, source.quantized)
     files = _files(target, model, golden, recipe.labels.names)
     bundle = Bundle(
         target=target,
@@ -140,14 +145,16 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
         outputs=session.outputs,
         task=recipe.task,
         preprocess=recipe.preprocess,
+        postprocess=recipe.postprocess,
         golden=Golden(recipe.golden.max_lsb, recipe.golden.min_top1),
         probation=recipe.probation,
     )
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     if any(verdict.lost_signal for verdict in verdicts):
+        tried = Tried(target, chosen.plan.per_channel, bool(chosen.steps))
         found = layers(chosen.reference, model, data.evaluation.inputs, recipe.preprocess, progress)
-        reasons.append(explain(found, recipe.budget.min_sqnr_db, target, per_channel=chosen.plan.per_channel))
+        reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     contents = {name: content for name, _role, content in files}
     checks = tuple(verdict.check for verdict in verdicts)
     return _Made(bundle, contents, quality, checks, reasons, chosen.steps)

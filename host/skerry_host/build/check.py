@@ -22,4 +22,4 @@ def check_model(file: Path, recipe: Path) -> Score:
         ends = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
         raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
     data = load_data(loaded, graph.input_specs()[0], prod(graph.output_specs()[0].shape[1:]))
-    return evaluate(model, data.evaluation, loaded.recipe.preprocess, loaded.recipe.task)
+    return evaluate(model, data.evaluation, loaded.recipe.preprocess, loaded.recipe.meaning)

@@ -1,6 +1,5 @@
 """From a recipe's plan to the model that is judged: made as asked, or searched for. Writes nothing, refuses nothing."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +57,7 @@ def choose(work: Work) -> Chosen:
 
     @cache
     def score(model: bytes) -> Score:
-        return evaluate(model, data.evaluation, recipe.preprocess, recipe.task, work.progress)
+        return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
 
     def make(plan: Quantize) -> bytes:
         return BUILDERS[work.target](work.source, data.calibration, recipe.preprocess, plan, work.progress)
@@ -95,9 +94,10 @@ def _within(score: Score, work: Work) -> bool:
 
 
 def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes], bool]) -> Tools:
-    prep, task = work.recipe.preprocess, work.recipe.task
+    prep, task = work.recipe.preprocess, work.recipe.meaning
     samples = _some(work.data.calibration)
     reference = evaluate(work.source.data, samples, prep, task, work.progress)
+    samples = samples.judged_by(reference.outputs.values())
 
     def fit(model: bytes) -> Fit:
         score = evaluate(model, samples, prep, task, work.progress)
@@ -110,4 +110,4 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
 def _some(samples: Samples) -> Samples:
     """At most `SEARCH_SAMPLES`, from all over the set."""
     step = -(-len(samples) // SEARCH_SAMPLES)
-    return dataclasses.replace(samples, inputs=samples.inputs[::step], labels=samples.labels[::step])
+    return samples.every(step)

@@ -1,25 +1,42 @@
 """The samples that a recipe names: read, and checked against the model's input and classes. Judges no model."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from skerry_agent.processing import Array, ProcessingError, parse_npz
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.processing import Array, ProcessingError, parse_npz, preprocess
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.build.errors import RecipeError
-from skerry_host.build.recipe import LoadedRecipe
+from skerry_host.build.recipe import LoadedRecipe, Recipe
+
+MAX_LABEL = 2**31
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Raw samples (N, ...) before preprocessing, and the class of each (N,)."""
+    """Raw samples (N, ...) before preprocessing, and the class of each (N,), 0 where they are not `labelled`.
+
+    `truth`, for samples without labels: the real-valued outputs (N, ...) of the float model, None before it has run.
+    """
 
     inputs: Array
     labels: Array
+    labelled: bool = True
+    truth: tuple[Array, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def every(self, step: int) -> "Samples":
+        """One sample of `step`, from all over the set."""
+        truth = None if self.truth is None else tuple(part[::step] for part in self.truth)
+        return Samples(self.inputs[::step], self.labels[::step], self.labelled, truth)
+
+    def judged_by(self, outputs: Iterable[Array]) -> "Samples":
+        """The same samples; without labels, answers are compared with these outputs of the float model."""
+        return self if self.labelled else replace(self, truth=tuple(outputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +50,65 @@ class DataSet:
 def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet:
     """The samples of a recipe for a model with input `tensor` and `classes` outputs; raises `RecipeError`."""
     issues: list[str] = []
-    calibration = _load(loaded.calibration, tensor, classes, issues)
-    evaluation = _load(loaded.evaluation, tensor, classes, issues)
     plan = loaded.recipe
+    calibration = _load(loaded.calibration, plan, tensor, classes, issues)
+    evaluation = _load(loaded.evaluation, plan, tensor, classes, issues)
     if calibration and len(calibration) < plan.data.min_calibration_samples:
         needed = plan.data.min_calibration_samples
         issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, {needed} are needed to calibrate")
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
-    if plan.labels.names and len(plan.labels.names) != classes:
+    if plan.task == "classification" and plan.labels.names and len(plan.labels.names) != classes:
         issues.append(f"labels.names: {len(plan.labels.names)} names, the model has {classes} classes")
     if issues or calibration is None or evaluation is None:
         raise RecipeError(f"data of recipe {plan.name}", issues, code="data")
     return DataSet(calibration, evaluation)
 
 
-def _load(path: Path, tensor: TensorSpec, classes: int, issues: list[str]) -> Samples | None:
+def _load(path: Path, plan: Recipe, tensor: TensorSpec, classes: int, issues: list[str]) -> Samples | None:
     """One file's samples, or None when it has no such arrays; adds to `issues`."""
     try:
         arrays = parse_npz(path.read_bytes(), path.name)
     except (OSError, ProcessingError) as error:
         issues.append(f"{path.name}: {error}")
         return None
-    missing = [name for name in ("inputs", "labels") if name not in arrays]
-    if missing:
-        issues.append(f"{path.name}: has no array {' nor '.join(missing)}")
+    if "inputs" not in arrays:
+        issues.append(f"{path.name}: has no array inputs")
         return None
-    samples = Samples(arrays["inputs"], arrays["labels"])
-    found = [*_input_issues(samples.inputs, tensor), *_label_issues(samples, classes)]
+    inputs, labels = arrays["inputs"], arrays.get("labels")
+    nothing = np.zeros(len(inputs) if inputs.ndim else 0, np.int64)
+    samples = Samples(inputs, nothing if labels is None else labels, labelled=labels is not None)
+    limit = classes if plan.task == "classification" else MAX_LABEL
+    found = [*_input_issues(samples.inputs, tensor, plan.preprocess), *_label_issues(samples, limit)]
     issues += [f"{path.name}: {issue}" for issue in found]
     return samples
 
 
-def _input_issues(inputs: Array, tensor: TensorSpec) -> list[str]:
+def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[str]:
     if inputs.dtype.kind not in "uif":
         return [f"inputs are of {inputs.dtype}, not of numbers"]
-    if inputs.ndim == 0 or _squeezed(inputs.shape[1:]) != _squeezed(tensor.shape):
-        wanted = "x".join(map(str, tensor.shape[1:]))
-        return [f"inputs have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"]
+    unfit = _unfit(inputs, tensor, prep)
+    if unfit:
+        return [unfit]
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         return ["inputs hold NaN or infinity"]
     if inputs.size and inputs.min() == inputs.max():
         return [f"every input value is {inputs.flat[0]}: these are no real samples"]
     return []
+
+
+def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
+    """Why the model cannot take such samples, empty if it can."""
+    if inputs.ndim == 0 or not len(inputs):
+        return "there is no sample in inputs"
+    try:
+        preprocess(inputs[0], prep, tensor)
+    except ProcessingError as error:
+        if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
+            return error.message
+        wanted = "x".join(map(str, tensor.shape[1:]))
+        return f"inputs have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
+    return ""
 
 
 def _label_issues(samples: Samples, classes: int) -> list[str]:

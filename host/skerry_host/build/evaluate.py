@@ -1,10 +1,10 @@
 """How good a model is on held-out samples, and how far the int8 one strays from the float one. Decides nothing.
 
-Uses the device's own preprocessing. Another task becomes another entry of `METRICS`.
+Uses the device's own preprocessing; `metrics` knows what a right answer is.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy as np
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.data import Samples
-from skerry_host.build.graph import describe
+from skerry_host.build.metrics import count_right, input_size
 from skerry_host.build.progress import Progress, silent
-from skerry_host.build.session import run_all
-from skerry_host.build.tflite import read_model
+from skerry_host.build.recipe import Task
+from skerry_host.build.session import describe_any, run_all
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
@@ -36,22 +36,12 @@ class Score:
     outputs: Mapping[str, Array]
 
 
-def top1(outputs: Array, labels: Array) -> int:
-    """How many samples have their largest output (N, classes) at their label (N,)."""
-    return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).sum())
-
-
-METRICS: dict[str, tuple[str, Callable[[Array, Array], int]]] = {"classification": ("top1", top1)}
-"""For each task the name of its metric and the count of right answers from the first output and the labels."""
-
-
-def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: str, progress: Progress = silent) -> Score:
-    """Run a TFLite model over all samples and score its answers."""
+def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
+    """Run a model over all samples and score its answers; without labels and truth, all of them are right."""
     raw = run_all(model, samples.inputs, prep, progress)
-    specs = describe(read_model(model)).output_specs()
-    real = {spec.name: dequantize(values, spec) for spec, values in zip(specs, raw, strict=True)}
-    name, count = METRICS[task]
-    right = count(next(iter(real.values())), samples.labels)
+    graph = describe_any(model)
+    real = {spec.name: dequantize(values, spec) for spec, values in zip(graph.output_specs(), raw, strict=True)}
+    name, right = count_right(list(real.values()), samples, task, input_size(graph, prep))
     return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)
 
 

@@ -13,12 +13,16 @@ AS_EVER = Quantize()
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is judged. `golden_problem` says why the recorded outputs are no proof, empty if they are one."""
+    """What is judged. `golden_problem` says why the recorded outputs are no proof, empty if they are one.
+
+    `as_it_is`: the source was quantized already, its ends are what they are.
+    """
 
     graph: Graph
     quality: Quality
     golden_problem: str
     plan: Quantize = AS_EVER
+    as_it_is: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (a
     if plan.activations == "float":
         return _dynamic(graph)
     wanted = "float32" if plan.io == "float" else plan.io
-    ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype != wanted]
+    allowed = {"int8", "uint8"} if measured.as_it_is else {wanted}
+    ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype not in allowed]
     floats = [op for op in graph.float_ops() if not (plan.io == "float" and _converts(graph, op))]
     left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
     kind = plan.activations

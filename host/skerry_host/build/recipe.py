@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Golden, Preprocess, Probation
+from skerry_agent.wire.manifest import Golden, Postprocess, Preprocess, Probation
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.build.errors import RecipeError
 from skerry_host.build.sources.places import source_folder
@@ -40,6 +40,16 @@ class Source(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
+TaskName = Literal["classification", "detection", "embedding", "raw"]
+
+
+class Task(Struct, frozen=True):
+    """What a model's outputs mean, and how boxes are read from a detector's."""
+
+    name: TaskName
+    postprocess: Postprocess = Postprocess()
+
+
 class Labels(Struct, frozen=True):
     """The name of each class, in the order of the output."""
 
@@ -47,7 +57,10 @@ class Labels(Struct, frozen=True):
 
 
 class Data(Struct, frozen=True):
-    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing."""
+    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
+
+    Without `labels` a model is judged by how often it agrees with the float model.
+    """
 
     calibration: RelativePath
     evaluation: RelativePath
@@ -115,16 +128,22 @@ class Recipe(Struct, frozen=True):
 
     schema: Literal[1]
     name: ModelName
-    task: Literal["classification"]
+    task: TaskName
     license: str
     source: Source
     data: Data
     preprocess: Preprocess = Preprocess()
+    postprocess: Postprocess = Postprocess()
     labels: Labels = Labels()
     quantize: Quantize = Quantize()
     budget: Budget = Budget()
     golden: GoldenPlan = GoldenPlan()
     probation: Probation = Probation()
+
+    @property
+    def meaning(self) -> Task:
+        """What the outputs mean."""
+        return Task(self.task, self.postprocess)
 
 
 @dataclass(frozen=True, slots=True)

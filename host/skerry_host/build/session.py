@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skerry_agent.processing import Array, preprocess
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.errors import ModelError
-from skerry_host.build.graph import describe
+from skerry_host.build.graph import Graph, describe
 from skerry_host.build.probe import one_line
 from skerry_host.build.progress import Progress, silent, watched
 from skerry_host.build.tflite import read_model
@@ -52,12 +52,23 @@ class Session:
         return self.run(preprocess(sample, prep, self.input))
 
 
+def describe_any(model: bytes) -> Graph:
+    """The graph of a model in any format that a session runs."""
+    return describe(read_model(model))
+
+
+def remembers(graph: Graph) -> bool:
+    """Whether an answer depends on the samples before: the model keeps variables (a streaming model)."""
+    return any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
+
+
 def run_all(data: bytes, samples: Array, prep: Preprocess, progress: Progress = silent) -> list[Array]:
     """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0.
 
-    One loaded model for each core, each with one thread: small models are slower with two threads than with one.
+    One loaded model for each core, each with one thread: small models are slower with two threads than with one. A
+    model that remembers what it saw gets the samples in their order.
     """
-    cores = min(WORKERS, len(samples), os.cpu_count() or 1)
+    cores = 1 if remembers(describe_any(data)) else min(WORKERS, len(samples), os.cpu_count() or 1)
     idle: SimpleQueue[Session] = SimpleQueue()
     for _ in range(cores):
         idle.put(Session(data))

@@ -56,15 +56,22 @@ def model() -> None:
 @click.option("--version", metavar="V", help="Which source file to build [the newest].")
 @click.option("--target", "targets", multiple=True, help="Build only this; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
+@click.option("--trust-source", is_flag=True, help="Let a source that carries code run it.")
 @json_option
-def build(
-    recipe: Path, board: str, version: str | None, targets: tuple[str, ...], out: Path | None, as_json: bool
+def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
+    recipe: Path,
+    board: str,
+    version: str | None,
+    targets: tuple[str, ...],
+    out: Path | None,
+    trust_source: bool,
+    as_json: bool,
 ) -> None:
     """Make int8 artifacts of RECIPE for a board, prove them, and write a build."""
     from skerry_host.build.build import Order  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.build.build import build as run_build  # noqa: PLC0415
 
-    order = Order(recipe, board, datetime.now(UTC), version, out, targets)
+    order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source)
     with steps(as_json) as progress:
         done = run_build(order, progress)
     record = done.record

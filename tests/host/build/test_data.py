@@ -27,7 +27,8 @@ LABELS = np.arange(100) % 10
 CASES = {
     "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
     "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
-    "no labels": (npz(images(100)), "has no array labels"),
+    "no samples": (npz(images(0)), "there is no sample"),
+    "other names": (npz(images(0)).replace(b"inputs", b"inputz"), "has no array inputs"),
     "too few labels": (npz(images(100), LABELS[:99]), "not 100 integers"),
     "label out of range": (npz(images(100), LABELS + 1), "labels run from 1 to 10, the model has 10 classes"),
     "NaN": (npz(np.full((100, 28, 28, 1), np.nan, np.float32), LABELS), "NaN"),
@@ -58,3 +59,13 @@ def test_both_files_and_the_labels_are_reported_together(make_recipe):
 def test_good_samples(recipe):
     data = load_data(load_recipe(recipe), IMAGE, 10)
     assert (len(data.calibration), len(data.evaluation)) == (100, 300)
+
+
+def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
+    loaded = load_recipe(make_recipe(files={"evaluation.npz": npz(images(50))}))
+    samples = load_data(loaded, IMAGE, 10).evaluation
+    assert not samples.labelled
+    judged = samples.judged_by([np.zeros((50, 10))])
+    assert judged.every(10).truth[0].shape == (5, 10)
+    labelled = load_data(loaded, IMAGE, 10).calibration
+    assert labelled.judged_by([np.zeros((100, 10))]).truth is None

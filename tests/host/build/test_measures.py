@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry_agent.wire.manifest import Quality
-from skerry_host.build.evaluate import sqnr_db, top1, wilson
+from skerry_host.build.evaluate import sqnr_db, wilson
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.golden import choose
 from skerry_host.build.graph import Graph, Op, Tensor
+from skerry_host.build.metrics import top1
 from skerry_host.build.op_versions import INT8_VERSIONS
 from skerry_host.build.recipe import Budget
 
