@@ -1,6 +1,7 @@
 """From measured layers to words: where the signal is lost, why it may be, and what to try. Pure; measures nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from skerry_host.build.diagnose import Layer
 
@@ -10,6 +11,15 @@ OUTLIERS = 30.0
 """A largest value this many times the root mean square leaves 8 bits few steps for the rest."""
 STEEP_DB = 6.0
 """A fall of so many decibels halves the signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How the model was made: there is no use in advising that."""
+
+    target: str = "cpu"
+    per_channel: bool = True
+    searched: bool = False
 
 
 def first_lost(found: Sequence[Layer], limit_db: float) -> Layer | None:
@@ -23,7 +33,7 @@ def steepest(found: Sequence[Layer]) -> Layer | None:
     return worst if worst is not None and worst.fall_db > 0 else None
 
 
-def explain(found: Sequence[Layer], limit_db: float, target: str = "cpu", *, per_channel: bool = True) -> str:
+def explain(found: Sequence[Layer], limit_db: float, tried: Tried) -> str:
     """One line: where the signal is lost, the layers with the least of it, and what to try."""
     if not found:
         return "no layer of the int8 model can be matched with one of the float model"
@@ -36,19 +46,19 @@ def explain(found: Sequence[Layer], limit_db: float, target: str = "cpu", *, per
     fall = steepest(found)
     if fall is not None:
         parts.append(f"it falls most, by {fall.fall_db:.1f} dB, at {fall}")
-    return "; ".join([*parts, f"try: {', or '.join(remedies(found, limit_db, target, per_channel=per_channel))}"])
+    return "; ".join([*parts, f"try: {', or '.join(remedies(found, limit_db, tried))}"])
 
 
-def remedies(found: Sequence[Layer], limit_db: float, target: str = "cpu", *, per_channel: bool = True) -> list[str]:
+def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]:
     """What may help, the likeliest first; for the last resort it matters what the target can run."""
     suspects = [layer for layer in (first_lost(found, limit_db), steepest(found)) if layer is not None]
-    tried = [
-        *("per_channel = true" for _ in range(not per_channel)),
+    hints = [
+        *([] if tried.per_channel else ["per_channel = true"]),
         *(hint for layer in suspects for hint in _hints(layer)),
-        "search = true in [quantize]",
-        _last_resort(target),
+        *([] if tried.searched else ["search = true in [quantize]"]),
+        _last_resort(tried.target),
     ]
-    return list(dict.fromkeys(tried))
+    return list(dict.fromkeys(hints))
 
 
 def _hints(layer: Layer) -> list[str]:

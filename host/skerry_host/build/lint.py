@@ -104,7 +104,7 @@ def classes(data: DataSet) -> Finding | None:
     """Classes that are judged but were never calibrated with."""
     judged, known = (np.unique(part.labels) for part in (data.evaluation, data.calibration))
     missing = np.setdiff1d(judged, known)
-    if len(judged) < 2 or not len(missing):
+    if len(judged) < 2 or not len(missing) or not (data.calibration.labelled and data.evaluation.labelled):
         return None
     names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
     text = f"no calibration sample of {len(missing)} of {len(judged)} classes that are judged ({names})"

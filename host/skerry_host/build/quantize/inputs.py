@@ -1,7 +1,7 @@
 """Raw samples as the float model's inputs, made as they are asked for: all at once can be more than memory holds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skerry_agent.processing import Array, preprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
@@ -25,6 +25,4 @@ class Inputs:
 
     def first(self, count: int) -> "Inputs":
         """At most `count` of them, from all over the set: the classes may stand in order."""
-        step = max(1, len(self) // count)
-        at = slice(0, step * count, step)
-        return Inputs(Samples(self.samples.inputs[at], self.samples.labels[at]), self.prep, self.tensor, self.signature)
+        return replace(self, samples=self.samples.every(-(-len(self) // count)))
