@@ -13,8 +13,8 @@ from msgspec import Struct
 from skerry_host.build.edgetpu.flatbuffer import DamagedError, Table, root
 
 IDENTIFIER = b"DWN1"
-PACKAGE_KEY = "4"
-"""The key of the package in the FlexBuffer; "1" is a version, "5" an execution preference, "6" chip ids."""
+PACKAGE_KEY, CHIPS_KEY = "4", "6"
+"""The keys of the package and of the chip ids in the FlexBuffer; "1" is a version, "5" an execution preference."""
 
 KINDS = ("STAND_ALONE", "PARAMETER_CACHING", "EXECUTION_ONLY")
 CACHING = "PARAMETER_CACHING"
@@ -114,20 +114,22 @@ def read_package(options: bytes) -> Package:
         identifier=package.text(_PACKAGE["identifier"]),
         virtual_chip=package.integer(_PACKAGE["virtual_chip"]),
         multi_chip=len(package.tables(_PACKAGE["multi_chip"])),
-        chip_ids=fields.get("6", ()),
+        chip_ids=fields.get(CHIPS_KEY, ()),
         executables=tuple(_executable(root(data)) for data in programs.octets_list(0)),
     )
 
 
 def _flex_map(options: bytes) -> dict[str, Any]:
     """The package and the chip ids; the library checks no bounds, so whatever it trips over is damage."""
+    found: dict[str, Any] = {}
     try:
         entries = flexbuffers.GetRoot(options).AsMap
-        found: dict[str, Any] = {}
-        for key in (PACKAGE_KEY, "6"):
-            if key in [entry.AsKey for entry in entries.Keys]:
-                value = entries[key]
-                found[key] = bytes(value.AsStringBytes) if key == PACKAGE_KEY else tuple(map(int, value.Value))
+        keys = {entry.AsKey for entry in entries.Keys}
+        if PACKAGE_KEY in keys:
+            value = entries[PACKAGE_KEY]
+            found[PACKAGE_KEY] = bytes(value.AsBlob if value.IsBlob else value.AsStringBytes)
+        if CHIPS_KEY in keys:
+            found[CHIPS_KEY] = tuple(map(int, entries[CHIPS_KEY].Value))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error, RecursionError):
         raise DamagedError("the options of its Edge TPU operator are damaged") from None
     return found
