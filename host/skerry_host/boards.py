@@ -44,6 +44,20 @@ class Power(Struct, frozen=True, forbid_unknown_fields=True):
     accelerator_w: Positive | None = None
 
 
+class Peak(Struct, frozen=True, forbid_unknown_fields=True):
+    """What bounds the board: 10^9 operations a second of all cores (a multiply-add is two), 10^9 bytes a second from RAM.
+
+    `link_gb_s` is the way to the accelerator. `source` says where from; "Estimate" begins what was not measured.
+    """
+
+    int8_gops: Positive
+    float_gops: Positive
+    memory_gb_s: Positive
+    source: Annotated[str, Meta(min_length=10)]
+    accelerator_gops: Positive | None = None
+    link_gb_s: Positive | None = None
+
+
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     """How models run: the engines for each target, the preferred first, and the threads of one inference."""
 
@@ -64,6 +78,7 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
     thermal_limit_c: Annotated[float, Meta(gt=0, le=150)]
     runtime: Runtime
     power: Power
+    peak: Peak | None = None
     accelerator: Accelerator | None = None
     notes: str = ""
 
