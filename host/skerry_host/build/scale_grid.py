@@ -66,7 +66,7 @@ def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", froz
     layers, before, after, total = 0, 0, 0, 0
     for new, old in _pairs(list(_layers(made)), list(_layers(bytearray(previous)))):
         before += int(np.count_nonzero(new.weights == old.weights))
-        weights: Floats = new.weights * new.scales[:, None].astype(np.float64)
+        weights: Floats = new.weights.astype(np.float64) * new.scales[:, None]
         if new.name in exact:
             weights = exact[new.name].reshape(weights.shape)
         layers += _move(new, old, weights, frozen=frozen)
