@@ -12,6 +12,7 @@ from skerry_host.cli.common import console, emit, emit_json, json_option, safe, 
 from skerry_host.home import open_home
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import PATCHES_FROM, Order, create_release
+from skerry_host.release.export import export
 from skerry_host.release.keys import load
 from skerry_host.release.store import Store
 
@@ -94,6 +95,19 @@ def diff(old: str, new: str, as_json: bool) -> None:
         by = "with patches" if way.patched else "without a patch"
         line = f"{way.target}: {size(way.fetched)} travel {by}, {way.fetched / way.full:.1%} of {size(way.full)}"
         console().print(line)
+
+
+@release.command("export")
+@click.argument("name", metavar="RELEASE")
+@click.option("--target", required=True, help="cpu, edgetpu or onnx: what the devices run.")
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="A folder or USB stick.")
+@click.option("--only-patches", is_flag=True, help="Leave the full model out: for devices with an earlier release.")
+@json_option
+def export_release(name: str, target: str, folder: Path, only_patches: bool, as_json: bool) -> None:
+    """Write RELEASE to a folder, for `skerry-agent install` on devices without a network."""
+    done = export(Store(open_home().store), name, target, folder, only_patches=only_patches)
+    text = f"{done.release} for {target}: {done.files} files, {size(done.bytes)}; next: skerry-agent install {folder}"
+    emit(done, as_json, lambda: text)
 
 
 def _summary(store: Store, found: Release) -> dict[str, object]:

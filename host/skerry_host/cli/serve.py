@@ -13,6 +13,8 @@ from skerry_host.home import init_home, open_home
 
 if TYPE_CHECKING:
     from skerry_host.plane.service import Service
+    from skerry_host.plane.web.server import Server
+    from skerry_host.release.store import Store
 
 
 @click.command()
@@ -32,13 +34,26 @@ def init(as_json: bool) -> None:
 )
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8090, help="Of the web page; 0: any free one.")
 @click.option("--no-http", is_flag=True, help="No web page.")
+@click.option(
+    "--blobs", metavar="HOST:PORT", help="Also serve blobs over HTTP there; devices then prefer it to chunks."
+)
+@click.option("--blobs-url", metavar="URL", help="How devices reach --blobs, where a proxy stands between.")
 @json_option
-def serve(broker: str | None, port: int, http_port: int, no_http: bool, as_json: bool) -> None:
+def serve(
+    broker: str | None,
+    port: int,
+    http_port: int,
+    no_http: bool,
+    blobs: str | None,
+    blobs_url: str | None,
+    as_json: bool,
+) -> None:
     """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
     from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
     from skerry_host.plane.service import Service, only_one  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
+    from skerry_host.release.store import Store  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -47,12 +62,23 @@ def serve(broker: str | None, port: int, http_port: int, no_http: bool, as_json:
         stack.enter_context(only_one(home))
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
-        service = stack.enter_context(Service(home, opened, running))
+        served = stack.enter_context(_blob_server(blobs, Store(home.store))).url + "/blobs" if blobs else None
+        service = stack.enter_context(Service(home, opened, running, blobs_url or served))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
         note_addresses(home, running.url, page)
         _stop_on_signals(service)
-        _announce({"broker": running.url, "page": page}, as_json)
+        _announce({"broker": running.url, "page": page, **({"blobs": served} if served else {})}, as_json)
         service.run()
+
+
+def _blob_server(where: str, store: "Store") -> "Server":
+    from skerry_host.plane.web.blobs import blob_application  # noqa: PLC0415
+    from skerry_host.plane.web.server import Server  # noqa: PLC0415
+
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{where!r} is no address; write HOST:PORT", param_hint="--blobs")
+    return Server(blob_application(store), host, int(port))
 
 
 def _stop_on_signals(service: "Service") -> None:

@@ -14,19 +14,21 @@ from skerry_host.release.store import Store
 
 
 class Director:
-    """Holds the director key and the store of releases."""
+    """Holds the director key and the store of releases; `http` is where devices may fetch blobs, if anywhere."""
 
-    def __init__(self, signer: Signer, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, signer: Signer, store: Store, clock: Callable[[], float], http: str | None = None) -> None:
         self._signer = signer
         self._store = store
         self._clock = clock
+        self._http = http
 
     def assignment(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment:
         """What a deployment asks of its device; raises `ReleaseError` when the release is not in the store."""
         manifest = self._store.manifest_ref(row.release)
         release = self._store.release(row.release)
         release.bundle(row.target)
-        return Assignment(row.model, row.release, release.bundle(row.target).target, manifest, row.id, policy)
+        target = release.bundle(row.target).target
+        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """The device shall run this of a model from now on (None: nothing in particular); its other models stay."""

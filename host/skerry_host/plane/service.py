@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 class Service:
     """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
 
-    def __init__(self, home: Home, registry: Registry, broker: Broker) -> None:
+    def __init__(self, home: Home, registry: Registry, broker: Broker, http: str | None = None) -> None:
         self._registry = registry
         self._broker = broker
         self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
@@ -54,7 +54,7 @@ class Service:
         self._failure: Exception | None = None
         self._pruned = 0.0
         store = Store(home.store)
-        director = Director(keys.load(home.keys, "director"), store, time.time)
+        director = Director(keys.load(home.keys, "director"), store, time.time, http)
         self.ingest = Ingest(registry, time.time)
         self.link = Link(broker.url, _client_id(home), SUBSCRIPTIONS, self._inbox.put)
         self._conductor = Conductor(registry, director, time.time)

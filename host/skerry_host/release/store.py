@@ -53,6 +53,13 @@ class Store:
             raise StoreError(f"object {path} is damaged", hint=hint, code="damaged")
         return data
 
+    def path(self, sha256: str) -> Path:
+        """Where an object lies, unchecked; raises `StoreError` when there is none."""
+        path = self._object(sha256)
+        if not path.is_file():
+            raise StoreError(f"the store has no object {sha256[:12]}", code="no_object")
+        return path
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the store against other writers: from choosing a release's counter until it is added."""

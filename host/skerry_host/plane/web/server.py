@@ -1,4 +1,4 @@
-"""Runs the application in a thread of the serving process, on loopback. Knows nothing of what it serves."""
+"""Runs an application in a thread of the serving process. Knows nothing of what it serves."""
 
 import socket
 import threading
@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Self
 
 import uvicorn
+from starlette.applications import Starlette
 
 from skerry_host.plane.broker import LOOPBACK
 from skerry_host.plane.counters import Counters
@@ -17,13 +18,13 @@ from skerry_host.plane.web.app import application
 STOP_S = 5.0
 
 
-class WebServer:
-    """The page while it is entered; `url` says where."""
+class Server:
+    """An application while it is entered; `url` says where."""
 
-    def __init__(self, registry: Registry, counters: Callable[[], Counters], port: int) -> None:
-        self._socket = _listen(port)
-        self.url = f"http://{LOOPBACK}:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(application(registry, counters), log_level="warning", access_log=False, lifespan="off")
+    def __init__(self, served: Starlette, host: str, port: int) -> None:
+        self._socket = _listen(host, port)
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(served, log_level="warning", access_log=False, lifespan="off")
         config.timeout_graceful_shutdown = 1
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http")
@@ -38,17 +39,22 @@ class WebServer:
         self._socket.close()
 
 
-def _listen(port: int) -> socket.socket:
+class WebServer(Server):
+    """The page, on loopback."""
+
+    def __init__(self, registry: Registry, counters: Callable[[], Counters], port: int) -> None:
+        super().__init__(application(registry, counters), LOOPBACK, port)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     """A listening socket, made here so that a taken port is a plain error before anything runs."""
     opened = socket.socket()
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind((LOOPBACK, port))
+        opened.bind((host, port))
         opened.listen(64)
     except OSError as error:
         with closing(opened):
-            hint = "choose another with --http-port, or --no-http"
-            raise PlaneError(
-                f"the page cannot use port {port}: {error.strerror}", hint=hint, code="port_taken"
-            ) from None
+            hint = "choose another with --http-port or --blobs, or --no-http"
+            raise PlaneError(f"port {port} cannot be used: {error.strerror}", hint=hint, code="port_taken") from None
     return opened

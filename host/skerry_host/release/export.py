@@ -1,0 +1,55 @@
+"""A release in a folder, for a USB stick: the signed manifest as `release.json`, and files named by their sha256.
+
+What a device does with it is the same as with what comes over the network; so nothing is signed or made here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import Release
+from skerry_host.files import write_atomic
+from skerry_host.release.errors import ReleaseError
+from skerry_host.release.store import Store
+
+MANIFEST_FILE = "release.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written; `bytes` of everything together."""
+
+    release: str
+    target: str
+    files: int
+    bytes: int
+
+
+def export(store: Store, name: str, target: str, folder: Path, *, only_patches: bool = False) -> Exported:
+    """Write what a device needs to install the bundle of `target`, in full or by a patch from whatever it has.
+
+    `only_patches` leaves the full model out, for devices that hold an earlier release. The manifest is written last: a
+    stick that was pulled too early has none. Raises `ReleaseError`, `StoreError`, `OSError`.
+    """
+    release, envelope = store.release(name), store.envelope(name)
+    refs = {ref.sha256: ref for ref in _refs(release, target, only_patches=only_patches)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for sha256 in refs:
+        write_atomic(folder / sha256, store.get(sha256))
+    write_atomic(folder / MANIFEST_FILE, envelope)
+    size = len(envelope) + sum(ref.size for ref in refs.values())
+    return Exported(release.name, target, len(refs) + 1, size)
+
+
+def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]:
+    try:
+        artifacts = release.bundle(target).artifacts
+    except WireError as error:
+        raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
+    made = {artifact.blob.sha256 for artifact in artifacts}
+    patches = [patch for patch in release.patches if patch.new_sha256 in made]
+    if only_patches and not patches:
+        raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
+    patched = {patch.new_sha256 for patch in patches} if only_patches else set()
+    return [*(a.blob for a in artifacts if a.blob.sha256 not in patched), *(patch.blob for patch in patches)]
