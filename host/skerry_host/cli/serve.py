@@ -13,7 +13,6 @@ from skerry_host.home import init_home, open_home
 
 if TYPE_CHECKING:
     from skerry_host.plane.service import Service
-    from skerry_host.plane.web.server import Server
     from skerry_host.release.store import Store
 
 
@@ -34,9 +33,7 @@ def init(as_json: bool) -> None:
 )
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8090, help="Of the web page; 0: any free one.")
 @click.option("--no-http", is_flag=True, help="No web page.")
-@click.option(
-    "--blobs", metavar="HOST:PORT", help="Also serve blobs over HTTP there; devices then prefer it to chunks."
-)
+@click.option("--blobs", metavar="HOST:PORT", help="Also serve blobs over HTTP there; devices prefer it.")
 @click.option("--blobs-url", metavar="URL", help="How devices reach --blobs, where a proxy stands between.")
 @json_option
 def serve(
@@ -44,9 +41,8 @@ def serve(
     port: int,
     http_port: int,
     no_http: bool,
-    blobs: str | None,
-    blobs_url: str | None,
     as_json: bool,
+    **http: str | None,
 ) -> None:
     """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
     from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
@@ -62,23 +58,29 @@ def serve(
         stack.enter_context(only_one(home))
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
-        served = stack.enter_context(_blob_server(blobs, Store(home.store))).url + "/blobs" if blobs else None
-        service = stack.enter_context(Service(home, opened, running, blobs_url or served))
+        blobs = _serve_blobs(stack, Store(home.store), **http)
+        service = stack.enter_context(Service(home, opened, running, blobs))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
         note_addresses(home, running.url, page)
         _stop_on_signals(service)
-        _announce({"broker": running.url, "page": page, **({"blobs": served} if served else {})}, as_json)
+        _announce({"broker": running.url, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
         service.run()
 
 
-def _blob_server(where: str, store: "Store") -> "Server":
-    from skerry_host.plane.web.blobs import blob_application  # noqa: PLC0415
+def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
+    """Serve blobs where they are asked for; the address that devices are told."""
+    from skerry_host.plane.web.blobs import PATH, blob_application  # noqa: PLC0415
     from skerry_host.plane.web.server import Server  # noqa: PLC0415
 
-    host, _, port = where.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter(f"{where!r} is no address; write HOST:PORT", param_hint="--blobs")
-    return Server(blob_application(store), host, int(port))
+    if blobs is None:
+        return blobs_url
+    host, _, port = blobs.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{blobs!r} is no address; write HOST:PORT", param_hint="--blobs")
+    if host == "0.0.0.0" and blobs_url is None:  # noqa: S104 - it is what this refuses
+        raise click.UsageError("--blobs 0.0.0.0 needs --blobs-url: devices must be told an address that they can reach")
+    served = stack.enter_context(Server(blob_application(store), host, int(port))).url + PATH
+    return blobs_url or served
 
 
 def _stop_on_signals(service: "Service") -> None:
