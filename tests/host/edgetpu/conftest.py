@@ -20,6 +20,11 @@ LOGS = HERE / "logs"
 StandIn = Callable[..., Path]
 
 
+def source_of(compiled: str) -> Path:
+    """The source model of a compiled file of the real pairs."""
+    return REAL / f"{compiled.removesuffix('_edgetpu.tflite').partition('_cocompiled_with')[0]}.tflite"
+
+
 @pytest.fixture(scope="session")
 def pairs() -> list[dict[str, str]]:
     """The rows of pairs.csv."""

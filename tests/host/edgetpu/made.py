@@ -32,7 +32,9 @@ class Maker:
         self._model.operatorCodes, self._model.buffers = [], [schema.BufferT()]
         self._index: dict[str, int] = {}
 
-    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "int8", data: Any = None, scale: float = 0.5) -> str:
+    def tensor(
+        self, name: str, shape: tuple[int, ...], dtype: str = "int8", data: Any = None, scale: float = 0.5
+    ) -> str:
         made = schema.TensorT()
         made.name, made.shape, made.type = name.encode(), list(shape), DTYPES[dtype]
         made.buffer = 0
@@ -49,7 +51,13 @@ class Maker:
         return name
 
     def op(
-        self, kind: str, inputs: list[str], outputs: list[str], version: int = 1, options: Any = None, custom: bytes = b""
+        self,
+        kind: str,
+        inputs: list[str],
+        outputs: list[str],
+        version: int = 1,
+        options: Any = None,
+        custom: bytes = b"",
     ) -> None:
         code = schema.OperatorCodeT()
         builtin = getattr(schema.BuiltinOperator, kind, schema.BuiltinOperator.CUSTOM)

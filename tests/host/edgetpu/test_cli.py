@@ -1,0 +1,79 @@
+"""The commands: JSON of the promised shape, one line for an error, and the exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.host.edgetpu.conftest import StandIn
+from tests.host.edgetpu.made import chain, compiled
+
+from skerry_host.build.edgetpu.compiler import VARIABLE
+from skerry_host.cli.main import run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(chain("RELU", "ABS", "RELU"))
+    return path
+
+
+def test_preflight(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg = tmp_path / "graph.svg"
+    assert run(["edgetpu", "preflight", str(model), "--json", "--svg", str(svg)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["predicted"], found["ops"], found["mapped"]) == (True, 3, 1)
+    kept = [{key: item[key] for key in ("index", "op", "status", "cause")} for item in found["cpu"]]
+    assert kept == [
+        {"index": 1, "op": "ABS", "status": "Operation not supported", "cause": 1},
+        {"index": 2, "op": "RELU", "status": "More than one subgraph is not supported", "cause": 1},
+    ]
+    assert svg.read_text("utf-8").startswith("<svg")
+    assert run(["edgetpu", "preflight", str(model)]) == 0
+    assert "predicted: 1 of 3 operators map" in capsys.readouterr().out
+
+
+def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model_edgetpu.tflite"
+    path.write_bytes(compiled([("ABS", "left")], runtime=14, streamed=64))
+    assert run(["edgetpu", "inspect", str(path), "--runtime", "13", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["custom_ops"], found["cpu_ops"], found["min_runtime"]) == (1, ["ABS"], 14)
+    assert (found["cached_param_bytes"], found["streamed_param_bytes"]) == (640, 64)
+    assert len(found["warnings"]) == 2
+    assert run(["edgetpu", "inspect", str(path)]) == 0
+    assert "co-compile token" in capsys.readouterr().out
+
+
+def test_compile(model: Path, tmp_path: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    made = compiled([("ABS", "t2"), ("RELU", "t3")])
+    stand_in({"log": "partial.txt", "files": {"model_edgetpu.tflite": made}})
+    out = str(tmp_path / "out")
+    assert run(["edgetpu", "compile", str(model), "-o", out, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"][0]["agreement"]["equal"] is True
+    assert found["models"][0]["preflight"]["predicted"] is True
+    assert found["models"][0]["files"][0]["custom_ops"] == 1
+    assert run(["edgetpu", "compile", str(model), "-o", out]) == 0
+    assert "as predicted, operator by operator" in capsys.readouterr().out
+
+
+def test_without_a_compiler_one_line_says_how_to_get_one(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(["edgetpu", "compile", str(model)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: no Edge TPU compiler on this machine; install edgetpu-compiler")
+
+
+@pytest.mark.parametrize("command", ["preflight", "inspect", "compile"])
+def test_a_file_that_is_no_model(
+    command: str, tmp_path: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in({})
+    path = tmp_path / "x.tflite"
+    path.write_bytes(b"no model at all")
+    assert run(["edgetpu", command, str(path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,214 @@
+"""The adapter over the compiler, against a stand-in that replays recorded output (a stand-in: nothing is compiled)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.host.edgetpu.conftest import StandIn, calls
+from tests.host.edgetpu.made import chain, compiled
+
+from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
+from skerry_host.build.edgetpu.compile import Compilation, Order, compile_models
+from skerry_host.build.edgetpu.compiler import VARIABLE, Compiler, find_compiler
+from skerry_host.build.edgetpu.errors import CompileError, NoCompilerError
+from skerry_host.build.edgetpu.inspect import CUSTOM_OP, inspect_file
+from skerry_host.build.errors import ModelError
+
+FULL = compiled()
+PARTIAL = compiled([("ABS", "t2"), ("RELU", "t3")])
+SUCCESS = {"log": "success.txt", "files": {"model_edgetpu.tflite": FULL}}
+SEARCHED = {"log": "searched.txt", "files": {"model_edgetpu.tflite": PARTIAL}}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(chain("RELU", "RELU"))
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A model with an operator that is not supported."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(chain("RELU", "ABS", "RELU"))
+    return path
+
+
+def run(tmp_path: Path, *models: Path, **settings: Any) -> Compilation:
+    return compile_models(Order(models, tmp_path / "out", **settings))
+
+
+def test_success(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    folder = stand_in(SUCCESS)
+    done = run(tmp_path, model, runtime=12)
+    (made,) = done.models
+    assert (done.version, done.attempts, done.searched) == ("16.0.384591198", 1, False)
+    assert made.comparison.equal
+    assert Path(made.files[0].path).read_bytes() == FULL
+    assert made.files[0].log is not None
+    assert "Compilation succeeded!" in Path(done.log).read_text("utf-8")
+    assert calls(folder) == [["-s", "-o", "out", "-t", "180", "-m", "12", "in/model.tflite"]]
+
+
+def test_a_partial_mapping_is_held_against_the_prediction(tmp_path: Path, broken: Path, stand_in: StandIn) -> None:
+    stand_in({"log": "partial.txt", "files": {"model_edgetpu.tflite": PARTIAL}})
+    made = run(tmp_path, broken).models[0]
+    assert made.comparison.equal
+    assert (made.comparison.predicted_cpu, made.comparison.actual_cpu) == (2, 2)
+
+
+def test_a_wrong_prediction_is_told(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in({"log": "partial.txt", "files": {"model_edgetpu.tflite": compiled([("RELU", "t2"), ("ABS", "new")])}})
+    found = run(tmp_path, model).models[0].comparison
+    assert (found.equal, found.left_on_cpu, found.mapped_after_all, found.strange) == (False, (1,), (), 1)
+
+
+def test_an_internal_error_is_tried_again_with_a_search(tmp_path: Path, broken: Path, stand_in: StandIn) -> None:
+    folder = stand_in({"log": "internal.txt", "exit": 1}, SEARCHED)
+    done = run(tmp_path, broken)
+    assert (done.attempts, done.searched) == (2, True)
+    assert [("-d" in call) for call in calls(folder)] == [False, True]
+    log = Path(done.log).read_text("utf-8")
+    assert log.index("Internal compiler error") < log.index("Try to compile segment with 1 ops")
+
+
+def says(log: str, made: bytes | None = None, code: int = 0) -> dict[str, Any]:
+    """A step of the stand-in's plan."""
+    return {"log": log, "files": {"model_edgetpu.tflite": made} if made else {}, "exit": code}
+
+
+FAILURES: dict[str, tuple[dict[str, Any], str, int, str]] = {
+    "not quantized": (says("not_quantized.txt", code=1), "not_quantized", 1, "skerry model build"),
+    "unparsable": (says("unparsable.txt", code=1), "unparsable", 1, "TensorFlow 2.6"),
+    "version": (says("new_version.txt", code=1), "unsupported_version", 1, "'CONV_2D' version '6'"),
+    "internal, twice": (says("internal.txt", code=1), "internal", 2, "Internal compiler error"),
+    "too large, twice": (says("large.txt", code=1), "large_activations", 2, "large activation"),
+    "says success, leaves nothing": (says("success.txt"), "no_output", 1, "left no output"),
+    "says success, zero operators": (says("success.txt", chain("RELU")), "zero_ops", 1, "nothing of"),
+    "says success, damaged output": (says("success.txt", FULL[:900]), "damaged_output", 1, "damaged"),
+    "crash, twice": ({"exit": 139}, "crash", 2, "exit 139"),
+    "silent failure, twice": ({"exit": 1}, "failed", 2, "exit 1"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures(name: str, tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    step, code, attempts, word = FAILURES[name]
+    folder = stand_in(step)
+    with pytest.raises(CompileError) as refused:
+        run(tmp_path, model)
+    assert (refused.value.code, len(calls(folder)), refused.value.exit_code) == (code, attempts, 1)
+    assert word in str(refused.value)
+    assert refused.value.log is not None
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [refused.value.log.name]
+
+
+def test_a_compiler_that_hangs_is_ended(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in({"log": "internal.txt", "sleep_s": 60})
+    with pytest.raises(CompileError, match=r"took over 1 s") as refused:
+        run(tmp_path, model, seconds=0.5, grace_s=0.5)
+    assert refused.value.code == "timeout"
+    assert refused.value.log is not None
+    assert "Internal compiler error" in refused.value.log.read_text("utf-8")
+
+
+def test_several_models_share_one_run(tmp_path: Path, stand_in: StandIn) -> None:
+    files = {f"{name}_edgetpu.tflite": compiled(token=77) for name in ("one", "two")}
+    folder = stand_in({"log": "two.txt", "files": files})
+    sources = [tmp_path / "one.tflite", tmp_path / "two.tflite"]
+    for source in sources:
+        source.write_bytes(chain("RELU", "RELU"))
+    done = run(tmp_path, *sources)
+    assert {model.files[0].inspection.token for model in done.models} == {"4d"}
+    assert calls(folder)[0][-2:] == ["in/one.tflite", "in/two.tflite"]
+
+
+def test_a_pipeline_has_a_file_for_each_segment(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    names = [f"model_segment_{i}_of_2_edgetpu.tflite" for i in range(2)]
+    folder = stand_in({"log": "success.txt", "files": dict.fromkeys(names, FULL)})
+    (made,) = run(tmp_path, model, segments=2).models
+    assert [Path(file.path).name for file in made.files] == names
+    assert [inspect_file(Path(file.path)).segment is not None for file in made.files] == [True, True]
+    assert calls(folder)[0][5:7] == ["-n", "2"]
+
+
+def test_a_pipeline_that_lacks_a_segment_is_refused(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in({"log": "internal.txt", "files": {"model_segment_0_of_2_edgetpu.tflite": FULL}})
+    with pytest.raises(CompileError):
+        run(tmp_path, model, segments=2)
+
+
+def test_names_that_collide_or_pass_for_options(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in(SUCCESS)
+    (tmp_path / "b").mkdir()
+    twin = tmp_path / "b" / "model.tflite"
+    odd = tmp_path / "a b.tflite"
+    for path in (twin, odd):
+        path.write_bytes(model.read_bytes())
+    with pytest.raises(ModelError, match="several models are named"):
+        run(tmp_path, model, twin)
+    with pytest.raises(ModelError, match="rename it"):
+        run(tmp_path, odd)
+
+
+def test_without_a_compiler(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCompilerError) as missing:
+        run(tmp_path, model)
+    assert "apt" in missing.value.hint
+    assert (missing.value.exit_code, "\n" in str(missing.value)) == (1, False)
+    found = compile_for(model.read_bytes())
+    assert isinstance(found, NotCompiled)
+    assert found.code == "no_compiler"
+
+
+def test_a_compiler_that_cannot_start(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "edgetpu_compiler"
+    program.write_bytes(b"\x7fELF not for this machine")
+    program.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(program))
+    with pytest.raises(NoCompilerError, match="does not start"):
+        run(tmp_path, model)
+
+
+def test_a_container_sees_one_folder_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\n", "utf-8")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "image:coral/compiler")
+    command = find_compiler().command(Path("/tmp/skerry-1"), ["-s", "in/model.tflite"])
+    assert command[:2] == [str(docker), "run"]
+    assert command[command.index("--network") + 1] == "none"
+    assert command[command.index("-v") + 1] == "/tmp/skerry-1:/work"
+    assert command[-4:] == ["edgetpu_compiler", "coral/compiler", "-s", "in/model.tflite"]
+
+
+def test_a_container_that_hangs_is_killed_by_its_name(tmp_path: Path, model: Path) -> None:
+    """A stand-in for docker: `run` hangs, `kill` notes whom."""
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$1" = kill ] && echo "$2" > {tmp_path}/killed || sleep 60\n', "utf-8")
+    docker.chmod(0o755)
+    order = Order((model,), tmp_path / "out", seconds=0.3, grace_s=0.3)
+    with pytest.raises(CompileError):
+        compile_models(order, Compiler(str(docker), "image"))
+    assert (tmp_path / "killed").read_text("utf-8").startswith("skerry-edgetpu-")
+
+
+def test_the_build_gets_bytes_or_a_reason(model: Path, stand_in: StandIn) -> None:
+    stand_in(SUCCESS)
+    found = compile_for(model.read_bytes(), runtime=13)
+    assert isinstance(found, CompiledBytes)
+    assert CUSTOM_OP.encode() in found.data
+    assert "Compilation succeeded!" in found.log
+
+
+def test_the_build_is_told_why_a_model_does_not_compile(model: Path, stand_in: Callable[..., Path]) -> None:
+    stand_in({"log": "not_quantized.txt", "exit": 1})
+    found = compile_for(model.read_bytes())
+    assert isinstance(found, NotCompiled)
+    assert (found.code, "Model not quantized" in found.log) == ("not_quantized", True)
+    assert found.reason.startswith("the compiler refused the model")
