@@ -110,6 +110,7 @@ class Transfer:
     def _ask_plan(self) -> None:
         """The updater decides; until it has answered there is nothing to pause."""
         deployment = self._deployment
+        self._pause()
         self._work = _nothing
         job = PlanJob(
             release=deployment.release,
@@ -140,7 +141,11 @@ class Transfer:
     def _fetch_blobs(self) -> None:
         plan = self._plan
         assert plan is not None
-        lacking = self._lacking_bytes(plan)
+        try:
+            lacking = self._lacking_bytes(plan)
+        except OSError as error:
+            self._handle(events.FetchFailed("disk", error.strerror or str(error)))
+            return
         if lacking > 0:
             detail = f"{plan.bundle_bytes} B of bundle and what makes it do not fit: {lacking} B more are needed"
             self._handle(events.FetchFailed("disk_full", detail))
@@ -179,7 +184,6 @@ class Transfer:
     def _failed(self, reason: str, detail: str) -> None:
         """A patch that does not come is done without, where the policy allows; all else ends the deployment."""
         if reason == "stalled" and self._full_allowed():
-            self._pause()
             self._force_full, self._plan = True, None
             self._work = self._ask_plan
             self._go()
