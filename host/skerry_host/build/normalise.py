@@ -77,6 +77,8 @@ def unfit(graph: Graph) -> list[str]:
     if graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
+    if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
+        reasons.append("it keeps its weights, or a state, in variables: export it with constants")
     half = [t for t in graph.tensors if t.dtype in _INTEGERS and t.channels and t.constant_bytes]
     if half:
         reasons.append(f"{len(half)} of its weights are quantized already (dynamic range): give the float model")

@@ -27,8 +27,8 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
             code="untrusted",
         )
     out = folder / "made.tflite"
-    python = python_with(TENSORFLOW)
-    command = [python, str(_CHILD), kind, str(path.absolute()), str(out), "1" if trusted else "0"]
+    python = python_with(TENSORFLOW)  # -P: the child's folder has a keras.py, too
+    command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), "1" if trusted else "0"]
     run(Conversion(f"TensorFlow, given {path},", command, folder))
     return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",))
 

@@ -41,11 +41,14 @@ def _built(source: str) -> Any:
 
 
 def _converter(tf: Any, model: Any) -> Any:
-    """From a function with a batch of 1: what a device runs, and no dynamic size is left to refuse."""
+    """From a function with a batch of 1 and constants for variables: what a device runs, and nothing is left open."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: PLC0415
+
     (tensor,) = model.inputs
     form = tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=tensor.name.partition(":")[0])
     function = tf.function(lambda x: model(x, training=False)).get_concrete_function(form)
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    frozen = convert_variables_to_constants_v2(function)
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
 
 
 if __name__ == "__main__":
