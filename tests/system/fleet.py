@@ -1,10 +1,11 @@
 """What the system tests stand on: releases built once, devices as real processes, a broker that can be restarted.
 
-No tests here. A `Device` is a folder and the `skerry-agent` that runs on it; it can be killed at its N-th journal write.
+No tests here. A `Device` is a folder and the `skerry-agent` on it, which can be killed at its N-th journal write.
 """
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,8 +183,9 @@ def _recipe(folder: Path, latency_p95_us: int) -> Path:
     """The recipe of fashion with another latency budget."""
     shutil.copytree(RECIPE, folder)
     text = (folder / "recipe.toml").read_text()
-    assert "latency_p95_us = 5000" in text
-    (folder / "recipe.toml").write_text(text.replace("latency_p95_us = 5000", f"latency_p95_us = {latency_p95_us}"))
+    changed, count = re.subn(r"(?m)^latency_p95_us = \d+$", f"latency_p95_us = {latency_p95_us}", text)
+    assert count == 1
+    (folder / "recipe.toml").write_text(changed)
     return folder
 
 
