@@ -172,6 +172,18 @@ def test_what_follows_an_unknown_operator_is_unknown() -> None:
     assert [(item.verdict, item.cause) for item in found.all] == [("maps", 0), ("unknown", 1), ("unknown", 1)]
 
 
+def test_an_unknown_operator_behind_an_unsupported_one_is_certain_to_stay() -> None:
+    made = Maker()
+    axes = made.tensor("perm", (4,), "int32", [0, 2, 1, 3], 0.0)
+    names = [made.tensor(f"t{i}", (1, 4, 4, 4)) for i in range(5)]
+    made.op("RELU", names[:1], names[1:2])
+    made.op("ABS", names[1:2], names[2:3])
+    made.op("TRANSPOSE", [names[2], axes], names[3:4])
+    made.op("RELU", names[3:4], names[4:5])
+    found = preflight_model(made.data(names[:1], names[4:5]))
+    assert [(item.verdict, item.cause) for item in found.all] == [("maps", 0), ("cpu", 1), ("cpu", 1), ("cpu", 1)]
+
+
 def test_a_version_that_the_compiler_does_not_know_costs_the_whole_model() -> None:
     made = Maker()
     names = [made.tensor(f"t{i}", (1, 4, 4, 4)) for i in range(3)]

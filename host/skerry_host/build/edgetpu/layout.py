@@ -12,8 +12,8 @@ BOX = (184.0, 44.0)
 """Width and height of an operator."""
 GAP = (26.0, 30.0)
 LANE = 14.0
-LONGEST_LANE = 200
-"""An edge over more layers than this runs straight: lanes for hostile graphs would take quadratic memory."""
+MOST_LANES = 20_000
+"""Further edges run straight: lanes for a hostile graph would take quadratic memory."""
 SWEEPS = 6
 
 
@@ -63,11 +63,11 @@ def _layers(sources: Sequence[Sequence[int]]) -> list[int]:
 
 def _paths(sources: Sequence[Sequence[int]], layers: Sequence[int]) -> list[list[int]]:
     """Each edge as its nodes: source, lanes, target. Lanes are numbered on from the nodes."""
-    paths, count = [], len(sources)
+    paths, count, most = [], len(sources), len(sources) + MOST_LANES
     for node, feeding in enumerate(sources):
         for source in feeding:
             span = layers[node] - layers[source]
-            lanes = max(0, span - 1) if span <= LONGEST_LANE else 0
+            lanes = max(0, span - 1) if count + span <= most else 0
             paths.append([source, *range(count, count + lanes), node])
             count += lanes
     return paths

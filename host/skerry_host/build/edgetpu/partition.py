@@ -63,19 +63,14 @@ def _epoch(works: Sequence[Work], left: Sequence[int], epochs: dict[int, int], e
     return taken
 
 
-def cause(index: int, works: Sequence[Work], split: Partition) -> int:
-    """The operator that keeps `index` off the Edge TPU: itself, else its first ancestor that ended the mapping."""
-    if not works[index].mappable:
-        return index
-    found, seen, waiting = index, {index}, [index]
-    while waiting:
-        for source in works[waiting.pop()].sources - seen:
-            seen.add(source)
-            waiting.append(source)
-            if not works[source].mappable and _after_kept(split, source):
-                found = source if found == index else min(found, source)
-    return found
+def causes(works: Sequence[Work], split: Partition) -> list[int]:
+    """For each operator the one that keeps it off the Edge TPU: itself, else its first ancestor that ended the mapping.
 
-
-def _after_kept(split: Partition, index: int) -> bool:
-    return split.kept is None or split.epochs[index] > split.kept
+    Meaningless for operators that are mapped.
+    """
+    first: list[int | None] = []
+    for work in works:
+        above = {source for source in work.sources if source < len(first)}
+        ends = {s for s in above if not works[s].mappable and (split.kept is None or split.epochs[s] > split.kept)}
+        first.append(min(ends | {f for s in above if (f := first[s]) is not None}, default=None))
+    return [i if not work.mappable or (f := first[i]) is None else f for i, work in enumerate(works)]

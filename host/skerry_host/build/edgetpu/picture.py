@@ -42,10 +42,11 @@ def picture(found: Preflight, title: str) -> str:
     height = placed.height + HEADER + MARGIN
     body = [*_header(found, title), f'<g transform="translate({MARGIN:.0f} {HEADER:.0f})">']
     body += [f'<path class="edge" d="{_curve(points)}"/>' for points in placed.edges]
+    body += _asides(found.causes, placed)
     causes = {item.index for item in found.causes}
     for item, (x, y) in zip(found.all, placed.centres, strict=True):
         body.append(_box(item, x, y, marked=item.index in causes))
-    body += [*_asides(found.causes, placed), "</g>"]
+    body.append("</g>")
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
     return "\n".join(

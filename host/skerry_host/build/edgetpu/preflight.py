@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from skerry_host.build.edgetpu.conditions import ACTIVATIONS, CHECKS
 from skerry_host.build.edgetpu.inspect import CUSTOM_OP, NEWEST_RUNTIME
-from skerry_host.build.edgetpu.partition import Partition, Work, cause, partition
+from skerry_host.build.edgetpu.partition import Work, causes, partition
 from skerry_host.build.edgetpu.sandbox import ask
 from skerry_host.build.edgetpu.table import OperatorTable, operator_table
 from skerry_host.build.edgetpu.view import Node, View, view
@@ -138,28 +138,22 @@ def _partitioned(seen: View, alone: Sequence[_Alone], table: OperatorTable) -> t
     hopeful = [Work(a.verdict != "cpu", s) for a, s in zip(alone, sources, strict=True)]
     careful = [Work(a.verdict == "maps", s) for a, s in zip(alone, sources, strict=True)]
     best, worst = partition(hopeful), partition(careful)
-    causes = [cause(i, careful, worst) for i in range(len(careful))]
-    return tuple(
-        _predicted(node, _around(node.op.index, alone, (best, worst), causes, table), causes[node.op.index], sources)
-        for node in seen.nodes
-    )
+    broken, doubted = causes(hopeful, best), causes(careful, worst)
+    found = []
+    for index, node in enumerate(seen.nodes):
+        mapped = best.mapped(index), worst.mapped(index)
+        guilty = doubted[index] if any(mapped) else broken[index]
+        verdict = alone[index] if all(mapped) or guilty == index else _following(alone[guilty], guilty, mapped, table)
+        found.append(_predicted(node, verdict, guilty, sources))
+    return tuple(found)
 
 
-def _around(
-    index: int,
-    alone: Sequence[_Alone],
-    splits: tuple[Partition, Partition],
-    causes: Sequence[int],
-    table: OperatorTable,
-) -> _Alone:
-    """The verdict on one operator among the others."""
-    mapped = [split.mapped(index) for split in splits]
-    if all(mapped) or alone[index].verdict != "maps":
-        return alone[index]
+def _following(culprit: _Alone, guilty: int, mapped: tuple[bool, bool], table: OperatorTable) -> _Alone:
+    """The verdict on an operator that another one keeps off the Edge TPU, or perhaps does."""
     if any(mapped):
-        return _Alone("unknown", "", f"as unknown as operator {causes[index]}", alone[causes[index]].evidence)
+        return _Alone("unknown", "", f"as unknown as operator {guilty}", culprit.evidence)
     evidence = f"{table.partition.evidence} ({table.sources[table.partition.source]})"
-    return _Alone("cpu", table.status["subgraph"], f"it follows operator {causes[index]}", evidence)
+    return _Alone("cpu", table.status["subgraph"], f"it follows operator {guilty}", evidence)
 
 
 def _all_refused(
