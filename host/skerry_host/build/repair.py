@@ -13,6 +13,7 @@ from skerry_host.build.graph import op_name
 
 _FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
 _NONE, _RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
+_ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": _RELU6}
 _FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"}
 
 
@@ -33,10 +34,11 @@ def fold_float16(model: Any) -> str | None:
     return f"{folded} float16 weights widened" if folded else None
 
 
-def clamp_with_relu6(model: Any) -> str | None:
-    """Give stand-alone RELU6 and RELU_0_TO_1 a form with an int8 kernel: fused into what comes before, or into a MUL.
+def fuse_clamps(model: Any) -> str | None:
+    """Let the operator before do a stand-alone RELU or RELU6, and give the rest of the clamps an int8 kernel in a MUL.
 
-    clip(x, 0, 6) = RELU6(1 x), and clip(x, 0, 1) = RELU6(6 x) / 6.
+    A fused clamp spends no steps of the integers on what it cuts. clip(x, 0, 6) = RELU6(1 x), and
+    clip(x, 0, 1) = RELU6(6 x) / 6; stand-alone these two have no int8 kernel.
     """
     main = model.subgraphs[0]
     names = [op_name(code) for code in model.operatorCodes]
@@ -45,7 +47,7 @@ def clamp_with_relu6(model: Any) -> str | None:
     made, changed = [], 0
     for op in main.operators or []:
         name = names[op.opcodeIndex]
-        if name == "RELU6" and _fuse(op, writers, readers, names):
+        if name in _ACTIVATIONS and _fuse(op, writers, readers, names):
             writers[int(op.outputs[0])] = writers.pop(int(op.inputs[0]))
             changed += 1
             continue
@@ -58,7 +60,7 @@ def clamp_with_relu6(model: Any) -> str | None:
         made += parts
         writers |= {int(i): part for part in parts for i in part.outputs}
     main.operators = made
-    return f"{changed} stand-alone clamps written so that int8 kernels take them" if changed else None
+    return f"{changed} clamps fused or rewritten" if changed else None
 
 
 def _half_constant(model: Any, main: Any, op: Any) -> Any:
@@ -90,7 +92,7 @@ def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list
     options = before.builtinOptions
     if options is None or options.fusedActivationFunction != _NONE:
         return False
-    options.fusedActivationFunction = _RELU6
+    options.fusedActivationFunction = _ACTIVATIONS[names[op.opcodeIndex]]
     before.outputs = op.outputs
     return True
 
