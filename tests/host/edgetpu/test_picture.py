@@ -24,7 +24,7 @@ def test_names_from_the_file_cannot_break_out() -> None:
     made = Maker()
     made.tensor("a", (1, 4))
     made.tensor("b", (1, 4))
-    made.op("</svg><script>", ["a"], ["b"])
+    made.op("</svg><script>\x00\x1b", ["a"], ["b"])
     text = picture(preflight_model(made.data(["a"], ["b"])), "<&>.tflite")
     assert "<script>" not in text
     ET.fromstring(text)

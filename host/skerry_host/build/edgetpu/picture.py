@@ -48,7 +48,7 @@ def picture(found: Preflight, title: str) -> str:
         body.append(_box(item, x, y, marked=item.index in causes))
     body.append("</g>")
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{_clean(title)}">'
     return "\n".join(
         [head, f"<style>{_STYLE}</style>", '<rect width="100%" height="100%" fill="#fff"/>', *body, "</svg>\n"]
     )
@@ -57,8 +57,8 @@ def picture(found: Preflight, title: str) -> str:
 def _header(found: Preflight, title: str) -> Iterator[str]:
     """Title, the count, and the legend."""
     line = f"predicted, not compiled: {found.mapped} of {len(found.all)} operators map"
-    yield f'<text class="title" x="{MARGIN:.0f}" y="34">{escape(title)}</text>'
-    yield f'<text class="sub" x="{MARGIN:.0f}" y="55">{escape(line)}</text>'
+    yield f'<text class="title" x="{MARGIN:.0f}" y="34">{_clean(title)}</text>'
+    yield f'<text class="sub" x="{MARGIN:.0f}" y="55">{_clean(line)}</text>'
     x = MARGIN
     for verdict, (fill, border, _) in COLOURS.items():
         count = sum(item.verdict == verdict for item in found.all)
@@ -73,14 +73,14 @@ def _box(item: Predicted, x: float, y: float, *, marked: bool) -> str:
     place = f'x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.0f}" height="{height:.0f}" rx="9"'
     stroke = f'stroke="{border}" stroke-width="{2.6 if marked else 1.1}"'
     dashes = ' stroke-dasharray="5 3"' if item.verdict == "unknown" else ""
-    name = escape(_short(item.op, 21))
-    hover = escape(": ".join(part for part in (f"{item.index} {item.op}", item.status, item.reason) if part))
+    name = _clean(_short(item.op, 21))
+    hover = _clean(": ".join(part for part in (f"{item.index} {item.op}", item.status, item.reason) if part))
     left = x - width / 2 + 13
     return (
         f'<g><title>{hover}</title><rect {place} fill="{fill}" {stroke}{dashes}/>'
         f'<text class="op" x="{left:.1f}" y="{y - 3:.1f}" style="fill:{text}">{name}</text>'
         f'<text class="shape" x="{left:.1f}" y="{y + 13:.1f}" style="fill:{text}">'
-        f"{item.index} · {escape(_short(item.shape, 24))}</text></g>"
+        f"{item.index} · {_clean(_short(item.shape, 24))}</text></g>"
     )
 
 
@@ -97,7 +97,7 @@ def _asides(causes: Sequence[Predicted], placed: Layout) -> Iterator[str]:
         yield f'<path d="{path}" fill="none" stroke="{border}" stroke-dasharray="2 3"/>'
         for i, line in enumerate(lines):
             kind = "op" if i == 0 else "why"
-            yield f'<text class="{kind}" x="{x:.1f}" y="{top + LINE * i:.1f}">{escape(line)}</text>'
+            yield f'<text class="{kind}" x="{x:.1f}" y="{top + LINE * i:.1f}">{_clean(line)}</text>'
         free = top + LINE * (len(lines) + 1)
 
 
@@ -124,3 +124,8 @@ def _wrap(text: str) -> list[str]:
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _clean(text: str) -> str:
+    """Fit for XML, which knows no control characters; names come from the file."""
+    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))

@@ -143,7 +143,8 @@ def _partitioned(seen: View, alone: Sequence[_Alone], table: OperatorTable) -> t
     for index, node in enumerate(seen.nodes):
         mapped = best.mapped(index), worst.mapped(index)
         guilty = doubted[index] if any(mapped) else broken[index]
-        verdict = alone[index] if all(mapped) or guilty == index else _following(alone[guilty], guilty, mapped, table)
+        own = all(mapped) or (guilty == index and alone[index].verdict != "maps")
+        verdict = alone[index] if own else _following(alone[guilty], guilty, mapped, table)
         found.append(_predicted(node, verdict, guilty, sources))
     return tuple(found)
 
