@@ -4,14 +4,16 @@ A part is a file that chunks are written into at their offsets, and a bitmap bes
 it claims is checked against the digests when the part is opened again, so no fsync per chunk is needed.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, sha256_of, sync_folder, write_atomic
-from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder, write_atomic
+from skerry_agent.wire.blobs import BlobRef, parse_digests
+from skerry_agent.wire.errors import WireError
 
 RESERVE_BYTES = 4 * 1024 * 1024
 """Left free for the journal and the outbox whatever is fetched."""
@@ -24,10 +26,15 @@ class Part:
         self.ref = ref
         self._digests = digests
         self._data_path, self._bitmap_path = data, bitmap
-        self._data = _open_sized(data, ref.size)
-        self._bitmap = _open_sized(bitmap, -(-ref.chunks // 8))
-        # An empty message clears a topic, so an empty blob cannot be published: there is nothing to fetch.
-        self.missing = [i for i in range(ref.chunks if ref.size else 0) if not self._holds(i)]
+        self._data = self._bitmap = -1
+        try:
+            self._data = _open_sized(data, ref.size)
+            self._bitmap = _open_sized(bitmap, -(-ref.chunks // 8))
+            # An empty message clears a topic, so an empty blob cannot be published: there is nothing to fetch.
+            self.missing = [i for i in range(ref.chunks if ref.size else 0) if not self._holds(i)]
+        except OSError:
+            self.close()
+            raise
 
     def _holds(self, index: int) -> bool:
         claimed = os.pread(self._bitmap, 1, index // 8)[0] >> (index % 8) & 1
@@ -65,10 +72,11 @@ class Part:
 
     def close(self) -> None:
         """Close the files; what was written stays for the next `open`."""
-        for descriptor in (self._data, self._bitmap):
-            if descriptor >= 0:
-                os.close(descriptor)
+        open_files = [descriptor for descriptor in (self._data, self._bitmap) if descriptor >= 0]
         self._data = self._bitmap = -1
+        for descriptor in open_files:
+            with contextlib.suppress(OSError):  # what matters was synced, and its hash is checked by name
+                os.close(descriptor)
 
 
 class BlobStore:
@@ -76,7 +84,7 @@ class BlobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def path(self, sha256: str) -> Path:
         """Where a complete blob lies."""
@@ -84,17 +92,21 @@ class BlobStore:
 
     def has(self, ref: BlobRef) -> bool:
         """Whether the blob is complete."""
-        path = self.path(ref.sha256)
-        return path.exists() and path.stat().st_size == ref.size
+        try:
+            return self.path(ref.sha256).stat().st_size == ref.size
+        except OSError:
+            return False
 
     def keep_digests(self, sha256: str, raw: bytes) -> None:
         """Keep a digest list for a restart."""
         write_atomic(self.folder / f"{sha256}.digests", raw)
 
-    def digests(self, sha256: str) -> bytes | None:
-        """The digest list kept for a blob."""
-        path = self.folder / f"{sha256}.digests"
-        return path.read_bytes() if path.exists() else None
+    def digests(self, ref: BlobRef) -> tuple[bytes, ...] | None:
+        """The digests kept for a blob, unless they are not there, not readable or not those that it names."""
+        try:
+            return parse_digests(ref, (self.folder / f"{ref.sha256}.digests").read_bytes())
+        except (OSError, WireError):
+            return None
 
     def open_part(self, ref: BlobRef, digests: tuple[bytes, ...]) -> Part:
         """Open a part, resuming what is there. Raises `DiskError` when the disk has no room for it."""
@@ -107,14 +119,19 @@ class BlobStore:
         return Part(ref, digests, data, self.folder / f"{ref.sha256}.bitmap")
 
     def collect(self, keep: Iterable[str]) -> None:
-        """Remove every blob and part whose sha256 is not in `keep`."""
+        """Remove every blob and part whose sha256 is not in `keep`, as far as the disk allows."""
         kept = set(keep)
-        for path in self.folder.iterdir():
-            if path.name.split(".")[0] not in kept:
-                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is left is removed the next time
+            for path in list(self.folder.iterdir()):
+                if path.name.removeprefix(".").split(".")[0] not in kept:
+                    path.unlink(missing_ok=True)
 
 
 def _open_sized(path: Path, size: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor

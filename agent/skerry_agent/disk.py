@@ -4,13 +4,14 @@ Write to a temporary name, fsync, rename, fsync the folder: a reader finds the o
 Records carry a checksum, so a damaged file is detected and not believed.
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import TypeVar
 
 from skerry_agent.wire import codec
-from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.errors import SkerryError, WireError
 
 T = TypeVar("T")
 _DIGEST_CHARS = 64
@@ -20,6 +21,22 @@ class DiskError(SkerryError):
     """The device's storage refused or damaged something."""
 
     code = "disk"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each durable in its parent. Raises `OSError`."""
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    except FileExistsError:
+        return
+    except OSError:  # a disk that takes nothing new may say so before it looks
+        if folder.is_dir():
+            return
+        raise
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -46,24 +63,43 @@ def write_atomic(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_record(path: Path, record: object) -> None:
-    """Replace a checksummed record: 64 hex digits of the body's sha256, a newline, the body as JSON."""
-    body = codec.encode(record)
+def write_sealed(path: Path, body: bytes) -> None:
+    """Replace a checksummed file: 64 hex digits of the body's sha256, a newline, the body. Raises `OSError`."""
     write_atomic(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def read_record(path: Path, kind: type[T]) -> T | None:
-    """Read a record back; None if there is none. Raises `DiskError` when it is damaged, after moving it aside."""
+def read_sealed(path: Path) -> bytes | None:
+    """The body of a checksummed file; None if there is none.
+
+    Raises `DiskError` when it cannot be read, or when it is damaged, after moving it aside where the disk allows that.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DiskError(f"{path} cannot be read: {error.strerror}", code="unreadable_record") from None
     digest, body = raw[:_DIGEST_CHARS], raw[_DIGEST_CHARS + 1 :]
     if hashlib.sha256(body).hexdigest().encode() == digest:
-        return codec.decode(body, kind)
+        return body
     aside = path.with_name(f"{path.name}.damaged")
-    path.replace(aside)
+    with contextlib.suppress(OSError):  # a read-only disk: it stays, and is found damaged again
+        path.replace(aside)
     raise DiskError(f"{path} is damaged", hint=f"it was moved to {aside.name} and is not used", code="damaged_record")
+
+
+def write_record(path: Path, record: object) -> None:
+    """Replace a checksummed record; its body is JSON. Raises `OSError`."""
+    write_sealed(path, codec.encode(record))
+
+
+def read_record(path: Path, kind: type[T]) -> T | None:
+    """Read a record back; None if there is none. Raises `DiskError` when it cannot be read or used."""
+    body = read_sealed(path)
+    try:
+        return None if body is None else codec.decode(body, kind)
+    except WireError as error:
+        raise DiskError(f"{path} is not understood: {'; '.join(error.issues)}", code="foreign_record") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -118,11 +118,11 @@ class Fetcher:
             self._done()
             return
         ref = self._queue[0]
-        kept = self._store.digests(ref.sha256)
+        kept = self._store.digests(ref)
         if ref.chunks == 1:
             self._open(sole_digest(ref))
         elif kept is not None:
-            self._open(parse_digests(ref, kept))
+            self._open(kept)
         else:
             self._await([None])
 

@@ -3,6 +3,7 @@
 Slots and the machine's state share that one record, so a commit or a rollback is a single rename.
 """
 
+import contextlib
 from pathlib import Path
 
 from skerry_agent.disk import DiskError, read_record, write_record
@@ -31,7 +32,8 @@ class Journal:
 
     def write(self, record: Record) -> None:
         """Make `record` the newest. Raises `OSError` (for instance a full disk) and keeps the old one."""
-        if self._path.exists():
-            self._before.unlink(missing_ok=True)
-            self._before.hardlink_to(self._path)
+        with contextlib.suppress(OSError):  # a file system without hard links: then there is no record before
+            if self._path.exists():
+                self._before.unlink(missing_ok=True)
+                self._before.hardlink_to(self._path)
         write_record(self._path, record)

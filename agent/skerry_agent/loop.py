@@ -3,6 +3,7 @@
 Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
-from skerry_agent.disk import write_atomic
+from skerry_agent.disk import make_folder, write_atomic
 from skerry_agent.install import InstallError, order_of, read_export
 from skerry_agent.journal import Journal
 from skerry_agent.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
@@ -67,19 +68,27 @@ class Supervisor:
         self._report_due = False
         self._in_flight: dict[int, str] = {}
         self._asking: Timer | None = None
+        self._disk_issue: str | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take up where the journals stand. Serves before it has a network."""
-        models = self.config.state_dir / "models"
-        models.mkdir(parents=True, exist_ok=True)
-        for name in sorted({path.name for path in models.iterdir()} | set(self.config.models)):
+        for name in sorted(self._known_models() | set(self.config.models)):
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
         self._queue.after(PROGRESS_S, self._progress_due)
+
+    def _known_models(self) -> set[str]:
+        models = self.config.state_dir / "models"
+        try:
+            make_folder(models)
+            return {path.name for path in list(models.iterdir())}
+        except OSError as error:
+            self._disk_issue = f"models: {error.strerror}"
+            return set()
 
     def stop(self) -> None:
         """Say goodbye and end the children; `queue.run` returns when they are gone."""
@@ -91,7 +100,8 @@ class Supervisor:
     def _unit(self, model: str) -> Unit:
         if model not in self._units:
             folder = self.config.state_dir / "models" / model
-            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # the journal's first write says what is wrong
+                make_folder(folder)
             address = self.config.model(model).http
             listener = open_listener(address) if address else None
             unit = self._units[model] = Unit(model, self._world, Journal(folder / "journal.json"), listener)
@@ -244,7 +254,8 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        return tuple(issue for issue in (self._orders.issue, *(u.issue for u in self._units.values())) if issue)
+        issues = (self._disk_issue, self._orders.issue, *(u.issue for u in self._units.values()))
+        return tuple(issue for issue in issues if issue)
 
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
@@ -283,8 +294,12 @@ class Supervisor:
     # -- disk ----------------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Remove what nothing needs; while any deployment is under way everything may still be needed."""
-        if any(unit.active for unit in self._units.values()):
+        """Remove what nothing needs, once every unit has read its journal."""
+        self._queue.post(self._collect_now)
+
+    def _collect_now(self) -> None:
+        """While a deployment is under way everything may still be needed; what is not known may be needed too."""
+        if self._disk_issue or any(unit.active or unit.blind for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)

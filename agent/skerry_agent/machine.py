@@ -53,6 +53,9 @@ MAX_ATTEMPTS = 3
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
 
+DAMAGED = ("bundle_damaged", "damaged")
+"""Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
+
 
 class IllegalTransitionError(SkerryError):
     """An event came in a state that does not know it."""
@@ -91,6 +94,11 @@ def _serve_again(record: Record, _event: Event) -> Step:
     return record, [Serve()]
 
 
+def _serve_and_tidy(record: Record, _event: Event) -> Step:
+    """Also collect: the agent may have ended between the end of a deployment and the removal of what it left."""
+    return record, [Serve(), Collect()]
+
+
 def _forget_crashes(record: Record, _event: Event) -> Step:
     return replace(record, crashes=0), []
 
@@ -105,9 +113,10 @@ def _begin(record: Record, event: Ordered) -> Step:
 
 
 def _is_current(record: Record, deployment: Deployment) -> bool:
+    """A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew."""
     current = record.slots.current
     wanted = (deployment.manifest.sha256, deployment.target)
-    return current is not None and (current.manifest_sha256, current.target) == wanted
+    return current is not None and (current.manifest_sha256, current.target) == wanted and not record.crashes
 
 
 def _supersede(record: Record, event: Ordered) -> Step:
@@ -195,7 +204,10 @@ def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) 
 
 
 def _commit(record: Record, _event: Event) -> Step:
-    slots = Slots(current=record.slots.candidate, previous=record.slots.current)
+    assert record.slots.candidate is not None
+    left = record.slots.current
+    renewed = left is not None and left.bundle == record.slots.candidate.bundle
+    slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else left)
     done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0)
     return done, [Retire(), Collect()]
 
@@ -222,9 +234,10 @@ def _to_previous(record: Record, reason: str, detail: str = "") -> Record:
 
 
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
-    """Start it again; after `MAX_CRASHES` in a row the previous bundle takes its place, if there is one."""
+    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the previous bundle takes its place."""
     crashes = record.crashes + 1
-    if crashes < MAX_CRASHES or record.slots.previous is None:
+    hopeless = crashes >= MAX_CRASHES or event.reason in DAMAGED
+    if not hopeless or record.slots.previous is None:
         return replace(record, crashes=crashes), [Serve()]
     back = _to_previous(record, event.reason, event.detail)
     state = State.ROLLING_BACK if record.state is State.IDLE else record.state
@@ -255,7 +268,7 @@ _WORKING: dict[type[Event], Rule] = {
 
 _RULES: dict[State, dict[type[Event], Rule]] = {
     State.IDLE: {
-        Booted: _serve_again,
+        Booted: _serve_and_tidy,
         Ordered: _begin,
         CurrentFailed: _current_failed,
         RollbackOrdered: _roll_back,

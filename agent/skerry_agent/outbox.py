@@ -1,12 +1,13 @@
 """Reports on disk until the broker has acknowledged them. Bounded: the oldest go first, and how many went is counted.
 
-One file a report, named by a running number. A report may be sent twice (a crash between acknowledgement and removal);
-whoever ingests drops it by (device, boot, sequence).
+One checksummed file a report, named by a running number. A report may be sent twice (a crash between acknowledgement
+and removal); whoever ingests drops it by (device, boot, sequence).
 """
 
+import contextlib
 from pathlib import Path
 
-from skerry_agent.disk import write_atomic
+from skerry_agent.disk import DiskError, make_folder, read_sealed, write_sealed
 
 
 class Outbox:
@@ -16,17 +17,25 @@ class Outbox:
         self._folder = folder
         self._max_bytes = max_bytes
         self.dropped = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        for torn in folder.glob(".*.tmp"):
-            torn.unlink()
-        self._sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.json"))}
+        self._sizes: dict[str, int] = {}
+        with contextlib.suppress(OSError):  # a disk that cannot be read: what waits is found at the next start
+            make_folder(folder)
+            self._sizes = self._found()
         self._next = 1 + max((int(name.split(".")[0]) for name in self._sizes), default=0)
+
+    def _found(self) -> dict[str, int]:
+        """What waits from before, oldest first; what a crash tore is removed."""
+        for torn in list(self._folder.glob(".*.tmp")):
+            with contextlib.suppress(OSError):
+                torn.unlink()
+        paths = sorted(path for path in self._folder.glob("*.json") if path.stem.isdecimal())
+        return {path.name: path.stat().st_size for path in paths}
 
     def put(self, report: bytes) -> str:
         """Keep a report; returns its name. Raises `OSError` when the disk refuses it."""
         name = f"{self._next:012d}.json"
-        write_atomic(self._folder / name, report)
-        self._next += 1
+        self._next += 1  # also when it fails: a name that was tried may have reached the disk
+        write_sealed(self._folder / name, report)
         self._sizes[name] = len(report)
         self._make_room()
         return name
@@ -41,13 +50,25 @@ class Outbox:
         return list(self._sizes)
 
     def read(self, name: str) -> bytes | None:
-        """The report, or None if it is gone."""
+        """The report, or None if it cannot be read now. A damaged one is given up and counted."""
         try:
-            return (self._folder / name).read_bytes()
-        except FileNotFoundError:
+            report = read_sealed(self._folder / name)
+        except DiskError as error:
+            if error.code == "damaged_record":
+                self._give_up(name)
             return None
+        if report is None:
+            self._give_up(name)
+        return report
+
+    def _give_up(self, name: str) -> None:
+        self.dropped += 1
+        self.remove(name)
+        with contextlib.suppress(OSError):
+            (self._folder / f"{name}.damaged").unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Forget a report, because it was acknowledged."""
+        """Forget a report, because it was acknowledged. Where the disk refuses, it is sent again after a restart."""
         self._sizes.pop(name, None)
-        (self._folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / name).unlink(missing_ok=True)

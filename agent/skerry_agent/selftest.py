@@ -8,12 +8,13 @@ from msgspec import Struct
 from skerry_agent.children import RealProcesses
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
+from skerry_agent.disk import DiskError
 from skerry_agent.journal import Journal
 from skerry_agent.loop import state_folder
 from skerry_agent.records import Slot
 from skerry_agent.runner.protocol import FromRunner, Job, Proved, Refused, Stop
 from skerry_agent.slots import BundleFolders
-from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.errors import SkerryError
 
 
 class Check(Struct, frozen=True):
@@ -61,7 +62,7 @@ def _model(config: AgentConfig, folder: Path) -> Check:
         return Check(name, ok=True, detail="no release yet")
     try:
         return Prover(config, folder.name, record.slots.current).prove()
-    except (OSError, WireError) as error:
+    except (OSError, DiskError) as error:
         return Check(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
 
 

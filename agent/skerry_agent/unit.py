@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from skerry_agent import events, probation
+from skerry_agent.disk import DiskError
 from skerry_agent.events import Effect, Event
 from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
@@ -22,7 +23,6 @@ from skerry_agent.records import Deployment, Record, Slot, State
 from skerry_agent.runner.protocol import Beat, Job
 from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
-from skerry_agent.wire.errors import WireError
 from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
@@ -48,6 +48,7 @@ class Unit:
         self.transfer: Transfer | None = None
         self.gap_us: float | None = None
         self._journal = journal
+        self._damaged = self.issue is not None
         self._events: deque[Event] = deque()
         self._token = object()
         self._leaving: Service | None = None
@@ -113,6 +114,11 @@ class Unit:
             self._events.append(failure[self.record.state])
 
     @property
+    def blind(self) -> bool:
+        """Whether a damaged journal has left no word of what the disk holds for this model."""
+        return self._damaged and self.record.slots.current is None
+
+    @property
     def active(self) -> bool:
         """Whether a deployment is under way."""
         return self.record.state in ACTIVE
@@ -174,9 +180,10 @@ class Unit:
             self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
             return
         self.current_slot = slot
-        self.current = self._start(slot, self._current_hooks(slot))
-        if self.current is None:
-            self.handle(events.CurrentFailed("bundle_damaged", slot.bundle))
+        try:
+            self.current = self._start(slot, self._current_hooks(slot))
+        except DiskError as error:
+            self._current_failed(_unusable(error), str(error))
 
     def _current_hooks(self, slot: Slot) -> Hooks:
         return Hooks(
@@ -204,19 +211,15 @@ class Unit:
         """An accelerator that admits one process is free only when the runner before has left."""
         return _exclusive(slot) and self._leaving is not None and not self._leaving.gone
 
-    def _start(self, slot: Slot, hooks: Hooks) -> Service | None:
-        """Start a runner; None when its bundle cannot be read."""
+    def _start(self, slot: Slot, hooks: Hooks) -> Service:
+        """Start a runner. Raises `DiskError` when its bundle cannot be read."""
         config = self.world.config
         section = config.model(self.model)
-        try:
-            bundle = self.world.folders.read(slot)
-        except (OSError, WireError):
-            return None
         job = Job(
             model=self.model,
             release=slot.release,
             bundle_dir=str(self.world.folders.folder(slot.bundle)),
-            bundle=bundle,
+            bundle=self.world.folders.read(slot),
             engine=config.engine_for(slot.target),
             threads=config.board.threads,
             listen_fd=self.listener.fileno() if self.listener is not None else None,
@@ -315,9 +318,10 @@ class Unit:
             beat=self._guarded(lambda beat: self._judge(slot, beat)),
             failed=failed,
         )
-        self.candidate = self._start(slot, hooks)
-        if self.candidate is None:
-            failed("bundle_damaged", slot.bundle)
+        try:
+            self.candidate = self._start(slot, hooks)
+        except DiskError as error:
+            failed(_unusable(error), str(error))
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
         self.handle(events.CandidateFailed(reason, detail))
@@ -392,6 +396,11 @@ class Unit:
 def _exclusive(slot: Slot) -> bool:
     """Whether the accelerator admits one process only, so that the old runner must stop first."""
     return slot.target == "edgetpu"
+
+
+def _unusable(error: DiskError) -> str:
+    """Damage stays; a disk that did not answer may answer the next time."""
+    return "bundle_unreadable" if error.code == "unreadable_record" else "bundle_damaged"
 
 
 def _nothing() -> None:

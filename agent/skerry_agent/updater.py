@@ -13,11 +13,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from skerry_agent.disk import sha256_of, sync_folder
+from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder
 from skerry_agent.jobs import Answer, Payload, PlanJob, Planned, Refusal, Staged, StageJob, UpdaterJob, VerifyMessage
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
-from skerry_agent.slots import BUNDLE_FILE
+from skerry_agent.slots import read_bundle, write_bundle
 from skerry_agent.trust import KeyTrust, TrustError
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import BlobRef
@@ -63,7 +63,7 @@ def _manifest(file: str, release: str, trust: Trust) -> Release:
 def _plan(job: PlanJob, trust: Trust) -> Answer:
     manifest = _manifest(job.manifest_file, job.release, trust)
     bundle = manifest.bundle(job.target)
-    have = {sha256 for sha256, file in job.have.items() if Path(file).exists()}
+    have = {sha256 for sha256, file in job.have.items() if _is(Path(file), sha256)}
     wanted: list[BlobRef] = []
     patched = False
     for artifact in bundle.artifacts:
@@ -112,12 +112,11 @@ def _stage(job: StageJob, trust: Trust) -> Answer:
         temporary = final.with_name(f".{final.name}.tmp")
         for leftover in (temporary, final):
             shutil.rmtree(leftover, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         try:
             for artifact in bundle.artifacts:
                 _make(artifact, temporary / artifact.name, job, manifest)
-            _write(temporary / BUNDLE_FILE, codec.encode(bundle))
-            sync_folder(temporary)
+            write_bundle(temporary, bundle)
             temporary.rename(final)
             sync_folder(final.parent)
         finally:
@@ -126,17 +125,28 @@ def _stage(job: StageJob, trust: Trust) -> Answer:
 
 
 def _complete(folder: Path, bundle: Bundle) -> bool:
-    files = [(folder / artifact.name, artifact.blob.sha256) for artifact in bundle.artifacts]
-    return (folder / BUNDLE_FILE).exists() and all(file.exists() and sha256_of(file) == sha for file, sha in files)
+    try:
+        same = read_bundle(folder) == bundle
+    except DiskError:
+        return False
+    return same and all(_is(folder / artifact.name, artifact.blob.sha256) for artifact in bundle.artifacts)
+
+
+def _is(file: Path, sha256: str) -> bool:
+    """Whether a file can be read and has that hash: what lies on a disk for months is not believed by its name."""
+    try:
+        return sha256_of(file) == sha256
+    except OSError:
+        return False
 
 
 def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) -> None:
     """Produce one artifact from a blob, from a file of another bundle, or by a patch; check its hash."""
     sha256 = artifact.blob.sha256
-    for source in (Path(job.blobs_dir) / sha256, Path(job.have.get(sha256, ""))):
-        if source.is_file():
-            _copy_checked(source, target, artifact)
-            return
+    fetched, held = Path(job.blobs_dir) / sha256, Path(job.have.get(sha256, ""))
+    if fetched.is_file() or _is(held, sha256):
+        _copy_checked(fetched if fetched.is_file() else held, target, artifact)
+        return
     for patch in manifest.patches:
         patch_file = Path(job.blobs_dir) / patch.blob.sha256
         if patch.new_sha256 == sha256 and patch.base_sha256 in job.have and patch_file.exists():
@@ -165,11 +175,6 @@ def _apply_patch(old: Path, patch: Path, target: Path, artifact: Artifact) -> No
             raise _RefusedError(Refusal("patch_failed", error.code, str(error))) from None
     if header.new_sha256 != artifact.blob.sha256:
         raise _RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {artifact.name}"))
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -40,7 +40,7 @@ EVENTS = [
 # What each pair leads to, from a device that serves OLD with OLDER behind it: (state, outcome of d1 or d2, effects).
 # A pair that is not here must be refused.
 EXPECTED = {
-    "idle Booted": "idle - Serve",
+    "idle Booted": "idle - Serve Collect",
     "idle Ordered": "fetching - Fetch",
     "idle CurrentFailed": "idle - Serve",
     "idle Serving": "idle -",

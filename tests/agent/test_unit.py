@@ -12,9 +12,9 @@ from skerry_agent.journal import Journal
 from skerry_agent.machine import MAX_CRASHES
 from skerry_agent.records import Deployment, State
 from skerry_agent.runner.protocol import Accept, Drain, Refused, ReplaySource
-from skerry_agent.slots import BUNDLE_FILE, BundleFolders
+from skerry_agent.slots import BundleFolders, write_bundle
 from skerry_agent.unit import Unit
-from skerry_agent.wire import codec, topics
+from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
@@ -81,7 +81,7 @@ class Device:
                 bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=BUDGET)
                 folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
                 folder.mkdir(exist_ok=True)
-                (folder / BUNDLE_FILE).write_bytes(codec.encode(bundle))
+                write_bundle(folder, bundle)
         return self.stage
 
     def pump(self):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from skerry_agent.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
-from skerry_agent.slots import BUNDLE_FILE
+from skerry_agent.slots import read_bundle
 from skerry_agent.trust import KeyTrust, TrustError
 from skerry_agent.updater import perform
 from skerry_agent.wire import codec, envelope
@@ -88,8 +88,15 @@ def test_without_base_or_after_a_failed_patch_the_full_file_is_planned(bench, wh
 
 
 def test_what_is_there_is_not_fetched(bench):
-    have = {describe(NEW).sha256: bench.have[describe(OLD).sha256]}
-    assert bench.plan(have=have) == Planned("full", (), len(NEW))
+    held = bench.blobs / "held"
+    held.write_bytes(NEW)
+    assert bench.plan(have={describe(NEW).sha256: str(held)}) == Planned("full", (), len(NEW))
+
+
+def test_what_has_changed_on_the_disk_is_fetched_again(bench):
+    held = bench.blobs / "held"
+    held.write_bytes(NEW[::-1])
+    assert bench.plan(have={describe(NEW).sha256: str(held)}) == Planned("full", (describe(NEW),), len(NEW))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,7 @@ def test_a_bundle_is_made_and_made_again_for_nothing(bench, way):
     expected = Staged(describe(NEW).sha256)
     assert bench.stage() == expected
     assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
-    assert codec.decode((bench.bundle_dir / BUNDLE_FILE).read_bytes(), Bundle) == bench.release.bundles[0]
+    assert read_bundle(bench.bundle_dir) == bench.release.bundles[0]
     made = (bench.bundle_dir / "model.tflite").stat().st_mtime_ns
     assert bench.stage() == expected
     assert (bench.bundle_dir / "model.tflite").stat().st_mtime_ns == made

@@ -169,7 +169,8 @@ def test_doctor_names_keys_and_journals_that_are_damaged(alone):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
 def test_doctor_names_a_full_disk(alone, small_disk):
-    assert 'state_dir = "state"' in (text := alone.config.read_text())
+    text = alone.config.read_text()
+    assert 'state_dir = "state"' in text
     alone.config.write_text(text.replace('state_dir = "state"', f'state_dir = "{small_disk}"'))
     _, found = checks(alone)
     assert not found["disk"]["ok"]

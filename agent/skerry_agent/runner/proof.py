@@ -33,10 +33,12 @@ Open = Callable[[Job], Engine]
 
 
 def load(job: Job, open_engine: Open) -> Inference:
-    """The model in memory, with the tensors that its bundle promises. Raises `UnfitError` (load_failed)."""
+    """The model in memory, with the tensors that its bundle promises. Raises `UnfitError` (load_failed, damaged)."""
     try:
         engine = open_engine(job)
-    except (EngineError, WireError, OSError) as error:
+    except EngineError as error:
+        raise UnfitError(str(error), code=error.code) from None
+    except (WireError, OSError) as error:
         raise UnfitError(str(error)) from None
     for side, real, promised in (
         ("inputs", engine.inputs, job.bundle.inputs),
@@ -50,14 +52,16 @@ def load(job: Job, open_engine: Open) -> Inference:
 
 
 def read_golden(job: Job) -> GoldenSet | None:
-    """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed) if it cannot be read."""
+    """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed, damaged) if it cannot be used."""
     artifact = job.bundle.artifact("golden")
     if artifact is None:
         return None
     try:
         with checked(job, artifact) as path:
             return load_golden(Path(path).read_bytes())
-    except (OSError, EngineError, ProcessingError) as error:
+    except EngineError as error:
+        raise UnfitError(f"golden file: {error}", code=error.code) from None
+    except (OSError, ProcessingError) as error:
         raise UnfitError(f"golden file: {error}") from None
 
 

@@ -76,7 +76,7 @@ class Proved(Struct, frozen=True, tag="proved"):
 
 
 class Refused(Struct, frozen=True, tag="refused"):
-    """Not fit to serve. `code` is one of load_failed, golden_mismatch, invalid_output, constant_output."""
+    """Not fit to serve. `code` is one of load_failed, damaged, golden_mismatch, invalid_output, constant_output."""
 
     code: str
     detail: str

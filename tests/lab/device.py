@@ -1,0 +1,275 @@
+"""A device of the laboratory: the real supervisor, machine, journal, blobs, updater and outbox over a real folder.
+
+Only the outer world is a stand-in: time turns when told, the broker is a dictionary, the updater's work is done in
+this process, and a runner is a script that reads its bundle as strictly as the real one. So a whole deployment is a
+few hundred system calls in one process, which can be killed at any of them.
+"""
+
+import hashlib
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tests.lab.ledger import Ledger
+from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
+
+from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.disk import sha256_of
+from skerry_agent.loop import Supervisor
+from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Proved, Refused, Stop
+from skerry_agent.unit import Unit
+from skerry_agent.updater import perform
+from skerry_agent.wire import topics
+from skerry_agent.wire.sketch import Recorder
+from skerry_agent.wire.telemetry import Report
+
+SETTLE_S = 40.0
+BEAT_S = 4.0
+
+
+class Timer:
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class LabQueue:
+    """Clock and queue whose time passes only in `settle`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._calls: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+
+    def post(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return 1_800_000_000.0 + self.now
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        timer = Timer(call)
+        heapq.heappush(self._timers, (self.now + seconds, next(self._order), timer))
+        return timer
+
+    def drain(self) -> None:
+        """Run what is due now."""
+        while self._calls:
+            self._calls.popleft()()
+
+    def settle(self, seconds: float) -> None:
+        """Let time pass."""
+        end = self.now + seconds
+        self.drain()
+        while self._timers and self._timers[0][0] <= end:
+            due, _, timer = heapq.heappop(self._timers)
+            self.now = max(self.now, due)
+            if timer.call is not None:
+                timer.call()
+            self.drain()
+        self.now = end
+
+
+class LabLink:
+    """The broker: gives what is retained to whoever subscribes, and acknowledges every publish."""
+
+    def __init__(self, queue: LabQueue, retained: dict[str, bytes], ledger: Ledger) -> None:
+        self.connected = False
+        self.connection = 1
+        self._ledger = ledger
+        self.take: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.acked: Callable[[int], None] = lambda _token: None
+        self._queue, self._retained = queue, retained
+        self._subscribed: set[str] = set()
+        self._tokens = itertools.count(1)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        if not self.connected:
+            return None
+        if topic == topics.telemetry(DEVICE):
+            self._ledger.note(f"received {_identity(payload)}")
+        token = next(self._tokens)
+        self._queue.post(lambda: self.acked(token))
+        return token
+
+    def subscribe(self, wanted: list[str]) -> None:
+        self._subscribed |= set(wanted)
+        for topic in wanted:
+            if self.connected and topic in self._retained:
+                self._queue.post(lambda topic=topic: self._deliver(topic))
+
+    def _deliver(self, topic: str) -> None:
+        if topic in self._subscribed:
+            self.take(topic, self._retained[topic])
+
+    def unsubscribe(self, left: list[str]) -> None:
+        self._subscribed -= set(left)
+
+    def check(self) -> None:
+        """It always answers."""
+
+
+class LabRunner:
+    """A runner that checks its files, does what it is told, and is slow if its release is called so."""
+
+    pid = 4242
+
+    def __init__(self, job: Job, listener: Any, device: "Device") -> None:
+        self._job, self._listener, self._device = job, listener, device
+        self._post = device.queue.post
+        self._gone = False
+        self._post(self._load)
+
+    def _load(self) -> None:
+        refused = self._refused()
+        if refused is not None:
+            self._device.refusals.append(f"{self._job.release}: {refused.code}: {refused.detail}")
+            self._listener.heard(refused)
+            self._exit("exit status 1")
+            return
+        self._listener.heard(Loaded(1000.0, 1_000_000))
+        self._listener.heard(Proved(16, 0, 1.0))
+        self._device.queue.after(BEAT_S, self._live)
+
+    def _refused(self) -> Refused | None:
+        try:
+            for artifact in self._job.bundle.artifacts:
+                if sha256_of(Path(self._job.bundle_dir) / artifact.name) != artifact.blob.sha256:
+                    return Refused("damaged", f"{artifact.name} is not what its bundle says")
+        except OSError as error:
+            return Refused("load_failed", str(error))
+        return None
+
+    def _live(self) -> None:
+        if not self._gone:
+            self._listener.heard(Beat(0, 0, 0, 0, Recorder().take(), 0.0, 1, 0.0))
+            self._device.queue.after(BEAT_S, self._live)
+
+    def send(self, message: Any) -> None:
+        self._post(lambda: self._follow(message))
+
+    def kill(self) -> None:
+        self._post(lambda: self._exit("killed by SIGKILL"))
+
+    def _exit(self, how: str) -> None:
+        if not self._gone:
+            self._gone = True
+            self._listener.exited("crashed", how)
+
+    def _follow(self, message: Any) -> None:
+        match message:
+            case Accept():
+                self._listener.heard(Accepting())
+                self._listener.heard(self._beat())
+            case Drain():
+                self._listener.heard(Drained())
+            case Stop():
+                self._exit("exit status 0")
+
+    def _beat(self) -> Beat:
+        recorder = Recorder()
+        for _ in range(20):
+            recorder.add(SLOW_US if self._job.release in self._device.slow else QUICK_US)
+        return Beat(20, 0, 0, 0, recorder.take(), 0.0, 1, 0.0)
+
+
+class LabProcesses:
+    """Runners that are scripts, and the updater's work done here."""
+
+    def __init__(self, device: "Device") -> None:
+        self._device = device
+
+    def start_runner(self, job: Job, listener: Any) -> LabRunner:
+        return LabRunner(job, listener, self._device)
+
+    def run_updater(self, job: Any, answer: Callable[[Any], None]) -> Callable[[], None]:
+        cancelled: list[bool] = []
+
+        def work() -> None:
+            result = None if cancelled else perform(job, self._device.publisher.trust)
+            if not cancelled:
+                answer(result)
+
+        self._device.queue.post(work)
+        return lambda: cancelled.append(True)
+
+
+class LabMeters:
+    """Measures nothing."""
+
+    def samples(self, pids: list[int], duration_s: float) -> list[Any]:
+        return []
+
+
+class Device:
+    """One boot of a device on `state`. The ledger gets the reports that it keeps and those that reach the host."""
+
+    def __init__(self, state: Path, publisher: Publisher, boot: str, ledger: Ledger, slow: frozenset[str]) -> None:
+        self.state, self.publisher, self.slow = state, publisher, slow
+        self.refusals: list[str] = []
+        self.queue = LabQueue()
+        self.link = LabLink(self.queue, publisher.retained, ledger)
+        config = AgentConfig(
+            DeviceSection(DEVICE),
+            BrokerSection("mqtt://localhost"),
+            BoardSection("lab"),
+            AgentSection(state_dir=state.name, telemetry_interval_s=20.0),
+            {MODEL: ModelSection(http=None)},
+            str(state.parent),
+        )
+        processes = LabProcesses(self)
+        self.supervisor = Supervisor(config, self.queue, self.link, processes, LabMeters(), boot)  # type: ignore[arg-type]
+        self.link.take, self.link.acked = self.supervisor.message, self.supervisor.acked
+        self._note_kept(ledger)
+        self.supervisor.start()
+        self.queue.drain()
+
+    def _note_kept(self, ledger: Ledger) -> None:
+        """Note a report as kept once the outbox has said so."""
+        outbox = self.supervisor._outbox
+        put = outbox.put
+
+        def noted(report: bytes) -> str:
+            name = put(report)
+            ledger.note(f"kept {_identity(report)}")
+            return name
+
+        outbox.put = noted  # type: ignore[method-assign]
+
+    @property
+    def unit(self) -> Unit:
+        return self.supervisor._units[MODEL]
+
+    @property
+    def serving(self) -> str | None:
+        """The release that answers, None if none does."""
+        services = (self.unit.candidate, self.unit.current)
+        return next((s.job.release for s in services if s is not None and s.accepting), None)
+
+    @property
+    def current(self) -> str | None:
+        """The release in the current slot."""
+        slot = self.unit.record.slots.current
+        return slot.release if slot else None
+
+    def go_online(self) -> None:
+        """The broker is there."""
+        self.link.connected = True
+        self.supervisor.link_up()
+        self.queue.settle(SETTLE_S)
+
+
+def _identity(raw: bytes) -> str:
+    """(boot, sequence) of a report, and what it says in short: the host must never get two that differ."""
+    report = msgspec.json.decode(raw, type=Report)
+    return f"{report.boot}:{report.sequence}:{hashlib.sha256(raw).hexdigest()[:16]}"

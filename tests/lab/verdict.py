@@ -1,0 +1,68 @@
+"""What must be true of a device after any fault: it serves at once, finishes what was ordered, and lost no report."""
+
+from collections import Counter
+from pathlib import Path
+
+from tests.lab.device import Device
+from tests.lab.ledger import Ledger
+from tests.lab.scenarios import Stage
+
+AT_ONCE_S = 2.0
+"""A device serves within this: a runner that failed once is started again after half a second."""
+
+
+def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False) -> None:
+    """Boot again, without a network and then with one; note every promise that is broken.
+
+    `damaged` says that the fault may have changed content on the disk: then saying so is right, and only then.
+    """
+    device = stage.boot(state, ledger, f"recovered{stage.boots}")
+    device.queue.settle(60.0 if damaged else AT_ONCE_S)
+    offline = [*_serves(stage, device), *([] if damaged else _intact(device))]
+    device.queue.settle(60.0)
+    device.go_online()
+    online = [*_finished(stage, device), *_clean(device, damaged=damaged)]
+    for broken in (*offline, *online, *_reports(ledger)):
+        ledger.note(f"broken {broken}")
+
+
+def _serves(stage: Stage, device: Device) -> list[str]:
+    """Whoever had a model has one now, before any network."""
+    if stage.scenario.before and device.serving is None:
+        return [f"serves nothing offline; {device.unit.record.state}, current {device.current}"]
+    if device.serving not in {None, *stage.scenario.before, *stage.scenario.ends}:
+        return [f"serves {device.serving}"]
+    return []
+
+
+def _intact(device: Device) -> list[str]:
+    """A crash damages nothing, so nothing may be found damaged."""
+    return [f"found damage: {what}" for what in (*device.refusals, *device.supervisor._issues())]
+
+
+def _finished(stage: Stage, device: Device) -> list[str]:
+    record = device.unit.record
+    if device.current in stage.scenario.ends and device.serving == device.current and record.state == "idle":
+        return []
+    deployment = record.deployment
+    how = f"{deployment.outcome} {deployment.reason} {deployment.detail}" if deployment else "no deployment"
+    return [f"ends on {device.current}, serving {device.serving}, {record.state}: {how}"]
+
+
+def _clean(device: Device, *, damaged: bool) -> list[str]:
+    """Nothing is left that no slot needs."""
+    slots = device.unit.record.slots
+    held = {slot.bundle for slot in (slots.current, slots.previous, slots.candidate) if slot}
+    there = {path.name for path in (device.state / "bundles").iterdir()}
+    wrong = [] if there == held else [f"bundles {sorted(there)}, held {sorted(held)}"]
+    wrong += [f"left over: blobs/{path.name}" for path in (device.state / "blobs").iterdir()]
+    wrong += [f"left over: outbox/{path.name}" for path in (device.state / "outbox").iterdir()]
+    return [line for line in wrong if not (damaged and ".damaged" in line)]
+
+
+def _reports(ledger: Ledger) -> list[str]:
+    """Every report that was kept has reached the host, and no two of one number differ."""
+    kept, received = set(ledger.lines("kept")), set(ledger.lines("received"))
+    numbers = Counter(line.rpartition(":")[0] for line in received)
+    lost = [f"report {line} was kept and lost" for line in sorted(kept - received)]
+    return lost + [f"report {number} came with two contents" for number, count in numbers.items() if count > 1]
