@@ -1,12 +1,14 @@
 """`skerry rollout` and `skerry rollback`: orders to the fleet, and what became of them."""
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from skerry_agent.wire.twin import Fallback, TransferPolicy
-from skerry_host.cli.common import ago, emit, emit_json, json_option, registry, safe, size, table
+from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, table
+from skerry_host.cli.watch import watch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 
 
+def _hours(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """`22:00-05:30` as minutes after midnight."""
+    if text is None:
+        return None
+    matched = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text)
+    if matched is None or matched.group(1, 2) == matched.group(3, 4):
+        raise click.BadParameter(f"{text!r} is no window of hours; write for instance 22:00-05:30")
+    start_hour, start_minute, end_hour, end_minute = map(int, matched.groups())
+    return 60 * start_hour + start_minute, 60 * end_hour + end_minute
+
+
 @click.group()
 def rollout() -> None:
     """Move devices to a release."""
@@ -41,6 +54,7 @@ def rollout() -> None:
 )
 @click.option("--full-fallback", type=click.Choice(["always", "unmetered", "never"]), default="always")
 @click.option("--byte-budget", type=click.IntRange(min=1), help="Bytes that a device may receive for it.")
+@click.option("--hours", callback=_hours, metavar="HH:MM-HH:MM", help="When devices may fetch, by their own clocks.")
 @click.option("--max-unsuccessful", type=click.FloatRange(0, 1), default=0.0, help="Share that may end otherwise.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit 1 unless it succeeded.")
 @json_option
@@ -64,9 +78,13 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
 
 @rollout.command()
 @click.argument("rollout_id", required=False)
+@click.option("--watch", "watched", is_flag=True, help="Show how it goes on until it has ended.")
 @json_option
-def status(rollout_id: str | None, as_json: bool) -> None:
+def status(rollout_id: str | None, watched: bool, as_json: bool) -> None:
     """One rollout device by device, or all in short."""
+    if watched:
+        _watch(rollout_id, as_json)
+        return
     with registry() as opened, opened.read() as session:
         if rollout_id is not None:
             view = rollout_view(session, rollouts.find(session, rollout_id))
@@ -80,6 +98,14 @@ def status(rollout_id: str | None, as_json: bool) -> None:
     for view in views:
         made.add_row(view.id, view.release, view.selection, view.state, view.reason, ago(view.created))
     emit(views, False, lambda: made if views else "no rollouts yet: `skerry rollout start RELEASE --group G`")
+
+
+def _watch(rollout_id: str | None, as_json: bool) -> None:
+    if rollout_id is None or as_json:
+        raise click.UsageError("--watch shows one rollout in a terminal: name it, and leave --json out")
+    with registry() as opened:
+        view = watch(opened, rollout_id, console())
+    console().print(_shown(view))
 
 
 @rollout.command()
@@ -118,9 +144,14 @@ def _chosen(session: "Session", group: str | None, names: tuple[str, ...]) -> tu
 
 
 def _policy(
-    deadline: float, silence: float | None, full_fallback: Fallback, byte_budget: int | None, max_unsuccessful: float
+    deadline: float,
+    silence: float | None,
+    full_fallback: Fallback,
+    byte_budget: int | None,
+    hours: tuple[int, int] | None,
+    max_unsuccessful: float,
 ) -> Policy:
-    transfer = TransferPolicy(full_fallback, byte_budget, deadline)
+    transfer = TransferPolicy(full_fallback, byte_budget, deadline, hours)
     return Policy(transfer, silence or deadline, max_unsuccessful)
 
 

@@ -1,0 +1,53 @@
+"""A rollout as it goes on in the terminal: one bar a device, filled by the bytes that it has received. Reads only."""
+
+import time
+from typing import TYPE_CHECKING
+
+from skerry_host.cli.common import safe
+from skerry_host.fleet.rollout import ENDED
+from skerry_host.plane.gather import rollout_view
+from skerry_host.plane.records import rollouts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from skerry_host.plane.registry import Registry
+    from skerry_host.plane.views import DeploymentView, RolloutView
+
+POLL_S = 0.2
+MOST_BARS = 20
+"""Where a rollout has more devices, those that are at work are shown first."""
+
+
+def watch(opened: "Registry", rollout_id: str, console: "Console") -> "RolloutView":
+    """Show a rollout until it has ended; the last view."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[state]}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        DownloadColumn(),
+    )
+    bars: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+        while True:
+            with opened.read() as session:
+                view = rollout_view(session, rollouts.find(session, rollout_id))
+            for row in sorted(view.deployments, key=lambda d: d.outcome is not None):
+                _show(progress, bars, row)
+            if view.state in ENDED:
+                return view
+            time.sleep(POLL_S)
+
+
+def _show(progress: "Progress", bars: "dict[str, TaskID]", row: "DeploymentView") -> None:
+    if row.device not in bars:
+        if len(bars) >= MOST_BARS:
+            return
+        bars[row.device] = progress.add_task(safe(row.device), total=None, state="")
+    expected = row.bytes_expected or None
+    done = expected if row.outcome == "succeeded" else row.bytes_received
+    progress.update(bars[row.device], total=expected, completed=done, state=row.outcome or row.state)
