@@ -18,7 +18,7 @@ from skerry_agent.patch.program import MAX_SIDE, Flag, Kind, Program, Shape
 from skerry_agent.patch.sink import Sink
 from skerry_agent.patch.symbols import Symbols, unzigzag
 
-BLOCK_WEIGHTS: Final = 1 << 15
+BLOCK_WEIGHTS: Final = 1 << 14
 GAIN_ONE: Final = 256
 ZIGZAG_MINUS_ONE: Final = 1
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 SEED = 16
 WINDOW = 1 << 16
-SIEVE_MASK = np.uint64((1 << 23) - 1)
+SIEVE_MASK = np.uint64((1 << 25) - 1)
 FIRST_LOOK = 1 << 8
 PATIENCE = 48  # score that an extension may lose before it gives up
 

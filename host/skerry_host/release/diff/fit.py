@@ -16,7 +16,7 @@ from skerry_agent.patch.program import Shape
 from skerry_agent.patch.weights import GAIN_ONE, Plan, Prediction, predict, zigzag
 from skerry_host.release.diff.cost import bits_of
 
-ROUNDS = 3
+REACHES = (2, 1, 0)  # how far gains and levels may move in each round; levels at least by 1
 STEPS_PER_OCTAVE = 2
 UNCHANGED = -1
 
@@ -70,10 +70,10 @@ def fit_all(fits: list[Fit], shape: Shape) -> None:
         _find_thresholds(fit)
         _first_gains(fit)
     _first_levels(fits, probe)
-    for _ in range(ROUNDS):
+    for reach in REACHES:
         prices = _prices(fits, probe)
         for fit in fits:
-            _choose(fit, probe, prices)
+            _choose(fit, probe, prices, reach)
 
 
 def _find_thresholds(fit: Fit) -> None:
@@ -145,9 +145,10 @@ def _prices(fits: list[Fit], shape: Shape) -> NDArray[np.float32]:
     return bits_of(grid)
 
 
-def _choose(fit: Fit, shape: Shape, prices: NDArray[np.float32]) -> None:
+def _choose(fit: Fit, shape: Shape, prices: NDArray[np.float32], reach: int) -> None:
     fit.levels = np.maximum(fit.levels, 0)
-    _choose_gains(fit, shape, prices)
+    if reach:
+        _choose_gains(fit, shape, prices, reach)
     block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
     symbols = symbols_of(block, fit.new, fit.zero)
     free = ~block.coded | block.tie
@@ -159,19 +160,18 @@ def _choose(fit: Fit, shape: Shape, prices: NDArray[np.float32]) -> None:
         return np.where(free, np.float32(0), flat[spot])
 
     centre = int(np.median(fit.levels))
-    fit.levels = _best(fit.levels, centre, lambda levels: price(levels, fit.columns).sum(axis=1), shape.levels)
-    fit.columns = _best(fit.columns, 0, lambda columns: price(fit.levels, columns).sum(axis=0), None)
+    fit.levels = _best(fit.levels, centre, lambda levels: price(levels, fit.columns).sum(axis=1), reach)
+    fit.columns = _best(fit.columns, 0, lambda columns: price(fit.levels, columns).sum(axis=0), reach)
+    fit.levels = np.clip(fit.levels, 0, shape.levels - 1)
     plain = price(fit.levels, np.zeros_like(fit.columns)).sum()
     if price(fit.levels, fit.columns).sum() + 2.0 * len(fit.columns) > plain:
         fit.columns = np.zeros_like(fit.columns)
     fit.levels[((symbols == 0) | ~block.coded).all(axis=1)] = UNCHANGED
 
 
-def _best(now: Grid, centre: int, price: Callable[[Grid], NDArray[np.float32]], top: int | None) -> Grid:
-    """Return `now` moved by at most 2 where that is cheaper, a code's price growing with the way from `centre`."""
-    tries = [now + step for step in (0, -1, 1, -2, 2)]
-    if top is not None:
-        tries = [np.clip(grid, 0, top - 1) for grid in tries]
+def _best(now: Grid, centre: int, price: Callable[[Grid], NDArray[np.float32]], reach: int) -> Grid:
+    """Return `now` moved by `reach` (at least 1) where that is cheaper; codes cost more the further from `centre`."""
+    tries = [now + step for step in sorted(range(-max(1, reach), max(1, reach) + 1), key=abs)]
     tries.append(np.full_like(now, centre))
     costs = [price(grid) + _side_bits(grid - centre) for grid in tries]
     pick = np.argmin(costs, axis=0)
@@ -183,7 +183,7 @@ def _side_bits(steps: Grid) -> NDArray[np.float64]:
     return 1.0 + 1.1 * np.abs(steps)
 
 
-def _choose_gains(fit: Fit, shape: Shape, prices: NDArray[np.float32]) -> None:
+def _choose_gains(fit: Fit, shape: Shape, prices: NDArray[np.float32], reach: int) -> None:
     if fit.old is None:
         return
     axis = 0 if fit.across else 1
@@ -192,7 +192,7 @@ def _choose_gains(fit: Fit, shape: Shape, prices: NDArray[np.float32]) -> None:
         if fit.gains.size > 1
         else np.zeros((1, fit.new.shape[1]) if fit.across else (len(fit.new), 1), np.int32)
     )
-    tries = [np.zeros_like(now), *(np.clip(now + step, -127, 127) for step in (0, -1, 1, -2, 2))]
+    tries = [np.zeros_like(now), *(np.clip(now + step, -127, 127) for step in range(-reach, reach + 1))]
     costs = []
     for gains in tries:
         fit.gains = gains

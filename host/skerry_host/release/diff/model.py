@@ -18,6 +18,7 @@ from skerry_host.release.diff.cost import group
 from skerry_host.release.diff.fit import fit_all
 from skerry_host.release.diff.recorder import number_symbols
 from skerry_host.release.diff.regions import GridRegion, Regions, VectorRegion, WordsRegion
+from skerry_host.release.diff.sections import estimated_size, least
 from skerry_host.release.diff.writer import Contexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
@@ -84,9 +85,9 @@ class Attempt:
 
 
 def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bound: int) -> Attempt | None:
-    """Return the payload for `regions`, fitted to `form`; None if its table outgrows the format.
+    """Return the payload for `regions`, fitted to `form`.
 
-    Bytes that cannot come near `bound` are packed in a hurry.
+    None if its table outgrows the format, or its literal bytes alone could not come below `bound`.
     """
     book, writer = Book(), Writer(len(files.old))
     files.aligner.style = style
@@ -96,9 +97,11 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
     table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
     if table > MAX_TABLE // 2:
         return None
-    hurried = len(writer.literal) > max(200_000, bound * 3 // 2)
+    literal = bytes(writer.literal)
+    if least(estimated_size(literal), len(literal)) > bound:
+        return None
     try:
-        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old, hurried=hurried)
+        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
     except TooLargeError:
         return None
     return Attempt(packed.payload, form, packed.plain, packed.ideal)

@@ -15,7 +15,8 @@ from skerry_host.release.diff.regions import Regions, find_regions
 # Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
 EAGER = Style(24, 1)
 RELUCTANT = (Style(256, 8), Style(2048, 32))
-WORTH_TRYING = (256, 500_000)  # bytes of plain streams between which another style can matter and is soon tried
+PLAIN_SHARE = 0.02  # of a payload, below which another style of alignment cannot matter
+LONG_PLAIN = 500_000  # bytes that another style would take too long to try
 
 
 def encode_programs(old: bytes, new: bytes) -> dict[Codec, Attempt]:
@@ -41,7 +42,7 @@ def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
         best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
     if best is None:
         return None
-    if WORTH_TRYING[0] < best.plain < WORTH_TRYING[1] and len(best.payload) < 2 * bound:
+    if PLAIN_SHARE * len(best.payload) < best.plain < LONG_PLAIN and len(best.payload) < 1.3 * bound:
         if best.form is not candidates[-1]:
             fit_grids(regions, best.form)
         for style in RELUCTANT:

@@ -75,7 +75,7 @@ class Recorder:
             return Coded(pack_varint(0), b"", b"", b"", 0.0)
         counts = np.zeros((contexts, 256), np.int64)
         for where, symbols in self.runs:
-            np.add.at(counts, (where, symbols), 1)
+            counts += np.bincount(where * 256 + symbols, minlength=counts.size).reshape(counts.shape)
         model = fit(counts)
         escapes, runs = [], []
         for where, symbols in self.runs:

@@ -16,7 +16,7 @@ from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, Flag, 
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.release.diff.fit import Fit, symbols_of
 from skerry_host.release.diff.recorder import Recorder
-from skerry_host.release.diff.sections import pack_section, pack_stored
+from skerry_host.release.diff.sections import estimated_size, pack_section, pack_stored
 
 JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
 
@@ -128,10 +128,8 @@ class Writer:
             self.params += pack_varint(source[1]) + pack_varint(source[2])
         self._residuals(fit, shape, contexts.ties)
 
-    def pack(
-        self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes, *, hurried: bool
-    ) -> Packed:
-        """Return everything packed, literal bytes with less effort if `hurried`."""
+    def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
+        """Return everything packed."""
         coded = self.recorder.code(contexts)
         table = coded.shapes + pack_varint(len(shapes))
         for shape in shapes:
@@ -140,8 +138,11 @@ class Writer:
         for stream in (self.kinds, self.sizes, self.seeks):
             table += pack_varint(len(stream)) + bytes(stream)
         known = b"".join(old[at : at + size] for at, size in preset)
-        changed = min((_pack_changes(self.changes, join) for join in JOINS), key=len)
-        plain = changed + pack_section(bytes(self.literal), known, hurried=hurried)
+        tries = [_pack_runs(self.changes, join) for join in JOINS]
+        runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
+        if len(runs) > MAX_RUNS:
+            raise TooLargeError("too many scattered changes")
+        plain = pack_section(runs) + pack_section(diff) + pack_section(bytes(self.literal), known)
         rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
         ideal = len(plain) + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
         return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain), ideal)
@@ -186,21 +187,21 @@ class Writer:
             self.recorder.symbols(block.context[block.coded], symbols[block.coded])
 
 
-def _pack_changes(changes: list[NDArray[np.uint8]], join: int) -> bytes:
-    """Return the sections of runs and of changed bytes. Raises `TooLargeError`."""
+def _pack_runs(changes: list[NDArray[np.uint8]], join: int) -> tuple[bytes, bytes]:
+    """Return the streams of runs and of changed bytes, runs joined across at most `join` unchanged bytes."""
     packed, values = bytearray(), bytearray()
     for change in changes:
         places = np.flatnonzero(change)
+        gaps = np.flatnonzero(np.diff(places) > join)
+        firsts = places[np.concatenate([[0], gaps + 1])].tolist()
+        ends = (places[np.concatenate([gaps, [len(places) - 1]])] + 1).tolist()
         runs, at = bytearray(), 0
-        for part in np.split(places, np.flatnonzero(np.diff(places) > join) + 1):
-            first, end = int(part[0]), int(part[-1]) + 1
+        for first, end in zip(firsts, ends, strict=True):
             runs += pack_varint(first - at) + pack_varint(end - first)
             values += change[first:end].tobytes()
             at = end
         packed += pack_varint(len(runs)) + runs
-    if len(packed) > MAX_RUNS:
-        raise TooLargeError("too many scattered changes")
-    return pack_section(bytes(packed)) + pack_section(bytes(values))
+    return bytes(packed), bytes(values)
 
 
 def _flags(fit: Fit, source: tuple[int, int, int] | None) -> int:
