@@ -7,7 +7,6 @@ least one Edge TPU operator. A run that fails where a search may help is repeate
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,6 +66,14 @@ class Order:
             return [f"{model.stem}_edgetpu.tflite"]
         return [f"{model.stem}_segment_{i}_of_{self.segments}_edgetpu.tflite" for i in range(self.segments)]
 
+    def all_outputs(self) -> list[str]:
+        """The names of every file that must come out."""
+        return [name for model in self.models for name in self.outputs(model)]
+
+    def names(self) -> str:
+        """The sources, for a person."""
+        return ", ".join(str(model) for model in self.models)
+
 
 class CompiledFile(Struct, frozen=True):
     """One output: where it is, what it says of itself, and what the log says of it."""
@@ -96,6 +103,16 @@ class Compilation(Struct, frozen=True):
     models: tuple[CompiledModel, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One run: what it printed, what its outputs say of themselves, and (code, reason) if it gave nothing good."""
+
+    run: Run
+    said: CompilerLog
+    found: dict[str, Inspection]
+    failure: tuple[str, str] | None
+
+
 def compile_models(order: Order, compiler: Compiler | None = None) -> Compilation:
     """Compile, and write outputs and log to `order.out`.
 
@@ -108,20 +125,20 @@ def compile_models(order: Order, compiler: Compiler | None = None) -> Compilatio
     log = order.out / f"{order.models[0].stem}_edgetpu.compiler.log"
     with tempfile.TemporaryDirectory(prefix="skerry-edgetpu-") as name:
         folder = Path(name)
+        (folder / "in").mkdir()
         for model in order.models:
-            (folder / "in").mkdir(exist_ok=True)
             shutil.copyfile(model, folder / "in" / model.name)
-        runs = _attempts(order, compiler, folder)
-        write_atomic(log, "\n".join(f"$ {run.command}\n{run.output}" for run in runs).encode())
-        said = read_log(runs[-1].output)
-        failure = _failure(order, runs[-1], said, folder)
-        if failure:
-            raise CompileError(failure[1], hint=_HINTS.get(failure[0], ""), code=failure[0], log=log)
+        attempts = _attempts(order, compiler, folder)
+        write_atomic(log, "\n".join(f"$ {attempt.run.command}\n{attempt.run.output}" for attempt in attempts).encode())
+        last = attempts[-1]
+        if last.failure:
+            code, reason = last.failure
+            raise CompileError(reason, hint=_HINTS.get(code, ""), code=code, log=log)
         models = tuple(
-            _model(order, model, found, said, folder) for model, found in zip(order.models, predicted, strict=True)
+            _model(order, model, found, last, folder) for model, found in zip(order.models, predicted, strict=True)
         )
-    searched = order.search or len(runs) > 1
-    return Compilation(str(compiler), said.compiler, len(runs), searched, str(log), models)
+    searched = order.search or len(attempts) > 1
+    return Compilation(str(compiler), last.said.compiler, len(attempts), searched, str(log), models)
 
 
 def _check(order: Order) -> None:
@@ -136,36 +153,47 @@ def _check(order: Order) -> None:
         raise ModelError(f"several models are named {', '.join(twice)}", hint="rename one", code="name")
 
 
-def _attempts(order: Order, compiler: Compiler, folder: Path) -> list[Run]:
+def _attempts(order: Order, compiler: Compiler, folder: Path) -> list[_Attempt]:
     """One run, and a second that searches if it may help."""
-    runs = [_run(order, compiler, folder)]
-    failure = _failure(order, runs[0], read_log(runs[0].output), folder)
-    if failure and failure[0] in SEARCH_HELPS and not order.search:
-        runs.append(_run(replace(order, search=True), compiler, folder))
-    return runs
+    first = _attempt(order, compiler, folder)
+    if first.failure and first.failure[0] in SEARCH_HELPS and not order.search:
+        return [first, _attempt(replace(order, search=True), compiler, folder)]
+    return [first]
 
 
-def _run(order: Order, compiler: Compiler, folder: Path) -> Run:
+def _attempt(order: Order, compiler: Compiler, folder: Path) -> _Attempt:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    return run_compiler(compiler, folder, order.arguments(), order.seconds + order.grace_s)
+    run = run_compiler(compiler, folder, order.arguments(), order.seconds + order.grace_s)
+    said = read_log(run.output)
+    missing = [name for name in order.all_outputs() if not (out / name).is_file()]
+    if run.returncode is None or missing:
+        return _Attempt(run, said, {}, _refusal(order, run, said))
+    found, failure = _judge(order, out)
+    return _Attempt(run, said, found, failure)
 
 
-def _failure(order: Order, run: Run, said: CompilerLog, folder: Path) -> tuple[str, str] | None:
-    """(code, what went wrong) of a run; `None` if every output is there and holds an Edge TPU operator."""
-    names = ", ".join(str(model) for model in order.models)
+def _judge(order: Order, out: Path) -> tuple[dict[str, Inspection], tuple[str, str] | None]:
+    """What the outputs say of themselves, and why one of them cannot be used."""
+    found: dict[str, Inspection] = {}
+    for name in order.all_outputs():
+        try:
+            found[name] = inspect_file(out / name)
+        except ModelError as error:
+            why = error.message.replace(str(out / name), name)
+            return found, ("damaged_output", f"the compiler took {order.names()}, but its output cannot be read: {why}")
+        if not found[name].custom_ops:
+            why = f"nothing of {name} would run on an Edge TPU"
+            return found, ("zero_ops", f"the compiler took {order.names()}, but {why}")
+    return found, None
+
+
+def _refusal(order: Order, run: Run, said: CompilerLog) -> tuple[str, str]:
+    """Why there is no output."""
+    names = order.names()
     if run.returncode is None:
         return "timeout", f"compiling {names} took over {order.seconds + order.grace_s:.0f} s and was ended"
-    missing = [o for model in order.models for o in order.outputs(model) if not (folder / "out" / o).is_file()]
-    if missing:
-        return _refusal(names, run, said)
-    bad = [found for model in order.models for o in order.outputs(model) if (found := _unfit(folder / "out" / o))]
-    return (bad[0][0], f"the compiler took {names}, but {bad[0][1]}") if bad else None
-
-
-def _refusal(names: str, run: Run, said: CompilerLog) -> tuple[str, str]:
-    """Why there is no output."""
     if said.failure:
         return said.failure, f"the compiler refused {names}: {said.detail}"
     if run.returncode:
@@ -175,22 +203,11 @@ def _refusal(names: str, run: Run, said: CompilerLog) -> tuple[str, str]:
     return "no_output", f"the compiler left no output for {names}"
 
 
-def _unfit(path: Path) -> tuple[str, str] | None:
-    """(code, why) an output cannot be used."""
-    try:
-        found = inspect_file(path)
-    except ModelError as error:
-        return "damaged_output", f"its output cannot be read: {error.message.replace(str(path), path.name)}"
-    return None if found.custom_ops else ("zero_ops", f"nothing of {path.name} would run on an Edge TPU")
-
-
-def _model(order: Order, model: Path, predicted: Preflight, said: CompilerLog, folder: Path) -> CompiledModel:
+def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, folder: Path) -> CompiledModel:
     """Keep the outputs of one source."""
     files = []
     for name in order.outputs(model):
-        made = folder / "out" / name
         source = model.name if order.segments == 1 else name.replace("_edgetpu.tflite", ".tflite")
-        write_atomic(order.out / name, made.read_bytes())
-        files.append(CompiledFile(str(order.out / name), inspect_file(made), said.of(source)))
-    found: Sequence[Inspection] = [file.inspection for file in files]
-    return CompiledModel(str(model), tuple(files), predicted, compare(predicted, found))
+        write_atomic(order.out / name, (folder / "out" / name).read_bytes())
+        files.append(CompiledFile(str(order.out / name), attempt.found[name], attempt.said.of(source)))
+    return CompiledModel(str(model), tuple(files), predicted, compare(predicted, [file.inspection for file in files]))
