@@ -9,6 +9,8 @@ NARROW = 0.01
 """This share of clipped values is felt."""
 OUTLIERS = 30.0
 """A largest value this many times the root mean square leaves 8 bits few steps for the rest."""
+FINE_DB = 20.0
+"""A layer with so much signal loses little: int8 layers of sound models have 20 to 40."""
 STEEP_DB = 6.0
 """A fall of so many decibels halves the signal."""
 
@@ -22,6 +24,11 @@ class Tried:
     searched: bool = False
 
 
+def least_db(budget_db: float) -> float:
+    """What a layer needs so that the outputs keep to their budget: no more than `FINE_DB`, errors average out."""
+    return min(budget_db, FINE_DB)
+
+
 def first_lost(found: Sequence[Layer], limit_db: float) -> Layer | None:
     """The first layer, in the order of execution, with less signal than the limit."""
     return next((layer for layer in found if layer.sqnr_db < limit_db), None)
@@ -33,11 +40,11 @@ def steepest(found: Sequence[Layer]) -> Layer | None:
     return worst if worst is not None and worst.fall_db > 0 else None
 
 
-def explain(found: Sequence[Layer], limit_db: float, tried: Tried) -> str:
+def explain(found: Sequence[Layer], budget_db: float, tried: Tried) -> str:
     """One line: where the signal is lost, the layers with the least of it, and what to try."""
     if not found:
         return "no layer of the int8 model can be matched with one of the float model"
-    parts = []
+    parts, limit_db = [], least_db(budget_db)
     lost = first_lost(found, limit_db)
     if lost is not None:
         parts.append(f"the signal is first lost, under {limit_db:.0f} dB, at {lost}")

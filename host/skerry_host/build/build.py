@@ -14,24 +14,27 @@ from pathlib import Path
 from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
 from skerry_agent.wire import blobs, codec
 from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role, Target
-from skerry_host.boards import load_board
+from skerry_host.boards import Board, load_board
 from skerry_host.build import golden as golden_samples
 from skerry_host.build import lint
 from skerry_host.build.advice import Tried, explain
-from skerry_host.build.choose import Work, choose
+from skerry_host.build.choose import Chosen, Work, choose
 from skerry_host.build.data import DataSet, load_data
-from skerry_host.build.diagnose import layers
+from skerry_host.build.diagnose import Layer, layers
 from skerry_host.build.errors import BuildRefused, RecipeError
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
+from skerry_host.build.latency import measure
 from skerry_host.build.load import Source, load_source
 from skerry_host.build.output import check_output, write_folder
 from skerry_host.build.progress import Progress, silent
 from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
-from skerry_host.build.search import Step
+from skerry_host.build.report.facts import Facts, TargetFacts
+from skerry_host.build.report.page import NAME as REPORT
+from skerry_host.build.report.page import render
 from skerry_host.build.session import Session
 from skerry_host.build.targets import choose_targets
-from skerry_host.build_record import FILE, BuildRecord, Check
+from skerry_host.build_record import FILE, BuildRecord
 
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
@@ -54,22 +57,20 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A finished build and its folder."""
+    """A finished build, its folder, and its report (HTML)."""
 
     path: Path
     record: BuildRecord
+    report: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One target's part: its bundle, the files of it by name, what was measured, the gates, why it is refused."""
+    """One target's part: its bundle, the files of it by name, and what was measured."""
 
     bundle: Bundle
     files: dict[str, bytes]
-    quality: Quality
-    checks: tuple[Check, ...]
-    reasons: list[str]
-    steps: tuple[Step, ...]
+    facts: TargetFacts
 
 
 def build(order: Order, progress: Progress = silent) -> Build:
@@ -88,26 +89,34 @@ def build(order: Order, progress: Progress = silent) -> Build:
     data = _data(loaded, source)
     warnings = lint.require(data, loaded.recipe.name)
     made = _make_all(targets, loaded.recipe, source, data, progress)
-    reasons = [reason for part in made for reason in part.reasons]
-    if reasons:
-        raise BuildRefused(_name(loaded), reasons)
-    record = BuildRecord(
+    record = _record(order, loaded, source, board, made, warnings)
+    facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
+    report = render(facts)
+    if facts.reasons:
+        raise BuildRefused(_name(loaded), facts.reasons, report)
+    files = {name: content for part in made for name, content in part.files.items()}
+    write_folder(out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
+    return Build(out, record, report)
+
+
+def _record(
+    order: Order, loaded: LoadedRecipe, source: Source, board: Board, made: Sequence[_Made], warnings: tuple[str, ...]
+) -> BuildRecord:
+    facts = [part.facts for part in made]
+    return BuildRecord(
         schema=1,
         model=loaded.recipe.name,
         version=loaded.version,
         board=board.name,
         bundles=tuple(part.bundle for part in made),
-        quality=made[0].quality,
+        quality=facts[0].quality,
         provenance=Provenance(source.sha256, loaded.sha256, _tools(), order.now.isoformat(timespec="seconds")),
-        checks=tuple(check for part in made for check in part.checks),
+        checks=tuple(check for part in facts for check in part.checks),
         changes=source.changes,
         warnings=warnings,
-        search=tuple(str(step) for part in made for step in part.steps),
-        not_built=tuple(target for target in board.targets if target not in targets),
+        search=tuple(str(step) for part in facts for step in part.steps),
+        not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
     )
-    files = {name: content for part in made for name, content in part.files.items()}
-    write_folder(out, {**files, FILE: codec.encode(record)})
-    return Build(out, record)
 
 
 def _require_edgetpu(targets: Sequence[Target], loaded: LoadedRecipe) -> None:
@@ -151,13 +160,35 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
     )
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
+    tried = Tried(target, chosen.plan.per_channel, bool(chosen.steps))
+    found = _layers(target, chosen, source, data, recipe, progress)
     if any(verdict.lost_signal for verdict in verdicts):
-        tried = Tried(target, chosen.plan.per_channel, bool(chosen.steps))
-        found = layers(chosen.reference, model, data.evaluation.inputs, recipe.preprocess, progress)
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
-    contents = {name: content for name, _role, content in files}
-    checks = tuple(verdict.check for verdict in verdicts)
-    return _Made(bundle, contents, quality, checks, reasons, chosen.steps)
+    progress("measuring latency on this machine")
+    facts = TargetFacts(
+        target=target,
+        graph=session.graph,
+        quality=quality,
+        checks=tuple(verdict.check for verdict in verdicts),
+        reasons=reasons,
+        layers=found,
+        steps=chosen.steps,
+        tried=tried,
+        reference=reference,
+        score=score,
+        latency=measure(model),
+        float_latency=measure(source.data),
+    )
+    return _Made(bundle, {name: content for name, _role, content in files}, facts)
+
+
+def _layers(
+    target: Target, chosen: Chosen, source: Source, data: DataSet, recipe: Recipe, progress: Progress
+) -> list[Layer]:
+    """The model's layers beside the float one's; none where there is no float model, or it has other names."""
+    if source.quantized or target == "onnx":
+        return []
+    return layers(chosen.reference, chosen.model, data.evaluation.inputs, recipe.preprocess, progress)
 
 
 def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:

@@ -21,6 +21,8 @@ SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
 NOISE_SAMPLES = 2
 """Differences of so many answers say nothing."""
+SLACK_DB = 1.0
+"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
 SEARCHED: tuple[Target, ...] = ("cpu", "edgetpu")
 """Targets whose model the search's choices make a difference to."""
 
@@ -104,7 +106,8 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
         return Fit(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
 
     noise = NOISE_SAMPLES / len(samples)
-    return Tools(make, fit, enough, time.monotonic, work.progress, noise)
+    budget = Fit(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
+    return Tools(make, fit, enough, time.monotonic, work.progress, noise, budget)
 
 
 def _some(samples: Samples) -> Samples:

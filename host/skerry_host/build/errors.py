@@ -38,11 +38,12 @@ class OutputError(SkerryError):
 
 
 class BuildRefused(SkerryError):  # noqa: N818  (a verdict, not a fault)
-    """The build was made and misses a gate. Nothing was written; `reasons` lists every gate that failed."""
+    """The build was made and misses gates: nothing was written; `reasons` lists them, `report` is the HTML page."""
 
     code = "refused"
     exit_code = 1
 
-    def __init__(self, what: str, reasons: Sequence[str]) -> None:
+    def __init__(self, what: str, reasons: Sequence[str], report: str = "") -> None:
         self.reasons = tuple(reasons)
+        self.report = report
         super().__init__(f"build of {what} refused: {'; '.join(self.reasons)}")

@@ -29,6 +29,10 @@ class Fit:
             return self.drop < other.drop
         return self.sqnr_db > other.sqnr_db + LEAST_GAIN_DB
 
+    def within(self, budget: "Fit") -> bool:
+        """Whether it loses no more than the budget."""
+        return self.drop <= budget.drop and self.sqnr_db >= budget.sqnr_db
+
 
 LEAST_GAIN_DB = 0.1
 """Less is no reason to prefer a choice."""
@@ -52,7 +56,10 @@ class Step(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the search needs: how to make a model, how to rank one, when one is good enough, and what time it is (s)."""
+    """What the search needs: how to make a model and how to rank one, whether one is good enough, the time in seconds.
+
+    `enough` takes long, so only those are asked about that look to be within `budget`.
+    """
 
     make: Callable[[Quantize], bytes]
     fit: Callable[[bytes], Fit]
@@ -60,6 +67,7 @@ class Tools:
     clock: Callable[[], float]
     progress: Progress
     noise: float
+    budget: Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
             steps.append(_step(name, made, best_fit, tools.noise))
             if made and steps[-1].kept:
                 best, (best_model, best_fit), improved = candidate, made, True
-        if improved and tools.enough(best_model):
+        if improved and best_fit.within(tools.budget) and tools.enough(best_model):
             break
     return Found(best, best_model, tuple(steps))
 

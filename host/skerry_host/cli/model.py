@@ -45,6 +45,29 @@ def steps(quiet: bool) -> "Iterator[Progress]":
         yield show
 
 
+@contextmanager
+def kept_report(path: Path | None) -> Iterator[None]:
+    """Write the report of a refused build to `path`, and refuse it."""
+    from skerry_host.build.errors import BuildRefused  # noqa: PLC0415
+
+    try:
+        yield
+    except BuildRefused as refused:
+        _keep(path, refused.report)
+        raise
+
+
+def _keep(path: Path | None, page: str) -> None:
+    from skerry_host.build.errors import OutputError  # noqa: PLC0415
+
+    if path is None:
+        return
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report {path}: {error.strerror}", hint="choose another --report") from None
+
+
 @click.group()
 def model() -> None:
     """Build, inspect and evaluate models."""
@@ -56,6 +79,7 @@ def model() -> None:
 @click.option("--version", metavar="V", help="Which source file to build [the newest].")
 @click.option("--target", "targets", multiple=True, help="Build only this; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the report here, too, even if refused.")
 @click.option("--trust-source", is_flag=True, help="Let a source that carries code run it.")
 @json_option
 def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
@@ -64,16 +88,19 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     version: str | None,
     targets: tuple[str, ...],
     out: Path | None,
+    report: Path | None,
     trust_source: bool,
     as_json: bool,
 ) -> None:
     """Make int8 artifacts of RECIPE for a board, prove them, and write a build."""
     from skerry_host.build.build import Order  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.build.build import build as run_build  # noqa: PLC0415
+    from skerry_host.build.report.page import NAME as REPORT  # noqa: PLC0415
 
     order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source)
-    with steps(as_json) as progress:
+    with steps(as_json) as progress, kept_report(report):
         done = run_build(order, progress)
+        _keep(report, done.report)
     record = done.record
     if as_json:
         emit_json({"path": str(done.path), **msgspec.to_builtins(record)})
@@ -85,6 +112,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
         console().print(f"{kind}: {safe(text)}", soft_wrap=True)
     if record.not_built:
         console().print(f"not built for {record.board}: {', '.join(record.not_built)}")
+    console().print(f"report: {safe(str(done.path / REPORT))}", soft_wrap=True)
     console().print(f"built {safe(str(done.path))}; next: skerry release create {safe(str(done.path))}", soft_wrap=True)
 
 

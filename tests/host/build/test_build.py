@@ -14,7 +14,7 @@ from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
 from skerry_host.build.build import Build, Order, build
-from skerry_host.build.advice import explain
+from skerry_host.build.advice import Tried, explain
 from skerry_host.build.diagnose import layers
 from skerry_host.build.errors import BuildRefused, OutputError
 from skerry_host.build.session import Session
@@ -33,7 +33,7 @@ def test_a_build_is_proven_and_complete(built: Build):
     for artifact in bundle.artifacts:
         data = (built.path / artifact.name).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (artifact.blob.sha256, artifact.blob.size)
-    assert {path.name for path in built.path.iterdir()} == {"build.json", *(a.name for a in bundle.artifacts)}
+    assert {path.name for path in built.path.iterdir()} == {"build.json", "report.html", *(a.name for a in bundle.artifacts)}
     assert record.quality.int8_value >= record.quality.float_value - 0.01
     assert (
         record.provenance.source_sha256 == hashlib.sha256((FASHION / "fashion-1.0.0.tflite").read_bytes()).hexdigest()
@@ -110,7 +110,7 @@ def test_every_layer_is_compared_with_the_float_model(built: Build, float_model:
     found = layers(float_model, (built.path / "model.tflite").read_bytes(), samples, bundle.preprocess)
     assert len(found) == 18
     assert min(layer.sqnr_db for layer in found) > 10
-    assert "no layer" in explain([], 15)
+    assert "no layer" in explain([], 15, Tried())
 
 
 def test_a_build_replaces_a_build_but_nothing_else(recipe: Path, tmp_path: Path):

@@ -1,0 +1,163 @@
+"""What a report says, gathered: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import Quality, Target
+from skerry_host.boards import Board
+from skerry_host.build.advice import Tried, least_db, notable, remedies
+from skerry_host.build.data import Samples
+from skerry_host.build.diagnose import Layer
+from skerry_host.build.evaluate import Score
+from skerry_host.build.graph import Graph
+from skerry_host.build.latency import Latency
+from skerry_host.build.recipe import Recipe
+from skerry_host.build.report.cost import Cost, costs
+from skerry_host.build.report.roofline import Roof, roof
+from skerry_host.build.search import Step
+from skerry_host.build_record import BuildRecord, Check
+
+MOST_CLASSES = 30
+"""A larger confusion matrix cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operator for the table: its cost, what was measured of its first output, its least time and share of all."""
+
+    cost: Cost
+    layer: Layer | None
+    trouble: str
+    bound: str
+    least_us: float
+    share: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """One target: what was made and how it compares."""
+
+    target: Target
+    graph: Graph
+    quality: Quality
+    checks: tuple[Check, ...]
+    reasons: Sequence[str]
+    layers: Sequence[Layer]
+    steps: Sequence[Step]
+    tried: Tried
+    reference: Score
+    score: Score
+    latency: Latency
+    float_latency: Latency
+
+    @property
+    def form(self) -> str:
+        """What the model's numbers are, for people."""
+        return next(
+            (check.name.split()[-1] for check in self.checks if check.name.startswith("fully")), "8-bit weights"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A whole build."""
+
+    recipe: Recipe
+    record: BuildRecord
+    board: Board
+    evaluation: Samples
+    float_graph: Graph
+    targets: Sequence[TargetFacts]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the build is refused, empty if it is not."""
+        return [reason for part in self.targets for reason in part.reasons]
+
+
+def roof_of(facts: Facts, part: TargetFacts) -> Roof | None:
+    """The bounds of a target on the board, None where the board's file has none."""
+    integer = part.form.startswith("int")
+    return roof(facts.board.peak, part.target, integer=integer) if facts.board.peak else None
+
+
+def rows(part: TargetFacts, bounds: Roof | None, limit_db: float) -> list[Row]:
+    """The operators in order; without bounds the share is of the bytes."""
+    every = costs(part.graph)
+    layers = {layer.index: layer for layer in reversed(part.layers)}
+    weights = [bounds.least_us(cost) if bounds else float(cost.bytes) for cost in every]
+    total, most = sum(weights) or 1.0, max(weights, default=0.0) or 1.0
+    return [
+        Row(
+            cost=cost,
+            layer=(layer := layers.get(cost.index)),
+            trouble=notable(layer, limit_db) if layer else "",
+            bound=bounds.bound(cost) if bounds and cost.bytes else "",
+            least_us=weight if bounds else 0.0,
+            share=weight / total,
+            width=weight / most,
+        )
+        for cost, weight in zip(every, weights, strict=True)
+    ]
+
+
+def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:
+    """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
+    if not samples.labelled or not 2 <= classes <= MOST_CLASSES:
+        return None
+    answers = next(iter(score.outputs.values())).reshape(len(samples), -1).argmax(axis=1)
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (samples.labels.astype(np.int64), answers), 1)
+    return counts
+
+
+def confused(counts: Array, names: Sequence[str], most: int = 3) -> list[str]:
+    """The pairs of classes that are taken for each other most."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None), wrong.shape))[0][:most]
+    return [f"{names[a]} as {names[b]} ({wrong[a, b]})" for a, b in order if wrong[a, b]]
+
+
+def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[Row]) -> list[str]:
+    """What to change, the most useful first: accuracy where it is missed, else where the time goes."""
+    advice: list[str] = []
+    if part.reasons and part.layers:
+        advice += [
+            f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
+        ]
+    if part.quality.int8_interval[0] > part.quality.float_value:
+        advice.append("The quantized model is better than the float one by more than chance: look at the labels.")
+    advice += _slow(part) + _where_time_goes(table)
+    return advice
+
+
+def _slow(part: TargetFacts) -> list[str]:
+    ratio = part.latency.p50_us / max(part.float_latency.p50_us, 1e-9)
+    if ratio < 1.2:
+        return []
+    words = (
+        f"On this machine the quantized model takes {ratio:.1f} times as long as the float one: an operator has no "
+        "quick integer kernel here. Find it with `skerry model profile`, and measure on the board."
+    )
+    return [words]
+
+
+def _where_time_goes(table: Sequence[Row]) -> list[str]:
+    timed = [row for row in table if row.least_us]
+    if not timed:
+        return []
+    top = max(timed, key=lambda row: row.share)
+    memory = sum(row.share for row in timed if row.bound == "memory")
+    waits = "memory" if top.bound == "memory" else "arithmetic"
+    words = f"Operator {top.cost.index} ({top.cost.op}) is {top.share:.0%} of the least time on the board: it waits for"
+    advice = [f"{words} {waits}."]
+    if memory > 0.6:
+        words = (
+            f"{memory:.0%} of the least time is spent waiting for memory: smaller activations (earlier strides, fewer"
+        )
+        advice.append(f"{words} channels at high resolution) help more than fewer multiplications.")
+    return advice
