@@ -97,6 +97,8 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
     for model in done.models:
         console().print(_outputs(model))
         console().print(safe(_agreement(model)), soft_wrap=True)
+        for line in (line for file in model.files for line in file.warnings):
+            console().print(safe(f"warning: {line}"), soft_wrap=True)
     how = ", after a search for what compiles" if done.searched else ""
     console().print(safe(f"compiled by {done.compiler} {done.version}{how}; log: {done.log}"), soft_wrap=True)
 
@@ -176,7 +178,7 @@ def _model(model: "CompiledModel") -> dict[str, Any]:
         {
             "path": file.path,
             **msgspec.to_builtins(file.inspection),
-            "warnings": file.inspection.warnings(),
+            "warnings": file.warnings,
             "log": msgspec.to_builtins(file.log),
         }
         for file in model.files

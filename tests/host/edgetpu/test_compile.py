@@ -59,6 +59,12 @@ def test_a_partial_mapping_is_held_against_the_prediction(tmp_path: Path, broken
     assert (made.comparison.predicted_cpu, made.comparison.actual_cpu) == (2, 2)
 
 
+def test_a_compiler_that_ignores_the_pinned_runtime_is_told_of(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in(SUCCESS)
+    (file,) = run(tmp_path, model, runtime=12).models[0].files
+    assert "it needs runtime 13, the board has 12" in file.warnings[0]
+
+
 def test_a_wrong_prediction_is_told(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
     stand_in({"log": "partial.txt", "files": {"model_edgetpu.tflite": compiled([("RELU", "t2"), ("ABS", "new")])}})
     found = run(tmp_path, model).models[0].comparison

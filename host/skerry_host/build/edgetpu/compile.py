@@ -15,7 +15,7 @@ from msgspec import Struct
 from skerry_host.build.edgetpu.compare import Comparison, compare
 from skerry_host.build.edgetpu.compiler import GRACE_S, Compiler, Run, find_compiler, run_compiler
 from skerry_host.build.edgetpu.errors import CompileError
-from skerry_host.build.edgetpu.inspect import Inspection, inspect_file
+from skerry_host.build.edgetpu.inspect import NEWEST_RUNTIME, Inspection, inspect_file
 from skerry_host.build.edgetpu.log import CompilerLog, ModelLog, read_log
 from skerry_host.build.edgetpu.preflight import Preflight, preflight_file
 from skerry_host.build.errors import ModelError
@@ -76,10 +76,11 @@ class Order:
 
 
 class CompiledFile(Struct, frozen=True):
-    """One output: where it is, what it says of itself, and what the log says of it."""
+    """One output: where it is, what it says of itself and what to know of it, and what the log says of it."""
 
     path: str
     inspection: Inspection
+    warnings: tuple[str, ...]
     log: ModelLog | None
 
 
@@ -209,5 +210,7 @@ def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, f
     for name in order.outputs(model):
         source = model.name if order.segments == 1 else name.replace("_edgetpu.tflite", ".tflite")
         write_atomic(order.out / name, (folder / "out" / name).read_bytes())
-        files.append(CompiledFile(str(order.out / name), attempt.found[name], attempt.said.of(source)))
+        found = attempt.found[name]
+        warnings = tuple(found.warnings(order.runtime or NEWEST_RUNTIME))
+        files.append(CompiledFile(str(order.out / name), found, warnings, attempt.said.of(source)))
     return CompiledModel(str(model), tuple(files), predicted, compare(predicted, [file.inspection for file in files]))
