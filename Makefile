@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
+BENCHMARKS := $(filter-out benchmarks/real_bundle.py,$(wildcard benchmarks/*.py))
 
 .PHONY: help setup demo test lint bench sweep clean
 help:
@@ -31,7 +32,7 @@ lint: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	@scripts/setup-system
-	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -22,8 +22,7 @@ from real_bundle import MOBILENET_V2, lay_bundle
 
 from skerry_agent.journal import Journal
 from skerry_agent.records import Record, Slot, Slots
-from skerry_agent.slots import BUNDLE_FILE
-from skerry_agent.wire import codec
+from skerry_agent.slots import write_bundle
 from skerry_host.plane.broker import choose
 
 GOALS = {"supervisor_rss_mb": 28.0, "idle_cpu_percent": 0.3, "runner_rss_mb": 60.0}
@@ -103,7 +102,7 @@ def install(folder: Path) -> None:
     for path in (bundle_folder, model_folder):
         path.mkdir(parents=True)
     bundle, _ = lay_bundle(bundle_folder, MOBILENET_V2)
-    (bundle_folder / BUNDLE_FILE).write_bytes(codec.encode(bundle))
+    write_bundle(bundle_folder, bundle)
     slot = Slot("mobilenet", "mobilenet@1.0.0", "cpu", "0" * 64, "0" * 64)
     Journal(model_folder / "journal.json").write(Record(slots=Slots(current=slot)))
 
