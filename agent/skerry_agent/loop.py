@@ -254,7 +254,8 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        issues = (self._disk_issue, self._orders.issue, *(u.issue for u in self._units.values()))
+        units = self._units.values()
+        issues = (self._disk_issue, self._orders.issue, *(u.issue for u in units), *(u.trouble for u in units))
         return tuple(issue for issue in issues if issue)
 
     def _progress_due(self) -> None:

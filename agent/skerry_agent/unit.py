@@ -42,6 +42,7 @@ class Unit:
         self.world = world
         self.listener = listener
         self.record, self.issue = journal.read()
+        self.trouble: str | None = None
         self.current: Service | None = None
         self.current_slot: Slot | None = None
         self.candidate: Service | None = None
@@ -198,11 +199,13 @@ class Unit:
         self.current.accept()
 
     def _current_accepting(self) -> None:
+        self.trouble = None
         self._measure_gap()
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Serving())
 
     def _current_failed(self, reason: str, detail: str) -> None:
+        self.trouble = f"{self.model} is not served: {reason}: {detail}"
         self._cancel_timer("healthy")
         self.current = self.current_slot = None
         self.handle(events.CurrentFailed(reason, detail))

@@ -278,12 +278,14 @@ def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(dev
     device.install("1.1.0", 2)
     for _ in range(MAX_CRASHES):
         device.processes.runners[-1].listener.exited("crashed", "killed by SIGSEGV")
+        assert device.unit.trouble == "m is not served: crashed: killed by SIGSEGV"
         device.clock.advance(5.0)
     last = device.processes.runners[-1]
     assert last.job.release == "m@1.0.0"
     last.prove()
     last.follow()
     assert device.unit.record.state is State.IDLE
+    assert device.unit.trouble is None
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "crashed")
 
 
