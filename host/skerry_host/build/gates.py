@@ -45,6 +45,8 @@ def judge(measured: Measured, budget: Budget) -> list[Verdict]:
 def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
     """Inputs, outputs and operators compute on the integers that were asked for."""
     graph, plan = measured.graph, measured.plan
+    if any(op.name == "DequantizeLinear" for op in graph.ops):
+        return _fused(graph)
     if plan.activations == "float":
         return _dynamic(graph)
     wanted = "float32" if plan.io == "float" else plan.io
@@ -56,6 +58,18 @@ def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (a
     advice = f"not {kind}: {', '.join((ends + left)[:5])}; replace operators that have no {kind} form"
     value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
     return _verdict(Check(f"fully {kind}", value, "all", not left + ends), advice)
+
+
+_HEAVY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def _fused(graph: Graph) -> Verdict:
+    """In ONNX, operators without an int8 form may stay float between the others; those that do the work may not."""
+    heavy = [op for op in graph.ops if op.name in _HEAVY]
+    left = [op for op in heavy if graph.tensors[op.inputs[0]].dtype != "int8"]
+    names = ", ".join(f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in left[:5])
+    value = f"{len(heavy) - len(left)}/{len(heavy)} heavy ops"
+    return _verdict(Check("int8 where it counts", value, "all", not left), f"not int8: {names}")
 
 
 def _dynamic(graph: Graph) -> Verdict:

@@ -1,7 +1,7 @@
-"""Runs a TFLite model in this process on the runtime that devices use (ai-edge-litert). Give it trusted bytes only."""
+"""Runs a model in this process on the runtime that devices use (ai-edge-litert, onnxruntime): trusted bytes only."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -15,7 +15,7 @@ from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import Graph, describe
 from skerry_host.build.probe import one_line
 from skerry_host.build.progress import Progress, silent, watched
-from skerry_host.build.tflite import read_model
+from skerry_host.build.tflite import IDENTIFIER, read_model
 
 WORKERS = 4
 PART = 32
@@ -25,12 +25,28 @@ PART = 32
 class Session:
     """A loaded model: takes one input, gives its outputs in the model's own dtypes."""
 
-    __slots__ = ("_interpreter", "graph", "input", "outputs")
+    __slots__ = ("_runner", "graph", "input", "outputs")
 
     def __init__(self, data: bytes, threads: int = 1) -> None:
-        self.graph = describe(read_model(data))
+        self.graph = describe_any(data)
         (self.input,) = self.graph.input_specs()
         self.outputs = self.graph.output_specs()
+        self._runner = _TfliteRunner(data, self.graph, threads) if _is_tflite(data) else _onnx_runner(data, threads)
+
+    def run(self, tensor: Array) -> list[Array]:
+        """The outputs, batch of 1 included, for an input of the model's shape and dtype; raises `ModelError`."""
+        return self._runner(tensor)
+
+    def run_raw(self, sample: Array, prep: Preprocess) -> list[Array]:
+        """The outputs for a raw sample, preprocessed as a device does it."""
+        return self.run(preprocess(sample, prep, self.input))
+
+
+class _TfliteRunner:
+    """A loaded TFLite model; call it with its input for its outputs."""
+
+    def __init__(self, data: bytes, graph: Graph, threads: int) -> None:
+        self._graph = graph
         try:
             with _quiet():
                 self._interpreter = Interpreter(model_content=data, num_threads=threads)
@@ -38,23 +54,32 @@ class Session:
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the model does not load: {one_line(error)}", code="does_not_load") from None
 
-    def run(self, tensor: Array) -> list[Array]:
-        """The outputs, batch of 1 included, for an input of the model's shape and dtype; raises `ModelError`."""
+    def __call__(self, tensor: Array) -> list[Array]:
         try:
-            self._interpreter.set_tensor(self.graph.inputs[0], tensor)
+            self._interpreter.set_tensor(self._graph.inputs[0], tensor)
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the model does not run: {one_line(error)}", code="does_not_run") from None
-        return [self._interpreter.get_tensor(index) for index in self.graph.outputs]
+        return [self._interpreter.get_tensor(index) for index in self._graph.outputs]
 
-    def run_raw(self, sample: Array, prep: Preprocess) -> list[Array]:
-        """The outputs for a raw sample, preprocessed as a device does it."""
-        return self.run(preprocess(sample, prep, self.input))
+
+def _onnx_runner(data: bytes, threads: int) -> Callable[[Array], list[Array]]:
+    from skerry_host.build.onnx_target.session import OnnxRunner  # noqa: PLC0415  (an extra)
+
+    return OnnxRunner(data, threads)
+
+
+def _is_tflite(data: bytes) -> bool:
+    return data[4:8] == IDENTIFIER
 
 
 def describe_any(model: bytes) -> Graph:
-    """The graph of a model in any format that a session runs."""
-    return describe(read_model(model))
+    """The graph of a TFLite or ONNX model."""
+    if _is_tflite(model):
+        return describe(read_model(model))
+    from skerry_host.build.onnx_target.graph import describe_onnx  # noqa: PLC0415  (an extra)
+
+    return describe_onnx(model)
 
 
 def remembers(graph: Graph) -> bool:

@@ -5,9 +5,13 @@ A new target becomes a function and an entry of `BUILDERS`.
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from skerry_agent.wire.manifest import Preprocess, Target
 from skerry_host.boards import Board, BoardError
 from skerry_host.build.data import Samples
+from skerry_host.build.errors import ModelError
+from skerry_host.build.graph import Graph
 from skerry_host.build.load import Source
 from skerry_host.build.progress import Progress
 from skerry_host.build.quantize import quantize
@@ -15,8 +19,40 @@ from skerry_host.build.recipe import Quantize
 
 Builder = Callable[[Source, Samples, Preprocess, Quantize, Progress], bytes]
 
-BUILDERS: dict[Target, Builder] = {"cpu": quantize}
+
+def _onnx(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress) -> bytes:
+    from skerry_host.build.onnx_target.quantize import quantize_onnx  # noqa: PLC0415  (an extra)
+
+    return quantize_onnx(source, samples, prep, plan, progress)
+
+
+BUILDERS: dict[Target, Builder] = {"cpu": quantize, "onnx": _onnx}
 """For each target what makes its model file from the float one."""
+SUFFIXES: dict[Target, str] = {"cpu": ".tflite", "edgetpu": ".tflite", "onnx": ".onnx"}
+"""What the model file of a target is called."""
+
+
+def for_source(targets: Sequence[Target], source: Source, asked: Sequence[str] = ()) -> list[Target]:
+    """The targets that can be made of a source: only an ONNX one gives an `onnx` bundle.
+
+    Raises `ModelError` when such a bundle was asked for, or nothing is left.
+    """
+    fitting = [target for target in targets if target != "onnx" or source.onnx is not None]
+    if not fitting or ("onnx" in asked and "onnx" not in fitting):
+        raise ModelError("the onnx target needs an ONNX source", hint="give one, or build target cpu", code="target")
+    return fitting
+
+
+def float_model(target: Target, source: Source) -> bytes:
+    """What the target's model is compared with: the float model in its own format."""
+    return source.onnx if target == "onnx" and source.onnx is not None else source.data
+
+
+def preprocess_for(target: Target, prep: Preprocess, model: Graph) -> Preprocess:
+    """The recipe's preprocessing in the order of axes that the target's model takes."""
+    (tensor,) = model.input_specs()
+    planes = target == "onnx" and len(tensor.shape) == 4 and tensor.shape[1] in {1, 3, 4}
+    return replace(prep, layout="nchw") if planes else prep
 
 
 def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[Target]:
