@@ -16,8 +16,8 @@ class Quality:
     """The good release as the host's gates saw it."""
 
     metric: str
-    float: float
-    int8: float  # noqa: A003 - `float` and `int8` are the names of the JSON file
+    float_value: float
+    int8_value: float
     samples: int
     float_bytes: int
     int8_bytes: int
@@ -79,6 +79,8 @@ class Outcome:
         """Plain data."""
         data = asdict(self)
         del data["good"], data["bad"]
+        build = data["build"]
+        build["float"], build["int8"] = build.pop("float_value"), build.pop("int8_value")
         return {"ok": self.ok, **data}
 
 

@@ -80,15 +80,15 @@ def _build_and_release(story: Story, host: Host, version: str) -> Quality:
     released = _release(story, host, version)
     quality = Quality(
         metric=released["metric"],
-        float=released["float"],
-        int8=released["int8"],
+        float_value=released["float"],
+        int8_value=released["int8"],
         samples=released["samples"],
         float_bytes=released["float_bytes"],
         int8_bytes=released["int8_bytes"],
     )
     story.say(
         f"fashion@{version}: {size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8; {quality.metric} "
-        f"{quality.float:.2%} float, {quality.int8:.2%} int8 on {quality.samples} held-out samples; signed"
+        f"{quality.float_value:.2%} float, {quality.int8_value:.2%} int8 on {quality.samples} held-out samples; signed"
     )
     return quality
 
