@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
 from skerry_agent.patch.container import FORMAT_VERSION, pack_header
@@ -50,8 +52,7 @@ def create(old: bytes, new: bytes) -> Patch:
     programs = encode_programs(old, new)
     payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in programs.items()}
     bound = min(map(len, payloads.values()), default=len(new))
-    payloads["zstd"] = _hurried_first(lambda hurried: encode_zstd(old, new, hurried=hurried), ZSTD_GAIN, bound)
-    payloads["full"] = _hurried_first(lambda hurried: encode_full(new, hurried=hurried), FULL_GAIN, bound)
+    payloads |= _whole_files(old, new, bound)
     patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
     codec = min(patches, key=lambda name: len(patches[name]))
     _prove(old, patches[codec], new)
@@ -60,10 +61,18 @@ def create(old: bytes, new: bytes) -> Patch:
     return Patch(patches[codec], codec, time.perf_counter() - started, sizes, ideal)
 
 
-def _hurried_first(encode: Callable[[bool], bytes], gain: float, bound: int) -> bytes:
+def _whole_files(old: bytes, new: bytes, bound: int) -> dict[Codec, bytes]:
+    """Return the candidates that look into no file. They are made at once, since both compressors leave the lock."""
+    with ThreadPoolExecutor(2) as pool:
+        full = pool.submit(_hurried_first, partial(encode_full, new), FULL_GAIN, bound)
+        zstd = pool.submit(_hurried_first, partial(encode_zstd, old, new), ZSTD_GAIN, bound)
+        return {"full": full.result(), "zstd": zstd.result()}
+
+
+def _hurried_first(encode: Callable[..., bytes], gain: float, bound: int) -> bytes:
     """Return a candidate made in a hurry, or with care where care, which saves up to `gain`, could win over `bound`."""
-    quick = encode(True)
-    return quick if (1 - gain) * len(quick) > bound else encode(False)
+    quick = encode(hurried=True)
+    return quick if (1 - gain) * len(quick) > bound else encode(hurried=False)
 
 
 def _header(codec: Codec, old: bytes, new: bytes) -> bytes:

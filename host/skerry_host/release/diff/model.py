@@ -18,7 +18,7 @@ from skerry_host.release.diff.cost import group
 from skerry_host.release.diff.fit import fit_all
 from skerry_host.release.diff.recorder import number_symbols
 from skerry_host.release.diff.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.release.diff.sections import estimated_size, least
+from skerry_host.release.diff.sections import least_size
 from skerry_host.release.diff.writer import Contexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
@@ -97,8 +97,7 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
     table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
     if table > MAX_TABLE // 2:
         return None
-    literal = bytes(writer.literal)
-    if least(estimated_size(literal), len(literal)) > bound:
+    if least_size(bytes(writer.literal)) > bound:
         return None
     try:
         packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)

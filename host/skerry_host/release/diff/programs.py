@@ -28,6 +28,10 @@ def encode_programs(old: bytes, new: bytes) -> dict[Codec, Attempt]:
     if pairs and (model := _best(files, regions, len(new))):
         made["model"] = model
     bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
+    # A model that was trained anew has nothing in common with the old one that plain bytes would show.
+    fresh = sum(grid.size for grid in regions.grids if grid.source is None)
+    if "model" in made and 2 * fresh > len(new):
+        return made
     if plain := _best(files, Regions(), bound):
         made["bsdiff"] = plain
     return made

@@ -10,7 +10,7 @@ from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, fil
 from skerry_host.release.diff.preset import encode_with_preset
 
 _EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 200}
-_HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 64, "depth": 16}
+_HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 32, "depth": 4}
 SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
 
 
@@ -19,18 +19,19 @@ def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> 
     return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
 
 
-def least(quick: int, size: int) -> float:
-    """Return about the least that care can make of `size` bytes that packed to `quick` in a hurry.
+def least_size(data: bytes) -> float:
+    """Return about the least that `data` could pack to, judged by a sample and what a preset might save.
 
-    Weights hardly repeat, so little is left to find in them; text and tables have more to give.
+    Weights hardly repeat, so little can be found in them; text and tables have more to give.
     """
-    return quick * (0.96 if quick > 0.6 * size else 0.6)
+    size = estimated_size(data)
+    return size * (0.98 if size > 0.6 * len(data) else 0.6)
 
 
 def estimated_size(data: bytes) -> int:
     """Return about how many bytes `data` packs to, from a sample and without a preset."""
     sample = _sample(data) if len(data) > SAMPLE else data
-    return len(_packed(sample, b"", 1, _HURRIED)) * len(data) // max(1, len(sample))
+    return len(_packed(sample, b"", 1, _EXTREME)) * len(data) // max(1, len(sample))
 
 
 def pack_stored(data: bytes) -> bytes:
