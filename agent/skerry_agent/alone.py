@@ -67,6 +67,9 @@ class _NoLink:
     def unsubscribe(self, topics: list[str]) -> None:
         """Nothing came."""
 
+    def renew(self) -> None:
+        """There is none to drop."""
+
     def check(self) -> None:
         """It is as it is."""
 

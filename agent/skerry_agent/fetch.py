@@ -26,15 +26,20 @@ UNHURRIED_S = 4.0
 
 PATIENCE_S = 5.0
 MAX_PATIENCE_S = 60.0
+REPEATS_UNTIL_RENEWAL = 3
 WASTE_FACTOR, WASTE_BYTES = 3, 1024 * 1024
 """Bytes that may come in vain, in addition to those expected, before a fetch is given up."""
 
 
 class Limits(Struct, frozen=True):
-    """When to give up: bytes that may still be received, and seconds of silence while the source is up."""
+    """When to give up: bytes that may still be received, and seconds of silence while the source is up.
+
+    `patience_s` is how long a piece may take before it is asked for again, on a link that is quick.
+    """
 
     bytes_left: int | None = None
     silence_s: float | None = None
+    patience_s: float = PATIENCE_S
 
 
 class Fetcher:
@@ -225,7 +230,7 @@ class Fetcher:
 
     def _patience_s(self) -> float:
         """How long silence is normal here: longer on a slow link, and longer after each time of asking again."""
-        usual = max(PATIENCE_S, 3 * self._slowest_s * self._width)
+        usual = max(self._limits.patience_s, 3 * self._slowest_s * self._width)
         return float(min(MAX_PATIENCE_S, usual * 2**self._repeats))
 
     def _watch(self) -> None:
@@ -244,6 +249,8 @@ class Fetcher:
         if self._sources[0].up and overdue:
             self._repeats += 1
             self._await(overdue)
+            if self._repeats == REPEATS_UNTIL_RENEWAL:
+                self._sources[0].renew()
         self._watch()
 
     def _useless(self, source: Source, why: str) -> None:

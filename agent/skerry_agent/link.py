@@ -2,12 +2,14 @@
 
 paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
 are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
-A connection that takes questions and gives no answers is dropped: it may be half open, with nobody behind it.
+A connection that takes questions and gives no answers is dropped: it may be half open, with nobody behind it. So is one
+that brings packets which are malformed or larger than anything of this protocol.
 """
 
 import contextlib
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +21,7 @@ from skerry_agent.ports import Post
 
 import_paho()
 import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small
-from paho.mqtt.enums import CallbackAPIVersion  # noqa: E402
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
 
 KEEPALIVE_S = 30
 ANSWER_S = 20.0
@@ -27,6 +29,33 @@ ANSWER_S = 20.0
 
 ACK_S = 60.0
 """How long one message may stay unacknowledged while others are answered: it was lost on the way."""
+
+MAX_PACKET_BYTES = 2 * 1024 * 1024
+"""Above the largest chunk that the wire allows, with its topic."""
+
+
+class _Client(mqtt.Client):
+    """paho's client, with a bound on what it reads, and a network thread that outlives malformed packets."""
+
+    def __init__(self, client_id: str, wait_s: Callable[[], float]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
+        self._wait_s = wait_s
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        """Turn until `disconnect`; a packet that paho cannot parse ends the connection, not the thread."""
+        while True:
+            try:
+                return super().loop_forever(timeout, retry_first_connection)
+            except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
+                print(f"malformed packet: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                time.sleep(self._wait_s())
+                with contextlib.suppress(OSError):  # the loop tries again
+                    self.reconnect()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET_BYTES:
+            raise ConnectionError(f"a packet of {bufsize} B is over the limit of {MAX_PACKET_BYTES} B")
+        return super()._sock_recv(bufsize)
 
 
 class MqttLink:
@@ -49,7 +78,7 @@ class MqttLink:
         self._connected_at = 0.0
         self._asked_at: float | None = None
         self._unacked: dict[int, float] = {}
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
+        self._client = _Client(client_id, self._lost)
         if address.username:
             self._client.username_pw_set(address.username, address.password)
         if address.scheme == "mqtts":
@@ -103,9 +132,10 @@ class MqttLink:
         deaf = asked_at is not None and now - asked_at > self._answer_s
         oldest = next(iter(list(self._unacked.values())), now)
         if self.connected and (deaf or now - oldest > self._ack_s):
-            self._drop()
+            self.renew()
 
-    def _drop(self) -> None:
+    def renew(self) -> None:
+        """Drop the connection, so that another one is made."""
         open_socket: Any = self._client.socket()
         if open_socket is not None:
             with contextlib.suppress(OSError):  # it broke at this very moment
@@ -125,10 +155,14 @@ class MqttLink:
         self.connected = True
 
     def _disconnected(self, *_arguments: Any) -> None:
+        wait_s: Any = self._lost()  # paho's signature says int, it adds and compares only
+        self._client.reconnect_delay_set(wait_s, wait_s)
+
+    def _lost(self) -> float:
+        """The connection is over, or was never made; how long to wait for the next one."""
         lasted_s = time.monotonic() - self._connected_at if self.connected else 0.0
         self.connected = False
-        wait_s: Any = self._backoff.next_s(lasted_s)  # paho's signature says int, it adds and compares only
-        self._client.reconnect_delay_set(wait_s, wait_s)
+        return self._backoff.next_s(lasted_s)
 
     def _answered(self, *_arguments: Any) -> None:
         self._asked_at = None

@@ -47,6 +47,9 @@ class Link(Protocol):
     def unsubscribe(self, topics: list[str]) -> None:
         """Stop receiving them."""
 
+    def renew(self) -> None:
+        """Drop the connection, so that another one is made."""
+
     def check(self) -> None:
         """Drop a connection that gives no answers, so that another one is made."""
 

@@ -40,6 +40,9 @@ class Source(Protocol):
     def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """They are not wanted any more."""
 
+    def renew(self) -> None:
+        """Asking again has not helped: begin anew, where the source knows how."""
+
     def close(self) -> None:
         """Nothing is wanted any more; nothing is delivered after this."""
 
@@ -79,6 +82,10 @@ class Retained:
         left = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
         self._link.unsubscribe(left)
         self._asked.difference_update(left)
+
+    def renew(self) -> None:
+        """A broker may hold messages back for good when what it sent before was lost."""
+        self._link.renew()
 
     def close(self) -> None:
         """See `Source`."""
@@ -138,6 +145,9 @@ class Reading:
     def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """See `Source`."""
         self._left.update((ref.sha256, piece) for piece in pieces)
+
+    def renew(self) -> None:
+        """Every read stands alone."""
 
     def close(self) -> None:
         """See `Source`."""

@@ -69,6 +69,7 @@ class FakeLink:
         self.subscribed: set[str] = set()
         self.published: list[tuple[str, bytes]] = []
         self.most_subscribed = 0
+        self.renewed = 0
         self._tokens = itertools.count(1)
 
     def publish(self, topic, payload, *, retain=False):
@@ -85,6 +86,9 @@ class FakeLink:
 
     def unsubscribe(self, topics):
         self.subscribed -= set(topics)
+
+    def renew(self):
+        self.renewed += 1
 
     def check(self):
         """It always answers."""

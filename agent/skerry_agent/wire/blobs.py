@@ -28,6 +28,10 @@ class BlobRef(Struct, frozen=True):
     chunk_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024)] = CHUNK_BYTES
     digests_sha256: Sha256 | None = None
 
+    def __post_init__(self) -> None:
+        if self.chunks > MAX_CHUNKS:
+            raise ValueError(f"{self.chunks} chunks are over the limit of {MAX_CHUNKS}")
+
     @property
     def chunks(self) -> int:
         """How many chunks the blob has; an empty blob has one empty chunk."""
