@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from tests.agent.test_machine import EVENTS, EXPECTED, record_in
-
 from skerry_agent.machine import step
 from skerry_agent.records import State
+from tests.agent.test_machine import EVENTS, EXPECTED, record_in
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
 BEGIN, END = "<!-- machine: begin -->\n", "<!-- machine: end -->\n"

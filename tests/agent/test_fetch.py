@@ -6,7 +6,6 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.fakes import FakeClock, FakeLink
 
 from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
@@ -14,6 +13,7 @@ from skerry_agent.fetch import MAX_PATIENCE_S, WINDOW, Fetcher, Limits
 from skerry_agent.sources import Folder, Retained
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
+from tests.agent.fakes import FakeClock, FakeLink
 
 CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))

@@ -2,12 +2,12 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.agent.fakes import FakeClock, FakeProcesses
 
 from skerry_agent.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.orders import Orders
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
+from tests.agent.fakes import FakeClock, FakeProcesses
 
 DESIRED = Desired("dev-1", 5, 0.0)
 

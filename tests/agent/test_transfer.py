@@ -4,7 +4,6 @@ import os
 import time
 
 import pytest
-from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 from skerry_agent import events
 from skerry_agent.blobs import BlobStore
@@ -17,6 +16,7 @@ from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
 from skerry_agent.world import World
+from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 MANIFEST, PATCH, FULL = b"manifest", b"p" * 1000, b"f" * 5000
 NOON = 1_700_049_600.0  # 2023-11-15 12:00 UTC

@@ -2,7 +2,6 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 from skerry_agent import events
 from skerry_agent.blobs import BlobStore
@@ -19,6 +18,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
 from skerry_agent.world import World
+from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 SPEC = TensorSpec("x", "int8", (1, 4))
 BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.lab.ledger import Ledger
-from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.disk import sha256_of
@@ -26,6 +24,8 @@ from skerry_agent.updater import perform
 from skerry_agent.wire import topics
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import Report
+from tests.lab.ledger import Ledger
+from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
 
 SETTLE_S = 40.0
 BEAT_S = 4.0
@@ -97,7 +97,7 @@ class LabLink:
         if not self.connected:
             return None
         if topic == topics.telemetry(DEVICE):
-            self._ledger.note(f"received {_identity(payload)}")
+            self._ledger.note(f"received {identity(payload)}")
         token = next(self._tokens)
         self._queue.post(lambda: self.acked(token))
         return token
@@ -241,7 +241,7 @@ class Device:
 
         def noted(report: bytes) -> str:
             name = put(report)
-            ledger.note(f"kept {_identity(report)}")
+            ledger.note(f"kept {identity(report)}")
             return name
 
         outbox.put = noted  # type: ignore[method-assign]
@@ -269,7 +269,7 @@ class Device:
         self.queue.settle(SETTLE_S)
 
 
-def _identity(raw: bytes) -> str:
+def identity(raw: bytes) -> str:
     """(boot, sequence) of a report, and what it says in short: the host must never get two that differ."""
     report = msgspec.json.decode(raw, type=Report)
     return f"{report.boot}:{report.sequence}:{hashlib.sha256(raw).hexdigest()[:16]}"

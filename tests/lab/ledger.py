@@ -29,7 +29,9 @@ class Ledger:
         """What was noted under a kind, in order."""
         (used,) = _HEAD.unpack_from(self._memory)
         text = self._memory[_HEAD.size : _HEAD.size + used].decode()
-        return [line[len(kind) + 1 :].replace("\x01", "\n") for line in text.splitlines() if line.startswith(kind + " ")]
+        return [
+            line[len(kind) + 1 :].replace("\x01", "\n") for line in text.splitlines() if line.startswith(kind + " ")
+        ]
 
     def copy(self) -> bytes:
         """Its content, for `restore`."""

@@ -29,6 +29,9 @@ class Bench:
     def play(self) -> None:
         self.stage.play(self.state, self.ledger)
 
+    def play_again(self) -> None:
+        self.stage.play(self.state, self.ledger, "again")
+
     def reset(self) -> None:
         """The starting point, and a clean ledger."""
         self.stage.fresh(self.folder)
@@ -67,12 +70,12 @@ def kill_twice(at: Bench, first: Call, rng: random.Random, seconds: int) -> Iter
     after_first, ledger = at.folder / "after-first", at.ledger.copy()
     shutil.rmtree(after_first, ignore_errors=True)
     shutil.copytree(at.state, after_first)
-    calls = fault.record(at.play, at.state, at.folder / "trace")
+    calls = fault.record(at.play_again, at.state, at.folder / "trace")
     for second in rng.sample(calls, min(seconds, len(calls))):
         shutil.rmtree(at.state)
         shutil.copytree(after_first, at.state)
         at.ledger.restore(ledger)
-        ended = fault.kill_at(at.play, second, at.ledger)
+        ended = fault.kill_at(at.play_again, second, at.ledger)
         broken = [f"not killed: {ended}"] if ended.signal != 9 else at.recovered()
         yield [f"then {second}: {line}" for line in broken]
 

@@ -4,8 +4,7 @@
 """
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.lab.device import Device
@@ -18,20 +17,24 @@ SLOW = frozenset({BAD})
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row. `ends` are the releases that may be current once everything has been repaired and finished."""
+    """One row. `ends` are the releases that may be current once everything has been repaired and finished.
+
+    `spare` may be so too where the fault damaged what was current.
+    """
 
     name: str
     order: str | None
     ends: tuple[str, ...]
     before: tuple[str, ...] = ()
     then: str = ""
+    spare: tuple[str, ...] = ()
     chunk_bytes: int = 4096
     size: int = 20_000
 
     def sized(self, chunk_bytes: int, size: int) -> "Scenario":
         """The same with other sizes."""
         name = f"{self.name}/{size // 1000}k/{chunk_bytes}"
-        return Scenario(name, self.order, self.ends, self.before, self.then, chunk_bytes, size)
+        return replace(self, name=name, chunk_bytes=chunk_bytes, size=size)
 
 
 SCENARIOS = [
@@ -39,7 +42,7 @@ SCENARIOS = [
     Scenario("full", FULL, (FULL,), (FIRST,)),
     Scenario("patch", PATCHED, (PATCHED,), (FIRST,)),
     Scenario("rollback", None, (FIRST, PATCHED), (FIRST, PATCHED), then="rollback"),
-    Scenario("bad_release", BAD, (PATCHED,), (FIRST, PATCHED)),
+    Scenario("bad_release", BAD, (PATCHED,), (FIRST, PATCHED), spare=(FIRST,)),
     Scenario("garbage", FULL, (FULL,), (FIRST, PATCHED), then="litter"),
     Scenario("reports", None, (FIRST,), (FIRST,), then="reports"),
 ]
@@ -73,10 +76,10 @@ class Stage:
         """Start the device; every report that it takes or sends is in the ledger."""
         return Device(state, self.publisher, name, ledger, SLOW)
 
-    def play(self, state: Path, ledger: Ledger) -> None:
+    def play(self, state: Path, ledger: Ledger, name: str = "faulted") -> None:
         """The boot that faults are put into."""
         try:
-            device = self.boot(state, ledger, "faulted")
+            device = self.boot(state, ledger, name)
         except OSError:
             if self.scenario.before:
                 raise
@@ -127,6 +130,3 @@ def _litter(template: Path) -> None:
     half.mkdir()
     (half / "model.bin").write_bytes(b"m" * 5000)
     (template / "models" / MODEL / ".journal.json.tmp").write_bytes(b"torn")
-
-
-Check = Callable[[Stage, Path, Ledger], list[str]]

@@ -21,7 +21,7 @@ def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False)
     offline = [*_serves(stage, device), *([] if damaged else _intact(device))]
     device.queue.settle(60.0)
     device.go_online()
-    online = [*_finished(stage, device), *_clean(device, damaged=damaged)]
+    online = [*_finished(stage, device, damaged=damaged), *_clean(device, damaged=damaged)]
     for broken in (*offline, *online, *_reports(ledger)):
         ledger.note(f"broken {broken}")
 
@@ -40,9 +40,10 @@ def _intact(device: Device) -> list[str]:
     return [f"found damage: {what}" for what in (*device.refusals, *device.supervisor._issues())]
 
 
-def _finished(stage: Stage, device: Device) -> list[str]:
+def _finished(stage: Stage, device: Device, *, damaged: bool) -> list[str]:
     record = device.unit.record
-    if device.current in stage.scenario.ends and device.serving == device.current and record.state == "idle":
+    ends = (*stage.scenario.ends, *(stage.scenario.spare if damaged else ()))
+    if device.current in ends and device.serving == device.current and record.state == "idle":
         return []
     deployment = record.deployment
     how = f"{deployment.outcome} {deployment.reason} {deployment.detail}" if deployment else "no deployment"

@@ -5,6 +5,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+
+from skerry_host.home import Home, open_home
 from tests.host.plane.fleet_kit import Serving, eventually, make_home, require_program, serving
 from tests.system.fleet import (
     FIRST,
@@ -17,8 +19,6 @@ from tests.system.fleet import (
     provision,
     start_rollout,
 )
-
-from skerry_host.home import Home, open_home
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.host.plane.fleet_kit import eventually, require_program, skerry
 
 from skerry_agent.records import Record
 from skerry_host.home import Home
+from tests.host.plane.fleet_kit import eventually, require_program, skerry
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "models" / "fashion"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from ai_edge_litert.interpreter import Interpreter
+
 from tests.system.fleet import RECIPE
 
 pytestmark = pytest.mark.system

@@ -7,6 +7,7 @@ is done, and nothing of it is known to the journal. The lab kills at every other
 from dataclasses import dataclass
 
 import pytest
+
 from tests.system.fleet import BAD, FIRST, SECOND, Device, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 
 import pytest
-from tests.host.plane.fleet_kit import skerry, skerry_process
-from tests.system.fleet import provision
 
 from skerry_host.plane.broker import free_port
+from tests.host.plane.fleet_kit import skerry, skerry_process
+from tests.system.fleet import provision
 
 pytestmark = pytest.mark.system
 

@@ -4,6 +4,9 @@ import shutil
 import time
 
 import pytest
+
+from skerry_host.cli.demo.client import Client
+from skerry_host.plane.broker import free_port
 from tests.host.plane.fleet_kit import eventually, serving
 from tests.system.fleet import (
     FIRST,
@@ -15,9 +18,6 @@ from tests.system.fleet import (
     running,
     start_rollout,
 )
-
-from skerry_host.cli.demo.client import Client
-from skerry_host.plane.broker import free_port
 
 pytestmark = pytest.mark.system
 DONE = {("succeeded", "")}

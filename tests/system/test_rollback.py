@@ -1,10 +1,10 @@
 """Back to the previous release: ordered on the device without a network, by the host, and decided by the device."""
 
 import pytest
-from tests.host.plane.fleet_kit import skerry
-from tests.system.fleet import BAD, FIRST, SECOND, await_end, outcomes, start_rollout
 
 from skerry_host.cli.demo.client import Client
+from tests.host.plane.fleet_kit import skerry
+from tests.system.fleet import BAD, FIRST, SECOND, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system
 

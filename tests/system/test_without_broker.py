@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+
 from tests.host.plane.fleet_kit import skerry
 from tests.system.fleet import BAD, FIRST, SECOND, Device, provision
 

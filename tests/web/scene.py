@@ -5,8 +5,6 @@ import random
 import secrets
 import time
 
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
-
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
@@ -22,6 +20,7 @@ from skerry_host.plane.records import devices, rollouts, twins
 from skerry_host.plane.registry import Registry, open_registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 BOARDS = {
     "shelf-01": "raspberry-pi-4",

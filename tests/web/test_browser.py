@@ -5,12 +5,12 @@ import re
 import subprocess
 
 import pytest
-from tests.host.plane.fleet_kit import require_program
-from tests.web.scene import BOARDS, whole_story
 
 from skerry_host.plane.counters import Counters
 from skerry_host.plane.records import rollouts
 from skerry_host.plane.web.server import WebServer
+from tests.host.plane.fleet_kit import require_program
+from tests.web.scene import BOARDS, whole_story
 
 pytestmark = pytest.mark.web
 FLAGS = [

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
-from tests.web.scene import BOARDS, whole_story
 
 from skerry_agent.wire import topics
 from skerry_agent.wire.twin import Reported
@@ -17,6 +16,7 @@ from skerry_host.plane.registry import open_registry
 from skerry_host.plane.views import DeploymentView, Point, RolloutView
 from skerry_host.plane.web import charts
 from skerry_host.plane.web.app import application
+from tests.web.scene import BOARDS, whole_story
 
 URL = "http://127.0.0.1"
 COUNTERS = Counters({"accepted": 12, "malformed": 1}, 4096, 2, True)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tests.host.diff.models import Net, layer, tflite
-from tests.host.diff.test_round_trip import EDITS
 
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.patch.container import split
@@ -26,6 +24,8 @@ from skerry_host.release.diff.blocks import encode_full, encode_zstd
 from skerry_host.release.diff.create import _header
 from skerry_host.release.diff.programs import encode_programs
 from skerry_host.release.diff.sections import pack_stored
+from tests.host.diff.models import Net, layer, tflite
+from tests.host.diff.test_round_trip import EDITS
 
 PAYLOAD_AT = 69
 LIMIT = 1 << 18  # what a device would allow this artifact to become

@@ -13,8 +13,8 @@ import pytest
 from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
-from skerry_host.build.build import Build, Order, build
 from skerry_host.build.advice import Tried, explain
+from skerry_host.build.build import Build, Order, build
 from skerry_host.build.diagnose import layers
 from skerry_host.build.errors import BuildRefused, OutputError
 from skerry_host.build.session import Session

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.host.plane.fleet_kit import require_program
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.boards import Peak, list_boards, load_board
@@ -22,6 +21,7 @@ from skerry_host.build.report.roofline import Roof, roof
 from skerry_host.build.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.build.tflite import read_model
 from skerry_host.cli.main import run
+from tests.host.plane.fleet_kit import require_program
 
 from .conftest import NOW
 

@@ -8,11 +8,11 @@ import sys
 import tomllib
 
 import pytest
-from tests.host.plane.fleet_kit import ROOT, add_release, make_home, model_bytes, skerry
 
 from skerry_agent.config import load
 from skerry_host.boards import list_boards
 from skerry_host.home import Home
+from tests.host.plane.fleet_kit import ROOT, add_release, make_home, model_bytes, skerry
 
 
 @pytest.fixture

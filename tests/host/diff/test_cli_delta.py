@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.host.diff.models import Net, layer, tflite, tuned
 
 from skerry_host.cli.main import run
+from tests.host.diff.models import Net, layer, tflite, tuned
 
 
 @pytest.fixture

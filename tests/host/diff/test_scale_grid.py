@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from tests.host.diff.models import Made, Net, layer, tflite, tuned
 
 from skerry_host.build.scale_grid import fit_steps, grid_scales, to_previous_grid
 from skerry_host.release.diff import create
+from tests.host.diff.models import Made, Net, layer, tflite, tuned
 
 
 def releases(seed: int) -> tuple[list[Made], list[Made]]:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.host.edgetpu.conftest import StandIn
-from tests.host.edgetpu.made import chain, compiled
 
 from skerry_host.build.edgetpu.compiler import VARIABLE
 from skerry_host.cli.main import run
+from tests.host.edgetpu.conftest import StandIn
+from tests.host.edgetpu.made import chain, compiled
 
 
 @pytest.fixture

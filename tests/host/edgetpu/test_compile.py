@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.host.edgetpu.conftest import StandIn, calls
-from tests.host.edgetpu.made import chain, compiled
 
 from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
 from skerry_host.build.edgetpu.compile import Compilation, Order, compile_models
@@ -14,6 +12,8 @@ from skerry_host.build.edgetpu.compiler import VARIABLE, Compiler, find_compiler
 from skerry_host.build.edgetpu.errors import CompileError, NoCompilerError
 from skerry_host.build.edgetpu.inspect import CUSTOM_OP, inspect_file
 from skerry_host.build.errors import ModelError
+from tests.host.edgetpu.conftest import StandIn, calls
+from tests.host.edgetpu.made import chain, compiled
 
 FULL = compiled()
 PARTIAL = compiled([("ABS", "t2"), ("RELU", "t3")])

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.host.edgetpu.conftest import REAL
-from tests.host.edgetpu.made import chain, compiled, custom_options
 
 from skerry_host.build.edgetpu.executable import read_package
 from skerry_host.build.edgetpu.flatbuffer import DamagedError
 from skerry_host.build.edgetpu.inspect import inspect_file, inspect_model
 from skerry_host.build.errors import ModelError
+from tests.host.edgetpu.conftest import REAL
+from tests.host.edgetpu.made import chain, compiled, custom_options
 
 OPTIONS = custom_options()
 

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.host.edgetpu.conftest import LOGS
 
 from skerry_host.build.edgetpu.log import OpLine, read_log
+from tests.host.edgetpu.conftest import LOGS
 
 MIB = 1 << 20
 

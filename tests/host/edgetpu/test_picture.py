@@ -5,11 +5,11 @@ from xml.etree import ElementTree as ET
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.host.edgetpu.made import Maker, chain
 
 from skerry_host.build.edgetpu.layout import BOX, layout
 from skerry_host.build.edgetpu.picture import COLOURS, picture
 from skerry_host.build.edgetpu.preflight import preflight_model
+from tests.host.edgetpu.made import Maker, chain
 
 
 def test_each_operator_has_a_box_in_the_colour_of_its_verdict() -> None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from tests.host.edgetpu.conftest import REAL, source_of
-from tests.host.edgetpu.made import Maker, chain
 
 from skerry_host.build.edgetpu.compare import compare
 from skerry_host.build.edgetpu.conditions import CHECKS
@@ -15,6 +13,8 @@ from skerry_host.build.edgetpu.inspect import inspect_file
 from skerry_host.build.edgetpu.preflight import Preflight, preflight_file, preflight_model
 from skerry_host.build.edgetpu.table import operator_table
 from skerry_host.build.errors import ModelError
+from tests.host.edgetpu.conftest import REAL, source_of
+from tests.host.edgetpu.made import Maker, chain
 
 TABLE = operator_table()
 LIMITATION = "Operation is otherwise supported, but not mapped due to some unspecified limitation"

@@ -3,8 +3,6 @@
 import queue
 
 import pytest
-from tests.agent.fakes import FakeLink
-from tests.host.plane.fleet_kit import model_bytes
 
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
@@ -16,6 +14,8 @@ from skerry_agent.wire.blobs import describe, digest_list, parse_digests, split
 from skerry_host.plane.web.blobs import PATH, blob_application
 from skerry_host.plane.web.server import Server
 from skerry_host.release.store import Store
+from tests.agent.fakes import FakeLink
+from tests.host.plane.fleet_kit import model_bytes
 
 DATA = model_bytes("http", 300_000)
 REF = describe(DATA)

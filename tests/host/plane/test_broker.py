@@ -6,12 +6,12 @@ import socket
 import subprocess
 
 import pytest
-from tests.host.plane.fleet_kit import eventually, require_program
 
 from skerry_host.plane import broker as brokers
 from skerry_host.plane.broker import Embedded, External, Mosquitto, address, choose, free_port
 from skerry_host.plane.errors import BrokerError, LinkError
 from skerry_host.plane.link import Link
+from tests.host.plane.fleet_kit import eventually, require_program
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.envelope import COMMAND, Envelope
@@ -21,6 +20,7 @@ from skerry_host.plane.registry import open_registry
 from skerry_host.plane.tables import OrderRow
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 
 class Rig:

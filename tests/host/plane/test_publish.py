@@ -1,7 +1,6 @@
 """The publisher against a broker in memory: what is said, what is not said twice, what is cleared."""
 
 import pytest
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.envelope import Envelope
@@ -16,6 +15,7 @@ from skerry_host.plane.records import devices, rollouts
 from skerry_host.plane.registry import open_registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 
 class MemoryLink:

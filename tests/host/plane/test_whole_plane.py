@@ -8,6 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from skerry_agent.wire import topics
+from skerry_host.plane.broker import Embedded, Mosquitto, free_port
+from skerry_host.plane.gather import device_views, rollout_view
+from skerry_host.plane.link import Link
+from skerry_host.plane.records import devices as records
+from skerry_host.plane.records import rollouts
+from skerry_host.plane.registry import open_registry
 from tests.host.plane.fake_device import FakeDevice
 from tests.host.plane.fleet_kit import (
     add_release,
@@ -19,14 +27,6 @@ from tests.host.plane.fleet_kit import (
     skerry,
     skerry_process,
 )
-
-from skerry_agent.wire import topics
-from skerry_host.plane.broker import Embedded, Mosquitto, free_port
-from skerry_host.plane.gather import device_views, rollout_view
-from skerry_host.plane.link import Link
-from skerry_host.plane.records import devices as records
-from skerry_host.plane.records import rollouts
-from skerry_host.plane.registry import open_registry
 
 pytestmark = pytest.mark.system
 OLD, NEW, BAD = (model_bytes(seed, 1_500_000) for seed in ("old", "new", "bad"))
