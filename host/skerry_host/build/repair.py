@@ -14,6 +14,8 @@ from skerry_host.build.graph import op_name
 _FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
 _NONE, _RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
 _ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": _RELU6}
+_BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+"""Which input of an operator is its bias."""
 _FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"}
 
 
@@ -32,6 +34,21 @@ def fold_float16(model: Any) -> str | None:
     main.operators = kept
     _drop_unread(model, main, _FLOAT16)
     return f"{folded} float16 weights widened" if folded else None
+
+
+def flat_biases(model: Any) -> str | None:
+    """Give biases one axis: converters leave (1, 1, 1, n) behind, which the quantizer does not take."""
+    main = model.subgraphs[0]
+    flat = 0
+    for op in main.operators or []:
+        place = _BIAS.get(op_name(model.operatorCodes[op.opcodeIndex]))
+        if place is None or place >= len(op.inputs) or op.inputs[place] < 0:
+            continue
+        bias = main.tensors[op.inputs[place]]
+        if bias.shape is not None and len(bias.shape) > 1:
+            bias.shape, bias.shapeSignature = np.array([np.prod(bias.shape)], np.int32), None
+            flat += 1
+    return f"{flat} biases flattened" if flat else None
 
 
 def fuse_clamps(model: Any) -> str | None:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from skerry_host.build.errors import ModelError
-from skerry_host.build.sources.child import Conversion, answer, run
+from skerry_host.build.sources.child import SECONDS, Conversion, answer, run
 from skerry_host.build.sources.converted import Converted
 from skerry_host.build.sources.converters import ONNX2TF, python_with, require_extra
 from skerry_host.build.sources.onnx_prepared import Prepared
@@ -31,7 +31,7 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     samples = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
     np.save(folder / _SAMPLES, samples)
     command = [python, "-m", "onnx2tf", "-i", str(prepared), "-o", "made", "-osd", "-n"]
-    run(Conversion(f"onnx2tf, given {path},", command, folder))
+    run(Conversion(f"onnx2tf, given {path},", command, folder, SECONDS))
     made = folder / "made" / f"{prepared.stem}_float32.tflite"
     if not made.is_file():
         raise ModelError(f"onnx2tf makes no float32 model of {path}", hint="try another export", code="converter")
