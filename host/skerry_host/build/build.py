@@ -11,6 +11,8 @@ from importlib import metadata
 from math import prod
 from pathlib import Path
 
+import msgspec
+
 from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
 from skerry_agent.wire import blobs, codec
 from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role, Target
@@ -32,8 +34,8 @@ from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
 from skerry_host.build.report.facts import Facts, TargetFacts
 from skerry_host.build.report.page import NAME as REPORT
 from skerry_host.build.report.page import render
-from skerry_host.build.session import Session
-from skerry_host.build.targets import choose_targets
+from skerry_host.build.session import Session, describe_any
+from skerry_host.build.targets import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
 from skerry_host.build_record import FILE, BuildRecord
 
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
@@ -86,8 +88,9 @@ def build(order: Order, progress: Progress = silent) -> Build:
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
+    targets = for_source(targets, source, order.targets)
     data = _data(loaded, source)
-    warnings = lint.require(data, loaded.recipe.name)
+    warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
     made = _make_all(targets, loaded.recipe, source, data, progress)
     record = _record(order, loaded, source, board, made, warnings)
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
@@ -134,12 +137,15 @@ def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
 def _make_all(
     targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, progress: Progress
 ) -> list[_Made]:
-    reference = evaluate(source.data, data.evaluation, recipe.preprocess, recipe.meaning, progress)
+    return [_make(target, recipe, source, data, progress) for target in targets]
+
+
+def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, progress: Progress) -> _Made:
+    start = float_model(target, source)
+    prep = preprocess_for(target, recipe.preprocess, describe_any(start))
+    recipe = msgspec.structs.replace(recipe, preprocess=prep)
+    reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, progress)
     data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
-    return [_make(target, recipe, source, data, reference, progress) for target in targets]
-
-
-def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, reference: Score, progress: Progress) -> _Made:
     chosen = choose(Work(target, recipe, source, data, reference, progress))
     model, score = chosen.model, chosen.score
     session = Session(model)
@@ -162,7 +168,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     tried = Tried(target, chosen.plan.per_channel, bool(chosen.steps))
     found = _layers(target, chosen, source, data, recipe, progress)
-    if any(verdict.lost_signal for verdict in verdicts):
+    if target != "onnx" and any(verdict.lost_signal for verdict in verdicts):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -177,7 +183,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, referen
         reference=reference,
         score=score,
         latency=measure(model),
-        float_latency=measure(source.data),
+        float_latency=measure(start),
     )
     return _Made(bundle, {name: content for name, _role, content in files}, facts)
 
@@ -216,7 +222,7 @@ def _files(target: Target, model: bytes, golden: GoldenSet, labels: Sequence[str
     """(name, role, content) of each artifact; those of another target than cpu carry its name."""
     prefix = "" if target == "cpu" else f"{target}-"
     files: list[tuple[str, Role, bytes]] = [
-        (f"{prefix}model.tflite", "model", model),
+        (f"{prefix}model{SUFFIXES[target]}", "model", model),
         (f"{prefix}golden.npz", "golden", save_golden(golden)),
     ]
     if labels:
