@@ -5,8 +5,8 @@ then carries one small number instead of a float, and fewer changed weights. Bia
 model's layout does not change. It does not quantize from nothing, choose activation ranges or judge accuracy: the
 evaluation gate does that.
 
-With `frozen`, k is 0 everywhere. Edge TPU targets need that, and the same compiler version for both releases, because a
-changed scale changes the compiled instruction stream.
+With `Choice.frozen`, k is 0 everywhere. Edge TPU targets need that, and the same compiler version for both releases,
+because a changed scale changes the compiled instruction stream.
 """
 
 from __future__ import annotations
@@ -55,7 +55,19 @@ class _Layer:
     input_scale: NDArray[np.float32] | None
 
 
-def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", frozen: bool = False) -> Gridded:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How close to stay to the previous release.
+
+    `frozen` keeps every scale (k = 0). `sticky` keeps an integer that is at most 0.5 + sticky steps from the real
+    value: patches shrink further, at a cost in accuracy that only an evaluation can tell. 0 is plain rounding.
+    """
+
+    frozen: bool = False
+    sticky: float = 0.0
+
+
+def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", choice: Choice = Choice()) -> Gridded:
     """Return int8 TFLite `model` with scales on the grid of int8 TFLite `previous`.
 
     `floats` is the float TFLite that `model` was quantized from: weights are then rounded once, from it; without it,
@@ -69,7 +81,7 @@ def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", froz
         weights: Floats = new.weights.astype(np.float64) * new.scales[:, None]
         if new.name in exact:
             weights = exact[new.name].reshape(weights.shape)
-        layers += _move(new, old, weights, frozen=frozen)
+        layers += _move(new, old, weights, choice)
         after += int(np.count_nonzero(new.weights == old.weights))
         total += new.weights.size
     return Gridded(bytes(made), layers, before / max(1, total), after / max(1, total))
@@ -116,15 +128,19 @@ def _noise(weights: Floats, scales: NDArray[np.float32]) -> Floats:
     return power
 
 
-def _move(new: _Layer, old: _Layer, weights: Floats, *, frozen: bool) -> bool:
+def _move(new: _Layer, old: _Layer, weights: Floats, choice: Choice) -> bool:
     """Rewrite `new` in place; False if its numbers forbid it."""
     if not all(np.isfinite(scales).all() and (scales > 0).all() for scales in (new.scales, old.scales)):
         return False
     steps = np.zeros(len(old.scales), np.int64)
-    if not frozen:
+    if not choice.frozen:
         steps = fit_steps(weights, new.scales.copy(), old.weights, old.scales)
     new.scales[:] = grid_scales(old.scales, steps)
-    new.weights[:] = quantized(weights, new.scales)
+    rounded = quantized(weights, new.scales)
+    if choice.sticky:
+        away = np.abs(weights / new.scales[:, None].astype(np.float64) - old.weights)
+        rounded = np.where(away <= 0.5 + choice.sticky, old.weights, rounded)
+    new.weights[:] = rounded
     _follow(new)
     return True
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skerry_host.build.scale_grid import fit_steps, grid_scales, to_previous_grid
+from skerry_host.build.scale_grid import Choice, fit_steps, grid_scales, to_previous_grid
 from skerry_host.release.diff import create
 from tests.host.diff.models import Made, Net, layer, tflite, tuned
 
@@ -37,7 +37,7 @@ def test_the_patch_is_smaller() -> None:
 def test_frozen_keeps_every_scale() -> None:
     before, after = releases(3)
     old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
-    frozen = to_previous_grid(new, old, frozen=True).model
+    frozen = to_previous_grid(new, old, choice=Choice(frozen=True)).model
     for made in before:
         assert made.scales.tobytes() in frozen
 
@@ -61,3 +61,11 @@ def test_steps_undo_a_common_factor() -> None:
     weights = integers * grid_scales(scales, steps)[:, None].astype(np.float64)
     reference = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
     assert fit_steps(weights, reference, integers, scales).tolist() == steps.tolist()
+
+
+def test_sticky_rounding_keeps_more_integers_within_its_reach() -> None:
+    before, after = releases(7)
+    old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
+    plain, sticky = to_previous_grid(new, old), to_previous_grid(new, old, choice=Choice(sticky=0.4))
+    assert sticky.kept_after > plain.kept_after
+    assert len(create(old, sticky.model).data) < len(create(old, plain.model).data)
