@@ -29,9 +29,8 @@ class Ledger:
         """What was noted under a kind, in order."""
         (used,) = _HEAD.unpack_from(self._memory)
         text = self._memory[_HEAD.size : _HEAD.size + used].decode()
-        return [
-            line[len(kind) + 1 :].replace("\x01", "\n") for line in text.splitlines() if line.startswith(kind + " ")
-        ]
+        lines = (line.partition(" ") for line in text.splitlines())
+        return [rest.replace("\x01", "\n") for found, _, rest in lines if found == kind]
 
     def copy(self) -> bytes:
         """Its content, for `restore`."""

@@ -1,0 +1,179 @@
+"""`python -m tests.lab.sweep [--sample]`: every case of the laboratory, one table, exit 1 if any point is broken.
+
+The sample is seeded and takes less than a minute on two cores; the full sweep is what docs/reliability.md reports.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.lab import fault, flips, hostile, points, power, small_disk
+from tests.lab.points import Bench, bench
+from tests.lab.scenarios import SIZES, Scenario, rows
+
+SEED = 20
+WORKERS = 2
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of everything: sizes of scenarios, and points per scenario (0: all).
+
+    `firsts` and `seconds`: first kills, and second kills after each. `moments`: instants at which the power goes.
+    """
+
+    sizes: int
+    kills: int
+    firsts: int
+    seconds: int
+    moments: int
+    losses: int
+    failures: int
+    flip_moments: int
+    models: int
+
+
+SAMPLE = Amount(1, kills=20, firsts=2, seconds=2, moments=12, losses=40, failures=24, flip_moments=0, models=400)
+FULL = Amount(2, kills=0, firsts=14, seconds=4, moments=0, losses=0, failures=300, flip_moments=4, models=60_000)
+
+
+@dataclass
+class Result:
+    """What came out of one case: how many points were tried, and what broke."""
+
+    case: str
+    points: int = 0
+    broken: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    skipped: str = ""
+    remark: str = ""
+
+
+Point = tuple[str, list[str]]
+"""What was done, and which promises it broke."""
+
+
+def _kills(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
+    for call in _some(at.calls, amount.kills, rng):
+        yield str(call), points.kill(at, call)
+
+
+def _double_kills(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
+    for first in rng.sample(at.calls, amount.firsts):
+        for broken in points.kill_twice(at, first, rng, amount.seconds):
+            yield str(first), broken
+
+
+def _power(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
+    for loss in _some(list(power.losses(power.record(at), rng, amount.moments)), amount.losses, rng):
+        yield f"{loss.model} after {loss.count}", power.lose(at, loss)
+
+
+def _failures(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
+    for call, error in _some(points.failures(at.calls), amount.failures, rng):
+        yield f"{call} {error}", points.fail(at, call, error)
+
+
+def _flips(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
+    if len(at.stage.scenario.before) > 1 and at.stage.scenario.order:  # there is a bundle to fall back to
+        yield from flips.flips(at, rng, amount.flip_moments)
+
+
+def _small_disk(at: Bench, _amount: Amount, _rng: random.Random) -> Iterator[Point]:
+    if at.stage.scenario.before and at.stage.scenario.order:
+        for shortage in small_disk.SHORTAGES:
+            yield shortage.name, small_disk.short(at, shortage)
+
+
+CASES: dict[str, Callable[[Bench, Amount, random.Random], Iterator[Point]]] = {
+    "kill -9 at a system call": _kills,
+    "kill -9, and again during recovery": _double_kills,
+    "power loss, state of the disk": _power,
+    "failing call": _failures,
+    "bit flip in a stored file": _flips,
+    "disk tiny, full or read-only": _small_disk,
+}
+
+
+def _some(things: list, count: int, rng: random.Random) -> list:
+    return things if not count or count >= len(things) else rng.sample(things, count)
+
+
+def run_case(case: str, scenario: Scenario, amount: Amount) -> Result:
+    """One case on one scenario, in this process."""
+    started, result = time.monotonic(), Result(case)
+    with tempfile.TemporaryDirectory(prefix="skerry-lab-", dir=_quick_folder()) as folder:
+        at = bench(scenario, Path(folder))
+        for what, broken in CASES[case](at, amount, random.Random(f"{SEED} {case} {scenario.name}")):
+            result.points += 1
+            result.broken += [f"{scenario.name}: {what}: {line}" for line in broken]
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _quick_folder() -> str | None:
+    """A RAM disk where there is one: what a kill leaves does not depend on the file system."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def refusal(case: str) -> str:
+    """Why a case cannot run here; empty if it can."""
+    if case == "disk tiny, full or read-only":
+        return small_disk.refusal()
+    return "" if fault.STRACE else "strace is not installed"
+
+
+def sweep(amount: Amount, done: Callable[[Result], None]) -> list[Result]:
+    """Everything; `done` hears of each piece. One result per case."""
+    results = {case: Result(case, skipped=refusal(case)) for case in CASES}
+    tasks = [(case, row, amount) for case in CASES if not results[case].skipped for row in rows(SIZES[: amount.sizes])]
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as pool:
+        for piece in pool.map(run_case, *zip(*tasks, strict=True)):
+            done(piece)
+            _add(results[piece.case], piece)
+    started = time.monotonic()
+    tally = hostile.sweep(amount.models, SEED, WORKERS)
+    seconds = (time.monotonic() - started) * WORKERS
+    ends = ", ".join(f"{count} {end}" for end, count in tally.ends.most_common())
+    results["malformed"] = Result("malformed signed model", tally.points, tally.broken, seconds, remark=ends)
+    return list(results.values())
+
+
+def _add(total: Result, piece: Result) -> None:
+    total.points += piece.points
+    total.broken += piece.broken
+    total.seconds += piece.seconds
+
+
+def table(results: Iterable[Result]) -> str:
+    """case | points | broken | seconds (of one core)."""
+    lines = [f"{'case':<38}{'points':>8}{'broken':>8}{'seconds':>9}"]
+    for r in results:
+        remark = f"skipped: {r.skipped}" if r.skipped else r.remark
+        lines.append(f"{r.case:<38}{r.points:>8}{len(r.broken):>8}{r.seconds:>9.0f}  {remark}".rstrip())
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, print, and exit 1 if anything is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", action="store_true", help="a seeded part, within a minute")
+    amount = SAMPLE if parser.parse_args().sample else FULL
+    results = sweep(amount, lambda piece: print(".", end="", flush=True))
+    print("\n" + table(results))
+    broken = [line for result in results for line in result.broken]
+    for line in broken[:SHOWN]:
+        print(f"broken: {line}")
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()
