@@ -27,6 +27,9 @@ UNHURRIED_S = 4.0
 PATIENCE_S = 5.0
 MAX_PATIENCE_S = 60.0
 REPEATS_UNTIL_RENEWAL = 3
+MAX_DAMAGED = 20
+"""Damaged pieces in a row until a fetch is given up: what is retained is itself damaged, not its way here."""
+
 WASTE_FACTOR, WASTE_BYTES = 3, 1024 * 1024
 """Bytes that may come in vain, in addition to those expected, before a fetch is given up."""
 
@@ -67,6 +70,7 @@ class Fetcher:
         self._slowest_s = 0.0
         self._repeats = 0
         self._silent_s = 0.0
+        self._damaged = 0
         self.expected = sum(ref.size for ref in refs)
         self.received = sum(ref.size for ref in refs if ref not in self._queue)
         self.transferred = 0
@@ -184,19 +188,25 @@ class Fetcher:
         elif self._part is not None and self._part.fits(piece, data):
             self._take_chunk(piece, data)
         else:
-            self._take_damaged()
+            self._take_damaged(piece)
 
-    def _take_damaged(self) -> None:
-        """It is asked for again when it is overdue, unless its source can only say the same again."""
+    def _take_damaged(self, piece: Piece) -> None:
+        """It is asked for again at once, unless its source can only say the same again."""
+        self._damaged += 1
+        name = self._queue[0].sha256[:12]
         if self._sources[0].exact:
-            self._useless(self._sources[0], f"what it holds of {self._queue[0].sha256[:12]} is damaged")
+            self._useless(self._sources[0], f"what it holds of {name} is damaged")
+        elif self._damaged > MAX_DAMAGED:
+            self._fail("too_much_in_vain", f"{self._damaged} damaged pieces of {name} came in a row")
+        else:
+            self._await([piece])
 
     def _take_digests(self, data: bytes) -> None:
         ref = self._queue[0]
         try:
             digests = parse_digests(ref, data)
         except WireError:
-            self._take_damaged()
+            self._take_damaged(None)
             return
         self._heard(None)
         self._store.keep_digests(ref.sha256, data)
@@ -219,7 +229,7 @@ class Fetcher:
         now = self._clock.monotonic()
         gap_s = now - max(self._heard_at, asked_at)
         self._heard_at = now
-        self._repeats, self._silent_s = 0, 0.0
+        self._repeats, self._silent_s, self._damaged = 0, 0.0, 0
         self._slowest_s = max(gap_s, 0.8 * self._slowest_s)
         if self._slowest_s * self._width > UNHURRIED_S:
             self._width = max(1, self._width - 1)

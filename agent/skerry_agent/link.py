@@ -131,7 +131,8 @@ class MqttLink:
         asked_at = self._asked_at
         deaf = asked_at is not None and now - asked_at > self._answer_s
         oldest = next(iter(list(self._unacked.values())), now)
-        if self.connected and (deaf or now - oldest > self._ack_s):
+        lost = self.connected and now - oldest > self._ack_s
+        if deaf or lost:
             self.renew()
 
     def renew(self) -> None:
@@ -145,6 +146,7 @@ class MqttLink:
 
     def _connecting(self, _client: Any, _data: Any) -> None:
         self.connection += 1
+        self._asked_at = time.monotonic()
         topic, death = self._will(self.connection)
         self._client.will_set(topic, death, qos=1, retain=True)
 
@@ -161,7 +163,7 @@ class MqttLink:
     def _lost(self) -> float:
         """The connection is over, or was never made; how long to wait for the next one."""
         lasted_s = time.monotonic() - self._connected_at if self.connected else 0.0
-        self.connected = False
+        self.connected, self._asked_at = False, None
         return self._backoff.next_s(lasted_s)
 
     def _answered(self, *_arguments: Any) -> None:

@@ -1,0 +1,246 @@
+"""What the network cases stand on: a broker, somebody who retains blobs on it, and a device that fetches them through
+the proxy with the agent's own link and fetcher. No tests here.
+"""
+
+import contextlib
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from skerry_agent.backoff import Backoff
+from skerry_agent.blobs import BlobStore, Part
+from skerry_agent.clock import EventQueue
+from skerry_agent.config import BrokerAddress
+from skerry_agent.fetch import Fetcher, Limits
+from skerry_agent.link import MqttLink
+from skerry_agent.sources import Retained
+from skerry_agent.wire import topics
+from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
+from skerry_host.plane.broker import free_port
+from tests.host.plane.fleet_kit import eventually, require_program
+
+CHECK_S = 0.2
+ANSWER_S = 1.0
+PATIENCE_S = 0.4
+
+
+def blob(size: int, seed: str = "blob") -> bytes:
+    """Bytes that nothing compresses, the same for the same seed."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+class Mosquitto:
+    """A broker on a port of its own, with or without a memory that outlives it."""
+
+    kind = "mosquitto"
+
+    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+        self._program = require_program("mosquitto", "mosquitto")
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._conf = folder / "mosquitto.conf"
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", f"persistence {str(persistent).lower()}"]
+        lines += [f"persistence_location {folder}/", "user root", "log_dest none", "set_tcp_nodelay true"]
+        self._conf.write_text("\n".join(lines) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run it; returns when it answers."""
+        self._process = subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
+        eventually(lambda: _answers(self.port), "the broker answers", 10)
+
+    def stop(self) -> None:
+        """End it in order, so that one with persistence writes what it keeps."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def __enter__(self) -> "Mosquitto":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Embedded(Mosquitto):
+    """rumqttd out of the iotcore wheel."""
+
+    kind = "iotcore"
+
+    def __init__(self, folder: Path) -> None:
+        from skerry_host.plane import broker
+
+        self.port = free_port()
+        self._spawn = broker._embedded_process
+
+    def start(self) -> None:
+        self._process = self._spawn(self.port)
+        eventually(lambda: _answers(self.port), "the broker answers", 10)
+
+
+class Nats(Mosquitto):
+    """nats-server with its MQTT listener, which needs JetStream."""
+
+    kind = "nats"
+
+    def __init__(self, folder: Path) -> None:
+        self._program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:{shutil.os.environ['PATH']}")
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._conf = folder / "nats.conf"
+        store = f'jetstream {{ store_dir: "{folder / "js"}" }}\nserver_name: skerry\n'
+        client = f"listen: 127.0.0.1:{free_port()}\nmax_payload: 1MB\n"
+        self._conf.write_text(f"{store}{client}mqtt {{ listen: 127.0.0.1:{self.port} }}\n")
+
+    @property
+    def there(self) -> bool:
+        """Whether it is installed."""
+        return self._program is not None
+
+    def start(self) -> None:
+        assert self._program is not None
+        self._process = subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
+        eventually(lambda: _answers(self.port), "the broker answers", 10)
+
+
+def _answers(port: int) -> bool:
+    """Whether an MQTT connection is accepted, not only a socket."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, "probe", clean_session=True)
+    with contextlib.suppress(OSError):
+        client.connect("127.0.0.1", port)
+        for _ in range(20):
+            client.loop(0.05)
+            if client.is_connected():
+                client.disconnect()
+                return True
+    return False
+
+
+class Host:
+    """Retains messages, and does so again whenever it has to connect anew: a broker may have forgotten."""
+
+    def __init__(self, port: int) -> None:
+        self._messages: dict[str, bytes] = {}
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, "host", clean_session=True)
+        self._client.max_inflight_messages_set(20)
+        self._client.reconnect_delay_set(0.05, 0.2)
+        self._client.on_connect = lambda *_: self._say(self._messages)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def retain(self, messages: dict[str, bytes]) -> None:
+        """Publish, and wait until the broker has taken all of it."""
+        self._messages |= messages
+        for info in self._say(messages):
+            info.wait_for_publish(20)
+
+    def _say(self, messages: dict[str, bytes]) -> list[mqtt.MQTTMessageInfo]:
+        return [self._client.publish(topic, data, qos=1, retain=True) for topic, data in list(messages.items())]
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def messages_of(data: bytes, ref: BlobRef) -> dict[str, bytes]:
+    """All that is retained of a blob."""
+    chunks = {topics.chunk(ref.sha256, i): chunk for i, chunk in enumerate(split(data, ref.chunk_bytes))}
+    return chunks | ({topics.digests(ref.sha256): digest_list(data, ref.chunk_bytes)} if ref.digests_sha256 else {})
+
+
+@dataclass
+class Result:
+    """How a fetch ended: `done`, a reason, or `deadline`."""
+
+    ended: str = "deadline"
+    seconds: float = 0.0
+    writes: dict[int, int] = field(default_factory=dict)
+    transferred: int = 0
+
+
+class Device:
+    """The agent's link and fetcher, in this process, on a folder."""
+
+    def __init__(self, port: int, folder: Path, limits: Limits | None = None) -> None:
+        self.queue = EventQueue()
+        self.store = BlobStore(folder)
+        self.limits = limits or Limits(patience_s=PATIENCE_S)
+        address = BrokerAddress("127.0.0.1", port, "mqtt")
+        backoff = Backoff(0.05, 0.2)
+        self.link = MqttLink(address, "net-device", self._will, backoff=backoff, answer_s=ANSWER_S)
+        self.result = Result()
+
+    def _will(self, _connection: int) -> tuple[str, bytes]:
+        return topics.state("net-device"), b"{}"
+
+    def fetch(self, ref: BlobRef, deadline_s: float) -> Result:
+        """Fetch a blob; the link lives as long as that."""
+        began = time.monotonic()
+        retained = Retained(self.link)
+        fetcher = Fetcher(
+            self.queue, self.store, [ref], self.limits, lambda: self._end("done"), lambda why, _: self._end(why)
+        )
+
+        def up() -> None:
+            retained.link_up()
+            fetcher.resume()
+
+        def check() -> None:
+            self.link.check()
+            self.queue.after(CHECK_S, check)
+
+        with _counted_writes(self.result):
+            self.link.start(self.queue.post, up, retained.message, lambda _token: None)
+            self.queue.after(deadline_s, self.queue.stop)
+            fetcher.start([retained])
+            check()
+            self.queue.run()
+        fetcher.stop()
+        self.link.stop()
+        self.result.seconds = time.monotonic() - began
+        self.result.transferred = fetcher.transferred
+        return self.result
+
+    def _end(self, how: str) -> None:
+        self.result.ended = how
+        self.queue.stop()
+
+
+@contextlib.contextmanager
+def _counted_writes(result: Result) -> Iterator[None]:
+    """Note how often each chunk is written: every one shall be applied once."""
+    write = Part.write
+
+    def counting(part: Part, index: int, chunk: bytes) -> None:
+        result.writes[index] = result.writes.get(index, 0) + 1
+        write(part, index, chunk)
+
+    Part.write = counting  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Part.write = write  # type: ignore[method-assign]
+
+
+def complaints(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:
+    """What is wrong with a fetch that should have ended well."""
+    if result.ended != "done":
+        return [f"ended {result.ended} after {result.seconds:.1f} s"]
+    wrong = [] if device.store.path(ref.sha256).read_bytes() == data else ["another content"]
+    return wrong + [f"chunk {i} written {n} times" for i, n in result.writes.items() if n != 1]
+
+
+def reference(data: bytes, chunk_bytes: int = 64 * 1024) -> BlobRef:
+    """As the host describes it."""
+    return describe(data, chunk_bytes)

@@ -1,0 +1,220 @@
+"""The network's fault table: named rows of points, as data. Each point runs on its own and says what is broken.
+
+`rows(folder)` yields them while the brokers that they need are up; the sweep runs every point, CI a few of each row.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from skerry_agent.wire.blobs import MAX_CHUNKS, BlobRef, digest_list
+from tests.net.bench import Device, Host, Mosquitto, Result, blob, complaints, messages_of, reference
+from tests.net.proxy import Fault, Proxy
+
+SIZE = 2_000_000
+CUTS = 200
+RESTARTS = 50
+MOST_BYTES = 1.3
+MOST_MEMORY_MB = 24.0
+"""Above what a whole window of chunks and the interpreter's own growth take."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case of the table: `run(point)` returns what is broken, nothing if all is well. CI takes `sample` points."""
+
+    case: str
+    points: Sequence[Fault]
+    run: Callable[[Fault], list[str]]
+    sample: int = 1
+
+    def some(self) -> Sequence[Fault]:
+        """Points for CI, evenly spread."""
+        step = len(self.points) // self.sample
+        return self.points[step // 2 :: step][: self.sample]
+
+
+@dataclass
+class Scene:
+    """A broker that holds a blob, and devices that fetch it."""
+
+    folder: Path
+    broker: Mosquitto
+    data: bytes
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def ref(self) -> BlobRef:
+        return reference(self.data)
+
+    def fetch(self, fault: Fault, deadline_s: float) -> tuple[Proxy, Device, Result]:
+        """A new device fetches the blob through a proxy."""
+        with Proxy(self.broker.port, fault) as proxy:
+            device = Device(proxy.port, self.folder / f"device-{next(self.numbers)}")
+            return proxy, device, device.fetch(self.ref, deadline_s)
+
+    def arrives(self, fault: Fault, deadline_s: float = 60.0) -> list[str]:
+        """The blob arrives whole, and every chunk is applied once."""
+        _, device, result = self.fetch(fault, deadline_s)
+        return complaints(device, result, self.ref, self.data)
+
+    def arrives_cheaply(self, fault: Fault) -> list[str]:
+        """And within `MOST_BYTES` of its size, counted on the wire."""
+        proxy, device, result = self.fetch(fault, 60.0)
+        broken = complaints(device, result, self.ref, self.data)
+        share = proxy.to_device / len(self.data)
+        return broken + ([f"{share:.2f} times its bytes"] if share > MOST_BYTES else [])
+
+    def arrives_in_little_memory(self, fault: Fault) -> list[str]:
+        """And however large what is sent in between says it is."""
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (proc(5))
+        before = _megabytes("VmRSS")
+        broken = self.arrives(fault)
+        grown = _megabytes("VmHWM") - before
+        return broken + ([f"{grown:.0f} MB more memory"] if grown > MOST_MEMORY_MB else [])
+
+    def ends(self, fault: Fault) -> list[str]:
+        """It cannot arrive, and the fetch says so instead of going on for ever."""
+        _, _, result = self.fetch(fault, 60.0)
+        return [] if result.ended == "too_much_in_vain" else [f"ended {result.ended} after {result.seconds:.1f} s"]
+
+    def arrives_over_a_restart(self, fault: Fault) -> list[str]:
+        """The broker is stopped and started again when so many bytes have come."""
+        (at,) = fault.restart_at
+        with Proxy(self.broker.port, fault) as proxy:
+            device = Device(proxy.port, self.folder / f"device-{next(self.numbers)}")
+            restarting = threading.Thread(target=self._restart, args=(proxy, at))
+            restarting.start()
+            result = device.fetch(self.ref, 60.0)
+            restarting.join()
+        missed = ["it had arrived before"] if proxy.connections < 2 else []
+        return missed + complaints(device, result, self.ref, self.data)
+
+    def _restart(self, proxy: Proxy, at: int) -> None:
+        deadline = time.monotonic() + 30
+        while proxy.to_device < at and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self.broker.stop()
+        self.broker.start()
+
+
+def _megabytes(field_name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field_name)).split()[1]) / 1024
+
+
+@contextlib.contextmanager
+def scene(
+    folder: Path,
+    size: int = SIZE,
+    *,
+    persistent: bool = False,
+    spoil: Callable[[dict[str, bytes]], None] | None = None,
+) -> Iterator[Scene]:
+    """A broker with the blob on it; its host publishes again after a restart, unless the broker keeps what it has."""
+    with Mosquitto(folder / "broker", persistent=persistent) as broker:
+        made = Scene(folder, broker, blob(size))
+        retained = messages_of(made.data, made.ref)
+        if spoil is not None:
+            spoil(retained)
+        host = Host(broker.port)
+        host.retain(retained)
+        if persistent:
+            host.close()
+        try:
+            yield made
+        finally:
+            if not persistent:
+                host.close()
+
+
+def _spread(points: int) -> list[int]:
+    """Positions over the whole transfer, its first and last bytes among them."""
+    total = SIZE + 4000
+    return [round(i * total / (points - 1)) for i in range(points)]
+
+
+def _oversize(length: int) -> bytes:
+    """The head of a PUBLISH that says it is so long, and a little of it."""
+    head = bytearray([0x30])
+    while length:
+        length, low = divmod(length, 128)
+        head.append(low | (128 if length else 0))
+    return bytes(head) + bytes(1000)
+
+
+MALFORMED = {
+    "length without end": b"\x30\xff\xff\xff\xff\xff\xff",
+    "reserved type": b"\xf0\x00",
+    "type zero": b"\x00\x00",
+    "topic longer than its packet": b"\x30\x04\xff\xffab",
+    "topic that is not UTF-8": b"\x30\x06\x00\x03\xff\xfe\xfdx",
+    "empty PUBLISH": b"\x30\x00",
+    "PUBACK without id": b"\x40\x00",
+    "SUBACK without codes": b"\x90\x02\x00\x01",
+    "QoS 3": b"\x36\x06\x00\x01a\x00\x01x",
+    "second CONNACK": b"\x20\x02\x00\x00",
+    "noise": blob(3000, "noise"),
+}
+
+
+def _wrong_digests(retained: dict[str, bytes]) -> None:
+    """The digest list says another number of chunks, the largest that fits a packet."""
+    topic = next(topic for topic in retained if topic.endswith("/digests"))
+    retained[topic] = digest_list(blob(SIZE))[:-32] + bytes(32 * MAX_CHUNKS)
+
+
+def _long_chunk(retained: dict[str, bytes]) -> None:
+    """A chunk that is longer than a chunk may be."""
+    retained[next(topic for topic in retained if topic.endswith("/3"))] = blob(1_000_000, "long")
+
+
+@contextlib.contextmanager
+def rows(folder: Path) -> Iterator[list[Row]]:
+    """The table. Every point takes about a second."""
+    with contextlib.ExitStack() as stack:
+
+        def at(name: str, size: int = SIZE, **how: Any) -> Scene:
+            return stack.enter_context(scene(folder / name, size, **how))
+
+        plain, keeps, forgets = at("plain"), at("keeps", persistent=True), at("forgets")
+        small = at("small", 250_000)
+        wrong, long = at("wrong", spoil=_wrong_digests), at("long", spoil=_long_chunk)
+        share = 0.3
+        mixed = [{"duplicate": share}, {"reorder": share}, {"drop": share}, {"flip": share}]
+        mixed.append({key: value for each in mixed for key, value in each.items()})
+        breaks = _spread(10)
+        yield [
+            Row("30 cut after N bytes", [Fault(cut_at=(n,)) for n in _spread(CUTS)], plain.arrives_cheaply, 8),
+            Row("30 cut five times", [Fault(cut_at=tuple(_spread(7)[1:6]))], plain.arrives),
+            Row(
+                "31 duplicate, reorder, drop, flip 30 %",
+                [Fault(seed=seed, **each) for each in mixed for seed in range(10)],
+                plain.arrives,
+                5,
+            ),
+            Row("32 broker restarted, persistent", _restarts(), keeps.arrives_over_a_restart),
+            Row("32 broker restarted, forgetful", _restarts(), forgets.arrives_over_a_restart),
+            Row("33 black hole", [Fault(black_hole_at=(n,)) for n in breaks], plain.arrives),
+            Row("33 half open", [Fault(half_open_at=(n,)) for n in breaks], plain.arrives),
+            Row("33 deaf for 3 s", [Fault(half_open_at=(n,), deaf_s=3.0) for n in breaks[:3]], plain.arrives),
+            Row("33 256 kbit/s, 100 ms a packet", [Fault(bits_per_s=256_000), Fault(delay_s=0.1)], small.arrives, 2),
+            Row(
+                "34 oversize packet",
+                [Fault(garbage=_oversize(length)) for length in (3_000_000, 100_000_000, 268_000_000)],
+                plain.arrives_in_little_memory,
+            ),
+            Row("34 malformed packet", [Fault(garbage=each) for each in MALFORMED.values()], plain.arrives, 3),
+            Row("34 wrong number of chunks", [Fault()], wrong.ends),
+            Row("34 chunk too long", [Fault()], long.ends),
+        ]
+
+
+def _restarts() -> list[Fault]:
+    """A transfer of a second, so that the broker can be gone in the middle of it."""
+    return [Fault(restart_at=(n,), bits_per_s=8 * SIZE) for n in _spread(RESTARTS + 2)[1:-1]]
