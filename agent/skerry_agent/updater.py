@@ -19,8 +19,8 @@ from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
 from skerry_agent.slots import read_bundle, write_bundle
 from skerry_agent.trust import KeyTrust, TrustError
-from skerry_agent.wire import codec, envelope
-from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire import codec, envelope, routes
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobRef
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Release
 
@@ -69,20 +69,14 @@ def _plan(job: PlanJob, trust: Trust) -> Answer:
     for artifact in bundle.artifacts:
         if artifact.blob.sha256 in have:
             continue
-        patch = None if job.force_full else _patch_for(manifest, artifact, have)
-        if patch is None and artifact.role == "model":
+        route = None if job.force_full else routes.cheapest(manifest.patches, have, artifact.blob.sha256)
+        if route is None and artifact.role == "model":
             _check_full_allowed(job, artifact)
-        patched = patched or patch is not None
-        wanted.append(patch.blob if patch else artifact.blob)
+        patched = patched or route is not None
+        wanted += [artifact.blob] if route is None else [patch.blob for patch in route]
     _check_budget(job, wanted)
     bundle_bytes = sum(artifact.blob.size for artifact in bundle.artifacts)
     return Planned("patch" if patched else "full", tuple(wanted), bundle_bytes)
-
-
-def _patch_for(manifest: Release, artifact: Artifact, have: set[str]) -> PatchRef | None:
-    """The smallest patch that leads to the artifact from a file at hand."""
-    fitting = [p for p in manifest.patches if p.new_sha256 == artifact.blob.sha256 and p.base_sha256 in have]
-    return min(fitting, key=lambda p: p.blob.size, default=None)
 
 
 def _check_full_allowed(job: PlanJob, artifact: Artifact) -> None:
@@ -147,12 +141,24 @@ def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) ->
     if fetched.is_file() or _is(held, sha256):
         _copy_checked(fetched if fetched.is_file() else held, target, artifact)
         return
-    for patch in manifest.patches:
-        patch_file = Path(job.blobs_dir) / patch.blob.sha256
-        if patch.new_sha256 == sha256 and patch.base_sha256 in job.have and patch_file.exists():
-            _apply_patch(Path(job.have[patch.base_sha256]), patch_file, target, artifact)
-            return
-    raise _RefusedError(Refusal("failed", "missing_blob", f"neither {artifact.name} nor a patch for it was fetched"))
+    fetched_patches = [patch for patch in manifest.patches if (Path(job.blobs_dir) / patch.blob.sha256).exists()]
+    route = routes.cheapest(fetched_patches, job.have.keys(), sha256)
+    if not route:
+        detail = f"neither {artifact.name} nor a patch for it was fetched"
+        raise _RefusedError(Refusal("failed", "missing_blob", detail))
+    _follow(route, target, job)
+
+
+def _follow(route: routes.Route, target: Path, job: StageJob) -> None:
+    """Apply the patches of a route one after the other; of the files between only the last two exist at a time."""
+    old = Path(job.have[route[0].base_sha256])
+    for index, patch in enumerate(route):
+        last = index == len(route) - 1
+        made = target if last else target.with_name(f".{target.name}.{index}")
+        _apply_patch(old, patch, made, Path(job.blobs_dir) / patch.blob.sha256)
+        if index:
+            old.unlink()
+        old = made
 
 
 def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
@@ -162,19 +168,19 @@ def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
     _sync(target)
 
 
-def _apply_patch(old: Path, patch: Path, target: Path, artifact: Artifact) -> None:
+def _apply_patch(old: Path, patch: PatchRef, target: Path, file: Path) -> None:
     """Apply with the old file mapped, so that memory stays small whatever the model's size."""
     with old.open("rb") as old_file:
         mapped = mmap.mmap(old_file.fileno(), 0, access=mmap.ACCESS_READ)  # views of it may live until the process ends
         try:
             with target.open("wb") as new_file:
-                header = apply(memoryview(mapped), patch.read_bytes(), new_file.write, max_new_bytes=artifact.blob.size)
+                header = apply(memoryview(mapped), file.read_bytes(), new_file.write, max_new_bytes=MAX_BLOB_BYTES)
                 new_file.flush()
                 os.fsync(new_file.fileno())
         except PatchError as error:
             raise _RefusedError(Refusal("patch_failed", error.code, str(error))) from None
-    if header.new_sha256 != artifact.blob.sha256:
-        raise _RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {artifact.name}"))
+    if header.new_sha256 != patch.new_sha256:
+        raise _RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {target.name}"))
 
 
 def _sync(path: Path) -> None:

@@ -126,6 +126,39 @@ def test_a_bundle_is_made_and_made_again_for_nothing(bench, way):
     assert (bench.bundle_dir / "model.tflite").stat().st_mtime_ns == made
 
 
+def with_chain(bench):
+    """The release with two patches, one after the other, instead of the direct one."""
+    between = OLD[:5_000] + b"between" + OLD[5_007:]
+    steps = [(OLD, between), (between, NEW)]
+    data = [create(old, new).data for old, new in steps]
+    refs = tuple(
+        PatchRef(describe(old).sha256, describe(new).sha256, "zstd", describe(patch))
+        for (old, new), patch in zip(steps, data, strict=True)
+    )
+    bench.release = replace(bench.release, patches=refs)
+    bench.sign(bench.signer)
+    return data
+
+
+def test_patches_of_patches_are_planned_and_applied_in_order(bench):
+    data = with_chain(bench)
+    assert bench.plan() == Planned("patch", tuple(map(describe, data)), len(NEW))
+    for patch in data:
+        bench.put(patch)
+    assert bench.stage() == Staged(describe(NEW).sha256)
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+    assert sorted(path.name for path in bench.bundle_dir.iterdir()) == ["bundle.json", "model.tflite"]
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_each_patch_of_a_chain_is_verified(bench, damaged):
+    data = with_chain(bench)
+    for index, patch in enumerate(data):
+        bench.put(patch[:-1] + b"?" if index == damaged else patch, describe(patch).sha256)
+    assert bench.stage().kind == "patch_failed"
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
 def test_a_damaged_bundle_is_made_anew(bench):
     bench.put(NEW)
     bench.stage()

@@ -14,12 +14,14 @@ from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.home import open_home
 from skerry_host.plane import intake
+from skerry_host.plane.forecast import Forecast, forecast
 from skerry_host.plane.gather import rollout_view
 from skerry_host.plane.records import devices, rollouts
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
     from sqlalchemy.orm import Session
 
     from skerry_host.plane.registry import Registry
@@ -74,6 +76,32 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
         view = _ended(opened, started)
     emit(view, as_json, lambda: _shown(view))
     return 0 if view.state == "succeeded" else 1
+
+
+@rollout.command()
+@click.argument("release")
+@click.option("--group", help="A group's devices.")
+@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
+@json_option
+def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> None:
+    """Show what RELEASE would cost each device in bytes, and by which path; starts nothing."""
+    store = Store(open_home().store)
+    manifest = store.release(release)
+    with registry() as opened, opened.read() as session:
+        chosen, _ = _chosen(session, group, names)
+        rows = forecast(session, store, manifest, chosen)
+    emit(rows, as_json, lambda: _planned(rows))
+
+
+def _planned(rows: "list[Forecast]") -> "Table":
+    made = table("device", "target", "runs", "path", ">bytes", ">of full")
+    for row in rows:
+        share = f"{row.bytes_expected / row.full_bytes:.1%}"
+        made.add_row(row.device, row.target, row.holds or "-", row.path, size(row.bytes_expected), share)
+    total, full = sum(row.bytes_expected for row in rows), sum(row.full_bytes for row in rows)
+    made.add_section()
+    made.add_row(f"{len(rows)} devices", "", "", "", size(total), f"{total / full:.1%}" if full else "-")
+    return made
 
 
 @rollout.command()

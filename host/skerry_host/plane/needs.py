@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
+from skerry_agent.wire.routes import cheapest
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.records import twins
@@ -48,9 +49,9 @@ def _wanted(session: Session) -> dict[tuple[str, str], set[str]]:
 def _blobs_of(store: Store, name: str, target: str, held: set[str]) -> list[BlobRef]:
     release = store.release(name)
     artifacts = [artifact.blob for artifact in release.bundle(target).artifacts]
-    new = {ref.sha256 for ref in artifacts}
-    patches = [p.blob for p in release.patches if p.new_sha256 in new and p.base_sha256 in held]
-    return [store.manifest_ref(name), *patches, *artifacts]
+    routes = (cheapest(release.patches, {base}, ref.sha256) for base in held for ref in artifacts)
+    patches = {patch.blob for route in routes if route for patch in route}
+    return [store.manifest_ref(name), *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
 
 
 def _held(session: Session, store: Store, devices: set[str], release: str) -> set[str]:
@@ -59,10 +60,11 @@ def _held(session: Session, store: Store, devices: set[str], release: str) -> se
     reports = (twins.find(session, device).reported for device in devices)
     models = [reported.models[model] for reported in reports if reported and model in reported.models]
     slots = {slot for m in models for slot in (m.current, m.previous, m.candidate) if slot}
-    return {sha256 for slot in slots for sha256 in _files_of(store, slot)}
+    return {sha256 for slot in slots for sha256 in files_of(store, slot)}
 
 
-def _files_of(store: Store, slot: SlotReport) -> set[str]:
+def files_of(store: Store, slot: SlotReport) -> set[str]:
+    """The files of a slot, by sha256, as far as the store knows its release."""
     try:
         artifacts = store.release(slot.release).bundle(slot.target).artifacts
     except SkerryError:  # made by another host: only what the device itself names is known

@@ -1,10 +1,11 @@
 """What differs between two releases. Pure: manifests in, rows out."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 
 from msgspec import Struct
 
 from skerry_agent.wire.manifest import Bundle, Release, Target
+from skerry_agent.wire.routes import bytes_of, cheapest
 
 
 class Difference(Struct, frozen=True):
@@ -34,18 +35,18 @@ def compare(old: Release, new: Release) -> list[Difference]:
 
 def transfers(old: Release, new: Release) -> list[Transfer]:
     """What a device that runs `old` must fetch for `new`, for each target of `new`."""
-    patches = {(patch.base_sha256, patch.new_sha256): patch.blob.size for patch in new.patches}
-    kept = {artifact.blob.sha256 for bundle in old.bundles for artifact in bundle.artifacts}
-    return [_transfer(bundle, kept, patches) for bundle in new.bundles]
+    held = {artifact.blob.sha256 for bundle in old.bundles for artifact in bundle.artifacts}
+    return [transfer(new, bundle, held) for bundle in new.bundles]
 
 
-def _transfer(bundle: Bundle, kept: Set[str], patches: Mapping[tuple[str, str], int]) -> Transfer:
-    missing = [artifact.blob for artifact in bundle.artifacts if artifact.blob.sha256 not in kept]
-    ways = [
-        [size for (base, made), size in patches.items() if made == blob.sha256 and base in kept] for blob in missing
-    ]
-    fetched = sum(min([blob.size, *sizes]) for blob, sizes in zip(missing, ways, strict=True))
-    return Transfer(bundle.target, fetched, sum(artifact.blob.size for artifact in bundle.artifacts), any(ways))
+def transfer(release: Release, bundle: Bundle, held: Set[str]) -> Transfer:
+    """What a device that holds some files must fetch for a bundle of a release."""
+    fetched, patched = 0, False
+    for artifact in bundle.artifacts:
+        route = cheapest(release.patches, held, artifact.blob.sha256)
+        fetched += artifact.blob.size if route is None else bytes_of(route)
+        patched = patched or bool(route)
+    return Transfer(bundle.target, fetched, sum(artifact.blob.size for artifact in bundle.artifacts), patched)
 
 
 def _properties(release: Release) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
+from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.release.diff import DiffError
 from skerry_host.release.diff import create as make_patch
@@ -20,7 +21,10 @@ from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
 PATCHES_FROM = 3
-"""How many earlier releases get a patch: a device that is further behind fetches the full artifact."""
+"""How many earlier releases get a patch of their own."""
+
+CHAINS_FROM = 10
+"""So far back a release keeps patches of earlier releases, where one after the other they are shorter than the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,13 @@ def create_release(
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
         progress(f"making patches from {len(bases)} earlier releases")
-        patches = list(_patches(record, contents, bases, store))
-        for data in (*contents.values(), *(data for _ref, data in patches)):
+        made = list(_patches(record, contents, bases, store))
+        for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
+        patches = [ref for ref, _data in made]
+        patches += _chains(record, patches, bases, earlier[-CHAINS_FROM:])
         counter = max((other.counter for other in earlier), default=0) + 1
-        release = _manifest(record, name, counter, order.notes, [ref for ref, _data in patches])
+        release = _manifest(record, name, counter, order.notes, patches)
         manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
     return Created(release, manifest, existed=False)
 
@@ -152,3 +158,25 @@ def _patches(
             raise ReleaseError(f"no patch from {base[:12]}: {error}", hint=error.hint, code="patch") from error
         if len(patch.data) < len(contents[new]):
             yield PatchRef(base, new, patch.codec, blobs.describe(patch.data)), patch.data
+
+
+def _chains(
+    record: BuildRecord, direct: Sequence[PatchRef], bases: Sequence[Release], earlier: Sequence[Release]
+) -> list[PatchRef]:
+    """Earlier patches, as far as they lead a device that is further behind here for less than the file."""
+    known = [*direct, *(patch for base in bases for patch in base.patches)]
+    kept = {
+        patch
+        for bundle in record.bundles
+        for other in earlier
+        for before in other.bundles
+        for old in before.artifacts
+        for new in bundle.artifacts
+        if (before.target, old.name) == (bundle.target, new.name)
+        for patch in _shorter(cheapest(known, {old.blob.sha256}, new.blob.sha256), new.blob.size)
+    }
+    return sorted(kept - set(direct), key=lambda patch: (patch.base_sha256, patch.new_sha256))
+
+
+def _shorter(route: Route | None, full: int) -> Route:
+    return route if route and bytes_of(route) < full else ()

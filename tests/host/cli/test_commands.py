@@ -174,6 +174,21 @@ def test_a_rollout_is_kept_until_something_serves(home):
     assert [row["state"] for row in said(home, "rollout", "status")] == ["aborting"]
 
 
+def test_a_plan_says_what_each_device_would_fetch_and_starts_nothing(home):
+    add_release(home, "1.0.0", model_bytes("m", 5000))
+    provision(home, "dev-1")
+    (row,) = said(home, "rollout", "plan", "fashion@1.0.0", "--device", "dev-1")
+    assert row == {
+        "device": "dev-1",
+        "target": "cpu",
+        "holds": None,
+        "path": "full",
+        "bytes_expected": 5015,
+        "full_bytes": 5015,
+    }
+    assert said(home, "rollout", "status") == []
+
+
 def test_a_rollout_needs_devices_that_can_run_it(home):
     add_release(home, "1.0.0", model_bytes("m", 5000))
     skerry(home, "group", "create", "nobody", "--where", "tag:none")

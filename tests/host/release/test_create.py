@@ -10,6 +10,7 @@ from skerry_agent import patch
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import Order, create_release
@@ -74,6 +75,30 @@ def test_patches_from_the_last_releases_make_the_new_files(make_build, store, ke
         patch.apply(store.get(ref.base_sha256), store.get(ref.blob.sha256), new.extend, max_new_bytes=model.size)
         assert bytes(new) == store.get(ref.new_sha256)
         assert ref.blob.size < len(new)
+
+
+def test_a_device_that_is_further_behind_follows_a_chain(make_build, store, keys):
+    for seed in (1, 2, 3):
+        create_release(Order(make_build(f"1.{seed}.0", seed), patches_from=1), store, keys.release)
+    made = store.release("toy@1.3.0")
+    first, last = (store.release(f"toy@1.{seed}.0").bundles[0].model.blob for seed in (1, 3))
+    route = cheapest(made.patches, {first.sha256}, last.sha256)
+    assert len(route) == 2
+    content = store.get(first.sha256)
+    for ref in route:
+        new = bytearray()
+        patch.apply(content, store.get(ref.blob.sha256), new.extend, max_new_bytes=10 * last.size)
+        content = bytes(new)
+    assert content == store.get(last.sha256)
+    (way,) = transfers(store.release("toy@1.1.0"), made)
+    assert bytes_of(route) <= way.fetched < way.full
+
+
+def test_a_chain_longer_than_the_file_is_not_kept(make_build, store, keys):
+    for seed in (1, 2):
+        create_release(Order(make_build(f"1.{seed}.0", seed), patches_from=0), store, keys.release)
+    made = create_release(Order(make_build("1.3.0", 3), patches_from=0), store, keys.release).release
+    assert made.patches == ()
 
 
 def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, keys):

@@ -1,0 +1,40 @@
+"""Which patches lead from what is held to what is wanted: one rule for device and host alike. Pure.
+
+A route is one patch, or several one after the other where that is shorter in total; each intermediate file is named
+by its hash in the signed manifest, and so verified.
+"""
+
+from collections.abc import Iterable, Set
+
+from skerry_agent.wire.manifest import PatchRef
+
+MAX_PATCHES = 4
+"""No route is longer: every patch costs a device the time of writing a whole file."""
+
+Route = tuple[PatchRef, ...]
+
+
+def bytes_of(route: Route) -> int:
+    """What a route costs to fetch."""
+    return sum(patch.blob.size for patch in route)
+
+
+def cheapest(patches: Iterable[PatchRef], held: Set[str], wanted: str) -> Route | None:
+    """The route of the fewest bytes from a held file to `wanted`, by sha256; None when no route leads there.
+
+    Of routes of equal bytes the shorter one. An empty route means that `wanted` is held.
+    """
+    edges = list(patches)
+    best: dict[str, Route] = dict.fromkeys(held, ())
+    for _ in range(MAX_PATCHES):
+        for patch in edges:
+            if patch.base_sha256 in best:
+                route = (*best[patch.base_sha256], patch)
+                known = best.get(patch.new_sha256)
+                if len(route) <= MAX_PATCHES and (known is None or _cost(route) < _cost(known)):
+                    best[patch.new_sha256] = route
+    return best.get(wanted)
+
+
+def _cost(route: Route) -> tuple[int, int]:
+    return bytes_of(route), len(route)
