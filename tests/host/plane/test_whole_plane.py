@@ -92,6 +92,8 @@ def test_full_then_patch_then_bad_release_then_ordered_rollback(home, devices):
         assert {d["device"]: (d["outcome"], d["transfer"]) for d in first["deployments"]} == dict.fromkeys(
             names, ("succeeded", "full")
         )
+        planned = json.loads(skerry(home, "rollout", "plan", "fashion@1.1.0", "--group", "lab", "--json").stdout)
+        assert {(row["holds"], row["path"]) for row in planned} == {("fashion@1.0.0", "patch")}
         second = await_end(home, start(home, "1.1.0", *names))
         assert {(d["outcome"], d["transfer"], d["bytes_received"] < 100_000) for d in second["deployments"]} == {
             ("succeeded", "patch", True)
