@@ -1,4 +1,4 @@
-"""`skerry model`: from a recipe to proven int8 artifacts, and a look into model files."""
+"""`skerry model`: from a recipe to proven int8 artifacts. `model_files` looks into files that are at hand."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,40 +9,15 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+from skerry_host.cli.model_files import inspect, profile
+from skerry_host.cli.progress import steps
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from skerry_host.build.evaluate import Score
-    from skerry_host.build.probe import Probe
-    from skerry_host.build.progress import Progress
     from skerry_host.build_record import BuildRecord
-
-
-@contextmanager
-def steps(quiet: bool) -> "Iterator[Progress]":
-    """A bar on standard error that shows what a build is doing; nothing is shown where it would be in the way."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    parts = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    err = Console(stderr=True)
-    with Bar(*parts, console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(step: str, done: int = 0, of: int = 0, /) -> None:
-            bar.update(task, description=step, completed=done, total=of or None)
-
-        yield show
 
 
 @contextmanager
@@ -70,7 +45,7 @@ def _keep(path: Path | None, page: str) -> None:
 
 @click.group()
 def model() -> None:
-    """Build, inspect and evaluate models."""
+    """Build, evaluate, inspect and profile models."""
 
 
 @model.command()
@@ -135,38 +110,8 @@ def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
     emit(data, as_json, lambda: _score_line(file, score))
 
 
-@model.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@json_option
-def inspect(file: Path, as_json: bool) -> None:
-    """What a TFLite FILE holds, and whether it runs here. It is opened in a process of its own."""
-    from skerry_host.build.probe import probe  # noqa: PLC0415
-
-    found = probe(file)
-    graph = found.graph
-    if not graph.custom_ops:  # one with custom operators waits for its accelerator
-        found.require_runs(file)
-    data = {
-        "file": str(file),
-        "bytes": file.stat().st_size,
-        "parameter_bytes": graph.parameter_bytes,
-        "runs": not found.problem,
-        "problem": found.problem or None,
-        "fully_int8": not graph.float_ops(),
-        "inputs": graph.input_specs(),
-        "outputs": graph.output_specs(),
-        "ops": [{"index": op.index, "op": op.name, "version": op.version} for op in graph.ops],
-        "subgraphs": graph.subgraphs,
-    }
-    if as_json:
-        emit_json(data)
-        return
-    console().print(_operators(found))
-    for kind, specs in (("input", graph.input_specs()), ("output", graph.output_specs())):
-        for spec in specs:
-            console().print(safe(f"{kind:6}  {_tensor_line(spec)}"))
-    console().print(f"{size(file.stat().st_size)}, {size(graph.parameter_bytes)} of them parameters")
-    console().print(safe(f"does not run here: {found.problem}") if found.problem else "runs here")
+model.add_command(inspect)
+model.add_command(profile)
 
 
 def _verdict(record: "BuildRecord") -> "Table":
@@ -182,23 +127,6 @@ def _headline(record: "BuildRecord") -> str:
     scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} int8"
     name = f"{record.model} {record.version or ''}".strip()
     return f"{name} for {record.board}: {sizes}; {scores} on {quality.samples} held-out samples"
-
-
-def _operators(found: "Probe") -> "Table":
-    """Operators by kind: how many, which versions, how many compute on floating point."""
-    made = table("operator", ">count", ">version", ">float")
-    floating = {op.index for op in found.graph.float_ops()}
-    for name in sorted({op.name for op in found.graph.ops}):
-        ops = [op for op in found.graph.ops if op.name == name]
-        versions = ",".join(map(str, sorted({op.version for op in ops})))
-        made.add_row(safe(name), str(len(ops)), versions, str(sum(op.index in floating for op in ops)))
-    return made
-
-
-def _tensor_line(spec: TensorSpec) -> str:
-    shape = "x".join(map(str, spec.shape))
-    quantized = f"  real = {spec.scale:.6g} * (q - {spec.zero_point})" if spec.scale else ""
-    return f"{spec.name}: {spec.dtype} {shape}{quantized}"
 
 
 def _score_line(file: Path, score: "Score") -> str:
