@@ -7,7 +7,8 @@ BENCHMARKS := $(filter-out benchmarks/real_bundle.py,$(wildcard benchmarks/*.py)
 .PHONY: help setup demo test lint bench sweep clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
-	@echo "make test | lint | bench | sweep | setup | clean"
+	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
+	@echo "make test | lint | bench | setup | clean"
 
 setup: .venv/.ready-run
 
@@ -33,6 +34,10 @@ lint: .venv/.ready-dev
 bench: .venv/.ready-dev
 	@scripts/setup-system
 	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+sweep: .venv/.ready-dev
+	@scripts/setup-system
+	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

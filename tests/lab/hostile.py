@@ -5,6 +5,7 @@ died, as the supervisor would, and starts another. A model that hangs is ended b
 mutants into a folder of its own.
 """
 
+import faulthandler
 import os
 import random
 import resource
@@ -98,6 +99,7 @@ def _try(job: Job, model: bytes) -> bytes:
 def _work(jobs: dict[str, Job], models: dict[str, bytes], seeds: range, out: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for seed in seeds:
         rng = random.Random(seed)

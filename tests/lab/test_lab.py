@@ -1,0 +1,48 @@
+"""The laboratory's sample, and proof that it has teeth: taken away what it guards, it finds broken devices."""
+
+import random
+
+import pytest
+
+from tests.lab import fault, hostile, power
+from tests.lab.disk_model import Recording
+from tests.lab.points import bench
+from tests.lab.scenarios import SIZES, rows
+from tests.lab.sweep import CASES, SAMPLE, SEED, refusal, run_case
+
+ROWS = rows(SIZES[:1])
+
+needs_strace = pytest.mark.skipif(not fault.STRACE, reason="strace is not installed")
+
+
+@pytest.mark.parametrize("scenario", ROWS, ids=lambda row: row.name.partition("/")[0])
+@pytest.mark.parametrize("case", CASES)
+def test_sample(case, scenario):
+    if refusal(case):
+        pytest.skip(refusal(case))
+    result = run_case(case, scenario, SAMPLE)
+    assert result.broken == []
+
+
+def test_malformed_models():
+    tally = hostile.sweep(SAMPLE.models, SEED)
+    assert tally.broken == []
+    assert tally.ends["refused"] > tally.points / 2
+
+
+@needs_strace
+def test_power_loss_finds_a_device_that_never_syncs(tmp_path):
+    """The same run, with every fsync left out, must break devices: kill -9 alone could not show it."""
+    at = bench(ROWS[2], tmp_path)
+    honest = power.record(at)
+    forgetful = Recording(honest.before, honest.ops, [])
+    losses = list(power.losses(forgetful, random.Random(1), moments=6))
+    assert any(power.lose(at, loss) for loss in losses)
+
+
+@needs_strace
+def test_a_recorded_run_is_the_same_every_time(tmp_path):
+    at = bench(ROWS[1], tmp_path)
+    at.reset()
+    again = fault.record(at.play, at.state, tmp_path / "again")
+    assert [str(call) for call in again] == [str(call) for call in at.calls]
