@@ -122,12 +122,14 @@ class Supervisor:
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
-        """Subscribe, which makes the broker send what it retains; then again after a pause, twice as long each time."""
+        """Subscribe anew, so that the broker sends what it retains; then again after a pause, each time twice as long."""
         if self._asking is not None:
             self._asking.cancel()
         self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(LAST_ASK_S, 2 * pause_s)))
         if self._link.connected:
-            self._link.subscribe([topics.desired(self.device), topics.command(self.device)])
+            orders = [topics.desired(self.device), topics.command(self.device)]
+            self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
+            self._link.subscribe(orders)
 
     def message(self, topic: str, payload: bytes) -> None:
         """Something came from the broker."""

@@ -170,7 +170,7 @@ class _Way:
 
     async def run(self) -> None:
         """Until it breaks."""
-        with contextlib.suppress(_BrokenError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             held: bytes | None = None
             while True:
                 packet = await self._packet(patient=held is None)
@@ -227,7 +227,8 @@ class _Way:
 
 async def _copy(device: asyncio.StreamReader, way: _Way) -> None:
     """What the device says, to the broker; into nothing once the way is silent."""
-    while data := await device.read(65536):
-        if not way.silent:
-            way.to_broker.write(data)
-            await way.to_broker.drain()
+    with contextlib.suppress(OSError):
+        while data := await device.read(65536):
+            if not way.silent:
+                way.to_broker.write(data)
+                await way.to_broker.drain()

