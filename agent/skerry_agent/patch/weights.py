@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.errors import damaged
 from skerry_agent.patch.histograms import MAX_CONTEXTS
-from skerry_agent.patch.program import MAX_SIDE, Flag, Kind, Program, Shape
+from skerry_agent.patch.program import MAX_SIDE, Flag, Program, Shape
 from skerry_agent.patch.sink import Sink
 from skerry_agent.patch.symbols import Symbols, unzigzag
 
@@ -140,8 +140,3 @@ def _context(number: int, symbols: Symbols) -> int:
     if number >= symbols.contexts:
         raise damaged("a context is out of range")
     return number
-
-
-def is_weights(kind: int) -> bool:
-    """Say whether a kind byte opens a weight extent."""
-    return kind & 7 in {Kind.WEIGHTS, Kind.STRIDED}

@@ -74,7 +74,7 @@ class VectorPlan:
 
 @dataclass(slots=True)
 class Regions:
-    """Everything found: `covered` regions in any order, `vectors` in the order in which they must be made."""
+    """Everything found, in any order, but `vectors` in the order in which they must be made."""
 
     grids: list[GridRegion] = field(default_factory=list)
     words: list[WordsRegion] = field(default_factory=list)
