@@ -122,7 +122,7 @@ class Supervisor:
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
-        """Subscribe anew, so that the broker sends what it retains; then again after a pause, each time twice as long."""
+        """Subscribe anew, so that the broker sends what it retains; then again after pauses, each twice as long."""
         if self._asking is not None:
             self._asking.cancel()
         self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(LAST_ASK_S, 2 * pause_s)))

