@@ -26,7 +26,8 @@ class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
     `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle;
-    `warnings` are about the data, `search` says what each tried choice of the integers gained.
+    `warnings` are about the data, `search` says what each tried choice of the integers gained,
+    `remarks` what became of targets that another tool makes.
     """
 
     schema: Literal[1]
@@ -41,3 +42,4 @@ class BuildRecord(Struct, frozen=True):
     not_built: tuple[Target, ...] = ()
     warnings: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from skerry_host.build.advice import Tried, explain
 from skerry_host.build.choose import Chosen, Work, choose
 from skerry_host.build.data import DataSet, load_data
 from skerry_host.build.diagnose import Layer, layers
+from skerry_host.build.edgetpu_target import EdgeTpu, edgetpu_part
 from skerry_host.build.errors import BuildRefused, RecipeError
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
@@ -83,7 +84,7 @@ def build(order: Order, progress: Progress = silent) -> Build:
     board = load_board(order.board)
     targets = choose_targets(board, order.targets)
     loaded = load_recipe(order.recipe, order.version)
-    _require_edgetpu(targets, loaded)
+    _require_edgetpu(order.targets, loaded)
     out = (order.out or Path("builds") / _name(loaded)).absolute()
     check_output(out)
     progress("checking the source model")
@@ -92,12 +93,16 @@ def build(order: Order, progress: Progress = silent) -> Build:
     data = _data(loaded, source)
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
     made = _make_all(targets, loaded.recipe, source, data, progress)
+    tpu = _edgetpu(board, order, made, progress)
     record = _record(order, loaded, source, board, made, warnings)
+    if tpu is not None:
+        record = _with_edgetpu(record, tpu)
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
     report = render(facts)
     if facts.reasons:
         raise BuildRefused(_name(loaded), facts.reasons, report)
     files = {name: content for part in made for name, content in part.files.items()}
+    files |= dict(tpu.files) if tpu is not None else {}
     write_folder(out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
     return Build(out, record, report)
 
@@ -122,8 +127,23 @@ def _record(
     )
 
 
-def _require_edgetpu(targets: Sequence[Target], loaded: LoadedRecipe) -> None:
-    problem = loaded.recipe.quantize.edgetpu_problem if "edgetpu" in targets else ""
+def _edgetpu(board: Board, order: Order, made: Sequence[_Made], progress: Progress) -> EdgeTpu | None:
+    for part in made:
+        if part.bundle.target == "cpu" and not part.facts.reasons:
+            return edgetpu_part(board, order.targets, part.bundle, part.files[part.bundle.model.name], progress)
+    return None
+
+
+def _with_edgetpu(record: BuildRecord, tpu: EdgeTpu) -> BuildRecord:
+    record = msgspec.structs.replace(record, remarks=(*record.remarks, tpu.remark))
+    if tpu.bundle is None:
+        return record
+    left = tuple(target for target in record.not_built if target != "edgetpu")
+    return msgspec.structs.replace(record, bundles=(tpu.bundle, *record.bundles), not_built=left)
+
+
+def _require_edgetpu(asked: Sequence[str], loaded: LoadedRecipe) -> None:
+    problem = loaded.recipe.quantize.edgetpu_problem if "edgetpu" in asked else ""
     if problem:
         hint = "use int8, or build another --target"
         raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code="edgetpu")

@@ -61,6 +61,8 @@ def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[Target]:
     Raises `BoardError` when the board cannot run what is asked for, or nothing that it runs can be built.
     """
     wanted = [board.require(target) for target in asked] or [t for t in board.targets if t in BUILDERS]
+    if "edgetpu" in wanted:  # made of the cpu bundle, which stays as its fallback
+        wanted = list(dict.fromkeys("cpu" if target == "edgetpu" else target for target in wanted))
     missing = [target for target in wanted if target not in BUILDERS] or ([] if wanted else list(board.targets))
     if missing:
         hint = f"it builds {', '.join(BUILDERS)}"

@@ -82,7 +82,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
         return
     console().print(safe(_headline(record)), soft_wrap=True)
     console().print(_verdict(record))
-    notes = {"source": record.changes, "warning": record.warnings, "search": record.search}
+    notes = {"source": record.changes, "warning": record.warnings, "search": record.search, "note": record.remarks}
     for kind, text in ((kind, text) for kind, texts in notes.items() for text in texts):
         console().print(f"{kind}: {safe(text)}", soft_wrap=True)
     if record.not_built:
