@@ -1,6 +1,6 @@
-"""Takes scikit-learn's digits (1,797 images of 8x8 pixels; UCI, CC BY 4.0) apart into samples to train, calibrate and judge with.
+"""Takes scikit-learn's digits (1,797 images of 8x8 pixels; UCI, CC BY 4.0) apart, to train, calibrate and judge with.
 
-    python models/digits/make_data.py        # needs scikit-learn
+python models/digits/make_data.py        # needs scikit-learn
 """
 
 from pathlib import Path

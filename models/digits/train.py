@@ -1,6 +1,6 @@
 """Trains a small convolutional network on training.npz with Keras and saves it as digits.keras beside this file.
 
-    python models/digits/train.py            # needs TensorFlow
+python models/digits/train.py            # needs TensorFlow
 """
 
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""Draws scenes with no, one or two faces from ellipses, of every tone of skin: samples that are nobody's picture. Needs Pillow:
+"""Draws scenes with no, one or two faces from ellipses, of every tone of skin: nobody's picture.
 
-    python models/face-detector/make_data.py
+Needs Pillow:
+
+python models/face-detector/make_data.py
 """
 
 import random
@@ -10,7 +12,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 HEIGHT, WIDTH = 96, 128
-SKINS = [(255, 224, 196), (240, 200, 170), (224, 180, 150), (198, 140, 105), (160, 105, 75), (110, 70, 50), (75, 48, 36)]
+SKINS = [
+    (255, 224, 196),
+    (240, 200, 170),
+    (224, 180, 150),
+    (198, 140, 105),
+    (160, 105, 75),
+    (110, 70, 50),
+    (75, 48, 36),
+]
 HAIRS = [(30, 25, 20), (60, 40, 30), (120, 80, 45), (200, 170, 110), (150, 150, 150), (140, 60, 30)]
 
 

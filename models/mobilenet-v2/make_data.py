@@ -1,5 +1,6 @@
-"""Cuts pictures from the portrait of Rear Admiral Grace Hopper (U.S. Navy, public domain), which is the usual sample of class 653,
-"military uniform", of ImageNet. Needs Pillow and the picture:
+"""Cuts pictures from the portrait of Rear Admiral Grace Hopper (U.S. Navy, public domain).
+
+It is the usual sample of ImageNet's class 653, "military uniform". Needs Pillow and the picture:
 
     python models/mobilenet-v2/make_data.py grace_hopper.bmp
 """

@@ -1,6 +1,8 @@
-"""Draws small pages with lines of text: the samples of this recipe. Needs Pillow and Debian's fonts-dejavu and fonts-liberation:
+"""Draws small pages with lines of text: the samples of this recipe.
 
-    python models/text-detector/make_data.py
+Needs Pillow and Debian's fonts-dejavu and fonts-liberation:
+
+python models/text-detector/make_data.py
 """
 
 import random
@@ -11,7 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIZE = 160
 FONTS = sorted(Path("/usr/share/fonts/truetype").glob("*/*.ttf"))
-WORDS = "island shore tide harbour rock ferry anchor gull pilot north fog signal mast invoice 42 open gate platform 9".split()
+WORDS = [
+    "island", "shore", "tide", "harbour", "rock", "ferry", "anchor", "gull", "pilot", "north", "fog", "signal",
+    "mast", "invoice", "42", "open", "gate", "platform", "9",
+]  # fmt: skip
 
 
 def page(rng: random.Random) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Renders lines of text, half of them upside down: the samples of this recipe. Needs Pillow and Debian's fonts-dejavu and
-fonts-liberation:
+"""Renders lines of text, half of them upside down: the samples of this recipe.
+
+Needs Pillow and Debian's fonts-dejavu and fonts-liberation:
 
     python models/text-direction/make_data.py
 """
@@ -13,10 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 HEIGHT, WIDTH = 48, 192
 FONTS = sorted(Path("/usr/share/fonts/truetype").glob("*/*.ttf"))
-WORDS = (
-    "island shore tide harbour rock lighthouse ferry anchor current gull pilot channel north south fog signal keeper mast "
-    "number 42 total invoice date street 17 open closed exit stairs gate platform 9 warning battery charge error model"
-).split()
+WORDS = [
+    "island", "shore", "tide", "harbour", "rock", "lighthouse", "ferry", "anchor", "current", "gull", "pilot",
+    "channel", "north", "south", "fog", "signal", "keeper", "mast", "number", "42", "total", "invoice", "date",
+    "street", "17", "open", "closed", "exit", "stairs", "gate", "platform", "9", "warning", "battery", "charge",
+    "error", "model",
+]  # fmt: skip
 
 
 def line(rng: random.Random) -> np.ndarray:

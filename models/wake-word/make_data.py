@@ -1,4 +1,4 @@
-"""Speaks phrases with a synthesizer and keeps their spectral features: the samples of this recipe, no recording of anybody.
+"""Speaks phrases with a synthesizer and keeps their spectral features: samples without a recording of anybody.
 
 Needs Debian's espeak-ng and the package pymicro-features, the front end that the model was trained with:
 
@@ -18,7 +18,15 @@ RATE = 16000
 CHUNK = 160
 STRIDE = 3
 WAKE = "hey jarvis"
-OTHER = ["hello there", "turn on the light", "what time is it", "hey Travis", "good morning", "stop the music", "say jar"]
+OTHER = [
+    "hello there",
+    "turn on the light",
+    "what time is it",
+    "hey Travis",
+    "good morning",
+    "stop the music",
+    "say jar",
+]
 VOICES = ["en-us", "en-gb", "en-gb-scotland", "en-us+f3", "en-gb+f2", "en-us+m3", "en-gb+m5", "en-us+f5"]
 
 

@@ -1,0 +1,154 @@
+"""Every recipe of models/ builds within its budget, on the models that packages ship, or is refused with the reason."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skerry_agent.processing import Answer, Detections, answer_for, load_golden, preprocess
+from skerry_host.build.build import Order, build
+from skerry_host.build.errors import BuildRefused
+from skerry_host.build.load import load_source
+from skerry_host.build.session import Session
+from skerry_host.cli.main import run
+
+from .conftest import MODELS, NOW, ROOT, absent
+
+REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or ROOT.parent / "shared" / "models")
+BUILT = ["text-direction", "face-detector", "wake-word", "digits"]
+
+
+def samples(name: str):
+    return np.load(MODELS / name / "evaluation.npz")
+
+
+def test_there_are_five_recipes_beside_fashion_and_each_says_what_its_data_is():
+    names = {path.parent.name for path in MODELS.glob("*/recipe.toml")} - {"fashion"}
+    assert len(names) >= 5
+    for name in names:
+        assert "What the samples are" in (MODELS / name / "README.md").read_text("utf-8"), name
+        assert all(path.stat().st_size < 300_000 for path in (MODELS / name).iterdir() if path.is_file()), name
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_recipe_builds_within_its_budget(built, name):
+    record = built(name).record
+    assert all(check.ok for check in record.checks)
+    assert record.bundles[0].target == "cpu"
+    golden = load_golden((built(name).path / "golden.npz").read_bytes())
+    session = Session((built(name).path / "model.tflite").read_bytes())
+    first = session.run(golden.sample(0, [session.input])[0])
+    np.testing.assert_array_equal(first[0].ravel(), golden.outputs[0][0].ravel())
+
+
+def test_the_text_classifier_has_a_bundle_of_each_kind_and_they_agree(built):
+    """Traps 1, 2, 6 and 7: dynamic ONNX, float32 output only, HardSigmoid, opset."""
+    build = built("text-direction")
+    cpu, onnx = build.record.bundles
+    assert (onnx.target, onnx.model.name, onnx.preprocess.layout) == ("onnx", "onnx-model.onnx", "nchw")
+    assert onnx.inputs[0].shape == (1, 3, 48, 192)
+    assert cpu.inputs[0].shape == (1, 48, 192, 3)
+    data, agreed = samples("text-direction")["inputs"][:40], 0
+    sessions = [(b, Session((build.path / b.model.name).read_bytes())) for b in (cpu, onnx)]
+    for raw in data:
+        first, second = (answer_for(b, s.run(preprocess(raw, b.preprocess, s.input)), raw.shape) for b, s in sessions)
+        assert isinstance(first, Answer)
+        assert isinstance(second, Answer)
+        agreed += first.index == second.index
+    assert agreed >= 38
+    assert any("HardSigmoid" in change for change in build.record.changes)
+
+
+def test_the_face_detector_sees_faces_where_they_were_drawn(built):
+    """Traps 4 and 5: an old-schema file with float16 weights."""
+    build = built("face-detector")
+    assert any("float16" in change for change in build.record.changes)
+    assert any("old schema" in change for change in build.record.changes)
+    (bundle,) = build.record.bundles
+    session = Session((build.path / "model.tflite").read_bytes())
+    counts = []
+    for raw in samples("face-detector")["inputs"][:30]:
+        answer = answer_for(bundle, session.run(preprocess(raw, bundle.preprocess, session.input)), raw.shape[:2])
+        assert isinstance(answer, Detections)
+        counts.append(len(answer.found))
+        for face in answer.found:  # in the middle band of the picture, where the heads are
+            top, left, bottom, right = face.box
+            assert 0 < (top + bottom) / 2 < 0.9
+            assert bottom - top < 0.9
+            assert right > left
+    assert set(counts) == {0, 1, 2}
+
+
+def test_the_wake_word_is_taken_as_it_is_and_wakes(built):
+    build = built("wake-word")
+    package = load_source_bytes()
+    assert (build.path / "model.tflite").read_bytes() == package
+    outputs = load_golden((build.path / "golden.npz").read_bytes()).outputs[0]
+    assert outputs.max() > 200  # the wake word is spoken in the golden seconds
+    assert (outputs < 50).sum() > 100
+
+
+def load_source_bytes() -> bytes:
+    from importlib import metadata
+
+    place = metadata.distribution("pymicro-wakeword").locate_file("pymicro_wakeword/models/hey_jarvis.tflite")
+    assert load_source(Path(str(place))).quantized
+    return Path(str(place)).read_bytes()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real models: set SKERRY_REAL_MODELS")
+def test_imagenet_in_uint8_is_taken_as_it_is(built):
+    build = built("mobilenet-v2")
+    assert build.record.bundles[0].inputs[0].dtype == "uint8"
+    assert (build.path / "model.tflite").read_bytes() == (
+        REAL / "edgetpu" / "mobilenet_v2_1.0_224_quant.tflite"
+    ).read_bytes()
+
+
+@pytest.mark.skipif(bool(absent("text-detector")), reason=absent("text-detector") or "-")
+def test_the_text_detector_is_refused_with_the_layer_named(tmp_path):
+    """On few small samples and without the search, which takes minutes and ends the same way (README.md)."""
+    text = (MODELS / "text-detector" / "recipe.toml").read_text("utf-8")
+    text = (
+        text.replace("search_seconds = 60", "search = false")
+        .replace("_samples = 100", "_samples = 20")
+        .replace("160, 160", "96, 96")
+    )
+    (tmp_path / "recipe.toml").write_text(text, "utf-8")
+    for name in ("calibration.npz", "evaluation.npz"):
+        np.savez(tmp_path / name, inputs=np.load(MODELS / "text-detector" / name)["inputs"][:20, :96, :96])
+    with pytest.raises(BuildRefused) as refused:
+        build(Order(tmp_path, "raspberry-pi-3", NOW, out=tmp_path / "out"))
+    text = str(refused.value)
+    assert "under min_sqnr_db 20.0" in text
+    assert "the signal is first lost" in text
+    assert "CONV_2D" in text
+
+
+def test_one_command_builds_a_recipe(tmp_path, capsys):
+    out = tmp_path / "b"
+    if run(
+        [
+            "model",
+            "build",
+            str(MODELS / "wake-word"),
+            "--board",
+            "raspberry-pi-4-coral-usb",
+            "--out",
+            str(out),
+            "--json",
+        ]
+    ):
+        pytest.skip(capsys.readouterr().err)
+    assert json.loads(capsys.readouterr().out)["model"] == "wake-word"
+
+
+def test_a_recipe_whose_package_is_absent_says_how_to_get_it(tmp_path, capsys):
+    text = (MODELS / "wake-word" / "recipe.toml").read_text("utf-8").replace("pymicro-wakeword==2.5.0", "no-such==1.0")
+    (tmp_path / "recipe.toml").write_text(text, "utf-8")
+    for name in ("calibration.npz", "evaluation.npz"):
+        (tmp_path / name).write_bytes((MODELS / "wake-word" / name).read_bytes())
+    assert run(["model", "build", str(tmp_path), "--board", "generic-x86"]) == 2
+    assert "no-such is not installed; pip install --no-deps no-such==1.0" in capsys.readouterr().err
