@@ -14,7 +14,6 @@ from skerry_agent.config import AgentConfig
 from skerry_agent.journal import Journal
 from skerry_agent.local import Done, Request
 from skerry_agent.loop import Supervisor, new_boot_id, state_folder
-from skerry_agent.outbox import Outbox
 from skerry_agent.report import LocalStatus, recorded_report
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.telemetry import Sample
@@ -43,7 +42,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
     return LocalStatus(
         device=config.device.id,
         connected=False,
-        waiting_reports=len(Outbox(state / "outbox", config.agent.outbox_bytes).pending()) if state.exists() else 0,
+        waiting_reports=len(list((state / "outbox").glob("*.json"))),
         models={name: recorded_report(record, now) for name, (record, _) in read.items()},
         http={},
         pids={},

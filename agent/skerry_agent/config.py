@@ -51,6 +51,12 @@ class AgentSection(Struct, frozen=True):
     metered: bool = False
     patch_stall_s: Seconds = 60.0
     outbox_bytes: Annotated[int, Meta(gt=0)] = 8 * 1024 * 1024
+    outbox_days: Annotated[float, Meta(gt=0)] = 30.0
+
+    @property
+    def outbox_reports(self) -> int:
+        """How many reports are `outbox_days` old: age is counted in intervals, which no clock can jump."""
+        return max(1, round(self.outbox_days * 86400 / self.telemetry_interval_s))
 
 
 class PowerSection(Struct, frozen=True):

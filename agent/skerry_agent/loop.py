@@ -20,6 +20,7 @@ from skerry_agent.local import Done, InstallRequest, Reply, Request, RollbackReq
 from skerry_agent.orders import Orders
 from skerry_agent.outbox import Outbox
 from skerry_agent.ports import Link, Meters, Processes, Timer
+from skerry_agent.postman import Postman
 from skerry_agent.records import Deployment, Slot, State
 from skerry_agent.report import LocalStatus, model_report
 from skerry_agent.runner.protocol import Beat
@@ -32,7 +33,6 @@ from skerry_agent.world import World
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
-OUTBOX_WINDOW = 20
 FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
 """Orders are asked for again now and then, less and less often: a message may be lost while the link stays up."""
 
@@ -48,7 +48,8 @@ class Supervisor:
         self._queue, self._link, self._processes = queue, link, processes
         state = config.state_dir
         self._orders = Orders(self.device, state, processes, queue)
-        self._outbox = Outbox(state / "outbox", config.agent.outbox_bytes)
+        outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
+        self._postman = Postman(outbox, link, topics.telemetry(config.device.id))
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._blobs, self._folders = BlobStore(state / "blobs"), BundleFolders(state / "bundles")
         self._world = World(
@@ -66,7 +67,6 @@ class Supervisor:
         self._units: dict[str, Unit] = {}
         self._sequence = 0
         self._report_due = False
-        self._in_flight: dict[int, str] = {}
         self._asking: Timer | None = None
         self._disk_issue: str | None = None
 
@@ -117,8 +117,7 @@ class Supervisor:
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
-        self._in_flight.clear()
-        self._send_outbox()
+        self._postman.link_up()
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
@@ -144,10 +143,7 @@ class Supervisor:
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
-        name = self._in_flight.pop(token, None)
-        if name is not None:
-            self._outbox.remove(name)
-            self._send_outbox()
+        self._postman.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -224,7 +220,7 @@ class Supervisor:
         return LocalStatus(
             device=self.device,
             connected=self._link.connected,
-            waiting_reports=len(self._outbox.pending()),
+            waiting_reports=self._postman.waiting,
             models={name: model_report(unit) for name, unit in units.items()},
             http={n: "http://{}:{}".format(*u.listener.getsockname()) for n, u in units.items() if u.listener},
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
@@ -273,26 +269,11 @@ class Supervisor:
 
     def _telemetry_due(self) -> None:
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
-        report = self._telemetry.take(list(self._pids()), self._outbox.dropped)
-        try:
-            self._outbox.put(codec.encode(report))
-        except OSError:  # a full disk: this report is lost, and the next one that fits says so
-            self._outbox.dropped += 1
-        self._send_outbox()
+        self._postman.put(codec.encode(self._telemetry.take(list(self._pids()), self._postman.dropped)))
 
     def _pids(self) -> Iterable[int]:
         for unit in self._units.values():
             yield from (service.pid for service in (unit.current, unit.candidate) if service is not None)
-
-    def _send_outbox(self) -> None:
-        under_way = set(self._in_flight.values())
-        for name in self._outbox.pending():
-            if len(self._in_flight) >= OUTBOX_WINDOW:
-                return
-            report = None if name in under_way else self._outbox.read(name)
-            token = self._link.publish(topics.telemetry(self.device), report) if report is not None else None
-            if token is not None:
-                self._in_flight[token] = name
 
     # -- disk ----------------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ from skerry_agent.disk import DiskError, make_folder, read_sealed, write_sealed
 class Outbox:
     """The folder of reports that wait."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, max_reports: int = 10**9) -> None:
         self._folder = folder
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_reports = max_bytes, max_reports
         self.dropped = 0
         self._sizes: dict[str, int] = {}
         with contextlib.suppress(OSError):  # a disk that cannot be read: what waits is found at the next start
@@ -41,7 +41,9 @@ class Outbox:
         return name
 
     def _make_room(self) -> None:
-        while sum(self._sizes.values()) > self._max_bytes and len(self._sizes) > 1:
+        while len(self._sizes) > 1 and (
+            sum(self._sizes.values()) > self._max_bytes or len(self._sizes) > self._max_reports
+        ):
             self.remove(next(iter(self._sizes)))
             self.dropped += 1
 

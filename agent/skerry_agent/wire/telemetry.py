@@ -42,7 +42,10 @@ class ModelStats(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """One interval of one device: `started` is its wall clock at the start, `uptime_s` the monotonic one at the end."""
+    """One interval of one device: `started` is its wall clock at the start, `uptime_s` the monotonic one at the end.
+
+    A device whose clock was never set says so by an implausible `started`; the host then works it out from `uptime_s`.
+    """
 
     device: DeviceId
     boot: str

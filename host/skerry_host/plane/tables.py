@@ -126,7 +126,10 @@ class OrderRow(Base):
 
 
 class ReportRow(Base):
-    """One interval of telemetry; (device, boot, sequence) is its identity."""
+    """One interval of telemetry; (device, boot, sequence) is its identity.
+
+    `started` is the device's word (`clock` device) or, where its clock cannot be right, the host's estimate (host).
+    """
 
     __tablename__ = "reports"
     __table_args__ = (
@@ -140,6 +143,7 @@ class ReportRow(Base):
     started: Mapped[float]
     uptime_s: Mapped[float]
     duration_s: Mapped[float]
+    clock: Mapped[str] = mapped_column(String(8), default="device")
     outbox_dropped: Mapped[int]
     received: Mapped[float] = mapped_column(index=True)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -11,10 +11,18 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 from skerry_host.plane.tables import ModelStatsRow, ReportRow, SampleRow
 
+EARLIEST_S = 1_700_000_000.0
+"""A device that says that it is earlier (2023) has a clock that was never set."""
+
+AHEAD_S = 86_400.0
+"""How far a clock may be ahead of the host's before it is not believed."""
+
 
 def add(session: Session, reports: Sequence[Report], now: float) -> int:
     """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
     keys = _insert_new(session, reports, now)
+    for device, boot in sorted({(r.device, r.boot) for _, r in keys if not _plausible(r.started, now)}):
+        _set_clock(session, device, boot)
     stats = [_stats(key, m) for key, report in keys for m in {(m.model, m.release): m for m in report.models}.values()]
     samples = [_sample(key, sample) for key, report in keys for sample in report.samples]
     if stats:
@@ -59,12 +67,29 @@ def _insert_new(session: Session, reports: Sequence[Report], now: float) -> list
     return [(key, by_identity[device, boot, sequence]) for key, device, boot, sequence in rows]
 
 
+def _plausible(started: float, now: float) -> bool:
+    return EARLIEST_S <= started <= now + AHEAD_S
+
+
+def _set_clock(session: Session, device: str, boot: str) -> None:
+    """Work out when the intervals of a boot without a clock began, from when its reports came and its monotonic clock.
+
+    A report cannot come before it was made, so the earliest of (received - uptime) is the best estimate of when the
+    monotonic clock stood at 0: late by as much as the quickest report took. Better ones correct those before.
+    """
+    of_boot = (ReportRow.device == device, ReportRow.boot == boot)
+    zero = session.scalar(select(func.min(ReportRow.received - ReportRow.uptime_s)).where(*of_boot))
+    statement = update(ReportRow).where(*of_boot, ReportRow.clock == "host")
+    session.execute(statement.values(started=zero + ReportRow.uptime_s - ReportRow.duration_s))
+
+
 def _report(report: Report, now: float) -> dict[str, Any]:
     return {
         "device": report.device,
         "boot": report.boot,
         "sequence": report.sequence,
         "started": report.started,
+        "clock": "device" if _plausible(report.started, now) else "host",
         "uptime_s": report.uptime_s,
         "duration_s": report.duration_s,
         "outbox_dropped": report.outbox_dropped,
