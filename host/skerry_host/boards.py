@@ -45,7 +45,7 @@ class Power(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Peak(Struct, frozen=True, forbid_unknown_fields=True):
-    """What bounds the board: 10^9 operations a second of all cores (a multiply-add is two), 10^9 bytes a second from RAM.
+    """What bounds the board: 10^9 operations a second of all cores (a multiply-add is two), 10^9 bytes a second of RAM.
 
     `link_gb_s` is the way to the accelerator. `source` says where from; "Estimate" begins what was not measured.
     """

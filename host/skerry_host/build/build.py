@@ -29,6 +29,7 @@ from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.latency import measure
 from skerry_host.build.load import Source, load_source
+from skerry_host.build.near import Past, keep_near
 from skerry_host.build.output import check_output, write_folder
 from skerry_host.build.progress import Progress, silent
 from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
@@ -46,7 +47,7 @@ TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 class Order:
     """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
 
-    `trust_source` lets a source that carries code run it.
+    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before.
     """
 
     recipe: Path
@@ -56,6 +57,7 @@ class Order:
     out: Path | None = None
     targets: Sequence[str] = ()
     trust_source: bool = False
+    previous: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Made:
     bundle: Bundle
     files: dict[str, bytes]
     facts: TargetFacts
+    remark: str = ""
 
 
 def build(order: Order, progress: Progress = silent) -> Build:
@@ -92,7 +95,8 @@ def build(order: Order, progress: Progress = silent) -> Build:
     targets = for_source(targets, source, order.targets)
     data = _data(loaded, source)
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
-    made = _make_all(targets, loaded.recipe, source, data, progress)
+    past = Past(order.previous, frozen="edgetpu" in board.targets)
+    made = _make_all(targets, loaded.recipe, source, data, past, progress)
     tpu = _edgetpu(board, order, made, progress)
     record = _record(order, loaded, source, board, made, warnings)
     if tpu is not None:
@@ -123,6 +127,7 @@ def _record(
         changes=source.changes,
         warnings=warnings,
         search=tuple(str(step) for part in facts for step in part.steps),
+        remarks=tuple(part.remark for part in made if part.remark),
         not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
     )
 
@@ -155,18 +160,20 @@ def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
 
 
 def _make_all(
-    targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, progress: Progress
+    targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress
 ) -> list[_Made]:
-    return [_make(target, recipe, source, data, progress) for target in targets]
+    return [_make(target, recipe, source, data, past, progress) for target in targets]
 
 
-def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, progress: Progress) -> _Made:
+def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress) -> _Made:
     start = float_model(target, source)
     prep = preprocess_for(target, recipe.preprocess, describe_any(start))
     recipe = msgspec.structs.replace(recipe, preprocess=prep)
     reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, progress)
     data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
-    chosen = choose(Work(target, recipe, source, data, reference, progress))
+    work = Work(target, recipe, source, data, reference, progress)
+    near = keep_near(work, choose(work), past)
+    chosen = near.chosen
     model, score = chosen.model, chosen.score
     session = Session(model)
     golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
@@ -205,7 +212,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, progres
         latency=measure(model),
         float_latency=measure(start),
     )
-    return _Made(bundle, {name: content for name, _role, content in files}, facts)
+    return _Made(bundle, {name: content for name, _role, content in files}, facts, near.remark)
 
 
 def _layers(

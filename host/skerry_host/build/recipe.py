@@ -72,6 +72,9 @@ class Quantize(Struct, frozen=True):
 
     `search` looks for better choices of the keys below it, in at most `search_seconds`; absent, only where a build
     would be refused for what quantization cost.
+
+    `delta_friendly` keeps scales on the grid of the previous release, absent: where that costs nothing measurable;
+    `sticky` (steps) also keeps its integers, at a cost in accuracy that the budget must allow.
     """
 
     weights: Literal["int8"] = "int8"
@@ -85,6 +88,8 @@ class Quantize(Struct, frozen=True):
     weight_ranges: Literal["min-max", "octav"] = "min-max"
     equalize: bool = False
     bias_correction: bool = False
+    delta_friendly: bool | None = None
+    sticky: Annotated[float, Meta(ge=0, le=2)] = 0.0
 
     @property
     def edgetpu_problem(self) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
 from skerry_host.cli.model_files import inspect, profile
+from skerry_host.cli.previous import previous_model
 from skerry_host.cli.progress import steps
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def model() -> None:
 @click.option("--target", "targets", multiple=True, help="Build only this; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report here, too, even if refused.")
+@click.option("--previous", metavar="R", help="Keep near this release, for small patches [the model's newest].")
 @click.option("--trust-source", is_flag=True, help="Let a source that carries code run it.")
 @json_option
 def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
@@ -64,6 +66,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     targets: tuple[str, ...],
     out: Path | None,
     report: Path | None,
+    previous: str | None,
     trust_source: bool,
     as_json: bool,
 ) -> None:
@@ -72,7 +75,8 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     from skerry_host.build.build import build as run_build  # noqa: PLC0415
     from skerry_host.build.report.page import NAME as REPORT  # noqa: PLC0415
 
-    order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source)
+    before = previous_model(recipe, previous)
+    order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
     with steps(as_json) as progress, kept_report(report):
         done = run_build(order, progress)
         _keep(report, done.report)

@@ -1,0 +1,32 @@
+"""A build for a board with an Edge TPU: the compiled bundle first, the cpu bundle always (a stand-in compiles)."""
+
+import pytest
+
+from skerry_host.build.build import Order, build
+from tests.host.build.conftest import NOW, make_recipe, recipe  # noqa: F401 - fixtures
+from tests.host.edgetpu.conftest import REAL
+
+BOARD = "raspberry-pi-4-coral-usb"
+COMPILED = REAL / "dense_256_edgetpu.tflite"
+
+
+@pytest.mark.skipif(not COMPILED.exists(), reason="no real models: set SKERRY_REAL_MODELS")
+def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, tmp_path):  # noqa: F811 - a fixture
+    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": COMPILED.read_bytes()}})
+    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
+    tpu, cpu = made.record.bundles
+    assert (tpu.target, cpu.target) == ("edgetpu", "cpu")
+    assert (made.path / tpu.model.name).read_bytes() == COMPILED.read_bytes()
+    assert tpu.artifact("golden") == cpu.artifact("golden")
+    assert (tpu.inputs, tpu.outputs) == (cpu.inputs, cpu.outputs)
+    assert "edgetpu" not in made.record.not_built
+    assert "not run, for no Edge TPU is at hand" in made.record.remarks[-1]
+    assert (made.path / "edgetpu_compiler.log").exists()
+
+
+def test_without_a_compiler_the_build_goes_on_and_says_why(recipe, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b", targets=("edgetpu",)))
+    assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
+    assert "no Edge TPU compiler on this machine" in made.record.remarks[-1]
+    assert "predicted: 18 of 18 operators would map" in made.record.remarks[-1]
