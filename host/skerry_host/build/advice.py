@@ -83,7 +83,9 @@ def _hints(layer: Layer) -> list[str]:
 def _last_resort(target: str) -> str:
     if target == "edgetpu":
         return "quantization-aware training (mixed precision is not possible on the Edge TPU: all is 8 bit there)"
-    return "activations = 'int16' on a CPU target, or quantization-aware training"
+    return (
+        "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
+    )
 
 
 def notable(layer: Layer, limit_db: float) -> str:

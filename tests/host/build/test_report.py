@@ -114,6 +114,15 @@ def test_values_of_a_model_without_classes_are_drawn_against_the_float_ones():
     assert "<circle" in figures.errors(np.zeros((4, 4)), np.zeros((4, 4)), "nothing")
 
 
+def test_rare_values_are_drawn_as_well():
+    reference = np.zeros(100_000)
+    reference[:20] = np.linspace(0.5, 1, 20)
+    one, two = figures.spread(reference, reference + 0.1)
+    assert len(one) <= figures.POINTS
+    assert (one >= 0.5).sum() == 20
+    assert np.allclose(two - one, 0.1)
+
+
 def test_an_accuracy_under_its_budget_shows_the_budget():
     quality = Quality("top1", 100, 0.9, 0.8, (0.85, 0.95), (0.7, 0.88), {"a": 20.0}, 10, 5)
     assert "least" in figures.accuracy(quality, 0.75, "int8")

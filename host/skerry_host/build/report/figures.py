@@ -27,7 +27,8 @@ from skerry_host.build.report.svg import (
 
 SHOWN_DB = 60.0
 """More signal than this looks the same."""
-POINTS = 1500
+POINTS, BINS = 1500, 51
+"""Of a cloud of values: how many are drawn, and edges of the bins that they are taken from."""
 
 
 def accuracy(quality: Quality, least: float, name: str) -> Markup:
@@ -87,7 +88,7 @@ def confusion(counts: Array, names: Sequence[str]) -> Markup:
 
 def errors(reference: Array, got: Array, unit: str) -> Markup:
     """Values of the quantized model over those of the float one (any shape): on the diagonal where nothing is lost."""
-    one, two = (part.ravel()[:: max(1, part.size // POINTS)].astype(np.float64) for part in (reference, got))
+    one, two = spread(reference.ravel().astype(np.float64), got.ravel().astype(np.float64))
     low, high = float(min(one.min(), two.min())), float(max(one.max(), two.max()))
     if high <= low:
         high = low + 1.0
@@ -99,6 +100,14 @@ def errors(reference: Array, got: Array, unit: str) -> Markup:
     turned = ' transform="rotate(-90 14 168)"'
     body.append(text(14, 168, "of the quantized one", "label", "middle").replace("<text", f"<text{turned}", 1))
     return svg(440, 362, "Quantized over float values", body)
+
+
+def spread(one: Array, two: Array) -> tuple[Array, Array]:
+    """Some pairs (n,) that cover the range of the first evenly: most values of a detector are near zero."""
+    bins = np.digitize(one, np.linspace(one.min(), one.max(), BINS)[1:-1])
+    chosen = [at[:: -(-len(at) // (POINTS // BINS))] for b in range(BINS - 1) if len(at := np.flatnonzero(bins == b))]
+    picked = np.concatenate(chosen)
+    return one[picked], two[picked]
 
 
 def signal(layers: Sequence[Layer], limit_db: float) -> Markup:

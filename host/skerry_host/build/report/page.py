@@ -74,7 +74,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     classes = got[0].size
     counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
     if counts is None:
-        note = f"Up to {figures.POINTS} values; on the diagonal nothing is lost."
+        note = f"Up to {figures.POINTS} values, evenly over the range; on the diagonal nothing is lost."
         return f"Values of {name}", figures.errors(reference, got, name), note
     labels = _labels(facts.recipe.labels.names, classes)
     worst = confused(counts, labels)
