@@ -45,7 +45,6 @@ def keep_near(work: Work, chosen: Chosen, past: Past) -> Near:
     kept = f"{gridded.kept_before:.1%} -> {gridded.kept_after:.1%} of the weights as in the previous release"
     if lost > allowed:
         return Near(chosen, f"delta-friendly: not taken, it costs {lost:.2%} {score.metric} ({kept})")
-    remark = (
-        f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {score.metric} {0.0 - lost:+.2%}"
-    )
+    gained = f"{score.metric} {0.0 - lost:+.2%}"
+    remark = f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {gained}"
     return Near(replace(chosen, model=gridded.model, score=score), remark)
