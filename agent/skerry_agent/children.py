@@ -109,7 +109,7 @@ class RealProcesses:
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
         """Run one updater at a low priority, so that the model in service keeps the processor."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "skerry_agent.updater", str(self._trust_file)],
+            [sys.executable, "-m", "skerry_agent.updater", str(self._trust_file), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

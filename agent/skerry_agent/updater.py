@@ -1,8 +1,8 @@
 """The updater process: verifies trust, decides what to fetch, applies patches, makes bundles. Ends after one job.
 
-`python -m skerry_agent.updater TRUST_FILE` reads one job as a JSON line and writes one answer. Everything heavy
-(cryptography, numpy, zstandard) is imported here and gone with the process. It never touches the journal: the
-supervisor does.
+`python -m skerry_agent.updater TRUST_FILE SUPERVISOR_PID` reads one job as a JSON line and writes one answer.
+Everything heavy (cryptography, numpy, zstandard) is imported here and gone with the process. It never touches the
+journal: the supervisor does.
 """
 
 import mmap
@@ -17,6 +17,7 @@ from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder
 from skerry_agent.jobs import Answer, Payload, PlanJob, Planned, Refusal, Staged, StageJob, UpdaterJob, VerifyMessage
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
+from skerry_agent.runner import process
 from skerry_agent.slots import read_bundle, write_bundle
 from skerry_agent.trust import KeyTrust, TrustError
 from skerry_agent.wire import codec, envelope, routes
@@ -192,7 +193,10 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {VerifyMessage: _verify, PlanJo
 
 
 def main() -> None:
-    """One job in, one answer out."""
+    """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
+    process.die_with_parent()
+    if os.getppid() != int(sys.argv[2]):  # it died before it could be watched
+        sys.exit(1)
     job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
     try:
         answer = perform(job, KeyTrust.from_file(Path(sys.argv[1])))

@@ -4,10 +4,15 @@ The kill comes when the supervisor is about to rename its N-th journal record in
 is done, and nothing of it is known to the journal. The lab kills at every other system call.
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.host.plane.fleet_kit import eventually
 from tests.system.fleet import BAD, FIRST, SECOND, Device, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system
@@ -68,3 +73,32 @@ def test_two_supervisors_never_share_a_state_folder(running):
     second = running.command("run")
     assert second.returncode == 1
     assert "another agent runs" in second.stderr
+
+
+SUPERVISOR = """
+import os, subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-m", "skerry_agent.updater", "trust.json", str(os.getpid())]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_updater_does_not_outlive_its_supervisor():
+    """Two updaters on one folder would undo each other's work. This one waits for a job: its pipe stays open."""
+    ours, theirs = os.pipe()
+    command = [sys.executable, "-c", SUPERVISOR]
+    with subprocess.Popen(command, stdin=ours, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        updater = int(supervisor.stdout.readline())
+        eventually(lambda: command_line(updater), "the updater has started", 10.0)
+        supervisor.kill()
+    eventually(lambda: not command_line(updater), "the updater is gone", 10.0)
+    os.close(theirs)
+    os.close(ours)
+
+
+def command_line(pid: int) -> bytes:
+    """Empty once a process has ended, also where nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -52,7 +52,7 @@ def load(job: Job, open_engine: Open) -> Inference:
 
 
 def read_golden(job: Job) -> GoldenSet | None:
-    """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed, damaged) if it cannot be used."""
+    """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed, damaged)."""
     artifact = job.bundle.artifact("golden")
     if artifact is None:
         return None
