@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,12 +173,12 @@ class Device:
 
     def __init__(self, port: int, folder: Path, limits: Limits | None = None) -> None:
         self.queue = EventQueue()
-        self.store = BlobStore(folder)
         self.limits = limits or Limits(patience_s=PATIENCE_S)
         address = BrokerAddress("127.0.0.1", port, "mqtt")
         backoff = Backoff(0.05, 0.2)
-        self.link = MqttLink(address, "net-device", self._will, backoff=backoff, answer_s=ANSWER_S)
+        self.link = MqttLink(address, folder.name, self._will, backoff=backoff, answer_s=ANSWER_S)
         self.result = Result()
+        self.store = CountingStore(folder, self.result.writes)
 
     def _will(self, _connection: int) -> tuple[str, bytes]:
         return topics.state("net-device"), b"{}"
@@ -200,12 +199,11 @@ class Device:
             self.link.check()
             self.queue.after(CHECK_S, check)
 
-        with _counted_writes(self.result):
-            self.link.start(self.queue.post, up, retained.message, lambda _token: None)
-            self.queue.after(deadline_s, self.queue.stop)
-            fetcher.start([retained])
-            check()
-            self.queue.run()
+        self.link.start(self.queue.post, up, retained.message, lambda _token: None)
+        self.queue.after(deadline_s, self.queue.stop)
+        fetcher.start([retained])
+        check()
+        self.queue.run()
         fetcher.stop()
         self.link.stop()
         self.result.seconds = time.monotonic() - began
@@ -217,20 +215,23 @@ class Device:
         self.queue.stop()
 
 
-@contextlib.contextmanager
-def _counted_writes(result: Result) -> Iterator[None]:
-    """Note how often each chunk is written: every one shall be applied once."""
-    write = Part.write
+class CountingStore(BlobStore):
+    """Notes how often each chunk is written: every one shall be applied once."""
 
-    def counting(part: Part, index: int, chunk: bytes) -> None:
-        result.writes[index] = result.writes.get(index, 0) + 1
-        write(part, index, chunk)
+    def __init__(self, folder: Path, writes: dict[int, int]) -> None:
+        super().__init__(folder)
+        self._writes = writes
 
-    Part.write = counting  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Part.write = write  # type: ignore[method-assign]
+    def open_part(self, ref: BlobRef, digests: tuple[bytes, ...]) -> Part:
+        part = super().open_part(ref, digests)
+        write = part.write
+
+        def counting(index: int, chunk: bytes) -> None:
+            self._writes[index] = self._writes.get(index, 0) + 1
+            write(index, chunk)
+
+        part.write = counting  # type: ignore[method-assign]
+        return part
 
 
 def complaints(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:

@@ -1,24 +1,29 @@
 """The network's fault table: named rows of points, as data. Each point runs on its own and says what is broken.
 
 `rows(folder)` yields them while the brokers that they need are up; the sweep runs every point, CI a few of each row.
+`results` is the table for `tests.lab.sweep`.
 """
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from skerry_agent.wire.blobs import MAX_CHUNKS, BlobRef, digest_list
+from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
+from tests.lab import sweep
 from tests.net.bench import Device, Host, Mosquitto, Result, blob, complaints, messages_of, reference
 from tests.net.proxy import Fault, Proxy
 
 SIZE = 2_000_000
 CUTS = 200
 RESTARTS = 50
+BESIDE = 6
 MOST_BYTES = 1.3
 MOST_MEMORY_MB = 24.0
 """Above what a whole window of chunks and the interpreter's own growth take."""
@@ -26,12 +31,16 @@ MOST_MEMORY_MB = 24.0
 
 @dataclass(frozen=True)
 class Row:
-    """A case of the table: `run(point)` returns what is broken, nothing if all is well. CI takes `sample` points."""
+    """A case of the table: `run(point)` returns what is broken, nothing if all is well. CI takes `sample` points.
+
+    Points of one row run beside each other, as most of their time is waiting; `alone`: they must not.
+    """
 
     case: str
     points: Sequence[Fault]
     run: Callable[[Fault], list[str]]
     sample: int = 1
+    alone: bool = False
 
     def some(self) -> Sequence[Fault]:
         """Points for CI, evenly spread."""
@@ -46,11 +55,12 @@ class Scene:
     folder: Path
     broker: Mosquitto
     data: bytes
+    chunk_bytes: int = CHUNK_BYTES
     numbers: Iterator[int] = field(default_factory=count)
 
     @property
     def ref(self) -> BlobRef:
-        return reference(self.data)
+        return reference(self.data, self.chunk_bytes)
 
     def fetch(self, fault: Fault, deadline_s: float) -> tuple[Proxy, Device, Result]:
         """A new device fetches the blob through a proxy."""
@@ -113,12 +123,13 @@ def scene(
     folder: Path,
     size: int = SIZE,
     *,
+    chunk_bytes: int = CHUNK_BYTES,
     persistent: bool = False,
     spoil: Callable[[dict[str, bytes]], None] | None = None,
 ) -> Iterator[Scene]:
     """A broker with the blob on it; its host publishes again after a restart, unless the broker keeps what it has."""
     with Mosquitto(folder / "broker", persistent=persistent) as broker:
-        made = Scene(folder, broker, blob(size))
+        made = Scene(folder, broker, blob(size), chunk_bytes)
         retained = messages_of(made.data, made.ref)
         if spoil is not None:
             spoil(retained)
@@ -183,7 +194,7 @@ def rows(folder: Path) -> Iterator[list[Row]]:
             return stack.enter_context(scene(folder / name, size, **how))
 
         plain, keeps, forgets = at("plain"), at("keeps", persistent=True), at("forgets")
-        small = at("small", 250_000)
+        middle, small = at("middle", 600_000, chunk_bytes=16 * 1024), at("small", 130_000)
         wrong, long = at("wrong", spoil=_wrong_digests), at("long", spoil=_long_chunk)
         share = 0.3
         mixed = [{"duplicate": share}, {"reorder": share}, {"drop": share}, {"flip": share}]
@@ -195,11 +206,11 @@ def rows(folder: Path) -> Iterator[list[Row]]:
             Row(
                 "31 duplicate, reorder, drop, flip 30 %",
                 [Fault(seed=seed, **each) for each in mixed for seed in range(10)],
-                plain.arrives,
+                middle.arrives,
                 5,
             ),
-            Row("32 broker restarted, persistent", _restarts(), keeps.arrives_over_a_restart),
-            Row("32 broker restarted, forgetful", _restarts(), forgets.arrives_over_a_restart),
+            Row("32 broker restarted, persistent", _restarts(), keeps.arrives_over_a_restart, alone=True),
+            Row("32 broker restarted, forgetful", _restarts(), forgets.arrives_over_a_restart, alone=True),
             Row("33 black hole", [Fault(black_hole_at=(n,)) for n in breaks], plain.arrives),
             Row("33 half open", [Fault(half_open_at=(n,)) for n in breaks], plain.arrives),
             Row("33 deaf for 3 s", [Fault(half_open_at=(n,), deaf_s=3.0) for n in breaks[:3]], plain.arrives),
@@ -208,6 +219,7 @@ def rows(folder: Path) -> Iterator[list[Row]]:
                 "34 oversize packet",
                 [Fault(garbage=_oversize(length)) for length in (3_000_000, 100_000_000, 268_000_000)],
                 plain.arrives_in_little_memory,
+                alone=True,
             ),
             Row("34 malformed packet", [Fault(garbage=each) for each in MALFORMED.values()], plain.arrives, 3),
             Row("34 wrong number of chunks", [Fault()], wrong.ends),
@@ -215,6 +227,22 @@ def rows(folder: Path) -> Iterator[list[Row]]:
         ]
 
 
+def results(*, sample: bool) -> list[sweep.Result]:
+    """Every row with how many points were run and what broke, for the sweep's table."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="skerry-net-") as folder, rows(Path(folder)) as table:
+        for row in table:
+            began, points = time.monotonic(), row.some() if sample else row.points
+            with ThreadPoolExecutor(1 if row.alone else BESIDE) as pool:
+                broken = [
+                    f"{row.case}: {at}: {line}"
+                    for at, lines in zip(points, pool.map(row.run, points), strict=True)
+                    for line in lines
+                ]
+            found.append(sweep.Result(row.case, len(points), broken, time.monotonic() - began))
+    return found
+
+
 def _restarts() -> list[Fault]:
-    """A transfer of a second, so that the broker can be gone in the middle of it."""
-    return [Fault(restart_at=(n,), bits_per_s=8 * SIZE) for n in _spread(RESTARTS + 2)[1:-1]]
+    """A transfer of a second, restarted before nine tenths of it: the last ones may already be on their way."""
+    return [Fault(restart_at=(n * 9 // 10,), bits_per_s=8 * SIZE) for n in _spread(RESTARTS)]

@@ -56,7 +56,7 @@ class Ear:
         return self.heard.get(timeout=patience_s)
 
     def ask(self, topic):
-        """Ask as the agent does: again when nothing comes. On NATS a message may be retained a moment after its PUBACK."""
+        """Ask as the agent does, again when nothing comes: NATS may retain a message a moment after its PUBACK."""
         for _ in range(5):
             self.link.unsubscribe([topic])
             self.link.subscribe([topic])

@@ -1,0 +1,54 @@
+"""A supervisor without models that reports all the time; run as `python -m tests.net.reporter FOLDER PORT INTERVAL_S`,
+to be killed. Its last line on standard output says that everything waiting has been acknowledged. No tests here.
+"""
+
+import sys
+from pathlib import Path
+
+from skerry_agent.backoff import Backoff
+from skerry_agent.clock import EventQueue
+from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerAddress, BrokerSection, DeviceSection
+from skerry_agent.link import MqttLink
+from skerry_agent.loop import Supervisor, new_boot_id
+from skerry_agent.wire import topics
+
+DEVICE = "reporter-01"
+REPORTS = 60
+"""After so many intervals it makes no more and waits until all are acknowledged."""
+
+
+class _Nothing:
+    """No meters, and no process is ever started."""
+
+    def samples(self, pids, duration_s):
+        return []
+
+
+def main() -> None:
+    """Report until killed, or until done."""
+    folder, port, interval_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    queue = EventQueue()
+    config = AgentConfig(
+        DeviceSection(DEVICE),
+        BrokerSection(f"mqtt://127.0.0.1:{port}"),
+        BoardSection("generic-x86"),
+        AgentSection(telemetry_interval_s=interval_s),
+        folder=str(folder),
+    )
+    address = BrokerAddress("127.0.0.1", port, "mqtt")
+    link = MqttLink(address, DEVICE, lambda _n: (topics.state(DEVICE), b""), backoff=Backoff(0.05, 0.2), answer_s=1.0)
+    supervisor = Supervisor(config, queue, link, _Nothing(), _Nothing(), new_boot_id())
+    supervisor.start()
+    link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+
+    def end_when_empty() -> None:
+        if supervisor.status().waiting_reports == 0:
+            print("empty", flush=True)
+        queue.after(0.02, end_when_empty)
+
+    queue.after(REPORTS * interval_s, end_when_empty)
+    queue.run()
+
+
+if __name__ == "__main__":
+    main()

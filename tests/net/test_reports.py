@@ -1,0 +1,93 @@
+"""Case 28 over the network: what the agent has once kept of its telemetry is in the host's database, and there once.
+
+A real agent loop is killed (-9) again and again while a proxy duplicates, drops and cuts; the host's own link and
+ingest write into its registry. Each boot's reports are numbered, so what is lost is a gap and what came twice is a row.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from skerry_host.fleet.device import Device
+from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
+from skerry_host.plane.link import Link
+from skerry_host.plane.records import devices, telemetry
+from skerry_host.plane.registry import open_registry
+from tests.net.bench import Mosquitto
+from tests.net.proxy import Fault, Proxy
+from tests.net.reporter import DEVICE
+
+ROOT = Path(__file__).resolve().parents[2]
+INTERVAL_S = 0.01
+KILLS = 6
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with open_registry(tmp_path / "r.sqlite") as opened:
+        with opened.write() as session:
+            devices.add(session, Device(DEVICE, "generic-x86", targets=("cpu",)), 1.0)
+        yield opened
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path / "broker") as made:
+        yield made
+
+
+@pytest.fixture
+def ingest(broker, registry):
+    """What arrives is written, then acknowledged, as the plane does; every tenth message is written twice."""
+    ingest, lock = Ingest(registry, time.time), threading.Lock()
+
+    def receive(message):
+        with lock:
+            ingest.apply([message])
+            if message.mid % 10 == 0:
+                ingest.apply([message])
+            link.acknowledge([message])
+
+    link = Link(f"mqtt://127.0.0.1:{broker.port}", "plane", SUBSCRIPTIONS, receive)
+    link.start()
+    yield ingest
+    link.stop()
+
+
+def start(folder, port):
+    command = [sys.executable, "-m", "tests.net.reporter", str(folder), str(port), str(INTERVAL_S)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": ":".join(sys.path), "PATH": ""}
+    )
+
+
+def sequences(registry):
+    """The numbers of the reports of each boot, as often as they are there."""
+    found = {}
+    with registry.read() as session:
+        for row in telemetry.recent(session, DEVICE, 10**6):
+            found.setdefault(row.boot, []).append(row.sequence)
+    return found
+
+
+def test_reports_are_kept_exactly_once_under_kills_and_a_bad_network(tmp_path, broker, registry, ingest):
+    fault = Fault(duplicate=0.3, drop=0.3, cut_at=tuple(range(3000, 200_000, 4000)))
+    with Proxy(broker.port, fault) as proxy:
+        for kill in range(KILLS):
+            agent = start(tmp_path / "device", proxy.port)
+            time.sleep(0.6 + 0.07 * kill)  # some of it is start-up
+            agent.kill()
+            agent.wait()
+        last = start(tmp_path / "device", proxy.port)
+        assert last.stdout.readline() == b"empty\n"
+        last.kill()
+        last.wait()
+    boots = sequences(registry)
+    assert len(boots) >= KILLS / 2
+    for numbers in boots.values():
+        assert sorted(numbers) == list(range(len(numbers)))
+    assert ingest.counts["duplicate"] > 0
