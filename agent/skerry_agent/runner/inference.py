@@ -38,13 +38,14 @@ class Inference:
 
     Counting never waits for the model (`take`, `busy_s`), because it must go on while an inference hangs; and an
     inference only notes what happened, because after it everything is cold: sums are made in `take`.
-    `started` counts the inferences begun so far.
+    `started` counts the inferences begun so far; `about` says what runs them.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle) -> None:
         self.inputs: tuple[TensorSpec, ...] = bundle.inputs
         self.outputs: tuple[TensorSpec, ...] = bundle.outputs
         self.started = 0
+        self.about = engine.about
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
         self._floats = any(np.dtype(spec.dtype).kind == "f" for spec in bundle.outputs)

@@ -61,10 +61,13 @@ class Job(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True, tag="loaded"):
-    """The model is in memory."""
+    """The model is in memory. `engine`, `engine_version` and `delegate` say what runs it (see `engines.base.About`)."""
 
     load_us: float
     rss_bytes: int
+    engine: str = ""
+    engine_version: str = ""
+    delegate: str = ""
 
 
 class Proved(Struct, frozen=True, tag="proved"):
@@ -76,7 +79,10 @@ class Proved(Struct, frozen=True, tag="proved"):
 
 
 class Refused(Struct, frozen=True, tag="refused"):
-    """Not fit to serve. `code` is one of load_failed, damaged, golden_mismatch, invalid_output, constant_output."""
+    """Not fit to serve.
+
+    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output, constant_output.
+    """
 
     code: str
     detail: str

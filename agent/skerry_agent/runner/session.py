@@ -57,7 +57,8 @@ def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "
     """Load, prove, and say so. Raises `UnfitError`."""
     began = time.perf_counter()
     inference = pulse.inference = load(job, open_engine)
-    control.send(Loaded((time.perf_counter() - began) * 1e6, process.rss_bytes()))
+    load_us, about = (time.perf_counter() - began) * 1e6, inference.about
+    control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference)
     proved = prove(job, inference, read_golden(job))
     process.trim()

@@ -172,6 +172,7 @@ from skerry_agent.runner import control, session
 class Faulty:
     def __init__(self, engine):
         self.inputs, self.outputs, self._engine, self._left = engine.inputs, engine.outputs, engine, 6
+        self.about = engine.about
     def infer(self, inputs):
         self._left -= 1
         if self._left < 0:

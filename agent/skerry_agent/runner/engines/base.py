@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import TensorSpec
 
 
+class About(Struct, frozen=True):
+    """What runs a model: the runtime's name and version, and what it hands the work to (empty: its own kernels)."""
+
+    name: str
+    version: str
+    delegate: str = ""
+
+
 class Engine(Protocol):
     """One loaded model. Not thread safe: `skerry_agent.runner.inference` lets in one caller at a time."""
+
+    @property
+    def about(self) -> About:
+        """Which runtime this is."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

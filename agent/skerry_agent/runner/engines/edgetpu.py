@@ -6,47 +6,68 @@ Never uses `pycoral`: its registry name belongs to another project, and `load_de
 """
 
 import importlib.util
+import json
 import subprocess
 import sys
 from types import ModuleType
 
-from skerry_agent.runner.engines import tflite
+import msgspec
+
+from skerry_agent.runner.engines import tflite, tpu
 from skerry_agent.runner.errors import EngineError
 
 LIBRARY = "libedgetpu.so.1"
 PROBE_TIMEOUT_S = 30.0
-_PROBE = "import sys, importlib; importlib.import_module(sys.argv[1]).load_delegate(sys.argv[2])"
 
 
 def open_edgetpu(path: str, threads: int, library: str = LIBRARY) -> tflite.TfliteEngine:
-    """Load a compiled model on the first Edge TPU. Raises `EngineError` if it cannot be used."""
+    """Load a compiled model on the first Edge TPU. Raises `EngineError` (no_accelerator) if it cannot be used."""
     module = _runtime()
-    probe(module.__name__, library)
+    found = probe(module.__name__, library)
     try:
         delegate = module.load_delegate(library)
     except (ValueError, OSError) as error:  # between the probe and now somebody else may have taken it
-        raise EngineError(f"the Edge TPU is gone: {error}", hint="use it from one process only") from None
-    return tflite.open_tflite(module, path, threads, [delegate])
+        raise _unusable(f"the Edge TPU is gone: {error}", "use it from one process only") from None
+    runtime = f" runtime {found.runtime}" if found.runtime else ""
+    return tflite.open_tflite(module, path, threads, [delegate], f"libedgetpu{runtime} on {found.devices[0]}")
 
 
-def probe(module: str, library: str, timeout_s: float = PROBE_TIMEOUT_S) -> None:
-    """Load the delegate once in a child process; raises `EngineError` that says why this process must not try."""
-    command = [sys.executable, "-c", _PROBE, module, library]
+def probe(module: str, library: str, timeout_s: float = PROBE_TIMEOUT_S) -> tpu.Found:
+    """Ask for devices and load the delegate once in a child process; the answer, with a device at least.
+
+    Raises `EngineError` (no_accelerator) that says why this process must not try.
+    """
+    command = [sys.executable, "-m", tpu.__name__, library, module]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise EngineError(f"the Edge TPU does not answer within {timeout_s:.0f} s", hint="replug it") from None
+        raise _unusable(f"the Edge TPU does not answer within {timeout_s:.0f} s", "replug it") from None
+    said = [line for line in child.stdout.splitlines() if line.startswith("{")]
+    found = msgspec.convert(json.loads(said[-1]), tpu.Found) if said else None
     if child.returncode < 0:
-        raise EngineError(
+        raise _unusable(
             f"{library} crashes with {module.partition('.')[0]} (signal {-child.returncode})",
-            hint="install a libedgetpu that was built for this TFLite release, or use the cpu target",
+            "install a libedgetpu that was built for this TFLite release, or use the cpu target",
         )
-    if child.returncode:
+    if found is not None and not found.devices:
+        raise _unusable(_absent(), "connect it and check its udev rule, or use the cpu target")
+    if found is None or child.returncode:
         reason = child.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise EngineError(
+        raise _unusable(
             f"no Edge TPU through {library}: {reason[0]}",
-            hint="install libedgetpu1-std, connect the Edge TPU and check its udev rule, or use the cpu target",
+            "install libedgetpu1-std, connect the Edge TPU and let no other process use it, or use the cpu target",
         )
+    return found
+
+
+def _absent() -> str:
+    """No device for the library; the kernel may see one that this process may not open."""
+    seen = tpu.by_system()
+    return f"the Edge TPU {seen[0]} is there, but not for this user" if seen else "no Edge TPU is connected"
+
+
+def _unusable(what: str, hint: str) -> EngineError:
+    return EngineError(what, hint=hint, code="no_accelerator")
 
 
 def _runtime() -> ModuleType:

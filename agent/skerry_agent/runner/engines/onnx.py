@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.processing import Array
+from skerry_agent.runner.engines.base import About
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -37,8 +38,9 @@ _FAILURES = (
 class OnnxEngine:
     """An onnxruntime session."""
 
-    def __init__(self, session: Any, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, session: Any, failures: tuple[type[Exception], ...], version: str) -> None:
         self._session = session
+        self.about = About("onnxruntime", version, str(session.get_providers()[0]))
         self._failures = failures
         self.inputs = tuple(map(_spec, session.get_inputs()))
         self.outputs = tuple(map(_spec, session.get_outputs()))
@@ -73,7 +75,7 @@ def open_onnxruntime(path: str, threads: int) -> OnnxEngine:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except failures as error:
         raise EngineError(f"{Path(path).name} does not load: {_line(error)}", hint="build the release again") from None
-    return OnnxEngine(session, failures)
+    return OnnxEngine(session, failures, str(ort.__version__))
 
 
 def _spec(node: Any) -> TensorSpec:

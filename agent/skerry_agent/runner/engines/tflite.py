@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.processing import Array
+from skerry_agent.runner.engines.base import About
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -19,8 +20,9 @@ from skerry_agent.wire.manifest import TensorSpec
 class TfliteEngine:
     """An allocated Interpreter, with or without a delegate."""
 
-    def __init__(self, interpreter: Any) -> None:
+    def __init__(self, interpreter: Any, about: About) -> None:
         self._interpreter = interpreter
+        self.about = about
         details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
         self.inputs = tuple(map(_spec, details_in))
         self.outputs = tuple(map(_spec, details_out))
@@ -55,8 +57,10 @@ def open_tflite_runtime(path: str, threads: int) -> TfliteEngine:
     return open_tflite(tflite_runtime_module(), path, threads)
 
 
-def open_tflite(module: ModuleType, path: str, threads: int, delegates: Sequence[Any] = ()) -> TfliteEngine:
-    """Load with a given Interpreter module. Raises `EngineError` with the runtime's own reason."""
+def open_tflite(
+    module: ModuleType, path: str, threads: int, delegates: Sequence[Any] = (), delegate: str = ""
+) -> TfliteEngine:
+    """Load with a given Interpreter module; `delegate` names the first one. Raises `EngineError` with the reason."""
     try:
         interpreter = module.Interpreter(
             model_path=path, num_threads=threads, experimental_delegates=list(delegates) or None
@@ -70,7 +74,17 @@ def open_tflite(module: ModuleType, path: str, threads: int, delegates: Sequence
         raise EngineError(
             f"{module.__name__} does not work with numpy {np.__version__}", hint="pip install 'numpy<2'"
         ) from None
-    return TfliteEngine(interpreter)
+    package = module.__name__.partition(".")[0]
+    return TfliteEngine(interpreter, About(_NAMES[package], _version(package), delegate or _OWN.get(package, "")))
+
+
+_NAMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+_OWN = {"ai_edge_litert": "XNNPACK"}
+"""What a runtime applies without being asked."""
+
+
+def _version(package: str) -> str:
+    return str(getattr(importlib.import_module(package), "__version__", "unknown"))
 
 
 def litert_module() -> ModuleType:
