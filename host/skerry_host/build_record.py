@@ -22,12 +22,21 @@ class Check(Struct, frozen=True):
     ok: bool
 
 
+class Speed(Struct, frozen=True):
+    """One inference of the cpu bundle's model, or of the float one, on the machine that built: no board's figure."""
+
+    form: Literal["int8", "float"]
+    threads: int
+    p50_us: float
+
+
 class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
     `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle;
     `warnings` are about the data, `search` says what each tried choice of the integers gained,
-    `remarks` what became of targets that another tool makes.
+    `remarks` what became of targets that another tool makes; `speeds_on_this_machine`, the fastest first, what threads
+    and int8 are worth.
     """
 
     schema: Literal[1]
@@ -43,3 +52,4 @@ class BuildRecord(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    speeds_on_this_machine: tuple[Speed, ...] = ()

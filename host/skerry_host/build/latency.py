@@ -15,7 +15,7 @@ LEAST = 5
 
 
 class Latency(Struct, frozen=True):
-    """Microseconds of one inference with one thread, over so many runs."""
+    """Microseconds of one inference, over so many runs."""
 
     runs: int
     min_us: float
@@ -23,9 +23,9 @@ class Latency(Struct, frozen=True):
     p95_us: float
 
 
-def measure(model: bytes, clock: Callable[[], float] = time.perf_counter) -> Latency:
+def measure(model: bytes, clock: Callable[[], float] = time.perf_counter, threads: int = 1) -> Latency:
     """Run a model on zeros, again and again."""
-    session = Session(model)
+    session = Session(model, threads)
     tensor = np.zeros(session.input.shape, session.input.dtype)
     for _ in range(WARM):
         session.run(tensor)
