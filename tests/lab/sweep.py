@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.lab import fault, flips, hostile, points, power, small_disk
 from tests.lab.points import Bench, bench
 from tests.lab.scenarios import SIZES, Scenario, rows
+from tests.net import cases
 
 SEED = 20
 WORKERS = 2
@@ -167,7 +168,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", action="store_true", help="a seeded part, within a minute")
     amount = SAMPLE if parser.parse_args().sample else FULL
-    results = sweep(amount, lambda piece: print(".", end="", flush=True))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:  # the network's cases mostly wait
+        network = beside.submit(cases.results, sample=amount is SAMPLE)
+        results = [
+            *sweep(amount, lambda piece: print(".", end="", flush=True)),
+            *(Result(*row) for row in network.result()),
+        ]
     print("\n" + table(results))
     broken = [line for result in results for line in result.broken]
     for line in broken[:SHOWN]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
-from tests.lab import sweep
 from tests.net.bench import Device, Host, Mosquitto, Result, blob, complaints, messages_of, reference
 from tests.net.proxy import Fault, Proxy
 
@@ -227,8 +226,8 @@ def rows(folder: Path) -> Iterator[list[Row]]:
         ]
 
 
-def results(*, sample: bool) -> list[sweep.Result]:
-    """Every row with how many points were run and what broke, for the sweep's table."""
+def results(*, sample: bool) -> list[tuple[str, int, list[str], float]]:
+    """(case, points, what is broken, seconds) of every row, for the sweep's table."""
     found = []
     with tempfile.TemporaryDirectory(prefix="skerry-net-") as folder, rows(Path(folder)) as table:
         for row in table:
@@ -239,7 +238,7 @@ def results(*, sample: bool) -> list[sweep.Result]:
                     for at, lines in zip(points, pool.map(row.run, points), strict=True)
                     for line in lines
                 ]
-            found.append(sweep.Result(row.case, len(points), broken, time.monotonic() - began))
+            found.append((row.case, len(points), broken, time.monotonic() - began))
     return found
 
 

@@ -5,5 +5,5 @@ from tests.net import cases
 
 def test_a_sample_of_every_row():
     found = cases.results(sample=True)
-    assert [line for result in found for line in result.broken] == []
-    assert all(result.points for result in found)
+    assert [line for _, _, broken, _ in found for line in broken] == []
+    assert all(points for _, points, _, _ in found)
