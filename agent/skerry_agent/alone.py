@@ -5,6 +5,7 @@ An install or rollback goes through the same machine as ever, with the same veri
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -25,13 +26,19 @@ LONGEST_S = 4000.0
 
 @contextlib.contextmanager
 def only_one(config: AgentConfig) -> Iterator[None]:
-    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`."""
-    with (state_folder(config) / "lock").open("w") as lock:
+    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`.
+
+    The folder itself is locked, not a file in it: that also works on a disk that has become read-only.
+    """
+    lock = os.open(state_folder(config), os.O_RDONLY | os.O_DIRECTORY)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SkerryError(f"another agent runs on {config.state_dir}", hint="stop it first") from None
         yield
+    finally:
+        os.close(lock)
 
 
 def recorded_status(config: AgentConfig) -> LocalStatus:

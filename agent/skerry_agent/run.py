@@ -1,6 +1,9 @@
 """Puts the supervisor together from real parts and runs it until a signal."""
 
 import signal
+import socket
+import sys
+from pathlib import Path
 
 from skerry_agent.children import RealProcesses
 from skerry_agent.clock import EventQueue
@@ -28,10 +31,20 @@ def run(config: AgentConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
-    door = listen(state, queue.post, supervisor.local)
+    door = _open_door(state, queue, supervisor)
     link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
     Notifier().begin(queue)
     queue.run()
     link.stop()
-    door.close()
+    if door is not None:
+        door.close()
     return 0
+
+
+def _open_door(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:
+    """The local socket; without one, on a disk that takes nothing, the device serves all the same."""
+    try:
+        return listen(state, queue.post, supervisor.local)
+    except OSError as error:
+        print(f"warning: no local commands: {error.strerror}", file=sys.stderr)  # noqa: T201 - the log of a service
+        return None
