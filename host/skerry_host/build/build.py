@@ -23,6 +23,7 @@ from skerry_host.build.advice import Tried, explain
 from skerry_host.build.choose import Chosen, Work, choose
 from skerry_host.build.data import DataSet, load_data
 from skerry_host.build.diagnose import Layer, layers
+from skerry_host.build.edgetpu.preflight import preflight_model
 from skerry_host.build.edgetpu_target import EdgeTpu, edgetpu_part
 from skerry_host.build.errors import BuildRefused, RecipeError
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
@@ -37,6 +38,7 @@ from skerry_host.build.report.facts import Facts, TargetFacts
 from skerry_host.build.report.page import NAME as REPORT
 from skerry_host.build.report.page import render
 from skerry_host.build.session import Session, describe_any
+from skerry_host.build.speed import with_speeds
 from skerry_host.build.targets import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
 from skerry_host.build_record import FILE, BuildRecord
 
@@ -99,6 +101,8 @@ def build(order: Order, progress: Progress = silent) -> Build:
     made = _make_all(targets, loaded.recipe, source, data, past, progress)
     tpu = _edgetpu(board, order, made, progress)
     record = _record(order, loaded, source, board, made, warnings)
+    cpu = next((part.files["model.tflite"] for part in made if part.facts.target == "cpu"), None)
+    record = with_speeds(record, board, source, cpu)
     if tpu is not None:
         record = _with_edgetpu(record, tpu)
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
@@ -193,7 +197,8 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     )
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
-    tried = Tried(target, chosen.plan.per_channel, bool(chosen.steps))
+    accelerated = past.frozen and target == "cpu"  # the board's Edge TPU gets the same integers
+    tried = Tried("edgetpu" if accelerated else target, chosen.plan.per_channel, bool(chosen.steps))
     found = _layers(target, chosen, source, data, recipe, progress)
     if target != "onnx" and any(verdict.lost_signal for verdict in verdicts):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
@@ -211,6 +216,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
         score=score,
         latency=measure(model),
         float_latency=measure(start),
+        preflight=preflight_model(model) if accelerated else None,
     )
     return _Made(bundle, {name: content for name, _role, content in files}, facts, near.remark)
 

@@ -158,6 +158,12 @@ def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, t
     assert "cannot write the report" in capsys.readouterr().err
 
 
+def test_a_board_with_an_edge_tpu_shows_where_operators_are_predicted_to_run(recipe: Path, tmp_path: Path):
+    page = build(Order(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b")).report
+    assert "predicted to put it" in page
+    assert page.count(">edgetpu</span>") == 18
+
+
 @pytest.mark.web
 @pytest.mark.parametrize("width", [1240, 420])
 def test_the_report_in_a_real_browser(built: Build, tmp_path: Path, width: int):

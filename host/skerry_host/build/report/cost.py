@@ -69,7 +69,7 @@ Shapes = list[tuple[int, ...]]
 
 
 def _window(inputs: Shapes, _out: int) -> int:
-    """As many as there are values to look at."""
+    """As many as there are values to look at: at least, where windows overlap (their size is no shape)."""
     return prod(inputs[0])
 
 

@@ -11,6 +11,7 @@ from skerry_host.boards import Board
 from skerry_host.build.advice import Tried, least_db, notable, remedies
 from skerry_host.build.data import Samples
 from skerry_host.build.diagnose import Layer
+from skerry_host.build.edgetpu.preflight import Outcome, Preflight
 from skerry_host.build.evaluate import Score
 from skerry_host.build.graph import Graph
 from skerry_host.build.latency import Latency
@@ -24,6 +25,10 @@ MOST_CLASSES = 30
 """A larger confusion matrix cannot be read."""
 
 
+PLACES: dict[Outcome, str] = {"maps": "edgetpu", "cpu": "cpu", "unknown": "unknown"}
+"""Where an operator is predicted to run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One operator for the table: its cost, what was measured of its first output, its least time and share of all."""
@@ -31,6 +36,8 @@ class Row:
     cost: Cost
     layer: Layer | None
     trouble: str
+    place: str
+    place_reason: str
     bound: str
     least_us: float
     share: float
@@ -39,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """One target: what was made and how it compares."""
+    """One target: what was made, how it compares. `preflight`: where an Edge TPU is to run the same integers."""
 
     target: Target
     graph: Graph
@@ -53,6 +60,7 @@ class TargetFacts:
     score: Score
     latency: Latency
     float_latency: Latency
+    preflight: Preflight | None = None
 
     @property
     def form(self) -> str:
@@ -89,6 +97,7 @@ def rows(part: TargetFacts, bounds: Roof | None, limit_db: float) -> list[Row]:
     """The operators in order; without bounds the share is of the bytes."""
     every = costs(part.graph)
     layers = {layer.index: layer for layer in reversed(part.layers)}
+    places = {one.index: one for one in part.preflight.all} if part.preflight else {}
     weights = [bounds.least_us(cost) if bounds else float(cost.bytes) for cost in every]
     total, most = sum(weights) or 1.0, max(weights, default=0.0) or 1.0
     return [
@@ -96,6 +105,8 @@ def rows(part: TargetFacts, bounds: Roof | None, limit_db: float) -> list[Row]:
             cost=cost,
             layer=(layer := layers.get(cost.index)),
             trouble=notable(layer, limit_db) if layer else "",
+            place=PLACES[seen.verdict] if (seen := places.get(cost.index)) else part.target,
+            place_reason=seen.reason if seen else "",
             bound=bounds.bound(cost) if bounds and cost.bytes else "",
             least_us=weight if bounds else 0.0,
             share=weight / total,
@@ -131,7 +142,7 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[Row]) -> li
         ]
     if part.quality.int8_interval[0] > part.quality.float_value:
         advice.append("The quantized model is better than the float one by more than chance: look at the labels.")
-    advice += _slow(part) + _where_time_goes(table)
+    advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
     return advice
 
 
@@ -144,6 +155,15 @@ def _slow(part: TargetFacts) -> list[str]:
         "quick integer kernel here. Find it with `skerry model profile`, and measure on the board."
     )
     return [words]
+
+
+def _unmapped(part: TargetFacts) -> list[str]:
+    """What the Edge TPU will leave to the CPU, and for which reason first."""
+    if part.preflight is None or part.preflight.mapped == len(part.preflight.all):
+        return []
+    left = len(part.preflight.all) - part.preflight.mapped
+    words = f"Predicted: {left} of {len(part.preflight.all)} operators are not sure to run on the Edge TPU."
+    return [words, *(f"Operator {one.index} ({one.op}): {one.reason}." for one in part.preflight.causes[:2])]
 
 
 def _where_time_goes(table: Sequence[Row]) -> list[str]:
