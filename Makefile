@@ -23,6 +23,7 @@ demo: .venv/.ready-run
 
 test: .venv/.ready-dev
 	@scripts/setup-system
+	@scripts/setup-converters
 	$(BIN)/pytest
 
 lint: .venv/.ready-dev

@@ -41,7 +41,16 @@ class DirectorySource(Struct, frozen=True, tag="directory"):
     poll_s: float = 0.5
 
 
-Source = ReplaySource | DirectorySource
+class CameraSource(Struct, frozen=True, tag="camera"):
+    """Feed RGB frames of a V4L2 camera (`/dev/video0`) or of a video file, at most `rate_hz` of them each second."""
+
+    path: str = "/dev/video0"
+    rate_hz: float = 10.0
+    width: int | None = None
+    height: int | None = None
+
+
+Source = ReplaySource | DirectorySource | CameraSource
 
 
 class Job(Struct, frozen=True):

@@ -32,6 +32,10 @@ def open_source(spec: protocol.Source, feed: Feed) -> Source:
     """The source that a job describes. Raises `UnfitError` (load_failed) if it cannot be read."""
     if isinstance(spec, protocol.ReplaySource):
         return Replay(spec, feed)
+    if isinstance(spec, protocol.CameraSource):
+        from skerry_agent.runner.camera import Camera  # noqa: PLC0415 - its library is an extra
+
+        return Camera(spec, feed)
     return Directory(spec, feed)
 
 
@@ -54,7 +58,7 @@ class Replay:
 
         def feed_next() -> None:
             nonlocal at
-            _guarded(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
+            guarded(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
             at = (at + 1) % len(self._samples)
 
         _at_rate(self._rate_hz, feed_next, stop, self._feed.inference.drop)
@@ -82,7 +86,7 @@ class Directory:
             for path in sorted(self._folder.glob("[!.]*.npy")):
                 if stop.is_set():
                     return
-                _guarded(self._feed, lambda path=path: self._take(path))  # type: ignore[misc]
+                guarded(self._feed, lambda path=path: self._take(path))  # type: ignore[misc]
 
     def _take(self, path: Path) -> None:
         """Feed one file and move it out of the way, whatever comes of it."""
@@ -127,7 +131,7 @@ class Exercise:
         _at_rate(self._rate_hz, exercise, stop, lambda _missed: None)
 
 
-def _guarded(feed: Feed, action: Callable[[], None]) -> None:
+def guarded(feed: Feed, action: Callable[[], None]) -> None:
     """Do it; what fails is told and counted (a failed inference has counted itself)."""
     try:
         action()
