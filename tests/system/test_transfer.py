@@ -1,0 +1,76 @@
+"""How a release reaches a real device: over HTTP beside MQTT, in its hours, given up half-way; nothing stays behind."""
+
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.host.plane.fleet_kit import eventually, serving, skerry
+from tests.system.conftest import _device
+from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def over(home, installed, tmp_path):
+    """A way to have a plane with some options, and a device that runs on it."""
+    opened = []
+
+    def begin(*options):
+        plane = serving(home, "--port", "0", "--no-http", *options)
+        running = plane.__enter__()
+        opened.append((plane.__exit__, (None, None, None)))
+        devices = _device(home, running, installed, tmp_path / "device")
+        device = next(devices)
+        opened.append((device.kill, ()))
+        device.start()
+        device.await_serving(FIRST)
+        return running, device
+
+    yield begin
+    for close, arguments in reversed(opened):
+        close(*arguments)
+
+
+def retained_blobs(plane, wait_s=1.0):
+    """Topics of chunks that the broker still holds."""
+    found = []
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _c, _d, message: found.append(message.topic)
+    client.on_connect = lambda *_: client.subscribe("skerry/v1/blob/#", 1)
+    client.connect("127.0.0.1", int(plane.broker.rsplit(":", 1)[1]))
+    client.loop_start()
+    time.sleep(wait_s)
+    client.disconnect()
+    client.loop_stop()
+    return found
+
+
+@pytest.mark.parametrize("where", [("--blobs", "127.0.0.1:0"), ("--blobs-url", "http://127.0.0.1:9/blobs")])
+def test_blobs_over_http_and_by_chunks_where_it_does_not_answer(home, over, where):
+    plane, device = over(*where)
+    assert outcomes(await_end(home, start_rollout(home, SECOND, device.id))) == {("succeeded", "")}
+    device.await_serving(SECOND)
+    eventually(lambda: not retained_blobs(plane), "the chunks are cleared")
+
+
+def test_a_rollout_that_waits_for_its_hour_is_seen_and_withdrawn(home, over):
+    plane, device = over()
+    now = time.localtime()
+    hours = f"{(now.tm_hour + 3) % 24:02}:00-{(now.tm_hour + 4) % 24:02}:00"
+    done = skerry(home, "rollout", "start", SECOND, "--device", device.id, "--hours", hours, "--json")
+    rollout = done.stdout.split('"rollout": "')[1].split('"')[0]
+
+    def waits():
+        deployment = (device.status() or {}).get("models", {}).get("fashion", {}).get("deployment") or {}
+        return deployment.get("detail", "").startswith("waits for") and deployment["outcome"] is None
+
+    eventually(waits, "the device says what it waits for")
+    assert "waits for" in device.command("status").stdout
+    skerry(home, "rollout", "abort", rollout)
+    assert {outcome for outcome, _ in outcomes(await_end(home, rollout))} == {"cancelled"}
+    eventually(lambda: device.record().deployment.outcome == "cancelled", "the device gives it up")
+    device.await_serving(FIRST)
+    eventually(lambda: not retained_blobs(plane), "the chunks are cleared")
