@@ -1,0 +1,148 @@
+"""The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
+
+import pytest
+
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.jobs import Payload, PlanJob, Refusal, VerifyMessage
+from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
+from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor
+from skerry_agent.wire import codec, envelope, topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
+from skerry_agent.wire.twin import Assignment, Desired
+from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
+
+DESIRED = topics.desired("dev-1")
+QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
+BUNDLE = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (), ())
+RELEASE = Release(1, "m", "2.0.0", 2, (BUNDLE,), QUALITY, Provenance("0" * 64, "1" * 64, {}, ""))
+
+
+class QueueClock(FakeClock):
+    """A clock that is also the supervisor's queue."""
+
+    def post(self, call):
+        self.after(0.0, call)
+
+    def stop(self):
+        """Nothing runs here."""
+
+
+class NoMeters:
+    def samples(self, pids, duration_s):
+        return []
+
+
+def signed(kind, message):
+    """An envelope that nobody verifies here."""
+    return codec.encode(Envelope(kind, codec.encode(message), (Signature("0" * 64, b"s"),)))
+
+
+class Site:
+    """A supervisor on a folder, whose updater believes everything and never plans."""
+
+    def __init__(self, folder):
+        self.clock, self.link = QueueClock(), FakeLink()
+        self.processes = FakeProcesses(self.answer)
+        config = AgentConfig(
+            DeviceSection("dev-1"), BrokerSection("mqtt://x"), BoardSection("test"), folder=str(folder)
+        )
+        self.agent = Supervisor(config, self.clock, self.link, self.processes, NoMeters(), "boot")
+        self.agent.start()
+
+    def answer(self, job):
+        match job:
+            case VerifyMessage():
+                return Payload(codec.decode(job.raw, Envelope).payload)
+            case PlanJob():
+                return self.plan
+        return Refusal("failed", "never")
+
+    plan = None
+
+    def want(self, generation, *assignments):
+        desired = Desired("dev-1", generation, 1.0, assignments)
+        self.agent.message(DESIRED, signed(envelope.DESIRED, desired))
+        self.clock.advance(0.1)
+
+    def deployment(self, model="m"):
+        self.clock.advance(0.1)
+        return self.agent.status().models[model].deployment
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path / "device")
+
+
+@pytest.fixture
+def stick(tmp_path):
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    (folder / "release.json").write_bytes(signed(envelope.RELEASE, RELEASE))
+    return folder
+
+
+def assignment(number, version="1.0.0", model="m"):
+    return Assignment(model, f"{model}@{version}", "cpu", describe(b"manifest"), f"d-{number}")
+
+
+def test_orders_are_asked_for_again_less_and_less_often(site):
+    asked = []
+    site.link.subscribe = lambda names: asked.append((site.clock.now, names))
+    left = []
+    site.link.unsubscribe = left.append
+    began = site.clock.now
+    site.agent.link_up()
+    site.clock.advance(4 * 3600.0)
+    times = [now - began for now, names in asked if DESIRED in names]
+    assert times[:4] == [0.0, FIRST_ASK_S, 3 * FIRST_ASK_S, 7 * FIRST_ASK_S]
+    assert times[-1] - times[-2] == LAST_ASK_S
+    assert len(left) == len(asked)  # some brokers send nothing for what is subscribed already
+
+
+def test_a_new_connection_asks_at_once_and_starts_the_pauses_anew(site):
+    site.agent.link_up()
+    site.clock.advance(3600.0)
+    asked = []
+    site.link.subscribe = lambda names: asked.append(site.clock.now)
+    site.agent.link_up()
+    site.clock.advance(FIRST_ASK_S)
+    assert len(asked) == 2
+
+
+def test_what_is_no_longer_wanted_is_given_up_at_once(site):
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    assert site.deployment().outcome is None
+    site.want(2)
+    assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "withdrawn")
+    assert not [topic for topic in site.link.subscribed if "/blob/" in topic]
+
+
+def test_an_install_on_the_spot_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
+    site.want(1, assignment(1))
+    done = site.agent.local(InstallRequest(str(stick)))
+    assert done.ok, done.detail
+    assert site.deployment().id == done.detail
+    site.want(2, assignment(1), assignment(7, model="other"))
+    assert site.deployment().id == done.detail
+    site.want(3, assignment(2))
+    assert site.deployment().id == "d-2"
+
+
+def test_the_host_cannot_withdraw_what_it_did_not_order(site, stick):
+    done = site.agent.local(InstallRequest(str(stick)))
+    site.want(1)
+    assert (site.deployment().id, site.deployment().outcome) == (done.detail, None)
+
+
+def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):
+    done = site.agent.local(InstallRequest(str(tmp_path)))
+    assert done == Done(ok=False, detail=done.detail)
+    assert site.agent.local(StatusRequest()).status.models == {}
+
+
+def test_there_is_nothing_to_roll_back_to(site):
+    assert not site.agent.local(RollbackRequest()).ok
