@@ -40,8 +40,30 @@ def test_all_issues_are_reported_at_once():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"null", b"[]", b"{", b"\xff\xfe", b"[" * 200_000, b'{"device":' * 5000, b'{"device":1e999}', b"1" * 5000],
-    ids=["empty", "null", "list", "torn", "not utf-8", "deep lists", "deep objects", "infinite", "huge number"],
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"device":' * 5000,
+        b'{"device":1e999}',
+        b"1" * 5000,
+        b'[{"a":"\xff"}]',
+    ],
+    ids=[
+        "empty",
+        "null",
+        "list",
+        "torn",
+        "not utf-8",
+        "deep lists",
+        "deep",
+        "infinite",
+        "huge number",
+        "late not utf-8",
+    ],
 )
 def test_nonsense_is_refused(kind, raw):
     with pytest.raises(WireError):

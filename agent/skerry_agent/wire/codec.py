@@ -51,7 +51,7 @@ def convert(value: object, kind: type[T]) -> T:
 def _issues_of_text(raw: bytes | str, kind: type) -> list[str]:
     try:
         return _issues(msgspec.json.decode(raw), kind, "")
-    except (msgspec.DecodeError, RecursionError):  # the typed decoder stopped before it came this far
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the typed decoder stopped before it came this far
         return []
 
 

@@ -66,6 +66,9 @@ def open_tflite(
             model_path=path, num_threads=threads, experimental_delegates=list(delegates) or None
         )
         interpreter.allocate_tensors()
+        package = module.__name__.partition(".")[0]
+        about = About(_NAMES[package], _version(package), delegate or _OWN.get(package, ""))
+        return TfliteEngine(interpreter, about)  # a malformed file may be refused only when its tensors are described
     except (RuntimeError, ValueError) as error:
         raise EngineError(
             f"{Path(path).name} does not load: {_line(error)}", hint="build the release again and check it on the host"
@@ -74,8 +77,6 @@ def open_tflite(
         raise EngineError(
             f"{module.__name__} does not work with numpy {np.__version__}", hint="pip install 'numpy<2'"
         ) from None
-    package = module.__name__.partition(".")[0]
-    return TfliteEngine(interpreter, About(_NAMES[package], _version(package), delegate or _OWN.get(package, "")))
 
 
 _NAMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
