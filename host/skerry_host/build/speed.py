@@ -18,11 +18,11 @@ CLEARLY = 1.1
 
 
 def with_speeds(record: BuildRecord, board: Board, source: Source, int8: bytes | None) -> BuildRecord:
-    """The record with what was measured of the cpu bundle's model `int8`, and a remark on what is worth it."""
+    """The record with what was measured of the cpu bundle's model `int8`."""
     if int8 is None:
         return record
     speeds = measured(int8, None if source.quantized else source.data, counts(board, os.cpu_count() or 1))
-    return replace(record, speeds_on_this_machine=speeds, remarks=(*record.remarks, remark(speeds)))
+    return replace(record, speeds_on_this_machine=speeds)
 
 
 def counts(board: Board, cores: int) -> list[int]:
@@ -40,7 +40,9 @@ def measured(int8: bytes, real: bytes | None, threads: list[int]) -> tuple[Speed
 
 
 def remark(speeds: tuple[Speed, ...]) -> str:
-    """One line: what is fastest here, and the best of the other form."""
+    """One line: what is fastest here, and the best of the other form; empty if nothing was measured."""
+    if not speeds:
+        return ""
     best = speeds[0]
     other = next((speed for speed in speeds if speed.form != best.form), None)
     line = f"on this machine {_words(best)} is fastest"

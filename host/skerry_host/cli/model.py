@@ -74,6 +74,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     from skerry_host.build.build import Order  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.build.build import build as run_build  # noqa: PLC0415
     from skerry_host.build.report.page import NAME as REPORT  # noqa: PLC0415
+    from skerry_host.build.speed import remark  # noqa: PLC0415
 
     before = previous_model(recipe, previous)
     order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
@@ -87,6 +88,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     console().print(safe(_headline(record)), soft_wrap=True)
     console().print(_verdict(record))
     notes = {"source": record.changes, "warning": record.warnings, "search": record.search, "note": record.remarks}
+    notes["speed"] = tuple(filter(None, [remark(record.speeds_on_this_machine)]))
     for kind, text in ((kind, text) for kind, texts in notes.items() for text in texts):
         console().print(f"{kind}: {safe(text)}", soft_wrap=True)
     if record.not_built:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -71,7 +72,8 @@ def test_golden_outputs_are_what_another_session_answers(built: Build):
 
 def test_the_same_recipe_gives_the_same_artifacts(built: Build, recipe: Path, tmp_path: Path):
     again = build(Order(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "again"))
-    assert again.record == built.record
+    one, other = (msgspec.structs.replace(b.record, speeds_on_this_machine=()) for b in (again, built))
+    assert one == other
 
 
 def test_a_coral_board_gets_the_cpu_bundle_that_is_its_fallback(recipe: Path, tmp_path: Path):
