@@ -51,8 +51,8 @@ def convert(value: object, kind: type[T]) -> T:
 def _issues_of_text(raw: bytes | str, kind: type) -> list[str]:
     try:
         return _issues(msgspec.json.decode(raw), kind, "")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the typed decoder stopped before it came this far
-        return []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []  # the typed decoder stopped before it came this far
 
 
 def _issues(value: Any, kind: Any, path: str) -> list[str]:
