@@ -170,18 +170,24 @@ def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
 
 
 def _apply_patch(old: Path, patch: PatchRef, target: Path, file: Path) -> None:
-    """Apply with the old file mapped, so that memory stays small whatever the model's size."""
-    with old.open("rb") as old_file:
-        mapped = mmap.mmap(old_file.fileno(), 0, access=mmap.ACCESS_READ)  # views of it may live until the process ends
-        try:
-            with target.open("wb") as new_file:
-                header = apply(memoryview(mapped), file.read_bytes(), new_file.write, max_new_bytes=MAX_BLOB_BYTES)
-                new_file.flush()
-                os.fsync(new_file.fileno())
-        except PatchError as error:
-            raise _RefusedError(Refusal("patch_failed", error.code, str(error))) from None
+    """Apply with old file and patch mapped, so that memory stays small whatever the model's size."""
+    try:
+        with target.open("wb") as new_file:
+            header = apply(_mapped(old), _mapped(file), new_file.write, max_new_bytes=MAX_BLOB_BYTES)
+            new_file.flush()
+            os.fsync(new_file.fileno())
+    except PatchError as error:
+        raise _RefusedError(Refusal("patch_failed", error.code, str(error))) from None
     if header.new_sha256 != patch.new_sha256:
         raise _RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {target.name}"))
+
+
+def _mapped(path: Path) -> memoryview:
+    """A file's content without reading it; the mapping lives as long as its views, at most as long as this process."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # nothing cannot be mapped
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _sync(path: Path) -> None:

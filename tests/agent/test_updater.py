@@ -178,8 +178,9 @@ def test_a_damaged_patch_leaves_no_bundle(bench, position):
     assert not list(bench.bundle_dir.parent.iterdir())
 
 
-def test_a_patch_for_a_base_that_changed_on_disk_is_refused(bench):
-    Path(bench.have[describe(OLD).sha256]).write_bytes(OLD[::-1])
+@pytest.mark.parametrize("content", [OLD[::-1], b""], ids=["changed", "emptied"])
+def test_a_patch_for_a_base_that_changed_on_disk_is_refused(bench, content):
+    Path(bench.have[describe(OLD).sha256]).write_bytes(content)
     bench.put(bench.patch)
     assert (bench.stage().kind, bench.stage().reason) == ("patch_failed", "wrong_base")
 
