@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -40,17 +41,19 @@ class _Client(mqtt.Client):
     def __init__(self, client_id: str, wait_s: Callable[[], float]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
         self._wait_s = wait_s
+        self.closing = threading.Event()
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """Turn until `disconnect`; a packet that paho cannot parse ends the connection, not the thread."""
-        while True:
+        while not self.closing.is_set():
             try:
                 return super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
                 print(f"malformed packet: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
-                time.sleep(self._wait_s())
+                self.closing.wait(self._wait_s())
                 with contextlib.suppress(OSError):  # the loop tries again
                     self.reconnect()
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > MAX_PACKET_BYTES:
@@ -122,6 +125,7 @@ class MqttLink:
 
     def stop(self) -> None:
         """Say goodbye; the broker then sends no last will, so publish the death first."""
+        self._client.closing.set()
         self._client.disconnect()
         self._client.loop_stop()
 
