@@ -8,7 +8,7 @@ from pathlib import Path
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_host.files import write_atomic
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.store import Store
@@ -47,9 +47,17 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
         artifacts = release.bundle(target).artifacts
     except WireError as error:
         raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
-    made = {artifact.blob.sha256 for artifact in artifacts}
-    patches = [patch for patch in release.patches if patch.new_sha256 in made]
+    patches = _leading_to(release.patches, {artifact.blob.sha256 for artifact in artifacts})
     if only_patches and not patches:
         raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
     patched = {patch.new_sha256 for patch in patches} if only_patches else set()
     return [*(a.blob for a in artifacts if a.blob.sha256 not in patched), *(patch.blob for patch in patches)]
+
+
+def _leading_to(patches: tuple[PatchRef, ...], made: set[str]) -> list[PatchRef]:
+    """Every patch on any route to some files: from whatever a device holds, one after the other."""
+    found: list[PatchRef] = []
+    while fresh := [patch for patch in patches if patch.new_sha256 in made and patch not in found]:
+        found += fresh
+        made = made | {patch.base_sha256 for patch in fresh}
+    return found
