@@ -28,6 +28,7 @@ from skerry_agent.world import World
 HEALTHY_AFTER_S = 10.0
 MAX_BACKOFF_S = 30.0
 EXCLUSIVE_POLL_S = 0.1
+NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
@@ -207,8 +208,9 @@ class Unit:
     def _current_failed(self, reason: str, detail: str) -> None:
         self.trouble = f"{self.model} is not served: {reason}: {detail}"
         self._cancel_timer("healthy")
-        self.current = self.current_slot = None
-        self.handle(events.CurrentFailed(reason, detail))
+        slot, self.current, self.current_slot = self.current_slot, None, None
+        if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
+            self.handle(events.CurrentFailed(reason, detail))
 
     def _must_wait(self, slot: Slot) -> bool:
         """An accelerator that admits one process is free only when the runner before has left."""
@@ -327,7 +329,19 @@ class Unit:
             failed(_unusable(error), str(error))
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
-        self.handle(events.CandidateFailed(reason, detail))
+        if not self._fell_back(reason, detail, self.record.slots.candidate):
+            self.handle(events.CandidateFailed(reason, detail))
+
+    def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
+        """Without its accelerator a bundle cannot run: the same deployment goes on with the release's cpu bundle."""
+        deployment = self.record.deployment
+        fits = slot is not None and deployment is not None and deployment.release == slot.release
+        if reason != NO_ACCELERATOR or not fits or "cpu" not in self.world.config.board.targets:
+            return False
+        assert deployment is not None
+        self.issue = f"{self.model} runs without the Edge TPU: {detail}"
+        self.handle(events.Ordered(replace(deployment, target="cpu", outcome=None, ended_at=None, transfer=None)))
+        return True
 
     def _admit(self) -> None:
         assert self.candidate is not None

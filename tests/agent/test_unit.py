@@ -326,3 +326,39 @@ def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(t
     device.clock.advance(0.3)
     second.follow()
     assert device.unit.gap_us == pytest.approx(500_000)
+
+
+def order_for_tpu(device, version, number):
+    device.unit.order(replace(order(version, number), target="edgetpu"))
+    device.pump()
+    return device.processes.runners[-1]
+
+
+def test_a_missing_accelerator_falls_back_to_the_cpu_bundle_and_says_so(device):
+    refused = order_for_tpu(device, "1.0.0", 1)
+    refused.listener.heard(Refused("no_accelerator", "no Edge TPU is plugged in"))
+    refused.listener.exited("crashed", "exit status 3")
+    device.pump()
+    fallback = device.processes.runners[-1]
+    assert (refused.job.engine, fallback.job.engine) == ("edgetpu", "litert")
+    fallback.prove()
+    fallback.follow()
+    fallback.beat(inferences=20)
+    assert (device.deployment.id, device.deployment.outcome) == ("d1", "succeeded")
+    assert device.unit.record.slots.current.target == "cpu"
+    assert device.unit.issue == "m runs without the Edge TPU: no Edge TPU is plugged in"
+
+
+def test_an_accelerator_that_is_pulled_out_in_service_is_done_without(device):
+    first = order_for_tpu(device, "1.0.0", 1)
+    first.prove()
+    first.follow()
+    first.beat(inferences=20)
+    first.listener.exited("no_accelerator", "the Edge TPU is gone")
+    device.pump()
+    fallback = device.processes.runners[-1]
+    assert fallback.job.engine == "litert"
+    fallback.prove()
+    fallback.follow()
+    fallback.beat(inferences=20)
+    assert device.unit.record.slots.current.target == "cpu"

@@ -48,7 +48,8 @@ def _wanted(session: Session) -> dict[tuple[str, str], set[str]]:
 
 def _blobs_of(store: Store, name: str, target: str, held: set[str]) -> list[BlobRef]:
     release = store.release(name)
-    artifacts = [artifact.blob for artifact in release.bundle(target).artifacts]
+    targets = {target, "cpu"} if target == "edgetpu" else {target}  # a device whose Edge TPU is missing falls back
+    artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
     routes = (cheapest(release.patches, {base}, ref.sha256) for base in held for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}
     return [store.manifest_ref(name), *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
