@@ -49,10 +49,17 @@ class Patch:
 def create(old: bytes, new: bytes) -> Patch:
     """Return the smallest patch that turns `old` into `new`, already applied once. Raises `DiffError`."""
     started = time.perf_counter()
-    programs = encode_programs(old, new)
-    payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in programs.items()}
-    bound = min(map(len, payloads.values()), default=len(new))
-    payloads |= _whole_files(old, new, bound)
+    whole: dict[Codec, _WholeFile] = {
+        "full": _WholeFile(partial(encode_full, new), FULL_GAIN),
+        "zstd": _WholeFile(partial(encode_zstd, old, new), ZSTD_GAIN),
+    }
+    with ThreadPoolExecutor(len(whole)) as pool:  # both compressors leave the lock while the models are looked into
+        hurried = {codec: pool.submit(candidate.encode, hurried=True) for codec, candidate in whole.items()}
+        programs = encode_programs(old, new)
+        payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in programs.items()}
+        bound = min(map(len, payloads.values()), default=len(new))
+        careful = {codec: pool.submit(whole[codec].careful, hurried[codec].result(), bound) for codec in whole}
+        payloads |= {codec: future.result() for codec, future in careful.items()}
     patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
     codec = min(patches, key=lambda name: len(patches[name]))
     _prove(old, patches[codec], new)
@@ -61,18 +68,16 @@ def create(old: bytes, new: bytes) -> Patch:
     return Patch(patches[codec], codec, time.perf_counter() - started, sizes, ideal)
 
 
-def _whole_files(old: bytes, new: bytes, bound: int) -> dict[Codec, bytes]:
-    """Return the candidates that look into no file. They are made at once, since both compressors leave the lock."""
-    with ThreadPoolExecutor(2) as pool:
-        full = pool.submit(_hurried_first, partial(encode_full, new), FULL_GAIN, bound)
-        zstd = pool.submit(_hurried_first, partial(encode_zstd, old, new), ZSTD_GAIN, bound)
-        return {"full": full.result(), "zstd": zstd.result()}
+@dataclass(frozen=True, slots=True)
+class _WholeFile:
+    """A candidate that looks into no file: how it is made, and the share that care was seen to save over hurry."""
 
+    encode: Callable[..., bytes]
+    gain: float
 
-def _hurried_first(encode: Callable[..., bytes], gain: float, bound: int) -> bytes:
-    """Return a candidate made in a hurry, or with care where care, which saves up to `gain`, could win over `bound`."""
-    quick = encode(hurried=True)
-    return quick if (1 - gain) * len(quick) > bound else encode(hurried=False)
+    def careful(self, hurried: bytes, bound: int) -> bytes:
+        """Return the hurried attempt, or a careful one where that could win over `bound`."""
+        return hurried if (1 - self.gain) * len(hurried) > bound else self.encode(hurried=False)
 
 
 def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
