@@ -1,5 +1,6 @@
 """Frames of a video file, through the library that reads cameras."""
 
+import itertools
 import threading
 import time
 from types import SimpleNamespace
@@ -62,14 +63,15 @@ def run_until(source, done, seconds=20.0):
 
 def test_frames_come_in_order_in_rgb_and_start_again(video):
     feed = Heard()
-    source = open_source(protocol.CameraSource(str(video), rate_hz=500.0), feed)
-    run_until(source, lambda: len(feed.frames) > FRAMES)
+    source = open_source(protocol.CameraSource(str(video), rate_hz=20.0), feed)
+    run_until(source, lambda: len(feed.frames) > 2 * FRAMES)
     first = feed.frames[0]
     assert first.shape == (32, 48, 3)
-    assert first[16, 24, 0] > 200
     assert first[16, 24, 2] < 60
-    reds = [int(frame[16, 24, 0]) for frame in feed.frames]
+    reds = [int(frame[16, 24, 0]) for frame in feed.frames]  # a busy machine may miss some, never reorder them
+    again = [i for i, (a, b) in enumerate(itertools.pairwise(reds)) if b > a]
     assert max(reds) - min(reds) > 60
+    assert 1 <= len(again) <= len(reds) // 2
     assert feed.names[0] == "camera:0"
     assert feed.failures == 0
 
