@@ -1,6 +1,5 @@
 """What a compiled file says of itself: exactly as the ground truth, and one line for what is damaged."""
 
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.edgetpu_preflight import columns
 from skerry_host.build.edgetpu.executable import read_package
 from skerry_host.build.edgetpu.flatbuffer import DamagedError
 from skerry_host.build.edgetpu.inspect import inspect_file, inspect_model
@@ -21,21 +21,8 @@ OPTIONS = custom_options()
 def test_every_real_file_as_in_the_ground_truth(pairs: list[dict[str, str]]) -> None:
     for row in pairs:
         found = inspect_file(REAL / row["pair"])
-        names = " ".join(f"{name}:{count}" for name, count in sorted(Counter(found.cpu_ops).items()))
-        said = {
-            "compiled_size": found.bytes,
-            "cpu_ops": len(found.cpu_ops),
-            "n_custom": found.custom_ops,
-            "cpu_op_names": names,
-            "exec_types": found.exec_types,
-            "cached_param_bytes": found.cached_param_bytes,
-            "streamed_param_bytes": found.streamed_param_bytes,
-            "est_cycles": found.estimated_cycles or 0,
-            "narrow_per_tile": found.narrow_memory_bytes_per_tile,
-            "min_runtime": found.min_runtime,
-            "token": found.token,
-        }
-        assert {key: str(value) for key, value in said.items()} == {key: row[key] for key in said}, row["pair"]
+        said = columns(found)
+        assert said == {key: row[key] for key in said}, row["pair"]
 
 
 def test_layers_agree_with_the_tensors_of_the_file(pairs: list[dict[str, str]]) -> None:
