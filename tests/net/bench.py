@@ -1,12 +1,8 @@
-"""What the network cases stand on: a broker, somebody who retains blobs on it, and a device that fetches them through
-the proxy with the agent's own link and fetcher. No tests here.
+"""What the network cases stand on: somebody who retains blobs on a broker, and a device that fetches them through the
+proxy with the agent's own link and fetcher. No tests here.
 """
 
-import contextlib
 import hashlib
-import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +19,6 @@ from skerry_agent.link import MqttLink
 from skerry_agent.sources import Retained
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
-from skerry_host.plane.broker import free_port
-from tests.host.plane.fleet_kit import eventually, require_program
 
 CHECK_S = 0.2
 ANSWER_S = 1.0
@@ -34,95 +28,6 @@ PATIENCE_S = 0.4
 def blob(size: int, seed: str = "blob") -> bytes:
     """Bytes that nothing compresses, the same for the same seed."""
     return hashlib.shake_128(seed.encode()).digest(size)
-
-
-class Mosquitto:
-    """A broker on a port of its own, with or without a memory that outlives it."""
-
-    kind = "mosquitto"
-
-    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
-        self._program = require_program("mosquitto", "mosquitto")
-        self.port = free_port()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._conf = folder / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", f"persistence {str(persistent).lower()}"]
-        lines += [f"persistence_location {folder}/", "user root", "log_dest none", "set_tcp_nodelay true"]
-        self._conf.write_text("\n".join(lines) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Run it; returns when it answers."""
-        self._process = subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
-        eventually(lambda: _answers(self.port), "the broker answers", 10)
-
-    def stop(self) -> None:
-        """End it in order, so that one with persistence writes what it keeps."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
-
-    def __enter__(self) -> "Mosquitto":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-class Embedded(Mosquitto):
-    """rumqttd out of the iotcore wheel."""
-
-    kind = "iotcore"
-
-    def __init__(self, folder: Path) -> None:
-        from skerry_host.plane import broker
-
-        self.port = free_port()
-        self._spawn = broker._embedded_process
-
-    def start(self) -> None:
-        self._process = self._spawn(self.port)
-        eventually(lambda: _answers(self.port), "the broker answers", 10)
-
-
-class Nats(Mosquitto):
-    """nats-server with its MQTT listener, which needs JetStream."""
-
-    kind = "nats"
-
-    def __init__(self, folder: Path) -> None:
-        self._program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:{shutil.os.environ['PATH']}")
-        self.port = free_port()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._conf = folder / "nats.conf"
-        store = f'jetstream {{ store_dir: "{folder / "js"}" }}\nserver_name: skerry\n'
-        client = f"listen: 127.0.0.1:{free_port()}\nmax_payload: 1MB\n"
-        self._conf.write_text(f"{store}{client}mqtt {{ listen: 127.0.0.1:{self.port} }}\n")
-
-    @property
-    def there(self) -> bool:
-        """Whether it is installed."""
-        return self._program is not None
-
-    def start(self) -> None:
-        assert self._program is not None
-        self._process = subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
-        eventually(lambda: _answers(self.port), "the broker answers", 10)
-
-
-def _answers(port: int) -> bool:
-    """Whether an MQTT connection is accepted, not only a socket."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, "probe", clean_session=True)
-    with contextlib.suppress(OSError):
-        client.connect("127.0.0.1", port)
-        for _ in range(20):
-            client.loop(0.05)
-            if client.is_connected():
-                client.disconnect()
-                return True
-    return False
 
 
 class Host:

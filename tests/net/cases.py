@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
-from tests.net.bench import Device, Host, Mosquitto, Result, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Result, blob, complaints, messages_of, reference
+from tests.net.brokers import Mosquitto
 from tests.net.proxy import Fault, Proxy
 
 SIZE = 2_000_000

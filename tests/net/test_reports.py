@@ -17,7 +17,7 @@ from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.link import Link
 from skerry_host.plane.records import devices, telemetry
 from skerry_host.plane.registry import open_registry
-from tests.net.bench import Mosquitto
+from tests.net.brokers import Mosquitto
 from tests.net.proxy import Fault, Proxy
 from tests.net.reporter import DEVICE
 
