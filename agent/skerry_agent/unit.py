@@ -11,23 +11,23 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from skerry_agent import events, probation
+from skerry_agent import events
 from skerry_agent.disk import DiskError
 from skerry_agent.events import Effect, Event
 from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
+from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
 from skerry_agent.machine import step
 from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.ports import Timer
 from skerry_agent.records import Deployment, Record, Slot, State
-from skerry_agent.runner.protocol import Beat, Job
 from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
+from skerry_agent.trial import Says, Trial
 from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
 MAX_BACKOFF_S = 30.0
-EXCLUSIVE_POLL_S = 0.1
 NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
@@ -46,19 +46,17 @@ class Unit:
         self.trouble: str | None = None
         self.current: Service | None = None
         self.current_slot: Slot | None = None
-        self.candidate: Service | None = None
         self.transfer: Transfer | None = None
         self.gap_us: float | None = None
         self._journal = journal
         self._damaged = self.issue is not None
         self._events: deque[Event] = deque()
         self._token = object()
-        self._leaving: Service | None = None
+        self._launcher = Launcher(model, world, listener)
+        self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._cancel_updater: Callable[[], None] = _nothing
         self._timers: dict[str, Timer] = {}
-        self._tally = probation.Tally()
-        self._admitted_at = 0.0
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
             events.Fetch: self._fetch,
@@ -178,14 +176,14 @@ class Unit:
         slot = self.record.slots.current
         if slot is None or self.current is not None:
             return
-        if self._must_wait(slot):
+        if self._launcher.must_wait(slot):
             self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
             return
         self.current_slot = slot
         try:
-            self.current = self._start(slot, self._current_hooks(slot))
+            self.current = self._launcher.start(slot, self._current_hooks(slot))
         except DiskError as error:
-            self._current_failed(_unusable(error), str(error))
+            self._current_failed(unusable(error), str(error))
 
     def _current_hooks(self, slot: Slot) -> Hooks:
         return Hooks(
@@ -212,35 +210,11 @@ class Unit:
         if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
             self.handle(events.CurrentFailed(reason, detail))
 
-    def _must_wait(self, slot: Slot) -> bool:
-        """An accelerator that admits one process is free only when the runner before has left."""
-        return _exclusive(slot) and self._leaving is not None and not self._leaving.gone
-
-    def _start(self, slot: Slot, hooks: Hooks) -> Service:
-        """Start a runner. Raises `DiskError` when its bundle cannot be read."""
-        config = self.world.config
-        section = config.model(self.model)
-        job = Job(
-            model=self.model,
-            release=slot.release,
-            bundle_dir=str(self.world.folders.folder(slot.bundle)),
-            bundle=self.world.folders.read(slot),
-            engine=config.engine_for(slot.target),
-            threads=config.board.threads,
-            listen_fd=self.listener.fileno() if self.listener is not None else None,
-            sources=section.sources,
-            results_file=section.results_file,
-            beat_s=config.agent.beat_s,
-            memory_limit_bytes=section.memory_limit_bytes,
-        )
-        return Service(job, self.world.processes, self.world.clock, config.agent, hooks)
-
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
         self._cancel_timer("serve")
         if self.current is not None:
-            self.current.stop()
-            self._leaving = self.current
+            self._launcher.stop(self.current)
         self.current = self.current_slot = None
 
     def _measure_gap(self) -> None:
@@ -299,7 +273,12 @@ class Unit:
         assert self.record.deployment is not None
         return self.record.deployment
 
-    # -- probation -----------------------------------------------------------------------------------------------------
+    # -- the trial of the candidate ------------------------------------------------------------------------------------
+
+    @property
+    def candidate(self) -> Service | None:
+        """The candidate's runner."""
+        return self._trial.service if self._trial is not None else None
 
     def _start_candidate(self) -> None:
         slot = self.record.slots.candidate
@@ -307,26 +286,27 @@ class Unit:
         self._cancel_timer("deadline")
         self._token = object()
         self.gap_us = None
-        if _exclusive(slot) and self.current is not None:
+        if exclusive(slot) and self.current is not None:
             self._gap_from = self.world.clock.monotonic()
             self._stop_current()
-        self._launch_candidate(slot)
-
-    def _launch_candidate(self, slot: Slot) -> None:
-        if self._must_wait(slot):
-            self._after("launch", EXCLUSIVE_POLL_S, self._guarded(lambda: self._launch_candidate(slot)))
-            return
-        failed = self._guarded(self._candidate_failed)
-        hooks = Hooks(
-            ready=self._guarded(lambda: self.handle(events.CandidateReady())),
-            accepting=self._guarded(self._admitted),
-            beat=self._guarded(lambda beat: self._judge(slot, beat)),
-            failed=failed,
+        says = Says(
+            ready=lambda: self.handle(events.CandidateReady()),
+            admitted=self._admitted,
+            passed=lambda: self.handle(events.ProbationPassed()),
+            failed=self._candidate_failed,
+            beat=lambda beat: self.world.beat(self.model, slot, beat),
         )
-        try:
-            self.candidate = self._start(slot, hooks)
-        except DiskError as error:
-            failed(_unusable(error), str(error))
+        self._trial = Trial(slot, self._launcher, self.world.clock, says)
+        self._trial.begin()
+
+    def _admit(self) -> None:
+        assert self._trial is not None
+        self._trial.admit()
+
+    def _admitted(self) -> None:
+        self._measure_gap()
+        if self.current is not None and self.current.accepting:
+            self.current.drain()
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
         if not self._fell_back(reason, detail, self.record.slots.candidate):
@@ -343,81 +323,34 @@ class Unit:
         self.handle(events.Ordered(replace(deployment, target="cpu", outcome=None, ended_at=None, transfer=None)))
         return True
 
-    def _admit(self) -> None:
-        assert self.candidate is not None
-        self._tally = probation.Tally()
-        self._admitted_at = self.world.clock.monotonic()
-        self.candidate.accept(self._exercise_hz(self.candidate.job))
-
-    def _exercise_hz(self, job: Job) -> float:
-        """Golden inputs stand in where no source brings load, fast enough for half of the time allowed."""
-        limits = job.bundle.probation
-        return 0.0 if job.sources else limits.min_inferences / (limits.max_seconds / 2)
-
-    def _admitted(self) -> None:
-        self._measure_gap()
-        if self.current is not None and self.current.accepting:
-            self.current.drain()
-        assert self.candidate is not None
-        limits = self.candidate.job.bundle.probation
-        self._after("probation", limits.max_seconds + 1.0, self._guarded(self._check_verdict))
-
-    def _judge(self, slot: Slot, beat: Beat) -> None:
-        if self.record.state is State.PROBATION and self.candidate is not None and self.candidate.accepting:
-            self._tally = self._tally.plus(beat)
-            self._check_verdict()
-        self.world.beat(self.model, slot, beat)
-
-    def _check_verdict(self) -> None:
-        assert self.candidate is not None
-        elapsed = self.world.clock.monotonic() - self._admitted_at
-        verdict = probation.judge(self.candidate.job.bundle.probation, self._tally, elapsed)
-        if verdict.kind == "passed":
-            self.handle(events.ProbationPassed())
-        elif verdict.kind == "failed":
-            self._candidate_failed(verdict.reason, verdict.detail)
-
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
         self._stop_current()
-        self._cancel_timer("probation")
         self._token = object()
         slot = self.record.slots.current
-        assert self.candidate is not None
+        assert self._trial is not None
         assert slot is not None
-        self.candidate.hooks = self._current_hooks(slot)
-        self.current, self.current_slot, self.candidate = self.candidate, slot, None
+        self.current, self.current_slot = self._trial.hand_over(self._current_hooks(slot)), slot
+        self._trial = None
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Settled())
 
     def _drop(self) -> None:
         self._token = object()
-        for name in ("deadline", "launch", "probation"):
-            self._cancel_timer(name)
+        self._cancel_timer("deadline")
         self._cancel_updater()
         self._cancel_updater = _nothing
         if self.transfer is not None:
             self.transfer.stop()
             self.transfer = None
-        if self.candidate is not None:
-            self.candidate.stop()
-            self._leaving = self.candidate
-            self.candidate = None
+        if self._trial is not None:
+            self._trial.drop()
+            self._trial = None
 
     def shut_down(self) -> None:
         """End every child without touching the journal."""
         self._drop()
         self._stop_current()
-
-
-def _exclusive(slot: Slot) -> bool:
-    """Whether the accelerator admits one process only, so that the old runner must stop first."""
-    return slot.target == "edgetpu"
-
-
-def _unusable(error: DiskError) -> str:
-    """Damage stays; a disk that did not answer may answer the next time."""
-    return "bundle_unreadable" if error.code == "unreadable_record" else "bundle_damaged"
 
 
 def _nothing() -> None:
