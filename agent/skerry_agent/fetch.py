@@ -15,7 +15,8 @@ from msgspec import Struct
 from skerry_agent.blobs import BlobStore, Part
 from skerry_agent.disk import DiskError
 from skerry_agent.ports import Clock, Timer
-from skerry_agent.sources import Piece, Source
+from skerry_agent.sources import Source
+from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, parse_digests, sole_digest
 from skerry_agent.wire.errors import WireError
 
@@ -75,6 +76,8 @@ class Fetcher:
         self.received = sum(ref.size for ref in refs if ref not in self._queue)
         self.transferred = 0
         """Every byte that came, also in vain."""
+        self.ways: dict[str, None] = {}
+        """How pieces came, in the order of their first use."""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -225,6 +228,7 @@ class Fetcher:
     def _heard(self, piece: Piece) -> None:
         """A piece is done with: the source answers, and how quickly says how wide the window may be."""
         asked_at = self._window.pop(piece)
+        self.ways[self._sources[0].way] = None
         self._sources[0].leave(self._queue[0], [piece])
         now = self._clock.monotonic()
         gap_s = now - max(self._heard_at, asked_at)

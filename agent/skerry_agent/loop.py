@@ -168,6 +168,7 @@ class Supervisor:
             policy=assignment.policy,
             ordered_at=self._queue.wall(),
             http=assignment.http,
+            asked=assignment.asked,
         )
 
     def _run_command(self, command: Command) -> tuple[bool, str]:

@@ -141,7 +141,9 @@ def _refetch(record: Record, _event: Event) -> Step:
 
 def _fetched(record: Record, event: Fetched) -> Step:
     assert record.deployment is not None
-    deployment = replace(record.deployment, transfer=event.transfer, bytes_received=event.bytes_received)
+    deployment = replace(
+        record.deployment, transfer=event.transfer, bytes_received=event.bytes_received, ways=event.ways
+    )
     return replace(record, state=State.VERIFYING, deployment=deployment), [Stage()]
 
 

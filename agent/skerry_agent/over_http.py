@@ -4,7 +4,8 @@ import http.client
 from urllib.parse import urlsplit
 
 from skerry_agent.ports import Post
-from skerry_agent.sources import Piece, Reading
+from skerry_agent.sources import Reading
+from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef
 
 TIMEOUT_S = 15.0
@@ -14,6 +15,8 @@ RETRY_S = 1.0
 
 class Http(Reading):
     """Byte ranges of `<base>/<sha256>`, and `<base>/<sha256>/digests`, over one kept-alive connection."""
+
+    way = "http"
 
     def __init__(self, post: Post, base: str) -> None:
         super().__init__(post)

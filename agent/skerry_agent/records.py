@@ -44,7 +44,8 @@ class Deployment(Struct, frozen=True):
 
     Blobs come from `folder` alone where one is given (an install on the spot, `after` the host's deployment of that
     id), else from `http` where one is given, else and meanwhile from the broker. `bytes_received` are those of a fetch
-    that is over: the patch's, while the full artifact is fetched in its place.
+    that is over: the patch's, while the full artifact is fetched in its place. `ways` are how its pieces came. `asked`:
+    the host retains no chunks, so they are asked for from the start.
     """
 
     id: str
@@ -63,6 +64,8 @@ class Deployment(Struct, frozen=True):
     http: str | None = None
     folder: str | None = None
     after: str = ""
+    asked: bool = False
+    ways: tuple[str, ...] = ()
 
 
 class Record(Struct, frozen=True):

@@ -36,6 +36,7 @@ def model_report(unit: Unit) -> ModelReport:
             detail=transfer.waiting,
             bytes_received=transfer.received,
             bytes_expected=transfer.expected,
+            ways=transfer.ways,
         )
     return replace(recorded, serving=serving, deployment=deployment)
 
@@ -75,4 +76,5 @@ def _deployment(record: Record, deployment: Deployment | None, now: float) -> De
         bytes_expected=deployment.bytes_received,
         seconds=max(0.0, ended_at - deployment.ordered_at),
         attempts=deployment.attempts,
+        ways=deployment.ways,
     )

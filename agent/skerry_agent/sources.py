@@ -1,4 +1,4 @@
-"""Where the pieces of blobs come from: retained chunks on the broker, or a folder. One small port; see `over_http` too.
+"""Where the pieces of blobs come from, behind one small port: a folder here, see `over_mqtt` and `over_http` too.
 
 A source carries bytes and checks nothing: whoever asked compares every piece with its digest. It may deliver a piece
 never, twice or damaged; it says `failed` only when it can deliver nothing any more.
@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from skerry_agent.ports import Link, Post
-from skerry_agent.wire import topics
+from skerry_agent.ports import Post
+from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, digest_list
-
-Piece = int | None
-"""The index of a chunk; None is the digest list."""
 
 Deliver = Callable[[str, Piece, bytes], None]
 Failed = Callable[[str], None]
@@ -26,6 +23,10 @@ class Source(Protocol):
 
     exact: bool
     """Whether a wrong piece means that the source holds it so: asking again is then of no use."""
+
+    @property
+    def way(self) -> str:
+        """The way that the latest piece has come: retained, asked, http or folder."""
 
     @property
     def up(self) -> bool:
@@ -47,76 +48,12 @@ class Source(Protocol):
         """Nothing is wanted any more; nothing is delivered after this."""
 
 
-def _nobody(*_: object) -> None:
-    """Hears what comes after `close`."""
-
-
-class Retained:
-    """Chunks retained by the broker, each on a topic of its own."""
-
-    exact = False
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._asked: set[str] = set()
-        self._deliver: Deliver = _nobody
-
-    @property
-    def up(self) -> bool:
-        """The link is there."""
-        return self._link.connected
-
-    def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - a link comes back by itself
-        """See `Source`."""
-        self._deliver = deliver
-
-    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Subscribe; what is subscribed already is first left, so that the broker sends it again."""
-        wanted = [_topic(ref.sha256, piece) for piece in pieces]
-        self._link.unsubscribe([topic for topic in wanted if topic in self._asked])
-        self._link.subscribe(wanted)
-        self._asked.update(wanted)
-
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Unsubscribe."""
-        left = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
-        self._link.unsubscribe(left)
-        self._asked.difference_update(left)
-
-    def renew(self) -> None:
-        """A broker may hold messages back for good when what it sent before was lost."""
-        self._link.renew()
-
-    def close(self) -> None:
-        """See `Source`."""
-        self._link.unsubscribe(sorted(self._asked))
-        self._asked.clear()
-        self._deliver = _nobody
-
-    def link_up(self) -> None:
-        """The link is back, and the broker has forgotten what was subscribed."""
-        self._link.subscribe(sorted(self._asked))
-
-    def message(self, topic: str, payload: bytes) -> bool:
-        """Take a message of the broker; False if it is no piece of a blob."""
-        head, _, name = topic.rpartition("/")
-        root, _, sha256 = head.rpartition("/")
-        if root != f"{topics.ROOT}/blob":
-            return False
-        if payload and (name == "digests" or name.isdecimal()):
-            self._deliver(sha256, None if name == "digests" else int(name), payload)
-        return True
-
-
-def _topic(sha256: str, piece: Piece) -> str:
-    return topics.digests(sha256) if piece is None else topics.chunk(sha256, piece)
-
-
 class Reading:
     """A source that is read piece by piece in a thread of its own; subclasses say how."""
 
     exact = True
     up = True
+    way = "folder"
 
     def __init__(self, post: Post) -> None:
         self._post = post

@@ -16,8 +16,9 @@ from skerry_agent.events import Event
 from skerry_agent.fetch import Fetcher, Limits
 from skerry_agent.jobs import Answer, PlanJob, Planned, Refusal
 from skerry_agent.orders import PLAUSIBLE_WALL_S
+from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.records import Deployment
-from skerry_agent.sources import Folder, Retained, Source
+from skerry_agent.sources import Folder, Source
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.world import World
 
@@ -32,10 +33,11 @@ class Transfer:
     ) -> None:
         self.waiting = ""
         self._world, self._deployment, self._have, self._handle = world, deployment, have, handle
-        self._retained = Retained(world.link)
+        self._mqtt = Mqtt(world.link, world.config.device.id, asked=deployment.asked)
         self._force_full = deployment.transfer == "full"
         self._before = deployment.bytes_received
         self._spent = deployment.bytes_received
+        self._ways = dict.fromkeys(deployment.ways)
         self._fetcher: Fetcher | None = None
         self._plan: Planned | None = None
         self._work: Callable[[], None] = self._fetch_manifest
@@ -52,6 +54,12 @@ class Transfer:
         """Bytes of artifacts and patches that the deployment takes, as far as it is known."""
         return self._before + (self._fetcher.expected if self._plan and self._fetcher else 0)
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How pieces have come so far: retained, asked, http, folder."""
+        now = self._fetcher.ways if self._fetcher else {}
+        return tuple(self._ways | now)
+
     def start(self) -> None:
         """Begin, or wait for the hour."""
         self._go()
@@ -67,12 +75,12 @@ class Transfer:
     def link_up(self) -> None:
         """The link is back: subscribe again to what is awaited."""
         if self._fetcher is not None:
-            self._retained.link_up()
+            self._mqtt.link_up()
             self._fetcher.resume()
 
     def message(self, topic: str, payload: bytes) -> None:
         """Take a message of the broker."""
-        self._retained.message(topic, payload)
+        self._mqtt.message(topic, payload)
 
     # -- hours ---------------------------------------------------------------------------------------------------------
 
@@ -99,6 +107,7 @@ class Transfer:
     def _pause(self) -> None:
         if self._fetcher is not None:
             self._spent += self._fetcher.transferred
+            self._ways |= self._fetcher.ways
             self._fetcher.stop()
             self._fetcher = None
 
@@ -162,7 +171,7 @@ class Transfer:
 
     def _complete(self) -> None:
         assert self._plan is not None
-        self._handle(events.Fetched(self._plan.transfer, self.received))
+        self._handle(events.Fetched(self._plan.transfer, self.received, self.ways))
 
     def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
         self._pause()
@@ -178,8 +187,8 @@ class Transfer:
         if deployment.http is not None:
             from skerry_agent.over_http import Http  # noqa: PLC0415 - most devices never need it
 
-            return [Http(post, deployment.http), self._retained]
-        return [self._retained]
+            return [Http(post, deployment.http), self._mqtt]
+        return [self._mqtt]
 
     def _failed(self, reason: str, detail: str) -> None:
         """A patch that does not come is done without, where the policy allows; all else ends the deployment."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
 from skerry_agent.fetch import MAX_PATIENCE_S, WINDOW, Fetcher, Limits
-from skerry_agent.sources import Folder, Retained
+from skerry_agent.over_mqtt import Retained
+from skerry_agent.sources import Folder
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
 from tests.agent.fakes import FakeClock, FakeLink

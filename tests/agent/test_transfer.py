@@ -61,16 +61,16 @@ def test_fetches_manifest_and_patch(tmp_path):
     site = Site(tmp_path)
     site.transfer.start()
     site.pump()
-    assert site.events == [events.Fetched("patch", len(PATCH))]
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
     assert (site.transfer.received, site.transfer.expected) == (len(PATCH), len(PATCH))
 
 
 @pytest.mark.parametrize(
     ("fallback", "metered", "ends"),
     [
-        ("always", False, events.Fetched("full", len(FULL))),
-        ("always", True, events.Fetched("full", len(FULL))),
-        ("unmetered", False, events.Fetched("full", len(FULL))),
+        ("always", False, events.Fetched("full", len(FULL), ("retained",))),
+        ("always", True, events.Fetched("full", len(FULL), ("retained",))),
+        ("unmetered", False, events.Fetched("full", len(FULL), ("retained",))),
         ("unmetered", True, "stalled"),
         ("never", False, "stalled"),
     ],
@@ -90,7 +90,7 @@ def test_what_the_manifest_cost_counts_against_the_budget(tmp_path):
     site.transfer.start()
     site.pump()
     assert [job.spent for job in site.processes.jobs] == [len(MANIFEST)]
-    assert site.events == [events.Fetched("patch", len(PATCH))]
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
 
 
 def test_a_bundle_that_does_not_fit_is_said_before_it_is_fetched(tmp_path):
@@ -150,7 +150,7 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     site.link.retained[topics.chunk(describe(PATCH).sha256, 0)] = PATCH
     site.clock.advance(23 * HOUR_S)
     site.pump()
-    assert site.events == [events.Fetched("patch", len(PATCH))]
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
 
 
 def test_stopped_it_says_nothing_more(tmp_path):

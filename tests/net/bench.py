@@ -16,7 +16,7 @@ from skerry_agent.clock import EventQueue
 from skerry_agent.config import BrokerAddress
 from skerry_agent.fetch import Fetcher, Limits
 from skerry_agent.link import MqttLink
-from skerry_agent.sources import Retained
+from skerry_agent.over_mqtt import Retained
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
 

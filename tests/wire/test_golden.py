@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.asking import Ask
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import (
@@ -77,6 +79,26 @@ MESSAGES = {
         },
         issues=("journal of fashion: No space left on device",),
     ),
+    "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
+    "desired_asked": Desired(
+        "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
+    ),
+    "reported_ways": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=8,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        models={
+            "fashion": ModelReport(
+                "fetching",
+                serving=True,
+                deployment=DeploymentReport("d-1", "fashion@1.1.0", "fetching", ways=("retained", "asked")),
+            )
+        },
+    ),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
     "command_result": CommandResult("shelf-01", "c-1", ok=False, detail="fashion has no previous release"),
@@ -113,6 +135,17 @@ MESSAGES = {
         ),
         provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
         patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
+    ),
+    "release_edgetpu": Release(
+        schema=1,
+        model="fashion",
+        version="1.2.0",
+        counter=3,
+        bundles=(replace(BUNDLE, target="edgetpu", min_edgetpu_runtime=13), BUNDLE),
+        quality=Quality(
+            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
+        ),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
     "envelope": Envelope(
         "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)

@@ -55,6 +55,16 @@ def digests(sha256: str) -> str:
     return f"{ROOT}/blob/{sha256}/digests"
 
 
+def ask(device: str) -> str:
+    """A device's questions for pieces of blobs (see `asking`)."""
+    return f"{ROOT}/d/{check_device_id(device)}/ask"
+
+
+def piece(device: str, sha256: str) -> str:
+    """The answers to them that bring one blob, not retained."""
+    return f"{ROOT}/d/{check_device_id(device)}/piece/{sha256}"
+
+
 def device_of(topic: str) -> str:
     """The device id in a `d/` or `t/` topic; raises `WireError` if the topic has none."""
     parts = topic.split("/")
@@ -64,4 +74,5 @@ def device_of(topic: str) -> str:
 ALL_STATES = f"{ROOT}/d/+/state"
 ALL_REPORTED = f"{ROOT}/d/+/reported"
 ALL_COMMAND_RESULTS = f"{ROOT}/d/+/command/result"
+ALL_ASKS = f"{ROOT}/d/+/ask"
 ALL_TELEMETRY = f"{ROOT}/t/+/+"

@@ -38,7 +38,8 @@ class TransferPolicy(Struct, frozen=True):
 class Assignment(Struct, frozen=True):
     """One model that the device shall run. `deployment` is new whenever it is ordered anew.
 
-    `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their retained chunks.
+    `http`: where blobs may be had as `<http>/<sha256>` with byte ranges, beside their chunks. `asked`: chunks are not
+    retained, so a device asks for them at once (`asking`), not only when they do not come.
     """
 
     model: ModelName
@@ -48,6 +49,7 @@ class Assignment(Struct, frozen=True):
     deployment: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     policy: TransferPolicy = TransferPolicy()
     http: BaseUrl | None = None
+    asked: bool = False
 
 
 class Desired(Struct, frozen=True):
@@ -89,7 +91,10 @@ class SlotReport(Struct, frozen=True):
 
 
 class DeploymentReport(Struct, frozen=True):
-    """One device's attempt: where it is, and once it has ended, how and why. Bytes are those received for it."""
+    """One device's attempt: where it is, and once it has ended, how and why. Bytes are those received for it.
+
+    `ways` are how its pieces came, in the order of their first use: retained, asked, http, folder.
+    """
 
     id: str
     release: ReleaseName
@@ -103,6 +108,7 @@ class DeploymentReport(Struct, frozen=True):
     seconds: float = 0.0
     attempts: Count = 0
     gap_us: float | None = None
+    ways: tuple[str, ...] = ()
 
 
 class ModelReport(Struct, frozen=True):

@@ -1,0 +1,47 @@
+"""Pieces of blobs on request, where a broker does not retain chunks: the question, and how an answer travels. Pure.
+
+A device asks on a topic of its own and is answered on one that names it and the blob; nothing of it is retained. An
+answer is raw bytes: the index of the chunk (4, big endian; all ones is the digest list), then the piece. So a device
+subscribes to one exact topic a blob, and a piece costs no more round trips than its question.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from skerry_agent.wire.blobs import MAX_CHUNKS
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import DeviceId, Sha256
+
+Piece = int | None
+"""The index of a chunk; None is the digest list."""
+
+MAX_PIECES = 8
+MAX_ASK_BYTES = 1024
+"""Above the longest question that can be valid."""
+
+HEAD_BYTES = 4
+_DIGESTS = 0xFFFFFFFF
+
+
+class Ask(Struct, frozen=True):
+    """A device wants pieces of one blob. Asking again is harmless; who does not know it gives no answer."""
+
+    device: DeviceId
+    sha256: Sha256
+    pieces: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=MAX_CHUNKS)] | None, ...], Meta(min_length=1, max_length=MAX_PIECES)
+    ]
+
+
+def answer(piece: Piece, data: bytes) -> bytes:
+    """The payload that brings a piece."""
+    return (_DIGESTS if piece is None else piece).to_bytes(HEAD_BYTES, "big") + data
+
+
+def parse_answer(raw: bytes) -> tuple[Piece, bytes]:
+    """(piece, bytes) of a payload; raises `WireError` when it is too short to be one."""
+    if len(raw) < HEAD_BYTES:
+        raise WireError("answer", [f"has {len(raw)} B, its head alone {HEAD_BYTES}"])
+    index = int.from_bytes(raw[:HEAD_BYTES], "big")
+    return None if index == _DIGESTS else index, raw[HEAD_BYTES:]

@@ -1,0 +1,38 @@
+"""Topics are part of the contract: every one is pinned here, and none has more levels than brokers accept."""
+
+import pytest
+
+from skerry_agent.wire import topics
+from skerry_agent.wire.errors import WireError
+
+SHA = "a" * 64
+PINNED = {
+    topics.state("dev-1"): "skerry/v1/d/dev-1/state",
+    topics.desired("dev-1"): "skerry/v1/d/dev-1/desired",
+    topics.reported("dev-1"): "skerry/v1/d/dev-1/reported",
+    topics.command("dev-1"): "skerry/v1/d/dev-1/command",
+    topics.command_result("dev-1"): "skerry/v1/d/dev-1/command/result",
+    topics.telemetry("dev-1"): "skerry/v1/t/03/dev-1",
+    topics.chunk(SHA, 7): f"skerry/v1/blob/{SHA}/7",
+    topics.digests(SHA): f"skerry/v1/blob/{SHA}/digests",
+    topics.ask("dev-1"): "skerry/v1/d/dev-1/ask",
+    topics.piece("dev-1", SHA): f"skerry/v1/d/dev-1/piece/{SHA}",
+    topics.ALL_ASKS: "skerry/v1/d/+/ask",
+}
+
+
+@pytest.mark.parametrize(("made", "pinned"), PINNED.items())
+def test_topics_never_change(made, pinned):
+    assert made == pinned
+    assert made.count("/") <= 7
+
+
+@pytest.mark.parametrize("make", [topics.state, topics.desired, topics.ask, lambda name: topics.piece(name, SHA)])
+@pytest.mark.parametrize("name", ["", "a/b", "+", "#", "a" * 100, "a\0"])
+def test_no_name_adds_a_level_or_a_wildcard(make, name):
+    with pytest.raises(WireError):
+        make(name)
+
+
+def test_the_device_of_a_question_is_in_its_topic():
+    assert topics.device_of(topics.ask("dev-1")) == "dev-1"
