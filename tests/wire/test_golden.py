@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.asking import Ask
@@ -135,17 +134,6 @@ MESSAGES = {
         ),
         provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
         patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
-    ),
-    "release_edgetpu": Release(
-        schema=1,
-        model="fashion",
-        version="1.2.0",
-        counter=3,
-        bundles=(replace(BUNDLE, target="edgetpu", min_edgetpu_runtime=13), BUNDLE),
-        quality=Quality(
-            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
-        ),
-        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
     "envelope": Envelope(
         "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)
