@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.processing import GoldenSet, save_golden
-from skerry_agent.runner.engines import open_engine
+from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle
 
@@ -18,7 +18,7 @@ GOLDEN_SAMPLES = 8
 
 def lay_bundle(folder: Path, model: Path) -> tuple[Bundle, GoldenSet]:
     """Write a model of one uint8 input and its golden file into `folder`."""
-    engine = open_engine("litert", str(model), 1)
+    engine = open_engine("litert", ModelFile(str(model)))
     inputs = np.random.default_rng(1).integers(0, 256, (GOLDEN_SAMPLES, *engine.inputs[0].shape[1:]), np.uint8)
     outputs = np.concatenate([engine.infer([sample[np.newaxis]])[0] for sample in inputs])
     golden = GoldenSet((inputs,), (outputs,))

@@ -6,7 +6,7 @@ Knows no source, no socket and no message.
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from skerry_agent.processing import CLASSIFICATION, Array, invalid
 from skerry_agent.runner.engines.base import Engine
-from skerry_agent.runner.errors import InferenceError
+from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.wire.manifest import Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
 
@@ -38,7 +38,8 @@ class Inference:
 
     Counting never waits for the model (`take`, `busy_s`), because it must go on while an inference hangs; and an
     inference only notes what happened, because after it everything is cold: sums are made in `take`.
-    `started` counts the inferences begun so far; `about` says what runs them.
+    `started` counts the inferences begun so far; `about` says what runs them. `lost` is called when the runtime says
+    that no inference can succeed any more, for instance because its accelerator was pulled out.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle) -> None:
@@ -46,6 +47,7 @@ class Inference:
         self.outputs: tuple[TensorSpec, ...] = bundle.outputs
         self.started = 0
         self.about = engine.about
+        self.lost: Callable[[EngineError], None] = _nobody
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
         self._floats = any(np.dtype(spec.dtype).kind == "f" for spec in bundle.outputs)
@@ -107,5 +109,12 @@ class Inference:
             try:
                 outputs = self._engine.infer(inputs)
                 return outputs, perf_counter() - since
+            except EngineError as error:
+                self.lost(error)
+                raise InferenceError(str(error)) from None
             finally:
                 self._since = None
+
+
+def _nobody(_error: EngineError) -> None:
+    """Before anyone asks to be told, the failed inference says enough."""

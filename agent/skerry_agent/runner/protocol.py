@@ -5,7 +5,7 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
     runner       supervisor     meaning
     Loaded                      the model is in memory
     Proved                      golden outputs match, nothing is NaN or constant, it is warm
-    Refused                     it is not fit to serve; the runner exits after saying why
+    Refused                     it is not fit to serve, or no longer; the runner exits after saying why
                  Accept         start the sources and accept connections from the shared listening socket
     Accepting                   done
                  Drain          stop sources and accepting, answer what is open with `Connection: close`
@@ -88,7 +88,7 @@ class Proved(Struct, frozen=True, tag="proved"):
 
 
 class Refused(Struct, frozen=True, tag="refused"):
-    """Not fit to serve.
+    """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
     `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output, constant_output.
     """

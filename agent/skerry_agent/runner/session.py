@@ -5,15 +5,17 @@ Each step ends in a message of `skerry_agent.runner.protocol`. The model is in `
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from skerry_agent.runner import engines, process
 from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
-from skerry_agent.runner.errors import UnfitError
+from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference, Tally
 from skerry_agent.runner.proof import Open, load, prove, read_golden
@@ -29,7 +31,8 @@ EXIT_ORPHANED = 4
 def open_job(job: Job) -> Engine:
     """The engine of a job, loaded with its checked model file. Raises `EngineError`, `WireError`, `OSError`."""
     with checked(job, job.bundle.model) as path:
-        return engines.open_engine(job.engine, path, job.threads)
+        model = engines.ModelFile(path, job.threads, job.bundle.min_edgetpu_runtime)
+        return engines.open_engine(job.engine, model)
 
 
 def run(control: Control, open_engine: Open = open_job) -> int:
@@ -57,6 +60,7 @@ def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "
     """Load, prove, and say so. Raises `UnfitError`."""
     began = time.perf_counter()
     inference = pulse.inference = load(job, open_engine)
+    inference.lost = lambda error: _leave(control, error)
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference)
@@ -64,6 +68,13 @@ def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "
     process.trim()
     control.send(proved)
     return session
+
+
+def _leave(control: Control, error: EngineError) -> NoReturn:
+    """Refuse and end, from whatever thread finds that the runtime has become useless."""
+    control.send(Refused(error.code, str(error)))
+    sys.stderr.flush()
+    os._exit(EXIT_REFUSED)
 
 
 class Pulse:

@@ -99,7 +99,11 @@ class Probation(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True):
-    """Everything that one target needs: artifacts and how to run and judge them."""
+    """Everything that one target needs: artifacts and how to run and judge them.
+
+    `min_edgetpu_runtime` is the runtime version that a compiled model asks of the Edge TPU's driver; a device whose
+    driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it.
+    """
 
     target: Target
     artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1, max_length=32)]
@@ -110,6 +114,7 @@ class Bundle(Struct, frozen=True):
     postprocess: Postprocess = Postprocess()
     golden: Golden = Golden()
     probation: Probation = Probation()
+    min_edgetpu_runtime: Annotated[int, Meta(ge=0)] | None = None
 
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""

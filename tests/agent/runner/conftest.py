@@ -1,6 +1,7 @@
 """Runners as real child processes, talked to over their control socket, and models small enough to build here."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import GoldenSet, save_golden
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines import open_engine
+from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, TensorSpec
@@ -148,6 +149,17 @@ def tiny(tmp_path):
     return build
 
 
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The path of a stand-in for libedgetpu, built here: its C entry points, no Edge TPU behind them."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    path = tmp_path_factory.mktemp("stand_in") / "libedgetpu_stand_in.so"
+    source = Path(__file__).with_name("stand_in_edgetpu.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(path), str(source)], check=True)
+    return str(path)
+
+
 @pytest.fixture
 def job_for(tmp_path):
     """A job for any model file, with golden outputs recorded from it here."""
@@ -158,7 +170,7 @@ def job_for(tmp_path):
         target = folder / f"model{path.suffix}"
         target.unlink(missing_ok=True)
         target.symlink_to(path)
-        opened = open_engine(engine, str(target), 1)
+        opened = open_engine(engine, ModelFile(str(target)))
         rng = np.random.default_rng(7)
         inputs = tuple(_random(rng, samples, t) for t in opened.inputs)
         return make_job(folder, engine=engine, golden=inputs, **job)
@@ -169,7 +181,7 @@ def job_for(tmp_path):
 def make_job(folder, golden=None, engine="litert", task="classification", bundle=None, **job):
     """A job for the model in `folder`; golden outputs are recorded in process."""
     model = next(folder.glob("model.*"))
-    opened = open_engine(engine, str(model), 1)
+    opened = open_engine(engine, ModelFile(str(model)))
     artifacts = [artifact("model", model)]
     if golden is not None:
         rows = [

@@ -6,34 +6,48 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from skerry_agent.runner.engines import edgetpu, tpu
-from skerry_agent.runner.errors import EngineError
+from skerry_agent.runner import protocol
+from skerry_agent.runner.engines import About, ModelFile, edgetpu, tpu, tpu_probe
+from skerry_agent.runner.errors import EngineError, InferenceError
 
 RUNTIME = "ai_edge_litert.interpreter"
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+DRIVER_SAYS = (
+    "Failed precondition: Package requires runtime version (14), which is newer than this runtime version (13)."
+)
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("stand_in") / "libedgetpu_stand_in.so"
-    source = Path(__file__).with_name("stand_in_edgetpu.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(path), str(source)], check=True)
-    return str(path)
-
-
-@needs_gcc
-def test_a_device_is_found_and_the_engine_says_what_runs_it(library, tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("STAND_IN", "ok")
+@pytest.fixture
+def model(tiny, tmp_path):
+    """An int8 model that any delegate may leave to the CPU."""
     tiny("copy")
-    engine = edgetpu.open_edgetpu(str(tmp_path / "copy" / "model.tflite"), 1, library)
+    return ModelFile(str(tmp_path / "copy" / "model.tflite"))
+
+
+def refusal(model, library, **question) -> str:
+    with pytest.raises(EngineError) as refused:
+        tpu_probe.prove(tpu_probe.Question(RUNTIME, library, model), **question)
+    assert refused.value.code == "no_accelerator"
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_device_is_found_and_the_engine_says_what_runs_it(library, model, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "ok")
+    engine = edgetpu.open_edgetpu(model, library)
+    assert engine.about.name == "ai-edge-litert"
     assert engine.about.delegate == "libedgetpu runtime 14 on usb:/sys/bus/usb/devices/2-1"
     x = np.array([[1, 2, 3, 4]], np.int8)
     np.testing.assert_array_equal(engine.infer([x])[0], x)
     engine.close()
 
 
-@needs_gcc
+def test_of_several_devices_the_first_that_is_free_is_used(library, model, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "two")
+    assert edgetpu.open_edgetpu(model, library).about.delegate.endswith(" on usb:/sys/bus/usb/devices/2-2")
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -41,32 +55,98 @@ def test_a_device_is_found_and_the_engine_says_what_runs_it(library, tiny, tmp_p
         ("busy", "Failed to open the device: it is in use"),
         ("segv_list", "crashes with ai_edge_litert (signal 11)"),
         ("segv_delegate", "crashes with ai_edge_litert (signal 11)"),
+        ("segv_load", "crashes with ai_edge_litert (signal 11)"),
         ("hang", "does not answer"),
     ],
 )
-def test_whatever_goes_wrong_does_so_in_the_probe(library, monkeypatch, what, words):
+def test_whatever_goes_wrong_does_so_in_the_probe(library, model, monkeypatch, what, words):
     monkeypatch.setenv("STAND_IN", what)
-    with pytest.raises(EngineError) as refused:
-        edgetpu.probe(RUNTIME, library, timeout_s=2.0 if what == "hang" else 60.0)
-    assert refused.value.code == "no_accelerator"
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert words in refusal(model, library, timeout_s=2.0 if what == "hang" else 60.0)
 
 
-def test_no_library_is_one_line_that_names_the_way_out():
-    with pytest.raises(EngineError, match="use the cpu target") as refused:
-        edgetpu.probe(RUNTIME, "libno_such_edgetpu.so.1")
-    assert "libedgetpu1-std" in str(refused.value)
-    assert "\n" not in str(refused.value)
+@pytest.mark.parametrize(("need", "have"), [(14, 13), (13, 12)])
+def test_a_model_for_a_newer_runtime_is_not_even_loaded(library, model, monkeypatch, need, have):
+    monkeypatch.setenv("STAND_IN", "segv_delegate")  # were it tried, this would be told instead
+    monkeypatch.setenv("STAND_IN_RUNTIME", str(have))
+    said = refusal(ModelFile(model.path, min_edgetpu_runtime=need), library)
+    assert said == (
+        f"the model is compiled for Edge TPU runtime {need}, this device's libedgetpu has {have}; "
+        f"compile it with -m {have}, or upgrade libedgetpu"
+    )
 
 
-@needs_gcc
-def test_a_library_of_something_else_is_no_libedgetpu(tmp_path):
+@pytest.mark.parametrize("need", [10, 14, None])
+def test_a_model_for_this_runtime_or_an_older_one_is_loaded(library, model, monkeypatch, need):
+    monkeypatch.setenv("STAND_IN", "ok")
+    edgetpu.open_edgetpu(ModelFile(model.path, min_edgetpu_runtime=need), library)
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [
+        (DRIVER_SAYS, "the model is compiled for Edge TPU runtime 14, this device's libedgetpu has 13; compile it"),
+        (
+            "Internal: Unsupported data type in custom op handler: 0",
+            "does not run the model: model.tflite does not load: Internal: Unsupported data type in custom op handler",
+        ),
+    ],
+)
+def test_what_the_driver_says_of_a_model_is_understood(library, model, monkeypatch, driver, words):
+    """Of a manifest from before `min_edgetpu_runtime`; and of a libedgetpu for another TFLite that does not crash."""
+    monkeypatch.setenv("STAND_IN", "refuse")
+    monkeypatch.setenv("STAND_IN_WORDS", driver)
+    assert words in refusal(model, library)
+
+
+def test_a_runner_refuses_with_the_code_that_makes_the_device_fall_back(library, spawn, tiny, tmp_path, monkeypatch):
+    """The manifest's need reaches the probe through the job; libedgetpu is found under its own name."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / tpu.LIBRARY).symlink_to(library)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "lib"))
+    monkeypatch.setenv("STAND_IN_RUNTIME", "13")
+    job = tiny("copy", bundle={"min_edgetpu_runtime": 14})
+    refused = spawn(replace(job, engine="edgetpu"))
+    said = refused.expect(protocol.Refused)
+    assert (said.code, "has 13" in said.detail) == ("no_accelerator", True)
+    assert refused.process.wait(10) == 3
+
+
+def test_no_library_is_one_line_that_names_the_way_out(model):
+    said = refusal(model, "libno_such_edgetpu.so.1")
+    assert "libedgetpu1-std" in said
+    assert "use the cpu target" in said
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_a_library_of_something_else_is_no_libedgetpu(tmp_path, model):
     (tmp_path / "other.c").write_text("int other(void) { return 1; }\n")
     path = tmp_path / "libother.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(path), str(tmp_path / "other.c")], check=True)
-    with pytest.raises(EngineError, match="is no libedgetpu"):
-        edgetpu.probe(RUNTIME, str(path))
+    assert "is no libedgetpu" in refusal(model, str(path))
+
+
+class Pulled:
+    """Stands in for a loaded engine whose device no longer answers."""
+
+    about, inputs, outputs = About("", "", ""), (), ()
+
+    def infer(self, inputs):
+        raise InferenceError("inference failed: USB transfer error 5")
+
+    def close(self):
+        """Nothing is held."""
+
+
+@pytest.mark.skipif(bool(tpu.by_system()), reason="there is an Edge TPU here, so that none can be missing")
+def test_a_failed_inference_without_a_device_says_that_it_is_gone():
+    with pytest.raises(EngineError, match=r"the Edge TPU is gone \(.*transfer error 5\)") as lost:
+        edgetpu.EdgeTpuEngine(Pulled()).infer([])
+    assert lost.value.code == "no_accelerator"
+
+
+def test_the_doctor_s_look_opens_nothing(library, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "busy")  # as while the agent itself uses it
+    assert edgetpu.check(library).endswith("libedgetpu runtime 14: usb:/sys/bus/usb/devices/2-1")
 
 
 def device(root: Path, name: str, vendor: str, product: str) -> None:
@@ -87,6 +167,13 @@ def test_devices_that_the_kernel_shows(tmp_path):
     assert [Path(name).name for name in found[1:]] == ["2-1", "2-2"]
 
 
-@pytest.mark.parametrize(("version", "runtime"), [("BuildLabel(x), RuntimeVersion(13)", 13), ("", None)])
+@pytest.mark.parametrize(
+    ("version", "runtime"),
+    [
+        ("BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted,TIME=redacted), RuntimeVersion(13)", 13),
+        ("BuildLabel(N/A), RuntimeVersion(14)", 14),
+        ("", None),
+    ],
+)
 def test_the_runtime_version_is_read_from_the_library_s_line(version, runtime):
     assert tpu.Found(version, ()).runtime == runtime

@@ -14,7 +14,7 @@ import pytest
 import tritonclient.http as triton
 
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines import open_engine
+from skerry_agent.runner.engines import ModelFile, open_engine
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_foreign_client_gets_what_the_interpreter_gives(spawn, job_for, listen
     assert client.is_model_ready("tiny", "1.0.0")
     metadata = client.get_model_metadata("tiny")
     rng = np.random.default_rng(3)
-    engine = open_engine("litert", str(model), 1)
+    engine = open_engine("litert", ModelFile(str(model)))
     arrays = [_random(rng, spec) for spec in engine.inputs]
     inputs = []
     for entry, array in zip(metadata["inputs"], arrays, strict=True):

@@ -194,6 +194,17 @@ def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
     assert child.process.wait(10) == -signal.SIGSEGV
 
 
+def test_an_accelerator_lost_in_service_is_told_as_a_missing_one_is(spawn, tiny):
+    gone = 'raise session.EngineError("the Edge TPU is gone", code="no_accelerator")'
+    child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", gone)))
+    child.expect(protocol.Loaded)
+    child.expect(protocol.Proved)
+    child.say(protocol.Accept(exercise_hz=50))
+    messages = list(iter(child.hear, None))
+    assert messages[-1] == protocol.Refused("no_accelerator", "the Edge TPU is gone")
+    assert child.process.wait(10) == 3
+
+
 @pytest.fixture
 def hanging(spawn, tiny):
     """A runner whose model hangs in C code."""

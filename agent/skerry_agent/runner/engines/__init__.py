@@ -1,6 +1,6 @@
 """The runtimes behind one interface. Each is imported only when it is asked for."""
 
-from skerry_agent.runner.engines.base import About, Engine
+from skerry_agent.runner.engines.base import About, Engine, ModelFile
 from skerry_agent.runner.engines.opening import open_engine
 
-__all__ = ["About", "Engine", "open_engine"]
+__all__ = ["About", "Engine", "ModelFile", "open_engine"]

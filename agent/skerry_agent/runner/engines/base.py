@@ -17,6 +17,14 @@ class About(Struct, frozen=True):
     delegate: str = ""
 
 
+class ModelFile(Struct, frozen=True):
+    """What is to be loaded. `min_edgetpu_runtime` is what a compiled model asks of the driver, None if nobody says."""
+
+    path: str
+    threads: int = 1
+    min_edgetpu_runtime: int | None = None
+
+
 class Engine(Protocol):
     """One loaded model. Not thread safe: `skerry_agent.runner.inference` lets in one caller at a time."""
 
@@ -33,7 +41,10 @@ class Engine(Protocol):
         """The model's outputs in its own order."""
 
     def infer(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run once on tensors of the model's shapes and dtypes; the outputs are copies. Raises `InferenceError`."""
+        """Run once on tensors of the model's shapes and dtypes; the outputs are copies.
+
+        Raises `InferenceError` when this one failed, `EngineError` when no other can succeed.
+        """
 
     def close(self) -> None:
         """Give back memory and accelerator."""

@@ -1,77 +1,70 @@
-"""TFLite models compiled for a Coral Edge TPU, through the libedgetpu delegate.
+"""TFLite models compiled for a Coral Edge TPU, through the libedgetpu delegate on litert or tflite-runtime.
 
-A stock libedgetpu 16.0 kills the process with runtimes of TFLite 2.12 and newer unless it was rebuilt, so that the
-delegate is first tried in a child process. No Edge TPU was at hand: what follows a good probe has not run on hardware.
-Never uses `pycoral`: its registry name belongs to another project, and `load_delegate` is all that is needed.
+The model is first run in a child process (`tpu_probe`). No Edge TPU was at hand: what follows a good probe has not run
+on hardware. One that is lost in service ends the model's use of it with `no_accelerator`, as a missing one does.
 """
 
 import importlib.util
-import json
-import subprocess
-import sys
+from collections.abc import Sequence
 from types import ModuleType
 
-import msgspec
-
-from skerry_agent.runner.engines import tflite, tpu
-from skerry_agent.runner.errors import EngineError
-
-LIBRARY = "libedgetpu.so.1"
-PROBE_TIMEOUT_S = 30.0
+from skerry_agent.processing import Array
+from skerry_agent.runner.engines import coral, litert, tflite, tflite_runtime, tpu, tpu_probe
+from skerry_agent.runner.engines.base import Engine, ModelFile
+from skerry_agent.runner.errors import EngineError, InferenceError
 
 
-def open_edgetpu(path: str, threads: int, library: str = LIBRARY) -> tflite.TfliteEngine:
-    """Load a compiled model on the first Edge TPU. Raises `EngineError` (no_accelerator) if it cannot be used."""
-    module = _runtime()
-    found = probe(module.__name__, library)
-    try:
-        delegate = module.load_delegate(library)
-    except (ValueError, OSError) as error:  # between the probe and now somebody else may have taken it
-        raise _unusable(f"the Edge TPU is gone: {error}", "use it from one process only") from None
-    runtime = f" runtime {found.runtime}" if found.runtime else ""
-    return tflite.open_tflite(module, path, threads, [delegate], f"libedgetpu{runtime} on {found.devices[0]}")
+class EdgeTpuEngine:
+    """A loaded engine whose device may be pulled out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.about, self.inputs, self.outputs = engine.about, engine.inputs, engine.outputs
+
+    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `Engine.infer`. Raises `EngineError` (no_accelerator) when it failed and the kernel shows no Edge TPU."""
+        try:
+            return self._engine.infer(inputs)
+        except InferenceError as error:
+            if tpu.by_system():
+                raise
+            raise tpu_probe.unusable(f"the Edge TPU is gone ({error})", "replug it") from None
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._engine.close()
 
 
-def probe(module: str, library: str, timeout_s: float = PROBE_TIMEOUT_S) -> tpu.Found:
-    """Ask for devices and load the delegate once in a child process; the answer, with a device at least.
+def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
+    """Load a compiled model on the first Edge TPU that is free.
 
-    Raises `EngineError` (no_accelerator) that says why this process must not try.
+    Raises `EngineError` (no_accelerator) if there is none, or it cannot run this model.
     """
-    command = [sys.executable, "-m", tpu.__name__, library, module]
+    module = _interpreter_module()
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired:
-        raise _unusable(f"the Edge TPU does not answer within {timeout_s:.0f} s", "replug it") from None
-    said = [line for line in child.stdout.splitlines() if line.startswith("{")]
-    found = msgspec.convert(json.loads(said[-1]), tpu.Found) if said else None
-    if child.returncode < 0:
-        raise _unusable(
-            f"{library} crashes with {module.partition('.')[0]} (signal {-child.returncode})",
-            "install a libedgetpu that was built for this TFLite release, or use the cpu target",
-        )
-    if found is not None and not found.devices:
-        raise _unusable(_absent(), "connect it and check its udev rule, or use the cpu target")
-    if found is None or child.returncode:
-        reason = child.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise _unusable(
-            f"no Edge TPU through {library}: {reason[0]}",
-            "install libedgetpu1-std, connect the Edge TPU and let no other process use it, or use the cpu target",
-        )
-    return found
+        tflite.check(module)
+    except EngineError as error:  # the cpu bundle may run on another runtime
+        raise tpu_probe.unusable(error.message, error.hint) from None
+    proved = tpu_probe.prove(tpu_probe.Question(module.__name__, library, model))
+    about = f"{proved.found.about} on {proved.device}"
+    try:
+        delegate = tpu_probe.driver_of(proved.found.driver, module.__name__).delegate(proved.index)
+        return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
+    except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
+        reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)
+        raise tpu_probe.unusable(f"the Edge TPU is gone: {reason}", "use it from one process only") from None
 
 
-def _absent() -> str:
-    """No device for the library; the kernel may see one that this process may not open."""
-    seen = tpu.by_system()
-    return f"the Edge TPU {seen[0]} is there, but not for this user" if seen else "no Edge TPU is connected"
+def check(library: str = tpu.LIBRARY) -> str:
+    """The driver and its devices, and whose pycoral there is; opens none. Raises `EngineError`."""
+    module = _interpreter_module()
+    found = tpu_probe.look(tpu_probe.Question(module.__name__, library))
+    notes = {"other": "; the pycoral here is another project's of that name: not used"}
+    return f"{tflite.check(module)}, {found.about}: {', '.join(found.devices)}{notes.get(coral.installed(), '')}"
 
 
-def _unusable(what: str, hint: str) -> EngineError:
-    return EngineError(what, hint=hint, code="no_accelerator")
-
-
-def _runtime() -> ModuleType:
+def _interpreter_module() -> ModuleType:
     """The coral environment has tflite-runtime, all others ai-edge-litert."""
     if importlib.util.find_spec("tflite_runtime"):
-        return tflite.tflite_runtime_module()
-    return tflite.litert_module()
+        return tflite_runtime.interpreter_module()
+    return litert.interpreter_module()

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from skerry_agent.processing import Array
-from skerry_agent.runner.engines.base import About
+from skerry_agent.runner.engines.base import About, ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -59,23 +60,36 @@ class OnnxEngine:
         self._session = None
 
 
-def open_onnxruntime(path: str, threads: int) -> OnnxEngine:
+def open_onnxruntime(model: ModelFile) -> OnnxEngine:
     """Load on the CPU. Raises `EngineError` when onnxruntime is missing, refuses the model or its shapes are open."""
+    ort = _module()
+    from onnxruntime.capi import onnxruntime_pybind11_state as native  # noqa: PLC0415 - an optional runtime
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = model.threads, 1
+    failures = (RuntimeError, ValueError, *(getattr(native, name) for name in _FAILURES))
     try:
-        import onnxruntime as ort  # noqa: PLC0415 - an optional runtime
-        from onnxruntime.capi import onnxruntime_pybind11_state as native  # noqa: PLC0415
+        session = ort.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
+    except failures as error:
+        name = Path(model.path).name
+        raise EngineError(f"{name} does not load: {_line(error)}", hint="build the release again") from None
+    return OnnxEngine(session, failures, str(ort.__version__))
+
+
+def check() -> str:
+    """Name and version; raises `EngineError` if it is not installed."""
+    return f"onnxruntime {_module().__version__}"
+
+
+def _module() -> ModuleType:
+    try:
+        import onnxruntime  # noqa: PLC0415 - an optional runtime
     except ImportError as error:
         raise EngineError(
             f"onnxruntime is not usable ({_line(error)})", hint="pip install 'skerry-agent[onnx]'"
         ) from None
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    failures = (RuntimeError, ValueError, *(getattr(native, name) for name in _FAILURES))
-    try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except failures as error:
-        raise EngineError(f"{Path(path).name} does not load: {_line(error)}", hint="build the release again") from None
-    return OnnxEngine(session, failures, str(ort.__version__))
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _spec(node: Any) -> TensorSpec:

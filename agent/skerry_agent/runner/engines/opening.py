@@ -1,43 +1,70 @@
-"""Which runtime opens a model, by the name in a `Job`."""
+"""Which runtime opens a model, by the name in a `Job`, and whether it works here.
 
+A runtime costs memory: only the one that is asked for is imported. Run as a program (`python -m
+skerry_agent.runner.engines.opening ENGINE`) it prints the runtime's name and version, or ends with an error.
+"""
+
+import sys
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines.base import Engine
+from skerry_agent.runner.engines.base import Engine, ModelFile
+from skerry_agent.runner.errors import EngineError
 
 
-def open_engine(kind: protocol.Engine, path: str, threads: int) -> Engine:
-    """Load the model file at `path`. Raises `EngineError` when the runtime is missing or refuses it."""
-    return _OPENERS[kind](path, threads)
+class Runtime(Struct, frozen=True):
+    """How a runtime opens a model, and how it says in one line that it works here. Both raise `EngineError`."""
+
+    open: Callable[[ModelFile], Engine]
+    check: Callable[[], str]
 
 
-def _litert(path: str, threads: int) -> Engine:
-    from skerry_agent.runner.engines import tflite  # noqa: PLC0415 - a runtime costs memory: only the one in use
-
-    return tflite.open_litert(path, threads)
-
-
-def _tflite_runtime(path: str, threads: int) -> Engine:
-    from skerry_agent.runner.engines import tflite  # noqa: PLC0415
-
-    return tflite.open_tflite_runtime(path, threads)
+def open_engine(kind: protocol.Engine, model: ModelFile) -> Engine:
+    """Load a model file. Raises `EngineError` when the runtime is missing or refuses it."""
+    return _RUNTIMES[kind]().open(model)
 
 
-def _edgetpu(path: str, threads: int) -> Engine:
+def check_engine(kind: protocol.Engine) -> str:
+    """Name and version of a runtime that works here; raises `EngineError`. A broken one may end the process."""
+    return _RUNTIMES[kind]().check()
+
+
+def _litert() -> Runtime:
+    from skerry_agent.runner.engines import litert  # noqa: PLC0415
+
+    return Runtime(litert.open_litert, litert.check)
+
+
+def _tflite_runtime() -> Runtime:
+    from skerry_agent.runner.engines import tflite_runtime  # noqa: PLC0415
+
+    return Runtime(tflite_runtime.open_tflite_runtime, tflite_runtime.check)
+
+
+def _edgetpu() -> Runtime:
     from skerry_agent.runner.engines import edgetpu  # noqa: PLC0415
 
-    return edgetpu.open_edgetpu(path, threads)
+    return Runtime(edgetpu.open_edgetpu, edgetpu.check)
 
 
-def _onnxruntime(path: str, threads: int) -> Engine:
+def _onnxruntime() -> Runtime:
     from skerry_agent.runner.engines import onnx  # noqa: PLC0415
 
-    return onnx.open_onnxruntime(path, threads)
+    return Runtime(onnx.open_onnxruntime, onnx.check)
 
 
-_OPENERS: dict[protocol.Engine, Callable[[str, int], Engine]] = {
+_RUNTIMES: dict[protocol.Engine, Callable[[], Runtime]] = {
     "litert": _litert,
     "tflite_runtime": _tflite_runtime,
     "edgetpu": _edgetpu,
     "onnxruntime": _onnxruntime,
 }
+
+
+if __name__ == "__main__":
+    try:
+        print(check_engine(sys.argv[1]))  # type: ignore[arg-type]  # noqa: T201 - the answer
+    except EngineError as error:
+        sys.exit(str(error))

@@ -1,18 +1,18 @@
 """Which Edge TPUs there are: by libedgetpu's C API, by sysfs, by USB ids. Loads no model; opens no device by itself.
 
-The C API is asked in a child process only (`python -m skerry_agent.runner.engines.tpu LIBRARY MODULE`): a libedgetpu
-that does not fit its runtime takes the process down. sysfs and USB ids need no library, and tell a missing driver from
-a missing device.
+The C API belongs into a process that may die (`tpu_probe`): a libedgetpu that does not fit its runtime takes it down.
+sysfs and USB ids need no library, and tell a missing driver from a missing device. Not run on hardware.
 """
 
 import ctypes
-import json
+import importlib
 import re
-import sys
 from pathlib import Path
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+LIBRARY = "libedgetpu.so.1"
 USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}
 """Vendor and product of the USB Accelerator, before and after it has its firmware (libedgetpu, driver/usb)."""
 _TYPES = {0: "pci", 1: "usb"}
@@ -20,16 +20,52 @@ _TYPES = {0: "pci", 1: "usb"}
 
 
 class Found(Struct, frozen=True):
-    """What the C API says: the library's version line, its runtime version, and devices as `usb:path` or `pci:path`."""
+    """What a driver says: its version line, devices as `usb:path` or `pci:path`, and who was asked."""
 
     version: str
     devices: tuple[str, ...]
+    driver: str = LIBRARY
 
     @property
     def runtime(self) -> int | None:
-        """The runtime version, which must be at least what the model was compiled for; None if it is not said."""
+        """The runtime version; None if it is not said. A driver refuses models that were compiled for a newer one."""
         match = re.search(r"RuntimeVersion\((\d+)\)", self.version)
         return int(match.group(1)) if match else None
+
+    @property
+    def about(self) -> str:
+        """The driver in a few words."""
+        runtime = f" runtime {self.runtime}" if self.runtime else ""
+        return f"libedgetpu{runtime}" + (" by pycoral" if self.driver == "pycoral" else "")
+
+
+class Driver(Protocol):
+    """A way to the Edge TPUs. What it raises is not ours, and it may crash."""
+
+    name: str
+
+    def look(self) -> Found:
+        """What there is, in use or not."""
+
+    def delegate(self, index: int) -> Any:
+        """Open the device with this place in the list. Raises `ValueError` when it is in use or does not answer."""
+
+
+class Library:
+    """libedgetpu itself, opened by an interpreter module's `load_delegate`."""
+
+    def __init__(self, name: str, interpreter_module: str) -> None:
+        self.name = name
+        self._interpreter_module = interpreter_module
+
+    def look(self) -> Found:
+        """See `by_library`."""
+        return by_library(self.name)
+
+    def delegate(self, index: int) -> Any:
+        """See `Driver.delegate`. `:N` is libedgetpu's own way to name a device, in the order of its list."""
+        module = importlib.import_module(self._interpreter_module)
+        return module.load_delegate(self.name, {"device": f":{index}"})
 
 
 class _Device(ctypes.Structure):
@@ -51,7 +87,7 @@ def by_library(library: str) -> Found:
     names = [f"{_TYPES.get(devices[i].type, 'unknown')}:{devices[i].path.decode()}" for i in range(count.value)]
     if count.value:
         free(devices)
-    return Found((version() or b"").decode(), tuple(names))
+    return Found((version() or b"").decode(), tuple(names), library)
 
 
 def by_system(root: Path = Path("/")) -> list[str]:
@@ -66,16 +102,3 @@ def _ids(device: Path) -> tuple[str, str]:
         return (device / "idVendor").read_text().strip(), (device / "idProduct").read_text().strip()
     except OSError:
         return "", ""
-
-
-def _child(library: str, module: str) -> None:
-    """Say what there is on one line, then make the delegate: whatever goes wrong does so here."""
-    import importlib  # noqa: PLC0415
-
-    found = by_library(library)
-    print(json.dumps({"version": found.version, "devices": found.devices}), flush=True)  # noqa: T201  (the protocol)
-    importlib.import_module(module).load_delegate(library)
-
-
-if __name__ == "__main__":
-    _child(*sys.argv[1:3])

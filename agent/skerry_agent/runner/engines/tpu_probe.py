@@ -1,0 +1,196 @@
+"""Tries an Edge TPU in a process of its own, with the very model that is to run: whatever goes wrong does so there.
+
+A libedgetpu that was built for another TFLite release kills the process, not when it is loaded but when a compiled
+model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child looks, opens,
+loads the model and runs it once. Every way to fail is `no_accelerator`: the file's hash is known to be right, so that
+it is this device that cannot run it, and its release has a cpu bundle. Not run on hardware.
+
+    child says   Found         what there is; nothing follows where that does not suffice
+                 Opened        a device could be opened
+                 (exit 0)      the model ran; exit 1 with one line on standard error if not
+"""
+
+import importlib
+import re
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from skerry_agent.runner.engines import coral, tflite, tpu
+from skerry_agent.runner.engines.base import ModelFile
+from skerry_agent.runner.errors import EngineError, InferenceError
+
+TIMEOUT_S = 30.0
+_TOO_NEW = re.compile(r"requires runtime version \((\d+)\).*this runtime version \((\d+)\)")
+"""The driver's own words about a model that was compiled for a newer one."""
+_MAX_WORDS = 300
+
+
+class Question(Struct, frozen=True):
+    """What to try: an interpreter module, libedgetpu's file, and the model; without one the child only looks."""
+
+    module: str
+    library: str = tpu.LIBRARY
+    model: ModelFile | None = None
+
+
+class Opened(Struct, frozen=True, tag="opened"):
+    """The device at this place of the list is free."""
+
+    index: int
+
+
+class Proved(Struct, frozen=True):
+    """The model ran on a device of these."""
+
+    found: tpu.Found
+    index: int
+
+    @property
+    def device(self) -> str:
+        """Where it ran."""
+        return self.found.devices[self.index]
+
+
+def look(question: Question, timeout_s: float = TIMEOUT_S) -> tpu.Found:
+    """What there is, one device at least; opens none. Raises `EngineError` (no_accelerator)."""
+    found, _, _ = _ask(msgspec.structs.replace(question, model=None), timeout_s)
+    return found
+
+
+def prove(question: Question, timeout_s: float = TIMEOUT_S) -> Proved:
+    """Run the model once on the first device that is free.
+
+    Raises `EngineError` (no_accelerator) that says why this process must not try.
+    """
+    assert question.model is not None
+    found, opened, words = _ask(question, timeout_s)
+    need = question.model.min_edgetpu_runtime
+    if need is not None and found.runtime is not None and need > found.runtime:
+        raise too_new(need, found.runtime)
+    said = _TOO_NEW.search(words)
+    if said:
+        raise too_new(int(said[1]), int(said[2]))
+    if opened is None:
+        raise unusable(
+            f"no Edge TPU can be opened through {found.driver}: {words}", "let no other process use it, or replug it"
+        )
+    if words:
+        raise unusable(
+            f"the Edge TPU does not run the model: {words}",
+            f"install a libedgetpu that was built for this {_package(question)}, or use the cpu target",
+        )
+    return Proved(found, opened.index)
+
+
+def driver_of(name: str, module: str) -> tpu.Driver:
+    """The driver that a child has found to work."""
+    return coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, module)
+
+
+def unusable(what: str, hint: str) -> EngineError:
+    """The accelerator cannot be used: the device goes on with the release's cpu bundle."""
+    return EngineError(what, hint=hint, code="no_accelerator")
+
+
+def too_new(need: int, have: int) -> EngineError:
+    """The model asks for more than the driver offers."""
+    return unusable(
+        f"the model is compiled for Edge TPU runtime {need}, this device's libedgetpu has {have}",
+        f"compile it with -m {have}, or upgrade libedgetpu",
+    )
+
+
+def _ask(question: Question, timeout_s: float) -> tuple[tpu.Found, Opened | None, str]:
+    """(what there is, what was opened, the one line of a failure) of a child that did not die."""
+    command = [sys.executable, "-m", __name__, msgspec.json.encode(question).decode()]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise unusable(f"the Edge TPU does not answer within {timeout_s:.0f} s", "replug it") from None
+    if child.returncode < 0:
+        raise unusable(
+            f"{question.library} crashes with {_package(question)} (signal {-child.returncode})",
+            "install a libedgetpu that was built for this TFLite release, or use the cpu target",
+        )
+    said = [line for line in child.stdout.splitlines() if line.startswith("{")]
+    words = _words(child)
+    if not said:
+        raise unusable(
+            f"no Edge TPU through {question.library}: {words}",
+            "install libedgetpu1-std, or use the cpu target",
+        )
+    found = msgspec.json.decode(said[0], type=tpu.Found)
+    if not found.devices:
+        raise unusable(_absent(), "connect it and check its udev rule, or use the cpu target")
+    return found, msgspec.json.decode(said[1], type=Opened) if said[1:] else None, words
+
+
+def _words(child: subprocess.CompletedProcess[str]) -> str:
+    """Why the child gave up; empty when it did not."""
+    if child.returncode == 0:
+        return ""
+    lines = [line for line in child.stderr.splitlines() if line.strip()]
+    return lines[-1][:_MAX_WORDS] if lines else f"exit {child.returncode}"
+
+
+def _absent() -> str:
+    """No device for the library; the kernel may see one that this process may not open."""
+    seen = tpu.by_system()
+    return f"the Edge TPU {seen[0]} is there, but not for this user" if seen else "no Edge TPU is connected"
+
+
+def _package(question: Question) -> str:
+    return question.module.partition(".")[0]
+
+
+# -- in the child ------------------------------------------------------------------------------------------------------
+
+
+def _child(question: Question) -> None:
+    """Look, open, load, run; says each on a line, so that it is known how far it came."""
+    driver = _driver(question)
+    found = driver.look()
+    _say(found)
+    model = question.model
+    if model is None or not found.devices or (model.min_edgetpu_runtime or 0) > (found.runtime or 99):
+        return
+    index, delegate = _first_free(driver, len(found.devices))
+    _say(Opened(index))
+    engine = tflite.open_tflite(importlib.import_module(question.module), model, [delegate], found.about)
+    engine.infer([np.zeros(spec.shape, spec.dtype) for spec in engine.inputs])
+
+
+def _driver(question: Question) -> tpu.Driver:
+    """Google's pycoral where it can be imported, else the library."""
+    if coral.installed() == "google":
+        try:
+            return coral.Pycoral()
+        except ImportError as error:  # built for another Python
+            print(f"pycoral is not used: {tflite.one_line(error)}", file=sys.stderr)  # noqa: T201
+    return tpu.Library(question.library, question.module)
+
+
+def _first_free(driver: tpu.Driver, count: int) -> tuple[int, Any]:
+    """(place in the list, delegate) of the first device that can be opened. Raises the last one's `ValueError`."""
+    for index in range(count - 1):
+        try:
+            return index, driver.delegate(index)
+        except ValueError as error:
+            print(tflite.one_line(error), file=sys.stderr)  # noqa: T201 - the parent shows the last line
+    return count - 1, driver.delegate(count - 1)
+
+
+def _say(message: Struct) -> None:
+    print(msgspec.json.encode(message).decode(), flush=True)  # noqa: T201 - the protocol
+
+
+if __name__ == "__main__":
+    try:
+        _child(msgspec.json.decode(sys.argv[1], type=Question))
+    except (OSError, ValueError, RuntimeError, ImportError, EngineError, InferenceError) as error:
+        sys.exit(tflite.one_line(error))
