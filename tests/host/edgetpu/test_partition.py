@@ -43,6 +43,15 @@ def test_a_cycle_ends_too() -> None:
     assert len(partition(works((M, {1}), (M, {0}))).epochs) == 2
 
 
+def test_many_operators_that_alternate_take_no_quadratic_time() -> None:
+    graph = works((M, set()), *((i % 2 == 0, {i - 1}) for i in range(1, 40_000)))
+    assert partition(graph).epochs[-1] == 39_999
+
+
+def test_a_file_may_list_operators_before_what_they_wait_for() -> None:
+    assert partition(works((M, {2}), (C, {0}), (M, set()))).epochs == (0, 1, 0)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 11))), max_size=12))
 def test_every_operator_gets_an_epoch_and_none_before_its_sources(nodes: list[tuple[bool, set[int]]]) -> None:
     graph = works(*((mappable, {s for s in sources if s < i}) for i, (mappable, sources) in enumerate(nodes)))

@@ -68,6 +68,7 @@ def options(kind: str, **fields: Any) -> Any:
 
 ACT = ((1, 4, 4, 4),)
 PARAM: Any = "int32"
+BIG = ((1, 256, 256, 32),)
 DENSE = ((2, 4), "int8", [1] * 8)
 
 
@@ -81,6 +82,10 @@ def conv(kernel: tuple[int, int, int, int], **fields: int) -> Preflight:
     return one("CONV_2D", ACT, weights, options=options("Conv2DOptions", **filled))
 
 
+def pool(activation: int) -> Preflight:
+    return one("MAX_POOL_2D", ACT, options=options("Pool2DOptions", fusedActivationFunction=activation))
+
+
 def concat(*inputs: tuple[Any, ...], axis: int = 3) -> Preflight:
     return one("CONCATENATION", *inputs, options=options("ConcatenationOptions", axis=axis))
 
@@ -91,6 +96,9 @@ CASES: list[tuple[str, Callable[[], Preflight], str, str]] = [
     ("unequal dilation of a row kernel", lambda: conv((4, 1, 3, 4), dilationWFactor=2), "maps", ""),
     ("grouped convolution", lambda: conv((4, 3, 3, 2)), "unknown", ""),
     ("weights computed at run time", lambda: one("CONV_2D", ACT, ((4, 3, 3, 4),)), "cpu", "constant"),
+    ("float of a batch", lambda: one("RELU", ((2, 4, 4, 4), "float32"), out=((2, 4, 4, 4), "float32")), "cpu", "rank"),
+    ("a pool with an activation", lambda: pool(1), "unknown", ""),
+    ("a pool", lambda: pool(0), "maps", ""),
     ("float", lambda: one("RELU", (ACT[0], "float32"), out=(ACT[0], "float32")), "cpu", "dtype"),
     ("16-bit activations", lambda: one("RELU", (ACT[0], "int16"), out=(ACT[0], "int16")), "cpu", "dtype"),
     ("8-bit without quantization", lambda: one("RELU", (ACT[0], "int8", None, 0.0)), "cpu", "dtype"),
@@ -116,11 +124,13 @@ CASES: list[tuple[str, Callable[[], Preflight], str, str]] = [
     ("padded batch", lambda: one("PAD", ACT, ((4, 2), PARAM, [0, 1, 0, 0, 0, 0, 0, 0], 0.0)), "cpu", "limitation"),
     ("softmax of 16,384", lambda: one("SOFTMAX", ((1, 16384),), out=((1, 16384),)), "maps", ""),
     ("softmax of 16,385", lambda: one("SOFTMAX", ((1, 16385),), out=((1, 16385),)), "cpu", "limitation"),
-    ("softmax of rows", lambda: one("SOFTMAX", ((1, 2, 8),), out=((1, 2, 8),)), "cpu", "limitation"),
+    ("softmax of rows", lambda: one("SOFTMAX", ((1, 2, 8),), out=((1, 2, 8),)), "unknown", ""),
+    ("softmax of long rows", lambda: one("SOFTMAX", ((2, 16385),), out=((2, 16385),)), "cpu", "limitation"),
     ("twice as large", lambda: one("RESIZE_BILINEAR", ACT, param(8, 8), out=((1, 8, 8, 4),)), "maps", ""),
     ("the same size", lambda: one("RESIZE_BILINEAR", ACT, param(4, 4)), "maps", ""),
     ("4 times as large", lambda: one("RESIZE_BILINEAR", ACT, param(16, 16), out=((1, 16, 16, 4),)), "unknown", ""),
     ("16 times", lambda: one("RESIZE_BILINEAR", ACT, param(64, 64), out=((1, 64, 64, 4),)), "cpu", "limitation"),
+    ("8 MiB of pixels", lambda: one("RESIZE_BILINEAR", BIG, param(512, 512), out=((1, 512, 512, 32),)), "unknown", ""),
     ("nearest, twice", lambda: one("RESIZE_NEAREST_NEIGHBOR", ACT, param(8, 8), out=((1, 8, 8, 4),)), "maps", ""),
     ("a pixel repeated", lambda: one("TILE", ((1, 1, 1, 4),), param(1, 4, 4, 1)), "maps", ""),
     ("a picture repeated", lambda: one("TILE", ACT, param(1, 2, 2, 1), out=((1, 8, 8, 4),)), "cpu", "unsupported"),
@@ -130,9 +140,17 @@ CASES: list[tuple[str, Callable[[], Preflight], str, str]] = [
         "maps",
         "",
     ),
-    ("rows", lambda: one("FULLY_CONNECTED", ((3, 4),), DENSE, out=((3, 2),)), "unknown", ""),
+    ("rows of results", lambda: one("FULLY_CONNECTED", ((3, 4),), DENSE, out=((3, 2),)), "maps", ""),
+    ("weights of run time", lambda: one("FULLY_CONNECTED", ((1, 4),), ((2, 4),), out=((1, 2),)), "cpu", "constant"),
     ("split in depth", lambda: one("SPLIT", ((), PARAM, [3], 0.0), ACT), "maps", ""),
     ("channels first", lambda: one("TRANSPOSE", ACT, param(0, 3, 1, 2)), "cpu", "limitation"),
+    ("channels first, counted from the end", lambda: one("TRANSPOSE", ACT, param(0, -1, 1, 2)), "cpu", "limitation"),
+    (
+        "one channel first",
+        lambda: one("TRANSPOSE", ((1, 4, 4, 1),), param(0, 3, 1, 2), out=((1, 1, 4, 4),)),
+        "unknown",
+        "",
+    ),
     ("height and width swapped", lambda: one("TRANSPOSE", ACT, param(0, 2, 1, 3)), "unknown", ""),
     ("documented, never seen", lambda: one("SUM", ACT, param(1, 2), out=((1, 4),)), "unknown", ""),
     ("documented, over the batch", lambda: one("REDUCE_MAX", ACT, param(0), out=((4, 4, 4),)), "cpu", "limitation"),
@@ -196,6 +214,30 @@ def test_a_version_that_the_compiler_does_not_know_costs_the_whole_model() -> No
     assert [item.status for item in found.all] == [LIMITATION, "Operation version not supported"]
 
 
+@pytest.mark.parametrize(("kind", "version"), [("WHERE", 2), ("GELU", 1), ("STABLEHLO_ADD", 1)])
+def test_operators_that_came_after_the_compiler(kind: str, version: int) -> None:
+    made = Maker()
+    made.tensor("a", (1, 4))
+    made.tensor("b", (1, 4))
+    made.op(kind, ["a"], ["b"], version=version)
+    found = preflight_model(made.data(["a"], ["b"]))
+    assert (found.mapped, found.all[0].status) == (0, "Operation version not supported")
+    assert kind in found.refusal
+
+
+def test_a_custom_operator_has_no_version_that_the_compiler_must_know() -> None:
+    made = Maker()
+    made.tensor("a", (1, 4))
+    made.tensor("b", (1, 4))
+    made.op("TFLite_Detection_PostProcess", ["a"], ["b"], version=9)
+    assert not preflight_model(made.data(["a"], ["b"])).refusal
+
+
+def test_what_public_logs_say_of_a_documented_operator_is_its_evidence() -> None:
+    (item,) = one("SUM", ACT, param(1, 2), out=((1, 4),)).all
+    assert "public logs: mapped" in item.evidence
+
+
 def test_an_operator_of_a_newer_runtime_is_unknown_on_an_older_one() -> None:
     made = Maker()
     made.tensor("a", (1, 4), "uint8")
@@ -208,6 +250,7 @@ def test_an_operator_of_a_newer_runtime_is_unknown_on_an_older_one() -> None:
 def test_notes() -> None:
     floats = one("RELU", (ACT[0], "float32"), out=(ACT[0], "float32"))
     assert "not quantized" in floats.notes[0]
+    assert "compiled already" in one("edgetpu-custom-op", ACT).notes[0]
     large = one("RELU", ((1, 2000, 2000, 4),), out=((1, 2000, 2000, 4),))
     assert (large.all[0].verdict, "large activations" in large.notes[0]) == ("maps", True)
 

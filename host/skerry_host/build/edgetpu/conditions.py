@@ -67,11 +67,6 @@ def no_groups(node: Node, _row: Operator, _condition: Condition) -> Verdict:
     return True if whole else None
 
 
-def one_row(node: Node, _row: Operator, _condition: Condition) -> Verdict:
-    """All dimensions of the output but the last are 1; others were never seen."""
-    return True if all(prod(tensor.shape[:-1]) == 1 for tensor in node.outputs) else None
-
-
 def zero_constants(node: Node, _row: Operator, _condition: Condition) -> Verdict:
     """No constant, or one of two inputs with nothing but its zero point."""
     present = node.present()
@@ -103,10 +98,22 @@ def batch_not_padded(node: Node, _row: Operator, _condition: Condition) -> Verdi
     return None if paddings is None else not paddings[:2].any()
 
 
-def one_dimension(node: Node, _row: Operator, condition: Condition) -> Verdict:
-    """All values lie in one row, and they are not too many."""
+def one_row(node: Node, _row: Operator, condition: Condition) -> Verdict:
+    """A row is not too long, and there is one; whether several map is not certain."""
     data = node.input(0)
-    return data is not None and prod(data.shape[:-1]) == 1 and prod(data.shape) <= condition.limit
+    if data is None or data.shape[-1:] > (int(condition.limit),):
+        return False
+    return True if prod(data.shape[:-1]) == 1 else None
+
+
+def output_bytes(node: Node, _row: Operator, condition: Condition) -> Verdict:
+    """The output is not larger; larger ones were seen to stay on the CPU, with no sharp limit."""
+    return True if all(prod(tensor.shape) <= condition.limit for tensor in node.outputs) else None
+
+
+def no_activation(node: Node, _row: Operator, _condition: Condition) -> Verdict:
+    """No activation function is fused into it; others were never seen."""
+    return None if node.options.get("fusedActivationFunction", 0) else True
 
 
 def plain_slice(node: Node, _row: Operator, _condition: Condition) -> Verdict:
@@ -141,10 +148,12 @@ def one_dimensional_alpha(node: Node, _row: Operator, _condition: Condition) -> 
 
 def channels_stay_last(node: Node, _row: Operator, _condition: Condition) -> Verdict:
     """The permutation leaves the last of four dimensions in its place; others were never seen on an Edge TPU."""
-    order = node.constant(1)
-    if order is None or not len(order):
+    order, data = node.constant(1), node.input(0)
+    if order is None or data is None or len(order) != 4 or len(data.shape) != 4:
         return None
-    return False if len(order) == 4 and order[-1] != 3 else None
+    axes = [int(axis) % 4 for axis in order]
+    moved = [axis for axis in axes if data.shape[axis] != 1]
+    return False if moved != sorted(moved) and axes[-1] != 3 else None
 
 
 CHECKS: dict[str, Check] = {
@@ -157,12 +166,13 @@ CHECKS: dict[str, Check] = {
         integer_input,
         equal_dilation,
         no_groups,
-        one_row,
         zero_constants,
         axes_spare_batch,
         reduced_depth_multiple,
         batch_not_padded,
-        one_dimension,
+        one_row,
+        output_bytes,
+        no_activation,
         plain_slice,
         resize_ratio,
         one_pixel,

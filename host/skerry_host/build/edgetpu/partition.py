@@ -6,6 +6,7 @@ not), until none of the kind is ready: an epoch. The compiler keeps the first ep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +30,59 @@ class Partition:
 
 
 def partition(works: Sequence[Work]) -> Partition:
-    """Partition operators that are given in the order of execution."""
+    """Partition operators that are given in the order of execution, in time linear in their edges."""
+    queue = _Queue(works)
     epochs: dict[int, int] = {}
     kept: int | None = None
     epoch = 0
-    left = list(range(len(works)))
-    while left:
-        taken = _epoch(works, left, epochs, epoch)
-        if kept is None and works[taken[0]].mappable:
+    while (first := queue.first()) is not None:
+        kind = works[first].mappable
+        if kept is None and kind:
             kept = epoch
-        left = [index for index in left if index not in epochs]
+        while (index := queue.take(kind)) is not None:
+            epochs[index] = epoch
         epoch += 1
     return Partition(tuple(epochs[index] for index in range(len(works))), kept)
 
 
-def _epoch(works: Sequence[Work], left: Sequence[int], epochs: dict[int, int], epoch: int) -> list[int]:
-    """Take one epoch out of what is left, into `epochs`; never empty, so that a cyclic graph ends too.
+class _Queue:
+    """The operators that are left: which are ready, by kind, in the order of execution."""
 
-    One pass is enough in the order of execution; a file in another order needs more.
-    """
-    ready = next((i for i in left if works[i].sources <= epochs.keys()), left[0])
-    taken = [ready]
-    epochs[ready] = epoch
-    grown = True
-    while grown:
-        more = []
-        for i in left:
-            if i not in epochs and works[i].mappable == works[ready].mappable and works[i].sources <= epochs.keys():
-                epochs[i] = epoch
-                more.append(i)
-        taken += more
-        grown = bool(more)
-    return taken
+    def __init__(self, works: Sequence[Work]) -> None:
+        self._works = works
+        self._waits = [len(work.sources) for work in works]
+        self._users: list[list[int]] = [[] for _ in works]
+        for index, work in enumerate(works):
+            for source in work.sources:
+                self._users[source].append(index)
+        self._left: dict[int, None] = dict.fromkeys(range(len(works)))
+        self._ready: dict[bool, list[int]] = {True: [], False: []}
+        for index, count in enumerate(self._waits):
+            if not count:
+                heappush(self._ready[works[index].mappable], index)
+
+    def first(self) -> int | None:
+        """The first that is ready; in a cyclic graph, where none may be, the first that is left."""
+        ready = [heap[0] for heap in self._ready.values() if heap]
+        if ready:
+            return min(ready)
+        index = next(iter(self._left), None)
+        if index is None:
+            return None
+        heappush(self._ready[self._works[index].mappable], index)
+        return index
+
+    def take(self, kind: bool) -> int | None:
+        """Take the next ready one of a kind; what waited for it alone is ready then."""
+        if not self._ready[kind]:
+            return None
+        index = heappop(self._ready[kind])
+        del self._left[index]
+        for user in self._users[index]:
+            self._waits[user] -= 1
+            if not self._waits[user] and user in self._left:
+                heappush(self._ready[self._works[user].mappable], user)
+        return index
 
 
 def causes(works: Sequence[Work], split: Partition) -> list[int]:

@@ -87,7 +87,7 @@ def preflight_model(data: bytes, runtime: int = NEWEST_RUNTIME) -> Preflight:
     seen = view(read_model(data))
     table = operator_table()
     alone = [_alone(node, table, runtime) for node in seen.nodes]
-    too_new = [node.op.index for node in seen.nodes if node.op.version > table.newest.get(node.op.name, 1 << 30)]
+    too_new = [node.op.index for node in seen.nodes if _too_new(node, table)]
     refused = tuple(_refused(seen, table, index) for index in too_new[:1])
     return Preflight(
         predicted=True,
@@ -100,6 +100,11 @@ def preflight_model(data: bytes, runtime: int = NEWEST_RUNTIME) -> Preflight:
 def preflight_to_json(path: Path, runtime: int) -> bytes:
     """What the child process does."""
     return msgspec.json.encode(preflight_model(path.read_bytes(), runtime))
+
+
+def _too_new(node: Node, table: OperatorTable) -> bool:
+    newest = table.newest_version(node.op)
+    return newest is not None and node.op.version > newest
 
 
 def _alone(node: Node, table: OperatorTable, runtime: int) -> _Alone:
@@ -117,7 +122,8 @@ def _alone(node: Node, table: OperatorTable, runtime: int) -> _Alone:
         if holds is None and unsure.verdict == "maps":
             unsure = _Alone("unknown", "", f"not certain: {condition.text}", evidence)
     if row.evidence == "documented":
-        return _Alone("unknown", "", "documented, and never seen on an Edge TPU", table.sources["table"])
+        logged = f"; public logs: {row.logged}" if row.logged else ""
+        return _Alone("unknown", "", "documented, and in no compiled file seen", table.sources["table"] + logged)
     if row.runtime > runtime:
         return _Alone("unknown", "", f"documented from runtime {row.runtime} on", table.sources["table"])
     return unsure
@@ -176,9 +182,11 @@ def _all_refused(
 
 def _refused(seen: View, table: OperatorTable, index: int) -> str:
     op = seen.nodes[index].op
+    newest = table.newest_version(op)
+    known = f"it knows {op.name} up to version {newest}" if newest else f"it does not know {op.name}"
     return (
-        f"the compiler will give up the model: it knows {op.name} up to version {table.newest[op.name]},"
-        f" operator {index} is version {op.version}; convert it with TensorFlow 2.6 or older settings"
+        f"the compiler will give up the model: {known}, operator {index} is version {op.version};"
+        " convert it with TensorFlow 2.6 or older settings"
     )
 
 
@@ -209,7 +217,9 @@ def _notes(seen: View, table: OperatorTable) -> list[str]:
     """What concerns the whole model."""
     computed = [tensor for node in seen.nodes for tensor in node.outputs]
     notes = []
-    if computed and not any(t.dtype in ACTIVATIONS and t.channels for t in computed):
+    if any(node.op.name == CUSTOM_OP for node in seen.nodes):
+        notes.append("it is compiled already: give the source model, or see `skerry edgetpu inspect`")
+    elif computed and not any(t.dtype in ACTIVATIONS and t.channels for t in computed):
         notes.append("no operator computes on quantized values: the compiler calls such a model not quantized")
     if seen.graph.subgraphs > 1:
         notes.append(f"{seen.graph.subgraphs} subgraphs: only the first is looked at")

@@ -8,9 +8,11 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from ai_edge_litert.schema_py_generated import BuiltinOperator
 from msgspec import Struct
 
 from skerry_agent.wire import codec
+from skerry_host.build.graph import Op
 
 PACKAGE = "skerry_host.build.edgetpu"
 Evidence = Literal["mapped", "documented", "cpu"]
@@ -44,6 +46,7 @@ class Operator(Struct, frozen=True, forbid_unknown_fields=True):
     first: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     status: str = ""
+    logged: str = ""
 
     def data_positions(self, inputs: int) -> tuple[int, ...]:
         """The positions of inputs that are computed at run time, of so many inputs."""
@@ -78,11 +81,15 @@ class _Rows(Struct, frozen=True, forbid_unknown_fields=True):
 class _Versions(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     evidence: str
+    last: str
     newest: dict[str, int]
 
 
 class OperatorTable(Struct, frozen=True):
-    """The table, by name. `status` is the compiler's wording; `newest` the newest version of each operator it knows."""
+    """The table, by name. `status` is the compiler's wording; `newest` the newest version of each operator it knows.
+
+    Builtin operators with a higher code than `last_code` came after the compiler.
+    """
 
     sources: dict[str, str]
     status: dict[str, str]
@@ -91,7 +98,14 @@ class OperatorTable(Struct, frozen=True):
     conditions: dict[str, Condition]
     operators: dict[str, Operator]
     newest: dict[str, int]
+    last_code: int
     versions_source: str
+
+    def newest_version(self, op: Op) -> int | None:
+        """The newest version of an operator that the compiler knows, 0 if none, `None` if that is not known."""
+        if op.custom or op.name in self.newest:
+            return None if op.custom else self.newest[op.name]
+        return 0 if getattr(BuiltinOperator, op.name, 0) > self.last_code else None
 
     def conditions_of(self, operator: Operator) -> list[Condition]:
         """The conditions of an operator, in the order in which they are tried."""
@@ -113,6 +127,7 @@ def operator_table() -> OperatorTable:
         conditions={condition.name: condition for condition in rows.condition},
         operators={name: operator for operator in rows.operator for name in operator.names},
         newest=versions.newest,
+        last_code=getattr(BuiltinOperator, versions.last),
         versions_source=versions.source,
     )
 
