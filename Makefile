@@ -24,6 +24,7 @@ demo: .venv/.ready-run
 test: .venv/.ready-dev
 	@scripts/setup-system
 	@scripts/setup-converters
+	@scripts/setup-coral
 	$(BIN)/pytest
 
 lint: .venv/.ready-dev
