@@ -1,6 +1,7 @@
 """The adapter over the compiler, against a stand-in that replays recorded output (a stand-in: nothing is compiled)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,10 @@ FAILURES: dict[str, tuple[dict[str, Any], str, int, str]] = {
     "says success, leaves nothing": (says("success.txt"), "no_output", 1, "left no output"),
     "says success, zero operators": (says("success.txt", chain("RELU")), "zero_ops", 1, "nothing of"),
     "says success, damaged output": (says("success.txt", FULL[:900]), "damaged_output", 1, "damaged"),
+    "too slow by its own limit": (says("slow.txt", code=1), "timeout", 1, "large activations"),
+    "an exception, twice": (says("uncaught.txt", code=1), "internal", 2, "std::out_of_range"),
+    "dynamic": (says("dynamic.txt", code=1), "dynamic", 1, "fix the shapes"),
+    "fails without a word, twice": (says("silent.txt", code=1), "failed", 2, "Compilation failed"),
     "crash, twice": ({"exit": 139}, "crash", 2, "exit 139"),
     "silent failure, twice": ({"exit": 1}, "failed", 2, "exit 1"),
 }
@@ -109,6 +114,18 @@ def test_failures(name: str, tmp_path: Path, model: Path, stand_in: StandIn) -> 
     assert word in str(refused.value)
     assert refused.value.log is not None
     assert [path.name for path in (tmp_path / "out").iterdir()] == [refused.value.log.name]
+
+
+def test_nothing_left_by_a_pinned_runtime_is_told(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
+    stand_in(says("pinned.txt", chain("RELU", "RELU")))
+    with pytest.raises(CompileError, match="try without -m") as refused:
+        run(tmp_path, model, runtime=10)
+    assert refused.value.code == "zero_ops"
+
+
+def test_a_search_may_take_longer() -> None:
+    order = Order((Path("a.tflite"),), Path(), seconds=10, grace_s=2)
+    assert (order.limit_s, replace(order, search=True).limit_s) == (12, 52)
 
 
 def test_a_compiler_that_hangs_is_ended(tmp_path: Path, model: Path, stand_in: StandIn) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.build.edgetpu.log import OpLine, read_log
+from skerry_host.build.edgetpu.log import OpLine, read_log, read_table
 from tests.host.edgetpu.conftest import LOGS
 
 MIB = 1 << 20
@@ -60,6 +60,11 @@ def test_the_last_block_of_a_model_counts() -> None:
         ("unparsable.txt", "unparsable"),
         ("new_version.txt", "unsupported_version"),
         ("large.txt", "large_activations"),
+        ("slow.txt", "timeout"),
+        ("uncaught.txt", "internal"),
+        ("dynamic.txt", "dynamic"),
+        ("interpreter.txt", "failed"),
+        ("silent.txt", "failed"),
     ],
 )
 def test_failures(name: str, code: str) -> None:
@@ -70,6 +75,32 @@ def test_failures(name: str, code: str) -> None:
 
 def test_the_detail_names_the_operator_and_its_version() -> None:
     assert read_log(text("new_version.txt")).detail == "Didn't find op for builtin opcode 'CONV_2D' version '6'"
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("slow.txt", "usually caused by large activations"),
+        ("uncaught.txt", "std::out_of_range"),
+        ("interpreter.txt", "Model failed in Tflite interpreter"),
+        ("silent.txt", "Compilation failed"),
+    ],
+)
+def test_the_detail_is_what_the_compiler_says_of_the_cause(name: str, word: str) -> None:
+    assert word in read_log(text(name)).detail
+
+
+def test_a_pinned_runtime_may_leave_nothing_on_the_edge_tpu() -> None:
+    model = read_log(text("pinned.txt")).of("model.tflite")
+    assert model is not None
+    assert (model.subgraphs, model.tpu_ops, model.cpu_ops, model.table) == (0, 0, 2, ())
+
+
+def test_the_operation_log_of_a_detector() -> None:
+    table = list(read_table(text("detector.txt")))
+    assert [(line.op, line.count) for line in table][:3] == [("ADD", 4), ("CUSTOM", 1), ("DEQUANTIZE", 2)]
+    assert "2D output" in table[4].status
+    assert sum(line.count for line in table) == 12
 
 
 def test_each_of_two_models_has_its_block() -> None:

@@ -24,6 +24,8 @@ from skerry_host.files import write_atomic
 
 SEARCH_HELPS = {"internal", "failed", "large_activations", "crash"}
 """Failures after which compiling a part of the graph (`-d`) may succeed."""
+SEARCH_RUNS = 5
+"""A search compiles part after part, each with the compiler's own limit: it may take so many times that limit."""
 
 _HINTS = {
     "not_quantized": "give it the int8 model; `skerry model build` makes one",
@@ -32,8 +34,9 @@ _HINTS = {
     "dynamic": "fix the shapes of the model's inputs when exporting it",
     "large_activations": "make the input smaller",
     "internal": "the compiler is flaky: try again, or change the operators that preflight doubts",
-    "timeout": "allow more with --timeout",
+    "timeout": "allow more with --timeout, search for a part that compiles with -d, or make the input smaller",
     "zero_ops": "see `skerry edgetpu preflight` for what stays on the CPU, and why",
+    "zero_ops_pinned": "try without -m, or see `skerry edgetpu preflight` for what stays on the CPU, and why",
 }
 
 
@@ -51,6 +54,11 @@ class Order:
     seconds: float = 180.0
     grace_s: float = GRACE_S
     search: bool = False
+
+    @property
+    def limit_s(self) -> float:
+        """What one run may take before it is ended."""
+        return self.seconds * (SEARCH_RUNS if self.search else 1) + self.grace_s
 
     def arguments(self) -> list[str]:
         """The options and files of one run, below its folder."""
@@ -134,12 +142,18 @@ def compile_models(order: Order, compiler: Compiler | None = None) -> Compilatio
         last = attempts[-1]
         if last.failure:
             code, reason = last.failure
-            raise CompileError(reason, hint=_HINTS.get(code, ""), code=code, log=log)
+            raise CompileError(reason, hint=_hint(order, code), code=code, log=log)
         models = tuple(
             _model(order, model, found, last, folder) for model, found in zip(order.models, predicted, strict=True)
         )
     searched = order.search or len(attempts) > 1
     return Compilation(str(compiler), last.said.compiler, len(attempts), searched, str(log), models)
+
+
+def _hint(order: Order, code: str) -> str:
+    """A runtime below what the operators need leaves a file without any of them."""
+    pinned = code == "zero_ops" and order.runtime is not None
+    return _HINTS.get("zero_ops_pinned" if pinned else code, "")
 
 
 def _check(order: Order) -> None:
@@ -166,7 +180,7 @@ def _attempt(order: Order, compiler: Compiler, folder: Path) -> _Attempt:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    run = run_compiler(compiler, folder, order.arguments(), order.seconds + order.grace_s)
+    run = run_compiler(compiler, folder, order.arguments(), order.limit_s)
     said = read_log(run.output)
     missing = [name for name in order.all_outputs() if not (out / name).is_file()]
     if run.returncode is None or missing:
@@ -194,7 +208,7 @@ def _refusal(order: Order, run: Run, said: CompilerLog) -> tuple[str, str]:
     """Why there is no output."""
     names = order.names()
     if run.returncode is None:
-        return "timeout", f"compiling {names} took over {order.seconds + order.grace_s:.0f} s and was ended"
+        return "timeout", f"compiling {names} took over {order.limit_s:.0f} s and was ended"
     if said.failure:
         return said.failure, f"the compiler refused {names}: {said.detail}"
     if run.returncode:

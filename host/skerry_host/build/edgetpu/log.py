@@ -17,13 +17,17 @@ _BLOCK = re.compile(r"^Input(?: model)?: *", re.MULTILINE)
 _TABLE = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
 _FAILURES = (
     ("not_quantized", re.compile(r"Model not quantized")),
+    ("unsupported_version", re.compile(r"Didn't find op for builtin opcode '\S+' version '\d+'")),
     ("unparsable", re.compile(r"could not be parsed", re.IGNORECASE)),
-    ("unsupported_version", re.compile(r"Didn't find op for builtin opcode.*")),
     ("dynamic", re.compile(r".*dynamic-sized tensors.*")),
     ("large_activations", re.compile(r"large activation tensors")),
-    ("internal", re.compile(r"Internal compiler error")),
+    ("timeout", re.compile(r"Compilation timeout\b.*")),
+    ("internal", re.compile(r"Internal compiler error|terminating with uncaught exception.*")),
+    ("failed", re.compile(r"(?<=Compilation failed: ).+")),
     ("failed", re.compile(r"Compilation failed")),
 )
+"""In this order: the compiler names the cause first and then what came of it (a version that it does not know makes a
+model that "could not be parsed")."""
 _FIELDS = {
     "on_chip_used_bytes": ("On-chip memory used for caching model parameters",),
     "on_chip_free_bytes": (
