@@ -28,11 +28,11 @@ TIMEOUT_S = 60
 class Child:
     """A runner in a process of its own; what it says is read here as the supervisor would."""
 
-    def __init__(self, job=None, listener=None, command=("-m", "skerry_agent.runner")):
+    def __init__(self, job=None, listener=None, command=("-m", "skerry_agent.runner"), python=sys.executable):
         self.control, theirs = socket.socketpair()
         fds = [theirs.fileno()] + ([listener.fileno()] if listener else [])
         self.process = subprocess.Popen(
-            [sys.executable, *command, "--control-fd", str(theirs.fileno())],
+            [python, *command, "--control-fd", str(theirs.fileno())],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
