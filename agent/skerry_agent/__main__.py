@@ -54,9 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     command("run", _run, "Run the agent until it is told to stop.")
     command("status", _status, "Show what the agent does; what its journals say, and exit 1, where none runs.")
     rollback = command("rollback", _rollback, "Go back to the previous release of a model, without a network.")
+    rollback.add_argument("--factory", action="store_true", help="to the release that came with the device")
     rollback.add_argument("model", nargs="?", help="needed where the device has several models")
     install = command("install", _install, "Install a release from a folder or USB stick, without a network.")
     install.add_argument("folder", type=Path, help="as `skerry release export` wrote it")
+    install.add_argument("--factory", action="store_true", help="keep it to fall back to; what serves stays")
     command("selftest", _selftest, "Prove the current model on its golden inputs in a process of its own.")
     command("doctor", _doctor, "Look for what is wrong with this device.")
     return parser
@@ -101,6 +103,8 @@ def _shown(status: "LocalStatus") -> list[str]:
         current = model.current.release if model.current else "no release"
         serving = f"serving on {status.http[name]}" if model.serving and name in status.http else "not serving"
         lines.append(f"  {name}: {current}, {model.state}, {serving}")
+        factory = status.factory[name].release if name in status.factory else None
+        lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
         if model.deployment is not None:
             lines.append(f"    last deployment {_progress(model.deployment)}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
@@ -124,19 +128,22 @@ def _progress(deployment: "DeploymentReport") -> str:
 
 def _rollback(options: argparse.Namespace) -> int:
     config = load(options.config)
-    reply = _order(config, RollbackRequest(options.model), _settled)
+    reply = _order(config, RollbackRequest(options.model, options.factory), _settled)
     print(codec.encode(reply).decode() if options.json else reply.detail)
     return 0
 
 
 def _settled(status: "LocalStatus") -> bool:
-    return all(model.state == "idle" and (model.serving or not model.current) for model in status.models.values())
+    at_rest = all(model.state == "idle" and (model.serving or not model.current) for model in status.models.values())
+    return at_rest and not any(factory.busy for factory in status.factory.values())
 
 
 def _install(options: argparse.Namespace) -> int:
     from skerry_agent.install import read_export  # noqa: PLC0415
 
     config, folder = load(options.config), options.folder.absolute()
+    if options.factory:
+        return _install_factory(config, folder, options)
     model = read_export(folder).release.model
     latest: list[DeploymentReport] = []
 
@@ -155,6 +162,16 @@ def _install(options: argparse.Namespace) -> int:
     if options.json:
         print(codec.encode(latest[0]).decode())
     return 0 if latest[0].outcome == "succeeded" else 1
+
+
+def _install_factory(config: AgentConfig, folder: Path, options: argparse.Namespace) -> int:
+    from skerry_agent.factory_install import install_factory  # noqa: PLC0415 - it needs cryptography
+    from skerry_agent.trust import KeyTrust  # noqa: PLC0415
+
+    release = install_factory(config, KeyTrust.from_file(config.trust_file), folder)
+    done = Done(ok=True, detail=f"{release} is now the factory release")
+    print(codec.encode(done).decode() if options.json else done.detail)
+    return 0
 
 
 def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"], bool]) -> Done:

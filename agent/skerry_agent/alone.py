@@ -4,19 +4,18 @@ An install or rollback goes through the same machine as ever, with the same veri
 """
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 
 from skerry_agent.children import RealProcesses
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
+from skerry_agent.disk import locked
+from skerry_agent.factory import FactoryFolder
 from skerry_agent.journal import Journal
 from skerry_agent.local import Done, Request
 from skerry_agent.loop import Supervisor, new_boot_id, state_folder
-from skerry_agent.report import LocalStatus, recorded_report
-from skerry_agent.wire.errors import SkerryError
+from skerry_agent.report import FactoryStatus, LocalStatus, recorded_report
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 0.1
@@ -26,24 +25,14 @@ LONGEST_S = 4000.0
 
 @contextlib.contextmanager
 def only_one(config: AgentConfig) -> Iterator[None]:
-    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`.
-
-    The folder itself is locked, not a file in it: that also works on a disk that has become read-only.
-    """
-    lock = os.open(state_folder(config), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SkerryError(f"another agent runs on {config.state_dir}", hint="stop it first") from None
+    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`."""
+    with locked(state_folder(config), f"another agent runs on {config.state_dir}"):
         yield
-    finally:
-        os.close(lock)
 
 
 def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
-    state, now = config.state_dir, time.time()
+    state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     journals = sorted((state / "models").glob("*/journal.json"))
     read = {path.parent.name: Journal(path).read() for path in journals}
     return LocalStatus(
@@ -55,6 +44,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
         pids={},
         issues=tuple(damage for _, damage in read.values() if damage),
         running=False,
+        factory={name: FactoryStatus(factory.release(name)) for name in {*read, *factory.models()}},
     )
 
 

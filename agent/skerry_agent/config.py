@@ -44,6 +44,7 @@ class AgentSection(Struct, frozen=True):
 
     state_dir: str = "state"
     trust: str = "trust.json"
+    factory: str | None = None
     telemetry_interval_s: Seconds = 10.0
     beat_s: Seconds = 1.0
     hang_s: Seconds = 10.0
@@ -106,6 +107,12 @@ class AgentConfig(Struct, frozen=True):
     def trust_file(self) -> Path:
         """The public keys that this device believes."""
         return Path(self.folder) / self.agent.trust
+
+    @property
+    def factory_dir(self) -> Path:
+        """Where the factory releases are, one folder a model; `factory` in the state folder unless it is given."""
+        given = self.agent.factory
+        return Path(self.folder) / given if given is not None else self.state_dir / "factory"
 
     def model(self, name: str) -> ModelSection:
         """The section of a model, or the default one."""

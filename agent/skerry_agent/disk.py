@@ -5,8 +5,11 @@ Records carry a checksum, so a damaged file is detected and not believed.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,6 +64,38 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """Replace `target` by a copy of `source` with blocks of its own, as `write_atomic`. Raises `OSError`."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with source.open("rb") as file, temporary.open("wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Hold a folder's lock. Raises `SkerryError` with the text `busy` when another process does.
+
+    The folder itself is locked, not a file in it: that also works on a disk that has become read-only.
+    """
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SkerryError(busy, hint="stop it first, or wait until it has ended") from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_sealed(path: Path, body: bytes) -> None:

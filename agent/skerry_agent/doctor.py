@@ -15,6 +15,7 @@ from pathlib import Path
 from skerry_agent.alone import recorded_status
 from skerry_agent.blobs import RESERVE_BYTES
 from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.jobs import FactoryJob, FactoryReady
 from skerry_agent.local import LocalError, Status, StatusRequest, ask
 from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.report import LocalStatus
@@ -44,6 +45,7 @@ def doctor(config: AgentConfig) -> list[Check]:
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
         _broker(config, status),
         *_models(status or recorded_status(config)),
+        *_factory(config, status or recorded_status(config)),
     ]
 
 
@@ -87,6 +89,29 @@ def _trust(config: AgentConfig) -> Check:
     except (SkerryError, ImportError) as error:
         return Check("trust", ok=False, detail=str(error))
     return Check("trust", ok=True, detail=f"keys in {config.trust_file}")
+
+
+def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
+    """Verify every factory release; a device without one is not ill."""
+    none = "none: when nothing else is whole, the device waits for its next order"
+    return [
+        _verified(config, name) if found.release is not None else Check(f"factory {name}", ok=True, detail=none)
+        for name, found in sorted(status.factory.items())
+    ]
+
+
+def _verified(config: AgentConfig, model: str) -> Check:
+    try:
+        from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+        from skerry_agent.updater import perform  # noqa: PLC0415
+
+        job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)
+        answer = perform(job, KeyTrust.from_file(config.trust_file))
+    except (SkerryError, ImportError) as error:
+        return Check(f"factory {model}", ok=False, detail=str(error))
+    if isinstance(answer, FactoryReady):
+        return Check(f"factory {model}", ok=True, detail=f"{answer.slot.release} for {answer.slot.target}, verified")
+    return Check(f"factory {model}", ok=False, detail=getattr(answer, "detail", "no answer"))
 
 
 def _runtime(engine: str) -> Check:

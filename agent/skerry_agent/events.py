@@ -25,6 +25,13 @@ class Ordered(Event, frozen=True):
     deployment: Deployment
 
 
+class OrderLapsed(Event, frozen=True):
+    """An order that could never be written down has passed its deadline."""
+
+    deployment: Deployment
+    detail: str
+
+
 class Withdrawn(Event, frozen=True):
     """The host no longer wants the deployment under way."""
 
@@ -105,9 +112,18 @@ class Healthy(Event, frozen=True):
 
 
 class RollbackOrdered(Event, frozen=True):
-    """Somebody wants the previous bundle back."""
+    """Somebody wants the previous bundle back, or the one that is given: the factory release, verified."""
 
     reason: str = "ordered"
+    to: Slot | None = None
+
+
+class FactoryFound(Event, frozen=True):
+    """The factory release has been sought, because nothing else serves, and verified. `reason`: what fails."""
+
+    slot: Slot
+    reason: str
+    detail: str = ""
 
 
 class Expired(Event, frozen=True):
@@ -123,6 +139,10 @@ class Effect(Struct, frozen=True):
 
 class Serve(Effect, frozen=True):
     """Have the current slot answer: take it back from a candidate, or start it."""
+
+
+class SeekFactory(Effect, frozen=True):
+    """Nothing serves: look for a factory release and have it verified."""
 
 
 class Fetch(Effect, frozen=True):

@@ -4,7 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from skerry_agent.records import Slot
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
 
@@ -43,7 +45,15 @@ class StageJob(Struct, frozen=True, tag="stage"):
     bundle_dir: str
 
 
-UpdaterJob = VerifyMessage | PlanJob | StageJob
+class FactoryJob(Struct, frozen=True, tag="factory"):
+    """Verify the factory release of a model in its folder, for the first of these targets that is whole."""
+
+    model: str
+    folder: str
+    targets: tuple[Target, ...]
+
+
+UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -66,6 +76,12 @@ class Staged(Struct, frozen=True, tag="staged"):
     model_sha256: str
 
 
+class FactoryReady(Struct, frozen=True, tag="factory_ready"):
+    """Every file of it is what its signed manifest says."""
+
+    slot: Slot
+
+
 class Refusal(Struct, frozen=True, tag="refusal"):
     """It was not done. `kind` decides what the machine makes of it."""
 
@@ -74,4 +90,4 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     detail: str = ""
 
 
-Answer = Payload | Planned | Staged | Refusal
+Answer = Payload | Planned | Staged | FactoryReady | Refusal

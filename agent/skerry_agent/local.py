@@ -26,9 +26,10 @@ class StatusRequest(Struct, frozen=True, tag="status"):
 
 
 class RollbackRequest(Struct, frozen=True, tag="rollback"):
-    """Roll back a model; None where there is only one."""
+    """Roll back a model, None where there is only one; to its previous release, or to its factory release."""
 
     model: str | None = None
+    factory: bool = False
 
 
 class InstallRequest(Struct, frozen=True, tag="install"):

@@ -22,7 +22,7 @@ from skerry_agent.outbox import Outbox
 from skerry_agent.ports import Link, Meters, Processes, Timer
 from skerry_agent.postman import Postman
 from skerry_agent.records import Deployment, Slot, State
-from skerry_agent.report import LocalStatus, model_report
+from skerry_agent.report import FactoryStatus, LocalStatus, model_report
 from skerry_agent.runner.protocol import Beat
 from skerry_agent.slots import BundleFolders
 from skerry_agent.telemetry import Telemetry
@@ -51,7 +51,8 @@ class Supervisor:
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
         self._postman = Postman(outbox, link, topics.telemetry(config.device.id))
         self._telemetry = Telemetry(self.device, boot, queue, meters)
-        self._blobs, self._folders = BlobStore(state / "blobs"), BundleFolders(state / "bundles")
+        self._blobs = BlobStore(state / "blobs")
+        self._folders = BundleFolders(state / "bundles", config.factory_dir)
         self._world = World(
             config,
             queue,
@@ -74,7 +75,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Take up where the journals stand. Serves before it has a network."""
-        for name in sorted(self._known_models() | set(self.config.models)):
+        for name in sorted(self._known_models() | set(self.config.models) | self._folders.factory.models()):
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
@@ -155,8 +156,7 @@ class Supervisor:
         for assignment in desired.assignments:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
-            if self._units[model].active and not self._units[model].installs_locally:
-                self._units[model].handle(events.Withdrawn())
+            self._units[model].withdraw()
         self._changed()
 
     def _deployment(self, assignment: Assignment) -> Deployment:
@@ -179,15 +179,22 @@ class Supervisor:
     def _reply(self, result: CommandResult) -> None:
         self._link.publish(topics.command_result(self.device), codec.encode(result))
 
-    def roll_back(self, model: str | None) -> tuple[bool, str]:
-        """Go back to the previous bundle of a model; (done, what happened)."""
+    def roll_back(self, model: str | None, *, factory: bool = False) -> tuple[bool, str]:
+        """Go back to the previous bundle of a model, or have its factory release verified; (done, what happened)."""
         if model is None and len(self._units) == 1:
             model = next(iter(self._units))
         unit = self._units.get(model or "")
         if unit is None:
             return False, f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}"
+        found = self._folders.factory.release(unit.model)
+        if factory and found is not None:
+            unit.return_to_factory()
+            return True, f"{model} goes back to its factory release {found} once that is verified"
+        if factory:
+            return False, f"{model} has no factory release on this device"
         if unit.record.slots.previous is None and not unit.active:
-            return False, f"{model} has no previous release on this device"
+            hint = f"; `--factory` goes back to {found}" if found is not None else ""
+            return False, f"{model} has no previous release on this device{hint}"
         unit.handle(events.RollbackOrdered())
         current = unit.record.slots.current
         return True, f"{model} goes back to {current.release if current else 'nothing'}"
@@ -195,7 +202,7 @@ class Supervisor:
     def local(self, request: Request) -> Reply:
         """Answer the command line of this device."""
         if isinstance(request, RollbackRequest):
-            ok, detail = self.roll_back(request.model)
+            ok, detail = self.roll_back(request.model, factory=request.factory)
             return Done(ok, detail)
         if isinstance(request, InstallRequest):
             return self._install(Path(request.folder))
@@ -226,6 +233,7 @@ class Supervisor:
             http={n: "http://{}:{}".format(*u.listener.getsockname()) for n, u in units.items() if u.listener},
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
+            factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
     # -- reporting -----------------------------------------------------------------------------------------------------
@@ -253,9 +261,8 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        units = self._units.values()
-        issues = (self._disk_issue, self._orders.issue, *(u.issue for u in units), *(u.trouble for u in units))
-        return tuple(issue for issue in issues if issue)
+        own = (self._disk_issue, self._orders.issue)
+        return (*filter(None, own), *(issue for unit in self._units.values() for issue in unit.issues))
 
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)

@@ -6,6 +6,9 @@ A pair that is not in the table raises `IllegalTransitionError` and nothing chan
 This module does no input or output, knows no clock, and never retries by itself what has ended.
 
 A deployment that ended keeps its id in the record, so the same order, delivered again, is not carried out again.
+
+Behind current and previous stands the factory release, which is not in the record until it is needed: it is sought when
+nothing else serves, and once verified it is the current slot like any other.
 """
 
 from collections.abc import Callable
@@ -24,16 +27,19 @@ from skerry_agent.events import (
     Effect,
     Event,
     Expired,
+    FactoryFound,
     Fetch,
     Fetched,
     FetchFailed,
     Healthy,
     Ordered,
+    OrderLapsed,
     PatchFailed,
     ProbationPassed,
     Rejected,
     Retire,
     RollbackOrdered,
+    SeekFactory,
     Serve,
     Serving,
     Settled,
@@ -43,7 +49,7 @@ from skerry_agent.events import (
     Verified,
     Withdrawn,
 )
-from skerry_agent.records import Deployment, Record, Slots, State
+from skerry_agent.records import Deployment, Record, Slot, Slots, State
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 
@@ -94,9 +100,14 @@ def _serve_again(record: Record, _event: Event) -> Step:
     return record, [Serve()]
 
 
+def _serving(record: Record) -> list[Effect]:
+    """What serves when no candidate does."""
+    return [Serve()] if record.slots.current is not None else [SeekFactory()]
+
+
 def _serve_and_tidy(record: Record, _event: Event) -> Step:
     """Also collect: the agent may have ended between the end of a deployment and the removal of what it left."""
-    return record, [Serve(), Collect()]
+    return record, [*_serving(record), Collect()]
 
 
 def _forget_crashes(record: Record, _event: Event) -> Step:
@@ -113,21 +124,25 @@ def _begin(record: Record, event: Ordered) -> Step:
 
 
 def _is_current(record: Record, deployment: Deployment) -> bool:
-    """A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew."""
+    """A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew.
+
+    Nor is the factory release: ordered, it becomes a bundle of its own, so that no damage can hit both.
+    """
     current = record.slots.current
-    wanted = (deployment.manifest.sha256, deployment.target)
-    return current is not None and (current.manifest_sha256, current.target) == wanted and not record.crashes
+    if current is None or current.factory or record.crashes:
+        return False
+    return (current.manifest_sha256, current.target) == (deployment.manifest.sha256, deployment.target)
 
 
 def _supersede(record: Record, event: Ordered) -> Step:
     """A newer order replaces the one under way. The current bundle takes the socket back if a candidate holds it."""
     begun, effects = _begin(record, event)
-    serve: list[Effect] = [Serve()] if record.state is State.PROBATION else []
+    serve = _serving(record) if record.state is State.PROBATION else []
     return begun, [Drop(), *serve, *effects]
 
 
 def _withdraw(record: Record, _event: Event) -> Step:
-    serve: list[Effect] = [Serve()] if record.state is State.PROBATION else []
+    serve = _serving(record) if record.state is State.PROBATION else []
     return _ended(record, "cancelled", "withdrawn"), [Drop(), *serve, Collect()]
 
 
@@ -135,8 +150,14 @@ def _expire(record: Record, _event: Event) -> Step:
     return _ended(record, "timed_out", "deadline"), [Drop(), Collect()]
 
 
+def _lapse(record: Record, event: OrderLapsed) -> Step:
+    """It ends without having begun; the host shall hear of it."""
+    ended = replace(event.deployment, outcome="timed_out", reason="disk", detail=event.detail)
+    return replace(record, deployment=ended), []
+
+
 def _refetch(record: Record, _event: Event) -> Step:
-    return record, [Serve(), Fetch()]
+    return record, [*_serving(record), Fetch()]
 
 
 def _fetched(record: Record, event: Fetched) -> Step:
@@ -180,9 +201,9 @@ def _retry(effect: Effect, state: State) -> Rule:
         if attempts >= MAX_ATTEMPTS:
             outcome: Outcome = "rolled_back" if record.state is State.PROBATION else "failed"
             ended = _ended(record, outcome, "agent_restarts", f"the agent restarted {attempts} times at this stage")
-            return ended, [Serve(), Collect()]
+            return ended, [*_serving(record), Collect()]
         deployment = replace(record.deployment, attempts=attempts)
-        return replace(record, state=state, deployment=deployment), [Serve(), effect]
+        return replace(record, state=state, deployment=deployment), [*_serving(record), effect]
 
     return rule
 
@@ -200,8 +221,10 @@ def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) 
     """It served and must go: back to the current bundle, which is the last good one."""
     detail = event.detail if isinstance(event, CandidateFailed) else ""
     ended = _ended(record, "rolled_back", event.reason, detail)
-    if record.slots.current is None:
-        return ended, [Drop(), Collect()]
+    if isinstance(event, RollbackOrdered) and event.to is not None:
+        ended = _back_to(ended, event.to, event.reason)
+    if ended.slots.current is None:
+        return ended, [Drop(), SeekFactory(), Collect()]
     return replace(ended, state=State.ROLLING_BACK), [Drop(), Serve()]
 
 
@@ -210,7 +233,7 @@ def _commit(record: Record, _event: Event) -> Step:
     left = record.slots.current
     renewed = left is not None and left.bundle == record.slots.candidate.bundle
     slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else left)
-    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0)
+    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, fallback="")
     return done, [Retire(), Collect()]
 
 
@@ -226,31 +249,48 @@ def _rolled_back(record: Record, _event: Event) -> Step:
     return replace(record, state=State.IDLE), [Collect()]
 
 
-def _to_previous(record: Record, reason: str, detail: str = "") -> Record:
-    """Previous becomes current; the bundle that is left goes. The deployment that brought it says so."""
+def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Record:
+    """An older bundle becomes current; the one that is left goes. The deployment that brought it says so."""
     deployment = record.deployment
     left = record.slots.current
-    if deployment is not None and left is not None and deployment.release == left.release:
+    if deployment is not None and deployment.outcome and left is not None and deployment.release == left.release:
         deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
-    return replace(record, slots=Slots(current=record.slots.previous), deployment=deployment, crashes=0)
+    fallback = (f"{reason}: {detail}" if detail else reason) if slot.factory else ""
+    slots = Slots(current=slot, candidate=record.slots.candidate)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
 
 
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
-    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the previous bundle takes its place."""
+    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the one behind it takes its place."""
     crashes = record.crashes + 1
-    hopeless = crashes >= MAX_CRASHES or event.reason in DAMAGED
-    if not hopeless or record.slots.previous is None:
+    if crashes < MAX_CRASHES and event.reason not in DAMAGED:
         return replace(record, crashes=crashes), [Serve()]
-    back = _to_previous(record, event.reason, event.detail)
-    state = State.ROLLING_BACK if record.state is State.IDLE else record.state
-    return replace(back, state=state, slots=replace(back.slots, candidate=record.slots.candidate)), [Serve()]
+    if record.slots.previous is None:
+        return replace(record, crashes=crashes), [Serve(), SeekFactory()]
+    back = _back_to(record, record.slots.previous, event.reason, event.detail)
+    return _leaving(back), [Serve()]
+
+
+def _leaving(record: Record) -> Record:
+    """Idle no longer: until the bundle that was left is removed."""
+    return replace(record, state=State.ROLLING_BACK) if record.state is State.IDLE else record
+
+
+def _factory_found(record: Record, event: FactoryFound) -> Step:
+    """It takes the place of nothing at all, or of what fails; not of what has recovered meanwhile."""
+    current = record.slots.current
+    if event.slot == current or (current is not None and not record.crashes):
+        return record, []
+    back = _back_to(record, event.slot, event.reason, event.detail)
+    return back if current is None else _leaving(back), [Serve()]
 
 
 def _roll_back(record: Record, event: RollbackOrdered) -> Step:
-    """The previous bundle, if there is one; else nothing changes."""
-    if record.slots.previous is None:
+    """The bundle that is named, else the previous one; if there is none, nothing changes."""
+    to = event.to or record.slots.previous
+    if to is None or to == record.slots.current:
         return record, []
-    return replace(_to_previous(record, event.reason), state=State.ROLLING_BACK), [Serve()]
+    return replace(_back_to(record, to, event.reason), state=State.ROLLING_BACK), [Serve()]
 
 
 def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
@@ -261,8 +301,10 @@ def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
 
 _WORKING: dict[type[Event], Rule] = {
     Ordered: _supersede,
+    OrderLapsed: _stay,
     Withdrawn: _withdraw,
     CurrentFailed: _current_failed,
+    FactoryFound: _factory_found,
     RollbackOrdered: _cancel_and_roll_back,
     Serving: _stay,
     Healthy: _forget_crashes,
@@ -272,7 +314,9 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
     State.IDLE: {
         Booted: _serve_and_tidy,
         Ordered: _begin,
+        OrderLapsed: _lapse,
         CurrentFailed: _current_failed,
+        FactoryFound: _factory_found,
         RollbackOrdered: _roll_back,
         Serving: _stay,
         Healthy: _forget_crashes,
@@ -306,14 +350,17 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
         ProbationPassed: _commit,
         CandidateFailed: _candidate_failed,
         CurrentFailed: _stay,
+        FactoryFound: _stay,
         RollbackOrdered: _candidate_failed,
     },
     State.COMMITTED: {Booted: _finish_commit, Settled: _settled},
     State.ROLLING_BACK: {
         Booted: _serve_again,
         Ordered: _begin,
+        OrderLapsed: _lapse,
         Serving: _rolled_back,
         CurrentFailed: _current_failed,
+        FactoryFound: _factory_found,
         RollbackOrdered: _stay,
     },
 }

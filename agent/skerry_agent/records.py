@@ -21,6 +21,10 @@ class State(StrEnum):
     ROLLING_BACK = "rolling_back"
 
 
+FACTORY = "factory/"
+"""What the names of factory bundles begin with; the model's name follows."""
+
+
 class Slot(Struct, frozen=True):
     """A bundle on the device. `bundle` is the name of its folder."""
 
@@ -29,6 +33,11 @@ class Slot(Struct, frozen=True):
     target: Target
     manifest_sha256: str
     model_sha256: str
+
+    @property
+    def factory(self) -> bool:
+        """Whether it is the factory release, which came with the device."""
+        return self.bundle.startswith(FACTORY)
 
 
 class Slots(Struct, frozen=True):
@@ -69,9 +78,10 @@ class Deployment(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """All that the journal holds of one model."""
+    """All that the journal holds of one model. `fallback` says why the factory release is the current one."""
 
     state: State = State.IDLE
     slots: Slots = Slots()
     deployment: Deployment | None = None
     crashes: int = 0
+    fallback: str = ""

@@ -8,6 +8,13 @@ from skerry_agent.unit import Unit
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, SlotReport
 
 
+class FactoryStatus(Struct, frozen=True):
+    """What the factory folder of a model says it holds, and whether that is being verified now."""
+
+    release: str | None
+    busy: bool = False
+
+
 class LocalStatus(Struct, frozen=True):
     """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens."""
 
@@ -19,13 +26,17 @@ class LocalStatus(Struct, frozen=True):
     pids: dict[str, int]
     issues: tuple[str, ...] = ()
     running: bool = True
+    factory: dict[str, FactoryStatus] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:
     """One model as the twin shows it."""
     recorded = recorded_report(unit.record, unit.world.clock.wall())
     serving = any(s is not None and s.accepting for s in (unit.current, unit.candidate))
-    deployment = recorded.deployment
+    deployment, waiting = recorded.deployment, unit.waiting.deployment
+    if waiting is not None:
+        put_off = _deployment(unit.record, waiting, unit.world.clock.wall())
+        return replace(recorded, serving=serving, deployment=replace(put_off, detail="waits until it can be kept"))
     if deployment is None:
         return replace(recorded, serving=serving)
     deployment = replace(deployment, gap_us=unit.gap_us)
@@ -50,7 +61,7 @@ def recorded_report(record: Record, now: float) -> ModelReport:
         current=_slot(slots.current),
         previous=_slot(slots.previous),
         candidate=_slot(slots.candidate),
-        deployment=_deployment(record, record.deployment, now),
+        deployment=_deployment(record, record.deployment, now) if record.deployment is not None else None,
     )
 
 
@@ -60,9 +71,7 @@ def _slot(slot: Slot | None) -> SlotReport | None:
     return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256)
 
 
-def _deployment(record: Record, deployment: Deployment | None, now: float) -> DeploymentReport | None:
-    if deployment is None:
-        return None
+def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:
     ended_at = deployment.ended_at if deployment.ended_at is not None else now
     return DeploymentReport(
         id=deployment.id,

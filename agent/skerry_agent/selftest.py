@@ -70,7 +70,7 @@ class Prover:
     """Starts a runner without a socket, waits for its proof, ends it."""
 
     def __init__(self, config: AgentConfig, model: str, slot: Slot) -> None:
-        folders = BundleFolders(config.state_dir / "bundles")
+        folders = BundleFolders(config.state_dir / "bundles", config.factory_dir)
         self._slot, self._name = slot, f"model {model}"
         self._limit_s = config.agent.start_timeout_s
         self._queue = EventQueue()

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skerry_agent.disk import DiskError, make_folder, read_record, write_record
-from skerry_agent.records import Slot
+from skerry_agent.factory import FactoryFolder
+from skerry_agent.records import FACTORY, Slot
 from skerry_agent.wire.manifest import Bundle
 
 BUNDLE_FILE = "bundle.json"
@@ -26,19 +27,20 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 class BundleFolders:
-    """The folder of bundles."""
+    """The folder of bundles, and that of the factory releases, which are never written to here."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, factory: Path) -> None:
         self.root = folder
+        self.factory = FactoryFolder(factory)
         make_folder(folder)
 
     def folder(self, bundle: str) -> Path:
         """Where a bundle lies."""
-        return self.root / bundle
+        return self.factory.folder(bundle) if bundle.startswith(FACTORY) else self.root / bundle
 
     def read(self, slot: Slot) -> Bundle:
         """What the bundle of a slot says of itself. Raises `DiskError` when it is gone or damaged."""
-        return read_bundle(self.folder(slot.bundle))
+        return self.factory.read(slot) if slot.factory else read_bundle(self.folder(slot.bundle))
 
     def artifacts(self, slots: Iterable[Slot | None]) -> dict[str, str]:
         """Files at hand, by the sha256 that they should have: the artifacts of every readable slot."""

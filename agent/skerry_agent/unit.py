@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from skerry_agent import events
 from skerry_agent.disk import DiskError
 from skerry_agent.events import Effect, Event
+from skerry_agent.factory_search import FactorySearch
 from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
 from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
@@ -24,10 +25,11 @@ from skerry_agent.records import Deployment, Record, Slot, State
 from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
 from skerry_agent.trial import Says, Trial
+from skerry_agent.waiting import WaitingOrder
 from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
-MAX_BACKOFF_S = 30.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
 NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
@@ -42,14 +44,18 @@ class Unit:
         self.model = model
         self.world = world
         self.listener = listener
-        self.record, self.issue = journal.read()
+        self.record, self._damage = journal.read()
+        self.issue: str | None = None
         self.trouble: str | None = None
+        self.factory = FactorySearch(model, world)
+        self.waiting = WaitingOrder(world.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
         self.current: Service | None = None
         self.current_slot: Slot | None = None
         self.transfer: Transfer | None = None
         self.gap_us: float | None = None
         self._journal = journal
-        self._damaged = self.issue is not None
+        self._unwritten: str | None = None
+        self._failure = ("", "")
         self._events: deque[Event] = deque()
         self._token = object()
         self._launcher = Launcher(model, world, listener)
@@ -59,6 +65,7 @@ class Unit:
         self._timers: dict[str, Timer] = {}
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
+            events.SeekFactory: self._seek_factory,
             events.Fetch: self._fetch,
             events.Stage: self._stage,
             events.StartCandidate: self._start_candidate,
@@ -86,11 +93,14 @@ class Unit:
         if record != self.record:
             try:
                 self._journal.write(record)
+                self._unwritten = None
             except OSError as error:
-                self.issue = f"journal of {self.model}: {error.strerror}"
+                self._unwritten = f"journal of {self.model}: {error.strerror}"
                 if isinstance(event, _FORWARD):
-                    self._cannot_advance(event)
+                    self._cannot_advance(event, self._unwritten)
                     return
+        if isinstance(event, events.Ordered):
+            self.waiting.forget()
         self.record = record
         for effect in effects:
             self._perform[type(effect)]()
@@ -102,37 +112,57 @@ class Unit:
             return record
         return replace(record, deployment=replace(deployment, ended_at=self.world.clock.wall()))
 
-    def _cannot_advance(self, event: Event) -> None:
-        """What cannot be journalled is not begun: the deployment fails and the old model goes on."""
+    def _cannot_advance(self, event: Event, why: str) -> None:
+        """What cannot be journalled is not begun: the deployment fails, an order waits, and the old model goes on."""
         failure: dict[State, Event] = {
-            State.FETCHING: events.FetchFailed("disk", self.issue or ""),
-            State.VERIFYING: events.StageFailed("disk", self.issue or ""),
-            State.STAGED: events.CandidateFailed("disk", self.issue or ""),
-            State.PROBATION: events.CandidateFailed("disk", self.issue or ""),
+            State.FETCHING: events.FetchFailed("disk", why),
+            State.VERIFYING: events.StageFailed("disk", why),
+            State.STAGED: events.CandidateFailed("disk", why),
+            State.PROBATION: events.CandidateFailed("disk", why),
         }
-        if not isinstance(event, events.Ordered):
+        if isinstance(event, events.Ordered):
+            self.waiting.put_off(event.deployment, self._left_s(event.deployment))
+        else:
             self._events.append(failure[self.record.state])
+
+    def _lapsed(self, deployment: Deployment) -> None:
+        self.handle(events.OrderLapsed(deployment, self._unwritten or ""))
+
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """Everything about this model that somebody should know."""
+        current, waiting = self.record.slots.current, self.waiting.deployment
+        put_off = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
+        stands_in = None
+        if current is not None and current.factory:
+            stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
+        found = (self._damage, put_off, self.issue, self.trouble, stands_in, self.factory.issue)
+        return tuple(issue for issue in found if issue)
 
     @property
     def blind(self) -> bool:
         """Whether a damaged journal has left no word of what the disk holds for this model."""
-        return self._damaged and self.record.slots.current is None
+        return self._damage is not None and self.record.slots.current is None
 
     @property
     def active(self) -> bool:
         """Whether a deployment is under way."""
         return self.record.state in ACTIVE
 
-    @property
-    def installs_locally(self) -> bool:
-        """Whether the deployment was ordered on the spot, so that the host cannot withdraw it."""
-        return self.record.deployment is not None and self.record.deployment.folder is not None
-
     def order(self, deployment: Deployment) -> None:
         """Take an order of the host, unless it is the one that this record already knows."""
-        known = self.record.deployment
+        known, waiting = self.record.deployment, self.waiting.deployment
+        if waiting is not None and deployment.id in {waiting.id, waiting.after}:
+            return
         if known is None or deployment.id not in {known.id, known.after}:
             self.handle(events.Ordered(deployment))
+
+    def withdraw(self) -> None:
+        """The host wants nothing of this model any more; what was ordered on the spot goes on."""
+        if self.waiting.deployment is not None and self.waiting.deployment.folder is None:
+            self.waiting.forget()
+        if self.active and self.record.deployment is not None and self.record.deployment.folder is None:
+            self.handle(events.Withdrawn())
 
     # -- callbacks that may come too late ------------------------------------------------------------------------------
 
@@ -164,7 +194,7 @@ class Unit:
         elif self.current is None or self.current_slot != slot or self.current.gone:
             self._stop_current()
             if self.record.crashes:
-                self._after("serve", min(MAX_BACKOFF_S, 0.25 * 2**self.record.crashes), self._start_current)
+                self._after("serve", _backoff_s(self.record.crashes), self._start_current)
             else:
                 self._start_current()
         elif self.current.accepting:
@@ -198,13 +228,14 @@ class Unit:
         self.current.accept()
 
     def _current_accepting(self) -> None:
-        self.trouble = None
+        self.trouble = self.factory.issue = None
         self._measure_gap()
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Serving())
 
     def _current_failed(self, reason: str, detail: str) -> None:
         self.trouble = f"{self.model} is not served: {reason}: {detail}"
+        self._failure = (reason, detail)
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
         if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
@@ -217,6 +248,17 @@ class Unit:
             self._launcher.stop(self.current)
         self.current = self.current_slot = None
 
+    def _seek_factory(self) -> None:
+        """The last resort. On a device that never had anything, that there is none is no issue."""
+        slot = self.record.slots.current
+        reason, detail = self._failure if slot is not None else ("no_other_release", "")
+        needed = slot is not None or self._damage is not None
+        self.factory.begin(slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), needed=needed)
+
+    def return_to_factory(self) -> None:
+        """Somebody wants the factory release back, whatever serves."""
+        self.factory.begin(None, lambda slot: self.handle(events.RollbackOrdered(to=slot)))
+
     def _measure_gap(self) -> None:
         """How long nobody answered, where the old runner had to stop before the new one could start."""
         if self._gap_from is not None:
@@ -227,15 +269,14 @@ class Unit:
 
     def _fetch(self) -> None:
         deployment = self._deployment()
-        left = max(0.0, deployment.policy.deadline_s - self._spent_s(deployment))
-        self._after("deadline", left, self._guarded(lambda: self.handle(events.Expired())))
+        self._after("deadline", self._left_s(deployment), self._guarded(lambda: self.handle(events.Expired())))
         self.transfer = Transfer(self.world, deployment, self._have(), self._guarded(self.handle))
         self.transfer.start()
 
-    def _spent_s(self, deployment: Deployment) -> float:
-        """Seconds since the order; 0 where the clock was set in between, so that they cannot be known."""
-        now = self.world.clock.wall()
-        return max(0.0, now - deployment.ordered_at) if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
+    def _left_s(self, deployment: Deployment) -> float:
+        """Seconds until the deadline; all of them where the clock was set in between, so that they cannot be known."""
+        spent = self.world.clock.wall() - deployment.ordered_at if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
+        return max(0.0, deployment.policy.deadline_s - max(0.0, spent))
 
     def _stage(self) -> None:
         deployment = self._deployment()
@@ -327,6 +368,7 @@ class Unit:
         """The candidate's service goes on under the name of the current one."""
         self._stop_current()
         self._token = object()
+        self.trouble = self.factory.issue = None
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
@@ -349,8 +391,15 @@ class Unit:
 
     def shut_down(self) -> None:
         """End every child without touching the journal."""
+        self.factory.stop()
+        self.waiting.forget()
         self._drop()
         self._stop_current()
+
+
+def _backoff_s(crashes: int) -> float:
+    """0.25 s after the first crash, doubled with each; a bundle may fail for weeks, so the power is bounded, too."""
+    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(crashes - 1, 16))
 
 
 def _nothing() -> None:

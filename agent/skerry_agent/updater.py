@@ -5,6 +5,7 @@ Everything heavy (cryptography, numpy, zstandard) is imported here and gone with
 journal: the supervisor does.
 """
 
+import hashlib
 import mmap
 import os
 import shutil
@@ -14,9 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder
-from skerry_agent.jobs import Answer, Payload, PlanJob, Planned, Refusal, Staged, StageJob, UpdaterJob, VerifyMessage
+from skerry_agent.factory import laid_out
+from skerry_agent.install import MANIFEST_FILE
+from skerry_agent.jobs import (
+    Answer,
+    FactoryJob,
+    FactoryReady,
+    Payload,
+    PlanJob,
+    Planned,
+    Refusal,
+    Staged,
+    StageJob,
+    UpdaterJob,
+    VerifyMessage,
+)
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
+from skerry_agent.records import FACTORY, Slot
 from skerry_agent.runner import process
 from skerry_agent.slots import read_bundle, write_bundle
 from skerry_agent.trust import KeyTrust, TrustError
@@ -195,7 +211,34 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-_PERFORMERS: dict[type, Callable[..., Answer]] = {VerifyMessage: _verify, PlanJob: _plan, StageJob: _stage}
+# -- factory -----------------------------------------------------------------------------------------------------------
+
+
+def _factory(job: FactoryJob, trust: Trust) -> Answer:
+    """Verify it where it lies: nothing is copied, so that it also serves on a disk that takes nothing."""
+    raw = (Path(job.folder) / MANIFEST_FILE).read_bytes()
+    manifest = codec.decode(trust.verify(raw, envelope.RELEASE, "release"), Release)
+    if manifest.model != job.model:
+        return Refusal("rejected", "wrong_release", f"it is of model {manifest.model}, not {job.model}")
+    faults = []
+    for target in (bundle.target for wanted in job.targets for bundle in manifest.bundles if bundle.target == wanted):
+        bundle = laid_out(manifest.bundle(target))
+        wrong = [a.role for a in bundle.artifacts if not _is(Path(job.folder) / a.name, a.blob.sha256)]
+        if not wrong:
+            manifest_sha256 = hashlib.sha256(raw).hexdigest()
+            model_sha256 = bundle.model.blob.sha256
+            return FactoryReady(Slot(FACTORY + job.model, manifest.name, target, manifest_sha256, model_sha256))
+        faults.append(f"the {', '.join(wrong)} of its {target} bundle are gone or damaged")
+    detail = "; ".join(faults) or f"it has no bundle for {', '.join(job.targets)}"
+    return Refusal("failed", "factory_unfit", f"{manifest.name}: {detail}")
+
+
+_PERFORMERS: dict[type, Callable[..., Answer]] = {
+    VerifyMessage: _verify,
+    PlanJob: _plan,
+    StageJob: _stage,
+    FactoryJob: _factory,
+}
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from skerry_agent.machine import step
+from msgspec.structs import replace
+
+from skerry_agent.machine import MAX_CRASHES, step
 from skerry_agent.records import State
 from tests.agent.test_machine import EVENTS, EXPECTED, record_in
 
@@ -11,15 +13,19 @@ BEGIN, END = "<!-- machine: begin -->\n", "<!-- machine: end -->\n"
 
 
 def mermaid() -> str:
-    """Every transition that leaves its state, events to the same state on one arrow."""
+    """Every transition that leaves its state, of a healthy device and one whose current bundle has kept failing.
+
+    Events to the same state are on one arrow.
+    """
     arrows: dict[tuple[str, str], list[str]] = {}
     for state in State:
         for event in EVENTS:
             name = type(event).__name__
             if f"{state} {name}" in EXPECTED:
-                after, _ = step(record_in(state), event)
-                if after.state is not state:
-                    arrows.setdefault((state, after.state), []).append(name)
+                for record in (record_in(state), replace(record_in(state), crashes=MAX_CRASHES - 1)):
+                    after, _ = step(record, event)
+                    if after.state is not state and name not in arrows.setdefault((state, after.state), []):
+                        arrows[state, after.state].append(name)
     lines = [f"    {a} --> {b}: {', '.join(names)}" for (a, b), names in arrows.items()]
     return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> idle", *lines, "```", ""])
 

@@ -13,12 +13,14 @@ from skerry_agent.wire.twin import TransferPolicy
 
 OLD = Slot("old", "m@1.0.0", "cpu", "a" * 64, "1" * 64)
 OLDER = Slot("older", "m@0.9.0", "cpu", "9" * 64, "2" * 64)
+FACTORY = Slot("factory/m", "m@0.1.0", "cpu", "0" * 64, "4" * 64)
 NEW = Slot("new", "m@1.1.0", "cpu", "b" * 64, "3" * 64)
 ORDER = Deployment("d1", "m@1.1.0", "cpu", describe(b"manifest"))
 
 EVENTS = [
     events.Booted(),
     events.Ordered(Deployment("d2", "m@1.2.0", "cpu", describe(b"other"))),
+    events.OrderLapsed(Deployment("d2", "m@1.2.0", "cpu", describe(b"other")), "full"),
     events.Withdrawn(),
     events.Fetched("patch", 10),
     events.FetchFailed("disk_full"),
@@ -34,6 +36,7 @@ EVENTS = [
     events.Serving(),
     events.Healthy(),
     events.RollbackOrdered(),
+    events.FactoryFound(FACTORY, "crashed"),
     events.Expired(),
 ]
 
@@ -42,12 +45,16 @@ EVENTS = [
 EXPECTED = {
     "idle Booted": "idle - Serve Collect",
     "idle Ordered": "fetching - Fetch",
+    "idle OrderLapsed": "idle timed_out",
     "idle CurrentFailed": "idle - Serve",
+    "idle FactoryFound": "idle -",
     "idle Serving": "idle -",
     "idle Healthy": "idle -",
     "idle RollbackOrdered": "rolling_back - Serve",
     "fetching Booted": "fetching - Serve Fetch",
     "fetching Ordered": "fetching - Drop Fetch",
+    "fetching OrderLapsed": "fetching -",
+    "fetching FactoryFound": "fetching -",
     "fetching Withdrawn": "idle cancelled Drop Collect",
     "fetching Fetched": "verifying - Stage",
     "fetching FetchFailed": "idle failed Drop Collect",
@@ -59,6 +66,8 @@ EXPECTED = {
     "fetching Expired": "idle timed_out Drop Collect",
     "verifying Booted": "verifying - Serve Stage",
     "verifying Ordered": "fetching - Drop Fetch",
+    "verifying OrderLapsed": "verifying -",
+    "verifying FactoryFound": "verifying -",
     "verifying Withdrawn": "idle cancelled Drop Collect",
     "verifying Verified": "staged - StartCandidate",
     "verifying Rejected": "idle rejected Drop Collect",
@@ -71,6 +80,8 @@ EXPECTED = {
     "verifying Expired": "idle timed_out Drop Collect",
     "staged Booted": "staged - Serve StartCandidate",
     "staged Ordered": "fetching - Drop Fetch",
+    "staged OrderLapsed": "staged -",
+    "staged FactoryFound": "staged -",
     "staged Withdrawn": "idle cancelled Drop Collect",
     "staged CandidateReady": "probation - Admit",
     "staged CandidateFailed": "idle failed Drop Serve Collect",
@@ -80,6 +91,8 @@ EXPECTED = {
     "staged RollbackOrdered": "rolling_back cancelled Drop Serve",
     "probation Booted": "staged - Serve StartCandidate",
     "probation Ordered": "fetching - Drop Serve Fetch",
+    "probation OrderLapsed": "probation -",
+    "probation FactoryFound": "probation -",
     "probation Withdrawn": "idle cancelled Drop Serve Collect",
     "probation ProbationPassed": "committed succeeded Retire Collect",
     "probation CandidateFailed": "rolling_back rolled_back Drop Serve",
@@ -90,6 +103,8 @@ EXPECTED = {
     "committed Booted": "idle - Serve Collect",
     "committed Settled": "idle -",
     "rolling_back Booted": "rolling_back - Serve",
+    "rolling_back OrderLapsed": "rolling_back timed_out",
+    "rolling_back FactoryFound": "rolling_back -",
     "rolling_back Ordered": "fetching - Fetch",
     "rolling_back Serving": "idle - Collect",
     "rolling_back CurrentFailed": "rolling_back - Serve",
@@ -163,7 +178,7 @@ def test_without_a_previous_bundle_the_current_one_is_tried_for_ever():
     record = replace(record_in(State.IDLE), slots=Slots(current=OLD))
     for _ in range(3 * MAX_CRASHES):
         record, effects = step(record, events.CurrentFailed("crashed"))
-        assert effects == [events.Serve()]
+        assert effects[0] == events.Serve()
     assert record.slots.current == OLD
 
 
@@ -197,3 +212,80 @@ def test_ordering_what_is_current_ends_at_once():
     order = replace(ORDER, manifest=replace(ORDER.manifest, sha256=OLD.manifest_sha256))
     after, effects = step(record_in(State.IDLE), events.Ordered(order))
     assert (after.state, after.deployment.outcome, effects) == (State.IDLE, "succeeded", [])
+
+
+# -- the factory release, behind current and previous ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "effects"),
+    [
+        (State.IDLE, "SeekFactory Collect"),
+        (State.FETCHING, "SeekFactory Fetch"),
+        (State.VERIFYING, "SeekFactory Stage"),
+        (State.STAGED, "SeekFactory StartCandidate"),
+        (State.PROBATION, "SeekFactory StartCandidate"),
+    ],
+)
+def test_a_start_with_nothing_to_serve_seeks_the_factory_release(state, effects):
+    before = replace(record_in(state), slots=Slots(candidate=record_in(state).slots.candidate))
+    assert " ".join(type(e).__name__ for e in step(before, events.Booted())[1]) == effects
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.VERIFYING, State.STAGED, State.ROLLING_BACK])
+def test_it_takes_the_place_of_what_fails_and_says_why(state):
+    before = replace(record_in(state), slots=replace(record_in(state).slots, previous=None))
+    failing, effects = step(before, events.CurrentFailed("bundle_damaged"))
+    assert [type(e) for e in effects] == [events.Serve, events.SeekFactory]
+    found = events.FactoryFound(FACTORY, "bundle_damaged", "bundle.json")
+    after, effects = step(failing, found)
+    assert after.slots == Slots(current=FACTORY, candidate=before.slots.candidate)
+    assert (after.fallback, after.crashes, effects) == ("bundle_damaged: bundle.json", 0, [events.Serve()])
+    assert after.state is (State.ROLLING_BACK if state is State.IDLE else state)
+    assert step(after, found) == (after, [])
+
+
+def test_it_is_not_sought_before_the_previous_one_has_failed_too():
+    after, effects = step(record_in(State.IDLE), events.CurrentFailed("damaged"))
+    assert (after.slots.current, effects) == (OLDER, [events.Serve()])
+    assert events.SeekFactory() in step(after, events.CurrentFailed("damaged"))[1]
+
+
+def test_what_has_recovered_meanwhile_stays():
+    failing, _ = step(replace(record_in(State.IDLE), slots=Slots(OLD)), events.CurrentFailed("damaged"))
+    healthy, _ = step(failing, events.Healthy())
+    assert step(healthy, events.FactoryFound(FACTORY, "damaged")) == (healthy, [])
+
+
+def test_the_deployment_under_way_is_not_that_which_is_left():
+    """The release that is damaged is ordered again: that it makes room for the factory release is no end of it."""
+    again = replace(ORDER, release=OLD.release)
+    before = Record(State.FETCHING, Slots(OLD), again, crashes=1)
+    after, _ = step(before, events.FactoryFound(FACTORY, "damaged"))
+    assert after.deployment == again
+
+
+def test_the_factory_release_ordered_becomes_a_bundle_of_its_own():
+    order = Deployment("d3", FACTORY.release, "cpu", replace(ORDER.manifest, sha256=FACTORY.manifest_sha256))
+    after, effects = step(Record(slots=Slots(FACTORY)), events.Ordered(order))
+    assert (after.state, effects) == (State.FETCHING, [events.Fetch()])
+
+
+def test_a_commit_ends_the_stand_in():
+    before = Record(State.PROBATION, Slots(FACTORY, None, NEW), ORDER, fallback="damaged")
+    after, _ = step(before, events.ProbationPassed())
+    assert (after.slots, after.fallback) == (Slots(NEW, FACTORY), "")
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.PROBATION])
+def test_a_rollback_may_name_the_factory_release(state):
+    after, effects = step(record_in(state), events.RollbackOrdered(to=FACTORY))
+    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY))
+    assert effects[-1] == events.Serve()
+
+
+def test_a_candidate_that_fails_with_nothing_behind_it_seeks_the_factory_release():
+    before = Record(State.PROBATION, Slots(candidate=NEW), ORDER)
+    after, effects = step(before, events.CandidateFailed("crashed"))
+    assert after.state is State.IDLE
+    assert events.SeekFactory() in effects

@@ -1,5 +1,7 @@
 """One model from order to commit and back, with fakes behind the ports: what is done, and in which order."""
 
+import itertools
+
 import pytest
 from msgspec.structs import replace
 
@@ -10,6 +12,7 @@ from skerry_agent.jobs import PlanJob, Planned, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
 from skerry_agent.machine import MAX_CRASHES
 from skerry_agent.records import Deployment, State
+from skerry_agent.report import model_report
 from skerry_agent.runner.protocol import Accept, Drain, Refused, ReplaySource
 from skerry_agent.slots import BundleFolders, write_bundle
 from skerry_agent.unit import Unit
@@ -55,7 +58,7 @@ class Device:
             BoardSection("test"),
             models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
         )
-        self.folders = BundleFolders(self.folder / "bundles")
+        self.folders = BundleFolders(self.folder / "bundles", self.folder / "factory")
         world = World(
             config,
             self.clock,
@@ -294,7 +297,7 @@ def test_what_cannot_be_journalled_is_not_begun(device, monkeypatch):
     monkeypatch.setattr(device.unit._journal, "write", _disk_full)
     device.unit.order(order("1.1.0", 2))
     assert device.unit.record.state is State.IDLE
-    assert "No space left" in device.unit.issue
+    assert device.unit.issues == ("the order of m@1.1.0 waits: journal of m: No space left on device",)
     assert old.sent == []
     device.unit.handle(events.RollbackOrdered())  # the serving side works on without a journal
     assert device.unit.record.state is State.IDLE
@@ -302,6 +305,65 @@ def test_what_cannot_be_journalled_is_not_begun(device, monkeypatch):
 
 def _disk_full(_record):
     raise OSError(28, "No space left on device")
+
+
+def test_an_order_that_cannot_be_journalled_is_tried_again_until_it_can(device, monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr(device.unit._journal, "write", _disk_full)
+        device.unit.order(order("1.1.0", 2))
+        device.unit.order(order("1.1.0", 2))
+        device.clock.advance(50.0)
+        report = model_report(device.unit).deployment
+        assert (report.id, report.outcome, report.detail) == ("d2", None, "waits until it can be kept")
+    device.clock.advance(60.0)
+    assert (device.deployment.id, device.unit.record.state) == ("d2", State.FETCHING)
+    assert device.unit.issues == ()
+    assert device.unit.waiting.deployment is None
+
+
+def test_the_pauses_between_tries_grow(device, monkeypatch):
+    tries = []
+
+    def write(_record):
+        tries.append(device.clock.now)
+        _disk_full(_record)
+
+    monkeypatch.setattr(device.unit._journal, "write", write)
+    device.unit.order(order("1.0.0", 1))
+    device.clock.advance(200.0)
+    assert [b - a for a, b in itertools.pairwise(tries)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+def test_an_order_that_never_could_be_journalled_ends_in_a_reported_state(device, monkeypatch):
+    monkeypatch.setattr(device.unit._journal, "write", _disk_full)
+    device.unit.order(order("1.0.0", 1, deadline_s=100.0))
+    device.clock.advance(101.0)
+    assert (device.deployment.id, device.deployment.outcome, device.deployment.reason) == ("d1", "timed_out", "disk")
+    assert "No space left" in device.deployment.detail
+    assert device.unit.waiting.deployment is None
+
+
+@pytest.mark.parametrize("otherwise", ["withdrawn", "replaced"])
+def test_an_order_that_waits_is_given_up_when_the_host_wants_something_else(device, monkeypatch, otherwise):
+    with monkeypatch.context() as full:
+        full.setattr(device.unit._journal, "write", _disk_full)
+        device.unit.order(order("1.0.0", 1))
+    if otherwise == "withdrawn":
+        device.unit.withdraw()
+    else:
+        device.unit.order(order("1.1.0", 2))
+    device.clock.advance(100.0)
+    assert device.deployment is None if otherwise == "withdrawn" else device.deployment.id == "d2"
+
+
+def test_a_bundle_that_fails_for_weeks_is_still_tried_every_half_minute(device):
+    """The pause is doubled with each crash: computed without bound, it ended the supervisor after 1,024 of them."""
+    device.install("1.0.0", 1)
+    device.unit.record = replace(device.unit.record, crashes=5000)
+    device.processes.runners[-1].listener.exited("crashed", "killed by SIGSEGV")
+    before = len(device.processes.runners)
+    device.clock.advance(30.0)
+    assert len(device.processes.runners) == before + 1
 
 
 def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(tmp_path):
