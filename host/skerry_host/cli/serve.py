@@ -35,19 +35,26 @@ def init(as_json: bool) -> None:
 @click.option("--no-http", is_flag=True, help="No web page.")
 @click.option("--blobs", metavar="HOST:PORT", help="Also serve blobs over HTTP there; devices prefer it.")
 @click.option("--blobs-url", metavar="URL", help="How devices reach --blobs, where a proxy stands between.")
+@click.option(
+    "--retained",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Chunks that the broker shall retain at most; devices ask for the rest. 0: none are retained. [1000]",
+)
 @json_option
 def serve(
     broker: str | None,
     port: int,
     http_port: int,
     no_http: bool,
+    retained: int | None,
     as_json: bool,
     **http: str | None,
 ) -> None:
     """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
     from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
-    from skerry_host.plane.service import Service, only_one  # noqa: PLC0415
+    from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
@@ -59,7 +66,8 @@ def serve(
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
         blobs = _serve_blobs(stack, Store(home.store), **http)
-        service = stack.enter_context(Service(home, opened, running, blobs))
+        delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
+        service = stack.enter_context(Service(home, opened, running, delivery))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
         note_addresses(home, running.url, page)
         _stop_on_signals(service)

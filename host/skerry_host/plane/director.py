@@ -14,13 +14,19 @@ from skerry_host.release.store import Store
 
 
 class Director:
-    """Holds the director key and the store of releases; `http` is where devices may fetch blobs, if anywhere."""
+    """Holds the director key and the store of releases.
 
-    def __init__(self, signer: Signer, store: Store, clock: Callable[[], float], http: str | None = None) -> None:
+    `http` is where devices may fetch blobs, if anywhere; `asked`: no chunk is retained, devices are to ask at once.
+    """
+
+    def __init__(
+        self, signer: Signer, store: Store, clock: Callable[[], float], http: str | None = None, *, asked: bool = False
+    ) -> None:
         self._signer = signer
         self._store = store
         self._clock = clock
         self._http = http
+        self._asked = asked
 
     def assignment(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment:
         """What a deployment asks of its device; raises `ReleaseError` when the release is not in the store."""
@@ -28,7 +34,7 @@ class Director:
         release = self._store.release(row.release)
         release.bundle(row.target)
         target = release.bundle(row.target).target
-        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http)
+        return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """The device shall run this of a model from now on (None: nothing in particular); its other models stay."""

@@ -38,10 +38,11 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be retained; an empty payload clears what was."""
+    """A message, to be retained unless it says otherwise; an empty payload clears what was."""
 
     topic: str
     payload: bytes
+    retain: bool = True
 
 
 class Link:
@@ -87,7 +88,7 @@ class Link:
         for message in messages:
             if not self._still(epoch):
                 return False
-            window.append(self._client.publish(message.topic, message.payload, QOS, retain=True))
+            window.append(self._client.publish(message.topic, message.payload, QOS, retain=message.retain))
             self.published_bytes += len(message.topic) + len(message.payload)
             if len(window) >= WINDOW and not self._await(window.popleft(), epoch):
                 return False

@@ -1,7 +1,7 @@
 """The serving plane: joins broker, link, ingest, conductor and publisher, and keeps them going until told to stop.
 
-Two threads besides paho's: this one turns the rollout loop, the other writes what devices say. Everything that must
-survive is in the registry; this module keeps nothing.
+Three threads besides paho's: this one turns the rollout loop, one writes what devices say, one sends the pieces that
+they ask for. Everything that must survive is in the registry; this module keeps nothing.
 """
 
 import fcntl
@@ -11,13 +11,16 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Self
 
 from sqlalchemy.exc import OperationalError
 
+from skerry_agent.wire import topics
 from skerry_host.home import Home
+from skerry_host.plane.answers import Answers
 from skerry_host.plane.broker import Broker
 from skerry_host.plane.conductor import Conductor
 from skerry_host.plane.counters import Counters
@@ -25,7 +28,7 @@ from skerry_host.plane.director import Director
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.link import Incoming, Link
-from skerry_host.plane.publish import Publisher
+from skerry_host.plane.publish import MOST_RETAINED, Publisher
 from skerry_host.plane.records import events, telemetry
 from skerry_host.plane.registry import Registry
 from skerry_host.release import keys
@@ -42,10 +45,21 @@ PRUNE_EVERY_S = 3600.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How blobs go out: at most `retained` messages of them are retained at once, and devices ask for the rest.
+
+    `http` is where devices may fetch them as well, if anywhere.
+    """
+
+    http: str | None = None
+    retained: int = MOST_RETAINED
+
+
 class Service:
     """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
 
-    def __init__(self, home: Home, registry: Registry, broker: Broker, http: str | None = None) -> None:
+    def __init__(self, home: Home, registry: Registry, broker: Broker, delivery: Delivery = Delivery()) -> None:
         self._registry = registry
         self._broker = broker
         self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
@@ -54,12 +68,15 @@ class Service:
         self._failure: Exception | None = None
         self._pruned = 0.0
         store = Store(home.store)
-        director = Director(keys.load(home.keys, "director"), store, time.time, http)
+        asked = delivery.retained == 0
+        director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
         self.ingest = Ingest(registry, time.time)
-        self.link = Link(broker.url, _client_id(home), SUBSCRIPTIONS, self._inbox.put)
+        self.link = Link(broker.url, _client_id(home), (*SUBSCRIPTIONS, topics.ALL_ASKS), self._receive)
+        self.answers = Answers(store, self.link.publish)
         self._conductor = Conductor(registry, director, time.time)
-        self._publisher = Publisher(registry, store, self.link, time.time)
-        self._writer = threading.Thread(target=self._write, name="ingest")
+        self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
+        self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
+        self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
     def run(self) -> None:
         """Turn the loop until `stop`; a tick that fails for a passing reason is tried again. A bug ends it."""
@@ -82,7 +99,8 @@ class Service:
     def counters(self) -> Counters:
         """What was counted since the start."""
         link = self.link
-        return Counters(dict(self.ingest.counts), link.published_bytes, link.epoch, link.connected)
+        answers = dict(self.answers.counts)
+        return Counters(dict(self.ingest.counts), link.published_bytes, link.epoch, link.connected, answers)
 
     def _tick(self) -> None:
         if self._broker.ensure():
@@ -95,18 +113,34 @@ class Service:
                 telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
 
+    def _receive(self, message: Incoming) -> None:
+        """In paho's thread. A question need not be safe before it is acknowledged: its device asks again."""
+        if message.topic.endswith("/ask"):
+            self.answers.take(message)
+            self.link.acknowledge([message])
+        else:
+            self._inbox.put(message)
+
+    def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
+        """The work of a thread; a bug in it ends the plane."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._failure = error
+                self.stop()
+                raise
+
+        return guarded
+
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""
-        try:
-            while (first := self._inbox.get()) is not None:
-                batch = [first, *self._more()]
-                if self._keep(batch):
-                    self.link.acknowledge(batch)
-                    self._wake.set()
-        except Exception as error:
-            self._failure = error
-            self.stop()
-            raise
+        while (first := self._inbox.get()) is not None:
+            batch = [first, *self._more()]
+            if self._keep(batch):
+                self.link.acknowledge(batch)
+                self._wake.set()
 
     def _more(self) -> Iterator[Incoming]:
         """What else is waiting already; a None is put back for `_write`."""
@@ -134,21 +168,24 @@ class Service:
 
     def __enter__(self) -> Self:
         self._writer.start()
+        self._answerer.start()
         try:
             self.link.start()
         except PlaneError:
-            self._end_writer()
+            self._end_threads()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._end_writer()
+        self._end_threads()
         self.link.stop()
 
-    def _end_writer(self) -> None:
+    def _end_threads(self) -> None:
         self._inbox.put(None)
+        self.answers.stop()
         self._writer.join()
+        self._answerer.join()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import pytest
 
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.twin import Desired
 from skerry_host.fleet.device import Device
@@ -10,8 +11,8 @@ from skerry_host.fleet.policy import Policy
 from skerry_host.plane.conductor import Conductor
 from skerry_host.plane.director import Director
 from skerry_host.plane.intake import Wish, start_rollout
-from skerry_host.plane.publish import Publisher
-from skerry_host.plane.records import devices, rollouts
+from skerry_host.plane.publish import MOST_RETAINED, Publisher, retainable
+from skerry_host.plane.records import devices, events, rollouts
 from skerry_host.plane.registry import open_registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -19,11 +20,14 @@ from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
 
 
 class MemoryLink:
-    """A link whose broker is a dict. `fail_after` breaks the connection after so many messages."""
+    """A link whose broker is a dict. `fail_after` breaks the connection after so many messages.
+
+    `refuses`: so does a message whose topic has one of these in it.
+    """
 
     def __init__(self):
         self.retained_messages, self.sent, self.epoch, self.connected = {}, [], 1, True
-        self.fail_after = None
+        self.fail_after, self.refuses = None, ()
 
     def publish(self, messages):
         for message in messages:
@@ -33,6 +37,9 @@ class MemoryLink:
                 self.connected = False
                 return False
             self.sent.append(message.topic)
+            if message.payload and any(part in message.topic for part in self.refuses):
+                self.connected = False
+                return False
             self.retained_messages[message.topic] = message.payload
             if not message.payload:
                 del self.retained_messages[message.topic]
@@ -49,6 +56,7 @@ class MemoryLink:
 
 class Rig:
     def __init__(self, folder):
+        self.allowed, self.most = {}, MOST_RETAINED
         self.home = make_home(folder)
         self.model = model_bytes("m", 200_000)
         self.release = add_release(self.home, "1.0.0", self.model)
@@ -66,7 +74,11 @@ class Rig:
         return self.now
 
     def new_publisher(self):
-        return Publisher(self.registry, self.store, self.link, self.clock)
+        return Publisher(self.registry, self.store, self.link, self.clock, self.allow, self.most)
+
+    def allow(self, needs):
+        self.allowed = needs
+        self.told = any(topic.endswith("/desired") for topic in self.link.sent)
 
     def start(self):
         with self.registry.write() as session:
@@ -160,3 +172,93 @@ def test_a_blob_that_the_store_lost_is_said_once_and_stops_nothing(rig):
     rig.turn()
     assert topics.desired("dev-1") in rig.link.retained_messages
     assert topics.chunk(sha, 0) not in rig.link.retained_messages
+
+
+# -- where a broker retains little -------------------------------------------------------------------------------------
+
+
+def blob_topics(rig):
+    return {topic for topic in rig.link.retained_messages if "/blob/" in topic}
+
+
+def test_none_is_retained_where_all_shall_be_asked_for(rig):
+    rig.start()
+    rig.most = 0
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    assert not blob_topics(rig)
+    assert topics.desired("dev-1") in rig.link.retained_messages
+
+
+def test_what_was_retained_is_cleared_when_that_is_set(rig):
+    rig.start()
+    rig.turn()
+    assert blob_topics(rig)
+    rig.most = 0
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    assert not blob_topics(rig)
+
+
+def test_what_is_beyond_the_limit_is_left_out(rig):
+    rig.start()
+    rig.most = 3  # the model has 4 chunks and a digest list, all else one chunk
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    model = rig.release.bundles[0].model.blob
+    assert blob_topics(rig) == {topic for topic in rig.chunk_topics if model.sha256 not in topic}
+
+
+def test_the_limit_counts_messages_and_what_is_live_stays():
+    blobs = [describe(model_bytes(str(i), 200_000)) for i in range(4)]  # 4 chunks and a digest list each
+    refs = {ref.sha256: ref for ref in blobs}
+    first, second, third, last = refs
+    assert list(retainable(refs, (), (), 20)) == [first, second, third, last]
+    assert list(retainable(refs, (), (), 19)) == [first, second, third]
+    assert list(retainable(refs, {last}, (), 10)) == [last, first]
+    assert list(retainable(refs, {last}, {first}, 14)) == [last, second]
+    assert not retainable(refs, {last}, (), 4)
+
+
+def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of_it(rig):
+    with rig.registry.write() as session:
+        wish = Wish(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
+        start_rollout(session, wish, rig.now)
+    rig.turn()
+    assert not rig.told
+    assert {device: set(refs) for device, refs in rig.allowed.items()} == {
+        "dev-1": {ref.sha256 for ref in rig.store.blob_refs("fashion@1.0.0")}
+    }
+    rig.now += 100  # it never speaks: the deployment ends, and with it what it may have
+    rig.turn()
+    rig.turn()
+    assert not rig.allowed
+
+
+def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_for(rig):
+    model = rig.release.bundles[0].model.blob.sha256
+    rig.start()
+    rig.link.refuses = (f"{model}/2",)
+    for _ in range(5):
+        rig.turn()
+        rig.link.come_back(empty=False)
+    rig.turn()
+    assert topics.desired("dev-2") in rig.link.retained_messages
+    assert not any(model in topic for topic in blob_topics(rig))
+    assert errors(rig) == ["publishing it has cost the connection 3 times: it is left to be asked for"]
+
+
+def test_a_broker_that_retains_nothing_at_all_is_named(rig):
+    rig.start()
+    rig.link.refuses = ("/desired",)
+    for _ in range(8):
+        rig.turn()
+        rig.link.come_back(empty=False)
+    assert errors(rig) == [
+        "publishing it has cost the connection 3 times: the broker must retain small messages, and seems not to"
+    ]
+
+
+def errors(rig):
+    with rig.registry.read() as session:
+        return [event.text for event in events.latest(session, 50) if event.kind == "error"]

@@ -41,6 +41,10 @@ def _plane(counters: Counters) -> Iterator[Metric]:
     for result in ("accepted", "duplicate", "unknown", "malformed"):
         messages.add_metric([result], counters.messages.get(result, 0))
     yield messages
+    pieces = CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices asked for.", labels=["result"])
+    for result in ("answered", "malformed", "not_needed", "too_many", "unreadable"):
+        pieces.add_metric([result], counters.answers.get(result, 0))
+    yield pieces
     sent = CounterMetricFamily("skerry_published_bytes", "Topic and payload bytes that the plane published.")
     sent.add_metric([], counters.published_bytes)
     yield sent
