@@ -16,6 +16,8 @@ from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Target
 
 VARIABLE = "SKERRY_BOARDS"
+NEWEST_EDGETPU_RUNTIME = 14
+"""The newest Edge TPU driver there is (libedgetpu 16.0); each refuses a model that asks for more than its own."""
 
 Arch = Literal["aarch64", "armv7l", "x86_64"]
 Accelerator = Literal["edgetpu-usb", "edgetpu-pcie"]
@@ -59,10 +61,15 @@ class Peak(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
-    """How models run: the engines for each target, the preferred first, and the threads of one inference."""
+    """How models run: the engines for each target, the preferred first, and the threads of one inference.
+
+    `edgetpu_runtime` is the runtime version of the oldest Edge TPU driver that boards of this kind have: it refuses
+    models that were compiled for a newer one. None is the newest there is.
+    """
 
     engines: dict[Target, tuple[Engine, ...]]
     threads: Annotated[int, Meta(ge=1, le=256)]
+    edgetpu_runtime: Annotated[int, Meta(ge=10, le=99)] | None = None
 
 
 class Board(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +96,11 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
                 return known
         hint = f"it runs {', '.join(self.targets)}"
         raise BoardError(f"board {self.name} cannot run target {target}", hint=hint, code="target")
+
+    def edgetpu_runtime(self) -> int:
+        """The runtime version of its Edge TPU driver; raises `BoardError` when it has no Edge TPU."""
+        self.require("edgetpu")
+        return self.runtime.edgetpu_runtime or NEWEST_EDGETPU_RUNTIME
 
 
 def boards_folder() -> Path:
@@ -131,6 +143,8 @@ def _checked(board: Board, path: Path) -> Board:
         issues.append(f"runtime.threads is {board.runtime.threads}, there are {board.cores} cores")
     if "edgetpu" in board.targets and board.accelerator is None:
         issues.append("target edgetpu needs an accelerator")
+    if board.runtime.edgetpu_runtime is not None and "edgetpu" not in board.targets:
+        issues.append("runtime.edgetpu_runtime is of no use without target edgetpu")
     if issues:
         raise BoardError(f"{path} is wrong: {'; '.join(issues)}")
     return board

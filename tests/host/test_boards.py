@@ -28,6 +28,12 @@ def test_the_boards_that_users_were_promised():
     assert promised <= set(list_boards())
 
 
+def test_the_runtime_of_an_edge_tpu_s_driver():
+    assert load_board("coral-dev-board").edgetpu_runtime() == 13
+    with pytest.raises(BoardError, match="cannot run target edgetpu"):
+        load_board("raspberry-pi-4").edgetpu_runtime()
+
+
 def test_an_unknown_board_names_the_known_ones():
     with pytest.raises(BoardError, match="known boards: coral-dev-board, generic-x86") as refused:
         load_board("../toaster")
@@ -43,6 +49,7 @@ CASES = {
         "target edgetpu has no engine; target edgetpu needs an accelerator",
     ),
     "threads": ("threads = 4", "threads = 5", "there are 4 cores"),
+    "runtime of no use": ("threads = 4", "threads = 4\nedgetpu_runtime = 13", "of no use without target edgetpu"),
     "misspelt": ("idle_w", "idle_watts", "power.idle_w: missing"),
     "not TOML": ("schema = 1", "schema =", "cannot read"),
 }

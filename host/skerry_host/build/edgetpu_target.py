@@ -37,13 +37,15 @@ def edgetpu_part(board: Board, asked: Sequence[str], cpu: Bundle, model: bytes, 
     if "edgetpu" not in board.targets or (asked and "edgetpu" not in asked):
         return None
     progress("compiling for the Edge TPU")
-    done = compile_for(model)
+    done = compile_for(model, runtime=board.edgetpu_runtime())
     if isinstance(done, NotCompiled):
-        found = preflight_model(model)
+        found = preflight_model(model, board.edgetpu_runtime())
         predicted = f"predicted: {found.mapped} of {len(found.all)} operators would map"
         return EdgeTpu(f"no edgetpu bundle: {done.reason} ({predicted})")
     others = tuple(artifact for artifact in cpu.artifacts if artifact.role != "model")
     compiled = Artifact(MODEL, "model", blobs.describe(done.data))
-    bundle = replace(cpu, target="edgetpu", artifacts=(compiled, *others))
-    remark = f"edgetpu: compiled by {done.compiler}; not run, for no Edge TPU is at hand"
-    return EdgeTpu(remark, bundle, ((MODEL, done.data), (LOG, done.log.encode())))
+    said = done.model.files[0]
+    need = said.inspection.min_runtime
+    bundle = replace(cpu, target="edgetpu", artifacts=(compiled, *others), min_edgetpu_runtime=need)
+    remark = f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, for no Edge TPU is at hand"
+    return EdgeTpu("; ".join((remark, *said.warnings)), bundle, ((MODEL, done.data), (LOG, done.log.encode())))

@@ -1,11 +1,13 @@
 """`skerry edgetpu`: what will map, what a compiled file says of itself, and the user's compiler."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from skerry_host.boards import NEWEST_EDGETPU_RUNTIME, load_board
 from skerry_host.cli.common import console, emit_json, json_option, safe, size, table
 
 if TYPE_CHECKING:
@@ -16,9 +18,21 @@ if TYPE_CHECKING:
     from skerry_host.build.edgetpu.inspect import Inspection
     from skerry_host.build.edgetpu.preflight import Preflight
 
-runtime_option = click.option(
-    "--runtime", type=click.IntRange(1, 99), default=14, show_default=True, help="The Edge TPU runtime of the board."
-)
+Command = Callable[..., Any]
+
+
+def runtime_options(*names: str) -> Callable[[Command], Command]:
+    """`--board`, or `--runtime` under these names, for the driver that the file is meant for."""
+    text = "The runtime of the Edge TPU's driver, the lowest of the fleet [the board's, else the newest]."
+    runtime = click.option(*names, "--runtime", type=click.IntRange(1, 99), help=text)
+    board = click.option("--board", metavar="B", help="The board that the file is meant for: its driver's runtime.")
+    return lambda command: board(runtime(command))
+
+
+def _runtime(board: str | None, runtime: int | None) -> int:
+    """What the driver offers; one that is given by hand counts more than the board's. Raises `BoardError`."""
+    offered = load_board(board).edgetpu_runtime() if board else NEWEST_EDGETPU_RUNTIME
+    return runtime or offered
 
 
 @click.group()
@@ -28,14 +42,14 @@ def edgetpu() -> None:
 
 @edgetpu.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@runtime_option
+@runtime_options()
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the graph here.")
 @json_option
-def preflight(file: Path, runtime: int, svg: Path | None, as_json: bool) -> None:
+def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | None, as_json: bool) -> None:
     """Predict which operators of an int8 TFLite FILE the compiler will map. It may be wrong, and blocks nothing."""
     from skerry_host.build.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
 
-    found = preflight_file(file, runtime)
+    found = preflight_file(file, _runtime(board, runtime))
     if svg is not None:
         _draw(found, file.name, svg)
     if as_json:
@@ -53,14 +67,14 @@ def preflight(file: Path, runtime: int, svg: Path | None, as_json: bool) -> None
 
 @edgetpu.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@runtime_option
+@runtime_options()
 @json_option
-def inspect(file: Path, runtime: int, as_json: bool) -> None:
+def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -> None:
     """What a compiled FILE says of itself. It is opened in a process of its own."""
     from skerry_host.build.edgetpu.inspect import inspect_file  # noqa: PLC0415
 
     found = inspect_file(file)
-    warnings = found.warnings(runtime)
+    warnings = found.warnings(_runtime(board, runtime))
     if as_json:
         emit_json({"file": str(file), **msgspec.to_builtins(found), "warnings": warnings})
         return
@@ -76,7 +90,7 @@ def inspect(file: Path, runtime: int, as_json: bool) -> None:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path(), help="The folder for outputs and log [.]."
 )
-@click.option("-m", "--runtime", type=click.IntRange(1, 99), help="The lowest runtime of the fleet [the compiler's].")
+@runtime_options("-m")
 @click.option("-n", "--segments", type=click.IntRange(1, 16), default=1, help="A pipeline over so many Edge TPUs.")
 @click.option(
     "-t", "--timeout", type=click.FloatRange(1), default=180.0, show_default=True, help="Seconds for one run."
@@ -89,7 +103,8 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
     from skerry_host.build.edgetpu.compile import Order, compile_models  # noqa: PLC0415
     from skerry_host.build.edgetpu.compiler import find_compiler  # noqa: PLC0415
 
-    order = Order(files, out, options["runtime"], options["segments"], options["timeout"], search=options["search"])
+    runtime = _runtime(options["board"], options["runtime"])
+    order = Order(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
     done = compile_models(order, find_compiler(compiler))
     if as_json:
         emit_json(_compilation(done))

@@ -3,8 +3,10 @@
 import pytest
 
 from skerry_host.build.build import Order, build
+from skerry_host.build.edgetpu.inspect import inspect_file
 from tests.host.build.conftest import NOW, make_recipe, recipe  # noqa: F401 - fixtures
-from tests.host.edgetpu.conftest import REAL
+from tests.host.edgetpu.conftest import REAL, calls
+from tests.host.edgetpu.made import compiled
 
 BOARD = "raspberry-pi-4-coral-usb"
 COMPILED = REAL / "dense_256_edgetpu.tflite"
@@ -18,10 +20,23 @@ def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, tmp_path)
     assert (tpu.target, cpu.target) == ("edgetpu", "cpu")
     assert (made.path / tpu.model.name).read_bytes() == COMPILED.read_bytes()
     assert tpu.artifact("golden") == cpu.artifact("golden")
+    assert (tpu.min_edgetpu_runtime, cpu.min_edgetpu_runtime) == (inspect_file(COMPILED).min_runtime, None)
     assert (tpu.inputs, tpu.outputs) == (cpu.inputs, cpu.outputs)
     assert "edgetpu" not in made.record.not_built
     assert "not run, for no Edge TPU is at hand" in made.record.remarks[-1]
     assert (made.path / "edgetpu_compiler.log").exists()
+
+
+def test_a_build_pins_the_runtime_of_its_board_and_warns_of_a_compiler_that_went_beyond(
+    recipe,  # noqa: F811
+    stand_in,
+    tmp_path,
+):
+    folder = stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled(runtime=14)}})
+    made = build(Order(recipe, "coral-dev-board", NOW, "1.0.0", tmp_path / "b"))
+    assert calls(folder)[0][5:-1] == ["-m", "13"]
+    assert made.record.bundles[0].min_edgetpu_runtime == 14
+    assert "it needs runtime 14, the board has 13" in made.record.remarks[-1]
 
 
 def test_without_a_compiler_the_build_goes_on_and_says_why(recipe, tmp_path, monkeypatch):  # noqa: F811

@@ -7,7 +7,7 @@ import pytest
 
 from skerry_host.build.edgetpu.compiler import VARIABLE
 from skerry_host.cli.main import run
-from tests.host.edgetpu.conftest import StandIn
+from tests.host.edgetpu.conftest import StandIn, calls
 from tests.host.edgetpu.made import chain, compiled
 
 
@@ -43,6 +43,52 @@ def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["warnings"]) == 2
     assert run(["edgetpu", "inspect", str(path)]) == 0
     assert "co-compile token" in capsys.readouterr().out
+
+
+def test_inspect_warns_of_what_the_board_s_driver_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model_edgetpu.tflite"
+    path.write_bytes(compiled(runtime=14))
+    for options, warned in (
+        ([], False),
+        (["--board", "raspberry-pi-4-coral-usb"], False),
+        (["--board", "coral-dev-board"], True),
+        (["--board", "coral-dev-board", "--runtime", "14"], False),
+    ):
+        assert run(["edgetpu", "inspect", str(path), *options, "--json"]) == 0
+        warnings = json.loads(capsys.readouterr().out)["warnings"]
+        assert [("the board has 13" in line) for line in warnings] == [True] * warned, options
+
+
+def test_preflight_knows_the_board_s_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(chain("RELU", "QUANTIZE"))
+    for runtime, verdicts in (("12", ["maps", "unknown"]), ("13", ["maps", "maps"])):
+        assert (
+            run(["edgetpu", "preflight", str(path), "--board", "coral-dev-board", "--runtime", runtime, "--json"]) == 0
+        )
+        assert json.loads(capsys.readouterr().out)["verdicts"] == verdicts
+
+
+def test_a_board_without_an_edge_tpu(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["edgetpu", "inspect", str(model), "--board", "raspberry-pi-4"]) == 2
+    assert "board raspberry-pi-4 cannot run target edgetpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "pinned"),
+    [
+        ([], []),
+        (["--board", "coral-dev-board"], ["-m", "13"]),
+        (["--board", "coral-dev-board", "-m", "12"], ["-m", "12"]),
+    ],
+)
+def test_compile_pins_the_board_s_runtime(
+    model: Path, tmp_path: Path, stand_in: StandIn, options: list[str], pinned: list[str]
+) -> None:
+    folder = stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled(runtime=12)}})
+    assert run(["edgetpu", "compile", str(model), "-o", str(tmp_path / "out"), *options, "--json"]) == 0
+    (called,) = calls(folder)
+    assert called[5:-1] == pinned
 
 
 def test_compile(model: Path, tmp_path: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,9 @@ from skerry_host.build.edgetpu.executable import read_package
 from skerry_host.build.edgetpu.flatbuffer import DamagedError
 from skerry_host.build.edgetpu.inspect import inspect_file, inspect_model
 from skerry_host.build.errors import ModelError
+from skerry_host.build.probe import probe
 from tests.host.edgetpu.conftest import REAL
-from tests.host.edgetpu.made import chain, compiled, custom_options
+from tests.host.edgetpu.made import Maker, chain, compiled, custom_options
 
 OPTIONS = custom_options()
 
@@ -104,6 +105,18 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 a zip archive")
     with pytest.raises(ModelError, match="zip archive"):
         inspect_file(path)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_that_is_no_number_is_damage(scale: float, tmp_path: Path) -> None:
+    made = Maker()
+    made.tensor("a", (1, 4), scale=scale)
+    path = made.write(tmp_path / "odd.tflite", ["a"], ["a"])
+    with pytest.raises(ModelError, match="no number") as refused:
+        inspect_file(path)
+    assert refused.value.code == "damaged"
+    with pytest.raises(ModelError, match="no number"):
+        probe(path)
 
 
 def _reads_or_is_damaged(data: bytes) -> None:

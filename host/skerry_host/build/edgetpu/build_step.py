@@ -32,7 +32,7 @@ class NotCompiled:
 
 
 def compile_for(model: bytes, *, runtime: int | None = None, seconds: float = 180.0) -> CompiledBytes | NotCompiled:
-    """Compile an int8 TFLite model for devices whose Edge TPU runtime is at least `runtime`."""
+    """Compile an int8 TFLite model for devices whose Edge TPU runtime is at least `runtime`, by default the newest."""
     with tempfile.TemporaryDirectory(prefix="skerry-edgetpu-") as name:
         source = Path(name) / "model.tflite"
         source.write_bytes(model)

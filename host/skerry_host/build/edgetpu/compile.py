@@ -12,10 +12,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.build.edgetpu.compare import Comparison, compare
 from skerry_host.build.edgetpu.compiler import GRACE_S, Compiler, Run, find_compiler, run_compiler
 from skerry_host.build.edgetpu.errors import CompileError
-from skerry_host.build.edgetpu.inspect import NEWEST_RUNTIME, Inspection, inspect_file
+from skerry_host.build.edgetpu.inspect import Inspection, inspect_file
 from skerry_host.build.edgetpu.log import CompilerLog, ModelLog, read_log
 from skerry_host.build.edgetpu.preflight import Preflight, preflight_file
 from skerry_host.build.errors import ModelError
@@ -44,7 +45,8 @@ _HINTS = {
 class Order:
     """What to compile: several models are co-compiled, `segments` > 1 makes a pipeline over so many Edge TPUs.
 
-    `runtime` pins the lowest runtime version that the output must run on; `seconds` is the compiler's own limit.
+    `runtime` is the lowest runtime version that the output must run on; it is pinned where that is not the newest there
+    is. `seconds` is the compiler's own limit.
     """
 
     models: tuple[Path, ...]
@@ -63,7 +65,7 @@ class Order:
     def arguments(self) -> list[str]:
         """The options and files of one run, below its folder."""
         options = ["-s", "-o", "out", "-t", f"{self.seconds:.0f}"]
-        options += ["-m", str(self.runtime)] if self.runtime is not None else []
+        options += ["-m", str(self.runtime)] if self.runtime not in {None, NEWEST_EDGETPU_RUNTIME} else []
         options += ["-n", str(self.segments)] if self.segments > 1 else []
         options += ["-d"] if self.search else []
         return [*options, *(f"in/{model.name}" for model in self.models)]
@@ -130,7 +132,7 @@ def compile_models(order: Order, compiler: Compiler | None = None) -> Compilatio
     """
     _check(order)
     compiler = compiler or find_compiler()
-    predicted = [preflight_file(model) for model in order.models]
+    predicted = [preflight_file(model, order.runtime or NEWEST_EDGETPU_RUNTIME) for model in order.models]
     log = order.out / f"{order.models[0].stem}_edgetpu.compiler.log"
     with tempfile.TemporaryDirectory(prefix="skerry-edgetpu-") as name:
         folder = Path(name)
@@ -225,6 +227,6 @@ def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, f
         source = model.name if order.segments == 1 else name.replace("_edgetpu.tflite", ".tflite")
         write_atomic(order.out / name, (folder / "out" / name).read_bytes())
         found = attempt.found[name]
-        warnings = tuple(found.warnings(order.runtime or NEWEST_RUNTIME))
+        warnings = tuple(found.warnings(order.runtime or NEWEST_EDGETPU_RUNTIME))
         files.append(CompiledFile(str(order.out / name), found, warnings, attempt.said.of(source)))
     return CompiledModel(str(model), tuple(files), predicted, compare(predicted, [file.inspection for file in files]))

@@ -12,14 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.build.edgetpu.executable import Layer, Package, read_package
 from skerry_host.build.edgetpu.sandbox import ask
 from skerry_host.build.graph import describe
 from skerry_host.build.tflite import read_model
 
 CUSTOM_OP = "edgetpu-custom-op"
-NEWEST_RUNTIME = 14
-"""The newest runtime there is (libedgetpu 16.0); a driver refuses a file that asks for more than its own."""
 OLDEST_RUNTIME = 10
 """A driver warns about files that ask for less."""
 
@@ -72,7 +71,7 @@ class Inspection(Struct, frozen=True):
                 yield from (("in", layer) for layer in program.inputs)
                 yield from (("out", layer) for layer in program.outputs)
 
-    def warnings(self, runtime: int = NEWEST_RUNTIME) -> list[str]:
+    def warnings(self, runtime: int = NEWEST_EDGETPU_RUNTIME) -> list[str]:
         """What a person should know before this file goes to a device with that `runtime`; empty if all is well."""
         return [line for check in _CHECKS if (line := check(self, runtime))]
 

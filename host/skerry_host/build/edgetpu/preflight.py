@@ -13,8 +13,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.build.edgetpu.conditions import ACTIVATIONS, CHECKS
-from skerry_host.build.edgetpu.inspect import CUSTOM_OP, NEWEST_RUNTIME
+from skerry_host.build.edgetpu.inspect import CUSTOM_OP
 from skerry_host.build.edgetpu.partition import Work, causes, partition
 from skerry_host.build.edgetpu.sandbox import ask
 from skerry_host.build.edgetpu.table import OperatorTable, operator_table
@@ -77,12 +78,12 @@ class _Alone:
     evidence: str = ""
 
 
-def preflight_file(path: Path, runtime: int = NEWEST_RUNTIME) -> Preflight:
+def preflight_file(path: Path, runtime: int = NEWEST_EDGETPU_RUNTIME) -> Preflight:
     """Predict for a file, in a child process; raises `ModelError` when it is not TFLite, or damaged."""
     return ask("preflight", path, Preflight, runtime=runtime)
 
 
-def preflight_model(data: bytes, runtime: int = NEWEST_RUNTIME) -> Preflight:
+def preflight_model(data: bytes, runtime: int = NEWEST_EDGETPU_RUNTIME) -> Preflight:
     """Predict for trusted bytes and devices with that `runtime`. Raises `DamagedError`."""
     seen = view(read_model(data))
     table = operator_table()

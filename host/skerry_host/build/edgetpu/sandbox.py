@@ -49,7 +49,10 @@ def ask(task: Task, path: Path, kind: type[T], *, seconds: float = SECONDS, **op
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise ModelError(f"{path} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
-    return msgspec.json.decode(_answer(path, done), type=kind)
+    try:
+        return msgspec.json.decode(_answer(path, done), type=kind)
+    except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
+        raise ModelError(f"{path} is damaged: a value in it is no number", hint=_HINT, code="damaged") from None
 
 
 def _answer(path: Path, done: "subprocess.CompletedProcess[str]") -> str:
