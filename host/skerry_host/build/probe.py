@@ -61,7 +61,10 @@ def judge(path: Path, done: "subprocess.CompletedProcess[str]") -> Probe:
         raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
     if not lines:
         raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
-    return msgspec.json.decode(lines[-1], type=Probe)
+    try:
+        return msgspec.json.decode(lines[-1], type=Probe)
+    except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
+        raise ModelError(f"{path} is damaged: a value in it is no number", hint=_HINT, code="damaged") from None
 
 
 _HINT = "export it again from its source, and check where it came from"
