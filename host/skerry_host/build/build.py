@@ -42,6 +42,7 @@ from skerry_host.build.speed import with_speeds
 from skerry_host.build.targets import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
 from skerry_host.build_record import FILE, BuildRecord
 
+AS_IT_IS = "the source is quantized already and taken as it is: the float figures are its own"
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
@@ -78,7 +79,7 @@ class _Made:
     bundle: Bundle
     files: dict[str, bytes]
     facts: TargetFacts
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def build(order: Order, progress: Progress = silent) -> Build:
@@ -131,7 +132,7 @@ def _record(
         changes=source.changes,
         warnings=warnings,
         search=tuple(str(step) for part in facts for step in part.steps),
-        remarks=tuple(part.remark for part in made if part.remark),
+        remarks=(*([AS_IT_IS] if source.quantized else []), *(remark for part in made for remark in part.remarks if remark)),
         not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
     )
 
@@ -180,7 +181,8 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     chosen = near.chosen
     model, score = chosen.model, chosen.score
     session = Session(model)
-    golden = golden_samples.record(session, data.evaluation, recipe.preprocess, recipe.golden.samples)
+    recorded = golden_samples.record(model, data.evaluation, recipe.preprocess, recipe.golden)
+    golden = recorded.golden
     quality = _quality(reference, score, source.file_bytes, len(model))
     measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan, source.quantized)
     files = _files(target, model, golden, recipe.labels.names)
@@ -192,7 +194,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
         task=recipe.task,
         preprocess=recipe.preprocess,
         postprocess=recipe.postprocess,
-        golden=Golden(recipe.golden.max_lsb, recipe.golden.min_top1),
+        golden=recorded.limits,
         probation=recipe.probation,
     )
     verdicts = judge(measured, recipe.budget)
@@ -218,7 +220,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
         float_latency=measure(start),
         preflight=preflight_model(model) if accelerated else None,
     )
-    return _Made(bundle, {name: content for name, _role, content in files}, facts, near.remark)
+    return _Made(bundle, {name: content for name, _role, content in files}, facts, (near.remark, recorded.remark))
 
 
 def _layers(

@@ -82,10 +82,14 @@ def choose(work: Work) -> Chosen:
 
 
 def _as_it_is(plan: Quantize, source: Source) -> Quantize:
-    """The plan that an already quantized source was evidently made by: its own inputs decide."""
+    """The plan that an already quantized source was evidently made by: its own input and activations decide."""
     if not source.quantized:
         return plan
-    return msgspec.convert({**msgspec.structs.asdict(plan), "io": source.graph.input_specs()[0].dtype}, Quantize)
+    graph = source.graph
+    written = {graph.tensors[i].dtype for op in graph.ops for i in op.outputs}
+    dtype = graph.input_specs()[0].dtype
+    found = {"io": "float" if dtype == "float32" else dtype, "activations": "int16" if "int16" in written else "int8"}
+    return msgspec.convert({**msgspec.structs.asdict(plan), **found}, Quantize)
 
 
 def _within(score: Score, work: Work) -> bool:

@@ -50,9 +50,11 @@ def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (a
     if plan.activations == "float":
         return _dynamic(graph)
     wanted = "float32" if plan.io == "float" else plan.io
-    allowed = {"int8", "uint8"} if measured.as_it_is else {wanted}
+    given = {"int8", "uint8", "int16", "float32"}
+    allowed = given if measured.as_it_is else {wanted}
     ends = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype not in allowed]
-    floats = [op for op in graph.float_ops() if not (plan.io == "float" and _converts(graph, op))]
+    spared = plan.io == "float" or measured.as_it_is
+    floats = [op for op in graph.float_ops() if not (spared and _converts(graph, op))]
     left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
     kind = plan.activations
     advice = f"not {kind}: {', '.join((ends + left)[:5])}; replace operators that have no {kind} form"

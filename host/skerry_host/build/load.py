@@ -5,11 +5,12 @@ Every kind of source ends in a TFLite file, which is proven to load and run befo
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry_host.build import recipe as recipes
 from skerry_host.build.errors import ModelError
+from skerry_host.build.fake_quant import TrainedRanges, take_ranges
 from skerry_host.build.graph import Graph, describe
 from skerry_host.build.normalise import fixed_batch, normalise, quantized, unfit, unfit_quantized
 from skerry_host.build.probe import probe
@@ -24,7 +25,7 @@ class Source:
     """A model that was proven to load and run, its graph, the hash of what it came from, what was changed.
 
     `quantized`: it computes on integers already, and is not touched. `onnx` is the float ONNX with fixed shapes that it
-    came from, None if it came from something else.
+    came from, None if it came from something else. `trained`: ranges that came with it (QAT), which nothing may change.
     """
 
     data: bytes
@@ -34,6 +35,7 @@ class Source:
     changes: tuple[str, ...]
     quantized: bool = False
     onnx: bytes | None = None
+    trained: TrainedRanges = field(default_factory=dict)
 
 
 def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:
@@ -62,14 +64,16 @@ def _tflite(path: Path, converted: Converted, sha256: str, size: int) -> Source:
     model = read_model(data)
     ready = quantized(describe(model))
     batch = fixed_batch(model) if ready else None
+    trained = {} if ready else take_ranges(model)
     changes = [batch] if batch else [] if ready else normalise(model)
+    changes += [f"{len(trained)} ranges kept as they were trained (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph)
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
     data = data if ready and not batch else write_model(model)
-    return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx)
+    return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
 
 
 def _identity(path: Path) -> tuple[str, int]:

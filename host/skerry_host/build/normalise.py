@@ -86,6 +86,11 @@ def unfit(graph: Graph) -> list[str]:
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
         reasons.append("it keeps its weights, or a state, in variables: export it with constants")
+    left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
+    if left:
+        named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
+        advice = "convert the trained model to int8, or give the float model"
+        reasons.append(f"{named} are no pairs of quantization-aware training: {advice}")
     half = [t for t in graph.tensors if t.dtype in _INTEGERS and t.channels and t.constant_bytes]
     if half:
         reasons.append(f"{len(half)} of its weights are quantized already (dynamic range): give the float model")

@@ -26,6 +26,12 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize,
     """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
     if source.quantized:
         return source.data
+    if plan.equalize and source.trained:
+        raise ModelError(
+            "equalization would change the ranges that this model was trained with (QAT)",
+            hint="leave equalize out of [quantize]",
+            code="trained",
+        )
     inputs = Inputs(samples, prep, source.graph.input_specs()[0], source.graph.signature)
     with _refusals():
         source = equalize(source) if plan.equalize else source

@@ -30,14 +30,22 @@ HISTOGRAM_SAMPLES = 64
 
 
 def measure(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
-    """The range of every activation by the plan's calibrator."""
+    """The range of every activation by the plan's calibrator, or as it was trained."""
+    trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
+    return _measured(source, inputs, plan, progress) | trained
+
+
+def _measured(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     if plan.calibrator in UPDATES:
         return _profiled(source, inputs, UPDATES[plan.calibrator], progress)
     outer = _profiled(source, inputs, UPDATES["min-max"], progress)
     histograms = _histograms(source, inputs.first(HISTOGRAM_SAMPLES), outer, progress)
     clip = clip_by_error if plan.calibrator == "mse" else lambda h: clip_by_share(h, plan.percentile / 100)
-    clipped = {name: clip(histogram) for name, histogram in histograms.items()}
-    return outer | {name: {"min": np.array([low]), "max": np.array([high])} for name, (low, high) in clipped.items()}
+    return outer | {name: _range(*clip(histogram)) for name, histogram in histograms.items()}
+
+
+def _range(low: float, high: float) -> dict[str, Array]:
+    return {"min": np.array([low]), "max": np.array([high])}
 
 
 UPDATES: dict[str, Callable[[Any, Any], Any]] = {

@@ -14,6 +14,8 @@ from skerry_host.build.errors import ModelError
 _CONFIG = "config.json"
 MAX_CONFIG_BYTES = 64 * 1024**2
 _KERAS = ("keras", "tf_keras", "builtins")
+_QAT = "tensorflow_model_optimization"
+"""The package for quantization-aware training."""
 _FOREIGN = {"__lambda__": "a lambda", "Lambda": "a Lambda layer"}
 _FILE_OPS = (b"ReadFile", b"WriteFile", b"MatchingFiles", b"EagerPyFunc", b"PyFunc", b"LoadLibrary")
 
@@ -24,6 +26,14 @@ def in_keras(path: Path) -> list[str]:
         return sorted(set(_foreign(_config(path))))
     data = path.read_bytes()
     return ["a Lambda layer"] if b'"class_name": "Lambda"' in data or b'"class_name":"Lambda"' in data else []
+
+
+def quantization_aware(path: Path) -> bool:
+    """Whether layers are wrapped for quantization-aware training; a Python file, whether it names the package."""
+    if zipfile.is_zipfile(path):
+        return _QAT in json.dumps(_config(path))
+    data = path.read_bytes()
+    return any(word in data for word in (b"QuantizeWrapper", b"QuantizeLayer", _QAT.encode()))
 
 
 def in_saved_model(folder: Path) -> list[str]:

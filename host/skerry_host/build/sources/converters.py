@@ -31,6 +31,7 @@ def beside() -> Path:
 _APART = f"{sys.executable} -m venv {beside()} && {beside()}/bin/pip install"
 ONNX2TF = Converter("onnx2tf", "an ONNX model", f"{_APART} onnx2tf==1.29.24")
 TENSORFLOW = Converter("tensorflow", "a Keras model or SavedModel", "pip install 'skerry-host[tensorflow]'")
+TFMOT = Converter("tensorflow_model_optimization", "a QAT-trained Keras model", "pip install 'skerry-host[train]'")
 
 
 def require_extra(*modules: str, purpose: str, extra: str) -> None:

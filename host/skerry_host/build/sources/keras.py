@@ -4,13 +4,14 @@ What would run code of its own when it is opened is refused unless it is trusted
 """
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 from skerry_host.build.errors import ModelError
 from skerry_host.build.sources import code
 from skerry_host.build.sources.child import Conversion, run
 from skerry_host.build.sources.converted import Converted
-from skerry_host.build.sources.converters import TENSORFLOW, python_with
+from skerry_host.build.sources.converters import TENSORFLOW, TFMOT, python_with
 from skerry_host.build.sources.kinds import Kind
 
 _CHILD = Path(__file__).with_name("keras_child.py")
@@ -19,6 +20,13 @@ _NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python build
 
 def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
     """A float TFLite of a model; `folder` is for work. Raises `ModelError`, `untrusted` among others."""
+    qat = kind != "saved_model" and code.quantization_aware(path)
+    if qat and zipfile.is_zipfile(path):
+        raise ModelError(
+            f"{path} was trained with quantization: tensorflow-model-optimization cannot open a .keras file of its own",
+            hint="save the model as .h5 or as a SavedModel",
+            code="qat",
+        )
     carried = carries(path, kind)
     if carried and not trusted:
         raise ModelError(
@@ -27,8 +35,9 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
             code="untrusted",
         )
     out = folder / "made.tflite"
-    python = python_with(TENSORFLOW)  # -P: the child's folder has a keras.py, too
-    command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), "1" if trusted else "0"]
+    python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
+    flags = ["1" if flag else "0" for flag in (trusted, qat)]
+    command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags]
     run(Conversion(f"TensorFlow, given {path},", command, folder))
     return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",))
 

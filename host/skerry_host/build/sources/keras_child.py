@@ -1,25 +1,29 @@
 """Keras, SavedModel or Python builder to float TFLite, with TensorFlow: a script for a converter's environment.
 
-`python keras_child.py KIND SOURCE OUT TRUST`: KIND is keras, saved_model or python; TRUST 1 lets the source run code.
-Needs the standard library and TensorFlow only: this project is not installed there.
+`python keras_child.py KIND SOURCE OUT TRUST QAT`: KIND is keras, saved_model or python; TRUST 1 lets the source run
+code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that it learned end up in the model.
+Needs the standard library and TensorFlow only (and for QAT that package): this project is not installed there.
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 
-def main(kind: str, source: str, out: str, trust: str) -> None:
+def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
     """Write a float TFLite model to `out`."""
+    if qat == "1":
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # the package knows Keras 2 only
     import tensorflow as tf  # noqa: PLC0415  (slow, and here only)
 
     trusted = trust == "1"
     if kind == "saved_model":
         converter = tf.lite.TFLiteConverter.from_saved_model(source)
     else:
-        model = _built(source) if kind == "python" else _loaded(source, trusted)
-        converter = _converter(tf, model)
+        load = _wrapped if qat == "1" else _loaded
+        converter = _converter(tf, _built(source) if kind == "python" else load(source, trusted))
     Path(out).write_bytes(converter.convert())
 
 
@@ -27,6 +31,17 @@ def _loaded(source: str, trusted: bool) -> Any:
     import keras  # noqa: PLC0415
 
     return keras.models.load_model(source, compile=False, safe_mode=not trusted)
+
+
+def _wrapped(source: str, trusted: bool) -> Any:
+    """A model of which `quantize_model` wrapped the layers."""
+    import tensorflow_model_optimization as tfmot  # noqa: PLC0415
+    import tf_keras  # noqa: PLC0415
+    from tf_keras.src.saving.serialization_lib import SafeModeScope  # noqa: PLC0415
+
+    # `safe_mode` of load_model does not reach HDF5 files here, this scope does.
+    with tfmot.quantization.keras.quantize_scope(), SafeModeScope(not trusted):
+        return tf_keras.models.load_model(source, compile=False)
 
 
 def _built(source: str) -> Any:
@@ -52,4 +67,4 @@ def _converter(tf: Any, model: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main(*sys.argv[1:6])
