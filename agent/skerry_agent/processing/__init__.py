@@ -8,6 +8,7 @@ from skerry_agent.processing.golden import (
     GoldenSet,
     compare_golden,
     constant,
+    differences,
     load_golden,
     save_golden,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "compare_golden",
     "constant",
     "dequantize",
+    "differences",
     "fit",
     "image_shape",
     "invalid",

@@ -78,7 +78,7 @@ def compare_golden(expected: Sequence[Array], got: Sequence[Array], spec: Golden
     shapes = [(e.shape, e.dtype) for e in expected], [(g.shape, g.dtype) for g in got]
     if not samples or shapes[0] != shapes[1]:
         return GoldenResult(samples, _FAR, 0.0, ok=False, detail=f"outputs are {shapes[1]}, recorded were {shapes[0]}")
-    steps = np.stack([_steps(e, g) for e, g in zip(expected, got, strict=True)])
+    steps = differences(expected, got)
     top1 = _agreement(expected[0], got[0])
     worst = int(steps.max())
     output, sample = np.unravel_index(int(steps.argmax()), steps.shape)
@@ -90,6 +90,11 @@ def compare_golden(expected: Sequence[Array], got: Sequence[Array], spec: Golden
         detail=f"largest difference {worst} steps (limit {spec.max_lsb}) in output {output} of sample {sample}; "
         f"top-1 agrees on {top1:.1%} of {samples} samples (limit {spec.min_top1:.1%})",
     )
+
+
+def differences(expected: Sequence[Array], got: Sequence[Array]) -> Array:
+    """The largest difference of each output in each sample (outputs, N), in whole steps, of equally shaped arrays."""
+    return np.stack([_steps(e, g) for e, g in zip(expected, got, strict=True)])
 
 
 def constant(outputs: Sequence[Array]) -> str | None:

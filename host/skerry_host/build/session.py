@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array, preprocess
 from skerry_agent.wire.manifest import Preprocess
@@ -23,15 +23,20 @@ PART = 32
 
 
 class Session:
-    """A loaded model: takes one input, gives its outputs in the model's own dtypes."""
+    """A loaded model: takes one input, gives its outputs in the model's own dtypes.
+
+    Without `default_kernels` the runtime computes it another way that is as right, as another device may: TFLite's own
+    kernels for XNNPACK's, float arithmetic between quantize and dequantize for onnxruntime's integer kernels.
+    """
 
     __slots__ = ("_runner", "graph", "input", "outputs")
 
-    def __init__(self, data: bytes, threads: int = 1) -> None:
+    def __init__(self, data: bytes, threads: int = 1, *, default_kernels: bool = True) -> None:
         self.graph = describe_any(data)
         (self.input,) = self.graph.input_specs()
         self.outputs = self.graph.output_specs()
-        self._runner = _TfliteRunner(data, self.graph, threads) if _is_tflite(data) else _onnx_runner(data, threads)
+        make = _TfliteRunner if _is_tflite(data) else _onnx_runner
+        self._runner = make(data, self.graph, threads, default_kernels)
 
     def run(self, tensor: Array) -> list[Array]:
         """The outputs, batch of 1 included, for an input of the model's shape and dtype; raises `ModelError`."""
@@ -45,11 +50,14 @@ class Session:
 class _TfliteRunner:
     """A loaded TFLite model; call it with its input for its outputs."""
 
-    def __init__(self, data: bytes, graph: Graph, threads: int) -> None:
+    def __init__(self, data: bytes, graph: Graph, threads: int, default_kernels: bool) -> None:
         self._graph = graph
+        kernels = OpResolverType.AUTO if default_kernels else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             with _quiet():
-                self._interpreter = Interpreter(model_content=data, num_threads=threads)
+                self._interpreter = Interpreter(
+                    model_content=data, num_threads=threads, experimental_op_resolver_type=kernels
+                )
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the model does not load: {one_line(error)}", code="does_not_load") from None
@@ -63,10 +71,10 @@ class _TfliteRunner:
         return [self._interpreter.get_tensor(index) for index in self._graph.outputs]
 
 
-def _onnx_runner(data: bytes, threads: int) -> Callable[[Array], list[Array]]:
+def _onnx_runner(data: bytes, _graph: Graph, threads: int, default_kernels: bool) -> Callable[[Array], list[Array]]:
     from skerry_host.build.onnx_target.session import OnnxRunner  # noqa: PLC0415  (an extra)
 
-    return OnnxRunner(data, threads)
+    return OnnxRunner(data, threads, fused=default_kernels)
 
 
 def _is_tflite(data: bytes) -> bool:

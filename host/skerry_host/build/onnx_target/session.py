@@ -7,14 +7,16 @@ from skerry_host.build.errors import ModelError
 
 
 class OnnxRunner:
-    """A loaded model; call it with its input for its outputs."""
+    """A loaded model; call it with its input for its outputs. Not `fused`: every node as it stands in the file."""
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int, *, fused: bool = True) -> None:
         import onnxruntime as ort  # noqa: PLC0415  (an extra)
 
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
+        if not fused:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session: Any = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no base
