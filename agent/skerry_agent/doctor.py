@@ -26,19 +26,13 @@ BROKER_S = 5.0
 RUNTIME_S = 60.0
 LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 
-MODULES = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite_runtime": "tflite_runtime.interpreter",
-    "edgetpu": "skerry_agent.runner.engines.edgetpu",
-    "onnxruntime": "onnxruntime",
-}
-
 
 def doctor(config: AgentConfig) -> list[Check]:
     """Run every check; never raises for what it finds."""
     status = _running(config)
     return [
         Check("agent", ok=True, detail="running" if status else "not running: `skerry-agent run` starts it"),
+        Check("config", ok=config.issue is None, detail=config.issue or f"{config.file}"),
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
@@ -85,10 +79,10 @@ def _trust(config: AgentConfig) -> Check:
     try:
         from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
-        KeyTrust.from_file(config.trust_file)
+        issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except (SkerryError, ImportError) as error:
         return Check("trust", ok=False, detail=str(error))
-    return Check("trust", ok=True, detail=f"keys in {config.trust_file}")
+    return Check("trust", ok=issue is None, detail=issue or f"keys in {config.trust_file}")
 
 
 def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
@@ -106,7 +100,7 @@ def _verified(config: AgentConfig, model: str) -> Check:
         from skerry_agent.updater import perform  # noqa: PLC0415
 
         job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)
-        answer = perform(job, KeyTrust.from_file(config.trust_file))
+        answer = perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))
     except (SkerryError, ImportError) as error:
         return Check(f"factory {model}", ok=False, detail=str(error))
     if isinstance(answer, FactoryReady):
@@ -115,18 +109,16 @@ def _verified(config: AgentConfig, model: str) -> Check:
 
 
 def _runtime(engine: str) -> Check:
-    """Import the runtime in a process of its own: a broken one may end the process that loads it."""
-    name, program = f"runtime {engine}", f"import {MODULES[engine]}"
+    """Ask the runtime in a process of its own: a broken one may end the process that loads it."""
+    name, command = f"runtime {engine}", [sys.executable, "-m", "skerry_agent.runner.engines.check", engine]
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=RUNTIME_S, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RUNTIME_S, check=False)
     except subprocess.TimeoutExpired:
         return Check(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
     if done.returncode == 0:
-        return Check(name, ok=True, detail="loads")
+        return Check(name, ok=True, detail=done.stdout.strip())
     words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}")
-    return Check(name, ok=False, detail=f"does not load: {words[:200]}")
+    return Check(name, ok=False, detail=words[:300])
 
 
 def _broker(config: AgentConfig, status: LocalStatus | None) -> Check:

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
 from skerry_agent.runner import protocol
-from skerry_agent.runner.engines import About, tflite
-from skerry_agent.runner.engines.opening import check_engine
+from skerry_agent.runner.engines import About, check, tflite
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Golden
 from tests.host.build.conftest import built, make_recipe, recipe  # noqa: F401 - fixtures
@@ -118,7 +117,7 @@ def test_the_edge_tpu_s_delegate_on_it(library, tiny, tmp_path):
 
 
 def coral_check(engine, *path):
-    return run("-m", check_engine.__module__, engine, path=path)
+    return run("-m", check.__name__, engine, path=path)
 
 
 def run(*arguments, path=()):

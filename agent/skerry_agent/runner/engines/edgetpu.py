@@ -58,9 +58,14 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
 def check(library: str = tpu.LIBRARY) -> str:
     """The driver and its devices, and whose pycoral there is; opens none. Raises `EngineError`."""
     module = _interpreter_module()
-    found = tpu_probe.look(tpu_probe.Question(module.__name__, library))
-    notes = {"other": "; the pycoral here is another project's of that name: not used"}
-    return f"{tflite.check(module)}, {found.about}: {', '.join(found.devices)}{notes.get(coral.installed(), '')}"
+    impostor = coral.installed() == "other"
+    note = "; the pycoral here is another project's of that name: not used" if impostor else ""
+    runtime = tflite.check(module)
+    try:
+        found = tpu_probe.look(tpu_probe.Question(module.__name__, library))
+    except EngineError as error:
+        raise tpu_probe.unusable(error.message, error.hint + note) from None
+    return f"{runtime}, {found.about}: {', '.join(found.devices)}{note}"
 
 
 def _interpreter_module() -> ModuleType:

@@ -1,17 +1,14 @@
 """Which runtime opens a model, by the name in a `Job`, and whether it works here.
 
-A runtime costs memory: only the one that is asked for is imported. Run as a program (`python -m
-skerry_agent.runner.engines.opening ENGINE`) it prints the runtime's name and version, or ends with an error.
+A runtime costs memory: only the one that is asked for is imported.
 """
 
-import sys
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from skerry_agent.runner import protocol
 from skerry_agent.runner.engines.base import Engine, ModelFile
-from skerry_agent.runner.errors import EngineError
 
 
 class Runtime(Struct, frozen=True):
@@ -61,10 +58,3 @@ _RUNTIMES: dict[protocol.Engine, Callable[[], Runtime]] = {
     "edgetpu": _edgetpu,
     "onnxruntime": _onnxruntime,
 }
-
-
-if __name__ == "__main__":
-    try:
-        print(check_engine(sys.argv[1]))  # type: ignore[arg-type]  # noqa: T201 - the answer
-    except EngineError as error:
-        sys.exit(str(error))

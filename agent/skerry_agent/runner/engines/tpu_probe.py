@@ -121,7 +121,7 @@ def _ask(question: Question, timeout_s: float) -> tuple[tpu.Found, Opened | None
     words = _words(child)
     if not said:
         raise unusable(
-            f"no Edge TPU through {question.library}: {words}",
+            f"no Edge TPU can be looked for: {words}",
             "install libedgetpu1-std, or use the cpu target",
         )
     found = msgspec.json.decode(said[0], type=tpu.Found)
