@@ -62,7 +62,7 @@ def test_inspect_warns_of_what_the_board_s_driver_refuses(tmp_path: Path, capsys
 def test_preflight_knows_the_board_s_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(chain("RELU", "QUANTIZE"))
-    for runtime, verdicts in (("12", ["maps", "unknown"]), ("13", ["maps", "maps"])):
+    for runtime, verdicts in (("11", ["maps", "unknown"]), ("12", ["maps", "maps"])):
         assert (
             run(["edgetpu", "preflight", str(path), "--board", "coral-dev-board", "--runtime", runtime, "--json"]) == 0
         )

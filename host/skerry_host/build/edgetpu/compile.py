@@ -154,7 +154,7 @@ def compile_models(order: Order, compiler: Compiler | None = None) -> Compilatio
 
 def _hint(order: Order, code: str) -> str:
     """A runtime below what the operators need leaves a file without any of them."""
-    pinned = code == "zero_ops" and order.runtime is not None
+    pinned = code == "zero_ops" and "-m" in order.arguments()
     return _HINTS.get("zero_ops_pinned" if pinned else code, "")
 
 
