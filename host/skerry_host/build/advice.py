@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skerry_host.build.diagnose import Layer
+from skerry_host.build.tally import Layer
 
 NARROW = 0.01
 """This share of clipped values is felt."""
@@ -62,7 +62,7 @@ def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]
     hints = [
         *([] if tried.per_channel else ["per_channel = true"]),
         *(hint for layer in suspects for hint in _hints(layer)),
-        *([] if tried.searched else ["search = true in [quantize]"]),
+        *([] if tried.searched or tried.target == "onnx" else ["search = true in [quantize]"]),
         _last_resort(tried.target),
     ]
     return list(dict.fromkeys(hints))
@@ -83,6 +83,8 @@ def _hints(layer: Layer) -> list[str]:
 def _last_resort(target: str) -> str:
     if target == "edgetpu":
         return "quantization-aware training (mixed precision is not possible on the Edge TPU: all is 8 bit there)"
+    if target == "onnx":
+        return "quantization-aware training, or the cpu target, which has a search and activations = 'int16'"
     return (
         "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
     )

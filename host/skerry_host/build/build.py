@@ -19,10 +19,11 @@ from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Qua
 from skerry_host.boards import Board, load_board
 from skerry_host.build import golden as golden_samples
 from skerry_host.build import lint
+from skerry_host.build.activations import activations_of
 from skerry_host.build.advice import Tried, explain
 from skerry_host.build.choose import Chosen, Work, choose
 from skerry_host.build.data import DataSet, load_data
-from skerry_host.build.diagnose import Layer, layers
+from skerry_host.build.diagnose import layers
 from skerry_host.build.edgetpu.preflight import preflight_model
 from skerry_host.build.edgetpu_target import EdgeTpu, edgetpu_part
 from skerry_host.build.errors import BuildRefused, RecipeError
@@ -39,6 +40,7 @@ from skerry_host.build.report.page import NAME as REPORT
 from skerry_host.build.report.page import render
 from skerry_host.build.session import Session, describe_any
 from skerry_host.build.speed import with_speeds
+from skerry_host.build.tally import Layer
 from skerry_host.build.targets import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
 from skerry_host.build_record import FILE, BuildRecord
 
@@ -132,7 +134,10 @@ def _record(
         changes=source.changes,
         warnings=warnings,
         search=tuple(str(step) for part in facts for step in part.steps),
-        remarks=(*([AS_IT_IS] if source.quantized else []), *(remark for part in made for remark in part.remarks if remark)),
+        remarks=(
+            *([AS_IT_IS] if source.quantized else []),
+            *(remark for part in made for remark in part.remarks if remark),
+        ),
         not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
     )
 
@@ -201,8 +206,8 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     accelerated = past.frozen and target == "cpu"  # the board's Edge TPU gets the same integers
     tried = Tried("edgetpu" if accelerated else target, chosen.plan.per_channel, bool(chosen.steps))
-    found = _layers(target, chosen, source, data, recipe, progress)
-    if target != "onnx" and any(verdict.lost_signal for verdict in verdicts):
+    found = [] if source.quantized else _layers(chosen, data, recipe, progress)
+    if any(verdict.lost_signal for verdict in verdicts):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -223,13 +228,10 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     return _Made(bundle, {name: content for name, _role, content in files}, facts, (near.remark, recorded.remark))
 
 
-def _layers(
-    target: Target, chosen: Chosen, source: Source, data: DataSet, recipe: Recipe, progress: Progress
-) -> list[Layer]:
-    """The model's layers beside the float one's; none where there is no float model, or it has other names."""
-    if source.quantized or target == "onnx":
-        return []
-    return layers(chosen.reference, chosen.model, data.evaluation.inputs, recipe.preprocess, progress)
+def _layers(chosen: Chosen, data: DataSet, recipe: Recipe, progress: Progress) -> list[Layer]:
+    """The model's layers beside the float one's."""
+    reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
+    return layers(reference, quantized, data.evaluation.inputs, recipe.preprocess, progress)
 
 
 def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:

@@ -15,7 +15,7 @@ from skerry_host.build.progress import Progress
 from skerry_host.build.quantize import equalize
 from skerry_host.build.recipe import Quantize, Recipe
 from skerry_host.build.search import Fit, Step, Tools, search
-from skerry_host.build.targets import BUILDERS
+from skerry_host.build.targets import BUILDERS, float_model
 
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
@@ -76,7 +76,7 @@ def choose(work: Work) -> Chosen:
         stop = enough if plan.search is None else lambda _model: False
         found = search(plan, model, _tools(work, make, stop))
         plan, model, steps = found.plan, found.model, found.steps
-    reference = equalize(work.source).data if plan.equalize else work.source.data
+    reference = float_model(work.target, equalize(work.source) if plan.equalize else work.source)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, score(model), steps, reference)
 

@@ -32,7 +32,7 @@ class Tensor(Struct, frozen=True):
 
 
 class Op(Struct, frozen=True):
-    """One operator; an absent optional input is not listed."""
+    """One operator; an absent optional input is not listed. `window`: what each output of a pool looks at."""
 
     index: int
     name: str
@@ -40,6 +40,7 @@ class Op(Struct, frozen=True):
     custom: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    window: int = 1
 
 
 class Graph(Struct, frozen=True):
@@ -140,7 +141,12 @@ def _op(index: int, op: Any, codes: Sequence[Any]) -> Op:
         custom=_builtin(code) == schema.BuiltinOperator.CUSTOM,
         inputs=tuple(_indices(op.inputs)),
         outputs=tuple(_indices(op.outputs)),
+        window=_window(op.builtinOptions),
     )
+
+
+def _window(options: Any) -> int:
+    return int(getattr(options, "filterHeight", 1)) * int(getattr(options, "filterWidth", 1))
 
 
 def _indices(values: Any) -> Iterator[int]:

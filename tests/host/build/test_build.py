@@ -14,6 +14,7 @@ import pytest
 from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
+from skerry_host.build.activations import activations_of
 from skerry_host.build.advice import Tried, explain
 from skerry_host.build.build import Build, Order, build
 from skerry_host.build.diagnose import layers
@@ -110,7 +111,8 @@ def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: P
 def test_every_layer_is_compared_with_the_float_model(built: Build, float_model: bytes):
     samples = np.load(FASHION / "evaluation.npz")["inputs"][:4]
     (bundle,) = built.record.bundles
-    found = layers(float_model, (built.path / "model.tflite").read_bytes(), samples, bundle.preprocess)
+    reference, made = (activations_of(data) for data in (float_model, (built.path / "model.tflite").read_bytes()))
+    found = layers(reference, made, samples, bundle.preprocess)
     assert len(found) == 18
     assert min(layer.sqnr_db for layer in found) > 10
     assert "no layer" in explain([], 15, Tried())

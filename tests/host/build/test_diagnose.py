@@ -5,12 +5,14 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Preprocess
+from skerry_host.build.activations import activations_of
 from skerry_host.build.advice import Tried, explain, first_lost, notable, remedies, steepest
 from skerry_host.build.data import Samples
-from skerry_host.build.diagnose import Layer, layers
+from skerry_host.build.diagnose import layers
 from skerry_host.build.load import load_source
 from skerry_host.build.quantize import quantize
 from skerry_host.build.recipe import Quantize
+from skerry_host.build.tally import Layer
 from skerry_host.build.tflite import read_model, write_model
 
 from .conftest import FASHION
@@ -48,7 +50,8 @@ def silence(model, output, weight) -> None:
 
 
 def measure(int8: bytes, samples: Samples) -> list[Layer]:
-    return layers((FASHION / "fashion-1.0.0.tflite").read_bytes(), int8, samples.inputs[:4], PREP)
+    reference = activations_of((FASHION / "fashion-1.0.0.tflite").read_bytes())
+    return layers(reference, activations_of(int8), samples.inputs[:4], PREP)
 
 
 def test_a_sound_model(int8: bytes, samples: Samples):
@@ -76,7 +79,13 @@ def test_the_damaged_layer_is_named(int8: bytes, samples: Samples, damage, word:
 
 def test_progress_is_told(int8: bytes, samples: Samples):
     told = []
-    layers(int8, int8, samples.inputs[:3], PREP, lambda step, done=0, of=0, /: told.append((done, of)))
+    layers(
+        activations_of(int8),
+        activations_of(int8),
+        samples.inputs[:3],
+        PREP,
+        lambda step, done=0, of=0, /: told.append((done, of)),
+    )
     assert told == [(0, 3), (1, 3), (2, 3)]
 
 

@@ -4,6 +4,7 @@ A float value that comes from a DequantizeLinear, or goes to a QuantizeLinear, i
 fuses these into the operators between them: it is shown as such.
 """
 
+from math import prod
 from typing import Any
 
 import onnx
@@ -73,4 +74,9 @@ def _tensor(index: int, name: str, forms: dict[str, tuple[str, tuple[int, ...], 
 
 def _op(at: int, node: Any, index: dict[str, int]) -> Op:
     inputs, outputs = ([index[name] for name in names if name] for names in (node.input, node.output))
-    return Op(at, node.op_type, 1, node.domain not in {"", "ai.onnx"}, tuple(inputs), tuple(outputs))
+    custom = node.domain not in {"", "ai.onnx"}
+    return Op(at, node.op_type, 1, custom, tuple(inputs), tuple(outputs), _window(node))
+
+
+def _window(node: Any) -> int:
+    return next((prod(a.ints) for a in node.attribute if a.name == "kernel_shape"), 1)

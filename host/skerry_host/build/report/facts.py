@@ -10,7 +10,6 @@ from skerry_agent.wire.manifest import Quality, Target
 from skerry_host.boards import Board
 from skerry_host.build.advice import Tried, least_db, notable, remedies
 from skerry_host.build.data import Samples
-from skerry_host.build.diagnose import Layer
 from skerry_host.build.edgetpu.preflight import Outcome, Preflight
 from skerry_host.build.evaluate import Score
 from skerry_host.build.graph import Graph
@@ -19,6 +18,7 @@ from skerry_host.build.recipe import Recipe
 from skerry_host.build.report.cost import Cost, costs
 from skerry_host.build.report.roofline import Roof, roof
 from skerry_host.build.search import Step
+from skerry_host.build.tally import Layer
 from skerry_host.build_record import BuildRecord, Check
 
 MOST_CLASSES = 30

@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
-from skerry_host.build.diagnose import Layer
 from skerry_host.build.report.cost import Cost
 from skerry_host.build.report.roofline import Roof
 from skerry_host.build.report.svg import (
@@ -24,6 +23,7 @@ from skerry_host.build.report.svg import (
     text,
     ticks,
 )
+from skerry_host.build.tally import Layer
 
 SHOWN_DB = 60.0
 """More signal than this looks the same."""
