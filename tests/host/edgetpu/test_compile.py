@@ -150,9 +150,10 @@ def test_several_models_share_one_run(tmp_path: Path, stand_in: StandIn) -> None
 
 def test_a_pipeline_has_a_file_for_each_segment(tmp_path: Path, model: Path, stand_in: StandIn) -> None:
     names = [f"model_segment_{i}_of_2_edgetpu.tflite" for i in range(2)]
-    folder = stand_in({"log": "success.txt", "files": dict.fromkeys(names, FULL)})
+    folder = stand_in({"log": "segments.txt", "files": dict.fromkeys(names, FULL)})
     (made,) = run(tmp_path, model, segments=2).models
     assert [Path(file.path).name for file in made.files] == names
+    assert [file.log.on_chip_used_bytes for file in made.files if file.log] == [640, 1280]
     assert [inspect_file(Path(file.path)).segment is not None for file in made.files] == [True, True]
     assert calls(folder)[0][5:7] == ["-n", "2"]
 

@@ -16,7 +16,7 @@ def text(name: str) -> str:
 
 def test_a_full_mapping() -> None:
     said = read_log(text("success.txt"))
-    model = said.of("model.tflite")
+    model = said.of("model_edgetpu.tflite")
     assert (said.compiler, said.failure) == ("16.0.384591198", "")
     assert model is not None
     assert (model.on_chip_used_bytes, model.on_chip_free_bytes) == (round(3.86 * MIB), round(3.83 * MIB))
@@ -25,7 +25,7 @@ def test_a_full_mapping() -> None:
 
 
 def test_a_partial_mapping() -> None:
-    model = read_log(text("partial.txt")).of("model.tflite")
+    model = read_log(text("partial.txt")).of("model_edgetpu.tflite")
     assert model is not None
     assert (model.tpu_ops, model.cpu_ops, model.streamed_bytes) == (1, 2, 1536)
     assert [line.status for line in model.table][1:] == [
@@ -35,7 +35,7 @@ def test_a_partial_mapping() -> None:
 
 
 def test_an_old_compiler_says_available_for_remaining() -> None:
-    model = read_log(text("old.txt")).of("model.tflite")
+    model = read_log(text("old.txt")).of("model_edgetpu.tflite")
     assert model is not None
     assert (model.on_chip_free_bytes, model.on_chip_used_bytes, model.table) == (8 * MIB, 640, ())
 
@@ -47,7 +47,7 @@ def test_failures_before_a_success_do_not_count() -> None:
 
 
 def test_the_last_block_of_a_model_counts() -> None:
-    model = read_log(text("success.txt") + text("partial.txt")).of("model.tflite")
+    model = read_log(text("success.txt") + text("partial.txt")).of("model_edgetpu.tflite")
     assert model is not None
     assert model.tpu_ops == 1
 
@@ -91,7 +91,7 @@ def test_the_detail_is_what_the_compiler_says_of_the_cause(name: str, word: str)
 
 
 def test_a_pinned_runtime_may_leave_nothing_on_the_edge_tpu() -> None:
-    model = read_log(text("pinned.txt")).of("model.tflite")
+    model = read_log(text("pinned.txt")).of("model_edgetpu.tflite")
     assert model is not None
     assert (model.subgraphs, model.tpu_ops, model.cpu_ops, model.table) == (0, 0, 2, ())
 
@@ -105,7 +105,8 @@ def test_the_operation_log_of_a_detector() -> None:
 
 def test_each_of_two_models_has_its_block() -> None:
     said = read_log(text("two.txt"))
-    used = [model.on_chip_used_bytes for name in ("one.tflite", "two.tflite") if (model := said.of(name))]
+    models = [said.of(f"{name}_edgetpu.tflite") for name in ("one", "two")]
+    used = [model.on_chip_used_bytes for model in models if model]
     assert used == [640, 1280]
 
 

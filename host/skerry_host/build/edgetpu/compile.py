@@ -224,9 +224,8 @@ def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, f
     """Keep the outputs of one source."""
     files = []
     for name in order.outputs(model):
-        source = model.name if order.segments == 1 else name.replace("_edgetpu.tflite", ".tflite")
         write_atomic(order.out / name, (folder / "out" / name).read_bytes())
         found = attempt.found[name]
         warnings = tuple(found.warnings(order.runtime or NEWEST_EDGETPU_RUNTIME))
-        files.append(CompiledFile(str(order.out / name), found, warnings, attempt.said.of(source)))
+        files.append(CompiledFile(str(order.out / name), found, warnings, attempt.said.of(name)))
     return CompiledModel(str(model), tuple(files), predicted, compare(predicted, [file.inspection for file in files]))

@@ -56,6 +56,7 @@ class ModelLog(Struct, frozen=True):
     """What the log says of one model; what it does not say is `None`. Sizes are rounded by the compiler."""
 
     input: str
+    output: str
     on_chip_used_bytes: int | None = None
     on_chip_free_bytes: int | None = None
     streamed_bytes: int | None = None
@@ -75,8 +76,8 @@ class CompilerLog(Struct, frozen=True):
     detail: str
 
     def of(self, name: str) -> ModelLog | None:
-        """What is said last of the model with that file name."""
-        return next((model for model in reversed(self.models) if model.input.rpartition("/")[2] == name), None)
+        """What is said last of the output with that file name."""
+        return next((model for model in reversed(self.models) if model.output.rpartition("/")[2] == name), None)
 
 
 def read_log(text: str) -> CompilerLog:
@@ -106,7 +107,9 @@ def _model(block: str) -> ModelLog:
     pairs = dict(_pairs(lines))
     sizes = {field: _bytes(pairs, names) for field, names in _FIELDS.items()}
     counts = {field: _count(pairs, name) for field, name in _COUNTS.items()}
-    return ModelLog(input=lines[0].strip() if lines else "", **sizes, **counts, table=tuple(read_table(block)))
+    source = lines[0].strip() if lines else ""
+    made = pairs.get("Output model", pairs.get("Output", ""))
+    return ModelLog(input=source, output=made, **sizes, **counts, table=tuple(read_table(block)))
 
 
 def read_table(text: str) -> Iterator[OpLine]:
