@@ -69,6 +69,8 @@ def _run(options: argparse.Namespace) -> int:
     from skerry_agent.run import run  # noqa: PLC0415
 
     config = load(options.config)
+    if config.issue is not None:
+        print(f"warning: {config.issue}", file=sys.stderr)
     with only_one(config):
         return run(config)
 
@@ -168,7 +170,7 @@ def _install_factory(config: AgentConfig, folder: Path, options: argparse.Namesp
     from skerry_agent.factory_install import install_factory  # noqa: PLC0415 - it needs cryptography
     from skerry_agent.trust import KeyTrust  # noqa: PLC0415
 
-    release = install_factory(config, KeyTrust.from_file(config.trust_file), folder)
+    release = install_factory(config, KeyTrust.from_file(config.trust_file, config.state_dir), folder)
     done = Done(ok=True, detail=f"{release} is now the factory release")
     print(codec.encode(done).decode() if options.json else done.detail)
     return 0

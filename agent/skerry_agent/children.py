@@ -99,8 +99,9 @@ def _explain(status: int, last_lines: list[str]) -> tuple[str, str]:
 class RealProcesses:
     """The `Processes` port over real child processes."""
 
-    def __init__(self, post: Post, trust_file: Path) -> None:
-        self._post, self._trust_file = post, trust_file
+    def __init__(self, post: Post, trust_file: Path, state: Path) -> None:
+        self._post = post
+        self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
 
     def start_runner(self, job: Job, listener: RunnerListener) -> RunnerProcess:
         """Start a runner."""
@@ -109,7 +110,7 @@ class RealProcesses:
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
         """Run one updater at a low priority, so that the model in service keeps the processor."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "skerry_agent.updater", str(self._trust_file), str(os.getpid())],
+            self._updater,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -3,13 +3,18 @@
 Relative paths are relative to the file. `firmware_configs/agent.toml` is the commented template.
 """
 
+import contextlib
+import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
+from skerry_agent import kept
 from skerry_agent.runner.protocol import Engine, Source
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
@@ -17,6 +22,7 @@ from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.names import DeviceId
 
 Seconds = Annotated[float, Meta(gt=0)]
+_STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
 
 class ConfigError(SkerryError):
@@ -89,7 +95,7 @@ class ModelSection(Struct, frozen=True):
 
 
 class AgentConfig(Struct, frozen=True):
-    """The whole file, and the folder it was found in."""
+    """The whole file, where it was found, and in `issue` why its copy was read in its place."""
 
     device: DeviceSection
     broker: BrokerSection
@@ -97,6 +103,8 @@ class AgentConfig(Struct, frozen=True):
     agent: AgentSection = AgentSection()
     models: dict[str, ModelSection] = {}
     folder: str = "."
+    file: str = ""
+    issue: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -126,20 +134,52 @@ class AgentConfig(Struct, frozen=True):
 
 
 def load(path: Path) -> AgentConfig:
-    """Read agent.toml. Raises `ConfigError` with one line that names the file and everything wrong in it."""
+    """Read agent.toml, or its copy where it is damaged; then `issue` says so.
+
+    Raises `ConfigError` with one line that names the file and everything wrong in it, where there is no copy.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        config, issue = kept.choose(path, kept.find(path, _states(path)), lambda raw: _parse(raw, path))
     except FileNotFoundError:
         hint = "`skerry device provision NAME --board B` on the host writes one"
         raise ConfigError(f"{path} does not exist", hint=hint) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+    return replace(config, issue=issue)
+
+
+def keep_copy(config: AgentConfig) -> None:
+    """Keep a copy of the file that a device has started with. Raises `OSError` when the disk refuses it."""
+    if config.file:
+        path = Path(config.file)
+        kept.keep(path, config.state_dir, lambda raw: _parse(raw, path))
+
+
+def _parse(raw: bytes, path: Path) -> AgentConfig:
     try:
-        config = codec.convert({**data, "folder": str(path.resolve().parent)}, AgentConfig)
+        data = tomllib.loads(raw.decode())
+        place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
+        config = codec.convert({**data, **place}, AgentConfig)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
     parse_broker_url(config.broker.url)
     return config
+
+
+def _states(path: Path) -> list[Path]:
+    """Where the state folder may be, also when the file that says so is damaged."""
+    with contextlib.suppress(OSError):
+        line = _STATE_DIR.search(path.read_bytes())
+        said = [line[1].decode(errors="replace")] if line else []
+        return [path.resolve().parent / name for name in (*said, *_usual_states())]
+    return [path.resolve().parent / name for name in _usual_states()]
+
+
+def _usual_states() -> list[str]:
+    """For a service, systemd names the folder that it made."""
+    return [*filter(None, os.environ.get("STATE_DIRECTORY", "").split(":")), AgentSection().state_dir]
 
 
 class BrokerAddress(Struct, frozen=True):

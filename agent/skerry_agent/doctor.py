@@ -32,6 +32,7 @@ def doctor(config: AgentConfig) -> list[Check]:
     status = _running(config)
     return [
         Check("agent", ok=True, detail="running" if status else "not running: `skerry-agent run` starts it"),
+        Check("config", ok=config.issue is None, detail=config.issue or f"{config.file}"),
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
@@ -78,10 +79,10 @@ def _trust(config: AgentConfig) -> Check:
     try:
         from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
-        KeyTrust.from_file(config.trust_file)
+        issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except (SkerryError, ImportError) as error:
         return Check("trust", ok=False, detail=str(error))
-    return Check("trust", ok=True, detail=f"keys in {config.trust_file}")
+    return Check("trust", ok=issue is None, detail=issue or f"keys in {config.trust_file}")
 
 
 def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
@@ -99,7 +100,7 @@ def _verified(config: AgentConfig, model: str) -> Check:
         from skerry_agent.updater import perform  # noqa: PLC0415
 
         job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)
-        answer = perform(job, KeyTrust.from_file(config.trust_file))
+        answer = perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))
     except (SkerryError, ImportError) as error:
         return Check(f"factory {model}", ok=False, detail=str(error))
     if isinstance(answer, FactoryReady):

@@ -12,10 +12,11 @@ from pathlib import Path
 from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
-from skerry_agent.config import AgentConfig
+from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.disk import make_folder, write_atomic
 from skerry_agent.install import InstallError, order_of, read_export
 from skerry_agent.journal import Journal
+from skerry_agent.keys import WatchedKeys
 from skerry_agent.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.orders import Orders
 from skerry_agent.outbox import Outbox
@@ -45,9 +46,10 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.device, self.boot = config.device.id, boot
-        self._queue, self._link, self._processes = queue, link, processes
+        self._keys = WatchedKeys(config, processes)
+        self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
-        self._orders = Orders(self.device, state, processes, queue)
+        self._orders = Orders(self.device, state, self._processes, queue)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
         self._postman = Postman(outbox, link, topics.telemetry(config.device.id))
         self._telemetry = Telemetry(self.device, boot, queue, meters)
@@ -58,7 +60,7 @@ class Supervisor:
             queue,
             queue.post,
             link,
-            processes,
+            self._processes,
             self._blobs,
             self._folders,
             self._changed,
@@ -75,6 +77,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Take up where the journals stand. Serves before it has a network."""
+        with contextlib.suppress(OSError):  # a disk that takes nothing: the file itself is whole
+            keep_copy(self.config)
         for name in sorted(self._known_models() | set(self.config.models) | self._folders.factory.models()):
             self._unit(name)
         if self._orders.desired is not None:
@@ -261,7 +265,7 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        own = (self._disk_issue, self._orders.issue)
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
         return (*filter(None, own), *(issue for unit in self._units.values() for issue in unit.issues))
 
     def _progress_due(self) -> None:

@@ -1,9 +1,11 @@
 """What the host orders: desired states and commands, verified in an updater process before anything believes them.
 
-Keeps the newest accepted desired state on disk, so that a device knows its orders without a network, and the ids of
-commands already answered. Ignores what is older than accepted, of another device, or expired; says so in `issue`.
+Keeps the newest accepted desired state on disk, twice, so that a device knows its orders without a network and no
+damage makes it take older ones; and the ids of commands already answered. Ignores what is older than accepted, of
+another device, or expired; says so in `issue`.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -42,8 +44,9 @@ class Orders:
     def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
         self.issue: str | None = None
         self._device, self._processes, self._clock = device, processes, clock
-        self._accepted_file, self._answered_file = folder / "desired.json", folder / "commands.json"
-        self._accepted = self._read(self._accepted_file, Accepted)
+        self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
+        self._answered_file = folder / "commands.json"
+        self._accepted = self._read_accepted()
         self._answered = self._read(self._answered_file, Answered) or Answered()
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
@@ -52,6 +55,16 @@ class Orders:
         except (DiskError, WireError) as error:  # the host sends its newest desired state on every connect
             self.issue = str(error)
             return None
+
+    def _read_accepted(self) -> Accepted | None:
+        """The newer of the two copies. One that is damaged or gone is written again."""
+        copies = [self._read(path, Accepted) for path in self._accepted_files]
+        newest = max(filter(None, copies), key=lambda copy: copy.desired.generation, default=None)
+        for path, copy in zip(self._accepted_files, copies, strict=True):
+            if newest is not None and copy != newest:
+                with contextlib.suppress(OSError):  # the other copy is there; the next start tries again
+                    write_record(path, newest)
+        return newest
 
     @property
     def desired(self) -> Desired | None:
@@ -116,7 +129,8 @@ class Orders:
     def _keep(self, accepted: Accepted) -> bool:
         """What cannot be kept is not accepted: after a restart nothing would know it."""
         try:
-            write_record(self._accepted_file, accepted)
+            for path in self._accepted_files:
+                write_record(path, accepted)
         except OSError as error:
             self.issue = f"desired generation {accepted.desired.generation} could not be kept: {error.strerror}"
             return False

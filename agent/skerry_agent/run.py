@@ -26,7 +26,7 @@ def run(config: AgentConfig) -> int:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
 
     link = MqttLink(parse_broker_url(config.broker.url), device, will, config.broker.ca_file)
-    processes = RealProcesses(queue.post, config.trust_file)
+    processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
     supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))

@@ -34,10 +34,10 @@ def _keys(config: AgentConfig) -> Check:
     from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
     try:
-        KeyTrust.from_file(config.trust_file)
+        issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except SkerryError as error:
         return Check("trust", ok=False, detail=str(error))
-    return Check("trust", ok=True, detail=str(config.trust_file))
+    return Check("trust", ok=issue is None, detail=issue or str(config.trust_file))
 
 
 def _disk(config: AgentConfig) -> Check:
@@ -83,7 +83,9 @@ class Prover:
             engine=config.engine_for(slot.target),
             threads=config.board.threads,
         )
-        self._runner = RealProcesses(self._queue.post, config.trust_file).start_runner(self._job, self)
+        self._runner = RealProcesses(self._queue.post, config.trust_file, config.state_dir).start_runner(
+            self._job, self
+        )
 
     def prove(self) -> Check:
         """What the runner found."""

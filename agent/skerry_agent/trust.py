@@ -4,40 +4,38 @@ Today the `Trust` port stands on local ed25519 keys: `trust.json` maps a role (`
 keys in base64. It does not know expiry or key rotation.
 """
 
-import base64
-import binascii
 import hashlib
 from pathlib import Path
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from skerry_agent import kept
+from skerry_agent.keyfile import TrustError, parse_keys
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import Envelope, signing_bytes
-from skerry_agent.wire.errors import SkerryError
-
-
-class TrustError(SkerryError):
-    """Something is not signed by whom it should be."""
-
-    code = "untrusted"
 
 
 class KeyTrust:
     """Trusts the keys of a trust.json."""
 
-    def __init__(self, keys: dict[str, dict[str, Ed25519PublicKey]]) -> None:
+    def __init__(self, keys: dict[str, dict[str, Ed25519PublicKey]], issue: str | None = None) -> None:
         self._keys = keys
+        self.issue = issue
 
     @classmethod
-    def from_file(cls, path: Path) -> "KeyTrust":
-        """Read trust.json. Raises `TrustError` when it is missing or holds something else than keys."""
+    def from_file(cls, path: Path, state: Path) -> "KeyTrust":
+        """Read trust.json, or its copy in the state folder where it is damaged; then `issue` says so.
+
+        Raises `TrustError` when neither holds keys.
+        """
         try:
-            roles = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
-            return cls({role: dict(map(_key, texts)) for role, texts in roles.items()})
-        except (OSError, msgspec.MsgspecError, binascii.Error, ValueError) as error:
-            raise TrustError(f"{path} holds no usable keys: {error}", hint="provision the device again") from None
+            roles, issue = kept.choose(path, kept.find(path, [state]), parse_keys)
+        except OSError as error:
+            raise TrustError(f"{path}: {error.strerror}", hint="provision the device again") from None
+        except TrustError as error:
+            raise TrustError(f"{path}: {error.message}", hint=error.hint) from None
+        return cls({role: dict(map(_key, keys)) for role, keys in roles.items()}, issue)
 
     def verify(self, raw: bytes, payload_type: str, role: str) -> bytes:
         """The payload of an envelope of that type signed by a key of `role`. Raises `TrustError`, `WireError`."""
@@ -53,8 +51,7 @@ class KeyTrust:
         raise TrustError(f"no valid signature by a key of role {role}", hint="was this device provisioned elsewhere?")
 
 
-def _key(text: str) -> tuple[str, Ed25519PublicKey]:
-    raw = base64.b64decode(text, validate=True)
+def _key(raw: bytes) -> tuple[str, Ed25519PublicKey]:
     return hashlib.sha256(raw).hexdigest(), Ed25519PublicKey.from_public_bytes(raw)
 
 

@@ -1,8 +1,8 @@
 """The updater process: verifies trust, decides what to fetch, applies patches, makes bundles. Ends after one job.
 
-`python -m skerry_agent.updater TRUST_FILE SUPERVISOR_PID` reads one job as a JSON line and writes one answer.
-Everything heavy (cryptography, numpy, zstandard) is imported here and gone with the process. It never touches the
-journal: the supervisor does.
+`python -m skerry_agent.updater TRUST_FILE STATE_FOLDER SUPERVISOR_PID` reads one job as a JSON line and writes one
+answer. Everything heavy (cryptography, numpy, zstandard) is imported here and gone with the process. It never touches
+the journal: the supervisor does.
 """
 
 import hashlib
@@ -30,12 +30,13 @@ from skerry_agent.jobs import (
     UpdaterJob,
     VerifyMessage,
 )
+from skerry_agent.keyfile import TrustError
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
 from skerry_agent.records import FACTORY, Slot
 from skerry_agent.runner import process
 from skerry_agent.slots import read_bundle, write_bundle
-from skerry_agent.trust import KeyTrust, TrustError
+from skerry_agent.trust import KeyTrust
 from skerry_agent.wire import codec, envelope, routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobRef
 from skerry_agent.wire.errors import SkerryError, WireError
@@ -244,11 +245,11 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {
 def main() -> None:
     """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
     process.die_with_parent()
-    if os.getppid() != int(sys.argv[2]):  # it died before it could be watched
+    if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
     job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
     try:
-        answer = perform(job, KeyTrust.from_file(Path(sys.argv[1])))
+        answer = perform(job, KeyTrust.from_file(Path(sys.argv[1]), Path(sys.argv[2])))
     except TrustError as error:
         answer = Refusal("rejected", error.code, str(error))
     except Exception as error:  # noqa: BLE001 - the host shall learn of a defect, not only that the process died

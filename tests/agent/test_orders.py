@@ -1,5 +1,7 @@
 """What the host orders is believed only when it is verified, newer, for this device, and kept on disk."""
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -96,10 +98,35 @@ def test_what_cannot_be_kept_is_not_accepted(desk, tmp_path):
     assert "could not be kept" in desk.orders.issue
 
 
-def test_a_damaged_desired_state_is_asked_for_again(desk, tmp_path):
-    desk.desired(DESIRED)
-    path = tmp_path / "desired.json"
+def damage(path):
     path.write_bytes(path.read_bytes()[:-3])
+
+
+@pytest.mark.parametrize("name", ["desired.json", "desired.second.json"])
+@pytest.mark.parametrize("spoil", [damage, Path.unlink])
+def test_one_damaged_copy_changes_nothing_and_is_mended(desk, tmp_path, name, spoil):
+    desk.desired(DESIRED)
+    spoil(tmp_path / name)
+    again = Desk(tmp_path)
+    assert again.orders.desired == DESIRED
+    assert (again.orders.issue is None) == (spoil is Path.unlink)
+    again.desired(replace(DESIRED, generation=4))
+    assert again.applied == []
+    assert len({path.read_bytes() for path in tmp_path.glob("desired.*json")}) == 1
+
+
+def test_of_two_copies_the_newer_counts(desk, tmp_path):
+    desk.desired(DESIRED)
+    older = (tmp_path / "desired.json").read_bytes()
+    desk.desired(replace(DESIRED, generation=6))
+    (tmp_path / "desired.json").write_bytes(older)
+    assert Desk(tmp_path).orders.generation == 6
+
+
+def test_a_desired_state_of_which_both_copies_are_damaged_is_asked_for_again(desk, tmp_path):
+    desk.desired(DESIRED)
+    for path in tmp_path.glob("desired.*"):
+        damage(path)
     again = Desk(tmp_path)
     assert again.orders.desired is None
     assert "is damaged" in again.orders.issue

@@ -230,7 +230,7 @@ def test_worthless_signatures_are_refused_without_a_traceback(bench, sig):
 def test_an_unusable_trust_file_is_one_line(tmp_path, text):
     (tmp_path / "trust.json").write_text(text)
     with pytest.raises(TrustError, match="holds no usable keys"):
-        KeyTrust.from_file(tmp_path / "trust.json")
+        KeyTrust.from_file(tmp_path / "trust.json", tmp_path)
 
 
 def test_a_file_that_cannot_be_written_is_a_failure_with_its_cause(bench):

@@ -45,7 +45,8 @@ def installed(built, tmp_path_factory) -> Path:
             device.await_serving(FIRST)
         finally:
             device.kill()
-    (device.state / "desired.json").unlink()
+    for path in device.state.glob("desired.*"):
+        path.unlink()
     return device.state
 
 
