@@ -28,6 +28,7 @@ from real_bundle import MOBILENET_V2, lay_bundle
 
 from skerry_agent.processing import Array
 from skerry_agent.runner import protocol
+from skerry_agent.runner.engines import About
 from skerry_agent.runner.engines.tflite import TfliteEngine
 from skerry_agent.runner.inference import Inference
 from skerry_agent.wire import codec
@@ -70,7 +71,7 @@ def measure_time(pairs: int) -> dict[str, float]:
     """Microseconds per inference of both, and their paired difference."""
     interpreter = Interpreter(str(MODEL), num_threads=1)
     interpreter.allocate_tensors()
-    engine = TfliteEngine(interpreter)
+    engine = TfliteEngine(interpreter, About("ai-edge-litert", ""))
     artifact = Artifact(MODEL.name, "model", describe(b""))
     bundle = Bundle("cpu", (artifact,), engine.inputs, engine.outputs, task="classification")
     runner, bare = Inference(engine, bundle), Bare(interpreter)
