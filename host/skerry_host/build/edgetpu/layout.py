@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-BOX = (184.0, 44.0)
+BOX = (224.0, 44.0)
 """Width and height of an operator."""
 GAP = (26.0, 30.0)
 LANE = 14.0

@@ -73,14 +73,14 @@ def _box(item: Predicted, x: float, y: float, *, marked: bool) -> str:
     place = f'x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.0f}" height="{height:.0f}" rx="9"'
     stroke = f'stroke="{border}" stroke-width="{2.6 if marked else 1.1}"'
     dashes = ' stroke-dasharray="5 3"' if item.verdict == "unknown" else ""
-    name = _clean(_short(item.op, 21))
+    name = _clean(_short(item.op, 24))
     hover = _clean(": ".join(part for part in (f"{item.index} {item.op}", item.status, item.reason) if part))
     left = x - width / 2 + 13
     return (
         f'<g><title>{hover}</title><rect {place} fill="{fill}" {stroke}{dashes}/>'
         f'<text class="op" x="{left:.1f}" y="{y - 3:.1f}" style="fill:{text}">{name}</text>'
         f'<text class="shape" x="{left:.1f}" y="{y + 13:.1f}" style="fill:{text}">'
-        f"{item.index} · {_clean(_short(item.shape, 24))}</text></g>"
+        f"{item.index} · {_clean(_short(item.shape, 28))}</text></g>"
     )
 
 
@@ -102,13 +102,15 @@ def _asides(causes: Sequence[Predicted], placed: Layout) -> Iterator[str]:
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:
-    """A smooth path from the foot of one box to the head of another, vertical where it meets a lane or a box."""
+    """A smooth path from the foot of one box to the head of another; it bends between the rows only, behind no box."""
     half = BOX[1] / 2
-    path = [(points[0][0], points[0][1] + half), *points[1:-1], (points[-1][0], points[-1][1] - half)]
+    path = [(x, y + side) for x, y in points for side in (-half, half)][1:-1]
     parts = [f"M{path[0][0]:.1f} {path[0][1]:.1f}"]
     for (x0, y0), (x1, y1) in pairwise(path):
         middle = (y0 + y1) / 2
-        parts.append(f"C{x0:.1f} {middle:.1f} {x1:.1f} {middle:.1f} {x1:.1f} {y1:.1f}")
+        parts.append(
+            f"L{x1:.1f} {y1:.1f}" if x0 == x1 else f"C{x0:.1f} {middle:.1f} {x1:.1f} {middle:.1f} {x1:.1f} {y1:.1f}"
+        )
     return " ".join(parts)
 
 
