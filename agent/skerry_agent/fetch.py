@@ -233,7 +233,10 @@ class Fetcher:
         now = self._clock.monotonic()
         gap_s = now - max(self._heard_at, asked_at)
         self._heard_at = now
-        self._repeats, self._silent_s, self._damaged = 0, 0.0, 0
+        self._silent_s, self._damaged = 0.0, 0
+        if self._repeats:
+            self._repeats = 0
+            self._watch()
         self._slowest_s = max(gap_s, 0.8 * self._slowest_s)
         if self._slowest_s * self._width > UNHURRIED_S:
             self._width = max(1, self._width - 1)
@@ -248,6 +251,9 @@ class Fetcher:
         return float(min(MAX_PATIENCE_S, usual * 2**self._repeats))
 
     def _watch(self) -> None:
+        """Look again after a while that is normal now; what was thought normal before does not count any more."""
+        if self._timer is not None:
+            self._timer.cancel()
         wait_s = self._patience_s() * uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet that was cut off together
         self._timer = self._clock.after(wait_s, lambda: self._guard(lambda: self._look(wait_s)))
 
@@ -263,7 +269,7 @@ class Fetcher:
         if self._sources[0].up and overdue:
             self._repeats += 1
             self._await(overdue)
-            if self._repeats == REPEATS_UNTIL_RENEWAL:
+            if self._repeats % REPEATS_UNTIL_RENEWAL == 0:
                 self._sources[0].renew()
         self._watch()
 

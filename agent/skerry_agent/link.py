@@ -49,7 +49,7 @@ class _Client(mqtt.Client):
             try:
                 return super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
-                print(f"malformed packet: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                _note(f"malformed packet: {type(error).__name__}: {error}")
                 self.closing.wait(self._wait_s())
                 with contextlib.suppress(OSError):  # the loop tries again
                     self.reconnect()
@@ -59,6 +59,10 @@ class _Client(mqtt.Client):
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionError(f"a packet of {bufsize} B is over the limit of {MAX_PACKET_BYTES} B")
         return super()._sock_recv(bufsize)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of a service
 
 
 class MqttLink:
@@ -105,7 +109,11 @@ class MqttLink:
 
         def received(_client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
             self._asked_at = None
-            topic, payload = message.topic, bytes(message.payload)
+            try:
+                topic, payload = message.topic, bytes(message.payload)
+            except UnicodeDecodeError:
+                _note("a message whose topic is no UTF-8 was ignored")
+                return
             post(lambda: on_message(topic, payload))
 
         def acked(_client: Any, _data: Any, token: int, *_rest: Any) -> None:

@@ -167,7 +167,7 @@ class Mqtt:
         self._link = link
         self._ways: dict[str, Retained | Asked] = {w.way: w for w in (Retained(link), Asked(link, device))}
         self._next = Asked.way if asked else Retained.way
-        self._awaited: set[tuple[str, Piece]] = set()
+        self._silent: set[tuple[str, Piece]] = set()
         self._in_vain = 0
 
     @property
@@ -184,17 +184,17 @@ class Mqtt:
         """Ask in the way that is thought to work."""
         wanted = list(pieces)
         keys = {(ref.sha256, piece) for piece in wanted}
-        if keys & self._awaited:
+        if keys & self._silent:
             self._in_vain += 1
             if self._in_vain % TURN_EVERY == TURN_AT:
                 self._next = Retained.way if self._next == Asked.way else Asked.way
-        self._awaited |= keys
+        self._silent |= keys
         self._ways[self._next].ask(ref, wanted)
 
     def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """See `Source`."""
         left = list(pieces)
-        self._awaited -= {(ref.sha256, piece) for piece in left}
+        self._silent -= {(ref.sha256, piece) for piece in left}
         for way in self._ways.values():
             way.leave(ref, left)
 
@@ -204,7 +204,7 @@ class Mqtt:
 
     def close(self) -> None:
         """See `Source`."""
-        self._awaited.clear()
+        self._silent.clear()
         self._in_vain = 0
         for way in self._ways.values():
             way.close()
@@ -219,7 +219,8 @@ class Mqtt:
         return any(way.message(topic, payload) for way in self._ways.values())
 
     def _came(self, name: str, deliver: Deliver, sha256: str, piece: Piece, data: bytes) -> None:
-        if (sha256, piece) in self._awaited:
+        if (sha256, piece) in self._silent:
+            self._silent.discard((sha256, piece))  # it may be damaged: asking for it again is then no silence
             self.way = self._next = name
             self._in_vain = 0
         deliver(sha256, piece, data)

@@ -1,8 +1,9 @@
-"""What the network cases stand on: somebody who retains blobs on a broker, and a device that fetches them through the
-proxy with the agent's own link and fetcher. No tests here.
+"""What the network cases stand on: a broker, somebody who retains blobs on it or the plane's own answers to those who
+ask, and a device that fetches them through the proxy with the agent's own link and fetcher. No tests here.
 """
 
 import hashlib
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,13 @@ from skerry_agent.clock import EventQueue
 from skerry_agent.config import BrokerAddress
 from skerry_agent.fetch import Fetcher, Limits
 from skerry_agent.link import MqttLink
-from skerry_agent.over_mqtt import Retained
+from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.wire import topics
-from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
+from skerry_agent.wire.blobs import CHUNK_BYTES, BlobRef, describe, digest_list, split
+from skerry_host.plane.answers import Answers
+from skerry_host.plane.link import Incoming, Link
+from skerry_host.release.store import Store
+from tests.net.brokers import Mosquitto
 
 CHECK_S = 0.2
 ANSWER_S = 1.0
@@ -57,6 +62,51 @@ class Host:
         self._client.loop_stop()
 
 
+class Sparing(Mosquitto):
+    """One whose access rules take no retained chunks: on MQTT 3.1.1 it acknowledges them and drops them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        (folder / "acl").write_text("topic readwrite skerry/v1/d/#\ntopic read skerry/v1/blob/#\n")
+        self._conf.write_text(f"{self._conf.read_text()}acl_file {folder}/acl\n")
+
+
+class _Everyone(dict[str, dict[str, BlobRef]]):
+    """Every device needs the same blobs."""
+
+    def __init__(self, refs: dict[str, BlobRef]) -> None:
+        self._refs = refs
+
+    def get(self, _device: str, _default: object = None) -> dict[str, BlobRef]:  # type: ignore[override]
+        return self._refs
+
+
+class Plane:
+    """The plane's own link and answers over a store, for any device that asks. It retains nothing."""
+
+    def __init__(self, port: int, folder: Path, data: bytes, chunk_bytes: int = CHUNK_BYTES) -> None:
+        store = Store(folder)
+        store.put(data)
+        ref = reference(data, chunk_bytes)
+        self.link = Link(f"mqtt://127.0.0.1:{port}", f"plane-{port}", [topics.ALL_ASKS], self._receive)
+        self.link._client.reconnect_delay_set(0.05, 0.2)
+        self.answers = Answers(store, self.link.publish)
+        self.answers.allow(_Everyone({ref.sha256: ref}))
+        self._thread = threading.Thread(target=self.answers.run)
+        self.link.start()
+        self._thread.start()
+
+    def _receive(self, message: Incoming) -> None:
+        self.answers.take(message)
+        self.link.acknowledge([message])
+
+    def close(self) -> None:
+        """Leave."""
+        self.answers.stop()
+        self._thread.join(10)
+        self.link.stop()
+
+
 def messages_of(data: bytes, ref: BlobRef) -> dict[str, bytes]:
     """All that is retained of a blob."""
     chunks = {topics.chunk(ref.sha256, i): chunk for i, chunk in enumerate(split(data, ref.chunk_bytes))}
@@ -71,17 +121,20 @@ class Result:
     seconds: float = 0.0
     writes: dict[int, int] = field(default_factory=dict)
     transferred: int = 0
+    ways: tuple[str, ...] = ()
 
 
 class Device:
     """The agent's link and fetcher, in this process, on a folder."""
 
-    def __init__(self, port: int, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, port: int, folder: Path, limits: Limits | None = None, *, asked: bool = False) -> None:
         self.queue = EventQueue()
+        self._name = f"net-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+        self._asked = asked
         self.limits = limits or Limits(patience_s=PATIENCE_S)
         address = BrokerAddress("127.0.0.1", port, "mqtt")
         backoff = Backoff(0.05, 0.2)
-        self.link = MqttLink(address, folder.name, self._will, backoff=backoff, answer_s=ANSWER_S)
+        self.link = MqttLink(address, self._name, self._will, backoff=backoff, answer_s=ANSWER_S)
         self.result = Result()
         self.store = CountingStore(folder, self.result.writes)
 
@@ -91,28 +144,28 @@ class Device:
     def fetch(self, ref: BlobRef, deadline_s: float) -> Result:
         """Fetch a blob; the link lives as long as that."""
         began = time.monotonic()
-        retained = Retained(self.link)
+        source = Mqtt(self.link, self._name, asked=self._asked)
         fetcher = Fetcher(
             self.queue, self.store, [ref], self.limits, lambda: self._end("done"), lambda why, _: self._end(why)
         )
 
         def up() -> None:
-            retained.link_up()
+            source.link_up()
             fetcher.resume()
 
         def check() -> None:
             self.link.check()
             self.queue.after(CHECK_S, check)
 
-        self.link.start(self.queue.post, up, retained.message, lambda _token: None)
+        self.link.start(self.queue.post, up, source.message, lambda _token: None)
         self.queue.after(deadline_s, self.queue.stop)
-        fetcher.start([retained])
+        fetcher.start([source])
         check()
         self.queue.run()
         fetcher.stop()
         self.link.stop()
         self.result.seconds = time.monotonic() - began
-        self.result.transferred = fetcher.transferred
+        self.result.transferred, self.result.ways = fetcher.transferred, tuple(fetcher.ways)
         return self.result
 
     def _end(self, how: str) -> None:
@@ -147,6 +200,6 @@ def complaints(device: Device, result: Result, ref: BlobRef, data: bytes) -> lis
     return wrong + [f"chunk {i} written {n} times" for i, n in result.writes.items() if n != 1]
 
 
-def reference(data: bytes, chunk_bytes: int = 64 * 1024) -> BlobRef:
+def reference(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> BlobRef:
     """As the host describes it."""
     return describe(data, chunk_bytes)

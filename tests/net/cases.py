@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
-from tests.net.bench import Device, Host, Result, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Plane, Result, Sparing, blob, complaints, messages_of, reference
 from tests.net.brokers import Mosquitto
 from tests.net.proxy import Fault, Proxy
 
@@ -56,6 +56,8 @@ class Scene:
     broker: Mosquitto
     data: bytes
     chunk_bytes: int = CHUNK_BYTES
+    asked: bool = False
+    plane: Plane | None = None
     numbers: Iterator[int] = field(default_factory=count)
 
     @property
@@ -65,8 +67,12 @@ class Scene:
     def fetch(self, fault: Fault, deadline_s: float) -> tuple[Proxy, Device, Result]:
         """A new device fetches the blob through a proxy."""
         with Proxy(self.broker.port, fault) as proxy:
-            device = Device(proxy.port, self.folder / f"device-{next(self.numbers)}")
+            device = self.device(proxy)
             return proxy, device, device.fetch(self.ref, deadline_s)
+
+    def device(self, proxy: Proxy) -> Device:
+        """A new one."""
+        return Device(proxy.port, self.folder / f"device-{next(self.numbers)}", asked=self.asked)
 
     def arrives(self, fault: Fault, deadline_s: float = 60.0) -> list[str]:
         """The blob arrives whole, and every chunk is applied once."""
@@ -97,20 +103,51 @@ class Scene:
         """The broker is stopped and started again when so many bytes have come."""
         (at,) = fault.restart_at
         with Proxy(self.broker.port, fault) as proxy:
-            device = Device(proxy.port, self.folder / f"device-{next(self.numbers)}")
-            restarting = threading.Thread(target=self._restart, args=(proxy, at))
+            device = self.device(proxy)
+            restarting = threading.Thread(target=_when, args=(proxy, at, self._restart_broker))
             restarting.start()
             result = device.fetch(self.ref, 60.0)
             restarting.join()
         missed = ["it had arrived before"] if proxy.connections < 2 else []
         return missed + complaints(device, result, self.ref, self.data)
 
-    def _restart(self, proxy: Proxy, at: int) -> None:
-        deadline = time.monotonic() + 30
-        while proxy.to_device < at and time.monotonic() < deadline:
-            time.sleep(0.002)
+    def _restart_broker(self) -> None:
         self.broker.stop()
         self.broker.start()
+
+    def arrives_over_another_plane(self, fault: Fault) -> list[str]:
+        """The plane that answers ends when so many bytes have come, and another one takes its place."""
+        (at,) = fault.restart_at
+        with Proxy(self.broker.port, fault) as proxy:
+            device = self.device(proxy)
+            restarting = threading.Thread(target=_when, args=(proxy, at, self._restart_plane))
+            restarting.start()
+            result = device.fetch(self.ref, 60.0)
+            restarting.join()
+        return complaints(device, result, self.ref, self.data)
+
+    def _restart_plane(self) -> None:
+        assert self.plane is not None
+        self.plane.close()
+        self.plane = Plane(self.broker.port, self.folder / "store", self.data, self.chunk_bytes)
+
+    def arrives_by(self, *ways: str) -> Callable[[Fault], list[str]]:
+        """And its pieces have come in these ways, one after the other."""
+
+        def arrives(fault: Fault) -> list[str]:
+            _, device, result = self.fetch(fault, 60.0)
+            other = [] if result.ways == ways else [f"came by {result.ways}"]
+            return other + complaints(device, result, self.ref, self.data)
+
+        return arrives
+
+
+def _when(proxy: Proxy, at: int, act: Callable[[], None]) -> None:
+    """Act when so many bytes have reached the device."""
+    deadline = time.monotonic() + 30
+    while proxy.to_device < at and time.monotonic() < deadline:
+        time.sleep(0.002)
+    act()
 
 
 def _megabytes(field_name: str) -> float:
@@ -186,6 +223,46 @@ def _long_chunk(retained: dict[str, bytes]) -> None:
 
 
 @contextlib.contextmanager
+def asked_scene(
+    folder: Path, size: int = SIZE, *, chunk_bytes: int = CHUNK_BYTES, broker: type[Mosquitto] = Mosquitto
+) -> Iterator[Scene]:
+    """A broker that retains nothing of the blob, and a plane that answers; devices ask at once."""
+    with broker(folder / "broker") as running:
+        made = Scene(folder, running, blob(size), chunk_bytes, asked=True)
+        made.plane = Plane(running.port, folder / "store", made.data, chunk_bytes)
+        try:
+            yield made
+        finally:
+            made.plane.close()
+
+
+@contextlib.contextmanager
+def sparing_scene(folder: Path, broker: type[Mosquitto], kept: Callable[[str], bool]) -> Iterator[Scene]:
+    """The host retains all of the blob as ever, but the broker holds only some of it; devices are told nothing of it.
+
+    What is not `kept` is cleared again, as a broker does that evicts: nobody is told.
+    """
+    with asked_scene(folder, broker=broker) as made:
+        made.asked = False
+        host = Host(made.broker.port)
+        retained = messages_of(made.data, made.ref)
+        host.retain(retained)
+        host.retain({topic: b"" for topic in retained if not kept(topic)})
+        try:
+            yield made
+        finally:
+            host.close()
+
+
+def _small_ones(topic: str) -> bool:
+    return topic.endswith("/digests")
+
+
+def _first_ones(topic: str) -> bool:
+    return topic.endswith(("/digests", "/0", "/1", "/2", "/3", "/4", "/5"))
+
+
+@contextlib.contextmanager
 def rows(folder: Path) -> Iterator[list[Row]]:
     """The table. Every point takes about a second."""
     with contextlib.ExitStack() as stack:
@@ -196,10 +273,17 @@ def rows(folder: Path) -> Iterator[list[Row]]:
         plain, keeps, forgets = at("plain"), at("keeps", persistent=True), at("forgets")
         middle, small = at("middle", 600_000, chunk_bytes=16 * 1024), at("small", 130_000)
         wrong, long = at("wrong", spoil=_wrong_digests), at("long", spoil=_long_chunk)
+        asks = stack.enter_context(asked_scene(folder / "asks"))
+        asks_middle = stack.enter_context(asked_scene(folder / "asks-middle", 600_000, chunk_bytes=16 * 1024))
+        asks_small = stack.enter_context(asked_scene(folder / "asks-small", 130_000))
+        refused = stack.enter_context(sparing_scene(folder / "refused", Sparing, lambda _topic: True))
+        small_only = stack.enter_context(sparing_scene(folder / "small-only", Mosquitto, _small_ones))
+        evicted = stack.enter_context(sparing_scene(folder / "evicted", Mosquitto, _first_ones))
         share = 0.3
         mixed = [{"duplicate": share}, {"reorder": share}, {"drop": share}, {"flip": share}]
         mixed.append({key: value for each in mixed for key, value in each.items()})
         breaks = _spread(10)
+        slow = [Fault(bits_per_s=256_000), Fault(delay_s=0.1)]
         yield [
             Row("30 cut after N bytes", [Fault(cut_at=(n,)) for n in _spread(CUTS)], plain.arrives_cheaply, 8),
             Row("30 cut five times", [Fault(cut_at=tuple(_spread(7)[1:6]))], plain.arrives),
@@ -214,7 +298,24 @@ def rows(folder: Path) -> Iterator[list[Row]]:
             Row("33 black hole", [Fault(black_hole_at=(n,)) for n in breaks], plain.arrives),
             Row("33 half open", [Fault(half_open_at=(n,)) for n in breaks], plain.arrives),
             Row("33 deaf for 3 s", [Fault(half_open_at=(n,), deaf_s=3.0) for n in breaks[:3]], plain.arrives),
-            Row("33 256 kbit/s, 100 ms a packet", [Fault(bits_per_s=256_000), Fault(delay_s=0.1)], small.arrives, 2),
+            Row("33 256 kbit/s, 100 ms a packet", slow, small.arrives, 2),
+            Row("30 asked: cut after N bytes", [Fault(cut_at=(n,)) for n in _spread(CUTS)], asks.arrives_cheaply, 4),
+            Row("30 asked: cut five times", [Fault(cut_at=tuple(_spread(7)[1:6]))], asks.arrives),
+            Row(
+                "31 asked: duplicate, reorder, drop, flip 30 %",
+                [Fault(seed=seed, **each) for each in mixed for seed in range(10)],
+                asks_middle.arrives,
+                5,
+            ),
+            Row("32 asked: broker restarted", _restarts(), asks.arrives_over_a_restart, alone=True),
+            Row("32 asked: plane restarted", _restarts()[::5], asks.arrives_over_another_plane, alone=True),
+            Row("33 asked: black hole", [Fault(black_hole_at=(n,)) for n in breaks], asks.arrives),
+            Row("33 asked: half open", [Fault(half_open_at=(n,)) for n in breaks], asks.arrives),
+            Row("33 asked: deaf for 3 s", [Fault(half_open_at=(n,), deaf_s=3.0) for n in breaks[:3]], asks.arrives),
+            Row("33 asked: 256 kbit/s, 100 ms a packet", slow, asks_small.arrives, 2),
+            Row("retained chunks refused", [Fault(), Fault(cut_at=(SIZE // 2,))], refused.arrives_by("asked")),
+            Row("retained: digest list only", [Fault()], small_only.arrives_by("retained", "asked")),
+            Row("retained: later chunks evicted", [Fault(), Fault(drop=0.3)], evicted.arrives_by("retained", "asked")),
             Row(
                 "34 oversize packet",
                 [Fault(garbage=_oversize(length)) for length in (3_000_000, 100_000_000, 268_000_000)],

@@ -15,7 +15,7 @@ from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink
 from skerry_agent.wire import topics
-from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Plane, blob, complaints, messages_of, reference
 from tests.net.brokers import KINDS
 from tests.net.proxy import Fault, Proxy
 
@@ -82,6 +82,20 @@ def test_a_blob_arrives_through_a_window_of_exact_topics(broker, host, tmp_path,
         device = Device(proxy.port, tmp_path)
         result = device.fetch(ref, 40.0)
     assert complaints(device, result, ref, DATA) == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told so", "by itself"])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_blob_arrives_that_is_asked_for_because_nothing_of_it_is_retained(broker, tmp_path, fault, told):
+    data = blob(1_000_000, seed=f"{fault}{told}")  # what other tests retain is of another name
+    ref = reference(data)
+    plane = Plane(broker.port, tmp_path / "store", data)
+    with Proxy(broker.port, fault) as proxy:
+        device = Device(proxy.port, tmp_path / "device", asked=told)
+        result = device.fetch(ref, 40.0)
+    plane.close()
+    assert complaints(device, result, ref, data) == []
+    assert result.ways == ("asked",)
 
 
 def test_what_is_wanted_is_there_for_whoever_asks_later_and_again(host, ear):

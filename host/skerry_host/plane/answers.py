@@ -122,7 +122,7 @@ class Answers:
         del mine[sha256, piece]
         if mine:
             self._waiting[device] = mine  # behind all others
-        ref = (self._needs or {}).get(device, {}).get(sha256)
+        ref = self._needs.get(device, {}).get(sha256) if self._needs is not None else None
         return [_Wish(device, ref, piece)] if ref else []  # it may have ended meanwhile
 
     def _message(self, wish: _Wish) -> Outgoing | None:
