@@ -20,7 +20,7 @@ from skerry_agent.wire.errors import SkerryError
 if TYPE_CHECKING:
     from skerry_agent.report import LocalStatus
     from skerry_agent.selftest import Check
-    from skerry_agent.wire.twin import DeploymentReport
+    from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
 
 POLL_S = 0.2
 
@@ -104,12 +104,18 @@ def _shown(status: "LocalStatus") -> list[str]:
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"
         serving = f"serving on {status.http[name]}" if model.serving and name in status.http else "not serving"
-        lines.append(f"  {name}: {current}, {model.state}, {serving}")
+        by = f" by {_runs(model.runtime)}" if model.runtime else ""
+        lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
         factory = status.factory[name].release if name in status.factory else None
         lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
         if model.deployment is not None:
             lines.append(f"    last deployment {_progress(model.deployment)}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _runs(runtime: "RuntimeReport") -> str:
+    delegate = f" with {runtime.delegate}" if runtime.delegate else ""
+    return f"{runtime.name} {runtime.version}{delegate}"
 
 
 def _progress(deployment: "DeploymentReport") -> str:

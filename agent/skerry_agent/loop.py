@@ -277,7 +277,8 @@ class Supervisor:
     def _beat(self, model: str, slot: Slot, beat: Beat) -> None:
         unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
-        self._telemetry.beat(model, slot.release, service.load_us if service else None, beat)
+        loaded = service.loaded if service else None
+        self._telemetry.beat(model, slot.release, loaded.load_us if loaded else None, beat)
 
     def _telemetry_due(self) -> None:
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)

@@ -4,8 +4,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from skerry_agent.records import Deployment, Record, Slot
+from skerry_agent.service import Service
 from skerry_agent.unit import Unit
-from skerry_agent.wire.twin import DeploymentReport, ModelReport, SlotReport
+from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
 
 
 class FactoryStatus(Struct, frozen=True):
@@ -31,14 +32,15 @@ class LocalStatus(Struct, frozen=True):
 
 def model_report(unit: Unit) -> ModelReport:
     """One model as the twin shows it."""
+    serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
     recorded = recorded_report(unit.record, unit.world.clock.wall())
-    serving = any(s is not None and s.accepting for s in (unit.current, unit.candidate))
+    recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
         put_off = _deployment(unit.record, waiting, unit.world.clock.wall())
-        return replace(recorded, serving=serving, deployment=replace(put_off, detail="waits until it can be kept"))
+        return replace(recorded, deployment=replace(put_off, detail="waits until it can be kept"))
     if deployment is None:
-        return replace(recorded, serving=serving)
+        return recorded
     deployment = replace(deployment, gap_us=unit.gap_us)
     transfer = unit.transfer
     if transfer is not None and deployment.outcome is None:
@@ -49,7 +51,7 @@ def model_report(unit: Unit) -> ModelReport:
             bytes_expected=transfer.expected,
             ways=transfer.ways,
         )
-    return replace(recorded, serving=serving, deployment=deployment)
+    return replace(recorded, deployment=deployment)
 
 
 def recorded_report(record: Record, now: float) -> ModelReport:
@@ -63,6 +65,12 @@ def recorded_report(record: Record, now: float) -> ModelReport:
         candidate=_slot(slots.candidate),
         deployment=_deployment(record, record.deployment, now) if record.deployment is not None else None,
     )
+
+
+def _runtime(service: Service | None) -> RuntimeReport | None:
+    if service is None or service.loaded is None:
+        return None
+    return RuntimeReport(service.loaded.engine, service.loaded.engine_version, service.loaded.delegate)
 
 
 def _slot(slot: Slot | None) -> SlotReport | None:

@@ -43,7 +43,7 @@ class Service:
         self.ready = False
         self.accepting = False
         self.gone = False
-        self.load_us: float | None = None
+        self.loaded: Loaded | None = None
         self.hooks = hooks
         self._clock, self._limits = clock, limits
         self._stopping = False
@@ -90,7 +90,7 @@ class Service:
             case _ if self._stopping:
                 pass
             case Loaded():
-                self.load_us = message.load_us
+                self.loaded = message
             case Proved():
                 self._proved()
             case Refused():

@@ -120,7 +120,7 @@ class FakeRunner:
         self.killed = True
 
     def prove(self):
-        self.listener.heard(Loaded(1000.0, 1_000_000))
+        self.listener.heard(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
         self.listener.heard(Proved(16, 0, 1.0))
 
     def follow(self):

@@ -19,7 +19,7 @@ from skerry_agent.unit import Unit
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
-from skerry_agent.wire.twin import TransferPolicy
+from skerry_agent.wire.twin import RuntimeReport, TransferPolicy
 from skerry_agent.world import World
 from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
@@ -409,6 +409,7 @@ def test_a_missing_accelerator_falls_back_to_the_cpu_bundle_and_says_so(device):
     assert (device.deployment.id, device.deployment.outcome) == ("d1", "succeeded")
     assert device.unit.record.slots.current.target == "cpu"
     assert device.unit.issue == "m runs without the Edge TPU: no Edge TPU is plugged in"
+    assert model_report(device.unit).runtime == RuntimeReport("ai-edge-litert", "2.3.0", "XNNPACK")
 
 
 def test_an_accelerator_that_is_pulled_out_in_service_is_done_without(device):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.asking import Ask
@@ -35,6 +36,7 @@ from skerry_agent.wire.twin import (
     DeviceState,
     ModelReport,
     Reported,
+    RuntimeReport,
     SlotReport,
     TransferPolicy,
 )
@@ -98,6 +100,18 @@ MESSAGES = {
             )
         },
     ),
+    "reported_runtime": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=7,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("edgetpu", "cpu"),
+        models={
+            "fashion": ModelReport("idle", serving=True, runtime=RuntimeReport("ai-edge-litert", "2.3.0", "XNNPACK"))
+        },
+    ),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
     "command_result": CommandResult("shelf-01", "c-1", ok=False, detail="fashion has no previous release"),
@@ -134,6 +148,17 @@ MESSAGES = {
         ),
         provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
         patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
+    ),
+    "release_edgetpu": Release(
+        schema=1,
+        model="fashion",
+        version="1.2.0",
+        counter=3,
+        bundles=(replace(BUNDLE, target="edgetpu", min_edgetpu_runtime=13), BUNDLE),
+        quality=Quality(
+            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
+        ),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
     "envelope": Envelope(
         "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)

@@ -111,8 +111,16 @@ class DeploymentReport(Struct, frozen=True):
     ways: tuple[str, ...] = ()
 
 
+class RuntimeReport(Struct, frozen=True):
+    """What runs a model: name and version, and what it hands the work to (empty: its own kernels)."""
+
+    name: str
+    version: str
+    delegate: str = ""
+
+
 class ModelReport(Struct, frozen=True):
-    """One model on the device: the machine's state, its slots, and the latest deployment."""
+    """One model on the device: the machine's state, its slots, the latest deployment, and what runs it now."""
 
     state: StateName
     serving: bool
@@ -120,6 +128,7 @@ class ModelReport(Struct, frozen=True):
     previous: SlotReport | None = None
     candidate: SlotReport | None = None
     deployment: DeploymentReport | None = None
+    runtime: RuntimeReport | None = None
 
 
 class Reported(Struct, frozen=True):
