@@ -25,6 +25,7 @@ test: .venv/.ready-dev
 	@scripts/setup-system
 	@scripts/setup-converters
 	@scripts/setup-coral
+	@scripts/setup-aarch64
 	$(BIN)/pytest
 
 lint: .venv/.ready-dev
