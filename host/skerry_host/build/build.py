@@ -97,7 +97,7 @@ def build(order: Order, progress: Progress = silent) -> Build:
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
-    targets = for_source(targets, source, order.targets)
+    targets = for_source(targets, source, loaded.recipe.quantize, order.targets)
     data = _data(loaded, source)
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
     past = Past(order.previous, frozen="edgetpu" in board.targets)
@@ -166,6 +166,8 @@ def _require_edgetpu(asked: Sequence[str], loaded: LoadedRecipe) -> None:
 
 def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
     classes = prod(source.graph.output_specs()[0].shape[1:])
+    prep = preprocess_for("cpu" if source.waist else "onnx", loaded.recipe.preprocess, source.graph)
+    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     return load_data(loaded, source.graph.input_specs()[0], classes)
 
 

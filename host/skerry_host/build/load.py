@@ -12,12 +12,12 @@ from skerry_host.build import recipe as recipes
 from skerry_host.build.errors import ModelError
 from skerry_host.build.fake_quant import TrainedRanges, take_ranges
 from skerry_host.build.graph import Graph, describe
-from skerry_host.build.normalise import fixed_batch, normalise, quantized, unfit, unfit_quantized
+from skerry_host.build.normalise import fixed_batch, normalise, quantized, unfit, unfit_ends, unfit_quantized
 from skerry_host.build.probe import probe
 from skerry_host.build.sources import keras, onnx
 from skerry_host.build.sources.converted import Converted
 from skerry_host.build.sources.kinds import kind_of
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.build.tflite import IDENTIFIER, read_model, write_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Source:
     onnx: bytes | None = None
     trained: TrainedRanges = field(default_factory=dict)
 
+    @property
+    def waist(self) -> bool:
+        """Whether `data` is TFLite, as of all sources but a quantized ONNX."""
+        return self.data[4:8] == IDENTIFIER
+
 
 def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:
     """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
@@ -46,7 +51,9 @@ def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
         converted = _convert(path, plan, Path(folder), trusted=trusted)
         sha256, size = _identity(path)
-        return _tflite(path, converted, sha256, size)
+        if converted.file is None:
+            return _quantized_onnx(path, converted, sha256, size)
+        return _tflite(path, converted, converted.file, sha256, size)
 
 
 def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: bool) -> Converted:
@@ -58,9 +65,22 @@ def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: 
     return keras.convert(path, kind, folder, trusted=trusted)
 
 
-def _tflite(path: Path, converted: Converted, sha256: str, size: int) -> Source:
-    probe(converted.file).require_runs(path)
-    data = converted.file.read_bytes()
+def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) -> Source:
+    """A source that never becomes TFLite: `data` is the ONNX."""
+    from skerry_host.build.onnx_target.graph import describe_onnx  # noqa: PLC0415  (an extra)
+
+    assert converted.onnx is not None
+    graph = describe_onnx(converted.onnx)
+    reasons = unfit_ends(graph)
+    if reasons:
+        raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
+    changes = (*converted.changes, "int8 ONNX (QDQ), for the onnx target only")
+    return Source(converted.onnx, graph, sha256, size, changes, True, converted.onnx)
+
+
+def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> Source:
+    probe(file).require_runs(path)
+    data = file.read_bytes()
     model = read_model(data)
     ready = quantized(describe(model))
     batch = fixed_batch(model) if ready else None

@@ -69,7 +69,7 @@ def quantized(graph: Graph) -> bool:
 
 def unfit_quantized(graph: Graph) -> list[str]:
     """Why a model that is quantized already cannot be used as it is, every reason; empty if it can."""
-    reasons = [*_end_reasons(graph), *_shape_reasons(graph)]
+    reasons = unfit_ends(graph)
     left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
     if left:
         names = ", ".join(sorted(set(left)))
@@ -80,7 +80,7 @@ def unfit_quantized(graph: Graph) -> list[str]:
 def unfit(graph: Graph) -> list[str]:
     """Why a normalised float model cannot be quantized, every reason; empty if it can."""
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = [*_end_reasons(graph), *_shape_reasons(graph)]
+    reasons = unfit_ends(graph)
     if graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
@@ -95,6 +95,11 @@ def unfit(graph: Graph) -> list[str]:
     if half:
         reasons.append(f"{len(half)} of its weights are quantized already (dynamic range): give the float model")
     return reasons
+
+
+def unfit_ends(graph: Graph) -> list[str]:
+    """What is wrong with the inputs and outputs of any model."""
+    return [*_end_reasons(graph), *_shape_reasons(graph)]
 
 
 def _end_reasons(graph: Graph) -> list[str]:

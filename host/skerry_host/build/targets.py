@@ -32,15 +32,32 @@ SUFFIXES: dict[Target, str] = {"cpu": ".tflite", "edgetpu": ".tflite", "onnx": "
 """What the model file of a target is called."""
 
 
-def for_source(targets: Sequence[Target], source: Source, asked: Sequence[str] = ()) -> list[Target]:
-    """The targets that can be made of a source: only an ONNX one gives an `onnx` bundle.
+def for_source(targets: Sequence[Target], source: Source, plan: Quantize, asked: Sequence[str] = ()) -> list[Target]:
+    """The targets that can be made of a source as planned: only an ONNX one gives an `onnx` bundle, in int8.
 
-    Raises `ModelError` when such a bundle was asked for, or nothing is left.
+    Raises `ModelError` when another was asked for, or nothing is left.
     """
-    fitting = [target for target in targets if target != "onnx" or source.onnx is not None]
-    if not fitting or ("onnx" in asked and "onnx" not in fitting):
-        raise ModelError("the onnx target needs an ONNX source", hint="give one, or build target cpu", code="target")
+    problems = {target: _problem(target, source, plan) for target in targets}
+    fitting = [target for target, problem in problems.items() if not problem]
+    missing = [target for target in targets if problems[target] and (target in asked or not fitting)]
+    if missing:
+        raise ModelError(f"no {missing[0]} target: {problems[missing[0]]}", hint=_HINTS[missing[0]], code="target")
     return fitting
+
+
+_HINTS: dict[Target, str] = {
+    "onnx": "give a float ONNX model and activations = 'int8', or build target cpu",
+    "cpu": "give the float ONNX model, or build target onnx for a board that has it",
+}
+
+
+def _problem(target: Target, source: Source, plan: Quantize) -> str:
+    """Why a target cannot be made of a source, empty if it can."""
+    if target != "onnx":
+        return "" if source.waist else "an ONNX model that is quantized already cannot become TFLite without harm"
+    if source.onnx is None:
+        return "it needs an ONNX source"
+    return "" if plan.activations == "int8" or source.quantized else "it is built with int8 activations only"
 
 
 def float_model(target: Target, source: Source) -> bytes:

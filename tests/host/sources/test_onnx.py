@@ -38,9 +38,9 @@ def answers(data: bytes, x):
 
 def test_an_open_batch_becomes_one_and_names_become_plain(tmp_path):
     """Traps 1 and, for TensorFlow's scopes, names with signs."""
-    prepared, changes = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), {}, tmp_path)
+    prepared, found = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), {}, tmp_path)
     model = onnx.load(str(prepared))
-    assert "input x:0 fixed to 1x3x8x8" in changes
+    assert "input x:0 fixed to 1x3x8x8" in found.changes
     assert [model.graph.input[0].name, model.graph.output[0].name] == ["x_0", "y_1"]
     assert [entry.domain for entry in model.opset_import] == [""]
 
@@ -48,8 +48,8 @@ def test_an_open_batch_becomes_one_and_names_become_plain(tmp_path):
 def test_what_is_rewritten_computes_the_same(tmp_path):
     """Trap 6: HardSigmoid becomes a RELU6, which int8 kernels take."""
     source = small_onnx(hard_sigmoid=True)
-    prepared, changes = prepare(saved(tmp_path, source), {}, tmp_path)
-    assert "1 HardSigmoid written as RELU6" in changes
+    prepared, found = prepare(saved(tmp_path, source), {}, tmp_path)
+    assert "1 HardSigmoid written as RELU6" in found.changes
     x = np.random.default_rng(2).normal(size=(1, 3, 8, 8)).astype(np.float32)
     np.testing.assert_allclose(answers(prepared.read_bytes(), x), answers(source.SerializeToString(), x), atol=1e-6)
     assert "HardSigmoid" not in {node.op_type for node in onnx.load(str(prepared)).graph.node}
@@ -84,10 +84,13 @@ def test_a_cut_file_is_refused(tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_a_quantized_onnx_asks_for_the_float_one(tmp_path):
+@pytest.mark.parametrize("op", ["QLinearConv", "ConvInteger", "DynamicQuantizeLinear"])
+def test_another_quantized_form_than_qdq_asks_for_the_float_one(tmp_path, op):
     model = small_onnx()
-    model.graph.node.append(helper.make_node("QuantizeLinear", ["y@1", "s"], ["q"]))
-    assert "quantized already" in prepare_here(saved(tmp_path, model), tmp_path / "out.onnx", {}).problem
+    model.graph.node.append(helper.make_node(op, ["y@1", "s"], ["q"]))
+    found = prepare_here(saved(tmp_path, model), tmp_path / "out.onnx", {})
+    assert f"is quantized already, by {op}" in found.problem
+    assert "as QDQ, or give the float model" in found.hint
 
 
 def with_external(folder: Path, location: str) -> Path:

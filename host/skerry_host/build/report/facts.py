@@ -65,9 +65,10 @@ class TargetFacts:
     @property
     def form(self) -> str:
         """What the model's numbers are, for people."""
-        return next(
-            (check.name.split()[-1] for check in self.checks if check.name.startswith("fully")), "8-bit weights"
-        )
+        names = [check.name for check in self.checks]
+        if "int8 where it counts" in names:
+            return "int8"
+        return next((name.split()[-1] for name in names if name.startswith("fully")), "8-bit weights")
 
 
 @dataclass(frozen=True, slots=True)

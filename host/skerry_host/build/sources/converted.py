@@ -6,8 +6,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A TFLite file, what was done to get it, and the ONNX with fixed shapes if that is what it was."""
+    """A TFLite file, what was done to get it, and the ONNX with fixed shapes if that is what it was.
 
-    file: Path
+    No file: an ONNX that is quantized already, which no converter turns into TFLite without harm.
+    """
+
+    file: Path | None
     changes: tuple[str, ...] = ()
     onnx: bytes | None = None

@@ -25,8 +25,13 @@ _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
 def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Converted:
-    """A float TFLite of an ONNX file, and the ONNX with fixed shapes; `folder` is for work. Raises `ModelError`."""
-    prepared, changes = prepare(path, shapes, folder)
+    """A float TFLite of an ONNX file, and the ONNX with fixed shapes; `folder` is for work. Raises `ModelError`.
+
+    One that is quantized (QDQ) is handed on as it is.
+    """
+    prepared, found = prepare(path, shapes, folder)
+    if found.quantized:
+        return Converted(None, found.changes, prepared.read_bytes())
     python = python_with(ONNX2TF)
     samples = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
     np.save(folder / _SAMPLES, samples)
@@ -35,11 +40,11 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     made = folder / "made" / f"{prepared.stem}_float32.tflite"
     if not made.is_file():
         raise ModelError(f"onnx2tf makes no float32 model of {path}", hint="try another export", code="converter")
-    return Converted(made, (*changes, "ONNX converted by onnx2tf, NCHW to NHWC"), prepared.read_bytes())
+    return Converted(made, (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC"), prepared.read_bytes())
 
 
-def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """The ONNX file with fixed shapes and what was changed; raises `ModelError`."""
+def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, Prepared]:
+    """The ONNX file with fixed shapes and what was found and changed; raises `ModelError`."""
     if path.stat().st_size > MAX_BYTES:
         raise ModelError(f"{path} is {path.stat().st_size} bytes", hint=f"the limit is {MAX_BYTES}", code="too_large")
     require_extra("onnx", "onnxruntime", purpose="an ONNX model", extra="onnx")
@@ -50,4 +55,4 @@ def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tu
     found = msgspec.json.decode(answer(output), type=Prepared)
     if found.problem:
         raise ModelError(f"{path} {found.problem}", hint=found.hint, code="unfit")
-    return out, found.changes
+    return out, found

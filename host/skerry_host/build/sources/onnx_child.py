@@ -19,7 +19,10 @@ from onnx import helper, numpy_helper
 from skerry_host.build.sources.external_data import issues
 from skerry_host.build.sources.onnx_prepared import Prepared
 
-_QUANTIZED = {"QuantizeLinear", "QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"}
+_INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+"""Operators of other quantized forms than QDQ."""
+_OPSET = 17
+"""QDQ under it, by channel above all, is written wrongly by some exporters and refused by some runtimes."""
 
 
 class _UnfitError(Exception):
@@ -32,12 +35,15 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
     """Write the prepared model to `out`."""
     try:
         model = _load(source)
+        if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+            return _as_it_is(model, source, out, shapes)
+        opset = _opset(model)
         changes = [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
         changes += ["constants folded"]
         rename(model.graph)
         del model.opset_import[:]
-        model.opset_import.extend([helper.make_opsetid("", _opset(source))])
+        model.opset_import.extend([helper.make_opsetid("", opset)])
         onnx.save(model, str(out))
         inputs = {value.name: tuple(map(int, sizes(value))) for value in model.graph.input}
         return Prepared(changes=tuple(changes), inputs=inputs)
@@ -55,10 +61,38 @@ def _load(source: Path) -> Any:
     wrong = issues(source.parent, locations(model))
     if wrong:
         raise _UnfitError("; ".join(wrong), "put the data beside the model as plain files")
-    if any(node.op_type in _QUANTIZED for node in model.graph.node):
-        raise _UnfitError("is quantized already", "give the float model")
+    integer = sorted({node.op_type for node in model.graph.node} & _INTEGER)
+    if integer:
+        raise _UnfitError(f"is quantized already, by {', '.join(integer)}", "give it as QDQ, or give the float model")
     onnx.load_external_data_for_model(model, str(source.parent))
     return model
+
+
+def _as_it_is(model: Any, source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
+    """A QDQ model, proven to load and run: its bytes, but for a shape that had to be fixed."""
+    if _opset(model) < _OPSET:
+        problem = f"is quantized already (QDQ), with the operators of version {_opset(model)}"
+        raise _UnfitError(problem, f"export it with opset_version={_OPSET}, or give the float model")
+    changes = fix_shapes(model, shapes)
+    apart = locations(onnx.load(str(source), load_external_data=False))
+    data = model.SerializeToString() if changes or apart else source.read_bytes()
+    out.write_bytes(data)
+    return Prepared(changes=tuple(changes), inputs=_run(data), quantized=True)
+
+
+def _run(data: bytes) -> dict[str, tuple[int, ...]]:
+    """The inputs' sizes of a model that runs on zeros."""
+    import onnxruntime as ort  # noqa: PLC0415  (after the file was looked at)
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        inputs = {node.name: tuple(map(int, node.shape)) for node in session.get_inputs()}
+        session.run(None, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
+    except Exception as error:  # onnxruntime's errors share no base
+        raise _UnfitError(f"does not run: {' '.join(str(error).split())[:200]}", "export it again") from error
+    return inputs
 
 
 def locations(model: Any) -> set[str]:
@@ -196,10 +230,9 @@ def rename(graph: Any) -> None:
         node.name = f"{node.op_type}_{at}"
 
 
-def _opset(source: Path) -> int:
+def _opset(model: Any) -> int:
     """The version of the standard operators that the file was written with."""
-    found = onnx.load(str(source), load_external_data=False).opset_import
-    return int(next((entry.version for entry in found if entry.domain in {"", "ai.onnx"}), 1))
+    return int(next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 1))
 
 
 if __name__ == "__main__":
