@@ -1,4 +1,4 @@
-"""The agent on an emulated ARM CPU with the wheels that boards get: what it computes, not how fast. No board was at hand.
+"""The agent on an emulated ARM CPU with the wheels that boards get: what it computes, not how fast.
 
 A host of another architecture records golden outputs and makes patches; a device must repeat both to the limit.
 """
