@@ -56,6 +56,16 @@ def test_blobs_over_http_and_by_chunks_where_it_does_not_answer(home, over, wher
     eventually(lambda: not retained_blobs(plane), "the chunks are cleared")
 
 
+def test_chunks_are_asked_for_where_none_are_retained_and_everybody_sees_it(home, over):
+    plane, device = over("--retained", "0")
+    view = await_end(home, start_rollout(home, SECOND, device.id))
+    assert outcomes(view) == {("succeeded", "")}
+    assert [d["ways"] for d in view["deployments"]] == ["asked"]
+    assert device.await_serving(SECOND)["models"]["fashion"]["deployment"]["ways"] == ["asked"]
+    assert "asked" in skerry(home, "device", "show", device.id).stdout
+    assert not retained_blobs(plane)
+
+
 def test_a_rollout_that_waits_for_its_hour_is_seen_and_withdrawn(home, over):
     plane, device = over()
     now = time.localtime()

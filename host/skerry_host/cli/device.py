@@ -104,11 +104,13 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
             lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
     lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
     lines += [f"issue: {safe(issue)}" for issue in view.issues]
-    lines += [
-        f"{d.release} {d.outcome or d.state} {safe(d.reason)} {d.transfer or ''} {size(d.bytes_received)}".strip()
-        for d in past
-    ]
+    lines += [_past(d) for d in past]
     return "\n".join(lines)
+
+
+def _past(d: "DeploymentView") -> str:
+    words = (d.release, d.outcome or d.state, safe(d.reason), d.transfer, safe(d.ways), size(d.bytes_received))
+    return " ".join(word for word in words if word)
 
 
 def _online(view: "DeviceView") -> str:

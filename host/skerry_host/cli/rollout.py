@@ -211,7 +211,7 @@ def _cells(row: "DeploymentView") -> tuple[str, ...]:
         row.device,
         row.state,
         outcome,
-        row.transfer or "",
+        f"{row.transfer or ''} {safe(row.ways)}".strip(),
         size(row.bytes_received),
         share,
         f"{row.seconds:.1f}",

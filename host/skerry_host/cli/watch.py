@@ -50,4 +50,5 @@ def _show(progress: "Progress", bars: "dict[str, TaskID]", row: "DeploymentView"
         bars[row.device] = progress.add_task(safe(row.device), total=None, state="")
     expected = row.bytes_expected or None
     done = expected if row.outcome == "succeeded" else row.bytes_received
-    progress.update(bars[row.device], total=expected, completed=done, state=row.outcome or row.state)
+    ways = f" ({safe(row.ways)})" if row.ways else ""
+    progress.update(bars[row.device], total=expected, completed=done, state=f"{row.outcome or row.state}{ways}")

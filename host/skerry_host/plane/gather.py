@@ -85,6 +85,7 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
         reason=row.reason,
         detail=row.detail,
         transfer=row.transfer,
+        ways=row.ways,
         bytes_received=row.bytes_received,
         bytes_expected=row.bytes_expected,
         full_bytes=row.full_bytes,

@@ -79,7 +79,10 @@ class RolloutRow(Base):
 
 
 class DeploymentRow(Base):
-    """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it."""
+    """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it.
+
+    `ways` are how its pieces came, with commas between.
+    """
 
     __tablename__ = "deployments"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -94,6 +97,7 @@ class DeploymentRow(Base):
     reason: Mapped[str] = mapped_column(default="")
     detail: Mapped[str] = mapped_column(default="")
     transfer: Mapped[str | None]
+    ways: Mapped[str] = mapped_column(default="")
     bytes_received: Mapped[int] = mapped_column(default=0)
     bytes_expected: Mapped[int] = mapped_column(default=0)
     full_bytes: Mapped[int] = mapped_column(default=0)

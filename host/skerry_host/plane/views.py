@@ -29,7 +29,10 @@ class Point(Struct, frozen=True):
 
 
 class DeploymentView(Struct, frozen=True):
-    """One device's attempt; `state` is "waiting" before the device has spoken of it."""
+    """One device's attempt; `state` is "waiting" before the device has spoken of it.
+
+    `ways` are how its pieces came, in the order of their first use: retained, asked, http, folder.
+    """
 
     id: str
     rollout: str | None
@@ -50,6 +53,7 @@ class DeploymentView(Struct, frozen=True):
     gap_us: float | None
     sent: float | None
     ended: float | None
+    ways: str = ""
 
 
 class RolloutView(Struct, frozen=True):
