@@ -94,6 +94,14 @@ def pool(activation: int) -> Preflight:
     return one("MAX_POOL_2D", ACT, options=options("Pool2DOptions", fusedActivationFunction=activation))
 
 
+def dense(**fields: int) -> Preflight:
+    return one("FULLY_CONNECTED", ((1, 4),), DENSE, out=((1, 2),), options=options("FullyConnectedOptions", **fields))
+
+
+def slopes(shape: tuple[int, int, int]) -> Preflight:
+    return one("PRELU", ACT, (shape, "int8", [1] * (shape[0] * shape[1] * shape[2])))
+
+
 def concat(*inputs: tuple[Any, ...], axis: int = 3) -> Preflight:
     return one("CONCATENATION", *inputs, options=options("ConcatenationOptions", axis=axis))
 
@@ -150,6 +158,11 @@ CASES: list[tuple[str, Callable[[], Preflight], str, str]] = [
     ),
     ("rows of results", lambda: one("FULLY_CONNECTED", ((3, 4),), DENSE, out=((3, 2),)), "maps", ""),
     ("weights of run time", lambda: one("FULLY_CONNECTED", ((1, 4),), ((2, 4),), out=((1, 2),)), "cpu", "constant"),
+    ("shuffled weights", lambda: dense(weightsFormat=1), "cpu", "limitation"),
+    ("weights in order", lambda: dense(weightsFormat=0), "maps", ""),
+    ("a slope for each channel", lambda: slopes((1, 1, 4)), "unknown", ""),
+    ("a slope for each value", lambda: slopes((4, 4, 4)), "cpu", "limitation"),
+    ("a slope for each row", lambda: slopes((4, 1, 1)), "cpu", "limitation"),
     ("split in depth", lambda: one("SPLIT", ((), PARAM, [3], 0.0), ACT), "maps", ""),
     ("channels first", lambda: one("TRANSPOSE", ACT, param(0, 3, 1, 2)), "cpu", "limitation"),
     ("channels first, counted from the end", lambda: one("TRANSPOSE", ACT, param(0, -1, 1, 2)), "cpu", "limitation"),

@@ -67,6 +67,11 @@ def no_groups(node: Node, _row: Operator, _condition: Condition) -> Verdict:
     return True if whole else None
 
 
+def default_weights(node: Node, _row: Operator, _condition: Condition) -> Verdict:
+    """The weights lie in the default order."""
+    return not node.options.get("weightsFormat", 0)
+
+
 def zero_constants(node: Node, _row: Operator, _condition: Condition) -> Verdict:
     """No constant, or one of two inputs with nothing but its zero point."""
     present = node.present()
@@ -141,9 +146,9 @@ def one_pixel(node: Node, _row: Operator, _condition: Condition) -> Verdict:
 
 
 def one_dimensional_alpha(node: Node, _row: Operator, _condition: Condition) -> Verdict:
-    """At most one dimension of alpha is above 1."""
+    """All dimensions of alpha but the last are 1."""
     alpha = node.input(1)
-    return alpha is not None and sum(size > 1 for size in alpha.shape) <= 1
+    return alpha is not None and prod(alpha.shape[:-1]) == 1
 
 
 def channels_stay_last(node: Node, _row: Operator, _condition: Condition) -> Verdict:
@@ -166,6 +171,7 @@ CHECKS: dict[str, Check] = {
         integer_input,
         equal_dilation,
         no_groups,
+        default_weights,
         zero_constants,
         axes_spare_batch,
         reduced_depth_multiple,
