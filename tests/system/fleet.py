@@ -189,9 +189,9 @@ def _recipe(folder: Path, latency_p95_us: int) -> Path:
     return folder
 
 
-def provision(home: Home, name: str, broker: str, folder: Path) -> Device:
+def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOARD) -> Device:
     """Enrol a device that looks at the held-out samples, fast, and says how it is five times a second."""
-    skerry(home, "device", "provision", name, "--board", BOARD, "--broker", broker, "--out", str(folder))
+    skerry(home, "device", "provision", name, "--board", board, "--broker", broker, "--out", str(folder))
     device = Device(name, folder)
     device.configure("agent", "beat_s = 0.2")
     text = device.config.read_text().replace("telemetry_interval_s = 10.0", "telemetry_interval_s = 1.0")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import PatchRef, Release
+from skerry_agent.wire.manifest import Bundle, PatchRef, Release
 from skerry_host.files import write_atomic
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.store import Store
@@ -29,6 +29,7 @@ class Exported:
 def export(store: Store, name: str, target: str, folder: Path, *, only_patches: bool = False) -> Exported:
     """Write what a device needs to install the bundle of `target`, in full or by a patch from whatever it has.
 
+    With an edgetpu bundle goes the cpu one, for a device whose Edge TPU is missing when the stick is plugged in.
     `only_patches` leaves the full model out, for devices that hold an earlier release. The manifest is written last: a
     stick that was pulled too early has none. Raises `ReleaseError`, `StoreError`, `OSError`.
     """
@@ -44,7 +45,7 @@ def export(store: Store, name: str, target: str, folder: Path, *, only_patches: 
 
 def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]:
     try:
-        artifacts = release.bundle(target).artifacts
+        artifacts = [artifact for bundle in _bundles(release, target) for artifact in bundle.artifacts]
     except WireError as error:
         raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
     patches = _leading_to(release.patches, {artifact.blob.sha256 for artifact in artifacts})
@@ -52,6 +53,12 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
         raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
     patched = {patch.new_sha256 for patch in patches} if only_patches else set()
     return [*(a.blob for a in artifacts if a.blob.sha256 not in patched), *(patch.blob for patch in patches)]
+
+
+def _bundles(release: Release, target: str) -> list[Bundle]:
+    """The bundle of a target, and what a device without its accelerator falls back to. Raises `WireError`."""
+    first = release.bundle(target)
+    return [first, *(bundle for bundle in release.bundles if target == "edgetpu" and bundle.target == "cpu")]
 
 
 def _leading_to(patches: tuple[PatchRef, ...], made: set[str]) -> list[PatchRef]:
