@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skerry_host.build.onnx_file import OnnxFile
     from skerry_host.build.probe import Probe
     from skerry_host.build.profile.result import Profile
+    from skerry_host.build.profile.tflite import Unit
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -33,15 +34,21 @@ def inspect(file: Path, as_json: bool) -> None:
 
 @click.command()
 @file_argument
+@click.option(
+    "--by",
+    type=click.Choice(["kernels", "operators"]),
+    default="kernels",
+    help="TFLite: what the runtime runs, or the model's operators, each alone [kernels].",
+)
 @click.option("--trace", "trace_to", type=click.Path(path_type=Path), help="Write a trace for Chrome or Perfetto.")
 @json_option
-def profile(file: Path, trace_to: Path | None, as_json: bool) -> None:
+def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> None:
     """Where the time of one inference of FILE goes, on this machine with one thread."""
     from skerry_host.build.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.build.profile.result import trace  # noqa: PLC0415
 
     with steps(as_json) as progress:
-        found = _profile(file, progress)
+        found = _profile(file, by, progress)
     if trace_to:
         try:
             trace_to.write_text(trace(found, file.name), "utf-8")
@@ -51,31 +58,32 @@ def profile(file: Path, trace_to: Path | None, as_json: bool) -> None:
     emit(data, as_json, lambda: _profile_table(found))
 
 
-def _profile(file: Path, progress: Any) -> "Profile":
+def _profile(file: Path, by: "Unit", progress: Any) -> "Profile":
     from skerry_host.build.probe import probe  # noqa: PLC0415
     from skerry_host.build.profile.onnx import profile_onnx  # noqa: PLC0415
-    from skerry_host.build.profile.tflite import profile_tflite  # noqa: PLC0415
+    from skerry_host.build.profile.tflite import profile_file  # noqa: PLC0415
 
     if file.suffix.lower() == ".onnx":
         progress("running under the profiler")
         return profile_onnx(file)
     progress("checking the model")
     probe(file).require_runs(file)
-    return profile_tflite(file.read_bytes(), progress)
+    return profile_file(file, progress, by=by)
 
 
 def _profile_table(found: "Profile") -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
 
-    made = table(">#", "operator", "writes", ">time", ">share", "")
+    made = table(">#", found.of[:-1], "writes", ">time", ">share", "")
     total = found.sum_us or 1.0
     most = max((op.us or 0.0 for op in found.ops), default=0.0) or 1.0
     for op in found.ops:
         share = (op.us or 0.0) / total
         bar = "█" * round(24 * (op.us or 0.0) / most)
         made.add_row(str(op.index), safe(op.op), safe(op.tensor[-48:]), micros(op.us), f"{share:.1%}", bar)
-    words = f"whole model {micros(found.whole_us)}, operators {micros(total)} ({found.method}; {found.runtime})"
-    return Group(made, safe(f"{words}; this machine, not the board"))
+    words = f"whole model {micros(found.whole_us)}, {found.of} {micros(total)} ({found.method}; {found.runtime})"
+    notes = [safe(f"note: {found.note}")] if found.note else []
+    return Group(made, *notes, safe(f"{words}; this machine, not the board"))
 
 
 def _inspect_onnx(file: Path, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Method = Literal["each operator alone", "onnxruntime"]
+Method = Literal["each operator alone", "onnxruntime", "LiteRT's profiler"]
 
 
 class OpTime(Struct, frozen=True):
@@ -18,13 +18,18 @@ class OpTime(Struct, frozen=True):
 
 
 class Profile(Struct, frozen=True):
-    """The operators' times, and the whole model's (median) beside their sum: fusion makes the whole quicker."""
+    """The operators' times, and the whole model's (median) beside their sum: fusion makes the whole quicker.
+
+    `of`: what `ops` are, operators of the model or kernels of the runtime. `note`: why it is no better, empty if it is.
+    """
 
     method: Method
     runtime: str
     runs: int
     whole_us: float
     ops: tuple[OpTime, ...]
+    of: Literal["operators", "kernels"] = "operators"
+    note: str = ""
 
     @property
     def sum_us(self) -> float:
@@ -35,14 +40,14 @@ class Profile(Struct, frozen=True):
 def trace(profile: Profile, name: str) -> str:
     """Trace Event Format (JSON): the operators one after the other on one track, the whole model on another.
 
-    The operators were measured one by one: how they overlap in truth is not known.
+    The times are medians laid end to end: how they overlap in truth is not known.
     """
     start, events = 0.0, [_event(name, "model", 0.0, profile.whole_us, 1, {"method": "median of whole inferences"})]
     for op in profile.ops:
         if op.us is not None:
-            events.append(_event(op.op, "operator", start, op.us, 2, {"index": op.index, "tensor": op.tensor}))
+            events.append(_event(op.op, profile.of[:-1], start, op.us, 2, {"index": op.index, "tensor": op.tensor}))
             start += op.us
-    for track, words in ((1, "whole model"), (2, f"operators ({profile.method})")):
+    for track, words in ((1, "whole model"), (2, f"{profile.of} ({profile.method})")):
         events.append({"ph": "M", "name": "thread_name", "pid": 1, "tid": track, "args": {"name": words}})
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ns", "otherData": {"runtime": profile.runtime}})
 

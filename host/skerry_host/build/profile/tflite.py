@@ -6,13 +6,17 @@ What the runtime fuses across operators it cannot fuse here, so the time of the 
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from msgspec.structs import replace
 
 from skerry_host.build.graph import describe
 from skerry_host.build.profile.cut import cut
+from skerry_host.build.profile.litert import UnavailableError, profile_kernels
 from skerry_host.build.profile.result import OpTime, Profile
 from skerry_host.build.progress import Progress, silent, watched
 from skerry_host.build.tflite import read_model
@@ -21,6 +25,19 @@ RUNS, LEAST, WARM = 50, 5, 2
 SECONDS = 0.2
 """After so long no further run of one operator is begun, but for the least number."""
 Clock = Callable[[], float]
+Unit = Literal["kernels", "operators"]
+
+
+def profile_file(path: Path, progress: Progress = silent, *, by: Unit = "kernels") -> Profile:
+    """The time of each kernel of a file proven to run (`probe`); of each operator if asked, or if the former fails."""
+    note = ""
+    if by == "kernels":
+        progress("running under LiteRT's profiler")
+        try:
+            return profile_kernels(path)
+        except UnavailableError as error:
+            note = f"{error}; operators are timed one by one instead"
+    return replace(profile_tflite(path.read_bytes(), progress), note=note)
 
 
 def profile_tflite(data: bytes, progress: Progress = silent, clock: Clock = time.perf_counter) -> Profile:
