@@ -67,7 +67,8 @@ class Sparing(Mosquitto):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        (folder / "acl").write_text("topic readwrite skerry/v1/d/#\ntopic read skerry/v1/blob/#\n")
+        rules = ("readwrite skerry/v1/d/#", "readwrite skerry/v1/t/#", "read skerry/v1/blob/#")
+        (folder / "acl").write_text("".join(f"topic {rule}\n" for rule in rules))
         self._conf.write_text(f"{self._conf.read_text()}acl_file {folder}/acl\n")
 
 

@@ -7,6 +7,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.host.plane.fleet_kit import eventually, serving, skerry
+from tests.net.bench import Sparing
 from tests.system.conftest import _device
 from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
 
@@ -64,6 +65,23 @@ def test_chunks_are_asked_for_where_none_are_retained_and_everybody_sees_it(home
     assert device.await_serving(SECOND)["models"]["fashion"]["deployment"]["ways"] == ["asked"]
     assert "asked" in skerry(home, "device", "show", device.id).stdout
     assert not retained_blobs(plane)
+
+
+def test_a_broker_that_takes_no_chunks_is_found_out(home, installed, tmp_path):
+    """Nobody was told: the plane retains them as ever, and the broker acknowledges and drops them."""
+    with (
+        Sparing(tmp_path / "broker") as broker,
+        serving(home, "--broker", f"mqtt://127.0.0.1:{broker.port}", "--no-http") as plane,
+    ):
+        device = next(_device(home, plane, installed, tmp_path / "device"))
+        try:
+            device.start()
+            device.await_serving(FIRST)
+            view = await_end(home, start_rollout(home, SECOND, device.id))
+        finally:
+            device.kill()
+    assert outcomes(view) == {("succeeded", "")}
+    assert [d["ways"] for d in view["deployments"]] == ["asked"]
 
 
 def test_a_rollout_that_waits_for_its_hour_is_seen_and_withdrawn(home, over):

@@ -152,6 +152,8 @@ class Link:
             self._refusal = str(reason)
             return
         self._refusal = ""
+        # Whoever published them was told that they are lost, and one that a broker refuses would end every connection.
+        client.drop_out_messages()
         self.epoch += 1
         for topic in self._subscriptions:
             client.subscribe(topic, QOS)
