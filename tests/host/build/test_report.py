@@ -23,7 +23,7 @@ from skerry_host.build.tflite import read_model
 from skerry_host.cli.main import run
 from tests.host.plane.fleet_kit import require_program
 
-from .conftest import NOW
+from .conftest import FASHION, NOW, REAL, needs_real
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
@@ -41,6 +41,32 @@ def test_multiply_adds_and_bytes_of_known_layers(float_model: bytes):
     assert stem.macs == 28 * 28 * 32 * 9
     assert (stem.activation_bytes, stem.integer) == (4 * 28 * 28 * (1 + 32), False)
     assert stem.parameter_bytes == 4 * (32 * 9 + 32)
+
+
+PUBLISHED = {
+    "mobilenet_v2_1.0_224_quant": 300,  # Sandler et al., MobileNetV2 (CVPR 2018), table 4
+    "mobilenet_v1_0.5_160_quant": 77,  # Howard et al., MobileNets, and its authors' table of checkpoints
+    "mobilenet_v1_0.25_128_quant": 14,
+}
+
+
+@needs_real
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_multiply_adds_are_those_that_were_published(name: str):
+    found = costs(describe(read_model((REAL / "edgetpu" / f"{name}.tflite").read_bytes())))
+    assert sum(cost.macs for cost in found) / 1e6 == pytest.approx(PUBLISHED[name], rel=0.005, abs=0.5)
+
+
+def test_a_pool_looks_at_its_window_for_every_output():
+    op = Op(0, "AVERAGE_POOL_2D", 2, False, (0,), (1,), window=81)
+    graph = Graph(1, (tensor(0, (1, 112, 112, 32)), tensor(1, (1, 112, 112, 32))), (op,), (0,), (1,))
+    assert costs(graph)[0].macs == 81 * 112 * 112 * 32
+
+
+def test_the_slow_branch_of_the_bad_release_counts_its_pools():
+    found = costs(describe(read_model((FASHION / "fashion-1.2.0.tflite").read_bytes())))
+    smooth = [cost.macs for cost in found if cost.op == "AVERAGE_POOL_2D"][:4]
+    assert smooth == [81 * 112 * 112 * 32] * 4
 
 
 def test_operators_that_only_move_values_compute_nothing():
