@@ -66,6 +66,9 @@ def test_an_older_driver_by_rollout(home, board, tmp_path):
                 "the model is compiled for Edge TPU runtime 14, this device's libedgetpu has 13; compile it with -m 13"
             )
             assert_runs_on_the_cpu(device, why)
+            checks = {check["check"]: check for check in json.loads(device.command("doctor", "--json").stdout)}
+            found = checks["runtime edgetpu"]
+            assert (found["ok"], "libedgetpu runtime 13: usb:" in found["detail"]) == (True, True), found
         finally:
             device.kill()
 

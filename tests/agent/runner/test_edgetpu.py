@@ -48,6 +48,12 @@ def test_of_several_devices_the_first_that_is_free_is_used(library, model, monke
     assert edgetpu.open_edgetpu(model, library).about.delegate.endswith(" on usb:/sys/bus/usb/devices/2-2")
 
 
+def test_a_device_that_comes_a_moment_later_is_waited_for(library, model, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "late")
+    assert "no Edge TPU is connected" in refusal(model, library)
+    edgetpu.open_edgetpu(model, library)
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [

@@ -45,10 +45,11 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
         tflite.check(module)
     except EngineError as error:  # the cpu bundle may run on another runtime
         raise tpu_probe.unusable(error.message, error.hint) from None
-    proved = tpu_probe.prove(tpu_probe.Question(module.__name__, library, model))
+    question = tpu_probe.Question(module.__name__, library, model, tpu_probe.PATIENCE_S)
+    proved = tpu_probe.prove(question)
     about = f"{proved.found.about} on {proved.device}"
     try:
-        delegate = tpu_probe.driver_of(proved.found.driver, module.__name__).delegate(proved.index)
+        delegate = tpu_probe.open_again(proved, question)
         return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
     except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
         reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)

@@ -14,6 +14,7 @@ import importlib
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import msgspec
@@ -25,17 +26,24 @@ from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
 
 TIMEOUT_S = 30.0
+PATIENCE_S = 3.0
+"""A USB Accelerator leaves the bus and comes back when it gets its firmware; at boot it may come after the agent."""
+_PAUSE_S = 0.2
 _TOO_NEW = re.compile(r"requires runtime version \((\d+)\).*this runtime version \((\d+)\)")
 """The driver's own words about a model that was compiled for a newer one."""
 _MAX_WORDS = 300
 
 
 class Question(Struct, frozen=True):
-    """What to try: an interpreter module, libedgetpu's file, and the model; without one the child only looks."""
+    """What to try: an interpreter module, libedgetpu's file, and the model; without one the child only looks.
+
+    `patience_s` is for how long a device that is not there is waited for.
+    """
 
     module: str
     library: str = tpu.LIBRARY
     model: ModelFile | None = None
+    patience_s: float = 0.0
 
 
 class Opened(Struct, frozen=True, tag="opened"):
@@ -87,9 +95,18 @@ def prove(question: Question, timeout_s: float = TIMEOUT_S) -> Proved:
     return Proved(found, opened.index)
 
 
-def driver_of(name: str, module: str) -> tpu.Driver:
-    """The driver that a child has found to work."""
-    return coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, module)
+def open_again(proved: Proved, question: Question) -> Any:
+    """The delegate of the device that the child has just left. Raises `ValueError` when it stays in use or away."""
+    name = proved.found.driver
+    driver = coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, question.module)
+    end = time.monotonic() + question.patience_s
+    while True:
+        try:
+            return driver.delegate(proved.index)
+        except ValueError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE_S)
 
 
 def unusable(what: str, hint: str) -> EngineError:
@@ -154,7 +171,10 @@ def _package(question: Question) -> str:
 def _child(question: Question) -> None:
     """Look, open, load, run; says each on a line, so that it is known how far it came."""
     driver = _driver(question)
-    found = driver.look()
+    found, end = driver.look(), time.monotonic() + question.patience_s
+    while not found.devices and time.monotonic() < end:
+        time.sleep(_PAUSE_S)
+        found = driver.look()
     _say(found)
     model = question.model
     if model is None or not found.devices or (model.min_edgetpu_runtime or 0) > (found.runtime or 99):
