@@ -1,9 +1,9 @@
 """What it costs the host to bring one blob to N devices over MQTT; prints JSON.
 
-Skerry's way (each chunk published once, retained, devices slide a window of exact topics over it) against the peer's
-(every device asks for every chunk and is answered on a topic of its own), in one run over one mosquitto. The host's
-bytes are counted where they leave it: a relay between its socket and the broker counts both directions. Every device
-checks every chunk's hash and the blob's.
+Both of Skerry's ways in one run over one mosquitto, with the plane's own link, messages and answers in a process of its
+own: each chunk published once and retained, while devices slide a window of exact topics over it; and every device
+asking for every chunk, which is what peers do for every transfer. The host's bytes are counted where they leave it: a
+relay between its socket and the broker counts both directions. Every device checks every chunk's hash and the blob's.
 
     python benchmarks/fanout.py [--devices 50] [--megabytes 4]
 """
@@ -11,32 +11,34 @@ checks every chunk's hash and the blob's.
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
-import queue
 import select
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_agent.wire import blobs, topics
+from skerry_agent.wire import blobs, codec, topics
+from skerry_agent.wire.asking import Ask, Piece, parse_answer
 from skerry_agent.wire.blobs import BlobRef
+from skerry_host.plane.answers import Answers
 from skerry_host.plane.broker import LOOPBACK, Mosquitto, find_mosquitto
-from skerry_host.plane.link import Link
+from skerry_host.plane.link import Incoming, Link
 from skerry_host.plane.publish import blob_messages
+from skerry_host.release.store import Store
 
 WINDOW = 8
 GOAL = 1.05
 PATIENCE_S = 180.0
-REQUESTS = "bench/request"
 
 
 class Relay:
@@ -85,33 +87,39 @@ class Device:
 
     def begin(self) -> None:
         """Ask for the digest list; the chunks follow."""
-        self.client.subscribe(topics.digests(self.ref.sha256), 1)
+        self.ask(None)
 
     def take(self, topic: str, payload: bytes) -> None:
-        """Check what came, and ask for the next."""
+        """Take a retained piece."""
         last = topic.rpartition("/")[2]
-        if last == "digests":
-            self._digests = blobs.parse_digests(self.ref, payload)
+        self.got(None if last == "digests" else int(last), payload)
+
+    def got(self, piece: Piece, data: bytes) -> None:
+        """Check what came, and ask for the next."""
+        self.forget(piece)
+        if piece is None:
+            self._digests = blobs.parse_digests(self.ref, data)
             for _ in range(min(WINDOW, len(self._todo))):
                 self.ask(self._todo.pop(0))
             return
-        index = int(last)
-        if hashlib.sha256(payload).digest() != self._digests[index]:
-            self.failure = f"chunk {index} is damaged"
-        self._parts[index] = bytes(payload)
-        self.forget(topic)
+        if hashlib.sha256(data).digest() != self._digests[piece]:
+            self.failure = f"chunk {piece} is damaged"
+        self._parts[piece] = bytes(data)
         if self._todo:
             self.ask(self._todo.pop(0))
         elif len(self._parts) == self.ref.chunks:
             self._finish()
 
-    def ask(self, index: int) -> None:
-        """Wait for one chunk from now on."""
-        self.client.subscribe(topics.chunk(self.ref.sha256, index), 1)
+    def ask(self, piece: Piece) -> None:
+        """Wait for one piece from now on."""
+        self.client.subscribe(self._topic(piece), 1)
 
-    def forget(self, topic: str) -> None:
+    def forget(self, piece: Piece) -> None:
         """Wait for it no more."""
-        self.client.unsubscribe(topic)
+        self.client.unsubscribe(self._topic(piece))
+
+    def _topic(self, piece: Piece) -> str:
+        return topics.digests(self.ref.sha256) if piece is None else topics.chunk(self.ref.sha256, piece)
 
     def _finish(self) -> None:
         whole = b"".join(self._parts[i] for i in range(self.ref.chunks))
@@ -126,71 +134,94 @@ class Device:
 
 
 class AskingDevice(Device):
-    """The peer's device: it asks the host for each chunk and is answered on topics of its own."""
+    """It asks the host for each chunk and is answered on a topic of its own."""
 
     def begin(self) -> None:
         """Ask for the digest list; the chunks follow."""
-        self.client.subscribe(f"bench/d/{self.name}/+", 1)
-        self.client.publish(REQUESTS, f"{self.name} digests", 1)
+        self.client.subscribe(topics.piece(self.name, self.ref.sha256), 1)
+        self.ask(None)
 
-    def ask(self, index: int) -> None:
-        """Ask the host for one chunk."""
-        self.client.publish(REQUESTS, f"{self.name} {index}", 1)
+    def take(self, _topic: str, payload: bytes) -> None:
+        """Take an answer, which names its piece."""
+        piece, data = parse_answer(payload)
+        self.got(piece, data)
 
-    def forget(self, topic: str) -> None:
+    def ask(self, piece: Piece) -> None:
+        """Ask the host for one piece."""
+        self.client.publish(topics.ask(self.name), codec.encode(Ask(self.name, self.ref.sha256, (piece,))), 1)
+
+    def forget(self, piece: Piece) -> None:
         """Nothing to forget: the answers all come on one subscription."""
 
 
-@contextmanager
-def retained_chunks(relay: Relay, ref: BlobRef, data: bytes) -> Iterator[None]:
-    """Skerry's host: publishes once, through the plane's own link and messages."""
-    link = Link(relay.url, "host-retained", (), lambda _: None)
+def retain_chunks(url: str, data: bytes, _devices: list[str], until: Connection) -> None:
+    """The host of the one way: publishes once."""
+    link = Link(url, "host-retained", (), lambda _: None)
     link.start()
-    assert link.publish(blob_messages(ref, data))
-    yield
+    began = time.process_time()
+    assert link.publish(blob_messages(blobs.describe(data), data))
+    _end(until, began)
     link.stop()
 
 
-@contextmanager
-def request_response(relay: Relay, ref: BlobRef, data: bytes) -> Iterator[None]:
-    """The peer's host: answers every request of every device."""
-    chunks = [*blobs.split(data, ref.chunk_bytes)]
-    digests = blobs.digest_list(data, ref.chunk_bytes)
-    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    parts = urlsplit(relay.url)
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, "host-answers")
-    client.max_inflight_messages_set(64)
-    client.on_message = lambda _client, _data, message: requests.put(message.payload.decode())
-    client.connect(parts.hostname or LOOPBACK, parts.port or 1883)
-    client.subscribe(REQUESTS, 1)
-    client.loop_start()
+def answer_devices(url: str, data: bytes, devices: list[str], until: Connection) -> None:
+    """The host of the other way: answers every question of every device."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        ref = store.put(data)
 
-    def answer() -> None:
-        while request := requests.get():
-            device, _, wanted = request.partition(" ")
-            payload = digests if wanted == "digests" else chunks[int(wanted)]
-            client.publish(f"bench/d/{device}/{wanted}", payload, 1)
+        def receive(message: Incoming) -> None:
+            answers.take(message)
+            link.acknowledge([message])
 
-    thread = threading.Thread(target=answer)
-    thread.start()
-    yield
-    requests.put("")
-    thread.join()
-    client.disconnect()
-    client.loop_stop()
+        link = Link(url, "host-asked", (topics.ALL_ASKS,), receive)
+        answers = Answers(store, link.publish)
+        needs = {ref.sha256: ref}
+        answers.allow(dict.fromkeys(devices, needs))
+        link.start()
+        began = time.process_time()
+        thread = threading.Thread(target=answers.run)
+        thread.start()
+        _end(until, began)
+        answers.stop()
+        thread.join()
+        link.stop()
 
 
-def measure(broker: str, data: bytes, count: int, host: Callable, device: type[Device]) -> dict[str, float | int | str]:
-    """Bring the blob to all devices; how long it took and what the host sent and received."""
+def _end(until: Connection, began: float) -> None:
+    """Say that it has begun, wait until it is enough, and tell what it cost: seconds of CPU, MB at most."""
+    until.send(None)
+    until.recv()
+    until.send((time.process_time() - began, _most_mb()))
+
+
+def _most_mb() -> float:
+    """Of this program; what getrusage says also covers the parent that forked it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+Host = Callable[[str, bytes, list[str], Connection], None]
+
+
+def measure(broker: str, data: bytes, count: int, host: Host, device: type[Device]) -> dict[str, float]:
+    """Bring the blob to all devices; how long it took, and what the host sent, received and computed."""
     ref = blobs.describe(data)
     relay = Relay(broker)
-    devices = [device(f"{device.__name__.lower()}-{i:03d}", broker, ref) for i in range(count)]
+    names = [f"{device.__name__.lower()}-{i:03d}" for i in range(count)]
+    devices = [device(name, broker, ref) for name in names]
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=host, args=(relay.url, data, names, there))
+    process.start()
     started = time.perf_counter()
-    with host(relay, ref, data):
-        for one in devices:
-            one.begin()
-        late = sum(not one.done.wait(max(0.0, started + PATIENCE_S - time.perf_counter())) for one in devices)
-        seconds = time.perf_counter() - started
+    here.recv()
+    for one in devices:
+        one.begin()
+    late = sum(not one.done.wait(max(0.0, started + PATIENCE_S - time.perf_counter())) for one in devices)
+    seconds = time.perf_counter() - started
+    here.send(None)
+    cpu_s, most_mb = here.recv()
+    process.join()
     for one in devices:
         one.close()
     failures = {one.failure for one in devices if one.failure}
@@ -200,6 +231,8 @@ def measure(broker: str, data: bytes, count: int, host: Callable, device: type[D
         "host_sent_bytes": relay.sent,
         "host_received_bytes": relay.received,
         "host_bytes_over_blob": round((relay.sent + relay.received) / len(data), 4),
+        "host_cpu_s": round(cpu_s, 3),
+        "host_most_mb": round(most_mb, 1),
         "seconds": round(seconds, 3),
     }
 
@@ -216,17 +249,17 @@ def main() -> int:
         return 2
     data = os.urandom(int(options.megabytes * 1024 * 1024))
     with tempfile.TemporaryDirectory() as folder, Mosquitto(Path(folder), 0, program) as broker:
-        ours = measure(broker.url, data, options.devices, retained_chunks, Device)
-        peer = measure(broker.url, data, options.devices, request_response, AskingDevice)
-    met = ours["host_bytes_over_blob"] <= GOAL
+        retained = measure(broker.url, data, options.devices, retain_chunks, Device)
+        asked = measure(broker.url, data, options.devices, answer_devices, AskingDevice)
+    met = retained["host_bytes_over_blob"] <= GOAL
     figures = {
         "benchmark": "fanout",
         "devices": options.devices,
         "blob_bytes": len(data),
         "chunk_bytes": blobs.CHUNK_BYTES,
-        "skerry_retained_chunks": ours,
-        "peer_request_response": peer,
-        "goal": f"host bytes / blob bytes <= {GOAL}",
+        "retained_chunks": retained,
+        "asked_chunks": asked,
+        "goal": f"retained: host bytes / blob bytes <= {GOAL}",
         "met": met,
     }
     print(json.dumps(figures, indent=2))

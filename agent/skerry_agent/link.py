@@ -189,6 +189,8 @@ class MqttLink:
             return None
         self._ask()
         info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc > MQTTErrorCode.MQTT_ERR_SUCCESS:  # the connection has just ended, and nobody has said so yet
+            return None
         self._unacked[info.mid] = time.monotonic()
         if info.is_published():  # acknowledged before it was noted
             self._unacked.pop(info.mid, None)

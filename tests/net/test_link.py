@@ -1,5 +1,12 @@
 """The agent's link on what is no packet of this protocol: it says so in one line, and goes on."""
 
+import threading
+
+import pytest
+
+from skerry_agent.config import BrokerAddress
+from skerry_agent.link import MqttLink
+from skerry_host.plane.link import Link, Outgoing
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
 from tests.net.brokers import Mosquitto
 from tests.net.cases import MALFORMED
@@ -22,3 +29,30 @@ def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, c
     said = capfd.readouterr()
     assert said.err == "a message whose topic is no UTF-8 was ignored\n"
     assert said.out == ""
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path / "quiet") as made:
+        yield made
+
+
+def test_publishing_at_the_moment_in_which_the_connection_ends_is_being_offline(broker):
+    """paho's word for it is an exception where one asks whether it was published."""
+    up = threading.Event()
+    link = MqttLink(BrokerAddress("127.0.0.1", broker.port, "mqtt"), "dev-1", lambda _n: ("will", b"x"))
+    link.start(lambda call: call(), up.set, lambda *_: None, lambda _token: None)
+    assert up.wait(10)
+    link._client._sock_close()
+    assert link.connected  # nobody has said so yet
+    assert link.publish("topic", b"x") is None
+    link.stop()
+
+
+def test_the_planes_link_likewise(broker):
+    link = Link(f"mqtt://127.0.0.1:{broker.port}", "plane", (), lambda _message: None)
+    link.start()
+    link._client._sock_close()
+    assert link.connected
+    assert link.publish([Outgoing("topic", b"x")]) is False
+    link.stop()

@@ -138,6 +138,8 @@ class Link:
 
     def _await(self, info: mqtt.MQTTMessageInfo, epoch: int) -> bool:
         deadline = time.monotonic() + ACK_S
+        if info.rc > mqtt.MQTT_ERR_SUCCESS:  # the connection had just ended: `is_published` would raise
+            return False
         while not info.is_published():
             if not self._still(epoch) or time.monotonic() > deadline:
                 return False
