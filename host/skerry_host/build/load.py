@@ -12,7 +12,15 @@ from skerry_host.build import recipe as recipes
 from skerry_host.build.errors import ModelError
 from skerry_host.build.fake_quant import TrainedRanges, take_ranges
 from skerry_host.build.graph import Graph, describe
-from skerry_host.build.normalise import fixed_batch, normalise, quantized, unfit, unfit_ends, unfit_quantized
+from skerry_host.build.normalise import (
+    fixed_batch,
+    normalise,
+    quantized,
+    unfit,
+    unfit_ends,
+    unfit_quantized,
+    unique_names,
+)
 from skerry_host.build.probe import probe
 from skerry_host.build.sources import keras, onnx
 from skerry_host.build.sources.converted import Converted
@@ -84,8 +92,9 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     model = read_model(data)
     ready = quantized(describe(model))
     batch = fixed_batch(model) if ready else None
+    renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
-    changes = [batch] if batch else [] if ready else normalise(model)
+    changes = [change for change in (batch, renamed) if change] + ([] if ready else normalise(model))
     changes += [f"{len(trained)} ranges kept as they were trained (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph)

@@ -17,6 +17,20 @@ _OLD_CODE_LIMIT = 127
 """Codes up to 127 once stood in an int8 field, `deprecated_builtin_code`; old files fill that one only (schema.fbs)."""
 
 
+def unique_names(model: Any) -> str | None:
+    """Give tensors names of their own: the quantizer knows activations by name and refuses two of one."""
+    seen: set[bytes] = set()
+    changed = 0
+    for index, tensor in enumerate(model.subgraphs[0].tensors):
+        name = bytes(tensor.name or b"")
+        while name in seen or not name:
+            name = (name or b"tensor") + b"_%d" % index
+        changed += name != tensor.name
+        tensor.name = name
+        seen.add(name)
+    return f"{changed} tensors renamed" if changed else None
+
+
 def builtin_codes(model: Any) -> str | None:
     """Fill `builtin_code` from the old field: the quantizer reads the new one only and would emit a broken model."""
     old = [c for c in model.operatorCodes if c.builtinCode == 0 and 0 < c.deprecatedBuiltinCode <= _OLD_CODE_LIMIT]

@@ -120,6 +120,16 @@ def test_multiply_adds_are_those_of_the_float_model(plain: bytes, int8: bytes):
     assert "QuantizeLinear" not in counts[1]
 
 
+def test_an_old_opset_becomes_one_that_runtimes_load(plain: bytes):
+    """Trap 7: by channel on opset 11, onnxruntime writes a graph that it cannot load itself."""
+    old = onnx.load_from_string(plain)
+    old.opset_import[0].version = 11  # these operators meant the same then
+    data = old.SerializeToString()
+    made = quantize_onnx(Source(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
+    assert onnx.load_from_string(made).opset_import[0].version >= 17
+    assert Session(made).run_raw(IMAGES[0], PREP)[0].shape == (1, 4)
+
+
 @pytest.mark.parametrize("calibrator", ["moving-average", "min-max", "percentile", "mse"])
 def test_each_calibrator_makes_a_model_that_runs(plain: bytes, calibrator: str):
     source = Source(b"", describe_onnx(plain), "", 0, (), onnx=plain)

@@ -39,6 +39,12 @@ CASES = {
     "missing source": ([("fashion-{version}", "other-{version}")], {}, ["no file matches other-{version}.tflite"]),
     "outside of the folder": ([('"calibration.npz"', '"../calibration.npz"')], {}, ["must stay inside"]),
     "not TOML": ([("schema = 1", "schema = = 1")], {}, ["not TOML"]),
+    "no finite number": (
+        [("scale = 0.00392156862745098", "scale = nan\nmean = [inf]"), ("min_sqnr_db = 15.0", "min_sqnr_db = nan")],
+        {},
+        ["preprocess.scale: must be finite", "preprocess.mean[0]: must be finite", "budget.min_sqnr_db: must be finite"],
+    ),
+    "endless by size": ([("latency_p95_us = 8000", "latency_p95_us = inf")], {}, ["latency_p95_us: must be finite"]),
     "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
 }
 

@@ -34,6 +34,11 @@ def dynamic_batch(model):
             tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
 
+def same_names(model):
+    for tensor in model.subgraphs[0].tensors[3:6]:
+        tensor.name = b"same"
+
+
 def dynamic_size(model):
     tensor = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
     tensor.shapeSignature = np.array([1, -1, -1, 1], np.int32)
@@ -55,7 +60,7 @@ def run_once(data: bytes):
     return session.run(sample)[0]
 
 
-@pytest.mark.parametrize("change", [old_schema, no_signature, dynamic_batch])
+@pytest.mark.parametrize("change", [old_schema, no_signature, dynamic_batch, same_names])
 def test_what_can_be_made_fit_is_and_computes_the_same(float_model: bytes, tmp_path: Path, change):
     path = tmp_path / "m.tflite"
     path.write_bytes(changed(float_model, change))

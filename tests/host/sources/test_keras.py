@@ -140,6 +140,19 @@ def test_a_folder_that_is_no_model(tmp_path):
         load_source(tmp_path)
 
 
+def test_positional_metrics_are_named_where_keras_speaks_of_types(tmp_path, monkeypatch):
+    """Trap 8, with a stand-in for the Python that says what Keras 3 says: compile("adam", "mse", ["accuracy"])."""
+    python = tmp_path / "python"
+    says = "ValueError: dtype='string' is not a valid dtype for Keras type promotion."
+    python.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    (tmp_path / "b.py").write_text("def build(): ...")
+    with pytest.raises(ModelError, match="dtype='string'") as refused:
+        load_source(tmp_path / "b.py", trusted=True)
+    assert "third argument of compile for loss_weights: write metrics=[...]" in refused.value.hint
+
+
 def test_tensorflow_missing_is_named_with_the_command(tmp_path, monkeypatch):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named tensorflow'\nexit 1\n")

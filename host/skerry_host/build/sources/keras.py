@@ -18,6 +18,13 @@ _CHILD = Path(__file__).with_name("keras_child.py")
 _NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python builder"}
 
 
+_ADVICE = {
+    "dtype='string' is not a valid dtype for Keras type promotion": "Keras 3 takes the third argument of compile for "
+    "loss_weights: write metrics=[...]",
+}
+"""For errors that do not say what is wrong: a part of their text, and what to do."""
+
+
 def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
     """A float TFLite of a model; `folder` is for work. Raises `ModelError`, `untrusted` among others."""
     qat = kind != "saved_model" and code.quantization_aware(path)
@@ -38,7 +45,11 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
     python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
     flags = ["1" if flag else "0" for flag in (trusted, qat)]
     command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags]
-    run(Conversion(f"TensorFlow, given {path},", command, folder))
+    try:
+        run(Conversion(f"TensorFlow, given {path},", command, folder))
+    except ModelError as error:
+        hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
+        raise ModelError(error.message, hint=hint, code=error.code) from None
     return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",))
 
 
