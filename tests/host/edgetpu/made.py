@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.build.tflite import write_model
 
 DTYPES = {
@@ -33,14 +34,20 @@ class Maker:
         self._index: dict[str, int] = {}
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], dtype: str = "int8", data: Any = None, scale: float = 0.5
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str = "int8",
+        data: Any = None,
+        scale: float = 0.5,
+        zero_point: int = 0,
     ) -> str:
         made = schema.TensorT()
         made.name, made.shape, made.type = name.encode(), list(shape), DTYPES[dtype]
         made.buffer = 0
         if dtype != "float32" and scale:
             made.quantization = schema.QuantizationParametersT()
-            made.quantization.scale, made.quantization.zeroPoint = [scale], [0]
+            made.quantization.scale, made.quantization.zeroPoint = [scale], [zero_point]
         if data is not None:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(np.asarray(data, NUMPY[dtype]).tobytes(), np.uint8)
@@ -104,6 +111,22 @@ def compiled(left: list[tuple[str, str]] = (), *, custom_ops: int = 1, **package
         names.append(made.tensor(name, (1, 4, 4, 4)))
         made.op(kind, names[-2:-1], names[-1:])
     return made.data(names[:1], names[-1:])
+
+
+def compiled_of(source: TensorSpec, made: TensorSpec, **package: Any) -> bytes:
+    """A file with one Edge TPU operator that takes and gives tensors of these forms."""
+    maker = Maker()
+    names = [maker.tensor(s.name, s.shape, s.dtype, None, s.scale, s.zero_point) for s in (source, made)]
+    maker.op("edgetpu-custom-op", names[:1], names[1:], custom=custom_options(**package))
+    return maker.data(names[:1], names[1:])
+
+
+def two_outputs() -> bytes:
+    """A file with one Edge TPU operator that writes two outputs."""
+    maker = Maker()
+    names = [maker.tensor(name, (1, 4, 4, 4)) for name in ("t0", "one", "two")]
+    maker.op("edgetpu-custom-op", names[:1], names[1:], custom=custom_options())
+    return maker.data(names[:1], names[1:])
 
 
 def custom_options(runtime: int = 13, cached: int = 640, streamed: int = 0, token: int = 0xABC) -> bytes:

@@ -3,36 +3,53 @@
 import pytest
 
 from skerry_host.build.build import Order, build
-from skerry_host.build.edgetpu.inspect import inspect_file
-from tests.host.build.conftest import NOW, make_recipe, recipe  # noqa: F401 - fixtures
+from tests.host.build.conftest import NOW, built, make_recipe, recipe  # noqa: F401 - fixtures
 from tests.host.edgetpu.conftest import REAL, calls
-from tests.host.edgetpu.made import compiled
+from tests.host.edgetpu.made import compiled_of
 
 BOARD = "raspberry-pi-4-coral-usb"
 COMPILED = REAL / "dense_256_edgetpu.tflite"
 
 
-@pytest.mark.skipif(not COMPILED.exists(), reason="no real models: set SKERRY_REAL_MODELS")
-def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, tmp_path):  # noqa: F811 - a fixture
-    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": COMPILED.read_bytes()}})
+@pytest.fixture
+def compiled_like(built):  # noqa: F811 - a fixture
+    """A compiled file with the ends of the cpu bundle's model, which is the same for every board."""
+    (cpu,) = (bundle for bundle in built.record.bundles if bundle.target == "cpu")
+    return lambda **package: compiled_of(cpu.inputs[0], cpu.outputs[0], **package)
+
+
+def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, compiled_like, tmp_path):  # noqa: F811
+    data = compiled_like()
+    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": data}})
     made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
     tpu, cpu = made.record.bundles
     assert (tpu.target, cpu.target) == ("edgetpu", "cpu")
-    assert (made.path / tpu.model.name).read_bytes() == COMPILED.read_bytes()
+    assert (made.path / tpu.model.name).read_bytes() == data
     assert tpu.artifact("golden") == cpu.artifact("golden")
-    assert (tpu.min_edgetpu_runtime, cpu.min_edgetpu_runtime) == (inspect_file(COMPILED).min_runtime, None)
+    assert (tpu.min_edgetpu_runtime, cpu.min_edgetpu_runtime) == (13, None)
     assert (tpu.inputs, tpu.outputs) == (cpu.inputs, cpu.outputs)
     assert "edgetpu" not in made.record.not_built
     assert "not run, for no Edge TPU is at hand" in made.record.remarks[-1]
     assert (made.path / "edgetpu_compiler.log").exists()
 
 
+@pytest.mark.skipif(not COMPILED.exists(), reason="no real models: set SKERRY_REAL_MODELS")
+def test_a_compiled_file_of_another_model_never_ships(recipe, stand_in, tmp_path):  # noqa: F811 - a fixture
+    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": COMPILED.read_bytes()}})
+    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
+    assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
+    assert "edgetpu" in made.record.not_built
+    assert "its output is of another model: input 0 is 1x256 uint8" in made.record.remarks[-1]
+    assert not list(made.path.glob("*edgetpu*"))
+
+
 def test_a_build_pins_the_runtime_of_its_board_and_warns_of_a_compiler_that_went_beyond(
     recipe,  # noqa: F811
     stand_in,
+    compiled_like,
     tmp_path,
 ):
-    folder = stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled(runtime=14)}})
+    folder = stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled_like(runtime=14)}})
     made = build(Order(recipe, "coral-dev-board", NOW, "1.0.0", tmp_path / "b"))
     assert calls(folder)[0][5:-1] == ["-m", "13"]
     assert made.record.bundles[0].min_edgetpu_runtime == 14

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
 from skerry_host.build.edgetpu.compile import Compilation, Order, compile_models
 from skerry_host.build.edgetpu.compiler import VARIABLE, Compiler, find_compiler
@@ -14,10 +15,13 @@ from skerry_host.build.edgetpu.errors import CompileError, NoCompilerError
 from skerry_host.build.edgetpu.inspect import CUSTOM_OP, inspect_file
 from skerry_host.build.errors import ModelError
 from tests.host.edgetpu.conftest import StandIn, calls
-from tests.host.edgetpu.made import chain, compiled
+from tests.host.edgetpu.made import chain, compiled, compiled_of, two_outputs
 
 FULL = compiled()
 PARTIAL = compiled([("ABS", "t2"), ("RELU", "t3")])
+FORM = TensorSpec("t0", "int8", (1, 4, 4, 4), 0.5, 0)
+OTHER = compiled_of(FORM, TensorSpec("t1", "int8", (1, 4), 0.5, 0))
+TWO = two_outputs()
 SUCCESS = {"log": "success.txt", "files": {"model_edgetpu.tflite": FULL}}
 SEARCHED = {"log": "searched.txt", "files": {"model_edgetpu.tflite": PARTIAL}}
 
@@ -94,6 +98,13 @@ FAILURES: dict[str, tuple[dict[str, Any], str, int, str]] = {
     "too large, twice": (says("large.txt", code=1), "large_activations", 2, "large activation"),
     "says success, leaves nothing": (says("success.txt"), "no_output", 1, "left no output"),
     "says success, zero operators": (says("success.txt", chain("RELU")), "zero_ops", 1, "nothing of"),
+    "says success, another model": (says("success.txt", OTHER), "other_model", 1, "output 0 is 1x4 int8, scale 0.5"),
+    "says success, another number of outputs": (
+        says("success.txt", TWO),
+        "other_model",
+        1,
+        "2 outputs, the model has 1",
+    ),
     "says success, damaged output": (says("success.txt", FULL[:900]), "damaged_output", 1, "damaged"),
     "too slow by its own limit": (says("slow.txt", code=1), "timeout", 1, "large activations"),
     "an exception, twice": (says("uncaught.txt", code=1), "internal", 2, "std::out_of_range"),

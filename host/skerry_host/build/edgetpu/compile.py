@@ -1,7 +1,8 @@
 """Compiles int8 models with the user's compiler and accepts only what an Edge TPU can run. Writes files and logs.
 
-The compiler's exit code and its "compiled successfully" are not trusted: an output counts when it exists and holds at
-least one Edge TPU operator. A run that fails where a search may help is repeated once with `-d`.
+The compiler's exit code and its "compiled successfully" are not trusted: an output counts when it exists, holds at
+least one Edge TPU operator, and takes and gives what its source does. A run that fails where a search may help is
+repeated once with `-d`.
 """
 
 import re
@@ -15,6 +16,7 @@ from msgspec import Struct
 from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.build.edgetpu.compare import Comparison, compare
 from skerry_host.build.edgetpu.compiler import GRACE_S, Compiler, Run, find_compiler, run_compiler
+from skerry_host.build.edgetpu.ends import differences
 from skerry_host.build.edgetpu.errors import CompileError
 from skerry_host.build.edgetpu.inspect import Inspection, inspect_file
 from skerry_host.build.edgetpu.log import CompilerLog, ModelLog, read_log
@@ -36,6 +38,7 @@ _HINTS = {
     "large_activations": "make the input smaller",
     "internal": "the compiler is flaky: try again, or change the operators that preflight doubts",
     "timeout": "allow more with --timeout, search for a part that compiles with -d, or make the input smaller",
+    "other_model": "see that $SKERRY_EDGETPU_COMPILER is the vendor's compiler, and no script that keeps old outputs",
     "zero_ops": "see `skerry edgetpu preflight` for what stays on the CPU, and why",
     "zero_ops_pinned": "try without -m, or see `skerry edgetpu preflight` for what stays on the CPU, and why",
 }
@@ -203,7 +206,16 @@ def _judge(order: Order, out: Path) -> tuple[dict[str, Inspection], tuple[str, s
         if not found[name].custom_ops:
             why = f"nothing of {name} would run on an Edge TPU"
             return found, ("zero_ops", f"the compiler took {order.names()}, but {why}")
-    return found, None
+    return found, _mistaken(order, found)
+
+
+def _mistaken(order: Order, found: dict[str, Inspection]) -> tuple[str, str] | None:
+    """Why an output is of another model than its source."""
+    for model in order.models:
+        wrong = differences(inspect_file(model), [found[name] for name in order.outputs(model)])
+        if wrong:
+            return "other_model", f"the compiler took {model}, but its output is of another model: {'; '.join(wrong)}"
+    return None
 
 
 def _refusal(order: Order, run: Run, said: CompilerLog) -> tuple[str, str]:
