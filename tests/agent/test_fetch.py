@@ -2,6 +2,7 @@
 
 import queue
 import shutil
+import threading
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,18 @@ from hypothesis import strategies as st
 
 from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
-from skerry_agent.fetch import MAX_PATIENCE_S, WINDOW, Fetcher, Limits
+from skerry_agent.fetch import (
+    FIRST_WINDOW,
+    MAX_PATIENCE_S,
+    PATIENCE_S,
+    WASTE_BYTES,
+    WASTE_FACTOR,
+    WINDOW,
+    Fetcher,
+    Limits,
+)
 from skerry_agent.over_mqtt import Retained
-from skerry_agent.sources import Folder
+from skerry_agent.sources import Folder, Reading
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
 from tests.agent.fakes import FakeClock, FakeLink
@@ -36,6 +46,7 @@ class Outcome:
     def __init__(self, link, store, refs, limits=NO_LIMITS, before=()):
         self.done = 0
         self.failures = []
+        self.link = link
         self.clock = FakeClock()
         self.retained = Retained(link)
         self.sources = [*before, self.retained]
@@ -300,3 +311,100 @@ def test_a_folder_that_lacks_or_spoils_a_file_is_left_for_the_next_source(tmp_pa
     posted(calls)(lambda: link.subscribed or outcome.done)
     link.pump(outcome.message)
     assert store.path(REF.sha256).read_bytes() == DATA
+
+
+def test_the_window_narrows_on_a_slow_link_and_widens_on_a_quick_one(tmp_path):
+    """Answers of a wide window queue behind each other, and what waits too long is asked for twice."""
+    link = FakeLink(published(DATA))
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    widths = []
+    while link.subscribed:
+        outcome.clock.now += 3.0  # a chunk takes that long; no timer runs, so nothing is asked for again
+        link.pump(outcome.message, limit=1)
+        widths.append(len(link.subscribed))
+    assert max(widths) <= FIRST_WINDOW
+    assert outcome.done == 1
+
+    quick = Outcome(FakeLink(published(DATA)), BlobStore(tmp_path / "quick"), [REF])
+    quick.start()
+    quick.message(topics.digests(REF.sha256), digest_list(DATA, CHUNK))
+    assert len(quick.link.subscribed) == FIRST_WINDOW + 1
+    quick.link.pump(quick.message)
+    assert quick.link.most_subscribed == WINDOW
+
+
+def test_a_fleet_that_was_cut_off_together_does_not_ask_again_together(tmp_path):
+    asked_at = []
+    for i in range(20):
+        outcome = Outcome(Deaf({}, lost=10**9), BlobStore(tmp_path / str(i)), [REF])
+        outcome.start()
+        while outcome.link.asked < 2:
+            outcome.clock.advance(0.05)
+        asked_at.append(outcome.clock.now)
+    assert max(asked_at) - min(asked_at) > 0.2 * PATIENCE_S
+
+
+def test_bytes_that_nobody_asked_for_have_a_limit(tmp_path):
+    """A budget of retries for devices without a budget of bytes: what comes in vain ends the fetch."""
+    link = FakeLink(published(DATA))
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    outcome.message(topics.digests(REF.sha256), link.retained[topics.digests(REF.sha256)])
+    while not outcome.failures:
+        outcome.message(topics.chunk(REF.sha256, 20), bytes(CHUNK))
+    assert [reason for reason, _ in outcome.failures] == ["too_much_in_vain"]
+    assert WASTE_BYTES < outcome.fetcher.transferred <= (1 + WASTE_FACTOR) * len(DATA) + WASTE_BYTES + CHUNK
+
+
+def test_after_a_long_silence_what_is_lost_next_is_asked_for_soon(tmp_path):
+    """The pauses of the silence are over with it."""
+    link = Deaf(published(DATA), lost=6)
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    while not link.subscribed:
+        outcome.clock.advance(1.0)
+    assert outcome.clock.now > 1000.0 + MAX_PATIENCE_S
+    link.pump(outcome.message, limit=3)
+    link.lost = 1
+    link.pump(outcome.message)
+    heard_at = outcome.clock.now
+    while not link.subscribed:
+        outcome.clock.advance(1.0)
+    assert outcome.clock.now - heard_at <= 3 * PATIENCE_S
+
+
+class Read(Reading):
+    """A source that is read in a thread; it waits for `gate` before each piece."""
+
+    def __init__(self, post):
+        super().__init__(post)
+        self.gate, self.read_pieces, self.ended = threading.Semaphore(0), [], threading.Event()
+
+    def read(self, ref, piece):
+        self.read_pieces.append(piece)
+        assert self.gate.acquire(timeout=5)
+        return digest_list(DATA, CHUNK) if piece is None else [*split(DATA, CHUNK)][piece]
+
+    def end(self):
+        self.ended.set()
+
+
+def test_cancelled_half_way_nothing_more_is_read(tmp_path):
+    calls = queue.SimpleQueue()
+    source = Read(calls.put)
+    outcome = Outcome(FakeLink(), BlobStore(tmp_path), [REF])
+    outcome.sources = [source]
+    outcome.start()
+    for _ in range(4):
+        source.gate.release()
+        calls.get(timeout=5)()
+    outcome.fetcher.stop()
+    received = outcome.fetcher.received
+    source.gate.release()
+    assert source.ended.wait(5)
+    while not calls.empty():
+        calls.get()()
+    assert len(source.read_pieces) <= 5
+    assert outcome.fetcher.received == received
+    assert not outcome.failures
