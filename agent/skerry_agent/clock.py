@@ -65,7 +65,9 @@ class EventQueue:
         return max(0.0, self._timers[0][0] - self.monotonic()) if self._timers else None
 
     def _run_due_timers(self) -> None:
-        while self._running and self._timers and self._timers[0][0] <= self.monotonic():
+        """Those that are due now: what they start anew waits behind the calls, however long they take."""
+        now = self.monotonic()
+        while self._running and self._timers and self._timers[0][0] <= now:
             call = heapq.heappop(self._timers)[2].call
             if call is not None:
                 call()

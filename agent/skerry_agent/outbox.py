@@ -52,7 +52,9 @@ class Outbox:
         return list(self._sizes)
 
     def read(self, name: str) -> bytes | None:
-        """The report, or None if it cannot be read now. A damaged one is given up and counted."""
+        """The report, or None if it cannot be read now, or went to make room. A damaged one is given up and counted."""
+        if name not in self._sizes:
+            return None
         try:
             report = read_sealed(self._folder / name)
         except DiskError as error:

@@ -71,6 +71,8 @@ def test_a_full_outbox_drops_the_oldest_and_counts_them(tmp_path):
     names = [outbox.put(b"x" * 100) for _ in range(5)]
     assert outbox.pending() == names[-2:]
     assert outbox.dropped == 3
+    assert outbox.read(names[0]) is None  # whoever was about to send it
+    assert outbox.dropped == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == names[-2:]
 
 
