@@ -64,6 +64,19 @@ def test_a_clock_that_is_set_later_leaves_its_own_reports_alone(registry):
     assert kept(registry) == {0: ("host", BOOTED + 90.0), 1: ("device", NOW)}
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_clock_that_is_set_later_says_when_the_others_were(registry, order):
+    """All of them came days late, so when they came says little."""
+    made = [report(0, 100.0), report(1, 110.0), report(2, 120.0, started=BOOTED + 110.0)]
+    for i in order:
+        keep(registry, made[i], at=BOOTED + 3 * 86400.0)
+    assert kept(registry) == {
+        0: ("host", BOOTED + 90.0),
+        1: ("host", BOOTED + 100.0),
+        2: ("device", BOOTED + 110.0),
+    }
+
+
 def test_another_boot_is_another_clock(registry):
     keep(registry, report(0, 100.0), at=BOOTED + 100.0)
     keep(registry, report(0, 5.0, boot="boot-2"), at=BOOTED + 500.0)

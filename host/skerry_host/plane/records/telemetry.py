@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import Table, and_, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
@@ -21,7 +21,8 @@ AHEAD_S = 86_400.0
 def add(session: Session, reports: Sequence[Report], now: float) -> int:
     """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
     keys = _insert_new(session, reports, now)
-    for device, boot in sorted({(r.device, r.boot) for _, r in keys if not _plausible(r.started, now)}):
+    unset = {(r.device, r.boot) for _, r in keys if not _plausible(r.started, now)}
+    for device, boot in sorted(unset | _set_since(session, [key for key, _ in keys])):
         _set_clock(session, device, boot)
     stats = [_stats(key, m) for key, report in keys for m in {(m.model, m.release): m for m in report.models}.values()]
     samples = [_sample(key, sample) for key, report in keys for sample in report.samples]
@@ -71,14 +72,31 @@ def _plausible(started: float, now: float) -> bool:
     return EARLIEST_S <= started <= now + AHEAD_S
 
 
-def _set_clock(session: Session, device: str, boot: str) -> None:
-    """Work out when the intervals of a boot without a clock began, from when its reports came and its monotonic clock.
+def _set_since(session: Session, keys: Sequence[int]) -> set[tuple[str, str]]:
+    """Boots of which one of these reports is the first after some of a clock that was not set."""
+    if not keys:
+        return set()
+    before = aliased(ReportRow)
+    same_boot = (before.device == ReportRow.device, before.boot == ReportRow.boot)
+    query = (
+        select(ReportRow.device, ReportRow.boot)
+        .join(before, and_(*same_boot, before.sequence == ReportRow.sequence - 1))
+        .where(ReportRow.id.between(min(keys), max(keys)), before.clock == "host")
+    )
+    return {(device, boot) for device, boot in session.execute(query)}
 
-    A report cannot come before it was made, so the earliest of (received - uptime) is the best estimate of when the
-    monotonic clock stood at 0: late by as much as the quickest report took. Better ones correct those before.
+
+def _set_clock(session: Session, device: str, boot: str) -> None:
+    """Work out when the intervals of a boot without a clock began: from when its monotonic clock stood at 0.
+
+    A report cannot come before it was made, so that was at the earliest of (received - uptime), or before: late by as
+    much as the quickest report took. A clock that was set later in the boot says it to the second. Better estimates
+    correct those before.
     """
     of_boot = (ReportRow.device == device, ReportRow.boot == boot)
-    zero = session.scalar(select(func.min(ReportRow.received - ReportRow.uptime_s)).where(*of_boot))
+    set_clock = case((ReportRow.clock == "device", ReportRow.started + ReportRow.duration_s - ReportRow.uptime_s))
+    zeros = select(func.min(ReportRow.received - ReportRow.uptime_s), func.max(set_clock)).where(*of_boot)
+    zero = min(each for each in session.execute(zeros).one() if each is not None)
     statement = update(ReportRow).where(*of_boot, ReportRow.clock == "host")
     session.execute(statement.values(started=zero + ReportRow.uptime_s - ReportRow.duration_s))
 
