@@ -43,10 +43,10 @@ class Fault:
 
 
 class Proxy:
-    """Listens on `port` while it is entered."""
+    """Listens on `port` while it is entered, on any free one where that is 0."""
 
-    def __init__(self, broker_port: int, fault: Fault = Fault()) -> None:
-        self.port = 0
+    def __init__(self, broker_port: int, fault: Fault = Fault(), port: int = 0) -> None:
+        self.port = port
         self.to_device = 0
         self.publishes = 0
         self.connections = 0
@@ -76,7 +76,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,12 @@ def marked_processes(mark: str) -> list[str]:
 
 @dataclass
 class Device:
-    """One device: its folder, and the agent that runs on it or not."""
+    """One device: its folder, the agent that runs on it or not, and what its environment has beyond ours."""
 
     id: str
     folder: Path
     process: "subprocess.Popen[bytes] | None" = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
@@ -94,7 +95,8 @@ class Device:
                 *command,
             ]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
 
     def await_death(self) -> None:
         """Wait until the agent has been killed."""
