@@ -3,6 +3,7 @@
 Unknown fields are ignored, never refused, so that old agents understand newer hosts. Does not know any message.
 """
 
+from math import isfinite
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -41,11 +42,17 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """Validate plain data (for instance parsed TOML) against a struct; raises `WireError` like `decode`."""
+    """Validate plain data (for instance parsed TOML) against a struct; raises `WireError` like `decode`.
+
+    A number that is not finite is an issue, too: JSON has none, but TOML has.
+    """
+    name, issues = kind.__name__.lower(), _issues(value, kind, "")
+    if issues:
+        raise WireError(name, issues)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as first:
-        raise WireError(kind.__name__.lower(), _issues(value, kind, "") or [str(first)]) from None
+        raise WireError(name, [str(first)]) from None
 
 
 def _issues_of_text(raw: bytes | str, kind: type) -> list[str]:
@@ -83,6 +90,8 @@ def _issues_of_struct(value: Any, kind: type[msgspec.Struct], path: str) -> list
 
 
 def _issue_of_leaf(value: Any, kind: Any, path: str) -> list[str]:
+    if isinstance(value, float) and not isfinite(value):
+        return [f"{path or 'message'}: must be finite"]
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

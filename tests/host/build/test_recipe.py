@@ -42,7 +42,11 @@ CASES = {
     "no finite number": (
         [("scale = 0.00392156862745098", "scale = nan\nmean = [inf]"), ("min_sqnr_db = 15.0", "min_sqnr_db = nan")],
         {},
-        ["preprocess.scale: must be finite", "preprocess.mean[0]: must be finite", "budget.min_sqnr_db: must be finite"],
+        [
+            "preprocess.scale: must be finite",
+            "preprocess.mean[0]: must be finite",
+            "budget.min_sqnr_db: must be finite",
+        ],
     ),
     "endless by size": ([("latency_p95_us = 8000", "latency_p95_us = inf")], {}, ["latency_p95_us: must be finite"]),
     "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
