@@ -23,9 +23,12 @@ class Check(Struct, frozen=True):
 
 
 class Speed(Struct, frozen=True):
-    """One inference of the cpu bundle's model, or of the float one, on the machine that built: no board's figure."""
+    """One inference of the cpu bundle's model, or of the float one, on the machine that built: no board's figure.
 
-    form: Literal["int8", "float"]
+    `form`: `float`, or what the bundle's numbers are (`int8`, `int16`, `8-bit weights`).
+    """
+
+    form: str
     threads: int
     p50_us: float
 

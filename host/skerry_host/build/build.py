@@ -34,7 +34,7 @@ from skerry_host.build.load import Source, load_source
 from skerry_host.build.near import Past, keep_near
 from skerry_host.build.output import check_output, write_folder
 from skerry_host.build.progress import Progress, silent
-from skerry_host.build.recipe import LoadedRecipe, Recipe, load_recipe
+from skerry_host.build.recipe import LoadedRecipe, Quantize, Recipe, load_recipe
 from skerry_host.build.report.facts import Facts, TargetFacts
 from skerry_host.build.report.page import NAME as REPORT
 from skerry_host.build.report.page import render
@@ -102,10 +102,11 @@ def build(order: Order, progress: Progress = silent) -> Build:
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
     past = Past(order.previous, frozen="edgetpu" in board.targets)
     made = _make_all(targets, loaded.recipe, source, data, past, progress)
-    tpu = _edgetpu(board, order, made, progress)
+    tpu = _edgetpu(board, order, loaded.recipe.quantize, made, progress)
     record = _record(order, loaded, source, board, made, warnings)
-    cpu = next((part.files["model.tflite"] for part in made if part.facts.target == "cpu"), None)
-    record = with_speeds(record, board, source, cpu)
+    for part in made:
+        if part.facts.target == "cpu":
+            record = with_speeds(record, board, source, part.facts.form, part.files["model.tflite"])
     if tpu is not None:
         record = _with_edgetpu(record, tpu)
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
@@ -142,7 +143,9 @@ def _record(
     )
 
 
-def _edgetpu(board: Board, order: Order, made: Sequence[_Made], progress: Progress) -> EdgeTpu | None:
+def _edgetpu(board: Board, order: Order, plan: Quantize, made: Sequence[_Made], progress: Progress) -> EdgeTpu | None:
+    if plan.edgetpu_problem and "edgetpu" in board.targets and not order.targets:
+        return EdgeTpu(f"no edgetpu bundle: {plan.edgetpu_problem}")
     for part in made:
         if part.bundle.target == "cpu" and not part.facts.reasons:
             return edgetpu_part(board, order.targets, part.bundle, part.files[part.bundle.model.name], progress)
@@ -206,7 +209,8 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     )
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
-    accelerated = past.frozen and target == "cpu"  # the board's Edge TPU gets the same integers
+    fit = not recipe.quantize.edgetpu_problem
+    accelerated = past.frozen and target == "cpu" and fit  # the board's Edge TPU gets the same integers
     tried = Tried("edgetpu" if accelerated else target, chosen.plan.per_channel, bool(chosen.steps))
     found = [] if source.quantized else _layers(chosen, data, recipe, progress)
     if any(verdict.lost_signal for verdict in verdicts):

@@ -17,11 +17,10 @@ CLEARLY = 1.1
 """A form or a number of threads is worth a remark when the other takes so many times as long."""
 
 
-def with_speeds(record: BuildRecord, board: Board, source: Source, int8: bytes | None) -> BuildRecord:
-    """The record with what was measured of the cpu bundle's model `int8`."""
-    if int8 is None:
-        return record
-    speeds = measured(int8, None if source.quantized else source.data, counts(board, os.cpu_count() or 1))
+def with_speeds(record: BuildRecord, board: Board, source: Source, form: str, model: bytes) -> BuildRecord:
+    """The record with what was measured of the cpu bundle's model, of the form that it has."""
+    threads = counts(board, os.cpu_count() or 1)
+    speeds = measured(model, form, None if source.quantized else source.data, threads)
     return replace(record, speeds_on_this_machine=speeds)
 
 
@@ -31,9 +30,9 @@ def counts(board: Board, cores: int) -> list[int]:
     return [n for n in (1, 2, 4, 8, 16) if n <= limit]
 
 
-def measured(int8: bytes, real: bytes | None, threads: list[int]) -> tuple[Speed, ...]:
+def measured(model: bytes, form: str, real: bytes | None, threads: list[int]) -> tuple[Speed, ...]:
     """Every form with every number of threads, the fastest first."""
-    found = [Speed("int8", n, measure(int8, threads=n).p50_us) for n in threads]
+    found = [Speed(form, n, measure(model, threads=n).p50_us) for n in threads]
     if real is not None:
         found += [Speed("float", n, measure(real, threads=n).p50_us) for n in threads]
     return tuple(sorted(found, key=lambda speed: speed.p50_us))

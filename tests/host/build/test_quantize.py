@@ -106,6 +106,22 @@ def test_an_edge_tpu_takes_8_bits_only(activations: str):
     assert not Quantize().edgetpu_problem
 
 
+@pytest.mark.parametrize("activations", ["int16", "float"])
+def test_a_board_with_one_is_told_why_it_gets_no_bundle_for_it(make_recipe, tmp_path: Path, activations: str):
+    folder = make_recipe(('activations = "int8"', f'activations = "{activations}"'), ('io = "int8"', 'io = "float"'))
+    board, words = "raspberry-pi-4-coral-usb", f"activations = '{activations}': an Edge TPU computes on 8-bit integers"
+    with pytest.raises(RecipeError, match=words) as refused:
+        build(Order(folder, board, NOW, "1.0.0", tmp_path / "b", targets=["edgetpu"]))
+    assert "use int8, or build another --target" in str(refused.value)
+    record = build(Order(folder, board, NOW, "1.0.0", tmp_path / "b")).record
+    assert [line for line in record.remarks if words in line] == [
+        f"no edgetpu bundle: {words} only, mixing is not possible"
+    ]
+    assert "edgetpu" in record.not_built
+    form = {"int16": "int16", "float": "8-bit weights"}[activations]
+    assert {speed.form for speed in record.speeds_on_this_machine} == {form, "float"}
+
+
 def test_a_build_may_ask_for_another_form(make_recipe, tmp_path: Path):
     folder = make_recipe(('activations = "int8"', 'activations = "int16"'), ('io = "int8"', 'io = "float"'))
     made = build(Order(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
