@@ -8,9 +8,10 @@ import json
 import pytest
 
 from skerry_agent.runner.engines.tpu import LIBRARY
+from skerry_host.release.store import Store
 from tests.agent.runner.conftest import library  # noqa: F401 - a fixture
 from tests.host.edgetpu.conftest import stand_in  # noqa: F401 - a fixture
-from tests.host.edgetpu.made import compiled
+from tests.host.edgetpu.made import compiled_of
 from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
 from tests.system.fleet import FIRST, RECIPE, await_end, outcomes, provision, start_rollout
 
@@ -20,9 +21,11 @@ BOARD = "raspberry-pi-4-coral-usb"
 
 
 @pytest.fixture
-def home(tmp_path, stand_in):  # noqa: F811
-    """A home with a release whose edgetpu bundle asks for runtime 14."""
-    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled(runtime=14)}})
+def home(built, tmp_path, stand_in):  # noqa: F811
+    """A home with a release whose edgetpu bundle asks for runtime 14, made of the same source as that of `built`."""
+    cpu = Store(built.store).release(FIRST).bundle("cpu")
+    compiled = compiled_of(cpu.inputs[0], cpu.outputs[0], runtime=14)
+    stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled}})
     made = make_home(tmp_path / "home")
     out = str(tmp_path / "build")
     skerry(made, "model", "build", str(RECIPE), "--board", BOARD, "--version", "1.0.0", "--out", out)
