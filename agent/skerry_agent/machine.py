@@ -96,6 +96,11 @@ def _stay(record: Record, _event: Event) -> Step:
     return record, []
 
 
+def _serves(record: Record, _event: Event) -> Step:
+    """What was left for it is needed no more."""
+    return replace(record, slots=replace(record.slots, left=None)), []
+
+
 def _serve_again(record: Record, _event: Event) -> Step:
     return record, [Serve()]
 
@@ -246,29 +251,48 @@ def _finish_commit(record: Record, _event: Event) -> Step:
 
 
 def _rolled_back(record: Record, _event: Event) -> Step:
-    return replace(record, state=State.IDLE), [Collect()]
+    return replace(record, state=State.IDLE, slots=replace(record.slots, left=None)), [Collect()]
 
 
 def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Record:
-    """An older bundle becomes current; the one that is left goes. The deployment that brought it says so."""
+    """An older bundle becomes current. The deployment that brought the one that is left says so.
+
+    The one that is left stays on the disk until the older one serves, unless it is damaged.
+    """
     deployment = record.deployment
     left = record.slots.current
     if deployment is not None and deployment.outcome and left is not None and deployment.release == left.release:
         deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
     fallback = (f"{reason}: {detail}" if detail else reason) if slot.factory else ""
-    slots = Slots(current=slot, candidate=record.slots.candidate)
+    slots = Slots(slot, candidate=record.slots.candidate, left=None if reason in DAMAGED else left)
     return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
 
 
+def _return(record: Record, left: Slot, event: CurrentFailed) -> Record:
+    """What took its place does not serve at all: the one that was left comes back, and nobody has rolled back."""
+    failed, deployment = record.slots.current, record.deployment
+    assert failed is not None
+    why = f"{failed.release} does not serve: {event.reason}: {event.detail}"
+    if deployment is not None and deployment.outcome == "rolled_back" and deployment.release == left.release:
+        deployment = replace(deployment, outcome="succeeded", reason="rollback_failed", detail=why)
+    slots = Slots(left, candidate=record.slots.candidate)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=why)
+
+
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
-    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the one behind it takes its place."""
-    crashes = record.crashes + 1
+    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the one behind it takes its place.
+
+    Where none is behind it, the one that it took the place of, if that is still there: a way back that leads nowhere
+    must not cost what serves.
+    """
+    crashes, slots = record.crashes + 1, record.slots
     if crashes < MAX_CRASHES and event.reason not in DAMAGED:
         return replace(record, crashes=crashes), [Serve()]
-    if record.slots.previous is None:
-        return replace(record, crashes=crashes), [Serve(), SeekFactory()]
-    back = _back_to(record, record.slots.previous, event.reason, event.detail)
-    return _leaving(back), [Serve()]
+    if slots.previous is not None:
+        return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
+    if slots.left is not None:
+        return _leaving(_return(record, slots.left, event)), [Serve()]
+    return replace(record, crashes=crashes), [Serve(), SeekFactory()]
 
 
 def _leaving(record: Record) -> Record:
@@ -282,6 +306,7 @@ def _factory_found(record: Record, event: FactoryFound) -> Step:
     if event.slot == current or (current is not None and not record.crashes):
         return record, []
     back = _back_to(record, event.slot, event.reason, event.detail)
+    back = replace(back, slots=replace(back.slots, left=None))  # it is the last resort: nothing comes after it
     return back if current is None else _leaving(back), [Serve()]
 
 
@@ -306,7 +331,7 @@ _WORKING: dict[type[Event], Rule] = {
     CurrentFailed: _current_failed,
     FactoryFound: _factory_found,
     RollbackOrdered: _cancel_and_roll_back,
-    Serving: _stay,
+    Serving: _serves,
     Healthy: _forget_crashes,
 }
 
@@ -318,7 +343,7 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
         CurrentFailed: _current_failed,
         FactoryFound: _factory_found,
         RollbackOrdered: _roll_back,
-        Serving: _stay,
+        Serving: _serves,
         Healthy: _forget_crashes,
     },
     State.FETCHING: {

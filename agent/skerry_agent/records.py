@@ -41,11 +41,15 @@ class Slot(Struct, frozen=True):
 
 
 class Slots(Struct, frozen=True):
-    """What is held: the one that serves, the one before it, the one on trial."""
+    """What is held: the one that serves, the one before it, the one on trial.
+
+    `left` has given its place to an older one and is kept until that serves.
+    """
 
     current: Slot | None = None
     previous: Slot | None = None
     candidate: Slot | None = None
+    left: Slot | None = None
 
 
 class Deployment(Struct, frozen=True):
@@ -78,7 +82,10 @@ class Deployment(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """All that the journal holds of one model. `fallback` says why the factory release is the current one."""
+    """All that the journal holds of one model.
+
+    `fallback` says why the factory release is the current one, or what could not be gone back to.
+    """
 
     state: State = State.IDLE
     slots: Slots = Slots()

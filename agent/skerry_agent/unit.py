@@ -136,6 +136,8 @@ class Unit:
         stands_in = None
         if current is not None and current.factory:
             stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
+        elif current is not None and self.record.fallback:
+            stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
         found = (self._damage, put_off, self.issue, self.trouble, stands_in, self.factory.issue)
         return tuple(issue for issue in found if issue)
 

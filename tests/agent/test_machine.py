@@ -171,7 +171,41 @@ def test_crashes_of_the_current_bundle_bring_the_previous_one_back():
         assert record.slots.current == OLD
         record, _ = step(record, events.CurrentFailed("crashed"))
     assert record.state is State.ROLLING_BACK
-    assert record.slots == Slots(current=OLDER)
+    assert record.slots == Slots(current=OLDER, left=OLD)
+
+
+def test_a_damaged_bundle_gives_way_at_once_and_is_not_kept():
+    record, effects = step(record_in(State.IDLE), events.CurrentFailed("damaged"))
+    assert (record.slots, effects) == (Slots(OLDER), [events.Serve()])
+
+
+def exhausted(record, reason):
+    """After as many failures as a bundle is allowed, or one that starting again cannot mend."""
+    for _ in range(MAX_CRASHES if reason == "crashed" else 1):
+        record, effects = step(record, events.CurrentFailed(reason, "why"))
+    return record, effects
+
+
+@pytest.mark.parametrize("reason", ["damaged", "bundle_damaged", "crashed"])
+@pytest.mark.parametrize("cause", ["ordered", "crashes"])
+def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, cause):
+    record = replace(record_in(State.IDLE), deployment=replace(ORDER, release=OLD.release, outcome="succeeded"))
+    record, _ = step(record, events.RollbackOrdered()) if cause == "ordered" else exhausted(record, "crashed")
+    assert (record.slots.current, record.deployment.outcome) == (OLDER, "rolled_back")
+    record, effects = exhausted(record, reason)
+    assert (record.state, record.slots, effects) == (State.ROLLING_BACK, Slots(OLD), [events.Serve()])
+    assert (record.deployment.outcome, record.deployment.reason) == ("succeeded", "rollback_failed")
+    assert record.fallback == f"m@0.9.0 does not serve: {reason}: why"
+    record, effects = step(record, events.Serving())
+    assert (record.state, record.slots, effects) == (State.IDLE, Slots(OLD), [events.Collect()])
+    assert events.SeekFactory() in exhausted(record, "crashed")[1]
+
+
+@pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
+def test_what_was_left_is_kept_until_the_older_one_serves(state):
+    before = replace(record_in(state), slots=Slots(OLDER, left=OLD))
+    assert step(before, events.Booted())[0].slots == before.slots
+    assert step(before, events.Serving())[0].slots == Slots(OLDER)
 
 
 def test_without_a_previous_bundle_the_current_one_is_tried_for_ever():
@@ -191,7 +225,7 @@ def test_a_healthy_bundle_is_forgiven_its_crashes():
 def test_rollback_of_a_committed_release_marks_its_deployment():
     committed = Record(State.IDLE, Slots(NEW, OLD), replace(ORDER, outcome="succeeded"))
     after, _ = step(committed, events.RollbackOrdered("ordered"))
-    assert after.slots == Slots(current=OLD)
+    assert after.slots == Slots(current=OLD, left=NEW)
     assert (after.deployment.outcome, after.deployment.reason) == ("rolled_back", "ordered")
 
 
@@ -280,7 +314,7 @@ def test_a_commit_ends_the_stand_in():
 @pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.PROBATION])
 def test_a_rollback_may_name_the_factory_release(state):
     after, effects = step(record_in(state), events.RollbackOrdered(to=FACTORY))
-    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY))
+    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, left=OLD))
     assert effects[-1] == events.Serve()
 
 

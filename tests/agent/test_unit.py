@@ -292,6 +292,22 @@ def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(dev
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "crashed")
 
 
+def test_a_rollback_to_a_damaged_bundle_comes_back_to_what_served(device):
+    device.install("1.0.0", 1)
+    device.install("1.1.0", 2)
+    device.unit.handle(events.RollbackOrdered())
+    older = device.processes.runners[-1]
+    assert (older.job.release, device.unit.record.state) == ("m@1.0.0", State.ROLLING_BACK)
+    older.listener.heard(Refused("damaged", "model.tflite"))
+    older.listener.exited("crashed", "exit status 3")
+    again = device.processes.runners[-1]
+    assert again.job.release == "m@1.1.0"
+    again.prove()
+    again.follow()
+    assert (device.unit.record.state, device.unit.record.slots.current.release) == (State.IDLE, "m@1.1.0")
+    assert device.unit.issues == ("m stays at m@1.1.0, because m@1.0.0 does not serve: damaged: model.tflite",)
+
+
 def test_what_cannot_be_journalled_is_not_begun(device, monkeypatch):
     old = device.install("1.0.0", 1)
     monkeypatch.setattr(device.unit._journal, "write", _disk_full)
