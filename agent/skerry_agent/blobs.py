@@ -84,7 +84,8 @@ class BlobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        make_folder(folder)
+        with contextlib.suppress(OSError):  # a disk that takes nothing: it is made when there is something to keep
+            make_folder(folder)
 
     def path(self, sha256: str) -> Path:
         """Where a complete blob lies."""
@@ -99,6 +100,7 @@ class BlobStore:
 
     def keep_digests(self, sha256: str, raw: bytes) -> None:
         """Keep a digest list for a restart."""
+        make_folder(self.folder)
         write_atomic(self.folder / f"{sha256}.digests", raw)
 
     def digests(self, ref: BlobRef) -> tuple[bytes, ...] | None:
@@ -110,6 +112,7 @@ class BlobStore:
 
     def open_part(self, ref: BlobRef, digests: tuple[bytes, ...]) -> Part:
         """Open a part, resuming what is there. Raises `DiskError` when the disk has no room for it."""
+        make_folder(self.folder)
         data = self.folder / f"{ref.sha256}.part"
         have = data.stat().st_blocks * 512 if data.exists() else 0
         free = shutil.disk_usage(self.folder).free

@@ -32,7 +32,8 @@ class BundleFolders:
     def __init__(self, folder: Path, factory: Path) -> None:
         self.root = folder
         self.factory = FactoryFolder(factory)
-        make_folder(folder)
+        with contextlib.suppress(OSError):  # a disk that takes nothing: the factory release serves all the same
+            make_folder(folder)
 
     def folder(self, bundle: str) -> Path:
         """Where a bundle lies."""

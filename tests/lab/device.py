@@ -15,10 +15,13 @@ from typing import Any
 
 import msgspec
 
-from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.config import load
 from skerry_agent.disk import sha256_of
+from skerry_agent.jobs import Refusal
+from skerry_agent.keyfile import TrustError
 from skerry_agent.loop import Supervisor
 from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Proved, Refused, Stop
+from skerry_agent.trust import KeyTrust
 from skerry_agent.unit import Unit
 from skerry_agent.updater import perform
 from skerry_agent.wire import topics
@@ -27,6 +30,20 @@ from skerry_agent.wire.telemetry import Report
 from tests.lab.ledger import Ledger
 from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
 
+CONFIG_FILE, TRUST_FILE = "agent.toml", "trust.json"
+CONFIG = f"""# A device of the laboratory.
+[device]
+id = "{DEVICE}"
+[broker]
+url = "mqtt://localhost"
+[board]
+name = "lab"
+[agent]
+state_dir = "state"
+telemetry_interval_s = 20.0
+[models.{MODEL}]
+http = ""
+"""
 SETTLE_S = 40.0
 BEAT_S = 4.0
 
@@ -196,12 +213,18 @@ class LabProcesses:
         cancelled: list[bool] = []
 
         def work() -> None:
-            result = None if cancelled else perform(job, self._device.publisher.trust)
             if not cancelled:
-                answer(result)
+                answer(self._result(job))
 
         self._device.queue.post(work)
         return lambda: cancelled.append(True)
+
+    def _result(self, job: Any) -> Any:
+        config = self._device.config
+        try:
+            return perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))
+        except TrustError as error:
+            return Refusal("rejected", error.code, str(error))
 
 
 class LabMeters:
@@ -215,20 +238,13 @@ class Device:
     """One boot of a device on `state`. The ledger gets the reports that it keeps and those that reach the host."""
 
     def __init__(self, state: Path, publisher: Publisher, boot: str, ledger: Ledger, slow: frozenset[str]) -> None:
-        self.state, self.publisher, self.slow = state, publisher, slow
+        self.state, self.slow = state, slow
         self.refusals: list[str] = []
         self.queue = LabQueue()
         self.link = LabLink(self.queue, publisher.retained, ledger)
-        config = AgentConfig(
-            DeviceSection(DEVICE),
-            BrokerSection("mqtt://localhost"),
-            BoardSection("lab"),
-            AgentSection(state_dir=state.name, telemetry_interval_s=20.0),
-            {MODEL: ModelSection(http=None)},
-            str(state.parent),
-        )
+        self.config = load(state.parent / CONFIG_FILE)
         processes = LabProcesses(self)
-        self.supervisor = Supervisor(config, self.queue, self.link, processes, LabMeters(), boot)  # type: ignore[arg-type]
+        self.supervisor = Supervisor(self.config, self.queue, self.link, processes, LabMeters(), boot)  # type: ignore[arg-type]
         self.link.take, self.link.acked = self.supervisor.message, self.supervisor.acked
         self._note_kept(ledger)
         self.supervisor.start()
@@ -245,6 +261,11 @@ class Device:
             return name
 
         outbox.put = noted  # type: ignore[method-assign]
+
+    @property
+    def factory(self) -> bool:
+        """Whether it came with a factory release."""
+        return MODEL in self.supervisor._folders.factory.models()
 
     @property
     def unit(self) -> Unit:

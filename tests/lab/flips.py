@@ -1,7 +1,14 @@
-"""One bit flipped in a stored file: it is found, the previous bundle serves, and the next order makes all well."""
+"""One bit flipped in a stored file, or in each of several at once: found, never served, mended by the next order.
 
+What stands behind serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
+that rots touches no clock, so the times of the files stay as they were.
+"""
+
+import os
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.lab import fault
@@ -11,16 +18,69 @@ from tests.lab.points import Bench
 POSITIONS = ("first", "middle", "last", "any")
 
 
-def flips(at: Bench, rng: random.Random, moments: int) -> Iterator[tuple[str, list[str]]]:
-    """(what, what broke) for every stored file at the start, and at some moments of a deployment that was cut short."""
+@dataclass(frozen=True)
+class Several:
+    """Files that are hit together, as patterns below the device's folder; which of them leave nothing to serve."""
+
+    name: str
+    patterns: tuple[str, ...]
+    bare: bool = False
+
+
+JOURNALS = "state/models/*/journal.json*"
+BUNDLES = "state/bundles/*/*"
+FACTORY = "state/factory/*/*"
+WITH_FACTORY = [
+    Several("both journals", (JOURNALS,)),
+    Several("all bundles", (BUNDLES,)),
+    Several("journals, bundles", (JOURNALS, BUNDLES)),
+    Several("journals, agent.toml, trust.json", (JOURNALS, "agent.toml", "trust.json")),
+    Several("all but factory and copies", (JOURNALS, BUNDLES, "agent.toml", "trust.json", "state/desired.json")),
+    Several("factory", (FACTORY,)),
+    Several("factory and bundles", (FACTORY, BUNDLES), bare=True),
+    Several("factory and journals", (FACTORY, JOURNALS), bare=True),
+]
+WITHOUT_FACTORY = [
+    Several("both journals", (JOURNALS,), bare=True),
+    Several("all bundles", (BUNDLES,), bare=True),
+    Several("both desired states", ("state/desired.*",)),
+    Several("both copies", ("state/kept/*",)),
+]
+
+
+def flips(at: Bench, rng: random.Random, moments: int, positions: int) -> Iterator[tuple[str, list[str]]]:
+    """(what, what broke) for every stored file at the start, and at some moments of a deployment that was cut short.
+
+    One bit at so many of `POSITIONS`; then in several files at once.
+    """
     for moment in [None, *rng.sample(at.calls, min(moments, len(at.calls)))]:
         _stand_at(at, moment)
-        for name in stored_files(at.state):
-            for position in POSITIONS:
-                _stand_at(at, moment)
-                flip(at.state / name, position, rng)
-                at.stage.order_again()
-                yield f"{moment or 'start'}: {name} {position}", _broken(at, name)
+        for name in stored_files(at.folder):
+            for position in rng.sample(POSITIONS, positions):
+                yield f"{moment or 'start'}: {name} {position}", _flipped(at, moment, [name], position, rng)
+    scenario = at.stage.scenario
+    for several in WITH_FACTORY if scenario.factory else WITHOUT_FACTORY:
+        if several.bare and scenario.order not in scenario.ends:
+            continue  # what is ordered is no good, so nothing could be mended
+        _stand_at(at, None)
+        names = [name for name in stored_files(at.folder) if any(fnmatchcase(name, p) for p in several.patterns)]
+        yield several.name, _flipped(at, None, names, "middle", rng, bare=several.bare)
+
+
+def _flipped(
+    at: Bench, moment: Call | None, names: list[str], position: str, rng: random.Random, *, bare: bool = False
+) -> list[str]:
+    _stand_at(at, moment)
+    for name in names:
+        flip(at.folder / name, position, rng)
+    at.stage.order_again()
+    broken = at.recovered(damaged=True, bare=bare)
+    return [line for line in broken if not _sent_damaged(names, line)]
+
+
+def _sent_damaged(names: list[str], line: str) -> bool:
+    """A damaged report cannot be sent; that it is counted as dropped is what can be asked."""
+    return any(name.startswith("state/outbox/") for name in names) and "was kept and lost" in line
 
 
 def _stand_at(at: Bench, moment: Call | None) -> None:
@@ -29,22 +89,17 @@ def _stand_at(at: Bench, moment: Call | None) -> None:
         fault.kill_at(at.play, moment, at.ledger)
 
 
-def stored_files(state: Path) -> list[str]:
+def stored_files(folder: Path) -> list[str]:
     """Files with content; the record before shares its inode with the newest only while that is being replaced."""
-    files = [path for path in sorted(state.rglob("*")) if path.is_file() and path.stat().st_size]
-    return [str(path.relative_to(state)) for path in files if path.stat().st_nlink == 1]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]
+    return [str(path.relative_to(folder)) for path in files if path.stat().st_nlink == 1]
 
 
 def flip(path: Path, position: str, rng: random.Random) -> None:
     """Flip one bit in place."""
-    data = bytearray(path.read_bytes())
+    before, data = path.stat(), bytearray(path.read_bytes())
     index = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}.get(position, rng.randrange(len(data)))
     data[index] ^= 1 << rng.randrange(8)
     with path.open("r+b") as file:
         file.write(data)
-
-
-def _broken(at: Bench, name: str) -> list[str]:
-    """A damaged report cannot be sent; that it is counted as dropped is what can be asked."""
-    broken = at.recovered(damaged=True)
-    return [line for line in broken if not (name.startswith("outbox/") and "was kept and lost" in line)]
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

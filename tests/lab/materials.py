@@ -1,14 +1,17 @@
 """Releases of a model that is nothing but bytes: signed manifests, chunks and patches, as a broker would retain them.
 
-Small on purpose: a laboratory point costs what it reads and writes. Nothing here touches a disk.
+Small on purpose: a laboratory point costs what it reads and writes. Only an export touches a disk.
 """
 
+import base64
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from skerry_agent.trust import KeyTrust
+from skerry_agent.install import MANIFEST_FILE
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
 from skerry_agent.wire.manifest import (
@@ -32,6 +35,7 @@ QUALITY = Quality("top1", 100, 0.9, 0.9, (0.8, 1.0), (0.8, 1.0), {}, 1, 1)
 PROVENANCE = Provenance("0" * 64, "1" * 64, {}, "2026-01-01T00:00:00Z")
 SPEC = TensorSpec("x", "int8", (1, 4))
 BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 SLOW_US, QUICK_US = 20_000.0, 100.0
 
 
@@ -58,9 +62,13 @@ class Publisher:
     _generation: int = 0
 
     def __post_init__(self) -> None:
-        self._signer = Ed25519Signer(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
-        public = Ed25519PrivateKey.from_private_bytes(b"k" * 32).public_key()
-        self.trust = KeyTrust({role: {self._signer.keyid: public} for role in ("release", "director")})
+        self._signer = Ed25519Signer(KEY)
+
+    @property
+    def keys(self) -> bytes:
+        """trust.json of the devices."""
+        key = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+        return msgspec.json.encode({"release": [key], "director": [key]})
 
     def release(self, version: str, *, after: str | None = None, patched: bool = True) -> str:
         """Publish a release, derived from another if `after` names one; with a patch from it if `patched`."""
@@ -73,6 +81,15 @@ class Publisher:
         self.manifests[manifest.name] = self._put(codec.encode(signed))
         self._models[version] = files
         return manifest.name
+
+    def export(self, version: str, folder: Path) -> None:
+        """Write a release into a folder, as `skerry release export` does."""
+        folder.mkdir(parents=True)
+        for data in self._models[version].values():
+            (folder / describe(data).sha256).write_bytes(data)
+        manifest = self.manifests[f"{MODEL}@{version}"]
+        pieces = (self.retained[topics.chunk(manifest.sha256, index)] for index in range(manifest.chunks))
+        (folder / MANIFEST_FILE).write_bytes(b"".join(pieces))
 
     def desired(self, release: str, deployment: str) -> bytes:
         """Retain a signed desired state that orders a release; its bytes."""

@@ -37,20 +37,23 @@ class Bench:
         self.stage.fresh(self.folder)
         self.ledger.clear()
 
-    def recovered(self, *, damaged: bool = False) -> list[str]:
+    def recovered(self, *, damaged: bool = False, bare: bool = False) -> list[str]:
         """Boot in a child and say what is broken."""
-        ended = fault.run(lambda: recover(self.stage, self.state, self.ledger, damaged=damaged), self.ledger)
+
+        def work() -> None:
+            recover(self.stage, self.state, self.ledger, damaged=damaged, bare=bare)
+
+        ended = fault.run(work, self.ledger)
         broken = self.ledger.lines("broken")
         return broken if ended.well else [*broken, f"recovery died: signal {ended.signal}, {ended.said}"]
 
 
 def bench(scenario: Scenario, folder: Path) -> Bench:
     """Set a scenario up and record its clean run."""
-    stage = prepare(scenario, folder)
     run = folder / scenario.name.replace("/", "_") / "run"
-    made = Bench(stage, run, [])
+    made = Bench(prepare(scenario, run), run, [])
     made.reset()
-    made.calls = fault.record(made.play, made.state, folder / "trace")
+    made.calls = fault.record(made.play, run, folder / "trace")
     return made
 
 
@@ -67,10 +70,10 @@ def kill_twice(at: Bench, first: Call, rng: random.Random, seconds: int) -> Iter
     """Killed, then killed again at `seconds` places of the boot that recovers, then left alone."""
     at.reset()
     fault.kill_at(at.play, first, at.ledger)
-    after_first, ledger = at.folder / "after-first", at.ledger.copy()
+    after_first, ledger = at.folder.parent / "after-first", at.ledger.copy()
     shutil.rmtree(after_first, ignore_errors=True)
     shutil.copytree(at.state, after_first)
-    calls = fault.record(at.play_again, at.state, at.folder / "trace")
+    calls = fault.record(at.play_again, at.folder, at.folder.parent / "trace-again")
     for second in rng.sample(calls, min(seconds, len(calls))):
         shutil.rmtree(at.state)
         shutil.copytree(after_first, at.state)

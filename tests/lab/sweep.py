@@ -4,13 +4,16 @@ The sample is seeded and takes less than a minute on two cores; the full sweep i
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,11 +42,34 @@ class Amount:
     losses: int
     failures: int
     flip_moments: int
+    flip_positions: int
     models: int
 
 
-SAMPLE = Amount(1, kills=20, firsts=2, seconds=2, moments=12, losses=40, failures=24, flip_moments=0, models=400)
-FULL = Amount(2, kills=0, firsts=14, seconds=4, moments=0, losses=0, failures=300, flip_moments=4, models=60_000)
+SAMPLE = Amount(
+    1,
+    kills=14,
+    firsts=1,
+    seconds=2,
+    moments=8,
+    losses=24,
+    failures=16,
+    flip_moments=0,
+    flip_positions=1,
+    models=400,
+)
+FULL = Amount(
+    2,
+    kills=0,
+    firsts=14,
+    seconds=4,
+    moments=0,
+    losses=0,
+    failures=300,
+    flip_moments=4,
+    flip_positions=4,
+    models=60_000,
+)
 
 
 @dataclass
@@ -84,8 +110,10 @@ def _failures(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
 
 
 def _flips(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
-    if len(at.stage.scenario.before) > 1 and at.stage.scenario.order:  # there is a bundle to fall back to
-        yield from flips.flips(at, rng, amount.flip_moments)
+    scenario = at.stage.scenario
+    behind = scenario.factory or len(scenario.before) > 1
+    if scenario.before and behind and scenario.order:  # there is something to fall back to
+        yield from flips.flips(at, rng, amount.flip_moments, amount.flip_positions)
 
 
 def _small_disk(at: Bench, _amount: Amount, _rng: random.Random) -> Iterator[Point]:
@@ -108,21 +136,29 @@ def _some(things: list, count: int, rng: random.Random) -> list:
     return things if not count or count >= len(things) else rng.sample(things, count)
 
 
-def run_case(case: str, scenario: Scenario, amount: Amount) -> Result:
-    """One case on one scenario, in this process."""
+def run_case(case: str, scenario: Scenario, amount: Amount, folder: Path) -> Result:
+    """One case on one scenario, in this process, below a folder that the caller removes."""
     started, result = time.monotonic(), Result(case)
-    with tempfile.TemporaryDirectory(prefix="skerry-lab-", dir=_quick_folder()) as folder:
-        at = bench(scenario, Path(folder))
-        for what, broken in CASES[case](at, amount, random.Random(f"{SEED} {case} {scenario.name}")):
-            result.points += 1
-            result.broken += [f"{scenario.name}: {what}: {line}" for line in broken]
+    at = _bench(scenario, folder / str(os.getpid()))
+    for what, broken in CASES[case](at, amount, random.Random(f"{SEED} {case} {scenario.name}")):
+        result.points += 1
+        result.broken += [f"{scenario.name}: {what}: {line}" for line in broken]
     result.seconds = time.monotonic() - started
     return result
 
 
-def _quick_folder() -> str | None:
-    """A RAM disk where there is one: what a kill leaves does not depend on the file system."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+@cache
+def _bench(scenario: Scenario, folder: Path) -> Bench:
+    """Set up once for all cases that this process runs: that costs as much as ten points."""
+    return bench(scenario, folder)
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """On a RAM disk where there is one: what a kill leaves does not depend on the file system."""
+    ram = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="skerry-lab-", dir=ram) as folder:
+        yield Path(folder)
 
 
 def refusal(case: str) -> str:
@@ -135,9 +171,10 @@ def refusal(case: str) -> str:
 def sweep(amount: Amount, done: Callable[[Result], None]) -> list[Result]:
     """Everything; `done` hears of each piece. One result per case."""
     results = {case: Result(case, skipped=refusal(case)) for case in CASES}
-    tasks = [(case, row, amount) for case in CASES if not results[case].skipped for row in rows(SIZES[: amount.sizes])]
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as pool:
-        for piece in pool.map(run_case, *zip(*tasks, strict=True)):
+    chosen = [case for case in CASES if not results[case].skipped]
+    with quick_folder() as folder, ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as pool:
+        tasks = [(case, row, amount, folder) for row in rows(SIZES[: amount.sizes]) for case in chosen]
+        for piece in pool.map(run_case, *zip(*tasks, strict=True), chunksize=len(chosen)):
             done(piece)
             _add(results[piece.case], piece)
     started = time.monotonic()

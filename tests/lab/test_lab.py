@@ -8,19 +8,26 @@ from tests.lab import fault, hostile, power
 from tests.lab.disk_model import Recording
 from tests.lab.points import bench
 from tests.lab.scenarios import SIZES, rows
-from tests.lab.sweep import CASES, SAMPLE, SEED, refusal, run_case
+from tests.lab.sweep import CASES, SAMPLE, SEED, quick_folder, refusal, run_case
 
 ROWS = rows(SIZES[:1])
+
+
+@pytest.fixture(scope="module")
+def folder():
+    with quick_folder() as made:
+        yield made
+
 
 needs_strace = pytest.mark.skipif(not fault.STRACE, reason="strace is not installed")
 
 
 @pytest.mark.parametrize("scenario", ROWS, ids=lambda row: row.name.partition("/")[0])
 @pytest.mark.parametrize("case", CASES)
-def test_sample(case, scenario):
+def test_sample(case, scenario, folder):
     if refusal(case):
         pytest.skip(refusal(case))
-    result = run_case(case, scenario, SAMPLE)
+    result = run_case(case, scenario, SAMPLE, folder)
     assert result.broken == []
 
 

@@ -3,22 +3,28 @@
 from collections import Counter
 from pathlib import Path
 
+from skerry_agent.jobs import FactoryJob, FactoryReady
+from skerry_agent.trust import KeyTrust
+from skerry_agent.updater import perform
 from tests.lab.device import Device
 from tests.lab.ledger import Ledger
+from tests.lab.materials import MODEL
 from tests.lab.scenarios import Stage
 
+STANDS_IN = "serves its factory release"
 AT_ONCE_S = 2.0
 """A device serves within this: a runner that failed once is started again after half a second."""
 
 
-def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False) -> None:
+def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False, bare: bool = False) -> None:
     """Boot again, without a network and then with one; note every promise that is broken.
 
-    `damaged` says that the fault may have changed content on the disk: then saying so is right, and only then.
+    `damaged` says that the fault may have changed content on the disk: then saying so is right, and only then. `bare`:
+    it hit all that could serve, so that nothing does before there is a network.
     """
     device = stage.boot(state, ledger, f"recovered{stage.boots}")
-    device.queue.settle(60.0 if damaged else AT_ONCE_S)
-    offline = [*_serves(stage, device), *([] if damaged else _intact(device))]
+    device.queue.settle(AT_ONCE_S)
+    offline = [*_serves(stage, device, bare=bare), *([] if damaged else _intact(device))]
     device.queue.settle(60.0)
     device.go_online()
     online = [*_finished(stage, device, damaged=damaged), *_clean(device, damaged=damaged)]
@@ -26,18 +32,21 @@ def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False)
         ledger.note(f"broken {broken}")
 
 
-def _serves(stage: Stage, device: Device) -> list[str]:
-    """Whoever had a model has one now, before any network."""
-    if stage.scenario.before and device.serving is None:
+def _serves(stage: Stage, device: Device, *, bare: bool) -> list[str]:
+    """Whoever had a model has one now, before any network; and who has none for once, says so."""
+    if bare and device.serving is None:
+        return [] if device.supervisor._issues() else ["serves nothing offline, and does not say so"]
+    if stage.scenario.serves and device.serving is None:
         return [f"serves nothing offline; {device.unit.record.state}, current {device.current}"]
-    if device.serving not in {None, *stage.scenario.before, *stage.scenario.ends}:
+    if device.serving not in {None, *stage.scenario.serves, *stage.scenario.ends}:
         return [f"serves {device.serving}"]
     return []
 
 
 def _intact(device: Device) -> list[str]:
     """A crash damages nothing, so nothing may be found damaged."""
-    return [f"found damage: {what}" for what in (*device.refusals, *device.supervisor._issues())]
+    issues = [issue for issue in device.supervisor._issues() if STANDS_IN not in issue]
+    return [f"found damage: {what}" for what in (*device.refusals, *issues)]
 
 
 def _finished(stage: Stage, device: Device, *, damaged: bool) -> list[str]:
@@ -53,12 +62,21 @@ def _finished(stage: Stage, device: Device, *, damaged: bool) -> list[str]:
 def _clean(device: Device, *, damaged: bool) -> list[str]:
     """Nothing is left that no slot needs."""
     slots = device.unit.record.slots
-    held = {slot.bundle for slot in (slots.current, slots.previous, slots.candidate) if slot}
+    held = {slot.bundle for slot in (slots.current, slots.previous, slots.candidate) if slot and not slot.factory}
     there = {path.name for path in (device.state / "bundles").iterdir()}
     wrong = [] if there == held else [f"bundles {sorted(there)}, held {sorted(held)}"]
     wrong += [f"left over: blobs/{path.name}" for path in (device.state / "blobs").iterdir()]
     wrong += [f"left over: outbox/{path.name}" for path in (device.state / "outbox").iterdir()]
-    return [line for line in wrong if not (damaged and ".damaged" in line)]
+    wrong = [line for line in wrong if not (damaged and ".damaged" in line)]
+    return wrong + (_factory(device) if device.factory and not damaged else [])
+
+
+def _factory(device: Device) -> list[str]:
+    """Whole, the old one or the new one, at every instant."""
+    folder = device.config.factory_dir / MODEL
+    trust = KeyTrust.from_file(device.config.trust_file, device.config.state_dir)
+    answer = perform(FactoryJob(MODEL, str(folder), ("cpu",)), trust)
+    return [] if isinstance(answer, FactoryReady) else [f"the factory release is not whole: {answer}"]
 
 
 def _reports(ledger: Ledger) -> list[str]:
