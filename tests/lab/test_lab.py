@@ -51,5 +51,5 @@ def test_power_loss_finds_a_device_that_never_syncs(tmp_path):
 def test_a_recorded_run_is_the_same_every_time(tmp_path):
     at = bench(ROWS[1], tmp_path)
     at.reset()
-    again = fault.record(at.play, at.state, tmp_path / "again")
+    again = fault.record(at.play, at.folder, tmp_path / "again")
     assert [str(call) for call in again] == [str(call) for call in at.calls]
