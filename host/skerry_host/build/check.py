@@ -18,8 +18,8 @@ def check_model(file: Path, recipe: Path) -> Score:
     probe(file).require_runs(file)
     model = file.read_bytes()
     graph = describe(read_model(model))
-    if len(graph.inputs) != 1 or not graph.outputs:
-        ends = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
+    if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
+        ends = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
         raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
     data = load_data(loaded, graph.input_specs()[0], prod(graph.output_specs()[0].shape[1:]))
     return evaluate(model, data.evaluation, loaded.recipe.preprocess, loaded.recipe.meaning)

@@ -11,6 +11,7 @@ from skerry_agent.wire.manifest import Target
 from skerry_host.build.data import DataSet, Samples
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.load import Source
+from skerry_host.build.probe import prove
 from skerry_host.build.progress import Progress
 from skerry_host.build.quantize import equalize
 from skerry_host.build.recipe import Quantize, Recipe
@@ -62,7 +63,10 @@ def choose(work: Work) -> Chosen:
         return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
 
     def make(plan: Quantize) -> bytes:
-        return BUILDERS[work.target](work.source, data.calibration, recipe.preprocess, plan, work.progress)
+        model = BUILDERS[work.target](work.source, data.calibration, recipe.preprocess, plan, work.progress)
+        if work.target != "onnx" and not work.source.quantized:
+            prove(model)
+        return model
 
     def enough(model: bytes) -> bool:
         return _within(score(model), work)

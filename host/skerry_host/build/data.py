@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from skerry_agent.processing import Array, ProcessingError, parse_npz, preprocess
+from skerry_agent.processing import Array, ProcessingError, parse_npz, preprocess, sample_shape
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.build.errors import RecipeError
 from skerry_host.build.recipe import LoadedRecipe, Recipe
 
 MAX_LABEL = 2**31
+CHANNELS = {1, 3, 4}
+"""Sizes of an axis that may be the colours of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class DataSet:
 
 def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet:
     """The samples of a recipe for a model with input `tensor` and `classes` outputs; raises `RecipeError`."""
-    issues: list[str] = []
     plan = loaded.recipe
+    issues = _declared(plan.preprocess, tensor)
     calibration = _load(loaded.calibration, plan, tensor, classes, issues)
     evaluation = _load(loaded.evaluation, plan, tensor, classes, issues)
     if calibration and len(calibration) < plan.data.min_calibration_samples:
@@ -76,12 +78,27 @@ def _load(path: Path, plan: Recipe, tensor: TensorSpec, classes: int, issues: li
         issues.append(f"{path.name}: has no array inputs")
         return None
     inputs, labels = arrays["inputs"], arrays.get("labels")
-    nothing = np.zeros(len(inputs) if inputs.ndim else 0, np.int64)
+    if inputs.ndim == 0:
+        issues.append(f"{path.name}: inputs is one number, not an array of samples")
+        return None
+    nothing = np.zeros(len(inputs), np.int64)
     samples = Samples(inputs, nothing if labels is None else labels, labelled=labels is not None)
     limit = classes if plan.task == "classification" else MAX_LABEL
     found = [*_input_issues(samples.inputs, tensor, plan.preprocess), *_label_issues(samples, limit)]
     issues += [f"{path.name}: {issue}" for issue in found]
     return samples
+
+
+def _declared(prep: Preprocess, tensor: TensorSpec) -> list[str]:
+    """What the recipe says of the model's input that is not so."""
+    if len(tensor.shape) != 4:
+        return []
+    takes = "x".join(map(str, tensor.shape[1:]))
+    if prep.layout == "nchw" and tensor.shape[3] in CHANNELS and tensor.shape[1] not in CHANNELS:
+        return [f"preprocess.layout: the model takes {takes}, pixels and not planes: leave layout out"]
+    if prep.color == "bgr" and sample_shape(prep, tensor)[2] == 1:
+        return [f"preprocess.color: the model takes {takes}, which has no colours to swap: leave color out"]
+    return []
 
 
 def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[str]:
@@ -92,6 +109,8 @@ def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[s
         return [unfit]
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         return ["inputs hold NaN or infinity"]
+    if _endless(inputs, tensor, prep):
+        return [f"inputs from {inputs.min():g} to {inputs.max():g} are beyond float32 after preprocessing"]
     if inputs.size and inputs.min() == inputs.max():
         return [f"every input value is {inputs.flat[0]}: these are no real samples"]
     return []
@@ -99,16 +118,24 @@ def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[s
 
 def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
     """Why the model cannot take such samples, empty if it can."""
-    if inputs.ndim == 0 or not len(inputs):
+    if not len(inputs):
         return "there is no sample in inputs"
     try:
-        preprocess(inputs[0], prep, tensor)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said elsewhere
+            preprocess(inputs[0], prep, tensor)
     except ProcessingError as error:
         if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
             return error.message
         wanted = "x".join(map(str, tensor.shape[1:]))
         return f"inputs have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
     return ""
+
+
+def _endless(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
+    """Whether the samples with the smallest and the largest value are more than the input's dtype holds."""
+    extremes = {int(at) * len(inputs) // inputs.size for at in (inputs.argmin(), inputs.argmax())}
+    with np.errstate(over="ignore", invalid="ignore"):
+        return not all(np.isfinite(preprocess(inputs[at], prep, tensor)).all() for at in extremes)
 
 
 def _label_issues(samples: Samples, classes: int) -> list[str]:

@@ -122,6 +122,8 @@ def _end_reasons(graph: Graph) -> list[str]:
         reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")
     if not graph.outputs:
         reasons.append("it has no output")
+    if not graph.ops:
+        reasons.append("it has no operator: there is nothing to compute")
     return reasons
 
 

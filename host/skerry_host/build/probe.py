@@ -1,9 +1,11 @@
 """Looks at a model file that is not trusted, in a child process that may crash, hang or eat memory instead of this one.
 
-The child parses the file, loads it, and runs it once on zeros. Nothing here judges whether the model is any good.
+The child parses the file, loads it, runs it once on zeros, and asks the kernels that stand in for XNNPACK whether they
+would. Nothing here judges whether the model is any good.
 """
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -45,17 +47,32 @@ class Probe(Struct, frozen=True):
 def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
     """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
     check_head(path)
-    command = [sys.executable, "-m", "skerry_host.build.probe", str(path)]
+    return _look(str(path), str(path), seconds)
+
+
+def prove(model: bytes) -> None:
+    """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
+    problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
+    if problem:
+        hint = "a layer whose weights or outputs are all but zero has no fitting integers: look at the source model"
+        raise ModelError(f"the quantized model does not run: {problem}", hint=hint, code="does_not_run")
+
+
+_STDIN = "-"
+
+
+def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> Probe:
+    command = [sys.executable, "-m", "skerry_host.build.probe", place]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(command, capture_output=True, input=model, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{path} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
-    return judge(path, done)
+        raise ModelError(f"{name} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
+    return judge(name, done)
 
 
-def judge(path: Path, done: "subprocess.CompletedProcess[str]") -> Probe:
+def judge(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
     """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
@@ -86,32 +103,36 @@ def check_head(path: Path) -> None:
         raise ModelError(f"{path} is not a TFLite file{kind}", hint=hint, code="not_tflite")
 
 
-def _child(path: Path) -> None:
+def _child(place: str) -> None:
     """What the child does: reads the graph, loads and runs the model, prints what it found."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    graph = describe(read_model(path.read_bytes()))
-    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(path)))), flush=True)  # noqa: T201  (the protocol)
+    data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
+    graph = describe(read_model(data))
+    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(data)))), flush=True)  # noqa: T201  (the protocol)
 
 
 def one_line(error: Exception) -> str:
     """A runtime's error without its line breaks and its advice to programmers."""
     text = str(error).partition("See instructions:")[0]
+    text = re.sub(r"\.(?=[A-Z])", ". ", text)  # the runtime glues its sentences together
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _run(path: Path) -> str:
+def _run(data: bytes) -> str:
     """Why the model does not run, in one line; empty if it does."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  (only the child loads the runtime)
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
 
     try:
-        interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+        interpreter: Any = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
         interpreter.invoke()
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # what runs where there is no XNNPACK
+        Interpreter(model_content=data, experimental_op_resolver_type=plain).allocate_tensors()
     except (RuntimeError, ValueError, MemoryError) as error:
         return one_line(error)
     return ""
 
 
 if __name__ == "__main__":
-    _child(Path(sys.argv[1]))
+    _child(sys.argv[1])

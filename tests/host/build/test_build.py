@@ -180,7 +180,7 @@ def test_inspect_and_evaluate(built: Build, recipe: Path, capsys):
 @needs_real
 def test_a_model_with_several_inputs_is_not_evaluated(recipe: Path, capsys):
     assert run(["model", "evaluate", str(REAL / "edgetpu" / "split_concat.tflite"), str(recipe)]) == 2
-    assert "3 inputs and 5 outputs" in capsys.readouterr().err
+    assert "3 inputs, 5 outputs" in capsys.readouterr().err
 
 
 ERRORS = {

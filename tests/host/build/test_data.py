@@ -33,6 +33,8 @@ CASES = {
     "label out of range": (npz(images(100), LABELS + 1), "labels run from 1 to 10, the model has 10 classes"),
     "NaN": (npz(np.full((100, 28, 28, 1), np.nan, np.float32), LABELS), "NaN"),
     "constant": (npz(np.full((100, 28, 28, 1), 7, np.uint8), LABELS), "every input value is 7"),
+    "one number": (npz(np.array(3), np.array(3)), "inputs is one number"),
+    "beyond float32": (npz(images(100) * 1e300, LABELS), "are beyond float32 after preprocessing"),
     "text": (npz(np.array(["a"] * 100), LABELS), "not of numbers"),
     "pickle": (npz(np.array([{}] * 100, dtype=object), LABELS), "calibration.npz"),
     "not an npz": (b"PK\x03\x04 no", "calibration.npz"),
@@ -47,6 +49,20 @@ def test_unusable_samples_are_refused(make_recipe, case: str):
         load_data(loaded, IMAGE, 10)
     assert refused.value.code == "data"
     assert expected in str(refused.value)
+
+
+DECLARED = {
+    "planes": ('layout = "nchw"', "preprocess.layout: the model takes 28x28x1, pixels and not planes"),
+    "colours": ('color = "bgr"', "preprocess.color: the model takes 28x28x1, which has no colours to swap"),
+}
+
+
+@pytest.mark.parametrize("case", DECLARED)
+def test_preprocessing_that_is_not_of_the_models_input(make_recipe, case: str):
+    line, expected = DECLARED[case]
+    with pytest.raises(RecipeError) as refused:
+        load_data(load_recipe(make_recipe(("offset = 0.0", f"offset = 0.0\n{line}"))), IMAGE, 10)
+    assert refused.value.issues[0].startswith(expected)
 
 
 def test_both_files_and_the_labels_are_reported_together(make_recipe):

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import describe
 from skerry_host.build.load import load_source
-from skerry_host.build.probe import judge, probe
+from skerry_host.build.probe import judge, one_line, probe, prove
 from skerry_host.build.session import Session
 from skerry_host.build.tflite import read_model, write_model
 
@@ -42,6 +42,10 @@ def same_names(model):
 def dynamic_size(model):
     tensor = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
     tensor.shapeSignature = np.array([1, -1, -1, 1], np.int32)
+
+
+def no_operator(model):
+    model.subgraphs[0].operators = []
 
 
 def has_data(model, tensor) -> bool:
@@ -98,6 +102,7 @@ CASES = {
     "text": (lambda _: b"this is no model at all", "not_tflite"),
     "empty": (lambda _: b"", "not_tflite"),
     "keras": (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(100), "not_tflite"),
+    "no operator": (lambda data: changed(data, no_operator), "unfit"),
     "dynamic size": (lambda data: changed(data, dynamic_size), "unfit"),
 }
 
@@ -150,9 +155,26 @@ def test_a_crash_and_a_hang_are_named(tmp_path: Path, float_model: bytes):
     path = tmp_path / "m.tflite"
     path.write_bytes(float_model)
     with pytest.raises(ModelError, match=r"crashes the runtime \(SIGSEGV\)"):
-        judge(path, subprocess.CompletedProcess([], -signal.SIGSEGV, "", ""))
+        judge(path, subprocess.CompletedProcess([], -signal.SIGSEGV, b"", b""))
     with pytest.raises(ModelError, match="busy for over 0 s"):
         probe(path, seconds=0.001)
+
+
+def collapsed(model):
+    for op in model.subgraphs[0].operators[:1]:
+        quantization = model.subgraphs[0].tensors[op.outputs[0]].quantization
+        quantization.scale = np.array([1e-30], np.float32)
+
+
+def test_integers_that_only_xnnpack_takes_are_refused(built):
+    made = (built.path / "model.tflite").read_bytes()
+    prove(made)
+    with pytest.raises(ModelError, match="look at the source model"):
+        prove(changed(made, collapsed))
+
+
+def test_the_runtimes_sentences_are_told_apart():
+    assert one_line(ValueError("it was not true.Node number 0\nfailed.")) == "it was not true. Node number 0 failed"
 
 
 @needs_real
