@@ -66,6 +66,8 @@ HIDDEN = """
 import h5py
 from pathlib import Path
 
+x = keras.Input((6, 6, 2))
+keras.Model(x, keras.layers.DepthwiseConv2D(3)(x)).save("keras2.h5")
 x = keras.Input((4,), name="QuantizeWrapper")
 keras.Model(x, keras.layers.Lambda(lambda v: (Path("ran").touch(), v)[1])(x)).save("plain.h5")
 with h5py.File("plain.h5") as old, h5py.File("hidden.h5", "w") as new:
@@ -137,6 +139,12 @@ def test_an_archive_that_its_own_tool_cannot_open_is_one_line(made: Path):
     with pytest.raises(ModelError, match=r"cannot open a \.keras file of its own; save the model as \.h5") as refused:
         load_source(made / "qat.keras")
     assert "\n" not in str(refused.value)
+
+
+@needs_tfmot
+def test_a_model_of_keras_2_is_opened_by_keras_2(made: Path):
+    """Keras 3 cannot read a DEPTHWISE_CONV_2D of these files, of which MobileNets are made."""
+    assert [op.name for op in load_source(made / "keras2.h5").graph.ops] == ["DEPTHWISE_CONV_2D"]
 
 
 @needs_tfmot

@@ -80,6 +80,7 @@ def test_it_is_evaluated_and_gets_golden_outputs(recipe: Path, tmp_path: Path):
     assert (bundle.target, bundle.preprocess.layout) == ("onnx", "nchw")
     assert (made.path / bundle.model.name).read_bytes() == (recipe / "model.onnx").read_bytes()
     assert "cpu" in made.record.not_built
+    assert "4 operators, int8" in made.report  # without the rounding between them
     assert {check.name for check in made.record.checks} >= {"int8 where it counts", "golden outputs"}
     assert any("float figures are its own" in line for line in made.record.remarks)
 

@@ -5,43 +5,72 @@ code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that 
 Needs the standard library and TensorFlow only (and for QAT that package): this project is not installed there.
 """
 
+import contextlib
 import importlib.util
+import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 
 def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
     """Write a float TFLite model to `out`."""
-    if qat == "1":
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # the package knows Keras 2 only
+    version = written_by(source) if kind == "keras" else ""
+    old = qat == "1" or (version.startswith("2.") and importlib.util.find_spec("tf_keras") is not None)
+    if old:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow chooses
     import tensorflow as tf  # noqa: PLC0415  (slow, and here only)
 
     trusted = trust == "1"
     if kind == "saved_model":
         converter = tf.lite.TFLiteConverter.from_saved_model(source)
+    elif kind == "python":
+        converter = _converter(tf, _built(source))
     else:
-        load = _wrapped if qat == "1" else _loaded
-        converter = _converter(tf, _built(source) if kind == "python" else load(source, trusted))
+        converter = _converter(tf, _old(source, trusted, qat == "1") if old else _loaded(source, trusted, version))
     Path(out).write_bytes(converter.convert())
 
 
-def _loaded(source: str, trusted: bool) -> Any:
+def written_by(source: str) -> str:
+    """The version of Keras that saved a .keras archive or HDF5 file; empty if it does not say."""
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            found = json.loads(archive.read("metadata.json")).get("keras_version", "")
+    else:
+        import h5py  # noqa: PLC0415  (comes with TensorFlow)
+
+        with h5py.File(source) as file:
+            found = file.attrs.get("keras_version", "")
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _loaded(source: str, trusted: bool, version: str) -> Any:
     import keras  # noqa: PLC0415
 
-    return keras.models.load_model(source, compile=False, safe_mode=not trusted)
+    try:
+        return keras.models.load_model(source, compile=False, safe_mode=not trusted)
+    except Exception as error:  # of many kinds, and none says so
+        if not version.startswith("2."):
+            raise
+        raise ImportError(f"Keras {version} wrote it, which Keras 3 cannot open: pip install tf-keras") from error
 
 
-def _wrapped(source: str, trusted: bool) -> Any:
-    """A model of which `quantize_model` wrapped the layers."""
-    import tensorflow_model_optimization as tfmot  # noqa: PLC0415
+def _old(source: str, trusted: bool, qat: bool) -> Any:
+    """A model of Keras 2, its layers wrapped by `quantize_model` or not."""
     import tf_keras  # noqa: PLC0415
     from tf_keras.src.saving.serialization_lib import SafeModeScope  # noqa: PLC0415
 
     # `safe_mode` of load_model does not reach HDF5 files here, this scope does.
-    with tfmot.quantization.keras.quantize_scope(), SafeModeScope(not trusted):
+    with _quantize_scope() if qat else contextlib.nullcontext(), SafeModeScope(not trusted):
         return tf_keras.models.load_model(source, compile=False)
+
+
+def _quantize_scope() -> Any:
+    import tensorflow_model_optimization as tfmot  # noqa: PLC0415
+
+    return tfmot.quantization.keras.quantize_scope()
 
 
 def _built(source: str) -> Any:
