@@ -5,7 +5,6 @@ Only here errors become exit codes: 0, 1 for a failure, 2 for the user's mistake
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -23,14 +22,21 @@ if TYPE_CHECKING:
     from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
 
 POLL_S = 0.2
+INSTALL_S = 4000.0
+"""Above the deadline of an install, so that even what hangs ends in a reported state."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit 0, or 1 for a failure, or 2 for the user's mistake."""
+    os.umask(0o077)
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, for instance `| head`; nor shall the interpreter try, as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
     except SkerryError as error:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_code
@@ -135,15 +141,29 @@ def _progress(deployment: "DeploymentReport") -> str:
 
 
 def _rollback(options: argparse.Namespace) -> int:
+    """Done when the device is at rest again; a failure where that is not on the release that it should go back to."""
     config = load(options.config)
-    reply = _order(config, RollbackRequest(options.model, options.factory), _settled)
+    limit_s = 30.0 + 2 * config.agent.start_timeout_s  # the older release may have to give the place back
+    latest: list[LocalStatus] = []
+
+    def settled(status: "LocalStatus") -> bool:
+        latest[:] = [status]
+        busy = any(factory.busy for factory in status.factory.values())
+        models = [model for name, model in status.models.items() if options.model in {None, name}]
+        return not busy and all(m.state == "idle" and (m.serving or not m.current) for m in models)
+
+    reply = _order(config, RollbackRequest(options.model, options.factory), settled, limit_s)
+    ends = time.monotonic() + limit_s
+    while not latest or not settled(latest[0]):
+        if time.monotonic() > ends:
+            raise SkerryError(f"{reply.detail}: not done within {limit_s:.0f} s")
+        time.sleep(POLL_S)
+        latest[:] = [_ask_status(config)]
+    current = latest[0].models[reply.model].current
+    if (current.release if current else "") != reply.release:
+        raise SkerryError(f"{reply.model} did not go back to {reply.release}: {'; '.join(latest[0].issues)}")
     print(codec.encode(reply).decode() if options.json else reply.detail)
     return 0
-
-
-def _settled(status: "LocalStatus") -> bool:
-    at_rest = all(model.state == "idle" and (model.serving or not model.current) for model in status.models.values())
-    return at_rest and not any(factory.busy for factory in status.factory.values())
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -163,7 +183,7 @@ def _install(options: argparse.Namespace) -> int:
         latest[:] = [deployment]
         return deployment.outcome is not None and status.models[model].state == "idle"
 
-    _order(config, InstallRequest(str(folder)), watch)
+    _order(config, InstallRequest(str(folder)), watch, INSTALL_S)
     while not latest or latest[0].outcome is None:
         watch(_ask_status(config))
         time.sleep(POLL_S)
@@ -182,14 +202,14 @@ def _install_factory(config: AgentConfig, folder: Path, options: argparse.Namesp
     return 0
 
 
-def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"], bool]) -> Done:
+def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"], bool], limit_s: float) -> Done:
     """Hand a request to the running agent; where none runs, to one that ends when `watch` says that it is done."""
     try:
         reply = ask(config.state_dir, request)
     except LocalError:
         from skerry_agent.alone import carry_out  # noqa: PLC0415
 
-        reply = carry_out(config, request, watch)
+        reply = carry_out(config, request, watch, limit_s)
     if not isinstance(reply, Done) or not reply.ok:
         raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
     return reply
@@ -220,6 +240,4 @@ def _checked(checks: "list[Check]", options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.umask(0o077)
     main()

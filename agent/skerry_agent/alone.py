@@ -19,8 +19,6 @@ from skerry_agent.report import FactoryStatus, LocalStatus, recorded_report
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 0.1
-LONGEST_S = 4000.0
-"""Above the deadline of an install, so that even what hangs ends in a reported state."""
 
 
 @contextlib.contextmanager
@@ -33,8 +31,8 @@ def only_one(config: AgentConfig) -> Iterator[None]:
 def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
-    journals = sorted((state / "models").glob("*/journal.json"))
-    read = {path.parent.name: Journal(path).read() for path in journals}
+    folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
+    read = {folder.name: Journal(folder / "journal.json").read() for folder in folders}
     return LocalStatus(
         device=config.device.id,
         connected=False,
@@ -78,10 +76,11 @@ class _NoMeters:
         return []
 
 
-def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool]) -> Done:
+def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool], limit_s: float) -> Done:
     """Start a supervisor without a broker, hand it a request, and end it once `watch` says that it is carried out.
 
-    `watch` sees the status many times a second. Raises `SkerryError` when a supervisor runs there.
+    `watch` sees the status many times a second; after `limit_s` seconds it is not asked any more. Raises `SkerryError`
+    when a supervisor runs there.
     """
     with only_one(config):
         queue = EventQueue()
@@ -92,9 +91,10 @@ def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatu
         begun = queue.monotonic()
 
         def look() -> None:
-            if queue.monotonic() - begun > LONGEST_S:
-                answers[0] = Done(ok=False, detail=f"not done within {LONGEST_S:.0f} s")
-            if not answers[0].ok or watch(supervisor.status()):
+            late = queue.monotonic() - begun > limit_s
+            if late and answers[0].ok:
+                answers[0] = Done(ok=False, detail=f"not done within {limit_s:.0f} s")
+            if late or not answers[0].ok or watch(supervisor.status()):
                 supervisor.stop()
             else:
                 queue.after(POLL_S, look)

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -81,6 +82,25 @@ def copy_durably(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+LOCK_PATIENCE_S = 0.5
+"""Somebody who asks whether a folder is locked holds its lock for an instant."""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds a folder's lock."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # nobody can have locked what is not there
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextlib.contextmanager
 def locked(folder: Path, busy: str) -> Iterator[None]:
     """Hold a folder's lock. Raises `SkerryError` with the text `busy` when another process does.
@@ -89,13 +109,21 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     """
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SkerryError(busy, hint="stop it first, or wait until it has ended") from None
+        if not _lock(lock):
+            time.sleep(LOCK_PATIENCE_S)
+            if not _lock(lock):
+                raise SkerryError(busy, hint="stop it first, or wait until it has ended")
         yield
     finally:
         os.close(lock)
+
+
+def _lock(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_sealed(path: Path, body: bytes) -> None:
@@ -104,9 +132,9 @@ def write_sealed(path: Path, body: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """The body of a checksummed file; None if there is none.
+    """The body of a checksummed file; None if there is none. Changes nothing.
 
-    Raises `DiskError` when it cannot be read, or when it is damaged, after moving it aside where the disk allows that.
+    Raises `DiskError` when it cannot be read, or when it is damaged.
     """
     try:
         raw = path.read_bytes()
@@ -117,10 +145,13 @@ def read_sealed(path: Path) -> bytes | None:
     digest, body = raw[:_DIGEST_CHARS], raw[_DIGEST_CHARS + 1 :]
     if hashlib.sha256(body).hexdigest().encode() == digest:
         return body
-    aside = path.with_name(f"{path.name}.damaged")
-    with contextlib.suppress(OSError):  # a read-only disk: it stays, and is found damaged again
-        path.replace(aside)
-    raise DiskError(f"{path} is damaged", hint=f"it was moved to {aside.name} and is not used", code="damaged_record")
+    raise DiskError(f"{path} is damaged", hint="it is not used", code="damaged_record")
+
+
+def set_aside(path: Path) -> None:
+    """Move a damaged file away, for somebody to look at; where the disk refuses, it stays and is found again."""
+    with contextlib.suppress(OSError):
+        path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def write_record(path: Path, record: object) -> None:

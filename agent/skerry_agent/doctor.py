@@ -16,7 +16,7 @@ from skerry_agent.alone import recorded_status
 from skerry_agent.blobs import RESERVE_BYTES
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.jobs import FactoryJob, FactoryReady
-from skerry_agent.local import LocalError, Status, StatusRequest, ask
+from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.report import LocalStatus
 from skerry_agent.selftest import Check
@@ -29,9 +29,9 @@ LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 
 def doctor(config: AgentConfig) -> list[Check]:
     """Run every check; never raises for what it finds."""
-    status = _running(config)
+    agent, status = _agent(config)
     return [
-        Check("agent", ok=True, detail="running" if status else "not running: `skerry-agent run` starts it"),
+        agent,
         Check("config", ok=config.issue is None, detail=config.issue or f"{config.file}"),
         _clock(time.time()),
         _disk(config.state_dir),
@@ -43,12 +43,17 @@ def doctor(config: AgentConfig) -> list[Check]:
     ]
 
 
-def _running(config: AgentConfig) -> LocalStatus | None:
+def _agent(config: AgentConfig) -> tuple[Check, LocalStatus | None]:
+    """Whether the agent runs and answers, and then what it says."""
     try:
         reply = ask(config.state_dir, StatusRequest())
     except LocalError:
-        return None
-    return reply.status if isinstance(reply, Status) else None
+        return Check("agent", ok=True, detail="not running: `skerry-agent run` starts it"), None
+    except SilentError as error:
+        return Check("agent", ok=False, detail=str(error)), None
+    if isinstance(reply, Status):
+        return Check("agent", ok=True, detail="running"), reply.status
+    return Check("agent", ok=False, detail=reply.detail), None
 
 
 def _clock(now: float) -> Check:

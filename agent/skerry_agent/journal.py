@@ -6,7 +6,7 @@ Slots and the machine's state share that one record, so a commit or a rollback i
 import contextlib
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, read_record, write_record
+from skerry_agent.disk import DiskError, make_folder, read_record, set_aside, write_record
 from skerry_agent.records import Record
 
 
@@ -18,20 +18,41 @@ class Journal:
         self._before = path.with_name(path.name + ".before")
 
     def read(self) -> tuple[Record, str | None]:
-        """The newest readable record, and what was wrong if that is not the newest written."""
+        """The newest readable record, and what was wrong if that is not the newest written. Changes nothing."""
+        before = self._read_before()
         try:
-            return read_record(self._path, Record) or Record(), None
+            record = read_record(self._path, Record)
         except DiskError as damage:
-            return self._read_before(), str(damage)
+            return before or Record(), str(damage)
+        if record is None and before is not None:
+            return before, f"{self._path} is gone; the record before it is used"
+        return record or Record(), None
 
-    def _read_before(self) -> Record:
+    def _read_before(self) -> Record | None:
         try:
-            return read_record(self._before, Record) or Record()
+            return read_record(self._before, Record)
         except DiskError:
-            return Record()
+            return None
+
+    def mend(self, record: Record) -> None:
+        """Make what `read` found the newest, so that the next start finds it, too, however much is damaged until then.
+
+        What may be whole, but could not be read now, stays as it is; so does damage behind which there is nothing.
+        """
+        if self._read_before() is None:
+            return
+        try:
+            read_record(self._path, Record)
+        except DiskError as damage:
+            if damage.code != "damaged_record":
+                return
+            set_aside(self._path)
+        with contextlib.suppress(OSError):  # the record before is still there for the next start
+            write_record(self._path, record)
 
     def write(self, record: Record) -> None:
         """Make `record` the newest. Raises `OSError` (for instance a full disk) and keeps the old one."""
+        make_folder(self._path.parent)
         with contextlib.suppress(OSError):  # a file system without hard links: then there is no record before
             if self._path.exists():
                 self._before.unlink(missing_ok=True)

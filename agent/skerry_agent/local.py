@@ -7,11 +7,13 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
+from skerry_agent.disk import is_locked
 from skerry_agent.ports import Post
 from skerry_agent.report import LocalStatus
 from skerry_agent.wire import codec
@@ -19,6 +21,7 @@ from skerry_agent.wire.errors import SkerryError, WireError
 
 SOCKET_FILE = "agent.sock"
 ANSWER_TIMEOUT_S = 10.0
+PAUSE_S = 1.0
 
 
 class StatusRequest(Struct, frozen=True, tag="status"):
@@ -39,10 +42,12 @@ class InstallRequest(Struct, frozen=True, tag="install"):
 
 
 class Done(Struct, frozen=True, tag="done"):
-    """Whether a request was carried out."""
+    """Whether a request was carried out, or is from now on: then `model` shall come to rest on `release`."""
 
     ok: bool
     detail: str
+    model: str = ""
+    release: str = ""
 
 
 class Status(Struct, frozen=True, tag="status"):
@@ -56,9 +61,15 @@ Reply = Done | Status
 
 
 class LocalError(SkerryError):
-    """The supervisor did not answer."""
+    """No supervisor runs there."""
 
     code = "not_running"
+
+
+class SilentError(SkerryError):
+    """A supervisor runs there, but gives no answer."""
+
+    code = "no_answer"
 
 
 @contextlib.contextmanager
@@ -87,13 +98,19 @@ def _serve(server: socket.socket, post: Post, answer: Callable[[Request], Reply]
     while True:
         try:
             connection, _ = server.accept()
-        except OSError:  # closed: the supervisor ends
-            return
-        with connection, connection.makefile("rwb") as stream:
-            connection.settimeout(ANSWER_TIMEOUT_S)
-            with contextlib.suppress(OSError):  # the client went away
-                stream.write(codec.encode(_answered(stream.readline(), post, answer)) + b"\n")
-                stream.flush()
+        except OSError:
+            if server.fileno() < 0:  # closed: the supervisor ends
+                return
+            time.sleep(PAUSE_S)  # too many open files: that passes
+            continue
+        with contextlib.suppress(OSError):  # the client went away; closing the stream may say so once more
+            _converse(connection, post, answer)
+
+
+def _converse(connection: socket.socket, post: Post, answer: Callable[[Request], Reply]) -> None:
+    with connection, connection.makefile("rwb") as stream:
+        connection.settimeout(ANSWER_TIMEOUT_S)
+        stream.write(codec.encode(_answered(stream.readline(), post, answer)) + b"\n")
 
 
 def _answered(line: bytes, post: Post, answer: Callable[[Request], Reply]) -> Reply:
@@ -113,15 +130,24 @@ def _answered(line: bytes, post: Post, answer: Callable[[Request], Reply]) -> Re
 
 
 def ask(folder: Path, request: Request) -> Reply:
-    """Ask the running supervisor. Raises `LocalError` when none runs there."""
+    """Ask the running supervisor. Raises `LocalError` when none runs there, `SilentError` when it does not answer."""
     try:
-        with _short_path(folder) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(ANSWER_TIMEOUT_S)
-            client.connect(path)
-            with client.makefile("rwb") as stream:
-                stream.write(codec.encode(request) + b"\n")
-                stream.flush()
-                reply: Reply = codec.decode(stream.readline(), Reply)  # type: ignore[arg-type]
-                return reply
-    except OSError:
-        raise LocalError(f"no agent runs on {folder}", hint="start it with `skerry-agent run`") from None
+        return _asked(folder, request)
+    except (FileNotFoundError, ConnectionRefusedError):
+        if not is_locked(folder):
+            raise LocalError(f"no agent runs on {folder}", hint="start it with `skerry-agent run`") from None
+    except (OSError, WireError):
+        pass  # it was there, and has said nothing or not all
+    hint = "see its log; if it stays so, restart it: the models serve on until then"
+    raise SilentError(f"the agent on {folder} does not answer", hint=hint)
+
+
+def _asked(folder: Path, request: Request) -> Reply:
+    with _short_path(folder) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(ANSWER_TIMEOUT_S)
+        client.connect(path)
+        with client.makefile("rwb") as stream:
+            stream.write(codec.encode(request) + b"\n")
+            stream.flush()
+            reply: Reply = codec.decode(stream.readline(), Reply)  # type: ignore[arg-type]
+            return reply

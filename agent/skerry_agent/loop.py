@@ -177,37 +177,39 @@ class Supervisor:
 
     def _run_command(self, command: Command) -> tuple[bool, str]:
         if command.kind == "rollback":
-            return self.roll_back(command.model)
+            done = self.roll_back(command.model)
+            return done.ok, done.detail
         return False, f"this agent does not know the command {command.kind[:40]!r}"
 
     def _reply(self, result: CommandResult) -> None:
         self._link.publish(topics.command_result(self.device), codec.encode(result))
 
-    def roll_back(self, model: str | None, *, factory: bool = False) -> tuple[bool, str]:
-        """Go back to the previous bundle of a model, or have its factory release verified; (done, what happened)."""
+    def roll_back(self, model: str | None, *, factory: bool = False) -> Done:
+        """Go back to the previous bundle of a model, or have its factory release verified."""
         if model is None and len(self._units) == 1:
             model = next(iter(self._units))
         unit = self._units.get(model or "")
         if unit is None:
-            return False, f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}"
+            return Done(ok=False, detail=f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}")
         found = self._folders.factory.release(unit.model)
         if factory and found is not None:
             unit.return_to_factory()
-            return True, f"{model} goes back to its factory release {found} once that is verified"
+            detail = f"{model} goes back to its factory release {found} once that is verified"
+            return Done(ok=True, detail=detail, model=unit.model, release=found)
         if factory:
-            return False, f"{model} has no factory release on this device"
+            return Done(ok=False, detail=f"{model} has no factory release on this device")
         if unit.record.slots.previous is None and not unit.active:
             hint = f"; `--factory` goes back to {found}" if found is not None else ""
-            return False, f"{model} has no previous release on this device{hint}"
+            return Done(ok=False, detail=f"{model} has no previous release on this device{hint}")
         unit.handle(events.RollbackOrdered())
         current = unit.record.slots.current
-        return True, f"{model} goes back to {current.release if current else 'nothing'}"
+        release = current.release if current else ""
+        return Done(ok=True, detail=f"{model} goes back to {release or 'nothing'}", model=unit.model, release=release)
 
     def local(self, request: Request) -> Reply:
         """Answer the command line of this device."""
         if isinstance(request, RollbackRequest):
-            ok, detail = self.roll_back(request.model, factory=request.factory)
-            return Done(ok, detail)
+            return self.roll_back(request.model, factory=request.factory)
         if isinstance(request, InstallRequest):
             return self._install(Path(request.folder))
         return Status(self.status())

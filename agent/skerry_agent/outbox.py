@@ -68,8 +68,6 @@ class Outbox:
     def _give_up(self, name: str) -> None:
         self.dropped += 1
         self.remove(name)
-        with contextlib.suppress(OSError):
-            (self._folder / f"{name}.damaged").unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Forget a report, because it was acknowledged. Where the disk refuses, it is sent again after a restart."""

@@ -50,7 +50,7 @@ def _models(config: AgentConfig) -> list[Check]:
     folder = state_folder(config) / "models"
     if not folder.exists():
         return []
-    return [_model(config, path) for path in sorted(folder.iterdir()) if (path / "journal.json").exists()]
+    return [_model(config, path) for path in sorted({path.parent for path in folder.glob("*/journal.json*")})]
 
 
 def _model(config: AgentConfig, folder: Path) -> Check:

@@ -45,6 +45,8 @@ class Unit:
         self.world = world
         self.listener = listener
         self.record, self._damage = journal.read()
+        if self._damage is not None:
+            journal.mend(self.record)
         self.issue: str | None = None
         self.trouble: str | None = None
         self.factory = FactorySearch(model, world)

@@ -31,19 +31,64 @@ def test_a_flipped_bit_falls_back_to_the_record_before(tmp_path, position):
     damaged = bytearray(path.read_bytes())
     damaged[position] ^= 4
     path.write_bytes(damaged)
+    seen = sorted(tmp_path.iterdir())
+    for _ in range(2):  # a command that only looks may look as often as it likes
+        record, issue = Journal(path).read()
+        assert record == FIRST
+        assert "is damaged" in issue
+        assert sorted(tmp_path.iterdir()) == seen
+    Journal(path).mend(record)
+    assert path.with_name("journal.json.damaged").read_bytes() == damaged
+    assert Journal(path).read() == (FIRST, None)
+
+
+def test_a_journal_that_is_gone_is_damage_where_there_was_one_before(tmp_path):
+    path = tmp_path / "journal.json"
+    Journal(path).write(FIRST)
+    Journal(path).write(SECOND)
+    path.unlink()
     record, issue = Journal(path).read()
     assert record == FIRST
-    assert "is damaged" in issue
-    assert (tmp_path / "journal.json.damaged").exists()
+    assert "is gone" in issue
+    Journal(path).mend(record)
+    assert Journal(path).read() == (FIRST, None)
+
+
+def test_a_damaged_journal_with_nothing_behind_it_is_found_at_every_start(tmp_path):
+    path = tmp_path / "journal.json"
+    Journal(path).write(FIRST)
+    path.write_bytes(path.read_bytes()[:-3])
+    for _ in range(2):
+        record, issue = Journal(path).read()
+        Journal(path).mend(record)
+        assert (record, "is damaged" in issue) == (Record(), True)
+
+
+def test_a_record_that_cannot_be_read_now_is_not_replaced_by_an_older_one(tmp_path):
+    path = tmp_path / "journal.json"
+    Journal(path).write(FIRST)
+    Journal(path).write(SECOND)
+    whole = path.rename(tmp_path / "whole")
+    path.symlink_to(path)  # ELOOP: neither gone nor damaged
+    record, issue = Journal(path).read()
+    Journal(path).mend(record)
+    assert (record, "cannot be read" in issue) == (FIRST, True)
+    whole.replace(path)
+    assert Journal(path).read() == (SECOND, None)
+
+
+def test_a_journal_is_written_where_somebody_has_removed_its_folder(tmp_path):
+    journal = Journal(tmp_path / "models" / "m" / "journal.json")
+    journal.write(FIRST)
+    assert journal.read() == (FIRST, None)
 
 
 def test_a_truncated_record_is_damage_not_a_crash(tmp_path):
     path = tmp_path / "record"
     write_record(path, FIRST)
     path.write_bytes(path.read_bytes()[:80])
-    with pytest.raises(DiskError, match=r"moved to record\.damaged"):
+    with pytest.raises(DiskError, match="is damaged"):
         read_record(path, Record)
-    assert read_record(path, Record) is None
 
 
 def test_a_failed_write_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path):

@@ -1,6 +1,7 @@
 """One model from order to commit and back, with fakes behind the ports: what is done, and in which order."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -274,6 +275,18 @@ def test_after_a_kill_every_state_is_taken_up_again(device):
         runner.follow()
     device.processes.runners[-1].beat(inferences=20)
     assert device.unit.record.slots.current.release == "m@1.1.0"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:-3]), Path.unlink])
+def test_one_lost_record_costs_nothing_however_often_the_device_starts(device, spoil):
+    device.install("1.0.0", 1)
+    device.boot()
+    spoil(device.folder / "journal.json")
+    for boot in range(3):
+        assert (Journal(device.folder / "journal.json").read()[1] is None) == bool(boot)
+        device.boot()
+        assert [runner.job.release for runner in device.processes.runners] == ["m@1.0.0"]
+        assert bool(device.unit.issues) == (not boot)
 
 
 def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(device):

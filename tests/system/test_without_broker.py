@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import socket
 
 import pytest
 
@@ -60,6 +62,46 @@ def test_install_from_a_stick_by_patch(either, sticks):
     assert (report["outcome"], report["transfer"]) == ("succeeded", "patch")
     assert slots(either) == (SECOND, FIRST)
     assert not list((either.state / "blobs").iterdir())
+
+
+def test_a_rollback_to_a_damaged_release_fails_and_the_good_one_goes_on(either, sticks):
+    assert either.command("install", str(sticks / SECOND)).returncode == 0
+    model = next((either.state / "bundles" / either.record().slots.previous.bundle).glob("*.tflite"))
+    model.write_bytes(bytes(model.stat().st_size))
+    done = either.command("rollback")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"did not go back to {FIRST}" in done.stderr
+    assert slots(either) == (SECOND, None)
+    if either.process:
+        assert f"stays at {SECOND}" in either.await_serving(SECOND)["issues"][0]
+
+
+def test_a_client_that_goes_away_ends_neither_the_agent_nor_its_door(alone):
+    alone.start()
+    alone.await_serving(FIRST)
+    alone.process.send_signal(signal.SIGSTOP)
+    folder = os.open(alone.state, os.O_RDONLY)
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"/proc/self/fd/{folder}/agent.sock")
+            client.sendall(b'{"type":"status"}\n')
+    os.close(folder)
+    alone.process.send_signal(signal.SIGCONT)
+    alone.await_serving(FIRST)
+    assert alone.process.poll() is None
+
+
+def test_a_supervisor_that_hangs_is_not_called_absent(alone):
+    alone.start()
+    alone.await_serving(FIRST)
+    alone.process.send_signal(signal.SIGSTOP)
+    for command in ("status", "rollback", "doctor"):
+        done = alone.command(command)
+        assert done.returncode == 1
+        assert "does not answer" in done.stdout + done.stderr
+        assert "no agent runs" not in done.stderr
+    alone.process.send_signal(signal.SIGCONT)
+    alone.await_serving(FIRST)
 
 
 def test_install_in_full_on_a_device_that_has_nothing(home, sticks, tmp_path):
