@@ -64,6 +64,12 @@ def _outputs(outputs: Sequence[Array], spec: Postprocess) -> tuple[Array, Array]
     if needed >= len(outputs):
         raise ProcessingError(f"the model has {len(outputs)} outputs, postprocess names output {needed}")
     raw = outputs[spec.boxes]
+    count = raw.size // (raw.shape[-1] or 1)
+    if raw.ndim < 2 or raw.shape[-1] < 4:
+        raise ProcessingError(f"output {spec.boxes} has no 4 numbers for each box, its shape is {raw.shape}")
+    for place in (spec.scores, *([] if spec.classes is None else [spec.classes])):
+        if count == 0 or outputs[place].size % count:
+            raise ProcessingError(f"output {place} has {outputs[place].size} values for {count} boxes")
     boxes = raw.reshape(-1, raw.shape[-1])[:, :4].astype(np.float64)
     scores = outputs[spec.scores].reshape(len(boxes), -1).astype(np.float64)
     if spec.activation == "sigmoid":

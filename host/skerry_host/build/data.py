@@ -20,7 +20,7 @@ CHANNELS = {1, 3, 4}
 class Samples:
     """Raw samples (N, ...) before preprocessing, and the class of each (N,), 0 where they are not `labelled`.
 
-    `truth`, for samples without labels: the real-valued outputs (N, ...) of the float model, None before it has run.
+    `truth`, where labels say nothing: the real-valued outputs (N, ...) of the float model, None before it has run.
     """
 
     inputs: Array
@@ -37,8 +37,8 @@ class Samples:
         return Samples(self.inputs[::step], self.labels[::step], self.labelled, truth)
 
     def judged_by(self, outputs: Iterable[Array]) -> "Samples":
-        """The same samples; without labels, answers are compared with these outputs of the float model."""
-        return self if self.labelled else replace(self, truth=tuple(outputs))
+        """The same samples; answers that no label judges are compared with these outputs of the float model."""
+        return replace(self, truth=tuple(outputs))
 
 
 @dataclass(frozen=True, slots=True)

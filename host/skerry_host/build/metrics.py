@@ -1,16 +1,17 @@
 """What a right answer is, for each task. Pure: outputs and samples in, counts out.
 
 With labels an answer is compared with them, without with the float model's: then it shows what quantization changed,
-not how good the model is, and the metric's name says so.
+not how good the model is, and the metric's name says so. A float model that sees nothing is no measure.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from skerry_agent.processing import Array, Detections, image_shape, iou, postprocess
+from skerry_agent.processing import Array, Detections, ProcessingError, image_shape, iou, postprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.build.data import Samples
+from skerry_host.build.errors import RecipeError
 from skerry_host.build.graph import Graph
 from skerry_host.build.recipe import Task
 
@@ -24,12 +25,17 @@ Outputs = Sequence[Array]
 
 
 def count_right(outputs: Outputs, samples: Samples, task: Task, size: Size) -> tuple[str, int]:
-    """The metric's name and how many of the real-valued outputs (N, ...) are right; `size` is the input's in pixels."""
+    """The metric's name and how many of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
+
+    Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
+    when they are boxes that nothing can be compared with.
+    """
     if samples.labelled and task.name in _LABELLED:
         name, count = _LABELLED[task.name]
         return name, count(outputs[0].reshape(len(samples), -1), samples.labels)
     name, agree = _AGREEMENT[task.name]
     if samples.truth is None:
+        _require_boxes(outputs, task, size)
         return name, len(samples)
     return name, agree(outputs, samples.truth, task, size)
 
@@ -86,6 +92,21 @@ _AGREEMENT: dict[str, tuple[str, Callable[[Outputs, Outputs, Task, Size], int]]]
     "embedding": ("agreement", alike),
     "raw": ("agreement", alike),
 }
+
+
+def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
+    """Boxes that are none, or in no sample, agree with anything: refuse them."""
+    if task.name != "detection":
+        return
+    count = len(outputs[0])
+    try:
+        seen = any(_boxes(outputs, i, task, size).found for i in range(count))
+        issue = "" if seen else f"the model sees no box over min_score in any of {count} samples"
+    except ProcessingError as error:
+        issue = f"it does not fit the model: {error.message}"
+    if issue:
+        hint = "check its keys against the model's outputs, and that the samples show what the model is for"
+        raise RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
 
 
 def _boxes(outputs: Outputs, at: int, task: Task, size: Size) -> Detections:

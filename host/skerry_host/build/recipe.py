@@ -149,6 +149,13 @@ class Recipe(Struct, frozen=True):
     probation: Probation = Probation()
 
     @property
+    def problems(self) -> list[str]:
+        """What the types cannot say."""
+        strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
+        uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
+        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else [])]
+
+    @property
     def meaning(self) -> Task:
         """What the outputs mean."""
         return Task(self.task, self.postprocess)
@@ -205,7 +212,7 @@ def _parse(file: Path, raw: bytes) -> Recipe:
         recipe = codec.convert(table, Recipe)
     except WireError as error:
         raise RecipeError(str(file), [*error.issues, *issues], hint="see docs/recipe.md") from None
-    issues += recipe.quantize.problems
+    issues += recipe.problems
     if issues:
         raise RecipeError(str(file), issues, hint="see docs/recipe.md")
     return recipe

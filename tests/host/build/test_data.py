@@ -83,5 +83,3 @@ def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
     assert not samples.labelled
     judged = samples.judged_by([np.zeros((50, 10))])
     assert judged.every(10).truth[0].shape == (5, 10)
-    labelled = load_data(loaded, IMAGE, 10).calibration
-    assert labelled.judged_by([np.zeros((100, 10))]).truth is None

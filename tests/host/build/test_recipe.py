@@ -49,6 +49,11 @@ CASES = {
         ],
     ),
     "endless by size": ([("latency_p95_us = 8000", "latency_p95_us = inf")], {}, ["latency_p95_us: must be finite"]),
+    "uneven grids": (
+        [("[labels]", "[postprocess]\nstrides = [8, 16]\nper_cell = [2]\n[labels]")],
+        {},
+        ["postprocess: 2 strides, but 1 per_cell"],
+    ),
     "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
 }
 
