@@ -1,6 +1,6 @@
 """Pieces of blobs through the broker: retained chunks, or asked of the host where a broker does not keep those.
 
-`Mqtt` is both: it changes from the one to the other after a silence. Nothing here rests on what a broker queues: what
+`Mqtt` is both: after a silence it tries the other one, too. Nothing here rests on what a broker queues: what
 was asked and did not come is asked for again.
 """
 
@@ -15,8 +15,8 @@ from skerry_agent.wire.asking import MAX_PIECES, Ask, Piece, parse_answer
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 
-TURN_AT, TURN_EVERY = 2, 3
-"""The other way is tried when asking again has not helped twice, and then at every third time."""
+BOTH_AT = 2
+"""When asking again has not helped so often, both ways are tried."""
 
 
 def _nobody(*_: object) -> None:
@@ -154,10 +154,9 @@ class Asked:
 
 
 class Mqtt:
-    """Both ways: the one that answered last, or after a silence the other one.
+    """Both ways: the one that answered last, and after a silence the other one, too.
 
-    What was asked for in one way stays asked for when the way is changed: it may still come, for instance because the
-    host is back and publishes.
+    What was asked for in one way stays asked for: it may still come, for instance because the host is back.
     """
 
     exact = False
@@ -166,7 +165,7 @@ class Mqtt:
         self.way = ""
         self._link = link
         self._ways: dict[str, Retained | Asked] = {w.way: w for w in (Retained(link), Asked(link, device))}
-        self._next = Asked.way if asked else Retained.way
+        self._best = Asked.way if asked else Retained.way
         self._silent: set[tuple[str, Piece]] = set()
         self._in_vain = 0
 
@@ -181,15 +180,15 @@ class Mqtt:
             way.open(partial(self._came, name, deliver), failed)
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Ask in the way that is thought to work."""
+        """Ask in the way that is thought to work, or in both."""
         wanted = list(pieces)
         keys = {(ref.sha256, piece) for piece in wanted}
         if keys & self._silent:
             self._in_vain += 1
-            if self._in_vain % TURN_EVERY == TURN_AT:
-                self._next = Retained.way if self._next == Asked.way else Asked.way
         self._silent |= keys
-        self._ways[self._next].ask(ref, wanted)
+        for name, way in self._ways.items():
+            if name == self._best or self._in_vain >= BOTH_AT:
+                way.ask(ref, wanted)
 
     def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """See `Source`."""
@@ -221,6 +220,6 @@ class Mqtt:
     def _came(self, name: str, deliver: Deliver, sha256: str, piece: Piece, data: bytes) -> None:
         if (sha256, piece) in self._silent:
             self._silent.discard((sha256, piece))  # it may be damaged: asking for it again is then no silence
-            self.way = self._next = name
+            self.way = self._best = name
             self._in_vain = 0
         deliver(sha256, piece, data)

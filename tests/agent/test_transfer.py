@@ -37,7 +37,7 @@ class Site:
             AgentSection(metered=metered, patch_stall_s=stall_s),
         )
         self.processes = FakeProcesses(self.answer)
-        store, folders = BlobStore(folder / "blobs"), BundleFolders(folder / "bundles")
+        store, folders = BlobStore(folder / "blobs"), BundleFolders(folder / "bundles", folder / "factory")
         nothing = lambda *_: None  # noqa: E731
         world = World(
             config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
