@@ -56,6 +56,9 @@ from skerry_agent.wire.twin import Outcome
 MAX_ATTEMPTS = 3
 """How often a restart of the agent may take up the same stage again before the deployment fails."""
 
+MAX_FETCH_STARTS = 30
+"""The same for fetching: a slow link may take days and many power cuts, so much is allowed, but not without end."""
+
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
 
@@ -161,14 +164,14 @@ def _lapse(record: Record, event: OrderLapsed) -> Step:
     return replace(record, deployment=ended), []
 
 
-def _refetch(record: Record, _event: Event) -> Step:
-    return record, [*_serving(record), Fetch()]
-
-
 def _fetched(record: Record, event: Fetched) -> Step:
     assert record.deployment is not None
     deployment = replace(
-        record.deployment, transfer=event.transfer, bytes_received=event.bytes_received, ways=event.ways
+        record.deployment,
+        transfer=event.transfer,
+        bytes_received=event.bytes_received,
+        ways=event.ways,
+        attempts=0,
     )
     return replace(record, state=State.VERIFYING, deployment=deployment), [Stage()]
 
@@ -197,13 +200,13 @@ def _verified(record: Record, event: Verified) -> Step:
     return replace(record, state=State.STAGED, slots=slots, deployment=deployment), [StartCandidate()]
 
 
-def _retry(effect: Effect, state: State) -> Rule:
+def _retry(effect: Effect, state: State, budget: int = MAX_ATTEMPTS) -> Rule:
     """After a restart of the agent: the same stage once more, within the persisted budget."""
 
     def rule(record: Record, _event: Event) -> Step:
         assert record.deployment is not None
         attempts = record.deployment.attempts + 1
-        if attempts >= MAX_ATTEMPTS:
+        if attempts >= budget:
             outcome: Outcome = "rolled_back" if record.state is State.PROBATION else "failed"
             ended = _ended(record, outcome, "agent_restarts", f"the agent restarted {attempts} times at this stage")
             return ended, [*_serving(record), Collect()]
@@ -348,7 +351,7 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
     },
     State.FETCHING: {
         **_WORKING,
-        Booted: _refetch,
+        Booted: _retry(Fetch(), State.FETCHING, MAX_FETCH_STARTS),
         Fetched: _fetched,
         FetchFailed: _failed,
         Rejected: _rejected,

@@ -19,8 +19,12 @@ class Http(Reading):
     way = "http"
 
     def __init__(self, post: Post, base: str) -> None:
+        """Raises `ValueError` where nothing can be reached at `base`, whatever the network."""
         super().__init__(post)
         self._parts = urlsplit(base)
+        (self._parts.hostname or "").encode("idna")
+        if self._parts.scheme not in {"http", "https"} or not self._parts.hostname or self._parts.port == 0:
+            raise ValueError(f"{base} is no http address")
         self._connection: http.client.HTTPConnection | None = None
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:

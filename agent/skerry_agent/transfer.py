@@ -5,6 +5,7 @@ nothing about the deployment: it hands the machine `Fetched`, `FetchFailed` or `
 before. The deadline is the unit's.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -187,7 +188,8 @@ class Transfer:
         if deployment.http is not None:
             from skerry_agent.over_http import Http  # noqa: PLC0415 - most devices never need it
 
-            return [Http(post, deployment.http), self._mqtt]
+            with contextlib.suppress(ValueError):  # the host's mistake: its chunks are there all the same
+                return [Http(post, deployment.http), self._mqtt]
         return [self._mqtt]
 
     def _failed(self, reason: str, detail: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent import events
-from skerry_agent.machine import MAX_ATTEMPTS, MAX_CRASHES, TABLE, IllegalTransitionError, step
+from skerry_agent.machine import MAX_ATTEMPTS, MAX_CRASHES, MAX_FETCH_STARTS, TABLE, IllegalTransitionError, step
 from skerry_agent.records import Deployment, Record, Slot, Slots, State
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
@@ -153,16 +153,25 @@ def test_failed_first_candidate_leaves_an_empty_device():
     assert events.Serve() not in effects
 
 
-@pytest.mark.parametrize("state", [State.VERIFYING, State.STAGED, State.PROBATION])
+@pytest.mark.parametrize("state", [State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION])
 def test_restarts_at_one_stage_end_at_the_attempt_budget(state):
     record = record_in(state)
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(MAX_FETCH_STARTS if state is State.FETCHING else MAX_ATTEMPTS):
         assert record.deployment.outcome is None
         record, effects = step(record, events.Booted())
     assert record.state is State.IDLE
     assert record.deployment.outcome in {"failed", "rolled_back"}
     assert record.slots.current == OLD
     assert events.Serve() in effects
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(State.FETCHING, events.Fetched("full", 1)), (State.VERIFYING, events.Verified(NEW))]
+)
+def test_each_stage_has_the_whole_budget(state, event):
+    before, _ = step(record_in(state), events.Booted())
+    assert before.deployment.attempts == 1
+    assert step(before, event)[0].deployment.attempts == 0
 
 
 def test_crashes_of_the_current_bundle_bring_the_previous_one_back():

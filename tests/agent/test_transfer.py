@@ -26,7 +26,7 @@ HOUR_S = 3600.0
 class Site:
     """A transfer with everything around it."""
 
-    def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), **policy):
+    def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), http=None, **policy):
         self.clock = FakeClock()
         self.link = FakeLink({topics.chunk(describe(data).sha256, 0): data for data in published})
         self.events = []
@@ -43,7 +43,7 @@ class Site:
             config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
         )
         self.store = store
-        order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy))
+        order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), http=http)
         self.transfer = Transfer(world, order, {}, self.events.append)
 
     def answer(self, job):
@@ -63,6 +63,16 @@ def test_fetches_manifest_and_patch(tmp_path):
     site.pump()
     assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
     assert (site.transfer.received, site.transfer.expected) == (len(PATCH), len(PATCH))
+
+
+@pytest.mark.parametrize(
+    "base", ["http://[abc", "http://h:99999", "http://h:0", "http://a..b", "http://", "ftp://x/y", "x"]
+)
+def test_an_address_that_is_none_is_passed_over(tmp_path, base):
+    site = Site(tmp_path, http=base)
+    site.transfer.start()
+    site.pump()
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
 
 
 @pytest.mark.parametrize(
