@@ -11,13 +11,15 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from skerry_agent.jobs import Answer, Refusal, UpdaterJob
-from skerry_agent.ports import Post, RunnerListener
+from skerry_agent.ports import Post, Runner, RunnerListener
 from skerry_agent.runner.protocol import FromRunner, Job, ToRunner
 from skerry_agent.wire import codec
+from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.errors import WireError
 
 LAST_LINES = 5
@@ -31,14 +33,19 @@ class RunnerProcess:
         self._listener, self._post = listener, post
         self._control, theirs = socket.socketpair()
         inherited = [theirs.fileno()] + ([job.listen_fd] if job.listen_fd is not None else [])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "skerry_agent.runner", "--control-fd", str(theirs.fileno())],
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "skerry_agent.runner", "--control-fd", str(theirs.fileno())],
+                pass_fds=inherited,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
         self.pid = self._process.pid
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
@@ -62,7 +69,7 @@ class RunnerProcess:
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        for raw in self._process.stderr:
+        for raw in _lines(self._process.stderr):
             line = raw.decode(errors="replace").rstrip()
             self._last_lines.append(line)
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the journal of the device's init system is the log
@@ -70,7 +77,7 @@ class RunnerProcess:
     def _read_control(self) -> None:
         with self._control.makefile("rb") as lines:
             try:
-                for line in lines:
+                for line in _lines(lines):
                     self._heard(line)
             except OSError:  # reset: it died in the middle of a line
                 pass
@@ -89,6 +96,26 @@ class RunnerProcess:
         self._post(lambda: self._listener.heard(message))
 
 
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a child, long ones in pieces: whatever it writes, the supervisor stays small."""
+    return iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")
+
+
+class _Unborn:
+    """A runner that the kernel would not start, for want of memory or processes: it ends as it begins."""
+
+    pid = 0
+
+    def __init__(self, listener: RunnerListener, post: Post, error: OSError) -> None:
+        post(lambda: listener.exited("not_started", error.strerror or str(error)))
+
+    def send(self, message: ToRunner) -> None:
+        """Nobody hears it."""
+
+    def kill(self) -> None:
+        """There is nothing to end."""
+
+
 def _explain(status: int, last_lines: list[str]) -> tuple[str, str]:
     """(reason, detail) of an exit, with the signal's name and the last words on standard error."""
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
@@ -103,23 +130,29 @@ class RealProcesses:
         self._post = post
         self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
 
-    def start_runner(self, job: Job, listener: RunnerListener) -> RunnerProcess:
-        """Start a runner."""
-        return RunnerProcess(job, listener, self._post)
+    def start_runner(self, job: Job, listener: RunnerListener) -> Runner:
+        """Start a runner. Where the kernel refuses, `listener` hears that it has ended."""
+        try:
+            return RunnerProcess(job, listener, self._post)
+        except OSError as error:
+            return _Unborn(listener, self._post, error)
 
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
         """Run one updater at a low priority, so that the model in service keeps the processor."""
-        process = subprocess.Popen(
-            self._updater,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
         cancelled = threading.Event()
 
-        def wait() -> None:
-            result = _converse(process, codec.encode(job) + b"\n")
+        def tell(result: Answer) -> None:
             self._post(lambda: None if cancelled.is_set() else answer(result))
+
+        try:
+            process = subprocess.Popen(self._updater, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            tell(Refusal("failed", "updater_not_started", error.strerror or str(error)))
+            return cancelled.set
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+
+        def wait() -> None:
+            tell(_converse(process, codec.encode(job) + b"\n"))
 
         def cancel() -> None:
             cancelled.set()
