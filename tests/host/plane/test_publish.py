@@ -262,3 +262,13 @@ def test_a_broker_that_retains_nothing_at_all_is_named(rig):
 def errors(rig):
     with rig.registry.read() as session:
         return [event.text for event in events.latest(session, 50) if event.kind == "error"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
+    director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, asked=asked)
+    rig.conductor = Conductor(rig.registry, director, rig.clock)
+    rig.start()
+    rig.turn()
+    envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
+    assert [a.asked for a in codec.decode(envelope.payload, Desired).assignments] == [asked]
