@@ -273,9 +273,13 @@ class Unit:
 
     def _fetch(self) -> None:
         deployment = self._deployment()
-        self._after("deadline", self._left_s(deployment), self._guarded(lambda: self.handle(events.Expired())))
+        self._set_deadline(deployment)
         self.transfer = Transfer(self.world, deployment, self._have(), self._guarded(self.handle))
         self.transfer.start()
+
+    def _set_deadline(self, deployment: Deployment) -> None:
+        """For what may take any time: fetching and staging. A trial has limits of its own."""
+        self._after("deadline", self._left_s(deployment), self._guarded(lambda: self.handle(events.Expired())))
 
     def _left_s(self, deployment: Deployment) -> float:
         """Seconds until the deadline; all of them where the clock was set in between, so that they cannot be known."""
@@ -284,6 +288,7 @@ class Unit:
 
     def _stage(self) -> None:
         deployment = self._deployment()
+        self._set_deadline(deployment)
         bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
         job = StageJob(
             release=deployment.release,

@@ -143,11 +143,12 @@ class FakeRunner:
 
 
 class FakeProcesses:
-    """Remembers what was started; `answers` gives the updater's answer to a job."""
+    """Remembers what was started, and who asked; `answers` gives the updater's answer to a job, None for later."""
 
     def __init__(self, answers: Callable[[UpdaterJob], Answer | None]):
         self.runners: list[FakeRunner] = []
         self.jobs: list[UpdaterJob] = []
+        self.askers: list[Callable[[Answer], None]] = []
         self._answers = answers
 
     def start_runner(self, job, listener):
@@ -157,6 +158,7 @@ class FakeProcesses:
 
     def run_updater(self, job, answer):
         self.jobs.append(job)
+        self.askers.append(answer)
         result = self._answers(job)
         if result is not None:
             answer(result)

@@ -237,6 +237,67 @@ def test_a_fetch_that_takes_too_long_ends_in_a_reported_state(device):
     assert not device.link.subscribed
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_staging_that_never_ends_is_over_at_the_deadline(device, restart):
+    device.stage = None
+    device.unit.order(order("1.0.0", 1, deadline_s=60.0))
+    device.pump()
+    device.clock.advance(30.0)
+    assert device.unit.record.state is State.VERIFYING
+    if restart:
+        device.boot()
+    device.clock.advance(29.0)
+    assert device.unit.record.state is State.VERIFYING
+    device.clock.advance(2.0)
+    assert device.deployment.outcome == "timed_out"
+
+
+def test_what_an_updater_answers_too_late_is_nothing_to_the_next_deployment(device):
+    device.stage = None
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    late = device.processes.askers[-1]
+    device.unit.order(order("1.1.0", 2))
+    late(Staged("f" * 64))
+    assert (device.deployment.id, device.unit.record.state) == ("d2", State.FETCHING)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "rejected"])
+def test_what_has_failed_is_not_tried_again_until_it_is_ordered_again(device, outcome):
+    device.plan = Refusal(outcome, "why")
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    assert device.deployment.outcome == outcome
+    device.unit.order(order("1.0.0", 1))
+    assert len([job for job in device.processes.jobs if isinstance(job, PlanJob)]) == 1
+    device.unit.order(order("1.0.0", 2))
+    assert device.deployment.id == "d2"
+
+
+def test_a_candidate_that_brings_too_little_is_judged_at_its_time_though_it_is_silent(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    runner = device.processes.runners[-1]
+    runner.prove()
+    runner.follow()
+    device.clock.advance(9.0)
+    runner.beat(inferences=1)
+    device.clock.advance(9.0)
+    runner.beat(inferences=1)
+    device.clock.advance(3.5)
+    assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
+
+
+def test_a_runner_that_does_not_drain_is_killed(device):
+    old = device.install("1.0.0", 1)
+    device.install("1.1.0", 2)
+    assert old.sent[-1] == Drain(5.0)
+    device.clock.advance(6.0)
+    assert not old.killed
+    device.clock.advance(2.0)
+    assert old.killed
+
+
 def test_a_rejected_manifest_ends_the_deployment(device):
     device.plan = Refusal("rejected", "untrusted", "no valid signature")
     device.unit.order(order("1.0.0", 1))
