@@ -33,6 +33,19 @@ def kept_report(path: Path | None) -> Iterator[None]:
         raise
 
 
+def _check_report(path: Path | None) -> None:
+    """Refuse a report's place that cannot be written before the work begins."""
+    from skerry_host.build.errors import OutputError  # noqa: PLC0415
+    from skerry_host.build.output import require_folder  # noqa: PLC0415
+
+    if path is None:
+        return
+    require_folder(path, "--report")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        reason = "it is a folder" if path.is_dir() else "its folder does not exist"
+        raise OutputError(f"cannot write the report {path}: {reason}", hint="choose another --report")
+
+
 def _keep(path: Path | None, page: str) -> None:
     from skerry_host.build.errors import OutputError  # noqa: PLC0415
 
@@ -76,6 +89,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     from skerry_host.build.report.page import NAME as REPORT  # noqa: PLC0415
     from skerry_host.build.speed import remark  # noqa: PLC0415
 
+    _check_report(report)
     before = previous_model(recipe, previous)
     order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
     with steps(as_json) as progress, kept_report(report):
