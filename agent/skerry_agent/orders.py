@@ -1,11 +1,12 @@
 """What the host orders: desired states and commands, verified in an updater process before anything believes them.
 
-Keeps the newest accepted desired state on disk, twice, so that a device knows its orders without a network and no
-damage makes it take older ones; and the ids of commands already answered. Ignores what is older than accepted, of
-another device, or expired; says so in `issue`.
+One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
+orders without a network and no damage makes it take older ones; and the ids of commands already answered. Ignores what
+is older than accepted, of another device, or expired; says so in `issue`.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,10 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.twin import Command, CommandResult, Desired
 
 T = TypeVar("T")
+_Asked = tuple[VerifyMessage, Callable[[Answer], None]]
 REMEMBERED_COMMANDS = 64
+WAITING_COMMANDS = 16
+VERIFY_S = 120.0
 PLAUSIBLE_WALL_S = 1_700_000_000.0
 """A clock before 2023 has never been set, so it cannot say that anything has expired."""
 
@@ -38,16 +42,62 @@ class Answered(Struct, frozen=True):
     results: tuple[CommandResult, ...] = ()
 
 
+class _Desk:
+    """Has messages verified one after the other, so that no flood of them starts a flood of processes.
+
+    Of desired states only the newest waits; of commands the newest `WAITING_COMMANDS`.
+    """
+
+    def __init__(self, processes: Processes, clock: Clock) -> None:
+        self._processes, self._clock = processes, clock
+        self._busy = False
+        self._desired: _Asked | None = None
+        self._commands: deque[_Asked] = deque(maxlen=WAITING_COMMANDS)
+
+    def take(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
+        if job.payload_type == envelope.DESIRED:
+            self._desired = (job, answered)
+        else:
+            self._commands.append((job, answered))
+        self._next()
+
+    def _next(self) -> None:
+        if self._busy or not (self._desired or self._commands):
+            return
+        if self._desired is not None:
+            asked, self._desired = self._desired, None
+        else:
+            asked = self._commands.popleft()
+        self._verify(*asked)
+
+    def _verify(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
+        self._busy = True
+
+        def done(answer: Answer) -> None:
+            limit.cancel()
+            self._busy = False
+            answered(answer)
+            self._next()
+
+        def give_up() -> None:
+            cancel()
+            done(Refusal("failed", "no_answer", f"it could not be verified within {VERIFY_S:.0f} s"))
+
+        limit = self._clock.after(VERIFY_S, give_up)
+        cancel = self._processes.run_updater(job, done)
+
+
 class Orders:
     """The door through which orders of the host come in."""
 
     def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
         self.issue: str | None = None
-        self._device, self._processes, self._clock = device, processes, clock
+        self._device, self._clock = device, clock
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_file = folder / "commands.json"
         self._accepted = self._read_accepted()
         self._answered = self._read(self._answered_file, Answered) or Answered()
+        self._desk = _Desk(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
         try:
@@ -78,16 +128,21 @@ class Orders:
 
     def desired_message(self, raw: bytes, apply: Callable[[Desired], None]) -> None:
         """Take a desired state from the broker; `apply` is called when it is accepted."""
-        if not raw or (self._accepted is not None and self._accepted.raw == raw):
+        if not raw or self._is_accepted(raw):
             return
 
         def answered(answer: Answer) -> None:
+            if self._is_accepted(raw):  # it came twice, before the first had been verified
+                return
             desired = self._parsed(answer, Desired)
             if desired is not None and self._acceptable(desired) and self._keep(Accepted(raw, desired)):
                 self.issue = None
                 apply(desired)
 
-        self._processes.run_updater(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+        self._desk.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+
+    def _is_accepted(self, raw: bytes) -> bool:
+        return self._accepted is not None and self._accepted.raw == raw
 
     def command_message(
         self, raw: bytes, run: Callable[[Command], tuple[bool, str]], reply: Callable[[CommandResult], None]
@@ -101,7 +156,7 @@ class Orders:
             if command is not None and command.device == self._device:
                 reply(self._result_of(command, run))
 
-        self._processes.run_updater(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
+        self._desk.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
 
     def _parsed(self, answer: Answer, kind: type[T]) -> T | None:
         match answer:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.jobs import Payload, Refusal, VerifyMessage
-from skerry_agent.orders import Orders
+from skerry_agent.orders import VERIFY_S, WAITING_COMMANDS, Orders
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
 from tests.agent.fakes import FakeClock, FakeProcesses
@@ -83,6 +83,61 @@ def test_the_same_message_again_is_not_verified_again(desk):
     desk.desired(DESIRED)
     desk.orders.desired_message(b"", desk.applied.append)
     assert len(desk.processes.jobs) == 1
+
+
+@pytest.fixture
+def slow(desk):
+    """The desk, whose updater answers only when it is told to: `slow()` lets the earliest that runs answer."""
+    desk.processes._answers = lambda _job: None
+    desk.processes.most = 0
+
+    def answer():
+        desk.processes.most = max(desk.processes.most, len(desk.processes.askers))
+        desk.processes.askers.pop(0)(desk.verify(desk.processes.jobs.pop(0)))
+
+    return answer
+
+
+def test_a_message_that_comes_again_while_it_is_verified_is_no_news(desk, slow):
+    desk.desired(DESIRED)
+    desk.desired(DESIRED)
+    slow()
+    slow()
+    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+
+
+def test_a_flood_of_desired_states_is_verified_one_at_a_time_and_the_newest_counts(desk, slow):
+    for number in range(100):
+        desk.desired(b"garbage %d" % number)
+    desk.desired(DESIRED)
+    assert len(desk.processes.askers) == 1
+    slow()
+    slow()
+    assert (desk.applied, desk.processes.askers, desk.processes.most) == ([DESIRED], [], 1)
+
+
+def test_an_updater_that_hangs_holds_nothing_up_for_ever(desk, slow):
+    desk.desired(b"hangs")
+    desk.desired(DESIRED)
+    desk.clock.advance(VERIFY_S)
+    assert "could not be verified" in desk.orders.issue
+    desk.processes.jobs.pop(0)
+    desk.processes.askers.pop(0)
+    slow()
+    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+
+
+def test_a_flood_of_commands_is_bounded_and_holds_up_no_desired_state(desk, slow):
+    for number in range(100):
+        desk.command(Command("dev-1", f"c-{number}", "rollback", 0.0))
+    desk.desired(DESIRED)
+    slow()
+    slow()
+    assert desk.applied == [DESIRED]
+    while desk.processes.askers:
+        slow()
+    assert desk.ran == ["c-0", *(f"c-{number}" for number in range(100 - WAITING_COMMANDS, 100))]
+    assert desk.processes.most == 1
 
 
 def test_an_unset_clock_cannot_say_that_an_order_has_expired(desk):
