@@ -29,23 +29,24 @@ START_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Case:
-    """A hostile release, and how its deployment ends: (outcome, any of these reasons), whatever the detail."""
+    """A hostile release, and how its deployment ends: (outcome, any of these reasons), and what the host is told."""
 
     name: str
     model: object
     outcome: str
     reasons: frozenset[str]
     claims: tuple = SUM
+    told: str = ""
 
 
 CASES = [
     Case("nonsense", lambda: b"not a model at all" * 10, "failed", frozenset({"load_failed"})),
-    Case("segfault", None, "failed", frozenset({"crashed", "load_failed"})),
-    Case("endless", odd.endless, "failed", frozenset({"start_timeout"})),
+    Case("segfault", None, "failed", frozenset({"crashed"}), told="killed by SIGSEGV"),
+    Case("endless", odd.endless, "failed", frozenset({"start_timeout"}), told="not ready within 5 s"),
     Case("glutton", odd.glutton, "failed", frozenset({"crashed", "load_failed", "golden_mismatch", "memory"})),
-    Case("constant", odd.constant, "failed", frozenset({"constant_output"}), ZERO),
-    Case("nan_in_service", odd.logarithm, "rolled_back", frozenset({"invalid_output"}), LOGARITHM),
-    Case("wrong_answers", odd.logarithm, "failed", frozenset({"golden_mismatch"}), NEGATED),
+    Case("constant", odd.constant, "failed", frozenset({"constant_output"}), ZERO, "every output is the same"),
+    Case("nan_in_service", odd.logarithm, "rolled_back", frozenset({"invalid_output"}), LOGARITHM, "NaN"),
+    Case("wrong_answers", odd.logarithm, "failed", frozenset({"golden_mismatch"}), NEGATED, "top-1"),
 ]
 
 
@@ -109,6 +110,8 @@ def test_it_goes_and_the_one_before_serves(site, case):
     ended = view["deployments"][0]
     assert (ended["outcome"], ended["reason"] in case.reasons) == (case.outcome, True), ended
     assert ended["detail"]
+    assert case.told in ended["detail"], ended["detail"]
+    print(f"{case.name}: {ended['outcome']} {ended['reason']}: {ended['detail']}")
     status = site.status()
     assert status["current"]["release"] == "odd@1.1.0"
     assert status["serving"]
