@@ -27,6 +27,10 @@ class SkerryError(Exception):
         if code is not None:
             self.code = code
 
+    def facts(self) -> dict[str, object]:
+        """The same for a machine; families add what they know: `issues`, each on its own."""
+        return {"code": self.code, "message": self.message, "hint": self.hint or None}
+
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
@@ -39,3 +43,7 @@ class WireError(SkerryError):
     def __init__(self, what: str, issues: Iterable[str], *, code: str | None = None) -> None:
         self.issues = tuple(issues)
         super().__init__(f"{what} refused: {'; '.join(self.issues)}", code=code)
+
+    def facts(self) -> dict[str, object]:
+        """With every issue."""
+        return {**super().facts(), "issues": self.issues}

@@ -112,7 +112,7 @@ def build(order: Order, progress: Progress = silent) -> Build:
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
     report = render(facts)
     if facts.reasons:
-        raise BuildRefused(_name(loaded), facts.reasons, report)
+        raise BuildRefused(_name(loaded), facts.reasons, report, facts.measured())
     files = {name: content for part in made for name, content in part.files.items()}
     files |= dict(tpu.files) if tpu is not None else {}
     write_folder(out, {**files, FILE: codec.encode(record), REPORT: report.encode()})

@@ -7,7 +7,7 @@ SkerryError
 └── BuildRefused     the int8 model misses a gate: every reason at once
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from skerry_agent.wire.errors import SkerryError
 
@@ -21,6 +21,10 @@ class RecipeError(SkerryError):
     def __init__(self, where: str, issues: Sequence[str], *, hint: str = "", code: str | None = None) -> None:
         self.issues = tuple(issues)
         super().__init__(f"{where}: {'; '.join(self.issues)}", hint=hint, code=code)
+
+    def facts(self) -> dict[str, object]:
+        """With every issue."""
+        return {**super().facts(), "issues": self.issues}
 
 
 class ModelError(SkerryError):
@@ -38,12 +42,22 @@ class OutputError(SkerryError):
 
 
 class BuildRefused(SkerryError):  # noqa: N818  (a verdict, not a fault)
-    """The build was made and misses gates: nothing was written; `reasons` lists them, `report` is the HTML page."""
+    """The build was made and misses gates: nothing was written; `reasons` lists them, `report` is the HTML page.
+
+    `measured` is what a machine may want of it: gates, quality and layers.
+    """
 
     code = "refused"
     exit_code = 1
 
-    def __init__(self, what: str, reasons: Sequence[str], report: str = "") -> None:
+    def __init__(
+        self, what: str, reasons: Sequence[str], report: str = "", measured: Mapping[str, object] | None = None
+    ) -> None:
         self.reasons = tuple(reasons)
         self.report = report
+        self.measured = dict(measured or {})
         super().__init__(f"build of {what} refused: {'; '.join(self.reasons)}")
+
+    def facts(self) -> dict[str, object]:
+        """With every reason, and what was measured."""
+        return {**super().facts(), "issues": self.reasons, **self.measured}

@@ -65,10 +65,15 @@ def cli(home: Path | None, registry: str | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code. An error is one line for people; with `--json` also data for a machine."""
+    as_json = "--json" in arguments
     try:
         result = cli.main(args=list(arguments), prog_name="skerry", standalone_mode=False)
     except SkerryError as error:
+        if as_json:
+            from skerry_host.cli.common import emit_json  # noqa: PLC0415 - keeps `--help` quick
+
+            emit_json({"error": error.facts()})
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
         usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"

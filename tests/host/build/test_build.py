@@ -100,6 +100,24 @@ def test_a_refused_build_gives_every_reason_and_writes_nothing(make_recipe, tmp_
     assert refused.value.exit_code == 1
     assert len(refused.value.reasons) == 2
     assert list(tmp_path.iterdir()) == []
+    (measured,) = refused.value.facts()["targets"]
+    assert [check.name for check in measured["checks"] if not check.ok] == ["int8 top1", "size"]
+    assert len(measured["layers"]) == 18
+
+
+def test_a_refusal_is_data_for_a_machine_too(make_recipe, tmp_path: Path, capsys):
+    folder = make_recipe(("max_bytes = 262144", "max_bytes = 1000"))
+    command = ["model", "build", str(folder), "--board", "raspberry-pi-4", "--out", str(tmp_path / "b"), "--json"]
+    assert run(command) == 1
+    printed = capsys.readouterr()
+    error = json.loads(printed.out)["error"]
+    assert (error["code"], len(error["issues"]), error["targets"][0]["target"]) == ("refused", 1, "cpu")
+    assert error["targets"][0]["checks"][0].keys() == {"name", "value", "limit", "ok"}
+    assert printed.err.startswith("error: build of fashion-1.1.0 refused")
+    (folder / "evaluation.npz").unlink()
+    assert run(command) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["issues"]) == ("missing_file", ["evaluation.npz: there is no such file"])
 
 
 def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: Path):

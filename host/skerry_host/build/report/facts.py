@@ -87,6 +87,15 @@ class Facts:
         """Why the build is refused, empty if it is not."""
         return [reason for part in self.targets for reason in part.reasons]
 
+    def measured(self) -> dict[str, object]:
+        """Gates, quality and layers of each target, for a machine."""
+        return {
+            "targets": [
+                {"target": part.target, "quality": part.quality, "checks": part.checks, "layers": part.layers}
+                for part in self.targets
+            ]
+        }
+
 
 def roof_of(facts: Facts, part: TargetFacts) -> Roof | None:
     """The bounds of a target on the board, None where the board's file has none."""
