@@ -18,7 +18,7 @@ from skerry_host.plane.words import reading
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from skerry_host.plane.views import DeploymentView, DeviceView
+    from skerry_host.plane.views import DeploymentView, DeviceView, ModelView
 
 
 @click.group()
@@ -85,7 +85,7 @@ def show(name: str, as_json: bool) -> None:
 def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
     made = table("device", "board", "tags", "state", "release", "last seen")
     for view in views:
-        running = ", ".join(f"{m.release or '-'} ({m.state})" for m in view.models) or "-"
+        running = ", ".join(f"{m.release or '-'} ({_state(m)})" for m in view.models) or "-"
         made.add_row(view.id, view.board, " ".join(view.tags), _online(view), running, ago(view.last_seen))
     return made
 
@@ -98,7 +98,9 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     ]
     for model in view.models:
         newest = model.newest
-        lines.append(f"{safe(model.model)}: {model.release or '-'} ({model.state}), before it {model.previous or '-'}")
+        lines.append(
+            f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), before it {model.previous or '-'}"
+        )
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
@@ -106,6 +108,10 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     lines += [f"issue: {safe(issue)}" for issue in view.issues]
     lines += [_past(d) for d in past]
     return "\n".join(lines)
+
+
+def _state(model: "ModelView") -> str:
+    return f"{model.state}, wanted: {model.wanted}" if model.astray else model.state
 
 
 def _past(d: "DeploymentView") -> str:

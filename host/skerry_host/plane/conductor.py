@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.twin import Assignment
+from skerry_agent.wire.twin import Assignment, TransferPolicy
 from skerry_host.fleet.rollout import Action, Admit, Close, Enter, plan
 from skerry_host.plane import rollback
+from skerry_host.plane.adopt import Running, adopt
 from skerry_host.plane.director import Director
 from skerry_host.plane.records import events, orders, rollouts, twins
 from skerry_host.plane.records.events import Event
@@ -77,7 +78,26 @@ class Conductor:
         self._end(session, row, outcome, reason)
         current = twins.find(session, row.device).assignment(row.model)
         if current is not None and current.deployment == row.id:
-            self._director.assign(session, row.device, row.model, rollouts.fallback(row))
+            self._director.assign(session, row.device, row.model, self._kept(session, row))
+
+    def _kept(self, session: Session, row: DeploymentRow) -> Assignment | None:
+        """What the device shall run after a deployment that is closed: what it runs, which may have changed since.
+
+        Where it says nothing of that, what it ran on order before.
+        """
+        before, twin = rollouts.fallback(row), twins.find(session, row.device)
+        model = twin.reported.models.get(row.model) if twin.reported else None
+        if model is None or model.current is None:
+            return before
+        if before is not None and before.manifest.sha256 == model.current.manifest_sha256:
+            return before
+        running = Running(row.device, row.model, model.current, TransferPolicy())
+        reason = f"runs there, {row.release} was {row.outcome}"
+        try:
+            return adopt(session, self._director, running, reason, self._clock())
+        except SkerryError as error:
+            self._note(session, "kept", row.device, f"{model.current.release} runs there, but {error}")
+            return None
 
     def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
         row.outcome, row.reason, row.ended = outcome, reason, self._clock()

@@ -6,18 +6,17 @@
 The device goes back by itself; the host then wants what the device runs, so that it is not sent forward again.
 """
 
-import secrets
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolicy
+from skerry_host.plane.adopt import Running, adopt
 from skerry_host.plane.director import Director
 from skerry_host.plane.records import events, twins
 from skerry_host.plane.records.events import Event
-from skerry_host.plane.tables import DeploymentRow, OrderRow
+from skerry_host.plane.tables import OrderRow
 
 ANSWER_S = 24 * 3600.0
 SETTLE_S = 60.0
@@ -60,34 +59,14 @@ def _adopt(session: Session, order: OrderRow, director: Director, now: float) ->
         wanted = twin.assignment(name)
         if model.current is None or (wanted and wanted.manifest.sha256 == model.current.manifest_sha256):
             continue
-        row = _deployment(order, name, model, now)
+        running = Running(order.device, name, model.current, wanted.policy if wanted else TransferPolicy())
         try:
-            assignment = director.assignment(row, wanted.policy if wanted else TransferPolicy())
+            assignment = adopt(session, director, running, "rolled back on order", now)
         except SkerryError as error:
-            events.add(session, Event(now, "kept", order.device, f"{row.release} runs there, but {error}"))
+            events.add(session, Event(now, "kept", order.device, f"{model.current.release} runs there, but {error}"))
             continue
-        session.add(row)
         director.assign(session, order.device, name, assignment)
     _end(session, order, "done", order.detail or "rolled back", now)
-
-
-def _deployment(order: OrderRow, name: str, model: ModelReport, now: float) -> DeploymentRow:
-    """A deployment that has succeeded already, for the assignment to point at."""
-    assert model.current is not None
-    return DeploymentRow(
-        id=f"back-{secrets.token_hex(6)}",
-        device=order.device,
-        model=name,
-        release=model.current.release,
-        target=model.current.target,
-        state="committed",
-        outcome="succeeded",
-        reason="rolled back on order",
-        created=now,
-        sent=now,
-        heard=now,
-        ended=now,
-    )
 
 
 def _end(session: Session, order: OrderRow, state: str, detail: str, now: float) -> None:

@@ -106,6 +106,11 @@ class ModelView(Struct, frozen=True):
     points: tuple[Point, ...] = ()
 
     @property
+    def astray(self) -> bool:
+        """Whether it settled on something else than what the host wants: it went back by itself, or on the spot."""
+        return self.wanted is not None and self.wanted != self.release and self.state == "idle"
+
+    @property
     def newest(self) -> Point | None:
         """The newest interval with inferences of the release that runs, else the newest."""
         mine = [p for p in self.points if p.release == self.release and p.p50_us is not None] or self.points

@@ -12,6 +12,7 @@ from skerry_host.fleet.policy import Policy
 from skerry_host.plane import rollback
 from skerry_host.plane.conductor import Conductor
 from skerry_host.plane.director import Director
+from skerry_host.plane.gather import device_views
 from skerry_host.plane.ingest import Ingest
 from skerry_host.plane.intake import Wish, abort_rollout, order_rollback, start_rollout
 from skerry_host.plane.link import Incoming
@@ -236,3 +237,62 @@ def test_one_command_at_a_time(rig):
     rig.turn()
     with rig.registry.read() as session:
         assert [order.state for order in orders.open_orders(session)] == ["sent", "pending"]
+
+
+def rolled_back_on_the_spot(rig):
+    """1.0.0, then 1.1.0, then back to 1.0.0 by somebody at the device; returns the rollout that it left."""
+    rig.start("1.0.0")
+    first = rig.end("succeeded")
+    left = rig.start("1.1.0")
+    model = rig.end("succeeded", previous=first.current)
+    went = replace(model.deployment, outcome="rolled_back", reason="ordered")
+    rig.say(replace(model, current=first.current, previous=None, deployment=went))
+    rig.turn()
+    return left
+
+
+@pytest.mark.parametrize("how", ["aborted", "timed_out"])
+def test_a_closed_deployment_leaves_what_the_device_runs(rig, how):
+    """Not what it ran before somebody rolled it back at the device: nobody has ordered that again."""
+    rolled_back_on_the_spot(rig)
+    started = rig.start("1.2.0")
+    if how == "aborted":
+        with rig.registry.write() as session:
+            abort_rollout(session, started, rig.now)
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_a_change_while_a_deployment_was_open_is_kept_when_it_is_closed(rig):
+    model = two_releases(rig)
+    rig.start("1.2.0")
+    rig.say(replace(model, current=model.previous, previous=None))
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_a_closed_deployment_wants_nothing_where_the_store_holds_another_release_of_that_name(rig):
+    model = two_releases(rig)
+    rig.start("1.2.0")
+    rig.say(replace(model, current=replace(model.previous, manifest_sha256="f" * 64)))
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted is None
+
+
+def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
+    left = rolled_back_on_the_spot(rig)
+    row, deployment = rig.row(left)
+    assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
+    with rig.registry.read() as session:
+        (model,) = device_views(session, devices.every(session))[0].models
+    assert (model.astray, model.release, model.wanted) == (True, "fashion@1.0.0", "fashion@1.1.0")
+
+
+def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
+    left = rolled_back_on_the_spot(rig)
+    said = rig.twin.reported.models["fashion"]
+    rig.say(replace(said, deployment=replace(said.deployment, outcome="succeeded", reason="rollback_failed")))
+    assert rig.row(left)[1].outcome == "succeeded"

@@ -71,9 +71,9 @@ def fallback(row: DeploymentRow) -> Assignment | None:
 
 
 def hear(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
-    """Take over what a device says of a deployment; returns the outcome when this is the report that ends it."""
+    """Take over what a device says of a deployment; returns the outcome when this is the report that makes it so."""
     row = session.get(DeploymentRow, report.id)
-    if row is None or row.device != device or row.outcome is not None:
+    if row is None or row.device != device or not _may_become(row.outcome, report.outcome):
         return None
     row.state, row.heard, row.reason, row.detail = report.state, now, report.reason, report.detail
     row.transfer, row.seconds, row.attempts, row.gap_us = (
@@ -88,3 +88,8 @@ def hear(session: Session, device: str, report: DeploymentReport, now: float) ->
         return None
     row.outcome, row.ended = report.outcome, now
     return report.outcome
+
+
+def _may_become(known: str | None, said: str | None) -> bool:
+    """An end is final, but a device may leave what it has committed, and return to it when the way back fails."""
+    return known is None or (known, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}
