@@ -7,11 +7,12 @@ import contextlib
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from skerry_agent import kept
@@ -19,9 +20,11 @@ from skerry_agent.runner.protocol import Engine, Source
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Target
-from skerry_agent.wire.names import DeviceId
+from skerry_agent.wire.names import DeviceId, ModelName
 
 Seconds = Annotated[float, Meta(gt=0)]
+LAST_PORT = 65535
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
 
@@ -63,7 +66,7 @@ class AgentSection(Struct, frozen=True):
     @property
     def outbox_reports(self) -> int:
         """How many reports are `outbox_days` old: age is counted in intervals, which no clock can jump."""
-        return max(1, round(self.outbox_days * 86400 / self.telemetry_interval_s))
+        return max(1, round(min(1e9, self.outbox_days * 86400 / self.telemetry_interval_s)))
 
 
 class PowerSection(Struct, frozen=True):
@@ -101,7 +104,7 @@ class AgentConfig(Struct, frozen=True):
     broker: BrokerSection
     board: BoardSection
     agent: AgentSection = AgentSection()
-    models: dict[str, ModelSection] = {}
+    models: dict[ModelName, ModelSection] = {}
     folder: str = "."
     file: str = ""
     issue: str | None = None
@@ -145,7 +148,7 @@ def load(path: Path) -> AgentConfig:
         raise ConfigError(f"{path} does not exist", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    return replace(config, issue=issue)
+    return replace(config, issue="; ".join(filter(None, (issue, config.issue))) or None)
 
 
 def keep_copy(config: AgentConfig) -> None:
@@ -164,8 +167,43 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
+    issues = [*_issues_of(config)]
+    if issues:
+        raise ConfigError(f"{path}: {'; '.join(issues)}")
     parse_broker_url(config.broker.url)
-    return config
+    unknown = [*_unknown(data, to_builtins(config))]
+    return replace(config, issue=f"{path}: not known, so ignored: {', '.join(unknown)}") if unknown else config
+
+
+def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
+    """Keys that nothing reads: a slip of the pen, or of another agent."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for key, value in given.items():
+            if key in known:
+                yield from _unknown(value, known[key], f"{where}{key}.")
+            else:
+                yield f"{where}{key}"
+    elif isinstance(given, list) and isinstance(known, list | tuple):
+        for item, read in zip(given, known, strict=True):
+            yield from _unknown(item, read, where)
+
+
+def _issues_of(config: AgentConfig) -> Iterator[str]:
+    """What only shows where fields are held against each other, or taken apart."""
+    agent = config.agent
+    if agent.hang_s <= 2 * agent.beat_s:
+        yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or a good runner seems to hang"
+    for name, model in config.models.items():
+        if model.http is not None and parse_listen(model.http) is None:
+            yield f"models.{name}.http: {model.http!r} is not usable; write 127.0.0.1:8000, or [::1]:0 for any port"
+
+
+def parse_listen(address: str) -> tuple[str, int] | None:
+    """(host, port) of host:port or [IPv6]:port; None where it is neither."""
+    found = _LISTEN.fullmatch(address)
+    if found is None or int(found[2]) > LAST_PORT:
+        return None
+    return found[1].strip("[]"), int(found[2])
 
 
 def _states(path: Path) -> list[Path]:
@@ -194,14 +232,15 @@ class BrokerAddress(Struct, frozen=True):
 
 def parse_broker_url(url: str) -> BrokerAddress:
     """Parse mqtt(s)://[user[:password]@]host[:port]; raises `ConfigError` that shows the form."""
-    parts = urlsplit(url)
     try:
-        port = parts.port
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
     except ValueError:
-        port = -1
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == -1:
+        host = ""
+    if not host or parts.scheme not in {"mqtt", "mqtts"}:
         raise ConfigError(f"broker url {url!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883")
     secure = parts.scheme == "mqtts"
     default_port = 8883 if secure else 1883
     scheme: Literal["mqtt", "mqtts"] = "mqtts" if secure else "mqtt"
-    return BrokerAddress(parts.hostname, port or default_port, scheme, parts.username, parts.password)
+    return BrokerAddress(host, port or default_port, scheme, parts.username, parts.password)

@@ -12,7 +12,7 @@ from pathlib import Path
 from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
-from skerry_agent.config import AgentConfig, keep_copy
+from skerry_agent.config import AgentConfig, keep_copy, parse_listen
 from skerry_agent.disk import make_folder, write_atomic
 from skerry_agent.install import InstallError, order_of, read_export
 from skerry_agent.journal import Journal
@@ -32,6 +32,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 from skerry_agent.world import World
 
+ANY_PORT = "127.0.0.1:0"
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
 FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
@@ -72,6 +73,7 @@ class Supervisor:
         self._report_due = False
         self._asking: Timer | None = None
         self._disk_issue: str | None = None
+        self._http_issues: list[str] = []
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -107,11 +109,25 @@ class Supervisor:
             folder = self.config.state_dir / "models" / model
             with contextlib.suppress(OSError):  # the journal's first write says what is wrong
                 make_folder(folder)
-            address = self.config.model(model).http
-            listener = open_listener(address) if address else None
+            listener = self._listener(model)
             unit = self._units[model] = Unit(model, self._world, Journal(folder / "journal.json"), listener)
             unit.handle(events.Booted())
         return self._units[model]
+
+    def _listener(self, model: str) -> socket.socket | None:
+        """The socket of a model's inference API. Where it cannot be had, the model serves all the same, elsewhere."""
+        address = self.config.model(model).http
+        if address is None:
+            return None
+        try:
+            return open_listener(address)
+        except (OSError, ValueError) as error:
+            self._http_issues.append(f"models.{model}.http: {address} cannot be had: {_why(error)}")
+        try:
+            return open_listener(ANY_PORT)
+        except OSError as error:
+            self._http_issues.append(f"{model} has no inference API: {_why(error)}")
+            return None
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
@@ -236,7 +252,7 @@ class Supervisor:
             connected=self._link.connected,
             waiting_reports=self._postman.waiting,
             models={name: model_report(unit) for name, unit in units.items()},
-            http={n: "http://{}:{}".format(*u.listener.getsockname()) for n, u in units.items() if u.listener},
+            http={name: _url(unit.listener) for name, unit in units.items() if unit.listener},
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
@@ -268,7 +284,11 @@ class Supervisor:
 
     def _issues(self) -> tuple[str, ...]:
         own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
-        return (*filter(None, own), *(issue for unit in self._units.values() for issue in unit.issues))
+        return (
+            *filter(None, own),
+            *self._http_issues,
+            *(issue for unit in self._units.values() for issue in unit.issues),
+        )
 
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
@@ -321,9 +341,21 @@ def new_boot_id() -> str:
 
 
 def open_listener(address: str) -> socket.socket:
-    """The listening socket that outlives every runner. Raises `OSError` when the port is taken."""
-    host, _, port = address.rpartition(":")
-    return socket.create_server((host, int(port)), backlog=512)
+    """The listening socket that outlives every runner. Raises `OSError` or `ValueError` when it cannot be had."""
+    where = parse_listen(address)
+    if where is None:
+        raise ValueError("it is no address")
+    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    return socket.create_server(where, family=family, backlog=512)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _why(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def state_folder(config: AgentConfig) -> Path:

@@ -1,11 +1,13 @@
 """The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
 
+import socket
+
 import pytest
 
-from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor
+from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
@@ -42,11 +44,15 @@ def signed(kind, message):
 class Site:
     """A supervisor on a folder, whose updater believes everything and never plans."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, models=None):
         self.clock, self.link = QueueClock(), FakeLink()
         self.processes = FakeProcesses(self.answer)
         config = AgentConfig(
-            DeviceSection("dev-1"), BrokerSection("mqtt://x"), BoardSection("test"), folder=str(folder)
+            DeviceSection("dev-1"),
+            BrokerSection("mqtt://x"),
+            BoardSection("test"),
+            models=models or {},
+            folder=str(folder),
         )
         self.agent = Supervisor(config, self.clock, self.link, self.processes, NoMeters(), "boot")
         self.agent.start()
@@ -142,6 +148,31 @@ def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):
     done = site.agent.local(InstallRequest(str(tmp_path)))
     assert done == Done(ok=False, detail=done.detail)
     assert site.agent.local(StatusRequest()).status.models == {}
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield "127.0.0.1:{}".format(*other.getsockname()[1:])
+
+
+@pytest.mark.parametrize("address", ["taken", "192.0.2.1:8000", "a..b:1"])
+def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_path, taken, address):
+    address = address.replace("taken", taken)
+    status = Site(tmp_path / "device", {"m": ModelSection(address)}).agent.status()
+    assert status.http["m"].startswith("http://127.0.0.1:")
+    assert status.http["m"] != f"http://{address}"
+    assert any(issue.startswith(f"models.m.http: {address} cannot be had: ") for issue in status.issues)
+
+
+def test_an_address_of_the_next_internet(tmp_path):
+    try:
+        open_listener("[::1]:0").close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    status = Site(tmp_path / "device", {"m": ModelSection("[::1]:0")}).agent.status()
+    assert status.http["m"].startswith("http://[::1]:")
+    assert not [issue for issue in status.issues if "http" in issue]
 
 
 def test_there_is_nothing_to_roll_back_to(site):
