@@ -41,7 +41,6 @@ bench: .venv/.ready-dev
 sweep: .venv/.ready-dev
 	@scripts/setup-system
 	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
-	@PYTHONPATH=. $(BIN)/python -m tests.agent.patch.mutate --count $(if $(SAMPLE),5000,1000000) --seed 7
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.agent.patch import mutate
 from tests.lab import fault, flips, hostile, points, power, small_disk
 from tests.lab.points import Bench, bench
 from tests.lab.scenarios import SIZES, Scenario, rows
@@ -24,6 +26,8 @@ from tests.net import cases
 
 SEED = 20
 WORKERS = 2
+PATCHES_AT_ONCE = 25_000
+MOST_BYTES = 64 << 20
 SHOWN = 20
 
 
@@ -44,6 +48,7 @@ class Amount:
     flip_moments: int
     flip_positions: int
     models: int
+    patches: int
 
 
 SAMPLE = Amount(
@@ -57,6 +62,7 @@ SAMPLE = Amount(
     flip_moments=0,
     flip_positions=1,
     models=400,
+    patches=5_000,
 )
 FULL = Amount(
     2,
@@ -69,6 +75,7 @@ FULL = Amount(
     flip_moments=4,
     flip_positions=4,
     models=60_000,
+    patches=1_000_000,
 )
 
 
@@ -177,12 +184,37 @@ def sweep(amount: Amount, done: Callable[[Result], None]) -> list[Result]:
         for piece in pool.map(run_case, *zip(*tasks, strict=True), chunksize=len(chosen)):
             done(piece)
             _add(results[piece.case], piece)
+    return [*results.values(), _models(amount.models), _patches(amount.patches)]
+
+
+def _models(count: int) -> Result:
+    """Malformed models, signed all the same."""
     started = time.monotonic()
-    tally = hostile.sweep(amount.models, SEED, WORKERS)
+    tally = hostile.sweep(count, SEED, WORKERS)
     seconds = (time.monotonic() - started) * WORKERS
     ends = ", ".join(f"{count} {end}" for end, count in tally.ends.most_common())
-    results["malformed"] = Result("malformed signed model", tally.points, tally.broken, seconds, remark=ends)
-    return list(results.values())
+    return Result("malformed signed model", tally.points, tally.broken, seconds, remark=ends)
+
+
+def _patches(count: int) -> Result:
+    """Damaged patches through the device's decoder: each is refused or makes exactly the file it promised."""
+    started, result = time.monotonic(), Result("damaged patch")
+    fates: Counter[str] = Counter()
+    pieces = max(WORKERS, count // PATCHES_AT_ONCE)
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("fork")) as pool:
+        for future in [pool.submit(mutate.run, count // pieces, SEED + piece) for piece in range(pieces)]:
+            try:
+                found = future.result()
+            except AssertionError as error:  # this piece ends there; what it had tried before is not counted
+                result.broken.append(str(error)[:400])
+                continue
+            fates.update(found["fates"])
+            if found["grown_bytes"] > MOST_BYTES:
+                result.broken.append(f"memory grew by {found['grown_bytes']} B")
+    result.points = fates.total()
+    result.seconds = (time.monotonic() - started) * WORKERS
+    result.remark = ", ".join(f"{count} {fate}" for fate, count in fates.most_common(4))
+    return result
 
 
 def _add(total: Result, piece: Result) -> None:
