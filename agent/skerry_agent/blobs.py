@@ -98,6 +98,11 @@ class BlobStore:
         except OSError:
             return False
 
+    def keep(self, sha256: str, raw: bytes) -> None:
+        """Keep a whole blob that came at once. Raises `OSError`."""
+        make_folder(self.folder)
+        write_atomic(self.path(sha256), raw)
+
     def keep_digests(self, sha256: str, raw: bytes) -> None:
         """Keep a digest list for a restart."""
         make_folder(self.folder)

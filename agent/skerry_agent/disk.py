@@ -27,6 +27,11 @@ class DiskError(SkerryError):
     code = "disk"
 
 
+def what_failed(error: OSError) -> str:
+    """In words: what the system says, and of which file."""
+    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, each durable in its parent. Raises `OSError`."""
     try:

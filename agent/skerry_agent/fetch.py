@@ -13,7 +13,7 @@ from random import uniform
 from msgspec import Struct
 
 from skerry_agent.blobs import BlobStore, Part
-from skerry_agent.disk import DiskError
+from skerry_agent.disk import DiskError, what_failed
 from skerry_agent.ports import Clock, Timer
 from skerry_agent.sources import Source
 from skerry_agent.wire.asking import Piece
@@ -116,7 +116,7 @@ class Fetcher:
         except DiskError as error:
             self._fail(error.code, str(error))
         except OSError as error:
-            self._fail("disk", error.strerror or str(error))
+            self._fail("disk", what_failed(error))
 
     def _fail(self, reason: str, detail: str) -> None:
         self.stop()

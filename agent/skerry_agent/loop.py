@@ -13,7 +13,7 @@ from skerry_agent import __version__, events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig, keep_copy, parse_listen
-from skerry_agent.disk import make_folder, write_atomic
+from skerry_agent.disk import make_folder, what_failed
 from skerry_agent.install import InstallError, order_of, read_export
 from skerry_agent.journal import Journal
 from skerry_agent.keys import WatchedKeys
@@ -52,7 +52,7 @@ class Supervisor:
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._postman = Postman(outbox, link, topics.telemetry(config.device.id))
+        self._postman = Postman(outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts")
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
@@ -134,6 +134,7 @@ class Supervisor:
     def link_up(self) -> None:
         """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
         self._say_state(online=True)
+        self._link.subscribe([topics.receipt(self.device)])
         self._ask_for_orders(FIRST_ASK_S)
         for unit in self._units.values():
             if unit.transfer is not None:
@@ -157,6 +158,8 @@ class Supervisor:
             self._orders.desired_message(payload, self._apply)
         elif topic == topics.command(self.device):
             self._orders.command_message(payload, self._run_command, self._reply)
+        elif topic == topics.receipt(self.device):
+            self._postman.receipt(payload)
         else:
             for unit in self._units.values():
                 if unit.transfer is not None:
@@ -238,9 +241,11 @@ class Supervisor:
             if unit.active and unit.record.state is not State.FETCHING:
                 return Done(ok=False, detail=f"{unit.model} is at another deployment; try again when it has ended")
             order = order_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
-            write_atomic(self._blobs.path(order.manifest.sha256), export.raw)
-        except (InstallError, OSError) as error:
+            self._blobs.keep(order.manifest.sha256, export.raw)
+        except InstallError as error:
             return Done(ok=False, detail=str(error))
+        except OSError as error:
+            return Done(ok=False, detail=what_failed(error))
         unit.order(order)
         return Done(ok=True, detail=order.id)
 

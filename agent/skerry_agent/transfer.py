@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skerry_agent import events
 from skerry_agent.blobs import RESERVE_BYTES
+from skerry_agent.disk import make_folder, what_failed
 from skerry_agent.events import Event
 from skerry_agent.fetch import Fetcher, Limits
 from skerry_agent.jobs import Answer, PlanJob, Planned, Refusal
@@ -154,7 +155,7 @@ class Transfer:
         try:
             lacking = self._lacking_bytes(plan)
         except OSError as error:
-            self._handle(events.FetchFailed("disk", error.strerror or str(error)))
+            self._handle(events.FetchFailed("disk", what_failed(error)))
             return
         if lacking > 0:
             detail = f"{plan.bundle_bytes} B of bundle and what makes it do not fit: {lacking} B more are needed"
@@ -168,6 +169,7 @@ class Transfer:
         """How much more room it takes: blobs that are not there, the bundle made of them, and the reserve."""
         blobs = self._world.blobs
         coming = sum(ref.size for ref in plan.wanted if not blobs.has(ref))
+        make_folder(blobs.folder)
         return coming + plan.bundle_bytes + RESERVE_BYTES - shutil.disk_usage(blobs.folder).free
 
     def _complete(self) -> None:

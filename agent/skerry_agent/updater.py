@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder
+from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder, what_failed
 from skerry_agent.factory import laid_out
 from skerry_agent.install import MANIFEST_FILE
 from skerry_agent.jobs import (
@@ -60,7 +60,7 @@ def perform(job: UpdaterJob, trust: Trust) -> Answer:
     except (TrustError, WireError) as error:
         return Refusal("rejected", error.code, str(error))
     except OSError as error:
-        return Refusal("failed", "disk", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        return Refusal("failed", "disk", what_failed(error))
 
 
 def _verify(job: VerifyMessage, trust: Trust) -> Answer:

@@ -1,5 +1,8 @@
 """Records that survive: damage is detected and moved aside, a failed write leaves the old content."""
 
+from collections import OrderedDict
+from pathlib import Path
+
 import pytest
 
 from skerry_agent.disk import DiskError, read_record, write_atomic, write_record
@@ -111,8 +114,74 @@ def test_the_outbox_keeps_reports_over_a_restart_until_they_are_removed(tmp_path
     assert again.put(b"three") > second
 
 
+def test_a_report_never_takes_the_name_of_one_that_waits(tmp_path, monkeypatch):
+    waits = Outbox(tmp_path, 10**6).put(b"waits")
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "iterdir", _no_answer)
+        outbox = Outbox(tmp_path, 10**6)
+        assert outbox.pending() == []
+        with pytest.raises(OSError, match="Input/output"):
+            outbox.put(b"lost")
+    later = outbox.put(b"kept")
+    assert outbox.pending() == [waits, later]
+    assert outbox.read(waits) == b"waits"
+
+
+def _no_answer(_path):
+    raise OSError(5, "Input/output error")
+
+
+def test_a_name_that_was_tried_is_not_used_again(tmp_path):
+    """The report may have reached the disk, though the call that wrote it failed."""
+    outbox = Outbox(tmp_path, 10**6)
+    (tmp_path / ".000000000001.json.tmp").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        outbox.put(b"first")
+    assert outbox.put(b"second") == "000000000002.json"
+
+
+def test_the_bound_counts_blocks(tmp_path):
+    outbox = Outbox(tmp_path, 10 * 4096)
+    for _ in range(30):
+        outbox.put(b"x" * 100)
+    assert len(list(tmp_path.iterdir())) == len(outbox.pending()) == 10
+    assert outbox.dropped == 20
+    assert Outbox(tmp_path, 10 * 4096).pending() == outbox.pending()
+
+
+def test_room_is_made_by_one_look_at_each_report(tmp_path):
+    """Summing all of them for each that goes took seconds, in which the supervisor did nothing else."""
+    outbox = Outbox(tmp_path, 10**9)
+    outbox._rooms = CountedRooms((f"{number:012d}.json", 4096) for number in range(2, 2002))
+    outbox._taken = 2000 * 4096
+    outbox._max_bytes = 4096
+    outbox.put(b"x")
+    assert (len(outbox.pending()), outbox.dropped) == (1, 2000)
+    assert outbox._rooms.looks < 3 * 2000
+
+
+class CountedRooms(OrderedDict):
+    """Counts how often something of it is looked at."""
+
+    looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return super().__iter__()
+
+    def values(self):
+        self.looks += len(self)
+        return super().values()
+
+
+def test_the_outbox_is_made_again_where_somebody_has_removed_it(tmp_path):
+    outbox = Outbox(tmp_path / "outbox", 1000)
+    (tmp_path / "outbox").rmdir()
+    assert outbox.read(outbox.put(b"one")) == b"one"
+
+
 def test_a_full_outbox_drops_the_oldest_and_counts_them(tmp_path):
-    outbox = Outbox(tmp_path, 250)
+    outbox = Outbox(tmp_path, 2 * 4096)
     names = [outbox.put(b"x" * 100) for _ in range(5)]
     assert outbox.pending() == names[-2:]
     assert outbox.dropped == 3

@@ -1,5 +1,6 @@
 """The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
 
+import shutil
 import socket
 
 import pytest
@@ -142,6 +143,21 @@ def test_the_host_cannot_withdraw_what_it_did_not_order(site, stick):
     done = site.agent.local(InstallRequest(str(stick)))
     site.want(1)
     assert (site.deployment().id, site.deployment().outcome) == (done.detail, None)
+
+
+def test_an_install_needs_no_folder_that_somebody_has_removed(site, stick):
+    shutil.rmtree(site.agent.config.state_dir)
+    assert site.agent.local(InstallRequest(str(stick))).ok
+    assert site.deployment().outcome is None
+
+
+def test_what_the_disk_says_names_the_file(site, stick):
+    blobs = site.agent.config.state_dir / "blobs"
+    blobs.rmdir()
+    blobs.symlink_to("nowhere")
+    done = site.agent.local(InstallRequest(str(stick)))
+    assert not done.ok
+    assert "blobs" in done.detail
 
 
 def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):

@@ -1,6 +1,7 @@
 """One model from order to commit and back, with fakes behind the ports: what is done, and in which order."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,15 @@ def test_a_fetch_that_takes_too_long_ends_in_a_reported_state(device):
     device.clock.advance(2.0)
     assert device.deployment.outcome == "timed_out"
     assert not device.link.subscribed
+
+
+def test_folders_that_somebody_removes_under_a_running_agent_are_made_again(device):
+    device.install("1.0.0", 1)
+    for name in ("blobs", "bundles"):
+        shutil.rmtree(device.folder / name)
+    (device.folder / "bundles").mkdir()  # the updater's, in `make_folder`
+    device.install("1.1.0", 2)
+    assert device.journal.read()[0].slots.current.release == "m@1.1.0"
 
 
 @pytest.mark.parametrize("restart", [False, True])
