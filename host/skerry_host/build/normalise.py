@@ -9,7 +9,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.build.graph import Graph, Tensor
-from skerry_host.build.repair import flat_biases, fold_float16, fuse_clamps
+from skerry_host.build.repair import flat_biases, fold_float16, fuse_clamps, grouped_as_depthwise
 
 SIGNATURE = "serving_default"
 _INTEGERS = {"int8", "uint8", "int16"}
@@ -64,6 +64,7 @@ STEPS: tuple[Callable[[Any], str | None], ...] = (
     builtin_codes,
     fold_float16,
     flat_biases,
+    grouped_as_depthwise,
     fuse_clamps,
     fixed_batch,
     signature,

@@ -10,10 +10,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.build.graph import op_name
+from skerry_host.build.parts import NONE, RELU6, add_buffer, code_of, like, times
 
 _FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
-_NONE, _RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
-_ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": _RELU6}
+_ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": RELU6}
 _BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 """Which input of an operator is its bias."""
 _FUSING = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"}
@@ -29,7 +29,7 @@ def fold_float16(model: Any) -> str | None:
             kept.append(op)
             continue
         out = main.tensors[op.outputs[0]]
-        out.type, out.buffer = _FLOAT32, _add_buffer(model, values.astype(np.float32))
+        out.type, out.buffer = _FLOAT32, add_buffer(model, values.astype(np.float32))
         folded += 1
     main.operators = kept
     _drop_unread(model, main, _FLOAT16)
@@ -80,6 +80,42 @@ def fuse_clamps(model: Any) -> str | None:
     return f"{changed} clamps fused or rewritten" if changed else None
 
 
+def grouped_as_depthwise(model: Any) -> str | None:
+    """Write convolutions of as many groups as channels as what they are: converters leave those of unequal strides.
+
+    A filter (channels * m, H, W, 1) becomes (1, H, W, channels * m), m the depth multiplier. Grouped CONV_2D came with
+    version 6, which neither old runtimes nor the Edge TPU compiler know.
+    """
+    main = model.subgraphs[0]
+    readers = Counter(int(i) for op in main.operators or [] for i in op.inputs)
+    holders = Counter(tensor.buffer for tensor in main.tensors)
+    done = 0
+    for op in main.operators or []:
+        if op_name(model.operatorCodes[op.opcodeIndex]) != "CONV_2D":
+            continue
+        weights = main.tensors[op.inputs[1]]
+        channels = int(main.tensors[op.inputs[0]].shape[-1])
+        alone = readers[int(op.inputs[1])] == 1 and holders[weights.buffer] == 1
+        if alone and weights.type == _FLOAT32 and channels > 1 and weights.shape[3] == 1:
+            _as_depthwise(model, op, weights, channels)
+            done += 1
+    return f"{done} grouped convolutions written as depthwise ones" if done else None
+
+
+def _as_depthwise(model: Any, op: Any, weights: Any, channels: int) -> None:
+    filters, height, width, _one = (int(n) for n in weights.shape)
+    old, options = op.builtinOptions, schema.DepthwiseConv2DOptionsT()
+    for name in ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction"):
+        setattr(options, name, getattr(old, name))
+    options.depthMultiplier = filters // channels
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DepthwiseConv2DOptions, options
+    op.opcodeIndex = code_of(model, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+    values = np.asarray(model.buffers[weights.buffer].data, np.uint8).view(np.float32).reshape(filters, height, width)
+    moved = np.ascontiguousarray(values.transpose(1, 2, 0))
+    model.buffers[weights.buffer].data = np.frombuffer(moved.tobytes(), np.uint8)
+    weights.shape, weights.shapeSignature = np.array([1, height, width, filters], np.int32), None
+
+
 def _half_constant(model: Any, main: Any, op: Any) -> Any:
     """The float16 values that an operator widens, None if it does something else."""
     if op_name(model.operatorCodes[op.opcodeIndex]) != "DEQUANTIZE":
@@ -107,7 +143,7 @@ def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list
     if before is None or readers[read] != 1 or names[before.opcodeIndex] not in _FUSING:
         return False
     options = before.builtinOptions
-    if options is None or options.fusedActivationFunction != _NONE:
+    if options is None or options.fusedActivationFunction != NONE:
         return False
     options.fusedActivationFunction = _ACTIVATIONS[names[op.opcodeIndex]]
     before.outputs = op.outputs
@@ -115,53 +151,8 @@ def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list
 
 
 def _as_mul(model: Any, main: Any, op: Any, *, unit: bool) -> list[Any]:
+    read, written = int(op.inputs[0]), int(op.outputs[0])
     if not unit:
-        return [_mul(model, main, int(op.inputs[0]), int(op.outputs[0]), 1.0)]
-    between = _like(main, int(op.outputs[0]), b"/times6")
-    return [
-        _mul(model, main, int(op.inputs[0]), between, 6.0),
-        _mul(model, main, between, int(op.outputs[0]), 1 / 6, _NONE),
-    ]
-
-
-def _mul(model: Any, main: Any, read: int, written: int, factor: float, activation: int = _RELU6) -> Any:
-    constant = schema.TensorT()
-    constant.name, constant.type = main.tensors[written].name + b"/factor", _FLOAT32
-    constant.shape = np.array([1], np.int32)
-    constant.buffer = _add_buffer(model, np.array([factor], np.float32))
-    main.tensors.append(constant)
-    options = schema.MulOptionsT()
-    options.fusedActivationFunction = activation
-    op = schema.OperatorT()
-    op.opcodeIndex = _code(model, schema.BuiltinOperator.MUL)
-    op.inputs = np.array([read, len(main.tensors) - 1], np.int32)
-    op.outputs = np.array([written], np.int32)
-    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.MulOptions, options
-    return op
-
-
-def _like(main: Any, index: int, suffix: bytes) -> int:
-    """A new tensor of the form of another."""
-    other, made = main.tensors[index], schema.TensorT()
-    made.name, made.type, made.shape = other.name + suffix, other.type, other.shape
-    made.buffer = 0
-    main.tensors.append(made)
-    return len(main.tensors) - 1
-
-
-def _code(model: Any, builtin: int) -> int:
-    for at, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
-            return at
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
-
-
-def _add_buffer(model: Any, values: Any) -> int:
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    return len(model.buffers) - 1
+        return [times(model, main, (read, written), 1.0, RELU6)]
+    between = like(main, written, b"/times6")
+    return [times(model, main, (read, between), 6.0, RELU6), times(model, main, (between, written), 1 / 6)]

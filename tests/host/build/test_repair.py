@@ -1,4 +1,6 @@
-"""Float graphs that the quantizer would spoil or leave in float: rewritten, computing the same, and int8 in the end."""
+"""Rewrites that let a graph run on integers: the numbers stay, and every operator is one that compilers know."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,100 +8,109 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.data import Samples
-from skerry_host.build.load import load_source
+from skerry_host.build.edgetpu.preflight import preflight_model
+from skerry_host.build.edgetpu.table import operator_table
+from skerry_host.build.evaluate import sqnr_db
+from skerry_host.build.load import Source, load_source
+from skerry_host.build.op_versions import write_versions
 from skerry_host.build.quantize import quantize
+from skerry_host.build.quantize.inputs import Inputs
 from skerry_host.build.recipe import Quantize
 from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.build.tflite import read_model
+from tests.host.edgetpu.made import Maker
 
-from .conftest import FASHION
-
-B = schema.BuiltinOperator
-NONE = schema.ActivationFunctionType.NONE
-
-
-def operator(model, builtin: int, read: int, written: int):
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 1
-    model.operatorCodes.append(code)
-    op = schema.OperatorT()
-    op.opcodeIndex = len(model.operatorCodes) - 1
-    op.inputs, op.outputs = np.array([read], np.int32), np.array([written], np.int32)
-    return op
+RANDOM = np.random.default_rng(0)
+PREP = Preprocess(1 / 127.5, -1.0)
+PICTURES = RANDOM.integers(30, 140, (24, 6, 8, 4), np.uint8)
+SAMPLES = Samples(PICTURES, np.zeros(24, np.int64), labelled=False)
 
 
-def tensor(model, like: int, name: bytes, dtype: int = 0, data=None) -> int:
-    main, made = model.subgraphs[0], schema.TensorT()
-    made.name, made.type, made.shape, made.buffer = name, dtype, main.tensors[like].shape, 0
-    if data is not None:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(data.tobytes(), np.uint8)
-        model.buffers.append(buffer)
-        made.buffer = len(model.buffers) - 1
-    main.tensors.append(made)
-    return len(main.tensors) - 1
+def grouped(multiplier: int = 1, *, groups: int = 4) -> bytes:
+    """A grouped convolution of unequal strides as converters leave it, HARD_SWISH, a plain convolution."""
+    made, filters = Maker(), 4 * multiplier
+    made.tensor("x", (1, 6, 8, 4), "float32")
+    weights = RANDOM.normal(0, 0.3, (filters, 3, 3, 4 // groups))
+    made.tensor("w", weights.shape, "float32", weights)
+    made.tensor("b", (filters,), "float32", RANDOM.normal(0, 0.2, filters))
+    made.tensor("conv", (1, 3, 8, filters), "float32")
+    made.tensor("swish", (1, 3, 8, filters), "float32")
+    made.tensor("w2", (5, 1, 1, filters), "float32", RANDOM.normal(0, 0.4, (5, 1, 1, filters)))
+    made.tensor("b2", (5,), "float32", np.zeros(5))
+    made.tensor("y", (1, 3, 8, 5), "float32")
+    strides, plain = schema.Conv2DOptionsT(), schema.Conv2DOptionsT()
+    strides.strideH, strides.strideW = 2, 1
+    plain.strideH = plain.strideW = 1
+    made.op("CONV_2D", ["x", "w", "b"], ["conv"], 6, strides)
+    made.op("HARD_SWISH", ["conv"], ["swish"])
+    made.op("CONV_2D", ["swish", "w2", "b2"], ["y"], 6, plain)
+    return made.data(["x"], ["y"])
 
 
-def clamp_after(model, place: int, builtin: int) -> None:
-    """A stand-alone clamp behind operator `place`, which clamps nothing itself any more."""
-    main = model.subgraphs[0]
-    before = main.operators[place]
-    if hasattr(before.builtinOptions, "fusedActivationFunction"):
-        before.builtinOptions.fusedActivationFunction = NONE
-    end = int(before.outputs[0])
-    between = tensor(model, end, b"before the clamp")
-    before.outputs = np.array([between], np.int32)
-    main.operators.insert(place + 1, operator(model, builtin, between, end))
+def loaded(data: bytes, folder: Path) -> Source:
+    (folder / "m.tflite").write_bytes(data)
+    return load_source(folder / "m.tflite")
 
 
-def halve_weights(model) -> None:
-    """All weights of convolutions as float16 behind a DEQUANTIZE, as fp16 conversion leaves them (trap 5)."""
-    main, added = model.subgraphs[0], []
-    for op in main.operators:
-        if len(op.inputs) > 1 and len(main.tensors[op.inputs[1]].shape) == 4:
-            weights = int(op.inputs[1])
-            values = np.asarray(model.buffers[main.tensors[weights].buffer].data, np.uint8).view(np.float32)
-            half = tensor(model, weights, b"half %d" % weights, schema.TensorType.FLOAT16, values.astype(np.float16))
-            main.tensors[weights].buffer = 0
-            added.append(operator(model, B.DEQUANTIZE, half, weights))
-    main.operators[0:0] = added
+def answers(data: bytes) -> np.ndarray:
+    session = Session(data)
+    outputs = [session.run_raw(sample, PREP)[0] for sample in PICTURES]
+    spec = session.outputs[0]
+    return (np.array(outputs, np.float64) - spec.zero_point) * (spec.scale or 1.0)
 
 
-def mean_place(model) -> int:
-    names = [model.operatorCodes[op.opcodeIndex].builtinCode for op in model.subgraphs[0].operators]
-    return names.index(B.MEAN)
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_convolution_of_as_many_groups_as_channels_is_a_depthwise_one(tmp_path: Path, multiplier: int):
+    data = grouped(multiplier)
+    source = loaded(data, tmp_path)
+    assert [op.name for op in source.graph.ops] == ["DEPTHWISE_CONV_2D", "HARD_SWISH", "CONV_2D"]
+    assert "1 grouped convolutions written as depthwise ones" in source.changes
+    assert np.allclose(answers(source.data), answers(data), rtol=0, atol=1e-6)
 
 
-CASES = {
-    "float16 weights (trap 5)": (halve_weights, "15 float16 weights widened"),
-    "RELU6 of its own behind a convolution (trap 6)": (
-        lambda model: clamp_after(model, 0, B.RELU6),
-        "1 clamps fused or rewritten",
-    ),
-    "RELU6 of its own behind a mean (trap 6)": (
-        lambda model: clamp_after(model, mean_place(model), B.RELU6),
-        "1 clamps fused or rewritten",
-    ),
-    "RELU_0_TO_1 (trap 6)": (
-        lambda model: clamp_after(model, mean_place(model), B.RELU_0_TO_1),
-        "1 clamps fused or rewritten",
-    ),
-}
+def test_other_groups_stay(tmp_path: Path):
+    """Each filter reads two channels of four: no depthwise convolution."""
+    source = loaded(grouped(groups=2), tmp_path)
+    assert [op.name for op in source.graph.ops] == ["CONV_2D", "HARD_SWISH", "CONV_2D"]
+    made = read_model(quantize(source, SAMPLES, PREP, Quantize()))
+    assert made.operatorCodes[made.subgraphs[0].operators[0].opcodeIndex].version == 6
+    assert "version" in preflight_model(quantize(source, SAMPLES, PREP, Quantize())).refusal
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_is_rewritten_computes_the_same_and_becomes_int8(float_model: bytes, tmp_path, case: str):
-    change, words = CASES[case]
-    model = read_model(float_model)
-    change(model)
-    given = write_model(model)
-    (tmp_path / "m.tflite").write_bytes(given)
-    source = load_source(tmp_path / "m.tflite")
-    assert source.changes == (words,)
-    data = np.load(FASHION / "calibration.npz")
-    prep = Preprocess(1 / 255)
-    one, two = Session(given), Session(source.data)
-    for raw in data["inputs"][:5]:
-        np.testing.assert_allclose(two.run_raw(raw, prep)[0], one.run_raw(raw, prep)[0], atol=1e-5)
-    made = Session(quantize(source, Samples(data["inputs"][:30], data["labels"][:30]), prep, Quantize()))
-    assert not made.graph.float_ops()
+def test_on_integers_hard_swish_is_spelt_out_and_every_operator_maps(tmp_path: Path):
+    source = loaded(grouped(), tmp_path)
+    made = quantize(source, SAMPLES, PREP, Quantize())
+    found = preflight_model(made)
+    assert [one.op for one in found.all] == ["DEPTHWISE_CONV_2D", "ADD", "MUL", "MUL", "CONV_2D"]
+    assert (found.mapped, found.refusal) == (5, "")
+    assert sqnr_db(answers(source.data), answers(made)) > 24
+    assert "HARD_SWISH" in [op.name for op in source.graph.ops]  # float has a quick kernel of its own
+
+
+def test_no_version_is_above_what_the_edge_tpu_compiler_knows(tmp_path: Path):
+    """CONV_2D came as version 6 because of the grouped one, which is gone."""
+    model = read_model(quantize(loaded(grouped(), tmp_path), SAMPLES, PREP, Quantize()))
+    newest = operator_table().newest
+    versions = {code.builtinCode: code.version for code in model.operatorCodes}
+    assert 3 <= versions[schema.BuiltinOperator.CONV_2D] <= newest["CONV_2D"]
+    write_versions(model)
+    assert versions == {code.builtinCode: code.version for code in model.operatorCodes}
+
+
+@pytest.mark.parametrize("calibrator", ["min-max", "moving-average", "percentile", "mse"])
+def test_no_calibrator_clips_what_a_device_hands_in(tmp_path: Path, calibrator: str):
+    """The samples are 30 to 140: pixels of 0 and 255 become -1 and 1, and must stay that."""
+    session = Session(quantize(loaded(grouped(), tmp_path), SAMPLES, PREP, Quantize(calibrator=calibrator)))
+    scale, zero = session.input.scale, session.input.zero_point
+    assert (-128 - zero) * scale <= -1 + scale
+    assert (127 - zero) * scale >= 1 - scale
+    assert scale < 2.02 / 255
+
+
+def test_the_input_holds_what_the_samples_have_and_what_a_uint8_can_be(tmp_path: Path):
+    tensor = loaded(grouped(), tmp_path).graph.input_specs()[0]
+    real = Samples(PICTURES.astype(np.float32), SAMPLES.labels, labelled=False)
+    assert Inputs(SAMPLES, PREP, tensor, "").ends() == pytest.approx((-1, 1))
+    low, high = PICTURES.min() / 127.5 - 1, PICTURES.max() / 127.5 - 1
+    assert Inputs(real, PREP, tensor, "").ends() == pytest.approx((low, high))
+    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").ends() == pytest.approx((0, PICTURES.max() + 5.0))

@@ -11,11 +11,12 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build.data import Samples
 from skerry_host.build.errors import ModelError
 from skerry_host.build.load import Source
-from skerry_host.build.op_versions import raise_versions
+from skerry_host.build.op_versions import write_versions
 from skerry_host.build.progress import Progress, silent
 from skerry_host.build.quantize.bias import correct
 from skerry_host.build.quantize.ends import unsigned_ends
 from skerry_host.build.quantize.equalize import equalize
+from skerry_host.build.quantize.hard_swish import spell_out
 from skerry_host.build.quantize.inputs import Inputs
 from skerry_host.build.quantize.ranges import Ranges, measure
 from skerry_host.build.recipe import Quantize
@@ -35,6 +36,7 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize,
     inputs = Inputs(samples, prep, source.graph.input_specs()[0], source.graph.signature)
     with _refusals():
         source = equalize(source) if plan.equalize else source
+        source = spell_out(source) if plan.activations == "int8" else source
         ranges = measure(source, inputs, plan, progress) if plan.activations != "float" else {}
         progress("choosing integers")
         data = _quantized(source, plan, ranges)
@@ -42,7 +44,7 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize,
     if plan.bias_correction and plan.activations == "int8":
         correct(model, source, inputs, progress)
     if plan.activations == "int8":
-        raise_versions(model)
+        write_versions(model)
     if plan.io == "uint8":
         unsigned_ends(model)
     return write_model(model)

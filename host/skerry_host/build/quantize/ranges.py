@@ -30,9 +30,13 @@ HISTOGRAM_SAMPLES = 64
 
 
 def measure(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
-    """The range of every activation by the plan's calibrator, or as it was trained."""
+    """The range of every activation by the plan's calibrator, or as it was trained.
+
+    The input's is what it must hold: no calibrator clips what a device hands in.
+    """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
-    return _measured(source, inputs, plan, progress) | trained
+    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.ends())}
+    return _measured(source, inputs, plan, progress) | given | trained
 
 
 def _measured(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
