@@ -139,16 +139,19 @@ class PatchRef(Struct, frozen=True):
 
 
 class Quality(Struct, frozen=True):
-    """What the host measured before it signed: the task's metric on held-out samples, with its 95 % interval."""
+    """What the host measured before it signed: the task's metric on held-out samples, with its 95 % interval.
+
+    Of a source that came quantized there is no float model: None, and no `sqnr_db`.
+    """
 
     metric: str
     samples: int
-    float_value: float
+    float_value: float | None
     int8_value: float
-    float_interval: tuple[float, float]
+    float_interval: tuple[float, float] | None
     int8_interval: tuple[float, float]
     sqnr_db: dict[str, float]
-    float_bytes: int
+    float_bytes: int | None
     int8_bytes: int
 
 

@@ -31,6 +31,7 @@ from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.latency import measure
 from skerry_host.build.load import Source, load_source
+from skerry_host.build.metrics import AGREEMENTS
 from skerry_host.build.near import Past, keep_near
 from skerry_host.build.output import check_output, write_folder
 from skerry_host.build.progress import Progress, silent
@@ -44,7 +45,8 @@ from skerry_host.build.tally import Layer
 from skerry_host.build.targets import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
 from skerry_host.build_record import FILE, BuildRecord
 
-AS_IT_IS = "the source is quantized already and taken as it is: the float figures are its own"
+AS_IT_IS = "the source is quantized already and taken as it is: no float model is at hand to compare with"
+NO_LABELS = "the evaluation samples have no labels: how good a model is that came quantized is not known"
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
@@ -137,6 +139,7 @@ def _record(
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
             *([AS_IT_IS] if source.quantized else []),
+            *([NO_LABELS] if source.quantized and facts[0].quality.metric in AGREEMENTS else []),
             *(remark for part in made for remark in part.remarks if remark),
         ),
         not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
@@ -193,7 +196,7 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
     session = Session(model)
     recorded = golden_samples.record(model, data.evaluation, recipe.preprocess, recipe.golden)
     golden = recorded.golden
-    quality = _quality(reference, score, source.file_bytes, len(model))
+    quality = _quality(None if source.quantized else reference, score, source.file_bytes, len(model))
     measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan, source.quantized)
     files = _files(target, model, golden, recipe.labels.names)
     bundle = Bundle(
@@ -225,10 +228,10 @@ def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: P
         layers=found,
         steps=chosen.steps,
         tried=tried,
-        reference=reference,
+        reference=None if source.quantized else reference,
         score=score,
         latency=measure(model),
-        float_latency=measure(start),
+        float_latency=None if source.quantized else measure(start),
         preflight=preflight_model(model) if accelerated else None,
     )
     return _Made(bundle, {name: content for name, _role, content in files}, facts, (near.remark, recorded.remark))
@@ -240,16 +243,17 @@ def _layers(chosen: Chosen, data: DataSet, recipe: Recipe, progress: Progress) -
     return layers(reference, quantized, data.evaluation.inputs, recipe.preprocess, progress)
 
 
-def _quality(reference: Score, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
+def _quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
+    """Without `reference` there is no float model to compare with."""
     return Quality(
         metric=score.metric,
         samples=score.samples,
-        float_value=reference.value,
+        float_value=reference.value if reference else None,
         int8_value=score.value,
-        float_interval=reference.interval,
+        float_interval=reference.interval if reference else None,
         int8_interval=score.interval,
-        sqnr_db=sqnr_by_output(reference, score),
-        float_bytes=float_bytes,
+        sqnr_db=sqnr_by_output(reference, score) if reference else {},
+        float_bytes=float_bytes if reference else None,
         int8_bytes=int8_bytes,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.build.graph import Graph, Op
+from skerry_host.build.metrics import AGREEMENTS
 from skerry_host.build.recipe import Budget, Quantize
 from skerry_host.build_record import Check
 
@@ -38,8 +39,10 @@ class Verdict:
 
 
 def judge(measured: Measured, budget: Budget) -> list[Verdict]:
-    """The verdict of every gate, in order of reporting."""
-    return [gate(measured, budget) for gate in GATES]
+    """The verdict of every gate, in order of reporting; none that compares where there is no float model."""
+    alone, agreement = measured.quality.float_value is None, measured.quality.metric in AGREEMENTS
+    unknown = [*(COMPARING if alone else ()), *([accuracy] if alone and agreement else [])]
+    return [gate(measured, budget) for gate in GATES if gate not in unknown]
 
 
 def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
@@ -92,10 +95,8 @@ def accuracy(measured: Measured, budget: Budget) -> Verdict:
     q = measured.quality
     low, high = q.int8_interval
     value = f"{q.int8_value:.2%} ({low:.1%}-{high:.1%})"
-    advice = (
-        f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}; "
-        f"the float model has {q.float_value:.2%}"
-    )
+    beside = "" if q.float_value is None else f"; the float model has {q.float_value:.2%}"
+    advice = f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}{beside}"
     ok = q.int8_value >= budget.min_accuracy
     return _verdict(Check(f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", ok), advice)
 
@@ -103,6 +104,7 @@ def accuracy(measured: Measured, budget: Budget) -> Verdict:
 def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:
     """Quantization costs little of the metric."""
     q = measured.quality
+    assert q.float_value is not None
     drop = round(q.float_value - q.int8_value, 9)  # 0.93 - 0.92 is a hair over 0.01
     advice = (
         f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; "
@@ -141,6 +143,8 @@ def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
 
 
 GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (integers, accuracy, accuracy_drop, signal, size, golden)
+COMPARING = (accuracy_drop, signal)
+"""Those that say nothing without a float model."""
 
 
 def _verdict(check: Check, advice: str, *, lost_signal: bool = False) -> Verdict:

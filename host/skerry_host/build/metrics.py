@@ -93,6 +93,9 @@ _AGREEMENT: dict[str, tuple[str, Callable[[Outputs, Outputs, Task, Size], int]]]
     "raw": ("agreement", alike),
 }
 
+AGREEMENTS = {name for name, _agree in _AGREEMENT.values()}
+"""Metrics that compare with the float model: where there is none, a model agrees with itself."""
+
 
 def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
     """Boxes that are none, or in no sample, agree with anything: refuse them."""

@@ -143,7 +143,7 @@ def _table_of(releases: list[Release]) -> "Table":
             found.name,
             str(found.counter),
             ", ".join(bundle.target for bundle in found.bundles),
-            f"{quality.float_value:.2%}",
+            "-" if quality.float_value is None else f"{quality.float_value:.2%}",
             f"{quality.int8_value:.2%}",
             size(quality.int8_bytes),
             "-" if fetched is None else size(fetched),
@@ -155,11 +155,13 @@ def _table_of(releases: list[Release]) -> "Table":
 def _details(found: Release) -> "Table":
     quality, provenance = found.quality, found.provenance
     made = table("release", safe(found.name))
-    scores = f"float {quality.float_value:.2%}, int8 {quality.int8_value:.2%}"
+    scores, sizes = f"int8 {quality.int8_value:.2%}", f"{size(quality.int8_bytes)} int8"
+    if quality.float_value is not None and quality.float_bytes is not None:
+        scores, sizes = f"float {quality.float_value:.2%}, {scores}", f"{size(quality.float_bytes)} float, {sizes}"
     rows = {
         "counter": str(found.counter),
         f"{quality.metric} on {quality.samples} samples": scores,
-        "size": f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8",
+        "size": sizes,
         "SQNR": ", ".join(f"{name} {decibels:.1f} dB" for name, decibels in quality.sqnr_db.items()),
         "source, recipe": f"{provenance.source_sha256[:12]}, {provenance.recipe_sha256[:12]}",
         "tools": ", ".join(f"{tool} {version}" for tool, version in provenance.tools.items()),

@@ -52,7 +52,7 @@ def transfer(release: Release, bundle: Bundle, held: Set[str]) -> Transfer:
 def _properties(release: Release) -> Iterator[tuple[str, str]]:
     quality, provenance = release.quality, release.provenance
     yield "counter", str(release.counter)
-    yield f"{quality.metric} float", f"{quality.float_value:.2%}"
+    yield f"{quality.metric} float", "-" if quality.float_value is None else f"{quality.float_value:.2%}"
     yield f"{quality.metric} int8", f"{quality.int8_value:.2%}"
     yield "int8 bytes", str(quality.int8_bytes)
     for output, decibels in quality.sqnr_db.items():

@@ -77,6 +77,22 @@ def test_the_same_recipe_gives_the_same_artifacts(built: Build, recipe: Path, tm
     assert one == other
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_of_a_quantized_source_nothing_is_said_of_a_float_model(make_recipe, built: Build, tmp_path: Path, labelled):
+    model = (built.path / "model.tflite").read_bytes()
+    folder = make_recipe(("fashion-{version}.tflite", "int8.tflite"), files={"int8.tflite": model})
+    if not labelled:
+        arrays = np.load(folder / "evaluation.npz")
+        np.savez(folder / "evaluation.npz", inputs=arrays["inputs"])
+    made = build(Order(folder, "raspberry-pi-4", NOW, None, tmp_path / "b"))
+    quality = made.record.quality
+    assert (quality.float_value, quality.float_interval, quality.float_bytes, quality.sqnr_db) == (None, None, None, {})
+    assert "no float model at hand" in made.report
+    assert "times smaller" not in made.report
+    assert any("have no labels" in line for line in made.record.remarks) != labelled
+    assert any(check.name == "int8 top1" for check in made.record.checks) == labelled
+
+
 def test_a_coral_board_gets_the_cpu_bundle_that_is_its_fallback(recipe: Path, tmp_path: Path):
     made = build(Order(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b"))
     assert [bundle.target for bundle in made.record.bundles] == ["cpu"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.build.evaluate import sqnr_db, wilson
@@ -57,6 +58,14 @@ def graph(dtype: str = "int8") -> Graph:
 
 def quality(int8: float = 0.92, sqnr: float = 30.0, size: int = 1000) -> Quality:
     return Quality("top1", 1000, 0.925, int8, (0.9, 0.94), (0.9, 0.94), {"a": 40.0, "b": sqnr}, 4000, size)
+
+
+def test_what_came_quantized_is_compared_with_nothing():
+    alone = replace(quality(), float_value=None, float_interval=None, sqnr_db={}, float_bytes=None)
+    names = [verdict.check.name for verdict in judge(Measured(graph(), alone, ""), Budget())]
+    assert names == ["fully int8", "int8 top1", "size", "golden outputs"]
+    itself = replace(alone, metric="agreement", int8_value=1.0)
+    assert "int8 agreement" not in [v.check.name for v in judge(Measured(graph(), itself, ""), Budget())]
 
 
 BUDGET = Budget(max_accuracy_drop=0.01, min_accuracy=0.9, min_sqnr_db=15.0, max_bytes=2000)

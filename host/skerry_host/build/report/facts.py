@@ -46,7 +46,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """One target: what was made, how it compares. `preflight`: where an Edge TPU is to run the same integers."""
+    """One target: what was made, how it compares. `preflight`: where an Edge TPU is to run the same integers.
+
+    `reference` and `float_latency` are the float model's, None where the source came quantized.
+    """
 
     target: Target
     graph: Graph
@@ -56,10 +59,10 @@ class TargetFacts:
     layers: Sequence[Layer]
     steps: Sequence[Step]
     tried: Tried
-    reference: Score
+    reference: Score | None
     score: Score
     latency: Latency
-    float_latency: Latency
+    float_latency: Latency | None
     preflight: Preflight | None = None
 
     @property
@@ -150,14 +153,15 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[Row]) -> li
         advice += [
             f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
         ]
-    if part.quality.int8_interval[0] > part.quality.float_value:
+    real = part.quality.float_value
+    if real is not None and part.quality.int8_interval[0] > real:
         advice.append("The quantized model is better than the float one by more than chance: look at the labels.")
     advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
     return advice
 
 
 def _slow(part: TargetFacts) -> list[str]:
-    ratio = part.latency.p50_us / max(part.float_latency.p50_us, 1e-9)
+    ratio = part.latency.p50_us / max(part.float_latency.p50_us, 1e-9) if part.float_latency else 0.0
     if ratio < 1.2:
         return []
     words = (

@@ -32,11 +32,10 @@ POINTS, BINS = 1500, 51
 
 
 def accuracy(quality: Quality, least: float, name: str) -> Markup:
-    """Float and quantized metric with their 95 % intervals, and the budget's least."""
-    rows = [
-        ("float", quality.float_value, quality.float_interval, "one"),
-        (name, quality.int8_value, quality.int8_interval, "two"),
-    ]
+    """Float, if there is one, and quantized metric with their 95 % intervals, and the budget's least."""
+    rows = [(name, quality.int8_value, quality.int8_interval, "two")]
+    if quality.float_value is not None and quality.float_interval is not None:
+        rows.insert(0, ("float", quality.float_value, quality.float_interval, "one"))
     low = min(interval[0] for _n, _v, interval, _k in rows)
     high = max(interval[1] for _n, _v, interval, _k in rows)
     low = min(low, least) if least > low - 0.1 else low
@@ -55,7 +54,8 @@ def accuracy(quality: Quality, least: float, name: str) -> Markup:
         ]
     if low < least:
         body += [line(at(least), 10, at(least), 104, "limit"), text(at(least) + 4, 16, "least", "limit-text")]
-    return svg(520, 126, f"{quality.metric} of the float and the {name} model", body)
+    models = f"the float and the {name} model" if len(rows) > 1 else f"the {name} model"
+    return svg(520, 126, f"{quality.metric} of {models}", body)
 
 
 def confusion(counts: Array, names: Sequence[str]) -> Markup:

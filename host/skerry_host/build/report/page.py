@@ -70,10 +70,14 @@ def _section(facts: Facts, part: TargetFacts) -> Section:
 
 def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     """What the model gets wrong: classes taken for each other, or values off the float model's."""
-    (name, got), (_name, reference) = (next(iter(s.outputs.items())) for s in (part.score, part.reference))
+    name, got = next(iter(part.score.outputs.items()))
     classes = got[0].size
     counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
+    if counts is None and part.reference is None:
+        return f"Values of {name}", Markup(), "The source came quantized: no float model is at hand to compare with."
     if counts is None:
+        assert part.reference is not None
+        reference = next(iter(part.reference.outputs.values()))
         note = f"Up to {figures.POINTS} values, evenly over the range; on the diagonal nothing is lost."
         return f"Values of {name}", figures.errors(reference, got, name), note
     labels = _labels(facts.recipe.labels.names, classes)
@@ -87,10 +91,9 @@ def _labels(names: Sequence[str], classes: int) -> Sequence[str]:
 
 
 def _sizes(facts: Facts, part: TargetFacts) -> list[tuple[str, list[tuple[str, int]]]]:
-    files = (
-        ("float", facts.float_graph.parameter_bytes, part.quality.float_bytes),
-        (part.form, part.graph.parameter_bytes, part.quality.int8_bytes),
-    )
+    files = [(part.form, part.graph.parameter_bytes, part.quality.int8_bytes)]
+    if part.quality.float_bytes is not None:
+        files.insert(0, ("float", facts.float_graph.parameter_bytes, part.quality.float_bytes))
     return [
         (name, [("parameters", weights), ("structure, names, quantization", max(0, total - weights))])
         for name, weights, total in files
