@@ -134,7 +134,6 @@ class Supervisor:
     def link_up(self) -> None:
         """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
         self._say_state(online=True)
-        self._link.subscribe([topics.receipt(self.device)])
         self._ask_for_orders(FIRST_ASK_S)
         for unit in self._units.values():
             if unit.transfer is not None:
@@ -150,7 +149,7 @@ class Supervisor:
         if self._link.connected:
             orders = [topics.desired(self.device), topics.command(self.device)]
             self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
-            self._link.subscribe(orders)
+            self._link.subscribe([*orders, topics.receipt(self.device)])
 
     def message(self, topic: str, payload: bytes) -> None:
         """Something came from the broker."""

@@ -1,7 +1,7 @@
-"""Reports on disk until the broker has acknowledged them. Bounded: the oldest go first, and how many went is counted.
+"""Reports on disk until somebody removes them. Bounded: the oldest go first, and how many went is counted.
 
-One checksummed file a report, named by a running number. A report may be sent twice (a crash between acknowledgement
-and removal); whoever ingests drops it by (device, boot, sequence).
+One checksummed file a report, named by a running number. Knows neither broker nor host: when a report may
+go is the postman's to say.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class Outbox:
         return list(self._rooms)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._sizes
+        return name in self._rooms
 
     def read(self, name: str) -> bytes | None:
         """The report, or None if it cannot be read now, or went to make room. A damaged one is given up and counted."""

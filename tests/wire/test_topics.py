@@ -13,6 +13,7 @@ PINNED = {
     topics.command("dev-1"): "skerry/v1/d/dev-1/command",
     topics.command_result("dev-1"): "skerry/v1/d/dev-1/command/result",
     topics.telemetry("dev-1"): "skerry/v1/t/03/dev-1",
+    topics.receipt("dev-1"): "skerry/v1/d/dev-1/receipt",
     topics.chunk(SHA, 7): f"skerry/v1/blob/{SHA}/7",
     topics.digests(SHA): f"skerry/v1/blob/{SHA}/digests",
     topics.ask("dev-1"): "skerry/v1/d/dev-1/ask",

@@ -1,6 +1,7 @@
 """Telemetry: what a device measured over an interval. Units are in the names; absent is None, never 0.
 
-A report is identified by (device, boot, sequence); whoever ingests it drops what it has already.
+A report is identified by (device, boot, sequence); whoever ingests it drops what it has already, and answers with a
+receipt: a broker that has taken a report may still lose it.
 """
 
 from typing import Literal
@@ -56,3 +57,17 @@ class Report(Struct, frozen=True):
     models: tuple[ModelStats, ...] = ()
     samples: tuple[Sample, ...] = ()
     outbox_dropped: Count = 0
+
+
+Span = tuple[Count, Count]
+"""Sequences from the first to the last, both included."""
+
+
+class Receipt(Struct, frozen=True):
+    """What the host has stored of one device's reports: per boot, spans of sequences, in order and apart."""
+
+    boots: dict[str, tuple[Span, ...]]
+
+    def names(self, boot: str, sequence: int) -> bool:
+        """Whether a report is stored."""
+        return any(first <= sequence <= last for first, last in self.boots.get(boot, ()))

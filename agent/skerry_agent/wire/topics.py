@@ -45,6 +45,11 @@ def telemetry(device: str) -> str:
     return f"{ROOT}/t/{shard(check_device_id(device))}/{device}"
 
 
+def receipt(device: str) -> str:
+    """What the host has stored of a device's reports, not retained."""
+    return f"{ROOT}/d/{check_device_id(device)}/receipt"
+
+
 def chunk(sha256: str, index: int) -> str:
     """One retained chunk of a blob."""
     return f"{ROOT}/blob/{sha256}/{index}"
