@@ -42,7 +42,6 @@ name = "lab"
 state_dir = "state"
 telemetry_interval_s = 20.0
 [models.{MODEL}]
-http = ""
 """
 SETTLE_S = 40.0
 BEAT_S = 4.0
