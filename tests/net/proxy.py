@@ -12,13 +12,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PUBLISH = 3
-SLICE = 4096
+PUBLISH, PUBACK = 3, 4
+SLICE, QUICK_SLICE = 4096, 65536
+"""What is handed on at once, on a slow way and on others."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens. Positions are bytes handed to the device since the proxy began; shares are of PUBLISH packets.
+    """What happens. Positions are bytes handed to the device since the proxy began; shares are of PUBLISH packets,
+    `lost_acks` is of the acknowledgements of what the device publishes.
 
     cut_at: the connection breaks after so many bytes, once for each. black_hole_at: from there on nothing passes in
     either direction, and nobody is told, until the device connects anew. half_open_at: the same, but the broker hears.
@@ -37,6 +39,7 @@ class Fault:
     reorder: float = 0.0
     drop: float = 0.0
     flip: float = 0.0
+    lost_acks: float = 0.0
     garbage: bytes = b""
     """Sent once, after the first PUBLISH."""
     seed: int = 0
@@ -115,11 +118,12 @@ class Proxy:
 
     def passing(self, packet: bytes) -> Iterator[bytes]:
         """What becomes of a packet."""
+        chance, fault = self._random.random, self.fault
         if packet[0] >> 4 != PUBLISH:
-            yield packet
+            if packet[0] >> 4 != PUBACK or chance() >= fault.lost_acks:
+                yield packet
             return
         self.publishes += 1
-        chance, fault = self._random.random, self.fault
         if chance() < fault.drop:
             return
         if chance() < fault.flip:
@@ -201,7 +205,7 @@ class _Way:
         proxy = self._proxy
         if proxy.fault.delay_s:
             await asyncio.sleep(proxy.fault.delay_s)
-        step = SLICE if proxy.fault.bits_per_s else len(data)
+        step = SLICE if proxy.fault.bits_per_s else QUICK_SLICE
         for start in range(0, len(data), step):
             await self._write_slice(data[start : start + step])
 

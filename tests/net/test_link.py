@@ -1,11 +1,12 @@
 """The agent's link on what is no packet of this protocol: it says so in one line, and goes on."""
 
+import struct
 import threading
 
 import pytest
 
 from skerry_agent.config import BrokerAddress
-from skerry_agent.link import MqttLink
+from skerry_agent.link import MqttLink, _Client
 from skerry_host.plane.link import Link, Outgoing
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
 from tests.net.brokers import Mosquitto
@@ -56,3 +57,27 @@ def test_the_planes_link_likewise(broker):
     assert link.connected
     assert link.publish([Outgoing("topic", b"x")]) is False
     link.stop()
+
+
+class Brittle(_Client):
+    """As paho 2.1 is: packets that it cannot parse are exceptions in its network thread."""
+
+    malformed = 3
+
+    def loop_read(self, max_packets=1):
+        if self.malformed:
+            self.malformed -= 1
+            raise struct.error("unpack requires a buffer of 2 bytes")
+        return super().loop_read(max_packets)
+
+
+def test_a_packet_that_paho_cannot_parse_ends_the_connection_and_not_the_thread(broker, capfd):
+    up, client = threading.Event(), Brittle("dev-1", lambda: 0.01)
+    client.on_connect = lambda *_: up.set()
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    assert up.wait(10)
+    client.closing.set()
+    client.disconnect()
+    client.loop_stop()
+    assert capfd.readouterr().err.count("malformed packet: error: unpack") == 3
