@@ -5,7 +5,7 @@ import pytest
 from skerry_agent.outbox import Outbox
 from skerry_agent.postman import UNNAMED, WINDOW, Postman
 from skerry_agent.wire import codec
-from skerry_agent.wire.telemetry import Receipt, Report
+from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.agent.fakes import FakeLink
 
 
@@ -36,7 +36,7 @@ class Post:
         self.postman.link_up()
 
     def stored(self, *spans, boot="boot-1"):
-        self.postman.receipt(codec.encode(Receipt({boot: spans})))
+        self.postman.receipt(codec.encode(Receipt((Stored(boot, spans),))))
 
     @property
     def sent(self):
@@ -151,7 +151,7 @@ def test_what_made_room_is_forgotten(tmp_path):
     assert post.postman.dropped == 90
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"boots":{"b":[[1]]}}', b'{"boots":{"b":[[-1,2]]}}'])
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"boots":[{"boot":"b","spans":[[1]]}]}', b'{"boots":{}}'])
 def test_what_is_no_receipt_removes_nothing(post, payload):
     post.put(0)
     post.take()

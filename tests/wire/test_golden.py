@@ -26,7 +26,7 @@ from skerry_agent.wire.manifest import (
     TensorSpec,
 )
 from skerry_agent.wire.sketch import Sketch
-from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
+from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
 from skerry_agent.wire.twin import (
     Assignment,
     Command,
@@ -54,7 +54,7 @@ BUNDLE = Bundle(
     probation=Probation(latency_p95_us=5000.0),
 )
 MESSAGES = {
-    "receipt": Receipt({"0123456789abcdef": ((0, 41), (43, 57)), "fedcba9876543210": ((0, 0),)}),
+    "receipt": Receipt((Stored("0123456789abcdef", ((0, 41), (43, 57))), Stored("fedcba9876543210", ((0, 0),)))),
     "desired": Desired(
         "shelf-01",
         7,

@@ -63,11 +63,19 @@ Span = tuple[Count, Count]
 """Sequences from the first to the last, both included."""
 
 
-class Receipt(Struct, frozen=True):
-    """What the host has stored of one device's reports: per boot, spans of sequences, in order and apart."""
+class Stored(Struct, frozen=True):
+    """The reports of one boot that are stored: spans in order and apart."""
 
-    boots: dict[str, tuple[Span, ...]]
+    boot: str
+    spans: tuple[Span, ...]
+
+
+class Receipt(Struct, frozen=True):
+    """What the host has stored of one device's reports. Says nothing of a boot that it leaves out."""
+
+    boots: tuple[Stored, ...]
 
     def names(self, boot: str, sequence: int) -> bool:
         """Whether a report is stored."""
-        return any(first <= sequence <= last for first, last in self.boots.get(boot, ()))
+        spans = next((each.spans for each in self.boots if each.boot == boot), ())
+        return any(first <= sequence <= last for first, last in spans)
