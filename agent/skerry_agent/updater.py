@@ -160,7 +160,7 @@ def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) ->
         _copy_checked(fetched if fetched.is_file() else held, target, artifact)
         return
     fetched_patches = [patch for patch in manifest.patches if (Path(job.blobs_dir) / patch.blob.sha256).exists()]
-    route = routes.cheapest(fetched_patches, job.have.keys(), sha256)
+    route = routes.cheapest(fetched_patches, job.have.keys() - {sha256}, sha256)  # what is held of it has rotted
     if not route:
         detail = f"neither {artifact.name} nor a patch for it was fetched"
         raise _RefusedError(Refusal("failed", "missing_blob", detail))

@@ -4,11 +4,15 @@ import shutil
 import socket
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.jobs import Payload, PlanJob, Refusal, VerifyMessage
+from skerry_agent.journal import Journal
 from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
 from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
+from skerry_agent.records import Record, Slot, Slots
+from skerry_agent.slots import write_bundle
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
@@ -189,6 +193,37 @@ def test_an_address_of_the_next_internet(tmp_path):
     status = Site(tmp_path / "device", {"m": ModelSection("[::1]:0")}).agent.status()
     assert status.http["m"].startswith("http://[::1]:")
     assert not [issue for issue in status.issues if "http" in issue]
+
+
+SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
+
+
+def bundles_after_a_start(folder, record, spoil=lambda _path: None):
+    """What is left of three bundles when a supervisor has started on a journal."""
+    state, path = folder / "device" / "state", folder / "device" / "state" / "models" / "m" / "journal.json"
+    for name in ("held", "left", "loose"):
+        (state / "bundles" / name).mkdir(parents=True)
+        write_bundle(state / "bundles" / name, BUNDLE)
+    Journal(path).write(record)
+    spoil(path)
+    Site(folder / "device").clock.advance(1.0)
+    return sorted(bundle.name for bundle in (state / "bundles").iterdir())
+
+
+def test_what_no_slot_needs_is_collected(tmp_path):
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT))) == ["held"]
+
+
+def test_what_may_have_to_come_back_is_kept(tmp_path):
+    left = replace(SLOT, bundle="left")
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, left=left))) == ["held", "left"]
+
+
+def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
+    damaged = bundles_after_a_start(
+        tmp_path, Record(slots=Slots(SLOT)), lambda path: path.write_bytes(path.read_bytes()[:-3])
+    )
+    assert damaged == ["held", "left", "loose"]
 
 
 def test_there_is_nothing_to_roll_back_to(site):

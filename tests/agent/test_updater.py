@@ -185,6 +185,25 @@ def test_a_patch_for_a_base_that_changed_on_disk_is_refused(bench, content):
     assert (bench.stage().kind, bench.stage().reason) == ("patch_failed", "wrong_base")
 
 
+def test_a_file_at_hand_that_has_rotted_is_made_by_the_patch(bench):
+    held = bench.blobs.parent / "held"
+    held.write_bytes(NEW[::-1])
+    bench.put(bench.patch)
+    assert bench.stage(have={**bench.have, describe(NEW).sha256: str(held)}) == Staged(describe(NEW).sha256)
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+
+
+def test_a_patch_that_makes_something_else_is_refused(bench):
+    """It is signed, whole and fits the base; what it makes is not what the manifest says."""
+    wrong = create(OLD, NEW[::-1]).data
+    ref = PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(wrong))
+    bench.sign(bench.signer, replace(bench.release, patches=(ref,)))
+    bench.put(wrong)
+    answer = bench.stage()
+    assert (answer.kind, answer.reason) == ("patch_failed", "wrong_result")
+    assert not bench.bundle_dir.exists()
+
+
 def test_a_blob_that_is_not_what_its_name_says_is_refused(bench):
     bench.put(NEW[::-1], describe(NEW).sha256)
     assert bench.stage().reason == "hash_mismatch"
