@@ -36,10 +36,10 @@ class Speed(Struct, frozen=True):
 class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
-    `changes` says what was normalised in the source; `not_built` are targets of the board without a bundle;
-    `warnings` are about the data, `search` says what each tried choice of the integers gained,
-    `remarks` what became of targets that another tool makes; `speeds_on_this_machine`, the fastest first, what threads
-    and int8 are worth.
+    `form`: what the model's numbers are (`int8`, `int16`, `8-bit weights`). `changes` says what was normalised in the
+    source; `not_built` are targets of the board without a bundle; `warnings` are about the data, `search` says what
+    each tried choice of the integers gained, `remarks` what became of targets that another tool makes;
+    `speeds_on_this_machine`, the fastest first, what threads and int8 are worth.
     """
 
     schema: Literal[1]
@@ -53,6 +53,7 @@ class BuildRecord(Struct, frozen=True):
     changes: tuple[str, ...] = ()
     not_built: tuple[Target, ...] = ()
     warnings: tuple[str, ...] = ()
+    form: str = "int8"
     search: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     speeds_on_this_machine: tuple[Speed, ...] = ()

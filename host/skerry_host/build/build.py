@@ -136,6 +136,7 @@ def _record(
         checks=tuple(check for part in facts for check in part.checks),
         changes=source.changes,
         warnings=warnings,
+        form=facts[0].form,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
             *([AS_IT_IS] if source.quantized else []),

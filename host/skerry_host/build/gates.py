@@ -10,6 +10,8 @@ from skerry_host.build.recipe import Budget, Quantize
 from skerry_host.build_record import Check
 
 AS_EVER = Quantize()
+FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
+"""What a model's numbers are, for people, by the activations that were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ def accuracy(measured: Measured, budget: Budget) -> Verdict:
     low, high = q.int8_interval
     value = f"{q.int8_value:.2%} ({low:.1%}-{high:.1%})"
     beside = "" if q.float_value is None else f"; the float model has {q.float_value:.2%}"
-    advice = f"int8 {q.metric} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}{beside}"
+    name = f"{FORMS[measured.plan.activations]} {q.metric}"
+    advice = f"{name} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}{beside}"
     ok = q.int8_value >= budget.min_accuracy
-    return _verdict(Check(f"int8 {q.metric}", value, f">= {budget.min_accuracy:.2%}", ok), advice)
+    return _verdict(Check(name, value, f">= {budget.min_accuracy:.2%}", ok), advice)
 
 
 def accuracy_drop(measured: Measured, budget: Budget) -> Verdict:

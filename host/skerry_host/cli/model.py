@@ -145,8 +145,8 @@ def _headline(record: "BuildRecord") -> str:
     quality = record.quality
     sizes, scores = size(quality.int8_bytes), f"quantized already, {quality.metric} {quality.int8_value:.2%}"
     if quality.float_value is not None and quality.float_bytes is not None:
-        sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8"
-        scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} int8"
+        sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} {record.form}"
+        scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} {record.form}"
     name = f"{record.model} {record.version or ''}".strip()
     return f"{name} for {record.board}: {sizes}; {scores} on {quality.samples} held-out samples"
 

@@ -13,7 +13,7 @@ from skerry_host.build.golden import choose
 from skerry_host.build.graph import Graph, Op, Tensor
 from skerry_host.build.metrics import top1
 from skerry_host.build.op_versions import INT8_VERSIONS
-from skerry_host.build.recipe import Budget
+from skerry_host.build.recipe import Budget, Quantize
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -58,6 +58,13 @@ def graph(dtype: str = "int8") -> Graph:
 
 def quality(int8: float = 0.92, sqnr: float = 30.0, size: int = 1000) -> Quality:
     return Quality("top1", 1000, 0.925, int8, (0.9, 0.94), (0.9, 0.94), {"a": 40.0, "b": sqnr}, 4000, size)
+
+
+def test_the_form_is_the_one_that_was_asked_for():
+    plan = Quantize(activations="int16", io="int16")
+    verdicts = judge(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
+    assert verdicts[1].check.name == "int16 top1"
+    assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
 
 
 def test_what_came_quantized_is_compared_with_nothing():
