@@ -12,6 +12,7 @@ from skerry_agent import blobs as agent_blobs
 from skerry_agent.blobs import BlobStore
 from skerry_agent.fetch import (
     FIRST_WINDOW,
+    MAX_DAMAGED,
     MAX_PATIENCE_S,
     PATIENCE_S,
     WASTE_BYTES,
@@ -240,6 +241,16 @@ def test_asking_again_takes_longer_each_time(tmp_path):
     assert not outcome.failures  # the deadline is the unit's
 
 
+def test_every_third_time_in_vain_the_connection_is_made_anew(tmp_path):
+    """A broker may hold messages back for good; once may not be enough."""
+    link = Deaf({}, lost=10**9)
+    outcome = Outcome(link, BlobStore(tmp_path), [REF])
+    outcome.start()
+    while link.asked < 1 + 3 * 4:
+        outcome.clock.advance(1.0)
+    assert link.renewed == 4
+
+
 def test_silence_ends_where_it_is_limited_and_counts_only_while_the_link_is_up(tmp_path):
     link = FakeLink()
     outcome = Outcome(link, BlobStore(tmp_path), [REF], Limits(silence_s=60.0))
@@ -275,6 +286,7 @@ def test_a_chunk_that_is_always_wrong_ends_the_fetch(tmp_path):
     outcome.start()
     link.pump(outcome.message, limit=5000)
     assert [reason for reason, _ in outcome.failures] == ["too_much_in_vain"]
+    assert outcome.fetcher.transferred <= len(DATA) + 32 * REF.chunks + (MAX_DAMAGED + 2) * CHUNK
 
 
 def posted(calls):
