@@ -167,12 +167,14 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from skerry_agent.install import read_export  # noqa: PLC0415
+    from skerry_agent.install import order_of, read_export  # noqa: PLC0415
 
     config, folder = load(options.config), options.folder.absolute()
     if options.factory:
         return _install_factory(config, folder, options)
-    model = read_export(folder).release.model
+    export = read_export(folder)
+    order_of(export, config.board.targets, None, 0.0)  # what cannot be is the user's mistake, before anybody is asked
+    model = export.release.model
     latest: list[DeploymentReport] = []
 
     def watch(status: "LocalStatus") -> bool:

@@ -5,12 +5,15 @@ Records carry a checksum, so a damaged file is detected and not believed.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -173,7 +176,22 @@ def read_record(path: Path, kind: type[T]) -> T | None:
         raise DiskError(f"{path} is not understood: {'; '.join(error.issues)}", code="foreign_record") from None
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read. Raises `OSError`, also for a pipe or a device, which may have no end or never begin."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - Path.open has no opener; the caller closes it
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """At most so many bytes of a file that somebody else has put there. Raises `OSError`, as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read(most)
+
+
 def sha256_of(path: Path) -> str:
-    """Hash a file without reading it whole into memory."""
-    with path.open("rb") as file:
+    """Hash a file without reading it whole into memory. Raises `OSError`, as `open_regular`."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

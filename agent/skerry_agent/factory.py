@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
-from skerry_agent.disk import DiskError
+from skerry_agent.disk import DiskError, read_regular
 from skerry_agent.install import MANIFEST_FILE, InstallError, read_export
 from skerry_agent.records import FACTORY, Slot
 from skerry_agent.wire import codec
@@ -48,7 +48,7 @@ class FactoryFolder:
         """The bundle of a factory slot. Raises `DiskError` when its manifest is no longer what was verified."""
         path = self.folder(slot.bundle) / MANIFEST_FILE
         try:
-            raw = path.read_bytes()
+            raw = read_regular(path, codec.MAX_MESSAGE_BYTES + 1)
             if hashlib.sha256(raw).hexdigest() == slot.manifest_sha256:
                 return laid_out(codec.decode(codec.decode(raw, Envelope).payload, Release).bundle(slot.target))
         except FileNotFoundError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from skerry_agent.disk import read_regular
 from skerry_agent.records import Deployment
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
@@ -38,7 +39,7 @@ class Export(Struct, frozen=True):
 def read_export(folder: Path) -> Export:
     """Read the manifest in a folder. Raises `InstallError` when there is none that could be one."""
     try:
-        raw = (folder / MANIFEST_FILE).read_bytes()
+        raw = read_regular(folder / MANIFEST_FILE, codec.MAX_MESSAGE_BYTES + 1)
         return Export(folder, raw, codec.decode(codec.decode(raw, Envelope).payload, Release))
     except OSError as error:
         hint = "`skerry release export RELEASE --target T -o DIR` on the host writes one"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from skerry_agent.disk import open_regular
 from skerry_agent.ports import Post
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, digest_list
@@ -118,7 +119,7 @@ class Folder(Reading):
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
         """See `Reading`; the digest list is made from the file, and is wrong when the file is."""
-        with (self._folder / ref.sha256).open("rb") as file:
+        with open_regular(self._folder / ref.sha256) as file:
             if piece is None:
                 return digest_list(file.read(ref.size + 1), ref.chunk_bytes)
             file.seek(piece * ref.chunk_bytes)

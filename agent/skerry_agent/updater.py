@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder, what_failed
+from skerry_agent.disk import DiskError, make_folder, read_regular, sha256_of, sync_folder, what_failed
 from skerry_agent.factory import laid_out
 from skerry_agent.install import MANIFEST_FILE
 from skerry_agent.jobs import (
@@ -217,7 +217,7 @@ def _sync(path: Path) -> None:
 
 def _factory(job: FactoryJob, trust: Trust) -> Answer:
     """Verify it where it lies: nothing is copied, so that it also serves on a disk that takes nothing."""
-    raw = (Path(job.folder) / MANIFEST_FILE).read_bytes()
+    raw = read_regular(Path(job.folder) / MANIFEST_FILE, codec.MAX_MESSAGE_BYTES + 1)
     manifest = codec.decode(trust.verify(raw, envelope.RELEASE, "release"), Release)
     if manifest.model != job.model:
         return Refusal("rejected", "wrong_release", f"it is of model {manifest.model}, not {job.model}")

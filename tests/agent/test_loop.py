@@ -1,5 +1,6 @@
 """The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
 
+import os
 import shutil
 import socket
 
@@ -7,14 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.disk import sha256_of
+from skerry_agent.factory import FactoryFolder
 from skerry_agent.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.journal import Journal
 from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
 from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
 from skerry_agent.records import Record, Slot, Slots
 from skerry_agent.slots import write_bundle
+from skerry_agent.sources import Folder
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
 from skerry_agent.wire.twin import Assignment, Desired
@@ -147,6 +152,36 @@ def test_the_host_cannot_withdraw_what_it_did_not_order(site, stick):
     done = site.agent.local(InstallRequest(str(stick)))
     site.want(1)
     assert (site.deployment().id, site.deployment().outcome) == (done.detail, None)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def _too_long(path):
+    path.write_bytes(b" " * (MAX_MESSAGE_BYTES + 1))
+
+
+@pytest.mark.parametrize("put", [_pipe, _endless, _too_long])
+def test_a_manifest_that_has_no_end_is_no_export(site, stick, put):
+    (stick / "release.json").unlink()
+    put(stick / "release.json")
+    assert not site.agent.local(InstallRequest(str(stick))).ok
+    assert FactoryFolder(stick.parent).release(stick.name) is None
+
+
+@pytest.mark.parametrize("put", [_pipe, _endless])
+def test_a_file_on_a_stick_that_has_no_end_is_refused(tmp_path, put):
+    ref = describe(b"m")
+    put(tmp_path / ref.sha256)
+    with pytest.raises(OSError, match="regular"):
+        Folder(lambda call: call(), tmp_path).read(ref, 0)
+    with pytest.raises(OSError, match="regular"):
+        sha256_of(tmp_path / ref.sha256)
 
 
 def test_an_install_needs_no_folder_that_somebody_has_removed(site, stick):
