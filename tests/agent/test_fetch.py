@@ -420,3 +420,15 @@ def test_cancelled_half_way_nothing_more_is_read(tmp_path):
     assert len(source.read_pieces) <= 5
     assert outcome.fetcher.received == received
     assert not outcome.failures
+
+
+def test_what_was_left_before_its_turn_is_not_read(tmp_path):
+    source, got = Read(lambda call: call()), []
+    source.open(lambda _sha, piece, _data: got.append(piece), got.append)
+    source.ask(REF, [0, 1, 2])
+    source.leave(REF, [1])
+    for _ in range(3):
+        source.gate.release()
+    source.close()
+    assert source.ended.wait(5)
+    assert 1 not in source.read_pieces

@@ -213,3 +213,32 @@ def test_stopped_it_listens_no_more(tmp_path):
     assert not site.link.subscribed
     site.source.message(ANSWERS, answer(None, PIECES[None]))
     assert not site.ended
+
+
+def test_a_silence_that_is_over_counts_no_more(tmp_path):
+    """The next single loss is asked for in the way that answers, not in both."""
+    site = Site(tmp_path).start()
+    while not site.step(lambda piece, data: b""):  # two silences, then it asks; the answer is lost, too
+        site.clock.advance(1.0)
+    lost = iter([True])
+    for _ in range(200):
+        site.clock.advance(1.0)
+        site.step(lambda piece, data: b"" if piece == 3 and next(lost, False) else answer(piece, data))
+        if site.ended:
+            break
+        if site.fetcher.received:
+            assert not [topic for topic in site.link.subscribed if "/blob/" in topic and not topic.endswith("digests")]
+    assert site.ended == ["done"]
+
+
+def test_damage_is_no_silence(tmp_path):
+    site = Site(tmp_path, published(DATA)).start()
+    damaged = iter(range(10))
+
+    def spoiling(topic, payload):
+        bad = topic.endswith("/4") and next(damaged, None) is not None
+        site.source.message(topic, b"x" * len(payload) if bad else payload)
+
+    site.link.pump(spoiling)
+    assert site.ended == ["done"]
+    assert not site.link.published

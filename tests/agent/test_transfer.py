@@ -9,6 +9,8 @@ from skerry_agent import events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.jobs import PlanJob, Planned, Refusal
+from skerry_agent.over_http import Http
+from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.records import Deployment
 from skerry_agent.slots import BundleFolders
 from skerry_agent.transfer import HOURS_POLL_S, Transfer, is_open
@@ -26,7 +28,8 @@ HOUR_S = 3600.0
 class Site:
     """A transfer with everything around it."""
 
-    def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), http=None, **policy):
+    def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), **policy):
+        source = {key: policy.pop(key) for key in ("http", "asked") if key in policy}
         self.clock = FakeClock()
         self.link = FakeLink({topics.chunk(describe(data).sha256, 0): data for data in published})
         self.events = []
@@ -43,7 +46,7 @@ class Site:
             config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
         )
         self.store = store
-        order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), http=http)
+        order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), **source)
         self.transfer = Transfer(world, order, {}, self.events.append)
 
     def answer(self, job):
@@ -101,6 +104,27 @@ def test_what_the_manifest_cost_counts_against_the_budget(tmp_path):
     site.pump()
     assert [job.spent for job in site.processes.jobs] == [len(MANIFEST)]
     assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+
+
+def test_the_manifest_and_the_rest_share_one_budget(tmp_path):
+    site = Site(tmp_path, byte_budget=len(MANIFEST) + len(PATCH) - 1)
+    site.transfer.start()
+    site.pump()
+    (event,) = site.events
+    assert event.reason == "over_byte_budget"
+
+
+def test_http_goes_before_the_broker_where_the_host_offers_it(tmp_path):
+    site = Site(tmp_path, http="http://127.0.0.1:1/blobs")
+    assert [type(source) for source in site.transfer._sources()] == [Http, Mqtt]
+    assert [type(source) for source in Site(tmp_path).transfer._sources()] == [Mqtt]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_it_asks_at_once_where_the_order_says_so(tmp_path, asked):
+    site = Site(tmp_path, asked=asked)
+    site.transfer.start()
+    assert bool(site.link.published) is asked
 
 
 def test_a_bundle_that_does_not_fit_is_said_before_it_is_fetched(tmp_path):

@@ -49,10 +49,15 @@ def retained_blobs(plane, wait_s=1.0):
     return found
 
 
-@pytest.mark.parametrize("where", [("--blobs", "127.0.0.1:0"), ("--blobs-url", "http://127.0.0.1:9/blobs")])
-def test_blobs_over_http_and_by_chunks_where_it_does_not_answer(home, over, where):
+@pytest.mark.parametrize(
+    ("where", "ways"),
+    [(("--blobs", "127.0.0.1:0"), "http"), (("--blobs-url", "http://127.0.0.1:9/blobs"), "retained")],
+)
+def test_blobs_over_http_and_by_chunks_where_it_does_not_answer(home, over, where, ways):
     plane, device = over(*where)
-    assert outcomes(await_end(home, start_rollout(home, SECOND, device.id))) == {("succeeded", "")}
+    view = await_end(home, start_rollout(home, SECOND, device.id))
+    assert outcomes(view) == {("succeeded", "")}
+    assert [d["ways"] for d in view["deployments"]] == [ways]
     device.await_serving(SECOND)
     eventually(lambda: not retained_blobs(plane), "the chunks are cleared")
 

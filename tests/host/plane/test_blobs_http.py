@@ -1,6 +1,8 @@
 """Blobs over HTTP: the agent's own source against the host's own server; ranges, digests, what is not there."""
 
 import queue
+import socket
+import threading
 
 import pytest
 
@@ -113,3 +115,46 @@ def test_nothing_else_is_served(base, name):
         connection.request("GET", path)
         assert connection.getresponse().status == 404
         connection.close()
+
+
+class Odd:
+    """A server that says the next of some answers on each connection, and hangs up; None: without a word."""
+
+    def __init__(self, *answers):
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}/blobs"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        for answer in self._answers:
+            connection, _ = self._listener.accept()
+            with connection:
+                connection.recv(65536)
+                if answer is not None:
+                    status, body, length = answer
+                    connection.sendall(f"HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n".encode() + body)
+
+
+FIRST = DATA[: REF.chunk_bytes]
+
+
+def test_a_server_that_hangs_up_is_asked_again(monkeypatch):
+    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    server = Odd(None, None, (206, FIRST, len(FIRST)))
+    assert Http(lambda call: call(), server.base).read(REF, 0) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((200, FIRST, len(FIRST)), "answers 200"),
+        ((206, FIRST + b"more", len(FIRST) + 4), "another length"),
+        ((206, FIRST[:-1], len(FIRST) - 1), "another length"),
+    ],
+    ids=["ignores ranges", "longer", "shorter"],
+)
+def test_what_is_not_the_range_that_was_asked_for_is_refused(answer, says, monkeypatch):
+    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    with pytest.raises(OSError, match=says):
+        Http(lambda call: call(), Odd(answer, answer, answer).base).read(REF, 0)

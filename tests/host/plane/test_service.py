@@ -1,0 +1,116 @@
+"""The serving plane in this process, over a real broker: what it acknowledges, and what it does when it cannot write."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.telemetry import Receipt, Report, Stored
+from skerry_host.fleet.device import Device
+from skerry_host.plane.broker import choose, free_port
+from skerry_host.plane.link import Link, Outgoing
+from skerry_host.plane.records import devices, telemetry
+from skerry_host.plane.registry import Registry, open_registry
+from skerry_host.plane.service import Service
+from tests.host.plane.fleet_kit import eventually, make_home
+from tests.net.brokers import Mosquitto
+
+REPORT = Report("dev-1", "boot-1", 0, 0.0, 1.0, 1.0)
+
+
+class Sick(Registry):
+    """A registry that takes nothing until it is `well`."""
+
+    def __init__(self, inner):
+        self._inner, self.well, self.tried = inner, False, threading.Event()
+        self.read, self.close = inner.read, inner.close
+
+    @contextmanager
+    def write(self):
+        if not self.well:
+            self.tried.set()
+            raise OperationalError("INSERT", {}, Exception("disk I/O error"))
+        with self._inner.write() as session:
+            yield session
+
+
+@pytest.fixture
+def home(tmp_path):
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def registry(home):
+    with open_registry(home.registry) as opened:
+        with opened.write() as session:
+            devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
+        yield opened
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path / "broker") as made:
+        yield made
+
+
+@pytest.fixture
+def device(broker):
+    """What a device would hear and say, with its receipts."""
+    heard = []
+    link = Link(f"mqtt://127.0.0.1:{broker.port}", "dev-1", [topics.receipt("dev-1")], heard.append)
+    link.start()
+    yield link, heard
+    link.stop()
+
+
+@contextmanager
+def served(home, registry, broker):
+    with choose(home.broker, f"mqtt://127.0.0.1:{broker.port}", free_port()) as chosen:
+        service = Service(home, registry, chosen)
+        with service:
+            turning = threading.Thread(target=service.run)
+            turning.start()
+            try:
+                yield service
+            finally:
+                service.stop()
+                turning.join()
+
+
+def rows(registry):
+    with registry.read() as session:
+        return [row.sequence for row in telemetry.recent(session, "dev-1", 10)]
+
+
+def test_what_is_stored_is_said_to_the_device(home, registry, broker, device):
+    link, heard = device
+    with served(home, registry, broker):
+        link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
+        eventually(lambda: heard, "the receipt")
+    assert codec.decode(heard[0].payload, Receipt) == Receipt((Stored("boot-1", ((0, 0),)),))
+    assert rows(registry) == [0]
+
+
+def test_what_cannot_be_written_is_neither_acknowledged_nor_said_to_be_stored(home, registry, broker, device):
+    """The broker delivers it again to the next plane."""
+    link, heard = device
+    sick = Sick(registry)
+    with served(home, sick, broker):
+        link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
+        assert sick.tried.wait(10)
+    assert (heard, rows(registry)) == ([], [])
+    with served(home, registry, broker):
+        eventually(lambda: rows(registry) == [0], "it comes again")
+        eventually(lambda: heard, "the receipt")
+
+
+def test_a_plane_goes_on_when_the_registry_can_be_written_again(home, registry, broker, device):
+    link, _ = device
+    sick = Sick(registry)
+    with served(home, sick, broker):
+        link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
+        assert sick.tried.wait(10)
+        sick.well = True
+        eventually(lambda: rows(registry) == [0], "it is written at last")
