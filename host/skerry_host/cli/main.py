@@ -65,15 +65,12 @@ def cli(home: Path | None, registry: str | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit code. An error is one line for people; with `--json` also data for a machine."""
-    as_json = "--json" in arguments
+    """Run one command; returns the exit code. An error is one line for people, with `--json` data for machines, too."""
     try:
         result = cli.main(args=list(arguments), prog_name="skerry", standalone_mode=False)
     except SkerryError as error:
-        if as_json:
-            from skerry_host.cli.common import emit_json  # noqa: PLC0415 - keeps `--help` quick
-
-            emit_json({"error": error.facts()})
+        if "--json" in arguments:
+            _print_facts(error)
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
         usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"
@@ -83,14 +80,29 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader has gone: nothing is left to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    except (OSError, ModuleNotFoundError) as error:
+        return _fail(_words(error), 1)
     return result if isinstance(result, int) else 0
 
 
 def main() -> None:
     """The console script."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _print_facts(error: SkerryError) -> None:
+    from skerry_host.cli.common import emit_json  # noqa: PLC0415 - keeps `--help` quick
+
+    emit_json({"error": error.facts()})
+
+
+def _words(error: OSError | ModuleNotFoundError) -> str:
+    """What is wrong outside of this program; a module of its own that is missing is its own fault."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    if (error.name or "skerry").startswith("skerry"):
+        raise error
+    return f"the Python package {error.name} is not installed here, and this needs it; pip install skerry-host"
 
 
 def _fail(line: str, code: int) -> int:

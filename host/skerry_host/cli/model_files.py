@@ -59,13 +59,14 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
 
 
 def _profile(file: Path, by: "Unit", progress: Any) -> "Profile":
-    from skerry_host.build.probe import probe  # noqa: PLC0415
-    from skerry_host.build.profile.onnx import profile_onnx  # noqa: PLC0415
-    from skerry_host.build.profile.tflite import profile_file  # noqa: PLC0415
-
     if file.suffix.lower() == ".onnx":
+        from skerry_host.build.profile.onnx import profile_onnx  # noqa: PLC0415
+
         progress("running under the profiler")
         return profile_onnx(file)
+    from skerry_host.build.probe import probe  # noqa: PLC0415
+    from skerry_host.build.profile.tflite import profile_file  # noqa: PLC0415
+
     progress("checking the model")
     probe(file).require_runs(file)
     return profile_file(file, progress, by=by)
