@@ -5,6 +5,7 @@ Every kind of source ends in a TFLite file, which is proven to load and run befo
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from skerry_host.build.normalise import (
     unique_names,
 )
 from skerry_host.build.probe import probe
+from skerry_host.build.session import describe_any
 from skerry_host.build.sources import keras, onnx
 from skerry_host.build.sources.converted import Converted
+from skerry_host.build.sources.faithful import LEAST_DB, Example, examples, follows
 from skerry_host.build.sources.kinds import kind_of
 from skerry_host.build.tflite import IDENTIFIER, read_model, write_model
 
@@ -101,8 +104,30 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
-    data = data if ready and not batch else write_model(model)
+    given, data = data, data if ready and not batch else write_model(model)
+    if not trained:  # ranges that were taken out are a change of what is computed
+        changes += _compared(path, converted.examples, given, data)
     return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
+
+
+def _compared(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
+    """What a comparison with the source says; raises `ModelError` when another function came out.
+
+    `known`: what the source answers if it was converted; else `given`, the file as it came, is asked if it was changed.
+    """
+    rewritten = given != data and describe_any(given).input_specs()[0].dtype == "float32"
+    if not known and not rewritten:
+        return []
+    found = follows(known or examples(given), data)
+    if found is None:
+        return ["not compared with the source: made-up inputs tell nothing"]
+    if found < LEAST_DB:
+        raise ModelError(
+            f"{path} was converted wrongly: what came out follows it by {found:.0f} dB, {LEAST_DB:.0f} are needed",
+            hint="export it with opset_version=17 and plain operators, or give a .tflite made another way",
+            code="conversion",
+        )
+    return [f"compared with the source: {found:.0f} dB"] if known else []
 
 
 def _identity(path: Path) -> tuple[str, int]:

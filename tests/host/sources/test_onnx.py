@@ -205,6 +205,7 @@ def test_onnx_becomes_a_float_tflite_that_computes_the_same(tmp_path):
     expected = answers(source.SerializeToString(), x.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(Session(loaded.data).run(x)[0], expected, atol=1e-5)
     assert loaded.onnx is not None
+    assert loaded.changes[-1].startswith("compared with the source: ")
     np.testing.assert_allclose(Session(loaded.onnx).run(x.transpose(0, 3, 1, 2).copy())[0], expected, atol=1e-6)
 
 

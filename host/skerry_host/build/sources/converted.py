@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_host.build.sources.faithful import Example
+
 
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A TFLite file, what was done to get it, and the ONNX with fixed shapes if that is what it was.
 
-    No file: an ONNX that is quantized already, which no converter turns into TFLite without harm.
+    `examples`: what the source answers, for comparison. No file: an ONNX that is quantized already, which no converter
+    turns into TFLite without harm.
     """
 
     file: Path | None
     changes: tuple[str, ...] = ()
     onnx: bytes | None = None
+    examples: tuple[Example, ...] = ()

@@ -7,11 +7,13 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+from skerry_agent.processing import parse_npz
 from skerry_host.build.errors import ModelError
 from skerry_host.build.sources import code
 from skerry_host.build.sources.child import Conversion, run
 from skerry_host.build.sources.converted import Converted
 from skerry_host.build.sources.converters import TENSORFLOW, TFMOT, python_with
+from skerry_host.build.sources.faithful import Example
 from skerry_host.build.sources.kinds import Kind
 
 _CHILD = Path(__file__).with_name("keras_child.py")
@@ -50,7 +52,16 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
     except ModelError as error:
         hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
         raise ModelError(error.message, hint=hint, code=error.code) from None
-    return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",))
+    return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",), examples=_examples(out))
+
+
+def _examples(out: Path) -> tuple[Example, ...]:
+    """What the child wrote beside the model; nothing where it could not run the source."""
+    file = out.with_suffix(".npz")
+    if not file.is_file():
+        return ()
+    arrays = parse_npz(file.read_bytes(), file.name)
+    return (Example(arrays["sample"], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
 
 
 def carries(path: Path, kind: Kind) -> list[str]:

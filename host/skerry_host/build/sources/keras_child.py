@@ -14,11 +14,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+QAT = "2 (QAT)"
+"""Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
+
 
 def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
-    """Write a float TFLite model to `out`."""
-    version = written_by(source) if kind == "keras" else ""
-    old = qat == "1" or (version.startswith("2.") and importlib.util.find_spec("tf_keras") is not None)
+    """Write a float TFLite model to `out`, and beside it, as .npz, a sample and what the source makes of it."""
+    version = QAT if qat == "1" else written_by(source) if kind == "keras" else ""
+    old = version == QAT or (version.startswith("2.") and importlib.util.find_spec("tf_keras") is not None)
     if old:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow chooses
     import tensorflow as tf  # noqa: PLC0415  (slow, and here only)
@@ -26,11 +29,15 @@ def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
     trusted = trust == "1"
     if kind == "saved_model":
         converter = tf.lite.TFLiteConverter.from_saved_model(source)
-    elif kind == "python":
-        converter = _converter(tf, _built(source))
+        form, function = _signature(tf, source)
     else:
-        converter = _converter(tf, _old(source, trusted, qat == "1") if old else _loaded(source, trusted, version))
+        load = _old if old else _loaded
+        model = _built(source) if kind == "python" else load(source, trusted, version)
+        form, function = _frozen(tf, model)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
     Path(out).write_bytes(converter.convert())
+    if form is not None:
+        _ask(tf, form, function, Path(out).with_suffix(".npz"))
 
 
 def written_by(source: str) -> str:
@@ -57,13 +64,13 @@ def _loaded(source: str, trusted: bool, version: str) -> Any:
         raise ImportError(f"Keras {version} wrote it, which Keras 3 cannot open: pip install tf-keras") from error
 
 
-def _old(source: str, trusted: bool, qat: bool) -> Any:
+def _old(source: str, trusted: bool, version: str) -> Any:
     """A model of Keras 2, its layers wrapped by `quantize_model` or not."""
     import tf_keras  # noqa: PLC0415
     from tf_keras.src.saving.serialization_lib import SafeModeScope  # noqa: PLC0415
 
     # `safe_mode` of load_model does not reach HDF5 files here, this scope does.
-    with _quantize_scope() if qat else contextlib.nullcontext(), SafeModeScope(not trusted):
+    with _quantize_scope() if version == QAT else contextlib.nullcontext(), SafeModeScope(not trusted):
         return tf_keras.models.load_model(source, compile=False)
 
 
@@ -84,15 +91,40 @@ def _built(source: str) -> Any:
     return module.build()
 
 
-def _converter(tf: Any, model: Any) -> Any:
-    """From a function with a batch of 1 and constants for variables: what a device runs, and nothing is left open."""
+def _frozen(tf: Any, model: Any) -> tuple[Any, Any]:
+    """The form of its input, and a function with a batch of 1 and constants for variables: nothing is left open."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: PLC0415
 
     (tensor,) = model.inputs
     form = tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=tensor.name.partition(":")[0])
     function = tf.function(lambda x: model(x, training=False)).get_concrete_function(form)
-    frozen = convert_variables_to_constants_v2(function)
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+    return form, convert_variables_to_constants_v2(function)
+
+
+def _signature(tf: Any, source: str) -> tuple[Any, Any]:
+    """The same of a SavedModel; no form where its inputs are not one of known sizes."""
+    loaded = tf.saved_model.load(source)
+    named = loaded.signatures["serving_default"].structured_input_signature[1]
+    if len(named) != 1:
+        return None, None
+    ((name, form),) = named.items()
+    sizes = form.shape.as_list()
+    if None in sizes[1:]:
+        return None, None
+    fixed = tf.TensorSpec([sizes[0] or 1, *sizes[1:]], form.dtype)
+    return fixed, lambda x: loaded.signatures["serving_default"](**{name: x})
+
+
+def _ask(tf: Any, form: Any, function: Any, out: Path) -> None:
+    """Write a made-up sample and the answers to it."""
+    import numpy as np  # noqa: PLC0415  (comes with TensorFlow)
+
+    if form.dtype != tf.float32 or None in form.shape.as_list():
+        return
+    sample = np.random.default_rng(0).random(form.shape.as_list(), np.float32)
+    answers = tf.nest.flatten(function(tf.constant(sample)))
+    named = {f"answer{at:03}": answer.numpy() for at, answer in enumerate(answers)}
+    np.savez(out, sample=sample, **named)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from skerry_host.build.errors import ModelError
 from skerry_host.build.sources.child import SECONDS, Conversion, answer, run
 from skerry_host.build.sources.converted import Converted
 from skerry_host.build.sources.converters import ONNX2TF, python_with, require_extra
+from skerry_host.build.sources.faithful import examples
 from skerry_host.build.sources.onnx_prepared import Prepared
 
 PREPARE_SECONDS = 120.0
@@ -40,7 +41,8 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     made = folder / "made" / f"{prepared.stem}_float32.tflite"
     if not made.is_file():
         raise ModelError(f"onnx2tf makes no float32 model of {path}", hint="try another export", code="converter")
-    return Converted(made, (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC"), prepared.read_bytes())
+    data = prepared.read_bytes()
+    return Converted(made, (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC"), data, tuple(examples(data)))
 
 
 def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, Prepared]:
