@@ -38,7 +38,9 @@ class Postman:
 
     def __init__(self, outbox: Outbox, link: Link, topic: str, marker: Path) -> None:
         self._outbox, self._link, self._topic, self._marker = outbox, link, topic, marker
-        self._receipts = marker.exists()
+        self._receipts = False
+        with contextlib.suppress(OSError):  # a disk that does not answer: the first receipt says so again
+            self._receipts = marker.exists()
         self._waiting: deque[str] = deque()
         self._in_flight: dict[int, tuple[str, _Identity | None]] = {}
         self._taken: dict[str, _Identity] = {}

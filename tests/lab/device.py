@@ -24,9 +24,9 @@ from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained
 from skerry_agent.trust import KeyTrust
 from skerry_agent.unit import Unit
 from skerry_agent.updater import perform
-from skerry_agent.wire import topics
+from skerry_agent.wire import codec, topics
 from skerry_agent.wire.sketch import Recorder
-from skerry_agent.wire.telemetry import Report
+from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.lab.ledger import Ledger
 from tests.lab.materials import DEVICE, MODEL, QUICK_US, SLOW_US, Publisher
 
@@ -97,7 +97,7 @@ class LabQueue:
 
 
 class LabLink:
-    """The broker: gives what is retained to whoever subscribes, and acknowledges every publish."""
+    """Broker and host: gives what is retained to whoever subscribes, takes every message, stores every report."""
 
     def __init__(self, queue: LabQueue, retained: dict[str, bytes], ledger: Ledger) -> None:
         self.connected = False
@@ -112,11 +112,17 @@ class LabLink:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         if not self.connected:
             return None
-        if topic == topics.telemetry(DEVICE):
-            self._ledger.note(f"received {identity(payload)}")
         token = next(self._tokens)
         self._queue.post(lambda: self.acked(token))
+        if topic == topics.telemetry(DEVICE):
+            self._ledger.note(f"received {identity(payload)}")
+            self._queue.post(lambda: self.take(topics.receipt(DEVICE), self._stored(payload)))
         return token
+
+    def _stored(self, payload: bytes) -> bytes:
+        """The host's receipt for one report."""
+        report = msgspec.json.decode(payload, type=Report)
+        return codec.encode(Receipt((Stored(report.boot, ((report.sequence, report.sequence),)),)))
 
     def subscribe(self, wanted: list[str]) -> None:
         self._subscribed |= set(wanted)

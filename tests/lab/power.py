@@ -108,12 +108,12 @@ def _promised(recording: Recording, count: int) -> tuple[tuple[bytes, ...], tupl
     synced = max((at for at, inode in recording.syncs if inode == outbox and at <= count), default=0)
     contents: dict[int, bytes] = {}
     waiting = (recording.before[outbox].entries or {}) if outbox in recording.before else {}
-    kept = {inode: recording.before[inode].content for inode in waiting.values()}
+    kept = {inode: recording.before[inode].content for name, inode in waiting.items() if name.endswith(".json")}
     gone: list[bytes] = []
     for i, op in enumerate(recording.ops[:count]):
         if op.kind == "data":
             contents[op.owner] = contents.get(op.owner, b"") + op.data
-        if op.owner == outbox and op.kind == "move" and i < synced:
+        if op.owner == outbox and op.kind == "move" and op.to.endswith(".json") and i < synced:
             kept[op.inode] = contents[op.inode]
         if op.owner == outbox and op.kind == "leave" and op.inode in kept:
             gone.append(kept[op.inode])

@@ -66,7 +66,7 @@ def _clean(device: Device, *, damaged: bool) -> list[str]:
     there = {path.name for path in (device.state / "bundles").iterdir()}
     wrong = [] if there == held else [f"bundles {sorted(there)}, held {sorted(held)}"]
     wrong += [f"left over: blobs/{path.name}" for path in (device.state / "blobs").iterdir()]
-    wrong += [f"left over: outbox/{path.name}" for path in (device.state / "outbox").iterdir()]
+    wrong += [f"left over: outbox/{path.name}" for path in (device.state / "outbox").glob("*.json*")]
     wrong = [line for line in wrong if not (damaged and ".damaged" in line)]
     return wrong + (_factory(device) if device.factory and not damaged else [])
 
