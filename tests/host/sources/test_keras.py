@@ -77,6 +77,25 @@ def test_a_lambda_needs_trust(made, name):
     assert refused.value.code == "untrusted"
 
 
+@pytest.mark.parametrize("space", [b": ", b":", b" : "])
+def test_a_lambda_in_hdf5_is_found_though_an_archive_hangs_on_it(tmp_path, space):
+    path = archive(tmp_path / "m.h5", {"layers": []})
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + b'"class_name"' + space + b'"Lambda"' + path.read_bytes())
+    assert code.in_keras(path) == ["a Lambda layer"]
+
+
+def test_keras_own_refusal_of_code_is_told_as_ours(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    says = "ValueError: Requested the deserialization of a lambda. set `safe_mode=False`"
+    python.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ModelError, match="--trust-source") as refused:
+        load_source(tmp_path / "m.h5")
+    assert (refused.value.code, "safe_mode" in str(refused.value)) == ("untrusted", False)
+
+
 @needs_tensorflow
 def test_a_builder_runs_only_when_it_is_trusted(made):
     with pytest.raises(ModelError, match="it is a Python file"):
@@ -159,5 +178,6 @@ def test_tensorflow_missing_is_named_with_the_command(tmp_path, monkeypatch):
     python.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named tensorflow'\nexit 1\n")
     python.chmod(0o755)
     monkeypatch.setenv(VARIABLE, str(python))
-    with pytest.raises(ModelError, match="No module named tensorflow"):
+    with pytest.raises(ModelError, match="has no Python package tensorflow") as refused:
         load_source(DIGITS)
+    assert (refused.value.code, f"{python} -m pip install tensorflow" in refused.value.hint) == ("missing_extra", True)

@@ -1,6 +1,7 @@
-"""Runs a converter in a child process: bounded in time and memory, its output kept, ended with all that it started.
+"""Runs a converter in a child process: bounded in time and memory, ended with all that it started.
 
-Knows no converter. What a child says on its last line that begins with `{` is its answer.
+Of its output the end is kept, of outputs the last few. Knows no converter. What a child says on its last line that
+begins with `{` is its answer.
 """
 
 import contextlib
@@ -13,12 +14,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from skerry_host.build.errors import ModelError
+from skerry_host.build.sources.converters import lacks
 
 MEMORY_BYTES = 16 * 1024**3
 """Address space, not resident memory: TensorFlow maps far more than it touches."""
 SECONDS = 600.0
+OUTPUT_BYTES = 4 * 1024**2
+LOGS = 10
+"""How many outputs are kept."""
+PREFIX, SUFFIX = "skerry-converter-", ".log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,25 @@ class Conversion:
 def run(conversion: Conversion) -> str:
     """The child's output; raises `ModelError` (converter, hang, crash) that names the file with all that it said."""
     with (conversion.folder / "output.log").open("w+b") as log:
-        child = subprocess.Popen(
+        status = _wait(_started(conversion, log), conversion.seconds)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - OUTPUT_BYTES))
+        output = log.read().decode("utf-8", "replace")
+    if status is None:
+        raise ModelError(f"{conversion.what} takes over {conversion.seconds:.0f} s", hint=_kept(output), code="hang")
+    if status < 0:
+        name = signal.Signals(-status).name
+        raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
+    absent = _ABSENT.search(reason(output)) if status else None
+    if absent:
+        raise lacks(conversion.command[0], absent[1])
+    if status:
+        raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
+    return output
+
+
+def _started(conversion: Conversion, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
             conversion.command,
             cwd=conversion.folder,
             env={**os.environ, **_QUIET, **(conversion.environment or {})},
@@ -45,17 +70,9 @@ def run(conversion: Conversion) -> str:
             start_new_session=True,
             preexec_fn=_limit,  # noqa: PLW1509  (no thread of this process holds a lock that it needs)
         )
-        status = _wait(child, conversion.seconds)
-        log.seek(0)
-        output = log.read().decode("utf-8", "replace")
-    if status is None:
-        raise ModelError(f"{conversion.what} takes over {conversion.seconds:.0f} s", hint=_kept(output), code="hang")
-    if status < 0:
-        name = signal.Signals(-status).name
-        raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
-    if status:
-        raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
-    return output
+    except OSError as error:
+        message = f"{conversion.what} cannot begin: {conversion.command[0]}: {error.strerror}"
+        raise ModelError(message, hint="name another Python", code="converter") from None
 
 
 def answer(output: str) -> str:
@@ -71,6 +88,7 @@ def reason(output: str) -> str:
     return (errors or lines or ["it gives no reason"])[-1][:300]
 
 
+_ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")
 _QUIET = {
     "CUDA_VISIBLE_DEVICES": "",
     "PYTHONWARNINGS": "ignore",
@@ -97,7 +115,20 @@ def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
 
 
 def _kept(output: str) -> str:
-    """Where the whole output can be read, for a hint."""
-    with tempfile.NamedTemporaryFile("w", prefix="skerry-converter-", suffix=".log", delete=False) as file:
+    """Where the output can be read, for a hint; only the last `LOGS` are kept."""
+    _forget(Path(tempfile.gettempdir()), LOGS - 1)
+    with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
         file.write(output)
     return f"all that it said: {file.name}"
+
+
+def _forget(folder: Path, kept: int) -> None:
+    """Delete all but the newest of this user's outputs; another process may be at it, too."""
+    found = []
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if status.st_uid == os.getuid():
+                found.append((status.st_mtime, path))
+    for _when, path in sorted(found)[: max(0, len(found) - kept)]:
+        path.unlink(missing_ok=True)

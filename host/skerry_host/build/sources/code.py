@@ -4,6 +4,7 @@ A .keras archive is searched by its config, HDF5 and SavedModel files by the nam
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,20 +18,26 @@ _KERAS = ("keras", "tf_keras", "builtins")
 _QAT = "tensorflow_model_optimization"
 """The package for quantization-aware training."""
 _FOREIGN = {"__lambda__": "a lambda", "Lambda": "a Lambda layer"}
+_LAMBDA = re.compile(rb'"class_name"\s*:\s*"Lambda"')
 _FILE_OPS = (b"ReadFile", b"WriteFile", b"MatchingFiles", b"EagerPyFunc", b"PyFunc", b"LoadLibrary")
 
 
 def in_keras(path: Path) -> list[str]:
     """What in a .keras archive or HDF5 file runs code. Raises `ModelError` (damaged)."""
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         return sorted(set(_foreign(_config(path))))
-    data = path.read_bytes()
-    return ["a Lambda layer"] if b'"class_name": "Lambda"' in data or b'"class_name":"Lambda"' in data else []
+    return ["a Lambda layer"] if _LAMBDA.search(path.read_bytes()) else []
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a .keras archive by its first bytes, as Keras has it: an archive may also hang on HDF5."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def quantization_aware(path: Path) -> bool:
     """Whether layers are wrapped for quantization-aware training; a Python file, whether it names the package."""
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         return _QAT in json.dumps(_config(path))
     data = path.read_bytes()
     return any(word in data for word in (b"QuantizeWrapper", b"QuantizeLayer", _QAT.encode()))

@@ -45,8 +45,8 @@ def require_extra(*modules: str, purpose: str, extra: str) -> None:
 def python_with(converter: Converter) -> str:
     """The interpreter that can import it; raises `ModelError` (missing_extra) with the command that installs it."""
     named = os.environ.get(VARIABLE)
-    if named and Path(named).is_file():
-        return named
+    if named:
+        return _runnable(named)
     apart = beside() / "bin/python"
     has = list(beside().glob(f"lib/python*/site-packages/{converter.module}"))
     if has and apart.is_file():
@@ -58,3 +58,19 @@ def python_with(converter: Converter) -> str:
         hint=f"{converter.install} (or name an environment that has it in {VARIABLE})",
         code="missing_extra",
     )
+
+
+def _runnable(named: str) -> str:
+    """The path that the variable holds, if it is a program; a wrong one is not passed over in silence."""
+    problem = "is not there" if not Path(named).is_file() else "may not be run"
+    if problem == "is not there" or not os.access(named, os.X_OK):
+        hint = f"name the bin/python of an environment with the converters in {VARIABLE}, or unset it"
+        raise ModelError(f"{VARIABLE} is {named}, which {problem}", hint=hint, code="missing_extra")
+    return named
+
+
+def lacks(python: str, module: str) -> ModelError:
+    """What to say of an interpreter that does not have a module that a conversion needs."""
+    wanted = ONNX2TF.install.rpartition(" ")[2] if module == ONNX2TF.module else module.replace("_", "-")
+    hint = f"{python} -m pip install {wanted} (or name another environment in {VARIABLE})"
+    return ModelError(f"{python} has no Python package {module}", hint=hint, code="missing_extra")

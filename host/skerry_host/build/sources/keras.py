@@ -4,7 +4,6 @@ What would run code of its own when it is opened is refused unless it is trusted
 """
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 from skerry_agent.processing import parse_npz
@@ -25,12 +24,14 @@ _ADVICE = {
     "loss_weights: write metrics=[...]",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
+_SAFE_MODE = "safe_mode"
+"""In Keras's own refusal of code, which advises to switch the refusal off."""
 
 
 def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
     """A float TFLite of a model; `folder` is for work. Raises `ModelError`, `untrusted` among others."""
     qat = kind != "saved_model" and code.quantization_aware(path)
-    if qat and zipfile.is_zipfile(path):
+    if qat and code.is_archive(path):
         raise ModelError(
             f"{path} was trained with quantization: tensorflow-model-optimization cannot open a .keras file of its own",
             hint="save the model as .h5 or as a SavedModel",
@@ -38,11 +39,7 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
         )
     carried = carries(path, kind)
     if carried and not trusted:
-        raise ModelError(
-            f"{path} carries code that would run on this machine: {', '.join(carried)}",
-            hint="if you trust where it comes from, add --trust-source",
-            code="untrusted",
-        )
+        raise _untrusted(path, ", ".join(carried))
     out = folder / "made.tflite"
     python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
     flags = ["1" if flag else "0" for flag in (trusted, qat)]
@@ -50,9 +47,16 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
     try:
         run(Conversion(f"TensorFlow, given {path},", command, folder))
     except ModelError as error:
+        if _SAFE_MODE in error.message:
+            raise _untrusted(path, "Keras found it when it opened the file") from None
         hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
         raise ModelError(error.message, hint=hint, code=error.code) from None
     return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",), examples=_examples(out))
+
+
+def _untrusted(path: Path, what: str) -> ModelError:
+    hint = "if you trust where it comes from, add --trust-source"
+    return ModelError(f"{path} carries code that would run on this machine: {what}", hint=hint, code="untrusted")
 
 
 def _examples(out: Path) -> tuple[Example, ...]:
