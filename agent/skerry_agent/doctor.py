@@ -19,6 +19,7 @@ from skerry_agent.jobs import FactoryJob, FactoryReady
 from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.report import LocalStatus
+from skerry_agent.runner.protocol import DirectorySource
 from skerry_agent.selftest import Check
 from skerry_agent.wire.errors import SkerryError
 
@@ -38,6 +39,7 @@ def doctor(config: AgentConfig) -> list[Check]:
         _trust(config),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
         _broker(config, status),
+        *_sources(config),
         *_models(status or recorded_status(config)),
         *_factory(config, status or recorded_status(config)),
     ]
@@ -139,6 +141,17 @@ def _broker(config: AgentConfig, status: LocalStatus | None) -> Check:
     if status is not None:
         return Check("broker", ok=False, detail=f"{name} answers, but the agent is not connected: see its log")
     return Check("broker", ok=True, detail=f"{name} answers")
+
+
+def _sources(config: AgentConfig) -> list[Check]:
+    """Where a model's samples come from; a watched folder is made when its runner starts."""
+    paths = [(n, s.path) for n, m in config.models.items() for s in m.sources if not isinstance(s, DirectorySource)]
+    return [
+        Check(
+            f"source of {name}", ok=Path(path).exists(), detail=path if Path(path).exists() else f"{path} is not there"
+        )
+        for name, path in paths
+    ]
 
 
 def _models(status: LocalStatus) -> list[Check]:

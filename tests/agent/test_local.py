@@ -9,10 +9,11 @@ import threading
 import pytest
 
 from skerry_agent import local
-from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.disk import locked
-from skerry_agent.doctor import _agent
+from skerry_agent.doctor import _agent, _sources
 from skerry_agent.local import Done, LocalError, SilentError, StatusRequest, ask, listen
+from skerry_agent.runner.protocol import DirectorySource, ReplaySource
 
 DONE = Done(ok=True, detail="here")
 
@@ -67,6 +68,19 @@ def test_a_door_behind_which_nobody_answers(door, monkeypatch):
     assert (check.ok, status) == (False, None)
     assert "does not answer" in check.detail
     free.set()
+
+
+def test_a_source_that_is_not_there_is_said(tmp_path):
+    here = tmp_path / "here.npz"
+    here.touch()
+    sources = (ReplaySource(str(here)), ReplaySource("/nowhere.npz"), DirectorySource("/nowhere"))
+    config = AgentConfig(
+        DeviceSection("d"), BrokerSection("mqtt://x"), BoardSection("t"), models={"m": ModelSection(sources=sources)}
+    )
+    assert [(check.ok, check.detail) for check in _sources(config)] == [
+        (True, str(here)),
+        (False, "/nowhere.npz is not there"),
+    ]
 
 
 def test_a_supervisor_without_a_door_is_there_all_the_same(tmp_path):
