@@ -45,6 +45,13 @@ class Server:
             self._process.wait(self.patience_s)
             self._process = None
 
+    def kill(self) -> None:
+        """As a power cut would: -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     def __enter__(self) -> "Server":
         try:
             self.start()

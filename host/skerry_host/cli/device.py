@@ -106,6 +106,9 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
             lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
     lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
     lines += [f"issue: {safe(issue)}" for issue in view.issues]
+    if view.reports_missing:
+        dropped = f"the device has given up {view.outbox_dropped} since its start"
+        lines.append(f"reports: {view.reports_missing} are missing here, lost or still on the device; {dropped}")
     lines += [_past(d) for d in past]
     return "\n".join(lines)
 

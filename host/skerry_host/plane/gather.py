@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.records import devices, events, rollouts, twins
+from skerry_host.plane.records import devices, events, receipts, rollouts, twins
 from skerry_host.plane.records.twins import Twin
 from skerry_host.plane.tables import DeploymentRow, ModelStatsRow, ReportRow, RolloutRow, SampleRow, TwinRow
 from skerry_host.plane.views import (
@@ -56,7 +57,9 @@ def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView,
     chosen = list(shown)
     telemetry = _telemetry(session, [device.id for device in chosen])
     known = twins.of(session, [device.id for device in chosen])
-    return tuple(_device_view(device, known[device.id], telemetry.get(device.id)) for device in chosen)
+    views = tuple(_device_view(device, known[device.id], telemetry.get(device.id)) for device in chosen)
+    missing = receipts.missing(session, [device.id for device in chosen])
+    return tuple(replace(view, reports_missing=missing.get(view.id, 0)) for view in views)
 
 
 def rollout_view(session: Session, row: RolloutRow) -> RolloutView:

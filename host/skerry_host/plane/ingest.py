@@ -5,6 +5,7 @@ from a report is the conductor's to say.
 """
 
 import logging
+import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -17,7 +18,7 @@ from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.link import Incoming
-from skerry_host.plane.records import events, orders, rollouts, telemetry, twins
+from skerry_host.plane.records import events, orders, receipts, rollouts, telemetry, twins
 from skerry_host.plane.records.events import Event
 from skerry_host.plane.registry import Registry
 from skerry_host.plane.tables import DeviceRow
@@ -33,13 +34,17 @@ log = logging.getLogger(__name__)
 
 
 class Ingest:
-    """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start."""
+    """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
+
+    `stored` names the devices of which reports are stored, now or before, so that they can be told.
+    """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
         self._strangers: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
         """Apply all in one transaction; where one spoils it, each in its own.
@@ -62,11 +67,14 @@ class Ingest:
         with self._registry.write() as session:
             tally = Counter(self._apply_one(session, message, reports) for message in messages)
             fresh = telemetry.add(session, reports, self._clock())
+            receipts.note(session, reports, self._clock())
             for device in {report.device for report in reports} if fresh else ():
                 twins.seen(session, device, self._clock())
         tally.update(accepted=fresh, duplicate=len(reports) - fresh)
         del tally["later"]
         self.counts.update(tally)
+        for device in {report.device for report in reports}:
+            self.stored.put(device)
 
     def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
         """What became of a message; telemetry is put into `reports` and counted "later", together."""

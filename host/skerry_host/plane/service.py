@@ -30,7 +30,7 @@ from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.link import Incoming, Link
 from skerry_host.plane.publish import MOST_RETAINED, Publisher
 from skerry_host.plane.receipts import Receipts
-from skerry_host.plane.records import events, receipts, telemetry
+from skerry_host.plane.records import devices, events, receipts, telemetry
 from skerry_host.plane.registry import Registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -68,6 +68,7 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._pruned = 0.0
+        self._recalled = 0
         store = Store(home.store)
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
@@ -108,6 +109,7 @@ class Service:
         if self._broker.ensure():
             log.warning("the broker had died and was started again")
         self._receipts.send()
+        self._recall()
         self._conductor.tick()
         self._publisher.sync()
         if time.time() - self._pruned > PRUNE_EVERY_S:
@@ -137,6 +139,16 @@ class Service:
                 raise
 
         return guarded
+
+    def _recall(self) -> None:
+        """In a new connection, hear what the devices said before: RabbitMQ retains nothing for a wildcard."""
+        epoch = self.link.epoch
+        if epoch == self._recalled or not self.link.connected:
+            return
+        with self._registry.read() as session:
+            names = [device.id for device in devices.every(session)]
+        self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
+        self._recalled = epoch
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""

@@ -152,6 +152,20 @@ class ReportRow(Base):
     received: Mapped[float] = mapped_column(index=True)
 
 
+class ReceiptRow(Base):
+    """Which reports of one boot are stored: spans (JSON) of sequences, in order and apart.
+
+    `closed` counts those that lay in holes which were closed, because there were too many. `touched`: the last came.
+    """
+
+    __tablename__ = "receipts"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    boot: Mapped[str] = mapped_column(primary_key=True)
+    spans: Mapped[bytes]
+    closed: Mapped[int] = mapped_column(default=0)
+    touched: Mapped[float] = mapped_column(index=True)
+
+
 class ModelStatsRow(Base):
     """One model in a report. `latency` is the sketch as JSON; the quantiles beside it are read from it once."""
 

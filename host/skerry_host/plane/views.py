@@ -118,7 +118,11 @@ class ModelView(Struct, frozen=True):
 
 
 class DeviceView(Struct, frozen=True):
-    """One device; `generation` is what the host wants, `accepted` what the device has taken over."""
+    """One device; `generation` is what the host wants, `accepted` what the device has taken over.
+
+    `reports_missing` are not here, though later ones are: lost, or still on the device. `outbox_dropped` were given up
+    there.
+    """
 
     id: str
     board: str
@@ -133,6 +137,7 @@ class DeviceView(Struct, frozen=True):
     samples: tuple[SampleView, ...] = ()
     issues: tuple[str, ...] = ()
     outbox_dropped: int = 0
+    reports_missing: int = 0
 
     def sample(self, beginning: str) -> SampleView | None:
         """The first sample whose name begins so."""

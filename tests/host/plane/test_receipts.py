@@ -1,6 +1,7 @@
 """What the host says it has stored: exactly that, however it came; and what is missing is counted."""
 
 import sqlite3
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,7 @@ def test_spans_hold_exactly_what_was_put_in(sequences):
         spans, closed = joined(spans, [sequence])
         assert closed == 0
     assert {n for first, last in spans for n in range(first, last + 1)} == set(sequences)
-    assert all(one[1] + 1 < two[0] for one, two in zip(spans, spans[1:], strict=False))
+    assert all(one[1] + 1 < two[0] for one, two in pairwise(spans))
     assert joined((), sequences)[0] == spans
 
 
