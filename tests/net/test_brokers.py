@@ -6,6 +6,7 @@ The brokers are listed in `brokers.KINDS`; one that is not installed is skipped 
 import contextlib
 import queue
 import threading
+import uuid
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -14,7 +15,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink
-from skerry_agent.wire import topics
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.twin import DeviceState, Reported
+from skerry_host.fleet import device as fleet
+from skerry_host.plane.broker import External
+from skerry_host.plane.records import devices, twins
+from skerry_host.plane.registry import open_registry
+from skerry_host.plane.service import Service
+from tests.host.plane.fleet_kit import eventually, make_home
 from tests.net.bench import Device, Host, Plane, blob, complaints, messages_of, reference
 from tests.net.brokers import KINDS
 from tests.net.proxy import Fault, Proxy
@@ -139,6 +147,31 @@ def test_the_will_is_heard_when_a_device_is_cut_off_and_retained(broker, host):
 def test_every_report_is_acknowledged(ear):
     tokens = {ear.link.publish(topics.telemetry("net-device"), b"x" * 500) for _ in range(100)}
     assert {ear.acked.get(timeout=5) for _ in tokens} == tokens
+
+
+def test_a_plane_that_comes_later_hears_what_devices_said_before(broker, host, tmp_path):
+    """It has never been there: no queue of the broker holds anything for it."""
+    home, boot = make_home(tmp_path / "home"), uuid.uuid4().hex
+    said = Reported("early-01", boot, 1, 7, "1.0", "generic-x86", ("cpu",))
+    host.retain({topics.state("early-01"): codec.encode(DeviceState("early-01", boot, 2, online=True))})
+    host.retain({topics.reported("early-01"): codec.encode(said)})
+    with open_registry(home.registry) as registry:
+        with registry.write() as session:
+            devices.add(session, fleet.Device("early-01", "generic-x86", targets=("cpu",)), 1.0)
+        with Service(home, registry, External(f"mqtt://127.0.0.1:{broker.port}")) as plane:
+            turning = threading.Thread(target=plane.run)
+            turning.start()
+
+            def heard():
+                with registry.read() as session:
+                    twin = twins.find(session, "early-01")
+                return twin.online and twin.reported is not None and twin.reported.generation == 7
+
+            try:
+                eventually(heard, "the plane has heard of the device", 10.0)
+            finally:
+                plane.stop()
+                turning.join()
 
 
 def _watch(port, topic):

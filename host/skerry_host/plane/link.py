@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -24,6 +24,8 @@ QOS = 1
 WINDOW = 64
 KEEPALIVE_S = 30
 ACK_S = 30.0
+MOST_TOPICS = 8
+"""In one SUBSCRIBE: some brokers take no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,13 @@ class Link:
             self._client.unsubscribe(topic)
         self._probes = {}
         return found
+
+    def recall(self, topics: Sequence[str]) -> None:
+        """Have what the broker retains on exact topics delivered: not every broker does that for a wildcard."""
+        for start in range(0, len(topics), MOST_TOPICS):
+            some = list(topics[start : start + MOST_TOPICS])
+            self._client.subscribe([(topic, QOS) for topic in some])
+            self._client.unsubscribe(some)
 
     def _make_client(self, client_id: str) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
