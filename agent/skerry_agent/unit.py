@@ -1,13 +1,12 @@
 """One model on the device: performs what its update machine orders and feeds back what happened.
 
-Journal before effect. Whatever comes back late for a deployment that is over is dropped by its token. A unit
-decides nothing: `machine` does; and it knows no broker: the link is a port.
+Journal before effect. A unit decides nothing: `machine` does; and it knows no broker: the link is a port. How a bundle
+is made is in `preparation`, how it is tried in `trial`.
 """
 
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -15,12 +14,11 @@ from skerry_agent import events
 from skerry_agent.disk import DiskError
 from skerry_agent.events import Effect, Event
 from skerry_agent.factory_search import FactorySearch
-from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.journal import Journal
 from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
 from skerry_agent.machine import step
-from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.ports import Timer
+from skerry_agent.preparation import Preparation, left_s
 from skerry_agent.records import Deployment, Record, Slot, State
 from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
@@ -53,17 +51,15 @@ class Unit:
         self.waiting = WaitingOrder(world.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
         self.current: Service | None = None
         self.current_slot: Slot | None = None
-        self.transfer: Transfer | None = None
         self.gap_us: float | None = None
         self._journal = journal
         self._unwritten: str | None = None
         self._failure = ("", "")
         self._events: deque[Event] = deque()
-        self._token = object()
+        self._preparation = Preparation(world, self.handle)
         self._launcher = Launcher(model, world, listener)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
-        self._cancel_updater: Callable[[], None] = _nothing
         self._timers: dict[str, Timer] = {}
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
@@ -123,7 +119,7 @@ class Unit:
             State.PROBATION: events.CandidateFailed("disk", why),
         }
         if isinstance(event, events.Ordered):
-            self.waiting.put_off(event.deployment, self._left_s(event.deployment))
+            self.waiting.put_off(event.deployment, left_s(event.deployment, self.world.clock.wall()))
         else:
             self._events.append(failure[self.record.state])
 
@@ -167,18 +163,6 @@ class Unit:
             self.waiting.forget()
         if self.active and self.record.deployment is not None and self.record.deployment.folder is None:
             self.handle(events.Withdrawn())
-
-    # -- callbacks that may come too late ------------------------------------------------------------------------------
-
-    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
-        """`call`, unless the work it belongs to has been dropped meanwhile."""
-        token = self._token
-
-        def guarded(*arguments: Any) -> None:
-            if token is self._token:
-                call(*arguments)
-
-        return guarded
 
     def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._cancel_timer(name)
@@ -271,49 +255,16 @@ class Unit:
 
     # -- fetching and staging ------------------------------------------------------------------------------------------
 
+    @property
+    def transfer(self) -> Transfer | None:
+        """What is being fetched, or was fetched last for the deployment under way."""
+        return self._preparation.transfer
+
     def _fetch(self) -> None:
-        deployment = self._deployment()
-        self._set_deadline(deployment)
-        self.transfer = Transfer(self.world, deployment, self._have(), self._guarded(self.handle))
-        self.transfer.start()
-
-    def _set_deadline(self, deployment: Deployment) -> None:
-        """For what may take any time: fetching and staging. A trial has limits of its own."""
-        self._after("deadline", self._left_s(deployment), self._guarded(lambda: self.handle(events.Expired())))
-
-    def _left_s(self, deployment: Deployment) -> float:
-        """Seconds until the deadline; all of them where the clock was set in between, so that they cannot be known."""
-        spent = self.world.clock.wall() - deployment.ordered_at if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
-        return max(0.0, deployment.policy.deadline_s - max(0.0, spent))
+        self._preparation.fetch(self._deployment(), self._have())
 
     def _stage(self) -> None:
-        deployment = self._deployment()
-        self._set_deadline(deployment)
-        bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
-        job = StageJob(
-            release=deployment.release,
-            target=deployment.target,
-            manifest_file=str(self.world.blobs.path(deployment.manifest.sha256)),
-            have=self._have(),
-            blobs_dir=str(self.world.blobs.folder),
-            bundle_dir=str(self.world.folders.folder(bundle)),
-        )
-        answered = self._guarded(lambda answer: self._staged(bundle, answer))
-        self._cancel_updater = self.world.processes.run_updater(job, answered)
-
-    def _staged(self, bundle: str, answer: Answer) -> None:
-        deployment = self._deployment()
-        match answer:
-            case Staged():
-                manifest = deployment.manifest.sha256
-                slot = Slot(bundle, deployment.release, deployment.target, manifest, answer.model_sha256)
-                self.handle(events.Verified(slot))
-            case Refusal(kind="rejected"):
-                self.handle(events.Rejected(answer.reason, answer.detail))
-            case Refusal(kind="patch_failed"):
-                self.handle(events.PatchFailed(f"{answer.reason}: {answer.detail}"))
-            case Refusal():
-                self.handle(events.StageFailed(answer.reason, answer.detail))
+        self._preparation.stage(self._deployment(), self._have())
 
     def _have(self) -> dict[str, str]:
         slots = self.record.slots
@@ -333,8 +284,7 @@ class Unit:
     def _start_candidate(self) -> None:
         slot = self.record.slots.candidate
         assert slot is not None
-        self._cancel_timer("deadline")
-        self._token = object()
+        self._preparation.done()
         self.gap_us = None
         if exclusive(slot) and self.current is not None:
             self._gap_from = self.world.clock.monotonic()
@@ -376,7 +326,6 @@ class Unit:
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
         self._stop_current()
-        self._token = object()
         self.trouble = self.factory.issue = None
         slot = self.record.slots.current
         assert self._trial is not None
@@ -387,13 +336,7 @@ class Unit:
         self.handle(events.Settled())
 
     def _drop(self) -> None:
-        self._token = object()
-        self._cancel_timer("deadline")
-        self._cancel_updater()
-        self._cancel_updater = _nothing
-        if self.transfer is not None:
-            self.transfer.stop()
-            self.transfer = None
+        self._preparation.drop()
         if self._trial is not None:
             self._trial.drop()
             self._trial = None
@@ -409,7 +352,3 @@ class Unit:
 def _backoff_s(crashes: int) -> float:
     """0.25 s after the first crash, doubled with each; a bundle may fail for weeks, so the power is bounded, too."""
     return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(crashes - 1, 16))
-
-
-def _nothing() -> None:
-    """No updater is running."""
