@@ -1,7 +1,9 @@
 """What is malformed is refused, with every issue listed, and never crashes the reader."""
 
 import json
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.names import check_device_id, release_name, split_release
 from skerry_agent.wire.sketch import Recorder, Sketch
 from skerry_agent.wire.telemetry import Report
-from skerry_agent.wire.twin import Command, Desired, DeviceState, Reported
+from skerry_agent.wire.twin import BaseUrl, Command, Desired, DeviceState, Reported
 
 KINDS = [Desired, Reported, DeviceState, Command, Report, Release, Envelope]
 
@@ -173,3 +175,22 @@ def test_a_sketch_is_within_one_percent_and_merges(values, cut):
 def test_an_empty_sketch_has_no_quantile():
     assert Sketch().quantile(0.5) is None
     assert Sketch().mean is None
+
+
+BASES = ["http://h", "http://h:8091/blobs", "https://a.b-c.d_e/x~y/", "http://[::1]:80/b", "http://10.0.0.1:65535"]
+NO_BASES = [
+    "", "h", "ftp://x/y", "http://", "http://[abc", "http://[abc]", "http://h:99999", "http://h:65536", "http://h:0",
+    "http://h:", "http://a..b", "http://.a", "http://h/x y", "http://h/?q", "http://u@h", "http://h/\n",
+    "http://h/" + "x" * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("url", "good"), [*((url, True) for url in BASES), *((url, False) for url in NO_BASES)])
+def test_an_address_of_blobs_is_one_that_can_be_asked(url, good):
+    """What is taken here is parsed by a device each time that it starts."""
+    if good:
+        assert msgspec.convert(url, BaseUrl) == url
+        assert urlsplit(url).hostname
+    else:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(url, BaseUrl)

@@ -18,7 +18,9 @@ StateName = Literal["idle", "fetching", "verifying", "staged", "probation", "com
 
 
 Minute = Annotated[int, Meta(ge=0, lt=1440)]
-BaseUrl = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_/~-]{1,240}\Z")]
+_HOST = r"(?:(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
+_PORT = r"(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+BaseUrl = Annotated[str, Meta(pattern=rf"^https?://{_HOST}{_PORT}(?:/[A-Za-z0-9._/~-]*)?\Z", max_length=250)]
 
 
 class TransferPolicy(Struct, frozen=True):

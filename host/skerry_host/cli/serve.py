@@ -5,9 +5,12 @@ import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
+import msgspec
 
+from skerry_agent.wire.twin import BaseUrl
 from skerry_host.cli.common import emit, emit_json, json_option, registry
 from skerry_host.home import init_home, open_home
 
@@ -58,6 +61,7 @@ def serve(
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
+    _check_url(http["blobs_url"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
@@ -89,6 +93,16 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
         raise click.UsageError("--blobs 0.0.0.0 needs --blobs-url: devices must be told an address that they can reach")
     served = stack.enter_context(Server(blob_application(store), host, int(port))).url + PATH
     return blobs_url or served
+
+
+def _check_url(url: str | None) -> None:
+    """Refuse what devices would refuse."""
+    try:
+        msgspec.convert(url, BaseUrl | None)
+        urlsplit(url or "")  # brackets that hold no address
+    except (msgspec.ValidationError, ValueError):
+        hint = "write http://HOST[:PORT][/PATH], or https://"
+        raise click.BadParameter(f"{url!r} is no address for blobs; {hint}", param_hint="--blobs-url") from None
 
 
 def _stop_on_signals(service: "Service") -> None:

@@ -70,6 +70,9 @@ MISTAKES = {
     "an unknown rollout": (["rollout", "status", "abc"], 2, "there is no rollout 'abc'"),
     "an abort of nothing": (["rollout", "abort", "abc"], 2, "there is no rollout 'abc'"),
     "a rollback of nobody": (["rollback"], 2, "name either --group or --device"),
+    "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is no address for blobs"),
+    "blobs by another way": (["serve", "--blobs-url", "ftp://x/y"], 2, "write http://HOST[:PORT][/PATH]"),
+    "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is no address"),
     "a rollback of both": (["rollback", "--group", "g", "--device", "d"], 2, "name either --group or --device"),
 }  # fmt: skip
 
