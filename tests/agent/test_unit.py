@@ -351,11 +351,13 @@ def test_after_a_kill_every_state_is_taken_up_again(device):
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:-3]), Path.unlink])
 def test_one_lost_record_costs_nothing_however_often_the_device_starts(device, spoil):
     device.install("1.0.0", 1)
-    device.boot()
+    for event in (events.CurrentFailed("crashed"), events.Healthy()):  # so that the record before is at rest, too
+        device.unit.handle(event)
     spoil(device.folder / "journal.json")
     for boot in range(3):
         assert (Journal(device.folder / "journal.json").read()[1] is None) == bool(boot)
         device.boot()
+        device.clock.advance(1.0)
         assert [runner.job.release for runner in device.processes.runners] == ["m@1.0.0"]
         assert bool(device.unit.issues) == (not boot)
 
