@@ -161,6 +161,17 @@ MESSAGES = {
         ),
         provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
+    "release_data": Release(
+        schema=1,
+        model="wake-word",
+        version="1.0.0",
+        counter=1,
+        bundles=(BUNDLE,),
+        quality=Quality("top1", 1000, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance(
+            "c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00", {"calibration": "e" * 64, "evaluation": "f" * 64}
+        ),
+    ),
     "envelope": Envelope(
         "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)
     ),
@@ -217,7 +228,7 @@ def _missing(pinned, today, path):
     return [] if pinned == today else [f"{path}: {pinned!r} became {today!r}"]
 
 
-OPEN_MAPS = {"models", "outputs", "sqnr_db", "tools", "buckets"}
+OPEN_MAPS = {"models", "outputs", "sqnr_db", "tools", "data_sha256", "buckets"}
 
 
 def _enriched(value, key=""):

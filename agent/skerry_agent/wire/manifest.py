@@ -156,12 +156,13 @@ class Quality(Struct, frozen=True):
 
 
 class Provenance(Struct, frozen=True):
-    """Where a release comes from."""
+    """Where a release comes from. `data_sha256`: the files it was calibrated and judged with, by what they were for."""
 
     source_sha256: Sha256
     recipe_sha256: Sha256
     tools: dict[str, str]
     built_at: str
+    data_sha256: dict[str, Sha256] = {}
 
 
 class Release(Struct, frozen=True):

@@ -30,7 +30,7 @@ from skerry_host.build.errors import BuildRefused, RecipeError
 from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.latency import measure
-from skerry_host.build.load import Source, load_source
+from skerry_host.build.load import Source, identity, load_source
 from skerry_host.build.metrics import AGREEMENTS
 from skerry_host.build.near import Past, keep_near
 from skerry_host.build.output import check_output, write_folder
@@ -132,7 +132,7 @@ def _record(
         board=board.name,
         bundles=tuple(part.bundle for part in made),
         quality=facts[0].quality,
-        provenance=Provenance(source.sha256, loaded.sha256, _tools(), order.now.isoformat(timespec="seconds")),
+        provenance=_provenance(order, loaded, source),
         checks=tuple(check for part in facts for check in part.checks),
         changes=source.changes,
         warnings=warnings,
@@ -276,6 +276,17 @@ def _files(target: Target, model: bytes, golden: GoldenSet, labels: Sequence[str
     if labels:
         files.append(("labels.txt", "labels", "".join(f"{label}\n" for label in labels).encode()))
     return files
+
+
+def _provenance(order: Order, loaded: LoadedRecipe, source: Source) -> Provenance:
+    data = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
+    return Provenance(
+        source_sha256=source.sha256,
+        recipe_sha256=loaded.sha256,
+        tools=_tools(),
+        built_at=order.now.isoformat(timespec="seconds"),
+        data_sha256={name: identity(path)[0] for name, path in data.items()},
+    )
 
 
 def _tools() -> dict[str, str]:

@@ -14,6 +14,7 @@ from skerry_host.build.errors import ModelError
 from skerry_host.build.fake_quant import TrainedRanges, take_ranges
 from skerry_host.build.graph import Graph, describe
 from skerry_host.build.normalise import (
+    endless,
     fixed_batch,
     normalise,
     quantized,
@@ -61,7 +62,7 @@ def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
         converted = _convert(path, plan, Path(folder), trusted=trusted)
-        sha256, size = _identity(path)
+        sha256, size = identity(path, converted.files)
         if converted.file is None:
             return _quantized_onnx(path, converted, sha256, size)
         return _tflite(path, converted, converted.file, sha256, size)
@@ -90,9 +91,14 @@ def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) ->
 
 
 def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> Source:
-    probe(file).require_runs(path)
+    found = probe(file)
     data = file.read_bytes()
     model = read_model(data)
+    broken = endless(model)
+    if broken:
+        message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
+        raise ModelError(message, hint="train it again, with a smaller learning rate", code="unfit")
+    found.require_runs(path)
     ready = quantized(describe(model))
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
@@ -130,8 +136,20 @@ def _compared(path: Path, known: Sequence[Example], given: bytes, data: bytes) -
     return [f"compared with the source: {found:.0f} dB"] if known else []
 
 
-def _identity(path: Path) -> tuple[str, int]:
+def identity(path: Path, others: Sequence[Path] = ()) -> tuple[str, int]:
+    """The hash of a source and its bytes: of a file itself, or over names and contents where it is made of several."""
     if path.is_dir():
-        return keras.folder_digest(path)
+        return _digest(path, [file for file in path.rglob("*") if file.is_file()])
+    if others:
+        return _digest(path.parent, [path, *others])
     data = path.read_bytes()
     return hashlib.sha256(data).hexdigest(), len(data)
+
+
+def _digest(folder: Path, files: Sequence[Path]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(files):
+        data = file.read_bytes()
+        size += len(data)
+        digest.update(f"{file.relative_to(folder)}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest(), size

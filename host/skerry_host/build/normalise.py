@@ -6,6 +6,7 @@ Each step changes a `schema.ModelT` in place and says what it did, or None. Step
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.build.graph import Graph, Tensor
@@ -13,6 +14,10 @@ from skerry_host.build.repair import flat_biases, fold_float16, fuse_clamps, gro
 
 SIGNATURE = "serving_default"
 _INTEGERS = {"int8", "uint8", "int16"}
+_FLOATS: dict[int, np.dtype[Any]] = {
+    schema.TensorType.FLOAT32: np.dtype("<f4"),
+    schema.TensorType.FLOAT16: np.dtype("<f2"),
+}
 _OLD_CODE_LIMIT = 127
 """Codes up to 127 once stood in an int8 field, `deprecated_builtin_code`; old files fill that one only (schema.fbs)."""
 
@@ -74,6 +79,18 @@ STEPS: tuple[Callable[[Any], str | None], ...] = (
 def normalise(model: Any) -> list[str]:
     """Apply every step; what was done, in order."""
     return [done for step in STEPS if (done := step(model))]
+
+
+def endless(model: Any, most: int = 3) -> list[str]:
+    """The names of constants of the main graph that hold NaN or infinity, at most so many."""
+    found = []
+    for tensor in model.subgraphs[0].tensors:
+        data, dtype = model.buffers[tensor.buffer].data, _FLOATS.get(tensor.type)
+        if data is None or dtype is None or len(data) % dtype.itemsize:
+            continue
+        if not np.isfinite(np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype)).all():
+            found.append(tensor.name.decode("utf-8", "replace"))
+    return found[:most]
 
 
 def quantized(graph: Graph) -> bool:

@@ -41,6 +41,7 @@ def test_a_build_is_proven_and_complete(built: Build):
     assert (
         record.provenance.source_sha256 == hashlib.sha256((FASHION / "fashion-1.0.0.tflite").read_bytes()).hexdigest()
     )
+    assert record.provenance.data_sha256.keys() == {"calibration", "evaluation"}
     assert record.provenance.built_at == "2026-01-02T03:04:05+00:00"
     assert (record.version, record.board, record.not_built) == ("1.0.0", "raspberry-pi-4", ("onnx",))
 

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.build.errors import ModelError
 from skerry_host.build.graph import describe
-from skerry_host.build.load import load_source
+from skerry_host.build.load import identity, load_source
 from skerry_host.build.probe import judge, one_line, probe, prove
 from skerry_host.build.session import Session
 from skerry_host.build.tflite import read_model, write_model
@@ -42,6 +42,13 @@ def same_names(model):
 def dynamic_size(model):
     tensor = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
     tensor.shapeSignature = np.array([1, -1, -1, 1], np.int32)
+
+
+def one_nan(model):
+    tensor = model.subgraphs[0].tensors[model.subgraphs[0].operators[0].inputs[1]]
+    values = np.frombuffer(model.buffers[tensor.buffer].data.tobytes(), np.float32).copy()
+    values[3] = np.nan
+    model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
 
 
 def no_operator(model):
@@ -105,6 +112,26 @@ CASES = {
     "no operator": (lambda data: changed(data, no_operator), "unfit"),
     "dynamic size": (lambda data: changed(data, dynamic_size), "unfit"),
 }
+
+
+def test_weights_that_are_no_numbers_are_named(float_model: bytes, tmp_path: Path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(changed(float_model, one_nan))
+    model = read_model(float_model).subgraphs[0]
+    name = model.tensors[model.operators[0].inputs[1]].name.decode()
+    with pytest.raises(ModelError) as refused:
+        load_source(path)
+    assert f"its weights hold NaN or infinity in {name}" in str(refused.value)
+
+
+def test_the_files_beside_a_source_are_part_of_it(tmp_path: Path):
+    (tmp_path / "m.onnx").write_bytes(b"graph")
+    (tmp_path / "w.bin").write_bytes(b"weights")
+    alone, whole = identity(tmp_path / "m.onnx"), identity(tmp_path / "m.onnx", [tmp_path / "w.bin"])
+    (tmp_path / "w.bin").write_bytes(b"other weights")
+    other = identity(tmp_path / "m.onnx", [tmp_path / "w.bin"])
+    assert len({alone[0], whole[0], other[0]}) == 3
+    assert (alone[1], whole[1], other[1]) == (5, 12, 18)
 
 
 @pytest.mark.parametrize("case", CASES)

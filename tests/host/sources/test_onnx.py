@@ -131,7 +131,8 @@ def test_external_data_may_not_leave_the_folder(tmp_path, location, words):
 
 def test_external_data_beside_the_model_is_read(tmp_path):
     (tmp_path / "weights.bin").write_bytes(np.ones(108, np.float32).tobytes())
-    prepared, _ = prepare(with_external(tmp_path, "weights.bin"), {}, tmp_path)
+    prepared, found = prepare(with_external(tmp_path, "weights.bin"), {}, tmp_path)
+    assert found.files == ("weights.bin",)
     assert answers(prepared.read_bytes(), np.ones((1, 3, 8, 8), np.float32)).shape == (1, 4)
     assert issues(tmp_path, ["weights.bin"]) == []
 

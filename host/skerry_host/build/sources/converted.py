@@ -11,10 +11,11 @@ class Converted:
     """A TFLite file, what was done to get it, and the ONNX with fixed shapes if that is what it was.
 
     `examples`: what the source answers, for comparison. No file: an ONNX that is quantized already, which no converter
-    turns into TFLite without harm.
+    turns into TFLite without harm. `files`: what else the source is made of, beside it.
     """
 
     file: Path | None
     changes: tuple[str, ...] = ()
     onnx: bytes | None = None
     examples: tuple[Example, ...] = ()
+    files: tuple[Path, ...] = ()

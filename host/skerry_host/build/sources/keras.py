@@ -3,7 +3,6 @@
 What would run code of its own when it is opened is refused unless it is trusted; the child is no sandbox.
 """
 
-import hashlib
 from pathlib import Path
 
 from skerry_agent.processing import parse_npz
@@ -73,13 +72,3 @@ def carries(path: Path, kind: Kind) -> list[str]:
     if kind == "python":
         return ["it is a Python file"]
     return code.in_saved_model(path) if kind == "saved_model" else code.in_keras(path)
-
-
-def folder_digest(folder: Path) -> tuple[str, int]:
-    """A hash over names and contents of all files of a SavedModel, and their bytes together."""
-    digest, size = hashlib.sha256(), 0
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = file.read_bytes()
-        size += len(data)
-        digest.update(f"{file.relative_to(folder)}\0{len(data)}\0".encode() + data)
-    return digest.hexdigest(), size

@@ -31,8 +31,9 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     One that is quantized (QDQ) is handed on as it is.
     """
     prepared, found = prepare(path, shapes, folder)
+    files = tuple(path.parent / name for name in found.files)
     if found.quantized:
-        return Converted(None, found.changes, prepared.read_bytes())
+        return Converted(None, found.changes, prepared.read_bytes(), files=files)
     python = python_with(ONNX2TF)
     samples = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
     np.save(folder / _SAMPLES, samples)
@@ -42,7 +43,8 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     if not made.is_file():
         raise ModelError(f"onnx2tf makes no float32 model of {path}", hint="try another export", code="converter")
     data = prepared.read_bytes()
-    return Converted(made, (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC"), data, tuple(examples(data)))
+    changes = (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC")
+    return Converted(made, changes, data, tuple(examples(data)), files)
 
 
 def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, Prepared]:

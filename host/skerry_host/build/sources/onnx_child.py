@@ -34,9 +34,9 @@ class _UnfitError(Exception):
 def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
     """Write the prepared model to `out`."""
     try:
-        model = _load(source)
+        model, files = _load(source)
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-            return _as_it_is(model, source, out, shapes)
+            return _as_it_is(model, files, source, out, shapes)
         opset = _opset(model)
         changes = [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
@@ -46,38 +46,39 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
         model.opset_import.extend([helper.make_opsetid("", opset)])
         onnx.save(model, str(out))
         inputs = {value.name: tuple(map(int, sizes(value))) for value in model.graph.input}
-        return Prepared(changes=tuple(changes), inputs=inputs)
+        return Prepared(changes=tuple(changes), inputs=inputs, files=files)
     except _UnfitError as error:
         return Prepared(error.problem, error.hint)
 
 
-def _load(source: Path) -> Any:
+def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
+    """The model and the names of the files that its external data came from."""
     try:
         model = onnx.load(str(source), load_external_data=False)
     except Exception as error:  # protobuf's errors share no base, and any of them means the same
         raise _UnfitError("is damaged, or not an ONNX file", "export it again from its source") from error
     if not model.graph.node or not model.graph.output:
         raise _UnfitError("is damaged, or not an ONNX file", "export it again from its source")
-    wrong = issues(source.parent, locations(model))
+    files = tuple(sorted(locations(model)))
+    wrong = issues(source.parent, files)
     if wrong:
         raise _UnfitError("; ".join(wrong), "put the data beside the model as plain files")
     integer = sorted({node.op_type for node in model.graph.node} & _INTEGER)
     if integer:
         raise _UnfitError(f"is quantized already, by {', '.join(integer)}", "give it as QDQ, or give the float model")
     onnx.load_external_data_for_model(model, str(source.parent))
-    return model
+    return model, files
 
 
-def _as_it_is(model: Any, source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
+def _as_it_is(model: Any, files: tuple[str, ...], source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
     """A QDQ model, proven to load and run: its bytes, but for a shape that had to be fixed."""
     if _opset(model) < _OPSET:
         problem = f"is quantized already (QDQ), with the operators of version {_opset(model)}"
         raise _UnfitError(problem, f"export it with opset_version={_OPSET}, or give the float model")
     changes = fix_shapes(model, shapes)
-    apart = locations(onnx.load(str(source), load_external_data=False))
-    data = model.SerializeToString() if changes or apart else source.read_bytes()
+    data = model.SerializeToString() if changes or files else source.read_bytes()
     out.write_bytes(data)
-    return Prepared(changes=tuple(changes), inputs=_run(data), quantized=True)
+    return Prepared(changes=tuple(changes), inputs=_run(data), quantized=True, files=files)
 
 
 def _run(data: bytes) -> dict[str, tuple[int, ...]]:

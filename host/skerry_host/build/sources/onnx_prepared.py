@@ -6,7 +6,7 @@ from msgspec import Struct
 class Prepared(Struct, frozen=True):
     """What was found and done; `problem` says why the model cannot be used, empty if it can.
 
-    `quantized`: it is int8 already, in the form of QDQ, and was left as it is.
+    `quantized`: it is int8 already, in the form of QDQ, and was left as it is. `files`: external data beside the model.
     """
 
     problem: str = ""
@@ -14,3 +14,4 @@ class Prepared(Struct, frozen=True):
     changes: tuple[str, ...] = ()
     inputs: dict[str, tuple[int, ...]] = {}
     quantized: bool = False
+    files: tuple[str, ...] = ()
