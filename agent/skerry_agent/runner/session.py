@@ -31,7 +31,7 @@ EXIT_ORPHANED = 4
 def open_job(job: Job) -> Engine:
     """The engine of a job, loaded with its checked model file. Raises `EngineError`, `WireError`, `OSError`."""
     with checked(job, job.bundle.model) as path:
-        model = engines.ModelFile(path, job.threads, job.bundle.min_edgetpu_runtime)
+        model = engines.ModelFile(path, job.threads, job.bundle.min_edgetpu_runtime, job.bundle.model.name)
         return engines.open_engine(job.engine, model)
 
 

@@ -93,7 +93,7 @@ def test_a_model_for_this_runtime_or_an_older_one_is_loaded(library, model, monk
         (DRIVER_SAYS, "the model is compiled for Edge TPU runtime 14, this device's libedgetpu has 13; compile it"),
         (
             "Internal: Unsupported data type in custom op handler: 0",
-            "does not run the model: model.tflite does not load: Internal: Unsupported data type in custom op handler",
+            "does not run the model: the model does not load: Internal: Unsupported data type in custom op handler",
         ),
     ],
 )

@@ -106,7 +106,9 @@ def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, nam
     assert words in refused.detail
 
 
-@pytest.mark.parametrize(("name", "words"), [("model.tflite", "does not load"), ("golden.npz", "golden file")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("model.tflite", "model.tflite does not load"), ("golden.npz", "golden file")]
+)
 def test_signed_nonsense_is_refused(spawn, tiny, name, words):
     child = spawn(_with_file(tiny("add"), name, b"signed, and nonsense"))
     refused = child.expect((protocol.Refused, protocol.Loaded))

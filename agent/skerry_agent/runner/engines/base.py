@@ -18,11 +18,15 @@ class About(Struct, frozen=True):
 
 
 class ModelFile(Struct, frozen=True):
-    """What is to be loaded. `min_edgetpu_runtime` is what a compiled model asks of the driver, None if nobody says."""
+    """What is to be loaded. `min_edgetpu_runtime` is what a compiled model asks of the driver, None if nobody says.
+
+    `title` is what people know it by, where the path is that of an open descriptor.
+    """
 
     path: str
     threads: int = 1
     min_edgetpu_runtime: int | None = None
+    title: str = "the model"
 
 
 class Engine(Protocol):

@@ -1,7 +1,6 @@
 """ONNX models on onnxruntime's CPU provider. Shapes must be fixed; quantization lives inside the graph (QDQ)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -71,8 +70,7 @@ def open_onnxruntime(model: ModelFile) -> OnnxEngine:
     try:
         session = ort.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
     except failures as error:
-        name = Path(model.path).name
-        raise EngineError(f"{name} does not load: {_line(error)}", hint="build the release again") from None
+        raise EngineError(f"{model.title} does not load: {_line(error)}", hint="build the release again") from None
     return OnnxEngine(session, failures, str(ort.__version__))
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -64,7 +63,7 @@ def open_tflite(
         return TfliteEngine(interpreter, about)  # a malformed file may be refused only when its tensors are described
     except (RuntimeError, ValueError) as error:
         raise EngineError(
-            f"{Path(model.path).name} does not load: {one_line(error)}",
+            f"{model.title} does not load: {one_line(error)}",
             hint="build the release again and check it on the host",
         ) from None
     except SystemError:
