@@ -115,7 +115,7 @@ def test_the_text_detector_is_refused_with_the_layer_named(tmp_path):
     """On few small samples and without the search, which takes minutes and ends the same way (README.md)."""
     text = (MODELS / "text-detector" / "recipe.toml").read_text("utf-8")
     text = (
-        text.replace("search_seconds = 60", "search = false")
+        text.replace("search_steps = 12", "search = false")
         .replace("_samples = 100", "_samples = 20")
         .replace("160, 160", "96, 96")
     )

@@ -1,6 +1,5 @@
 """From a recipe's plan to the model that is judged: made as asked, or searched for. Writes nothing, refuses nothing."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -115,7 +114,7 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
 
     noise = NOISE_SAMPLES / len(samples)
     budget = Fit(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
-    return Tools(make, fit, enough, time.monotonic, work.progress, noise, budget)
+    return Tools(make, fit, enough, work.progress, noise, budget)
 
 
 def _some(samples: Samples) -> Samples:

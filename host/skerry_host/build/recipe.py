@@ -70,7 +70,7 @@ class Data(Struct, frozen=True):
 class Quantize(Struct, frozen=True):
     """How integers are chosen. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
 
-    `search` looks for better choices of the keys below it, in at most `search_seconds`; absent, only where a build
+    `search` looks for better choices of the keys below it, in at most `search_steps` tries; absent, only where a build
     would be refused for what quantization cost.
 
     `delta_friendly` keeps scales on the grid of the previous release, absent: where that costs nothing measurable;
@@ -82,8 +82,8 @@ class Quantize(Struct, frozen=True):
     per_channel: bool = True
     io: Literal["int8", "uint8", "int16", "float"] = "int8"
     search: bool | None = None
-    search_seconds: Annotated[float, Meta(gt=0, le=86400)] = 120.0
-    calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "moving-average"
+    search_steps: Annotated[int, Meta(ge=1, le=100)] = 12
+    calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "mse"
     percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
     weight_ranges: Literal["min-max", "octav"] = "min-max"
     equalize: bool = False

@@ -39,15 +39,21 @@ LEAST_GAIN_DB = 0.1
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One candidate and what it gained over the best before it; `fit` is None when it could not be made."""
+    """One candidate and what it gained over the best before it.
+
+    `drop` and `sqnr_db` are None when it could not be made, or was not tried: `cut`.
+    """
 
     name: str
     drop: float | None
     sqnr_db: float | None
     gained_db: float
     kept: bool
+    cut: bool = False
 
     def __str__(self) -> str:
+        if self.cut:
+            return f"{self.name}: not tried"
         if self.drop is None or self.sqnr_db is None:
             return f"{self.name}: not possible with this model"
         verdict = "kept" if self.kept else "no better"
@@ -56,7 +62,7 @@ class Step(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the search needs: how to make a model and how to rank one, whether one is good enough, the time in seconds.
+    """What the search needs: how to make a model and how to rank one, whether one is good enough.
 
     `enough` takes long, so only those are asked about that look to be within `budget`.
     """
@@ -64,7 +70,6 @@ class Tools:
     make: Callable[[Quantize], bytes]
     fit: Callable[[bytes], Fit]
     enough: Callable[[bytes], bool]
-    clock: Callable[[], float]
     progress: Progress
     noise: float
     budget: Fit
@@ -80,15 +85,17 @@ class Found:
 
 
 def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
-    """Start from a plan and its model; stop when a model is good enough, all was tried, or the time is up."""
-    end = tools.clock() + plan.search_seconds
+    """Start from a plan and its model; stop when a model is good enough, all was tried, or its tries are used up.
+
+    No clock ends it: the same source gives the same model on a busy machine.
+    """
     best, best_model, best_fit = plan, model, tools.fit(model)
     steps = [Step("as in the recipe", best_fit.drop, best_fit.sqnr_db, 0.0, kept=True)]
     for stage in STAGES:
         improved = False
         for name, candidate in stage(best):
-            if tools.clock() > end:
-                return Found(best, best_model, (*steps, _out_of_time(plan)))
+            if len(steps) > plan.search_steps:
+                return Found(best, best_model, (*steps, _cut(plan)))
             tools.progress(f"searching: {name}")
             made = _try(candidate, tools)
             steps.append(_step(name, made, best_fit, tools.noise))
@@ -115,8 +122,8 @@ def _step(name: str, made: tuple[bytes, Fit] | None, best: Fit, noise: float) ->
     return Step(name, fit.drop, fit.sqnr_db, fit.sqnr_db - best.sqnr_db, kept=fit.beats(best, noise))
 
 
-def _out_of_time(plan: Quantize) -> Step:
-    return Step(f"the rest, after search_seconds = {plan.search_seconds:g},", None, None, 0.0, kept=False)
+def _cut(plan: Quantize) -> Step:
+    return Step(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)
 
 
 Stage = Callable[[Quantize], Iterator[tuple[str, Quantize]]]

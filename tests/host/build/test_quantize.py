@@ -54,7 +54,7 @@ CASES = {
     "plain": (Quantize(), ("int8", "int8"), 30),
     "min-max": (Quantize(calibrator="min-max"), ("int8", "int8"), 30),
     "percentile": (Quantize(calibrator="percentile"), ("int8", "int8"), 30),
-    "mse": (Quantize(calibrator="mse"), ("int8", "int8"), 30),
+    "moving average": (Quantize(calibrator="moving-average"), ("int8", "int8"), 30),
     "per tensor": (Quantize(per_channel=False), ("int8", "int8"), 20),
     "octav": (Quantize(weight_ranges="octav"), ("int8", "int8"), 30),
     "bias correction": (Quantize(bias_correction=True), ("int8", "int8"), 30),

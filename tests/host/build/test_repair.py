@@ -114,3 +114,12 @@ def test_the_input_holds_what_the_samples_have_and_what_a_uint8_can_be(tmp_path:
     low, high = PICTURES.min() / 127.5 - 1, PICTURES.max() / 127.5 - 1
     assert Inputs(real, PREP, tensor, "").ends() == pytest.approx((low, high))
     assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").ends() == pytest.approx((0, PICTURES.max() + 5.0))
+
+
+def test_weights_are_clipped_where_there_are_other_constants_too(tmp_path: Path):
+    """OCTAV takes weights only: the constants of ADD and MUL made it refuse the model."""
+    source = loaded(grouped(), tmp_path)
+    made = quantize(source, SAMPLES, PREP, Quantize(weight_ranges="octav"))
+    plain = quantize(source, SAMPLES, PREP, Quantize())
+    assert sqnr_db(answers(source.data), answers(made)) > 15
+    assert made != plain

@@ -1,6 +1,5 @@
 """The search with made-up models, and on a real one that the plain way spoils."""
 
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,11 @@ FITS = {
     "bias_correction=True": Fit(0.005, 18.05),
 }
 PLAIN = Fit(0.05, 11.0)
+PLAIN_WAY = 'calibrator = "moving-average"'
+"""The quickest, not the best."""
 
 
-def tools(enough_db: float, clock=lambda: 0.0) -> Tools:
+def tools(enough_db: float) -> Tools:
     """A world in which a model is its plan's text and the last listed choice in it decides how good it is."""
 
     def make(plan: Quantize) -> bytes:
@@ -35,12 +36,12 @@ def tools(enough_db: float, clock=lambda: 0.0) -> Tools:
         found = [fit for text, fit in FITS.items() if text in model.decode()]
         return found[-1] if found else PLAIN
 
-    return Tools(make, fit, lambda model: fit(model).sqnr_db >= enough_db, clock, silent, 0.001, Fit(1.0, enough_db))
+    return Tools(make, fit, lambda model: fit(model).sqnr_db >= enough_db, silent, 0.001, Fit(1.0, enough_db))
 
 
-def run(enough_db: float, clock=lambda: 0.0):
-    plan = Quantize(search_seconds=10)
-    made = tools(enough_db, clock)
+def run(enough_db: float, steps: int = 12):
+    plan = Quantize(calibrator="moving-average", search_steps=steps)
+    made = tools(enough_db)
     return search(plan, made.make(plan), made)
 
 
@@ -66,11 +67,11 @@ def test_what_cannot_be_made_is_said_and_skipped():
     assert "calibrator percentile 99.99: not possible with this model" in lines
 
 
-def test_it_ends_when_the_time_is_up():
-    ticks = count(0.0, 4.0)
-    found = run(100, lambda: next(ticks))
-    assert len(found.steps) == 4
-    assert "search_seconds = 10" in str(found.steps[-1])
+def test_it_ends_after_so_many_tries_whatever_the_time_and_says_so():
+    found = run(100, steps=2)
+    assert [step.name for step in found.steps[:-1]] == ["as in the recipe", "calibrator min-max", "calibrator mse"]
+    assert str(found.steps[-1]) == "the rest, after search_steps = 2: not tried"
+    assert found.plan.calibrator == "mse"
 
 
 def test_only_the_form_that_the_recipe_asks_for():
@@ -81,7 +82,7 @@ def test_only_the_form_that_the_recipe_asks_for():
 
 
 def test_a_build_over_its_budget_is_searched_and_says_what_each_step_gained(make_recipe, tmp_path: Path):
-    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"))
+    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"), ('io = "int8"', f'io = "int8"\n{PLAIN_WAY}'))
     made = build(Order(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))
     assert made.record.search[0].startswith("as in the recipe: ")
     assert any(line.endswith("kept") for line in made.record.search[1:])
@@ -89,12 +90,14 @@ def test_a_build_over_its_budget_is_searched_and_says_what_each_step_gained(make
 
 
 def test_a_search_in_vain_is_refused_with_the_layers(make_recipe, tmp_path: Path):
-    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 90.0"), ("[budget]", "search_seconds = 3\n[budget]"))
+    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 90.0"), ("[budget]", "search_steps = 3\n[budget]"))
     with pytest.raises(BuildRefused, match=r"least signal in .*; try: activations = 'int16'"):
         build(Order(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
 
 
 def test_a_recipe_may_forbid_it(make_recipe, tmp_path: Path):
-    folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"), ('io = "int8"', 'io = "int8"\nsearch = false'))
+    folder = make_recipe(
+        ("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"), ('io = "int8"', f'io = "int8"\nsearch = false\n{PLAIN_WAY}')
+    )
     with pytest.raises(BuildRefused, match=r"under min_sqnr_db 36\.5"):
         build(Order(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))

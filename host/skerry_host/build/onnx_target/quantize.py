@@ -21,9 +21,9 @@ from skerry_host.build.progress import Progress, silent, watched
 from skerry_host.build.recipe import Quantize
 
 OPSET = 17
-_METHODS = {"min-max": "MinMax", "moving-average": "MinMax", "percentile": "Percentile", "mse": "Entropy"}
+_METHODS = {"min-max": "MinMax", "moving-average": "MinMax", "percentile": "Percentile", "mse": "MinMax"}
 """onnxruntime's calibrators: what it calls a moving average is the plain mean of the samples' ends, which clips half of
-them, so all that was seen is taken; it has none by mean square error, its entropy one is the nearest."""
+them, so all that was seen is taken; it has none by mean square error."""
 
 
 def quantize_onnx(

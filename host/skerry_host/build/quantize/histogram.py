@@ -7,6 +7,8 @@ from skerry_agent.processing import Array
 BINS = 2048
 STEPS = 255
 """Of an 8-bit range."""
+ENOUGH = 1 << 17
+"""Values of one array: among so many, one in ten thousand still shows."""
 SHRINK = np.linspace(0.05, 1.0, 39)
 """The shares of a range's two ends that are tried."""
 
@@ -19,8 +21,8 @@ class Histogram:
         self.counts = np.zeros(BINS, np.int64)
 
     def add(self, values: Array) -> None:
-        """Count values (any shape); those outside go to the bins at the ends."""
-        scaled = (values.ravel() - np.float32(self.low)) * np.float32(BINS / (self.high - self.low))
+        """Count values (any shape), every so many places of a large array; those outside go to the bins at the ends."""
+        scaled = (_some(values) - np.float32(self.low)) * np.float32(BINS / (self.high - self.low))
         self.counts += np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.int32), minlength=BINS)
 
     @property
@@ -53,3 +55,14 @@ def clip_by_error(histogram: Histogram) -> tuple[float, float]:
     error = rounding + above[None, :] + below[:, None]
     at_low, at_high = np.unravel_index(int(error.argmin()), error.shape)
     return float(lows[at_low]), float(highs[at_high])
+
+
+def _some(values: Array) -> Array:
+    """About `ENOUGH` values (n,), at some places all channels (the last axis): each channel has its own range.
+
+    The step is odd, so that it runs over every column of a map.
+    """
+    if values.size <= ENOUGH:
+        return values.ravel()
+    places: Array = values.reshape(-1, values.shape[-1])[:: values.size // ENOUGH | 1]
+    return places.ravel()

@@ -70,8 +70,9 @@ def _refusals() -> Iterator[None]:
 
 
 BITS = {"int8": 8, "int16": 16}
-_ALL, _DENSE = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.FULLY_CONNECTED
-_ENDS = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
+_Name = qtyping.TFLOperationName
+_WEIGHTED = (_Name.CONV_2D, _Name.DEPTHWISE_CONV_2D, _Name.FULLY_CONNECTED)
+_ENDS = (_Name.INPUT, _Name.OUTPUT)
 _ALGORITHMS = {
     "min-max": algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
     "octav": algorithm_manager.AlgorithmName.OCTAV,
@@ -79,12 +80,16 @@ _ALGORITHMS = {
 
 
 def _recipe(plan: Quantize) -> qtyping.ModelQuantizationRecipe:
-    """Per-channel weights where every runtime has them: never in FULLY_CONNECTED, which needs version 12 for that."""
+    """Per-channel weights where every runtime has them: never in FULLY_CONNECTED, which needs version 12 for that.
+
+    Other ways to choose a range are for weights: constants between operators are few values, and OCTAV takes none.
+    """
     tensorwise, channelwise = qtyping.QuantGranularity.TENSORWISE, qtyping.QuantGranularity.CHANNELWISE
     manager = recipe_manager.RecipeManager()
-    algorithm = _ALGORITHMS[plan.weight_ranges]
-    for operation, per_channel in ((_ALL, plan.per_channel), (_DENSE, False)):
+    grains = {_Name.ALL_SUPPORTED: plan.per_channel, **dict.fromkeys(_WEIGHTED, plan.per_channel)}
+    for operation, per_channel in (grains | {_Name.FULLY_CONNECTED: False}).items():
         grain = channelwise if per_channel else tensorwise
+        algorithm = _ALGORITHMS[plan.weight_ranges if operation in _WEIGHTED else "min-max"]
         if plan.activations == "float":
             manager.add_dynamic_config(".*", operation, 8, grain, algorithm)
         else:
