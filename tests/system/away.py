@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from skerry_agent.local import LocalError, Status, StatusRequest, ask
+from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.report import LocalStatus
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import ModelStats, Report
@@ -68,7 +68,7 @@ class Away:
 
     def status(self) -> LocalStatus | None:
         """What the agent says of itself, if it does."""
-        with contextlib.suppress(LocalError):
+        with contextlib.suppress(LocalError, SilentError):
             reply = ask(self.device.state, StatusRequest())
             return reply.status if isinstance(reply, Status) else None
         return None
