@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from skerry_agent.outbox import BLOCK_BYTES
 from skerry_host.cli.demo.client import Client
 from skerry_host.home import Home
 from skerry_host.plane.broker import free_port
@@ -90,7 +91,7 @@ LATE = ("--deadline", "6", "--silence", "600", "--hours", NOT_NOW)
 KEEPS, FORGETS = True, False
 ROWS = [
     Row("three-days", KEEPS, passing(3.0), killed=True, earlier=2000, days=3.0),
-    Row("more-than-the-bytes", KEEPS, most_bytes=5000),
+    Row("more-than-the-bytes", KEEPS, most_bytes=5 * BLOCK_BYTES),
     Row("in-1970-until-set", KEEPS, set_late),
     Row("past-its-deadline", KEEPS, before=LATE, ends=("timed_out", "deadline")),
     Row("older-than-the-days", FORGETS, most_reports=5),
@@ -185,8 +186,6 @@ def test_those_who_were_away_lose_nothing_and_do_what_was_ordered(home, installe
         stack.enter_context(running(*(each.device for each in everyone)))
         with Proxy(port, port=door):
             begin(home, everyone, stack)
-        for each in everyone:
-            each.go_away()
         with absence(everyone):
             meanwhile(home, plane, broker, everyone)
         for each in everyone:
