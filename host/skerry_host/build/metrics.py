@@ -30,7 +30,7 @@ def count_right(outputs: Outputs, samples: Samples, task: Task, size: Size) -> t
     Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
     when they are boxes that nothing can be compared with.
     """
-    if samples.labelled and task.name in _LABELLED:
+    if has_measure(samples, task):
         name, count = _LABELLED[task.name]
         return name, count(outputs[0].reshape(len(samples), -1), samples.labels)
     name, agree = _AGREEMENT[task.name]
@@ -38,6 +38,11 @@ def count_right(outputs: Outputs, samples: Samples, task: Task, size: Size) -> t
         _require_boxes(outputs, task, size)
         return name, len(samples)
     return name, agree(outputs, samples.truth, task, size)
+
+
+def has_measure(samples: Samples, task: Task) -> bool:
+    """Whether labels say what is right, so that no float model is needed."""
+    return samples.labelled and task.name in _LABELLED
 
 
 def input_size(graph: Graph, prep: Preprocess) -> Size:

@@ -23,11 +23,11 @@ _OLD_CODE_LIMIT = 127
 
 
 def unique_names(model: Any) -> str | None:
-    """Give tensors names of their own: the quantizer knows activations by name and refuses two of one."""
+    """Give tensors names of their own, in UTF-8: the quantizer knows activations by name and refuses two of one."""
     seen: set[bytes] = set()
     changed = 0
     for index, tensor in enumerate(model.subgraphs[0].tensors):
-        name = bytes(tensor.name or b"")
+        name = bytes(tensor.name or b"").decode("utf-8", "replace").encode()
         while name in seen or not name:
             name = (name or b"tensor") + b"_%d" % index
         changed += name != tensor.name
@@ -53,16 +53,22 @@ def fixed_batch(model: Any) -> str | None:
 
 
 def signature(model: Any) -> str | None:
-    """Add the signature that the quantizer needs, named after the tensors, to a model that has none."""
-    if model.signatureDefs:
+    """Add the signature that the quantizer needs, named after the tensors, to a model that has none, or a wrong one."""
+    main, there = model.subgraphs[0], bool(model.signatureDefs)
+    if there and _names_ends(model.signatureDefs[0], main):
         return None
-    main = model.subgraphs[0]
     made = schema.SignatureDefT()
     made.signatureKey = SIGNATURE.encode()
     made.inputs = [_entry(main, int(i)) for i in main.inputs]
     made.outputs = [_entry(main, int(i)) for i in main.outputs]
     model.signatureDefs = [made]
-    return "signature added"
+    return "signature that names no inputs and outputs replaced" if there else "signature added"
+
+
+def _names_ends(found: Any, main: Any) -> bool:
+    """Whether a signature names inputs as inputs and outputs as outputs."""
+    pairs = ((found.inputs, main.inputs), (found.outputs, main.outputs))
+    return all(named and {int(e.tensorIndex) for e in named} <= {int(i) for i in ends} for named, ends in pairs)
 
 
 STEPS: tuple[Callable[[Any], str | None], ...] = (

@@ -25,10 +25,11 @@ MEMORY_BYTES = 4 * 1024**3
 MAX_FILE_BYTES = 512 * 1024**2
 
 _MAGIC = {
-    b"\x89HDF": "a Keras HDF5 file",
-    b"PK\x03\x04": "a zip archive (a .keras or PyTorch file?)",
-    b"\x08": "perhaps an ONNX file",
+    b"\x89HDF": ("a Keras HDF5 file", "if it is, rename it to .h5"),
+    b"PK\x03\x04": ("a zip archive", "if it is of Keras, rename it to .keras; a PyTorch one: torch.onnx.export"),
+    b"\x08": ("perhaps an ONNX file", "if it is, rename it to .onnx"),
 }
+"""First bytes of other files: what they look like, and what to do."""
 
 
 class Probe(Struct, frozen=True):
@@ -97,10 +98,13 @@ def check_head(path: Path) -> None:
         raise ModelError(f"cannot read the model {path}: {error.strerror}", code="no_model") from None
     if size > MAX_FILE_BYTES:
         raise ModelError(f"{path} is {size} bytes", hint=f"the limit is {MAX_FILE_BYTES}", code="too_large")
+    if not head:
+        raise ModelError(f"{path} is empty: it has no byte", hint="copy or export it again", code="not_tflite")
     if head[4:8] != IDENTIFIER:
-        kind = next((f"; it looks like {what}" for magic, what in _MAGIC.items() if head.startswith(magic)), "")
-        hint = "convert it to a float .tflite first"
-        raise ModelError(f"{path} is not a TFLite file{kind}", hint=hint, code="not_tflite")
+        unknown = ("", "convert it to a float .tflite first")
+        kind, hint = next((found for magic, found in _MAGIC.items() if head.startswith(magic)), unknown)
+        looks = f"; it looks like {kind}" if kind else ""
+        raise ModelError(f"{path} is not a TFLite file{looks}", hint=hint, code="not_tflite")
 
 
 def _child(place: str) -> None:

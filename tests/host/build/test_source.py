@@ -51,6 +51,15 @@ def one_nan(model):
     model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
 
 
+def wrong_signature(model):
+    model.signatureDefs[0].inputs[0].tensorIndex = 9999
+
+
+def unreadable_names(model):
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = b"\xff" + tensor.name
+
+
 def no_operator(model):
     model.subgraphs[0].operators = []
 
@@ -71,7 +80,9 @@ def run_once(data: bytes):
     return session.run(sample)[0]
 
 
-@pytest.mark.parametrize("change", [old_schema, no_signature, dynamic_batch, same_names])
+@pytest.mark.parametrize(
+    "change", [old_schema, no_signature, dynamic_batch, wrong_signature, unreadable_names, same_names]
+)
 def test_what_can_be_made_fit_is_and_computes_the_same(float_model: bytes, tmp_path: Path, change):
     path = tmp_path / "m.tflite"
     path.write_bytes(changed(float_model, change))
@@ -132,6 +143,24 @@ def test_the_files_beside_a_source_are_part_of_it(tmp_path: Path):
     other = identity(tmp_path / "m.onnx", [tmp_path / "w.bin"])
     assert len({alone[0], whole[0], other[0]}) == 3
     assert (alone[1], whole[1], other[1]) == (5, 12, 18)
+
+
+NAMES = {
+    "empty": (b"", "is empty: it has no byte"),
+    "keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "rename it to .h5"),
+    "archive": (b"PK\x03\x04" + bytes(100), "rename it to .keras"),
+    "onnx": (b"\x08\x07" + bytes(100), "rename it to .onnx"),
+    "text": (b"this is no model", "convert it to a float .tflite first"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_a_file_of_another_kind_says_what_to_do(tmp_path: Path, case: str):
+    content, advice = NAMES[case]
+    (tmp_path / "m.tflite").write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        load_source(tmp_path / "m.tflite")
+    assert advice in str(refused.value)
 
 
 @pytest.mark.parametrize("case", CASES)

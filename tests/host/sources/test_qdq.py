@@ -1,5 +1,6 @@
 """An ONNX model that is int8 already (QDQ, as onnxruntime and QAT exporters write it) is taken as it is."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,17 @@ def test_it_is_evaluated_and_gets_golden_outputs(recipe: Path, tmp_path: Path):
     assert "4 operators, int8" in made.report  # without the rounding between them
     assert {check.name for check in made.record.checks} >= {"int8 where it counts", "golden outputs"}
     assert any("no float model is at hand" in line for line in made.record.remarks)
+
+
+@pytest.mark.parametrize(("labelled", "metric"), [(True, "top1"), (False, "agreement")])
+def test_it_can_be_evaluated(recipe: Path, capsys, labelled: bool, metric: str):
+    if not labelled:
+        arrays = np.load(recipe / "evaluation.npz")
+        np.savez(recipe / "evaluation.npz", inputs=arrays["inputs"])
+    assert run(["model", "evaluate", str(recipe / "model.onnx"), str(recipe), "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert (score["metric"], score["samples"]) == (metric, 40)
+    assert labelled or score["value"] == 1.0
 
 
 def test_another_target_is_refused(recipe: Path, tmp_path: Path, capsys):
