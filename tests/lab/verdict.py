@@ -22,9 +22,11 @@ def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False,
     `damaged` says that the fault may have changed content on the disk: then saying so is right, and only then. `bare`:
     it hit all that could serve, so that nothing does before there is a network.
     """
-    device = stage.boot(state, ledger, f"recovered{stage.boots}")
-    device.queue.settle(AT_ONCE_S)
-    offline = [*_serves(stage, device, bare=bare), *([] if damaged else _intact(device))]
+    offline = []
+    for start in range(2 if damaged else 1):  # what damage costs may show only when the device has started once on it
+        device = stage.boot(state, ledger, f"recovered{stage.boots}.{start}")
+        device.queue.settle(AT_ONCE_S)
+        offline += [*_serves(stage, device, bare=bare), *([] if damaged else _intact(device))]
     device.queue.settle(60.0)
     device.go_online()
     online = [*_finished(stage, device, damaged=damaged), *_clean(device, damaged=damaged)]
@@ -35,7 +37,8 @@ def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False,
 def _serves(stage: Stage, device: Device, *, bare: bool) -> list[str]:
     """Whoever had a model has one now, before any network; and who has none for once, says so."""
     if bare and device.serving is None:
-        return [] if device.supervisor._issues() else ["serves nothing offline, and does not say so"]
+        said = device.supervisor._issues() or device.unit.active  # or it waits for what has been ordered
+        return [] if said else ["serves nothing offline, and does not say so"]
     if stage.scenario.serves and device.serving is None:
         return [f"serves nothing offline; {device.unit.record.state}, current {device.current}"]
     if device.serving not in {None, *stage.scenario.serves, *stage.scenario.ends}:
