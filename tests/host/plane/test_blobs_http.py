@@ -1,8 +1,10 @@
 """Blobs over HTTP: the agent's own source against the host's own server; ranges, digests, what is not there."""
 
+import contextlib
 import queue
 import socket
 import threading
+import time
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.host.plane.fleet_kit import model_bytes
 
 DATA = model_bytes("http", 300_000)
 REF = describe(DATA)
+FIRST = DATA[: REF.chunk_bytes]
 
 
 @pytest.fixture
@@ -104,6 +107,41 @@ def test_without_another_source_it_fails_with_a_reason(tmp_path, monkeypatch):
     assert Fetch(tmp_path, "http://127.0.0.1:1/blobs").run() == ["unreachable"]
 
 
+class Drip:
+    """A server that answers right, one byte after the other; `head`: at once, up to the body."""
+
+    def __init__(self, *, head):
+        self._head, self.asked = head, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}/blobs"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            connection, _ = self._listener.accept()
+            self.asked += 1
+            with connection, contextlib.suppress(OSError):
+                status = 206 if b"Range:" in connection.recv(65536) else 200
+                head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(FIRST)}\r\n\r\n".encode()
+                if self._head:
+                    connection.sendall(head)
+                for byte in FIRST if self._head else head:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.02)
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["from the first byte", "the body"])
+def test_a_server_that_drips_is_left_for_the_broker(tmp_path, monkeypatch, head):
+    """Every byte comes in time, so that no time-out of the socket ends it."""
+    monkeypatch.setattr("skerry_agent.over_http.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("skerry_agent.over_http.SLOWEST_BYTES_S", 10**9)
+    server = Drip(head=head)
+    fetch = Fetch(tmp_path / "device", server.base, over_mqtt())
+    assert fetch.run() == ["done"]
+    assert list(fetch.fetcher.ways) == ["retained"]
+    assert server.asked == 1
+
+
 @pytest.mark.parametrize("name", ["..%2f..%2fkeys", "0" * 64, "x", REF.sha256.upper()])
 def test_nothing_else_is_served(base, name):
     import http.client
@@ -134,9 +172,6 @@ class Odd:
                 if answer is not None:
                     status, body, length = answer
                     connection.sendall(f"HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n".encode() + body)
-
-
-FIRST = DATA[: REF.chunk_bytes]
 
 
 def test_a_server_that_hangs_up_is_asked_again(monkeypatch):
