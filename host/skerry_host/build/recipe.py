@@ -153,7 +153,12 @@ class Recipe(Struct, frozen=True):
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else [])]
+        broken = [
+            f"labels.names[{at}]: {name!r} is not one line of text"
+            for at, name in enumerate(self.labels.names)
+            if not name.isprintable()
+        ]
+        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *broken]
 
     @property
     def meaning(self) -> Task:
@@ -261,5 +266,5 @@ def _inside(folder: Path, name: str, issues: list[str]) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (path / "saved_model.pb").is_file():
-        issues.append(f"{name}: there is no such file")
+        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else f"{name}: there is no such file")
     return path

@@ -54,6 +54,11 @@ CASES = {
         {},
         ["postprocess: 2 strides, but 1 per_cell"],
     ),
+    "a label of two lines": (
+        [('"Trouser"', '"Trouser\\n<b>"')],
+        {},
+        ["labels.names[1]: 'Trouser\\n<b>' is not one line of text"],
+    ),
     "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
 }
 
@@ -68,6 +73,13 @@ def test_a_wrong_recipe_is_refused_with_every_issue(make_recipe, case: str):
     assert "\n" not in str(refused.value)
     for part in expected:
         assert part in str(refused.value)
+
+
+def test_a_folder_in_a_files_place_is_said_to_be_one(make_recipe):
+    folder = make_recipe(files={"evaluation.npz": None})
+    (folder / "evaluation.npz").mkdir()
+    with pytest.raises(RecipeError, match=r"evaluation\.npz: is a folder, not a file"):
+        load_recipe(folder)
 
 
 def test_a_version_that_is_none_is_refused(recipe: Path):
