@@ -159,7 +159,6 @@ def _models(status: LocalStatus) -> list[Check]:
     for name, model in sorted(status.models.items()):
         release = model.current.release if model.current else "no release"
         ok = model.serving or not status.running or model.current is None
-        checks.append(
-            Check(f"model {name}", ok=ok, detail=f"{release}, {'serving' if model.serving else 'not serving'}")
-        )
+        how = "serving" if model.serving else "not serving" if status.running else "by its journal"
+        checks.append(Check(f"model {name}", ok=ok, detail=f"{release}, {how}"))
     return checks
