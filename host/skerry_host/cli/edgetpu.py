@@ -49,6 +49,8 @@ def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | No
     """Predict which operators of an int8 TFLite FILE the compiler will map. It may be wrong, and blocks nothing."""
     from skerry_host.build.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
 
+    if svg is not None:
+        _require_place(svg)
     found = preflight_file(file, _runtime(board, runtime))
     if svg is not None:
         _draw(found, file.name, svg)
@@ -101,11 +103,10 @@ def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -
 def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as_json: bool, **options: Any) -> None:
     """Compile int8 TFLite FILES with your edgetpu_compiler; several are co-compiled: they share the chip's memory."""
     from skerry_host.build.edgetpu.compile import Order, compile_models  # noqa: PLC0415
-    from skerry_host.build.edgetpu.compiler import find_compiler  # noqa: PLC0415
 
     runtime = _runtime(options["board"], options["runtime"])
     order = Order(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
-    done = compile_models(order, find_compiler(compiler))
+    done = compile_models(order, compiler)
     if as_json:
         emit_json(_compilation(done))
         return
@@ -116,6 +117,13 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
             console().print(safe(f"warning: {line}"), soft_wrap=True)
     how = ", after a search for what compiles" if done.searched else ""
     console().print(safe(f"compiled by {done.compiler} {done.version}{how}; log: {done.log}"), soft_wrap=True)
+
+
+def _require_place(path: Path) -> None:
+    """A picture goes to a file in a folder that is there; raises `click.BadParameter`."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise click.BadParameter(f"{what}; name a file in a folder that is there", param_hint="--svg")
 
 
 def _draw(found: "Preflight", title: str, path: Path) -> None:

@@ -8,7 +8,15 @@ import pytest
 from skerry_host.build.edgetpu.compiler import VARIABLE
 from skerry_host.cli.main import run
 from tests.host.edgetpu.conftest import StandIn, calls
-from tests.host.edgetpu.made import chain, compiled
+from tests.host.edgetpu.made import Maker, chain, compiled
+
+
+def floats() -> bytes:
+    """A model of one float operator."""
+    made = Maker()
+    names = [made.tensor(name, (1, 4), "float32") for name in ("x", "y")]
+    made.op("RELU", names[:1], names[1:])
+    return made.data(names[:1], names[1:])
 
 
 @pytest.fixture
@@ -123,3 +131,23 @@ def test_a_file_that_is_no_model(
     path.write_bytes(b"no model at all")
     assert run(["edgetpu", command, str(path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_picture_needs_a_place(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, words in ((tmp_path, "is a folder"), (tmp_path / "no" / "x.svg", "there is no folder")):
+        assert run(["edgetpu", "preflight", str(model), "--svg", str(place)]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_file_is_looked_at_before_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a compiler, too, a wrong file is the user's mistake."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(["edgetpu", "compile", str(tmp_path / "nope.tflite")]) == 2
+    assert "nope.tflite" in capsys.readouterr().err
+    (tmp_path / "float.tflite").write_bytes(floats())
+    assert run(["edgetpu", "compile", str(tmp_path / "float.tflite")]) == 2
+    assert "is not quantized" in capsys.readouterr().err

@@ -1,8 +1,12 @@
 """The adapter over the compiler, against a stand-in that replays recorded output (a stand-in: nothing is compiled)."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
 from skerry_host.build.edgetpu.compile import Compilation, Order, compile_models
-from skerry_host.build.edgetpu.compiler import VARIABLE, Compiler, find_compiler
+from skerry_host.build.edgetpu.compiler import KEPT, VARIABLE, Compiler, find_compiler, run_compiler
 from skerry_host.build.edgetpu.errors import CompileError, NoCompilerError
 from skerry_host.build.edgetpu.inspect import CUSTOM_OP, inspect_file
 from skerry_host.build.errors import ModelError
@@ -231,6 +235,45 @@ def test_a_container_that_hangs_is_killed_by_its_name(tmp_path: Path, model: Pat
     with pytest.raises(CompileError):
         compile_models(order, Compiler(str(docker), "image"))
     assert (tmp_path / "killed").read_text("utf-8").startswith("skerry-edgetpu-")
+
+
+def test_an_image_that_is_not_there_is_told_in_dockers_words(tmp_path: Path, model: Path) -> None:
+    """A stand-in for docker that answers as the real one does."""
+    docker = tmp_path / "docker"
+    words = "docker: Error response from daemon: pull access denied for foo, repository does not exist."
+    docker.write_text(f'#!/bin/sh\necho "{words}" >&2\necho "See \'docker run --help\'." >&2\nexit 125\n', "utf-8")
+    docker.chmod(0o755)
+    with pytest.raises(CompileError, match="pull access denied for foo") as refused:
+        compile_models(Order((model,), tmp_path / "out"), Compiler(str(docker), "foo"))
+    assert refused.value.code == "not_started"
+    assert "build or pull the container image" in refused.value.hint
+
+
+def test_an_interrupted_compilation_leaves_no_compiler_behind(tmp_path: Path, model: Path) -> None:
+    program = tmp_path / "edgetpu_compiler"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n", "utf-8")
+    program.chmod(0o755)
+
+    def interrupt() -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text("utf-8").endswith("\n"):
+            time.sleep(0.02)
+        signal.raise_signal(signal.SIGINT)
+
+    Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_compiler(Compiler(str(program)), tmp_path, [str(model)], 30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text("utf-8")), 0)
+
+
+def test_of_a_flood_of_output_both_ends_are_kept(tmp_path: Path) -> None:
+    program = tmp_path / "edgetpu_compiler"
+    program.write_text("#!/bin/sh\necho first\nhead -c 20000000 /dev/zero | tr '\\0' x\necho\necho last\n", "utf-8")
+    program.chmod(0o755)
+    done = run_compiler(Compiler(str(program)), tmp_path, [], 30)
+    assert (done.returncode, done.output[:6], done.output[-6:]) == (0, "first\n", "\nlast\n")
+    assert "bytes left out" in done.output
+    assert len(done.output) < 2 * KEPT + 100
 
 
 def test_the_build_gets_bytes_or_a_reason(model: Path, stand_in: StandIn) -> None:

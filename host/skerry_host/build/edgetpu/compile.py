@@ -30,7 +30,11 @@ SEARCH_HELPS = {"internal", "failed", "large_activations", "crash"}
 SEARCH_RUNS = 5
 """A search compiles part after part, each with the compiler's own limit: it may take so many times that limit."""
 
+_UNSTARTED = {125, 126, 127}
+"""What docker and shells end with when there is no such image or program, or it cannot be run."""
+
 _HINTS = {
+    "not_started": "build or pull the container image, and see that it holds edgetpu_compiler (`docker images`)",
     "not_quantized": "give it the int8 model; `skerry model build` makes one",
     "unparsable": "the compiler reads files of TensorFlow 2.6 or older; see `skerry edgetpu preflight`",
     "unsupported_version": "see `skerry edgetpu preflight` for the operator; convert with older settings",
@@ -127,15 +131,16 @@ class _Attempt:
     failure: tuple[str, str] | None
 
 
-def compile_models(order: Order, compiler: Compiler | None = None) -> Compilation:
-    """Compile, and write outputs and log to `order.out`.
+def compile_models(order: Order, compiler: Compiler | str | None = None) -> Compilation:
+    """Compile, and write outputs and log to `order.out`; a compiler that is only named is looked for.
 
     Raises `ModelError` for what is no TFLite file, `NoCompilerError`, and `CompileError` when there is no good output:
     then nothing but the log is written.
     """
     _check(order)
-    compiler = compiler or find_compiler()
     predicted = [preflight_file(model, order.runtime or NEWEST_EDGETPU_RUNTIME) for model in order.models]
+    _require_integers(order.models)
+    compiler = find_compiler(compiler) if compiler is None or isinstance(compiler, str) else compiler
     log = order.out / f"{order.models[0].stem}_edgetpu.compiler.log"
     with tempfile.TemporaryDirectory(prefix="skerry-edgetpu-") as name:
         folder = Path(name)
@@ -171,6 +176,15 @@ def _check(order: Order) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ModelError(f"several models are named {', '.join(twice)}", hint="rename one", code="name")
+
+
+def _require_integers(models: tuple[Path, ...]) -> None:
+    """The compiler takes quantized models only, and needs not be asked to say so."""
+    for model in models:
+        found = inspect_file(model)
+        dtypes = {spec.dtype for spec in (*found.inputs, *found.outputs)}
+        if dtypes <= {"float32"} and "QUANTIZE" not in found.cpu_ops:
+            raise ModelError(f"{model} is not quantized", hint=_HINTS["not_quantized"], code="not_quantized")
 
 
 def _attempts(order: Order, compiler: Compiler, folder: Path) -> list[_Attempt]:
@@ -227,9 +241,17 @@ def _refusal(order: Order, run: Run, said: CompilerLog) -> tuple[str, str]:
         return said.failure, f"the compiler refused {names}: {said.detail}"
     if run.returncode:
         end = f"signal {-run.returncode}" if run.returncode < 0 else f"exit {run.returncode}"
+        if run.returncode in _UNSTARTED:
+            return "not_started", f"the compiler did not start on {names} ({end}): {_last_line(run.output)}"
         crashed = run.returncode < 0 or run.returncode >= 128
         return ("crash" if crashed else "failed"), f"the compiler ended on {names} with {end}"
     return "no_output", f"the compiler left no output for {names}"
+
+
+def _last_line(output: str) -> str:
+    """What was said last that is no advice."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "--help" not in line]
+    return " ".join(lines[-1].split())[:200] if lines else "it said nothing"
 
 
 def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, folder: Path) -> CompiledModel:

@@ -13,12 +13,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import IO
 
 from skerry_host.build.edgetpu.errors import NoCompilerError
 
 VARIABLE = "SKERRY_EDGETPU_COMPILER"
 PROGRAM = "edgetpu_compiler"
 IMAGE = "image:"
+KEPT = 1 << 20
+"""Bytes of output that are kept at each end: a log has some thousands."""
 GRACE_S = 20.0
 """What a run may take beyond the limit that the compiler itself was given."""
 
@@ -74,24 +78,63 @@ def find_compiler(named: str | None = None) -> Compiler:
 
 
 def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], seconds: float) -> Run:
-    """Run in `folder`; after `seconds` it and its children are killed. Raises `NoCompilerError` if it cannot start."""
+    """Run in `folder`; after `seconds`, or when this is interrupted, it and its children are killed.
+
+    Of a longer output the first and the last `KEPT` bytes are kept. Raises `NoCompilerError` if it cannot start.
+    """
     command = compiler.command(folder, arguments)
     try:
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, errors="replace", start_new_session=True,
+            start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise NoCompilerError(f"{compiler} does not start: {error.strerror}", hint=_HOW) from None
+    assert process.stdout is not None
+    said = _Ends(process.stdout)
     try:
-        output, _ = process.communicate(timeout=seconds)
+        returncode: int | None = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        compiler.stop(folder)
-        output, _ = process.communicate()
-        return Run(shlex.join(command), output, None)
-    return Run(shlex.join(command), output, process.returncode)
+        returncode = None
+    finally:
+        _end(process, compiler, folder)
+    return Run(shlex.join(command), said.text(), returncode)
+
+
+def _end(process: "subprocess.Popen[bytes]", compiler: Compiler, folder: Path) -> None:
+    """Kill a run that has not ended by itself: the command, its children, a container."""
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    compiler.stop(folder)
+    process.wait()
+
+
+class _Ends:
+    """Reads a stream to its end in a thread of its own, and keeps its first and last bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._head, self._tail = bytearray(), bytearray()
+        self._left_out = 0
+        self._thread = Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """What was read to the end, as text; who holds on to the stream and lives does not stop a build."""
+        self._thread.join(GRACE_S)
+        cut = f"\n... {self._left_out} bytes left out ...\n".encode() if self._left_out else b""
+        return bytes(self._head + cut + self._tail).decode("utf-8", "replace")
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream:
+            while part := os.read(stream.fileno(), 1 << 16):
+                room = KEPT - len(self._head)
+                self._head += part[:room]
+                self._tail += part[room:]
+                over = max(0, len(self._tail) - KEPT)
+                del self._tail[:over]
+                self._left_out += over
 
 
 def _container(image: str) -> Compiler:

@@ -15,8 +15,8 @@ class CompileError(SkerryError):
     """The compiler refused the model, crashed, took too long, or left an output that no Edge TPU would run.
 
     `code` says which: not_quantized, unparsable, unsupported_version, dynamic, large_activations, internal, crash,
-    timeout, no_output, damaged_output, zero_ops, other_model, failed. `log` is the stored output of the compiler, if
-    there is any.
+    timeout, no_output, damaged_output, zero_ops, other_model, not_started, failed. `log` is the stored output of the
+    compiler, if there is any.
     """
 
     code = "failed"
