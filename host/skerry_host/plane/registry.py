@@ -11,7 +11,14 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
 from skerry_host.plane.errors import RegistryError
@@ -30,16 +37,31 @@ class Registry:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session over one consistent state."""
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+        """A session over one consistent state. Raises `RegistryError` like `write`."""
+        with self._plainly(), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that commits at the end, or leaves nothing when the block raises."""
+        """A session that commits at the end, or leaves nothing when the block raises.
+
+        Raises `RegistryError` when it is no registry any more: trying again would not help.
+        """
         engine = self._engine.execution_options(skerry_write=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._plainly(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """One line for what is neither a lock, a full disk nor the fault of what is written."""
+        try:
+            yield
+        except DatabaseError as error:
+            if isinstance(error, (OperationalError, DataError, IntegrityError)):
+                raise
+            reason = str(error.orig).splitlines()[0]
+            hint = "restore it from a backup, then start again"
+            raise RegistryError(f"the registry {self.name} cannot be used any more: {reason}", hint=hint) from None
 
     def close(self) -> None:
         """Close all connections."""

@@ -29,7 +29,8 @@ from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.link import Incoming, Link
 from skerry_host.plane.publish import MOST_RETAINED, Publisher
-from skerry_host.plane.records import devices, events, telemetry
+from skerry_host.plane.receipts import Receipts
+from skerry_host.plane.records import devices, events, receipts, telemetry
 from skerry_host.plane.registry import Registry
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -76,6 +77,7 @@ class Service:
         self.answers = Answers(store, self.link.publish)
         self._conductor = Conductor(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
+        self._receipts = Receipts(registry, self.link, self.ingest.stored)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
@@ -106,6 +108,7 @@ class Service:
     def _tick(self) -> None:
         if self._broker.ensure():
             log.warning("the broker had died and was started again")
+        self._receipts.send()
         self._recall()
         self._conductor.tick()
         self._publisher.sync()
@@ -113,6 +116,7 @@ class Service:
             self._pruned = time.time()
             with self._registry.write() as session:
                 telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
+                receipts.prune(session, self._pruned - KEEP_TELEMETRY_S)
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
 
     def _receive(self, message: Incoming) -> None:
@@ -124,11 +128,14 @@ class Service:
             self._inbox.put(message)
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
-        """The work of a thread; a bug in it ends the plane."""
+        """The work of a thread; what ends it ends the plane."""
 
         def guarded() -> None:
             try:
                 work()
+            except PlaneError as error:  # no bug, and `run` says it
+                self._failure = error
+                self.stop()
             except Exception as error:
                 self._failure = error
                 self.stop()

@@ -87,3 +87,19 @@ def test_a_newer_schema_is_refused(tmp_path):
     connection.close()
     with pytest.raises(RegistryError, match="newer Skerry"):
         open_registry(tmp_path / "r.sqlite")
+
+
+def test_a_registry_that_is_none_any_more_is_one_line(tmp_path):
+    """It is nobody's message, so nothing is refused for it, and waiting does not help."""
+    path = tmp_path / "r.sqlite"
+    with open_registry(path) as registry:
+        with registry.write() as session:
+            devices.add(session, Device("dev-1", "generic-x86"), 1.0)
+        registry.close()
+        path.write_bytes(b"no database at all " * 500)
+        for use in (registry.read, registry.write):
+            with (
+                pytest.raises(RegistryError, match=r"cannot be used any more: file is not a database"),
+                use() as session,
+            ):
+                devices.every(session)

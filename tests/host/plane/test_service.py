@@ -10,6 +10,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker import choose, free_port
+from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.link import Link, Outgoing
 from skerry_host.plane.records import devices, telemetry
 from skerry_host.plane.registry import Registry, open_registry
@@ -116,3 +117,16 @@ def test_a_plane_goes_on_when_the_registry_can_be_written_again(home, registry, 
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write it")
         sick.well = True
         eventually(lambda: rows(registry) == [0], "it is written at last")
+
+
+def test_a_registry_that_is_none_any_more_ends_the_plane_and_acknowledges_nothing(home, registry, broker, device):
+    link, heard = device
+    address = f"mqtt://127.0.0.1:{broker.port}"
+    with choose(home.broker, address, free_port()) as chosen, Service(home, registry, chosen) as service:
+        registry.close()
+        home.registry.write_bytes(b"no database at all " * 500)
+        link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
+        with pytest.raises(RegistryError, match="cannot be used any more"):
+            service.run()
+    assert heard == []
+    assert service.ingest.counts["malformed"] == 0
