@@ -46,7 +46,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
     )
 
 
-class _NoLink:
+class NoLink:
     """A link that is never up."""
 
     connected = False
@@ -85,7 +85,7 @@ def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatu
     with only_one(config):
         queue = EventQueue()
         processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
-        supervisor = Supervisor(config, queue, _NoLink(), processes, _NoMeters(), new_boot_id())
+        supervisor = Supervisor(config, queue, NoLink(), processes, _NoMeters(), new_boot_id())
         supervisor.start()
         answers: list[Done] = []
         begun = queue.monotonic()

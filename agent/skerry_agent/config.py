@@ -239,7 +239,10 @@ def parse_broker_url(url: str) -> BrokerAddress:
     except ValueError:
         host = ""
     if not host or parts.scheme not in {"mqtt", "mqtts"}:
-        raise ConfigError(f"broker url {url!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883")
+        without_password = url.rpartition("@")[2]
+        raise ConfigError(
+            f"broker url {without_password!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883"
+        )
     secure = parts.scheme == "mqtts"
     default_port = 8883 if secure else 1883
     scheme: Literal["mqtt", "mqtts"] = "mqtts" if secure else "mqtt"

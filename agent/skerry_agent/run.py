@@ -3,8 +3,12 @@
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from skerry_agent.alone import NoLink
 from skerry_agent.children import RealProcesses
 from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig, parse_broker_url
@@ -25,20 +29,32 @@ def run(config: AgentConfig) -> int:
     def will(connection: int) -> tuple[str, bytes]:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
 
-    link = MqttLink(parse_broker_url(config.broker.url), device, will, config.broker.ca_file)
+    link, config = link_of(config, will)
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
-    supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
+    supervisor = Supervisor(config, queue, link or NoLink(), processes, BoardMeters(config.board), boot)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
     door = _open_door(state, queue, supervisor)
-    link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+    if link is not None:
+        link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
     Notifier().begin(queue)
     queue.run()
-    link.stop()
+    if link is not None:
+        link.stop()
     if door is not None:
         door.close()
     return 0
+
+
+def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
+    """The link, if the authority's file is usable: without it the models serve all the same, and `issue` says why."""
+    try:
+        return MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file), config
+    except OSError as error:
+        unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
+        print(f"warning: {unusable}", file=sys.stderr)  # noqa: T201 - the log of a service
+        return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
 
 
 def _open_door(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:

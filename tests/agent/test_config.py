@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from skerry_agent.config import ConfigError, load, parse_listen
+from skerry_agent.run import link_of
 
 GOOD = """[device]
 id = "dev-1"
@@ -52,6 +53,26 @@ def test_a_broker_that_cannot_be_is_refused(path, url):
     path.write_text(GOOD.replace("mqtt://10.0.0.1", url))
     with pytest.raises(ConfigError, match="broker url"):
         load(path)
+
+
+def test_what_is_wrong_with_a_broker_does_not_tell_its_password(path):
+    path.write_text(GOOD.replace("mqtt://10.0.0.1", "mqtt://me:secret@[abc"))
+    with pytest.raises(ConfigError, match="broker url") as refused:
+        load(path)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_an_authority_that_cannot_be_used_costs_the_link_and_not_the_models(path, content):
+    authority = path.with_name("ca.pem")
+    if content is not None:
+        authority.write_text(content)
+    path.write_text(
+        GOOD.replace("mqtt://10.0.0.1", "mqtts://10.0.0.1").replace("[board]", f'ca_file = "{authority}"\n[board]')
+    )
+    link, config = link_of(load(path), lambda _connection: ("topic", b""))
+    assert link is None
+    assert f"broker.ca_file {authority} cannot be used" in config.issue
 
 
 @pytest.mark.parametrize("line", ["outbox_days = 1e308", "telemetry_interval_s = 1e-300", "hang_s = 2.1"])
