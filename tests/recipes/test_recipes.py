@@ -62,7 +62,7 @@ def test_the_text_classifier_has_a_bundle_of_each_kind_and_they_agree(built):
 
 
 def test_the_face_detector_sees_faces_where_they_were_drawn(built):
-    """Traps 4 and 5: an old-schema file with float16 weights."""
+    """Trap 4 and trap 5: an old-schema file with float16 weights."""
     build = built("face-detector")
     assert any("float16" in change for change in build.record.changes)
     assert any("old schema" in change for change in build.record.changes)
@@ -112,7 +112,10 @@ def test_imagenet_in_uint8_is_taken_as_it_is(built):
 
 @pytest.mark.skipif(bool(absent("text-detector")), reason=absent("text-detector") or "-")
 def test_the_text_detector_is_refused_with_the_layer_named(tmp_path):
-    """On few small samples and without the search, which takes minutes and ends the same way (README.md)."""
+    """Pain tensorflow#58206, onnx2tf#683: accuracy collapses, and nobody says where.
+
+    On few small samples and without the search, which takes minutes and ends the same way (README.md).
+    """
     text = (MODELS / "text-detector" / "recipe.toml").read_text("utf-8")
     text = (
         text.replace("search_steps = 12", "search = false")

@@ -171,6 +171,7 @@ def test_other_words_of_the_firmware_are_no_power(tmp_path, text):
 
 
 def test_without_a_sensor_power_is_modelled_and_says_so(tmp_path):
+    """Pain edgetpu#41, edgetpu#627: no view of the power."""
     samples = by_name(choose(BOARD, tmp_path).read(BUSY))
     assert samples["power"].value == pytest.approx(2.0 + 1.5 * 0.8)
     assert samples["power_active"].value == pytest.approx(1.5 * 0.8)

@@ -66,6 +66,7 @@ def test_a_device_that_comes_a_moment_later_is_waited_for(library, model, monkey
     ],
 )
 def test_whatever_goes_wrong_does_so_in_the_probe(library, model, monkeypatch, what, words):
+    """Pain edgetpu#812: a runtime and a libedgetpu that do not fit end the process."""
     monkeypatch.setenv("STAND_IN", what)
     assert words in refusal(model, library, timeout_s=2.0 if what == "hang" else 60.0)
 

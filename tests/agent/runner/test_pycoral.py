@@ -87,6 +87,7 @@ def test_google_s_runtime_version_counts_as_the_library_s_does(site, library, mo
 
 
 def test_google_s_that_cannot_be_imported_is_done_without(site, library, model):
+    """Pain pycoral#85, pycoral#137: Google's wheels end with Python 3.9."""
     folder = google(site, "raise ImportError('built for Python 3.9')")
     assert ask(folder, OPEN, model, library, 13) == "libedgetpu runtime 14 on usb:/sys/bus/usb/devices/2-1"
 

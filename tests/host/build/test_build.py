@@ -47,6 +47,7 @@ def test_a_build_is_proven_and_complete(built: Build):
 
 
 def test_the_model_is_int8_throughout_with_the_versions_that_int8_needs(built: Build):
+    """Trap 9 (versions that int8 needs) and trap 10 (inputs and outputs are int8, too)."""
     session = Session((built.path / "model.tflite").read_bytes())
     assert not session.graph.float_ops()
     assert (session.input.dtype, session.outputs[0].dtype) == ("int8", "int8")
@@ -138,6 +139,7 @@ def test_a_refusal_is_data_for_a_machine_too(make_recipe, tmp_path: Path, capsys
 
 
 def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: Path):
+    """Pain tensorflow#58206, onnx2tf#683: accuracy collapses, and nobody says where."""
     folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 100.0"))
     with pytest.raises(BuildRefused, match=r"least signal in [A-Z_0-9]+ \S+ \(\d+\.\d dB\)"):
         build(Order(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))

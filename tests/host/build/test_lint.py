@@ -53,11 +53,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_findings(case: str):
+    """Pain tensorflow#49927: samples that are few, or unlike what devices see, cost accuracy."""
     found, expected = CASES[case]
     assert {finding.code: finding.level for finding in lint(found)} == expected
 
 
 def test_refusals_stop_and_name_the_recipe_and_the_remedy():
+    """Pain edgetpu#322: calibrated with random noise."""
     with pytest.raises(RecipeError, match="data of recipe fashion: the calibration samples look like noise") as refused:
         require(data(samples(NOISE, np.zeros(200, int))), "fashion")
     assert len(refused.value.issues) == 2

@@ -111,6 +111,7 @@ def test_a_model_with_several_inputs(capsys):
 
 
 def test_the_command_prints_a_table_and_writes_a_trace(tmp_path: Path, capsys):
+    """Pain edgetpu#41, edgetpu#627: no view of the time by operator."""
     file = str(FASHION / "fashion-1.0.0.tflite")
     assert run(["model", "profile", file, "--trace", str(tmp_path / "t.json")]) == 0
     printed = capsys.readouterr().out

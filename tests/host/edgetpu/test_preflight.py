@@ -193,6 +193,7 @@ def test_strided_slices(stride: int, mask: int, verdict: str) -> None:
 
 
 def test_what_follows_an_unsupported_operator_names_it() -> None:
+    """Pain edgetpu#317, edgetpu#342: operators stay on the CPU, and nothing says because of which."""
     found = preflight_model(chain("RELU", "ABS", "RELU", "TANH"))
     assert [item.verdict for item in found.all] == ["maps", "cpu", "cpu", "cpu"]
     assert [item.cause for item in found.all] == [0, 1, 1, 1]
@@ -224,6 +225,7 @@ def test_an_unknown_operator_behind_an_unsupported_one_is_certain_to_stay() -> N
 
 
 def test_a_version_that_the_compiler_does_not_know_costs_the_whole_model() -> None:
+    """Pain edgetpu#631, trap 9: an operator's version is too new for the compiler."""
     made = Maker()
     names = [made.tensor(f"t{i}", (1, 4, 4, 4)) for i in range(3)]
     made.op("RELU", names[:1], names[1:2], version=2)

@@ -37,7 +37,7 @@ def answers(data: bytes, x):
 
 
 def test_an_open_batch_becomes_one_and_names_become_plain(tmp_path):
-    """Traps 1 and, for TensorFlow's scopes, names with signs."""
+    """Trap 1: the open batch is fixed before onnx2tf sees it; and names that TensorFlow's scopes do not take."""
     prepared, found = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), {}, tmp_path)
     model = onnx.load(str(prepared))
     assert "input x:0 fixed to 1x3x8x8" in found.changes

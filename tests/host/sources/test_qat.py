@@ -116,7 +116,7 @@ def test_what_training_learned_is_kept_to_the_bit(made: Path, name: str):
 @needs_tfmot
 @pytest.mark.parametrize("name", ["pairs.tflite", "int8.tflite"])
 def test_a_build_of_it_is_int8_and_as_accurate_as_before(made: Path, tmp_path: Path, name: str):
-    """`not quantized` after QAT (google-coral/edgetpu #391): a float file with pairs, and one with float ends."""
+    """Pain edgetpu#391: "not quantized" after QAT. A float file with pairs, and one with float ends."""
     text = (DIGITS / "recipe.toml").read_text("utf-8").replace("digits.keras", name)
     (tmp_path / "recipe.toml").write_text(text, "utf-8")
     for file in (made / name, DIGITS / "calibration.npz", DIGITS / "evaluation.npz"):
