@@ -1,13 +1,17 @@
 """The agent's link on what is no packet of this protocol: it says so in one line, and goes on."""
 
+import socket
 import struct
 import threading
+import time
 
 import pytest
 
+from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink, _Client
 from skerry_host.plane.link import Link, Outgoing
+from tests.host.plane.fleet_kit import eventually
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
 from tests.net.brokers import Mosquitto
 from tests.net.cases import MALFORMED
@@ -81,3 +85,48 @@ def test_a_packet_that_paho_cannot_parse_ends_the_connection_and_not_the_thread(
     client.disconnect()
     client.loop_stop()
     assert capfd.readouterr().err.count("malformed packet: error: unpack") == 3
+
+
+CONNECT, SUBSCRIBE = 1, 8
+
+
+class Forgetful:
+    """A broker that answers all but what is published; short packets only."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            connection, _ = self._listener.accept()
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection):
+        with connection, connection.makefile("rb") as packets:
+            while head := packets.read(2):
+                body = packets.read(head[1])
+                if head[0] >> 4 == CONNECT:
+                    connection.sendall(b"\x20\x02\x00\x00")
+                elif head[0] >> 4 == SUBSCRIBE:
+                    connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+
+
+def test_a_message_that_stays_unacknowledged_while_others_are_answered_costs_the_connection():
+    """It was lost on the way, and MQTT sends again in a new connection only."""
+    up = threading.Event()
+    address = BrokerAddress("127.0.0.1", Forgetful().port, "mqtt")
+    link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), backoff=Backoff(0.01, 0.02), answer_s=0.1)
+    link.start(lambda call: call(), up.set, lambda *_: None, lambda _token: None)
+    assert up.wait(10)
+    assert link.publish("topic", b"x") is not None
+
+    def begins_anew():
+        link.subscribe(["another"])
+        time.sleep(0.02)
+        link.check()
+        return link.connection > 1
+
+    eventually(begins_anew, "another connection", 10.0)
+    link.stop()
