@@ -86,7 +86,7 @@ def repeated(data: DataSet) -> Finding | None:
 
 def far(data: DataSet) -> Finding | None:
     """Calibration values of another range than those of the evaluation."""
-    (mean_c, spread_c), (mean_e, spread_e) = (_moments(p.inputs) for p in (data.calibration, data.evaluation))
+    (mean_c, spread_c), (mean_e, spread_e) = (moments(p.inputs) for p in (data.calibration, data.evaluation))
     if not spread_c or not spread_e:
         return None
     ratio = max(spread_c / spread_e, spread_e / spread_c)
@@ -174,9 +174,13 @@ def _correlations(sample: Array) -> list[float]:
     return pairs
 
 
-def _moments(inputs: Array) -> tuple[float, float]:
-    some = _some(inputs).astype(np.float64)
-    return float(some.mean()), float(some.std())
+def moments(inputs: Array) -> tuple[float, float]:
+    """Mean and standard deviation of some samples' values, one at a time: doubles of all are eight times the data.
+
+    By the law of total variance, from each sample's own mean and variance: samples are of one size.
+    """
+    each = np.array([(sample.mean(dtype=np.float64), sample.var(dtype=np.float64)) for sample in _some(inputs)])
+    return float(each[:, 0].mean()), float(np.sqrt(each[:, 1].mean() + each[:, 0].var()))
 
 
 def _rows(inputs: Array) -> Array:

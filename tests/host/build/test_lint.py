@@ -1,11 +1,13 @@
 """The calibration linter on data that people really bring."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from skerry_host.build.data import DataSet, Samples
 from skerry_host.build.errors import RecipeError
-from skerry_host.build.lint import lint, neighbours, require
+from skerry_host.build.lint import lint, moments, neighbours, require
 
 RANDOM = np.random.default_rng(3)
 
@@ -83,3 +85,14 @@ def test_neighbours():
     assert neighbours(np.ones((5, 28, 28, 1))) is None
     assert neighbours(RANDOM.normal(size=(5, 3))) is None
     assert neighbours(np.cumsum(RANDOM.normal(size=(20, 500)), axis=1)) > 0.9
+
+
+def test_moments_are_those_of_all_values_and_take_no_copy_of_them():
+    images = np.random.default_rng(0).integers(0, 200, (40, 128, 128, 3), np.uint8)
+    images[:20] //= 3
+    tracemalloc.start()
+    mean, spread = moments(images)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (mean, spread) == pytest.approx((images.mean(), images.std()))
+    assert peak < images.nbytes

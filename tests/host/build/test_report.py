@@ -16,8 +16,8 @@ from skerry_host.build.evaluate import Score
 from skerry_host.build.graph import Graph, Op, Tensor, describe
 from skerry_host.build.report import figures
 from skerry_host.build.report.cost import Cost, costs
-from skerry_host.build.report.facts import confused, confusion_counts
-from skerry_host.build.report.roofline import Roof, roof
+from skerry_host.build.report.facts import confused, confusion_counts, crossings
+from skerry_host.build.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.build.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.build.tflite import read_model
 from skerry_host.cli.main import run
@@ -100,14 +100,32 @@ def test_every_board_has_a_roof_and_says_that_it_is_an_estimate():
         board = load_board(name)
         assert board.peak is not None
         assert board.peak.source.startswith("Estimate")
-        assert roof(board.peak, "cpu").gops >= board.peak.float_gops / 2
-        assert "edgetpu" not in board.targets or roof(board.peak, "edgetpu").gops == 4000
+        assert roof(board.peak).gops >= board.peak.float_gops / 2
+        own = accelerator_roof(board.peak)
+        assert "edgetpu" not in board.targets or (own is not None and own.gops == 4000)
 
 
 def test_the_accelerator_has_another_roof():
     peak = Peak(10.0, 5.0, 2.0, "Estimate: none", 4000.0, 0.5)
-    assert roof(peak, "edgetpu").memory == "the link to the accelerator"
-    assert roof(peak, "cpu", integer=False).gops == 5.0
+    own = accelerator_roof(peak)
+    assert own is not None
+    assert own.memory == "the link to the accelerator"
+    assert roof(peak, integer=False).gops == 5.0
+    assert accelerator_roof(Peak(10.0, 5.0, 2.0, "Estimate: none")) is None
+
+
+def test_what_runs_on_the_accelerator_has_its_bounds():
+    """A chain of three: only the first and the last move bytes over the link, and the cores' bounds are not theirs."""
+    tensors = (*(tensor(i, (1, 10, 10, 8)) for i in range(4)), tensor(4, (8, 1, 1, 8), 64))
+    ops = tuple(Op(i, "CONV_2D", 3, False, (i, 4), (i + 1,)) for i in range(3))
+    graph = Graph(1, tensors, ops, (0,), (3,))
+    assert crossings(graph, {0, 1, 2}) == {0: 800, 1: 0, 2: 800}
+    assert crossings(graph, {0, 1}) == {0: 800, 1: 800}
+    made = Roof(4000.0, 0.5, "the link to the accelerator")
+    first, between = (over_the_link(costs(graph)[i], crossings(graph, {0, 1, 2})[i]) for i in (0, 1))
+    assert (made.bound(first), made.bound(between)) == ("memory", "compute")
+    assert made.least_us(first) == pytest.approx(1.6)
+    assert made.least_us(between) == pytest.approx(2 * 6400 / 4000 / 1e3)
 
 
 def test_confusion_is_counted_by_true_class_and_answer():

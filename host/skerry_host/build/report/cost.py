@@ -72,7 +72,7 @@ def _cost(graph: Graph, op: Op, stored: Mapping[int, int]) -> Cost:
         op=op.name,
         tensor=outputs[0].name.partition(";")[0] if outputs else "",
         macs=_macs(op, inputs, outputs),
-        activation_bytes=sum(_size(t) for t in activations),
+        activation_bytes=sum(size(t) for t in activations),
         parameter_bytes=sum(t.constant_bytes for t in inputs),
         integer=bool(outputs) and not outputs[0].dtype.startswith("float"),
     )
@@ -115,5 +115,6 @@ _COUNTS: dict[str, _Count] = {
 }
 
 
-def _size(tensor: Tensor) -> int:
+def size(tensor: Tensor) -> int:
+    """The bytes of a tensor."""
     return prod(tensor.shape) * _BYTES.get(tensor.dtype, 1)

@@ -1,6 +1,6 @@
 """What a report says, gathered: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,11 @@ from skerry_host.build.advice import Tried, least_db, notable, remedies
 from skerry_host.build.data import Samples
 from skerry_host.build.edgetpu.preflight import Outcome, Preflight
 from skerry_host.build.evaluate import Score
-from skerry_host.build.graph import Graph
+from skerry_host.build.graph import Graph, Op
 from skerry_host.build.latency import Latency
 from skerry_host.build.recipe import Recipe
-from skerry_host.build.report.cost import Cost, costs
-from skerry_host.build.report.roofline import Roof, roof
+from skerry_host.build.report.cost import Cost, costs, size
+from skerry_host.build.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.build.search import Step
 from skerry_host.build.tally import Layer
 from skerry_host.build_record import BuildRecord, Check
@@ -100,18 +100,31 @@ class Facts:
         }
 
 
+def accelerator_of(facts: Facts) -> Roof | None:
+    """The bounds of the board's accelerator, None where there is none or its file gives none."""
+    return accelerator_roof(facts.board.peak) if facts.board.peak else None
+
+
 def roof_of(facts: Facts, part: TargetFacts) -> Roof | None:
-    """The bounds of a target on the board, None where the board's file has none."""
+    """The bounds of the board's cores for a target, None where the board's file has none."""
     integer = part.form.startswith("int")
-    return roof(facts.board.peak, part.target, integer=integer) if facts.board.peak else None
+    return roof(facts.board.peak, integer=integer) if facts.board.peak else None
 
 
-def rows(part: TargetFacts, bounds: Roof | None, limit_db: float) -> list[Row]:
-    """The operators in order; without bounds the share is of the bytes."""
+def rows(part: TargetFacts, bounds: Roof | None, limit_db: float, accelerator: Roof | None = None) -> list[Row]:
+    """The operators in order; without bounds the share is of the bytes.
+
+    Those predicted for the Edge TPU have the accelerator's bounds, and none where the board's file gives none.
+    """
     every = costs(part.graph)
     layers = {layer.index: layer for layer in reversed(part.layers)}
     places = {one.index: one for one in part.preflight.all} if part.preflight else {}
-    weights = [bounds.least_us(cost) if bounds else float(cost.bytes) for cost in every]
+    crossing = crossings(part.graph, {i for i, one in places.items() if one.verdict == "maps"})
+    timed = [
+        (over_the_link(cost, crossing[cost.index]), accelerator) if cost.index in crossing else (cost, bounds)
+        for cost in every
+    ]
+    weights = [own.least_us(cost) if own else 0.0 if bounds else float(cost.bytes) for cost, own in timed]
     total, most = sum(weights) or 1.0, max(weights, default=0.0) or 1.0
     return [
         Row(
@@ -120,13 +133,32 @@ def rows(part: TargetFacts, bounds: Roof | None, limit_db: float) -> list[Row]:
             trouble=notable(layer, limit_db) if layer else "",
             place=PLACES[seen.verdict] if (seen := places.get(cost.index)) else part.target,
             place_reason=seen.reason if seen else "",
-            bound=bounds.bound(cost) if bounds and cost.bytes else "",
+            bound=own.bound(moved) if own and cost.bytes else "",
             least_us=weight if bounds else 0.0,
             share=weight / total,
             width=weight / most,
         )
-        for cost, weight in zip(every, weights, strict=True)
+        for cost, (moved, own), weight in zip(every, timed, weights, strict=True)
     ]
+
+
+def crossings(graph: Graph, mapped: Set[int]) -> dict[int, int]:
+    """For each mapped operator, by index, the bytes of its activations that come from elsewhere or go there."""
+    writers = {tensor: op.index for op in graph.ops for tensor in op.outputs}
+    read_outside = {tensor for op in graph.ops if op.index not in mapped for tensor in op.inputs} | set(graph.outputs)
+
+    def crosses(op: Op, tensor: int) -> bool:
+        return tensor in read_outside if tensor in op.outputs else writers.get(tensor) not in mapped
+
+    return {
+        op.index: sum(size(graph.tensors[t]) for t in (*op.inputs, *op.outputs) if _moves(graph, t) and crosses(op, t))
+        for op in graph.ops
+        if op.index in mapped
+    }
+
+
+def _moves(graph: Graph, tensor: int) -> bool:
+    return not graph.tensors[tensor].constant_bytes
 
 
 def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:

@@ -13,6 +13,7 @@ from skerry_host.build.report.facts import (
     Facts,
     Row,
     TargetFacts,
+    accelerator_of,
     changes_to_make,
     confused,
     confusion_counts,
@@ -51,7 +52,7 @@ def render(facts: Facts) -> str:
 def _section(facts: Facts, part: TargetFacts) -> Section:
     roof = roof_of(facts, part)
     limit = least_db(facts.recipe.budget.min_sqnr_db)
-    table = rows(part, roof, limit)
+    table = rows(part, roof, limit, accelerator_of(facts))
     title, drawing, note = _errors(facts, part)
     return Section(
         part=part,

@@ -6,9 +6,8 @@ an operator of intensity I (operations a byte) reaches at most min(peak, I * ban
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from skerry_agent.wire.manifest import Target
 from skerry_host.boards import Peak
 from skerry_host.build.report.cost import Cost
 
@@ -33,15 +32,25 @@ class Roof(Struct, frozen=True):
 
     def bound(self, cost: Cost) -> Bound:
         """What an operator waits for."""
-        return "memory" if cost.intensity < self.ridge else "compute"
+        return "memory" if cost.bytes and cost.intensity < self.ridge else "compute"
 
     def least_us(self, cost: Cost) -> float:
         """The time that an operator takes at least, in microseconds."""
         return max(2 * cost.macs / self.gops, cost.bytes / self.gb_s) / 1e3
 
 
-def roof(peak: Peak, target: Target, *, integer: bool = True) -> Roof:
-    """The bounds for a target: of the cores, or of the accelerator and the way to it."""
-    if target == "edgetpu" and peak.accelerator_gops and peak.link_gb_s:
-        return Roof(peak.accelerator_gops, peak.link_gb_s, "the link to the accelerator")
+def roof(peak: Peak, *, integer: bool = True) -> Roof:
+    """The bounds of the cores."""
     return Roof(peak.int8_gops if integer else peak.float_gops, peak.memory_gb_s, "memory")
+
+
+def accelerator_roof(peak: Peak) -> Roof | None:
+    """The bounds of the accelerator and of the way to it, None where the board's file does not give them."""
+    if not peak.accelerator_gops or not peak.link_gb_s:
+        return None
+    return Roof(peak.accelerator_gops, peak.link_gb_s, "the link to the accelerator")
+
+
+def over_the_link(cost: Cost, crossing_bytes: int) -> Cost:
+    """What an operator costs on an accelerator: activations stay on the chip, parameters are cached there."""
+    return structs.replace(cost, activation_bytes=crossing_bytes, parameter_bytes=0)
