@@ -66,6 +66,10 @@ DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
 
 
+BLAMELESS = ("source_failed",)
+"""Reasons that are not the bundle's: no other would serve either, so none takes its place, however long it lasts."""
+
+
 class IllegalTransitionError(SkerryError):
     """An event came in a state that does not know it."""
 
@@ -289,7 +293,7 @@ def _current_failed(record: Record, event: CurrentFailed) -> Step:
     must not cost what serves.
     """
     crashes, slots = record.crashes + 1, record.slots
-    if crashes < MAX_CRASHES and event.reason not in DAMAGED:
+    if event.reason in BLAMELESS or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
         return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
@@ -387,6 +391,7 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
         Ordered: _begin,
         OrderLapsed: _lapse,
         Serving: _rolled_back,
+        Healthy: _forget_crashes,
         CurrentFailed: _current_failed,
         FactoryFound: _factory_found,
         RollbackOrdered: _stay,

@@ -108,6 +108,7 @@ EXPECTED = {
     "rolling_back Ordered": "fetching - Fetch",
     "rolling_back Serving": "idle - Collect",
     "rolling_back CurrentFailed": "rolling_back - Serve",
+    "rolling_back Healthy": "rolling_back -",
     "rolling_back RollbackOrdered": "rolling_back -",
 }
 
@@ -223,6 +224,15 @@ def test_without_a_previous_bundle_the_current_one_is_tried_for_ever():
         record, effects = step(record, events.CurrentFailed("crashed"))
         assert effects[0] == events.Serve()
     assert record.slots.current == OLD
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.ROLLING_BACK])
+def test_what_is_not_the_bundles_fault_costs_it_no_place(state):
+    record = before = record_in(state)
+    for _ in range(3 * MAX_CRASHES):
+        record, effects = step(record, events.CurrentFailed("source_failed", "no camera"))
+        assert (record.slots, record.state, effects) == (before.slots, before.state, [events.Serve()])
+    assert step(record, events.Healthy())[0].crashes == 0
 
 
 def test_a_healthy_bundle_is_forgiven_its_crashes():

@@ -378,6 +378,23 @@ def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(dev
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "crashed")
 
 
+def test_the_current_runner_may_be_found_healthy_while_it_takes_the_socket_back(device):
+    """Its ten seconds may be over just then: the event ended the supervisor."""
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.2.0", 2))
+    device.pump()
+    slow = device.processes.runners[-1]
+    device.clock.advance(9.0)
+    slow.prove()
+    slow.follow()
+    device.processes.runners[0].follow()
+    slow.beat(inferences=20, latency_us=20_000)
+    assert device.unit.record.state is State.ROLLING_BACK
+    device.clock.advance(1.5)
+    device.processes.runners[0].follow()
+    assert device.unit.record.state is State.IDLE
+
+
 def test_a_rollback_to_a_damaged_bundle_comes_back_to_what_served(device):
     device.install("1.0.0", 1)
     device.install("1.1.0", 2)

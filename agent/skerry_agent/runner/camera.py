@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from skerry_agent.runner import protocol
-from skerry_agent.runner.errors import UnfitError
+from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.sources import guarded
 
@@ -26,11 +26,11 @@ class Camera:
         self._spec = spec
         self._feed = feed
         if spec.rate_hz <= 0:
-            raise UnfitError(f"camera source {spec.path} needs a rate above 0")
+            raise SourceError(f"camera source {spec.path} needs a rate above 0")
         self._device = self._open()
         if self._device is None:
             hint = "check that it is there and that this user is in group video"
-            raise UnfitError(f"camera source {spec.path} cannot be opened", hint=hint)
+            raise SourceError(f"camera source {spec.path} cannot be opened", hint=hint)
 
     def run(self, stop: threading.Event) -> None:
         """See `Source.run`."""
@@ -88,5 +88,5 @@ def _opencv() -> ModuleType:
         import cv2  # noqa: PLC0415 - an extra
     except ImportError as error:
         line = " ".join(str(error).split())
-        raise UnfitError(f"OpenCV is not usable ({line})", hint="pip install 'skerry-agent[camera]'") from None
+        raise SourceError(f"OpenCV is not usable ({line})", hint="pip install 'skerry-agent[camera]'") from None
     return cv2

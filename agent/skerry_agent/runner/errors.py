@@ -4,6 +4,7 @@ SkerryError
 ├── EngineError       a model or its runtime cannot be used
 ├── InferenceError    one inference failed; the next may work
 └── UnfitError        the model is not fit to serve: becomes a `Refused` message
+    └── SourceError   nor is any other, until somebody sees to what should feed it
 """
 
 from skerry_agent.wire.errors import SkerryError
@@ -25,3 +26,9 @@ class UnfitError(SkerryError):
     """The model is not fit to serve. `code` is one of those of `protocol.Refused`."""
 
     code = "load_failed"
+
+
+class SourceError(UnfitError):
+    """What should feed the model cannot be used: the device's configuration or its hardware, not the model."""
+
+    code = "source_failed"

@@ -90,7 +90,8 @@ class Proved(Struct, frozen=True, tag="proved"):
 class Refused(Struct, frozen=True, tag="refused"):
     """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
-    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output, constant_output.
+    `code` is one of load_failed, source_failed, damaged, no_accelerator, golden_mismatch, invalid_output and
+    constant_output.
     """
 
     code: str

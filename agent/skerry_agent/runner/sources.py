@@ -13,7 +13,7 @@ from typing import Protocol
 from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
 from skerry_agent.runner import protocol
 from skerry_agent.runner.complaints import Complaints
-from skerry_agent.runner.errors import InferenceError, UnfitError
+from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference
 
@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 def open_source(spec: protocol.Source, feed: Feed) -> Source:
-    """The source that a job describes. Raises `UnfitError` (load_failed) if it cannot be read."""
+    """The source that a job describes. Raises `SourceError` if it cannot be read."""
     if isinstance(spec, protocol.ReplaySource):
         return Replay(spec, feed)
     if isinstance(spec, protocol.CameraSource):
@@ -46,9 +46,9 @@ class Replay:
         try:
             self._samples: Array = parse_npz(Path(spec.path).read_bytes(), spec.path)["inputs"]
         except (OSError, ProcessingError, KeyError) as error:
-            raise UnfitError(f"replay source {spec.path} cannot be used: {error}") from None
+            raise SourceError(f"replay source {spec.path} cannot be used: {error}") from None
         if not self._samples.ndim or not len(self._samples) or spec.rate_hz <= 0:
-            raise UnfitError(f"replay source {spec.path} needs samples in its `inputs` and a rate above 0")
+            raise SourceError(f"replay source {spec.path} needs samples in its `inputs` and a rate above 0")
         self._rate_hz = spec.rate_hz
         self._feed = feed
 
@@ -78,7 +78,7 @@ class Directory:
             for name in ("done", "bad"):
                 (self._folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UnfitError(f"watched folder {spec.path} cannot be used: {error}") from None
+            raise SourceError(f"watched folder {spec.path} cannot be used: {error}") from None
 
     def run(self, stop: threading.Event) -> None:
         """See `Source.run`."""

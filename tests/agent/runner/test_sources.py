@@ -77,7 +77,7 @@ def test_a_replay_file_that_cannot_be_used_is_refused(spawn, tiny, tmp_path, con
     child = spawn(tiny("add", sources=(protocol.ReplaySource(str(tmp_path / "data.npz")),)))
     child.expect(protocol.Loaded)
     refused = child.expect(protocol.Refused)
-    assert refused.code == "load_failed"
+    assert refused.code == "source_failed"
     assert "replay source" in refused.detail
 
 
