@@ -60,7 +60,7 @@ class AgentSection(Struct, frozen=True):
     start_timeout_s: Seconds = 60.0
     metered: bool = False
     patch_stall_s: Seconds = 60.0
-    outbox_bytes: Annotated[int, Meta(gt=0)] = 8 * 1024 * 1024
+    outbox_bytes: Annotated[int, Meta(gt=0)] = 32 * 1024 * 1024
     outbox_days: Annotated[float, Meta(gt=0)] = 30.0
 
     @property
