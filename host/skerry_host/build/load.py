@@ -97,7 +97,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     broken = endless(model)
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
-        raise ModelError(message, hint="train it again, with a smaller learning rate", code="unfit")
+        raise ModelError(message, hint="train or export it again", code="unfit")
     found.require_runs(path)
     ready = quantized(describe(model))
     batch = fixed_batch(model) if ready else None
