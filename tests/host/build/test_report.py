@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from skerry_host.build.evaluate import Score
 from skerry_host.build.graph import Graph, Op, Tensor, describe
 from skerry_host.build.report import figures
 from skerry_host.build.report.cost import Cost, costs
-from skerry_host.build.report.facts import confused, confusion_counts, crossings
+from skerry_host.build.report.facts import Facts, confused, confusion_counts, crossings
 from skerry_host.build.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.build.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.build.tflite import read_model
@@ -221,3 +222,9 @@ def test_the_report_in_a_real_browser(built: Build, tmp_path: Path, width: int):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert shot.stat().st_size > 50_000
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_reasons_name_their_target_where_there_are_several():
+    cpu, onnx = (SimpleNamespace(target=name, reasons=["too little signal"]) for name in ("cpu", "onnx"))
+    parts = [Facts(None, None, None, None, None, targets).reasons for targets in ([cpu], [cpu, onnx])]
+    assert parts == [["too little signal"], ["cpu: too little signal", "onnx: too little signal"]]

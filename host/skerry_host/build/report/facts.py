@@ -87,8 +87,9 @@ class Facts:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the build is refused, empty if it is not."""
-        return [reason for part in self.targets for reason in part.reasons]
+        """Why the build is refused, empty if it is not; with its target where there are several."""
+        named = len(self.targets) > 1
+        return [f"{part.target}: {reason}" if named else reason for part in self.targets for reason in part.reasons]
 
     def measured(self) -> dict[str, object]:
         """Gates, quality and layers of each target, for a machine."""
