@@ -111,7 +111,7 @@ def build(order: Order, progress: Progress = silent) -> Build:
             record = with_speeds(record, board, source, part.facts.form, part.files["model.tflite"])
     if tpu is not None:
         record = _with_edgetpu(record, tpu)
-    facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made])
+    facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made], tpu)
     report = render(facts)
     if facts.reasons:
         raise BuildRefused(_name(loaded), facts.reasons, report, facts.measured())

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from skerry_agent.wire import blobs
 from skerry_agent.wire.manifest import Artifact, Bundle
 from skerry_host.boards import Board
-from skerry_host.build.edgetpu.build_step import NotCompiled, compile_for
+from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
 from skerry_host.build.edgetpu.preflight import preflight_model
 from skerry_host.build.progress import Progress
 
@@ -22,11 +22,12 @@ LOG = "edgetpu_compiler.log"
 
 @dataclass(frozen=True, slots=True)
 class EdgeTpu:
-    """What became of it: the bundle and its files, or none; and what a person should know."""
+    """What became of it: the bundle and its files, or none; what a person should know, and what was compiled."""
 
     remark: str
     bundle: Bundle | None = None
     files: tuple[tuple[str, bytes], ...] = ()
+    compiled: CompiledBytes | None = None
 
 
 def edgetpu_part(board: Board, asked: Sequence[str], cpu: Bundle, model: bytes, progress: Progress) -> EdgeTpu | None:
@@ -48,4 +49,4 @@ def edgetpu_part(board: Board, asked: Sequence[str], cpu: Bundle, model: bytes, 
     need = said.inspection.min_runtime
     bundle = replace(cpu, target="edgetpu", artifacts=(compiled, *others), min_edgetpu_runtime=need)
     remark = f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, for no Edge TPU is at hand"
-    return EdgeTpu("; ".join((remark, *said.warnings)), bundle, ((MODEL, done.data), (LOG, done.log.encode())))
+    return EdgeTpu("; ".join((remark, *said.warnings)), bundle, ((MODEL, done.data), (LOG, done.log.encode())), done)

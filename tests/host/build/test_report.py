@@ -228,3 +228,9 @@ def test_reasons_name_their_target_where_there_are_several():
     cpu, onnx = (SimpleNamespace(target=name, reasons=["too little signal"]) for name in ("cpu", "onnx"))
     parts = [Facts(None, None, None, None, None, targets).reasons for targets in ([cpu], [cpu, onnx])]
     assert parts == [["too little signal"], ["cpu: too little signal", "onnx: too little signal"]]
+
+
+def test_advice_on_where_the_time_goes_says_what_helps(built: Build):
+    page = " ".join(built.report.split())
+    assert "it waits for" in page
+    assert "take less." in page or "leave less to move." in page

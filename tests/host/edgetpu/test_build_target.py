@@ -31,6 +31,10 @@ def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, compiled_
     assert "edgetpu" not in made.record.not_built
     assert "not run, for no Edge TPU is at hand" in made.record.remarks[-1]
     assert (made.path / "edgetpu_compiler.log").exists()
+    page = " ".join(made.report.split())
+    assert "compiled by</td><td>16.0.384591198, for runtime 13; not run" in page
+    assert "0 of 18, 0 were predicted" in page
+    assert "at least 640B" in page
 
 
 @pytest.mark.skipif(not COMPILED.exists(), reason="no real models: set SKERRY_REAL_MODELS")

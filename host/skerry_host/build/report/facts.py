@@ -11,6 +11,7 @@ from skerry_host.boards import Board
 from skerry_host.build.advice import Tried, least_db, notable, remedies
 from skerry_host.build.data import Samples
 from skerry_host.build.edgetpu.preflight import Outcome, Preflight
+from skerry_host.build.edgetpu_target import EdgeTpu
 from skerry_host.build.evaluate import Score
 from skerry_host.build.graph import Graph, Op
 from skerry_host.build.latency import Latency
@@ -84,6 +85,7 @@ class Facts:
     evaluation: Samples
     float_graph: Graph
     targets: Sequence[TargetFacts]
+    edgetpu: EdgeTpu | None = None
 
     @property
     def reasons(self) -> list[str]:
@@ -219,7 +221,11 @@ def _where_time_goes(table: Sequence[Row]) -> list[str]:
         return []
     top = max(timed, key=lambda row: row.share)
     memory = sum(row.share for row in timed if row.bound == "memory")
-    waits = "memory" if top.bound == "memory" else "arithmetic"
+    waits = (
+        "memory: fewer channels, or a stride before it, leave less to move"
+        if top.bound == "memory"
+        else "arithmetic: fewer filters, a depthwise-separable form or a smaller input take less"
+    )
     words = f"Operator {top.cost.index} ({top.cost.op}) is {top.share:.0%} of the least time on the board: it waits for"
     advice = [f"{words} {waits}."]
     if memory > 0.6:
