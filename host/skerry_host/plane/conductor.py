@@ -83,13 +83,13 @@ class Conductor:
     def _kept(self, session: Session, row: DeploymentRow) -> Assignment | None:
         """What the device shall run after a deployment that is closed: what it runs, which may have changed since.
 
-        Where it says nothing of that, what it ran on order before.
+        Where it says nothing of that, what it ran on order before; nothing where nothing was ever ordered.
         """
         before, twin = rollouts.fallback(row), twins.find(session, row.device)
         model = twin.reported.models.get(row.model) if twin.reported else None
-        if model is None or model.current is None:
+        if before is None or model is None or model.current is None:
             return before
-        if before is not None and before.manifest.sha256 == model.current.manifest_sha256:
+        if before.manifest.sha256 == model.current.manifest_sha256:
             return before
         running = Running(row.device, row.model, model.current, TransferPolicy())
         reason = f"runs there, {row.release} was {row.outcome}"
