@@ -329,20 +329,34 @@ def rows(folder: Path) -> Iterator[list[Row]]:
         ]
 
 
-def results(*, sample: bool) -> list[tuple[str, int, list[str], float]]:
-    """(case, points, what is broken, seconds) of every row, for the sweep's table."""
-    found = []
+Outcome = tuple[str, int, list[str], float]
+
+
+def results(*, sample: bool) -> list[Outcome]:
+    """(case, points, what is broken, seconds) of every row, for the sweep's table.
+
+    In a sample, where a row is a point or two and mostly waits, rows run beside each other, too.
+    """
     with tempfile.TemporaryDirectory(prefix="skerry-net-") as folder, rows(Path(folder)) as table:
-        for row in table:
-            began, points = time.monotonic(), row.some() if sample else row.points
-            with ThreadPoolExecutor(1 if row.alone else BESIDE) as pool:
-                broken = [
-                    f"{row.case}: {at}: {line}"
-                    for at, lines in zip(points, pool.map(row.run, points), strict=True)
-                    for line in lines
-                ]
-            found.append((row.case, len(points), broken, time.monotonic() - began))
-    return found
+        together = [row for row in table if sample and not row.alone]
+        with ThreadPoolExecutor(BESIDE) as pool:
+            found = dict(zip((row.case for row in together), pool.map(_sampled, together), strict=True))
+        return [found.get(row.case) or _outcome(row, row.some() if sample else row.points) for row in table]
+
+
+def _sampled(row: Row) -> Outcome:
+    return _outcome(row, row.some())
+
+
+def _outcome(row: Row, points: Sequence[Fault]) -> Outcome:
+    began = time.monotonic()
+    with ThreadPoolExecutor(1 if row.alone else BESIDE) as pool:
+        broken = [
+            f"{row.case}: {at}: {line}"
+            for at, lines in zip(points, pool.map(row.run, points), strict=True)
+            for line in lines
+        ]
+    return row.case, len(points), broken, time.monotonic() - began
 
 
 def _restarts() -> list[Fault]:
