@@ -29,24 +29,26 @@ START_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Case:
-    """A hostile release, and how its deployment ends: (outcome, any of these reasons), and what the host is told."""
+    """A hostile release, and how its deployment ends: the outcome, and any of these reasons with what the host is told.
+
+    The segfaulting one is refused instead where memory happens to be laid out otherwise.
+    """
 
     name: str
     model: object
     outcome: str
-    reasons: frozenset[str]
+    reasons: dict[str, str]
     claims: tuple = SUM
-    told: str = ""
 
 
 CASES = [
-    Case("nonsense", lambda: b"not a model at all" * 10, "failed", frozenset({"load_failed"})),
-    Case("segfault", None, "failed", frozenset({"crashed"}), told="killed by SIGSEGV"),
-    Case("endless", odd.endless, "failed", frozenset({"start_timeout"}), told="not ready within 5 s"),
-    Case("glutton", odd.glutton, "failed", frozenset({"crashed", "load_failed", "golden_mismatch", "memory"})),
-    Case("constant", odd.constant, "failed", frozenset({"constant_output"}), ZERO, "every output is the same"),
-    Case("nan_in_service", odd.logarithm, "rolled_back", frozenset({"invalid_output"}), LOGARITHM, "NaN"),
-    Case("wrong_answers", odd.logarithm, "failed", frozenset({"golden_mismatch"}), NEGATED, "top-1"),
+    Case("nonsense", lambda: b"not a model at all" * 10, "failed", {"load_failed": "does not load"}),
+    Case("segfault", None, "failed", {"crashed": "killed by SIGSEGV", "load_failed": "does not load"}),
+    Case("endless", odd.endless, "failed", {"start_timeout": "not ready within 5 s"}),
+    Case("glutton", odd.glutton, "failed", dict.fromkeys(("crashed", "load_failed", "golden_mismatch", "memory"), "")),
+    Case("constant", odd.constant, "failed", {"constant_output": "every output is the same"}, ZERO),
+    Case("nan_in_service", odd.logarithm, "rolled_back", {"invalid_output": "NaN"}, LOGARITHM),
+    Case("wrong_answers", odd.logarithm, "failed", {"golden_mismatch": "top-1"}, NEGATED),
 ]
 
 
@@ -110,7 +112,7 @@ def test_it_goes_and_the_one_before_serves(site, case):
     ended = view["deployments"][0]
     assert (ended["outcome"], ended["reason"] in case.reasons) == (case.outcome, True), ended
     assert ended["detail"]
-    assert case.told in ended["detail"], ended["detail"]
+    assert case.reasons[ended["reason"]] in ended["detail"], ended["detail"]
     print(f"{case.name}: {ended['outcome']} {ended['reason']}: {ended['detail']}")
     status = site.status()
     assert status["current"]["release"] == "odd@1.1.0"
