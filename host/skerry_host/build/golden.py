@@ -14,7 +14,7 @@ from skerry_agent.processing import Array, GoldenSet, compare_golden, difference
 from skerry_agent.wire.manifest import Golden, Preprocess
 from skerry_host.build.data import Samples
 from skerry_host.build.recipe import GoldenPlan
-from skerry_host.build.session import Session, describe_any, remembers
+from skerry_host.build.session import Session, remembers
 
 CANDIDATES = 4
 """How many samples are looked at for each one that is taken."""
@@ -48,14 +48,15 @@ def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -
     A model that remembers what it saw gets the first samples in their order.
     """
     session, other = Session(model), Session(model, default_kernels=False)
-    if remembers(describe_any(model)):
-        taken = _answered(session, _tensors(session, samples, prep, choose(samples.labels, plan.samples)))
-    else:
-        indices = choose(samples.labels, CANDIDATES * plan.samples)
-        seen = _answered(session, _tensors(session, samples, prep, indices))
-        order = choose(samples.labels[indices], plan.samples, unsteadiness(session, other, seen))
-        taken = GoldenSet(_rows(seen.inputs, order), _rows(seen.outputs, order))
-    apart = compare_golden(taken.outputs, replay(other, taken), _STRICT)
+    in_order = remembers(session.graph)
+    indices = choose(samples.labels, plan.samples if in_order else CANDIDATES * plan.samples)
+    taken = _answered(session, _tensors(session, samples, prep, indices))
+    elsewhere = replay(other, taken)
+    if not in_order:
+        order = choose(samples.labels[indices], plan.samples, unsteadiness(session, taken, elsewhere))
+        taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
+        elsewhere = _rows(elsewhere, order)
+    apart = compare_golden(taken.outputs, elsewhere, _STRICT)
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
 
 
@@ -69,10 +70,10 @@ def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
     )
 
 
-def unsteadiness(session: Session, other: Session, golden: GoldenSet) -> list[int]:
-    """For each sample the steps by which its answer moves: with other kernels, and with inputs a step up or down."""
+def unsteadiness(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
+    """For each sample the steps by which its answer moves: `elsewhere`, and with inputs a step up or down."""
     rng = np.random.default_rng(0)
-    moved = [replay(other, golden)]
+    moved = [elsewhere]
     moved += [replay(session, _shaken(golden, rng)) for _ in range(NOISY_RUNS)]
     steps: list[int] = np.max([differences(golden.outputs, outputs) for outputs in moved], axis=(0, 1)).tolist()
     return steps
