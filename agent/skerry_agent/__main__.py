@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
+from skerry_agent.disk import what_failed
 from skerry_agent.local import Done, InstallRequest, LocalError, Request, RollbackRequest, Status, StatusRequest, ask
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_code
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"error: {what_failed(error)}", file=sys.stderr)
         status = 1
     sys.exit(status)
 

@@ -12,8 +12,8 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
-from io import BufferedReader
+from collections.abc import Callable, Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,10 +62,21 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace the content of `path` durably. Raises `OSError` and leaves the old content when it cannot."""
+    _replace(path, lambda file: file.write(data))
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """Replace `target` by a copy of `source` with blocks of its own, as `write_atomic`. Raises `OSError`."""
+    with source.open("rb") as file:
+        _replace(target, lambda copy: shutil.copyfileobj(file, copy, 1 << 20))
+
+
+def _replace(path: Path, fill: Callable[[BufferedWriter], object]) -> None:
+    """Put what `fill` writes in the place of a file, durably."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -73,21 +84,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def copy_durably(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of `source` with blocks of its own, as `write_atomic`. Raises `OSError`."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with source.open("rb") as file, temporary.open("wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
 
 
 LOCK_PATIENCE_S = 0.5

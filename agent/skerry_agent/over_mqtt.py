@@ -23,15 +23,13 @@ def _nobody(*_: object) -> None:
     """Hears what comes after `close`."""
 
 
-class Retained:
-    """Chunks retained by the broker, each on a topic of its own."""
+class _OverLink:
+    """What rests on the link alone: it is up with it, and comes back by itself. Whether the host is, nobody knows."""
 
     exact = False
-    way = "retained"
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._asked: set[str] = set()
         self._deliver: Deliver = _nobody
 
     @property
@@ -39,9 +37,23 @@ class Retained:
         """The link is there."""
         return self._link.connected
 
-    def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - a link comes back by itself
+    def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - it never fails for good
         """See `Source`."""
         self._deliver = deliver
+
+    def renew(self) -> None:
+        """A broker may hold messages back for good when what it sent before was lost."""
+        self._link.renew()
+
+
+class Retained(_OverLink):
+    """Chunks retained by the broker, each on a topic of its own."""
+
+    way = "retained"
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._asked: set[str] = set()
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """Subscribe; what is subscribed already is first left, so that the broker sends it again."""
@@ -55,10 +67,6 @@ class Retained:
         left = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
         self._link.unsubscribe(left)
         self._asked.difference_update(left)
-
-    def renew(self) -> None:
-        """A broker may hold messages back for good when what it sent before was lost."""
-        self._link.renew()
 
     def close(self) -> None:
         """See `Source`."""
@@ -85,25 +93,15 @@ def _topic(sha256: str, piece: Piece) -> str:
     return topics.digests(sha256) if piece is None else topics.chunk(sha256, piece)
 
 
-class Asked:
+class Asked(_OverLink):
     """Pieces that the host sends because they were asked for, on one topic a blob."""
 
-    exact = False
     way = "asked"
 
     def __init__(self, link: Link, device: str) -> None:
-        self._link, self._device = link, device
+        super().__init__(link)
+        self._device = device
         self._awaited: dict[str, dict[Piece, None]] = {}
-        self._deliver: Deliver = _nobody
-
-    @property
-    def up(self) -> bool:
-        """The link is there; whether the host is nobody knows."""
-        return self._link.connected
-
-    def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - a link comes back by itself
-        """See `Source`."""
-        self._deliver = deliver
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """Ask the host; subscribe before, also where it is asked again: the broker may have forgotten."""
@@ -119,10 +117,6 @@ class Asked:
         for piece in pieces:
             self._awaited.get(ref.sha256, {}).pop(piece, None)
 
-    def renew(self) -> None:
-        """See `Retained.renew`."""
-        self._link.renew()
-
     def close(self) -> None:
         """See `Source`."""
         self._link.unsubscribe([topics.piece(self._device, sha256) for sha256 in self._awaited])
@@ -137,8 +131,8 @@ class Asked:
 
     def message(self, topic: str, payload: bytes) -> bool:
         """Take a message of the broker; False if it is no answer."""
-        head, _, sha256 = topic.rpartition("/")
-        if head != f"{topics.ROOT}/d/{self._device}/piece":
+        sha256 = topic.rpartition("/")[2]
+        if topic != topics.piece(self._device, sha256):
             return False
         with contextlib.suppress(WireError):  # too short to bring anything: it is asked for again
             self._deliver(sha256, *parse_answer(payload))
@@ -198,7 +192,7 @@ class Mqtt:
             way.leave(ref, left)
 
     def renew(self) -> None:
-        """See `Retained.renew`."""
+        """See `Source`."""
         self._link.renew()
 
     def close(self) -> None:
