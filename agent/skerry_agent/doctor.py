@@ -31,17 +31,18 @@ LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 def doctor(config: AgentConfig) -> list[Check]:
     """Run every check; never raises for what it finds."""
     agent, status = _agent(config)
+    known = status or recorded_status(config)
     return [
         agent,
-        Check("config", ok=config.issue is None, detail=config.issue or f"{config.file}"),
+        Check("config", ok=config.issue is None, detail=config.issue or config.file),
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
         _broker(config, status),
         *_sources(config),
-        *_models(status or recorded_status(config)),
-        *_factory(config, status or recorded_status(config)),
+        *_models(known),
+        *_factory(config, known),
     ]
 
 

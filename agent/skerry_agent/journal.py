@@ -19,14 +19,14 @@ class Journal:
 
     def read(self) -> tuple[Record, str | None]:
         """The newest readable record, and what was wrong if that is not the newest written. Changes nothing."""
-        before = self._read_before()
         try:
             record = read_record(self._path, Record)
         except DiskError as damage:
-            return before or Record(), str(damage)
-        if record is None and before is not None:
-            return before, f"{self._path} is gone; the record before it is used"
-        return record or Record(), None
+            return self._read_before() or Record(), str(damage)
+        if record is not None:
+            return record, None
+        before = self._read_before()
+        return before or Record(), f"{self._path} is gone; the record before it is used" if before else None
 
     def _read_before(self) -> Record | None:
         try:
