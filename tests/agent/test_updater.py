@@ -17,7 +17,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature, signing_bytes
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
-from skerry_host.release.diff import create
+from tests.host.diff.models import patch_of
 
 OLD = random.Random(1).randbytes(20_000)
 NEW = OLD[:9_000] + b"changed" + OLD[9_007:]
@@ -48,7 +48,7 @@ class Bench:
         old_file = folder / "old.tflite"
         old_file.write_bytes(OLD)
         self.have = {describe(OLD).sha256: str(old_file)}
-        self.patch = create(OLD, NEW).data
+        self.patch = patch_of(OLD, NEW).data
         model = Artifact("model.tflite", "model", describe(NEW))
         bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,))
         patches = (PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(self.patch)),)
@@ -130,7 +130,7 @@ def with_chain(bench):
     """The release with two patches, one after the other, instead of the direct one."""
     between = OLD[:5_000] + b"between" + OLD[5_007:]
     steps = [(OLD, between), (between, NEW)]
-    data = [create(old, new).data for old, new in steps]
+    data = [patch_of(old, new).data for old, new in steps]
     refs = tuple(
         PatchRef(describe(old).sha256, describe(new).sha256, "zstd", describe(patch))
         for (old, new), patch in zip(steps, data, strict=True)
@@ -195,7 +195,7 @@ def test_a_file_at_hand_that_has_rotted_is_made_by_the_patch(bench):
 
 def test_a_patch_that_makes_something_else_is_refused(bench):
     """It is signed, whole and fits the base; what it makes is not what the manifest says."""
-    wrong = create(OLD, NEW[::-1]).data
+    wrong = patch_of(OLD, NEW[::-1]).data
     ref = PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(wrong))
     bench.sign(bench.signer, replace(bench.release, patches=(ref,)))
     bench.put(wrong)

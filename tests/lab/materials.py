@@ -26,8 +26,8 @@ from skerry_agent.wire.manifest import (
     TensorSpec,
 )
 from skerry_agent.wire.twin import Assignment, Desired
-from skerry_host.release.diff.create import create
 from skerry_host.release.sign import Ed25519Signer
+from tests.host.diff.models import patch_of
 
 DEVICE = "lab-01"
 MODEL = "m"
@@ -109,7 +109,7 @@ class Publisher:
 
     def _patches(self, files: dict[Role, bytes], after: str) -> tuple[PatchRef, ...]:
         old, new = self._models[after]["model"], files["model"]
-        patch = create(old, new)
+        patch = patch_of(old, new)
         digests = hashlib.sha256(old).hexdigest(), hashlib.sha256(new).hexdigest()
         return (PatchRef(*digests, patch.codec, self._put(patch.data)),)
 

@@ -17,7 +17,7 @@ from skerry_host.build.data import Samples
 from skerry_host.build.golden import record
 from skerry_host.build.recipe import GoldenPlan
 from skerry_host.build.session import describe_any
-from skerry_host.release.diff import create
+from tests.host.diff.models import patch_of
 
 from .conftest import ROOT, artifact, make_job
 
@@ -79,7 +79,7 @@ print(platform.machine(), made.hexdigest())
 @pytest.mark.parametrize("new", ["delta/mnv2_ft1e-4.tflite", "delta/mnv2_prune.tflite"])
 def test_a_patch_of_this_host_gives_the_same_bytes_there(tmp_path, real_model, new):
     old, wanted = real_model("delta/mnv2_v1.tflite"), real_model(new).read_bytes()
-    (tmp_path / "patch").write_bytes(create(old.read_bytes(), wanted).data)
+    (tmp_path / "patch").write_bytes(patch_of(old.read_bytes(), wanted).data)
     said = subprocess.run(
         [PYTHON, "-c", APPLY, old, tmp_path / "patch"],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "agent")},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.release.diff import create
+from tests.host.diff.models import patch_of
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[4] / "shared" / "models"))
 PAIRS = {  # old, new, percent of the full file at most
@@ -36,5 +36,5 @@ PAIRS = {  # old, new, percent of the full file at most
 def test_real_pair(name: str) -> None:
     old, new, percent = PAIRS[name]
     after = (MODELS / new).read_bytes()
-    patch = create((MODELS / old).read_bytes(), after)
+    patch = patch_of((MODELS / old).read_bytes(), after)
     assert 100 * len(patch.data) / len(after) <= percent

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import apply
-from skerry_host.release.diff.create import _header, create
+from skerry_host.release.diff.create import _header
 from skerry_host.release.diff.layout import layout_of
 from skerry_host.release.diff.programs import encode_programs
-from tests.host.diff.models import Made, Net, layer, onnx, pruned, tflite, tuned
+from tests.host.diff.models import Made, Net, layer, onnx, patch_of, pruned, tflite, tuned
 
 Write = Callable[[Net], bytes]
 Edit = Callable[[np.random.Generator, list[Made]], list[Made]]
@@ -106,7 +106,7 @@ def test_each_edit_of_a_larger_model(edit: Edit, write: Write) -> None:
 def test_a_model_patch_beats_plain_bytes() -> None:
     rng = np.random.default_rng(1)
     before = [layer(rng, 64, 200) for _ in range(4)]
-    patch = create(tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before)))))
+    patch = patch_of(tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before)))))
     assert patch.codec == "model"
     assert all(len(patch.data) < 0.85 * size for codec, size in patch.candidates.items() if codec != "model")
 
@@ -122,7 +122,7 @@ def test_empty_files_and_empty_tensors() -> None:
     none = np.zeros(0, np.float32)
     hollow = tflite(Net((Made(none.astype(np.int8).reshape(0, 4), none, none.astype(np.int32), 0.1),)))
     for old, new in ((b"", b""), (b"", hollow), (hollow, b""), (hollow, hollow), (b"x", b"")):
-        assert len(create(old, new).data) < 400
+        assert len(patch_of(old, new).data) < 400
 
 
 @given(st.binary(max_size=600), st.binary(max_size=600), st.integers(0, 600))
