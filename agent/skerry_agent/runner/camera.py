@@ -12,8 +12,7 @@ from typing import Any
 
 from skerry_agent.runner import protocol
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.feed import Feed
-from skerry_agent.runner.sources import guarded
+from skerry_agent.runner.feed import Feed, guarded
 
 RETRY_S = 1.0
 

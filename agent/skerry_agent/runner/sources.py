@@ -14,7 +14,7 @@ from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy
 from skerry_agent.runner import protocol
 from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.errors import InferenceError, SourceError
-from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.feed import Feed, guarded
 from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
@@ -129,17 +129,6 @@ class Exercise:
             seen = self._inference.started
 
         _at_rate(self._rate_hz, exercise, stop, lambda _missed: None)
-
-
-def guarded(feed: Feed, action: Callable[[], None]) -> None:
-    """Do it; what fails is told and counted (a failed inference has counted itself)."""
-    try:
-        action()
-    except InferenceError as error:
-        feed.complaints.say(error)
-    except (ProcessingError, OSError) as error:
-        feed.inference.failed()
-        feed.complaints.say(error)
 
 
 def _at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:
