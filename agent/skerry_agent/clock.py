@@ -6,6 +6,9 @@ import queue
 import time
 from collections.abc import Callable
 
+PLAUSIBLE_WALL_S = 1_700_000_000.0
+"""A clock before 2023 has never been set, so it cannot say that anything has expired."""
+
 
 class _Timer:
     __slots__ = ("call",)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from skerry_agent.alone import recorded_status
 from skerry_agent.blobs import RESERVE_BYTES
+from skerry_agent.clock import PLAUSIBLE_WALL_S
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.jobs import FactoryJob, FactoryReady
 from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
-from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.report import LocalStatus
 from skerry_agent.runner.protocol import DirectorySource
 from skerry_agent.selftest import Check

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from skerry_agent.clock import PLAUSIBLE_WALL_S
 from skerry_agent.disk import DiskError, read_record, write_record
 from skerry_agent.jobs import Answer, Payload, Refusal, VerifyMessage
 from skerry_agent.ports import Clock, Processes
@@ -25,8 +26,6 @@ _Asked = tuple[VerifyMessage, Callable[[Answer], None]]
 REMEMBERED_COMMANDS = 64
 WAITING_COMMANDS = 16
 VERIFY_S = 120.0
-PLAUSIBLE_WALL_S = 1_700_000_000.0
-"""A clock before 2023 has never been set, so it cannot say that anything has expired."""
 
 
 class Accepted(Struct, frozen=True):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from skerry_agent import events
+from skerry_agent.clock import PLAUSIBLE_WALL_S
 from skerry_agent.events import Event
 from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
-from skerry_agent.orders import PLAUSIBLE_WALL_S
 from skerry_agent.ports import Timer
 from skerry_agent.records import Deployment, Slot
 from skerry_agent.transfer import Transfer

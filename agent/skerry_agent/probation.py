@@ -4,7 +4,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from skerry_agent.runner.protocol import Beat
 from skerry_agent.wire.manifest import Probation
 from skerry_agent.wire.sketch import Sketch
 
@@ -18,14 +17,14 @@ class Tally(Struct, frozen=True):
     latency: Sketch = Sketch()
     rss_bytes: int = 0
 
-    def plus(self, beat: Beat) -> "Tally":
-        """This and one more beat."""
+    def plus(self, more: "Tally") -> "Tally":
+        """This and what it has shown since."""
         return Tally(
-            self.inferences + beat.inferences,
-            self.errors + beat.errors,
-            self.invalid_outputs + beat.invalid_outputs,
-            self.latency.merged(beat.latency),
-            max(self.rss_bytes, beat.rss_bytes),
+            self.inferences + more.inferences,
+            self.errors + more.errors,
+            self.invalid_outputs + more.invalid_outputs,
+            self.latency.merged(more.latency),
+            max(self.rss_bytes, more.rss_bytes),
         )
 
 

@@ -92,7 +92,7 @@ class Trial:
         if self._over:
             return
         if self._admitted_at is not None and self.service is not None and self.service.accepting:
-            self._tally = self._tally.plus(beat)
+            self._tally = self._tally.plus(_shown(beat))
             self._judge()
         self._says.beat(beat)
 
@@ -109,6 +109,10 @@ class Trial:
             self._says.passed()
         elif verdict.kind == "failed":
             self._says.failed(verdict.reason, verdict.detail)
+
+
+def _shown(beat: Beat) -> probation.Tally:
+    return probation.Tally(beat.inferences, beat.errors, beat.invalid_outputs, beat.latency, beat.rss_bytes)
 
 
 def _exercise_hz(job: Job) -> float:

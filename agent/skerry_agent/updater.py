@@ -31,10 +31,10 @@ from skerry_agent.jobs import (
     VerifyMessage,
 )
 from skerry_agent.keyfile import TrustError
+from skerry_agent.lifetime import die_with_parent
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports import Trust
 from skerry_agent.records import FACTORY, Slot
-from skerry_agent.runner import process
 from skerry_agent.slots import read_bundle, write_bundle
 from skerry_agent.trust import KeyTrust
 from skerry_agent.wire import codec, envelope, routes
@@ -244,7 +244,7 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {
 
 def main() -> None:
     """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
-    process.die_with_parent()
+    die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
     job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
