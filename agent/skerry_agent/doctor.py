@@ -105,7 +105,7 @@ def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
 def _verified(config: AgentConfig, model: str) -> Check:
     try:
         from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
-        from skerry_agent.updater import perform  # noqa: PLC0415
+        from skerry_agent.updater.perform import perform  # noqa: PLC0415
 
         job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)
         answer = perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))

@@ -13,7 +13,7 @@ from skerry_agent.factory import laid_out
 from skerry_agent.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.jobs import FactoryJob, FactoryReady
 from skerry_agent.ports import Trust
-from skerry_agent.updater import perform
+from skerry_agent.updater.perform import perform
 from skerry_agent.wire.manifest import Target
 
 

@@ -16,7 +16,7 @@ from skerry_agent.install import MANIFEST_FILE, InstallError
 from skerry_agent.jobs import FactoryJob, FactoryReady, Refusal
 from skerry_agent.records import State
 from skerry_agent.trust import KeyTrust
-from skerry_agent.updater import perform
+from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.errors import SkerryError

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from skerry_agent.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
 from skerry_agent.slots import read_bundle
 from skerry_agent.trust import KeyTrust, TrustError
-from skerry_agent.updater import perform
+from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature, signing_bytes

@@ -23,7 +23,7 @@ from skerry_agent.loop import Supervisor
 from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Proved, Refused, Stop
 from skerry_agent.trust import KeyTrust
 from skerry_agent.unit import Unit
-from skerry_agent.updater import perform
+from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import Receipt, Report, Stored

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from skerry_agent.jobs import FactoryJob, FactoryReady
 from skerry_agent.trust import KeyTrust
-from skerry_agent.updater import perform
+from skerry_agent.updater.perform import perform
 from tests.lab.device import Device
 from tests.lab.ledger import Ledger
 from tests.lab.materials import MODEL
