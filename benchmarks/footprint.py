@@ -21,7 +21,7 @@ from typing import Any
 from real_bundle import MOBILENET_V2, lay_bundle
 
 from skerry_agent.journal import Journal
-from skerry_agent.records import Record, Slot, Slots
+from skerry_agent.machine.records import Record, Slot, Slots
 from skerry_agent.slots import write_bundle
 from skerry_host.plane.broker import choose
 

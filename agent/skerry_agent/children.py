@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from skerry_agent.jobs import Answer, Refusal, UpdaterJob
-from skerry_agent.ports import Post, Runner, RunnerListener
-from skerry_agent.runner.protocol import FromRunner, Job, ToRunner
+from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
+from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
+from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
 from skerry_agent.wire import codec
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.errors import WireError

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from skerry_agent import kept
-from skerry_agent.runner.protocol import Engine, Source
+from skerry_agent.ports.runner_protocol import Engine, Source
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Target

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 
 from skerry_agent.disk import DiskError, make_folder, read_record, set_aside, write_record
-from skerry_agent.records import Record
+from skerry_agent.machine.records import Record
 
 
 class Journal:

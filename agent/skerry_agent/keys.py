@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from skerry_agent import kept
 from skerry_agent.config import AgentConfig
-from skerry_agent.jobs import Answer, Refusal, UpdaterJob
 from skerry_agent.keyfile import TrustError, parse_keys
-from skerry_agent.ports import Processes, Runner, RunnerListener
-from skerry_agent.runner.protocol import Job
+from skerry_agent.ports.interfaces import Processes, Runner, RunnerListener
+from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
+from skerry_agent.ports.runner_protocol import Job
 
 
 class WatchedKeys:

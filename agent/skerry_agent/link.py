@@ -18,7 +18,7 @@ from typing import Any
 from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.lean import import_paho
-from skerry_agent.ports import Post
+from skerry_agent.ports.interfaces import Post
 
 import_paho()
 import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from skerry_agent.ports import Clock
+from skerry_agent.ports.interfaces import Clock
 
 
 class Notifier:

@@ -6,7 +6,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from skerry_agent.ports import Post
+from skerry_agent.ports.interfaces import Post
 from skerry_agent.sources import Reading
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef

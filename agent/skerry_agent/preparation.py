@@ -7,12 +7,12 @@ machine; a trial that follows has limits of its own.
 from collections.abc import Callable
 from typing import Any
 
-from skerry_agent import events
-from skerry_agent.clock import PLAUSIBLE_WALL_S
-from skerry_agent.events import Event
-from skerry_agent.jobs import Answer, Refusal, Staged, StageJob
-from skerry_agent.ports import Timer
-from skerry_agent.records import Deployment, Slot
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Event
+from skerry_agent.machine.records import Deployment, Slot
+from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
+from skerry_agent.ports.interfaces import Timer
+from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
 from skerry_agent.transfer import Transfer
 from skerry_agent.world import World
 

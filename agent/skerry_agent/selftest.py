@@ -6,13 +6,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from skerry_agent.children import RealProcesses
-from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig
 from skerry_agent.disk import DiskError
 from skerry_agent.journal import Journal
 from skerry_agent.loop import state_folder
-from skerry_agent.records import Slot
-from skerry_agent.runner.protocol import FromRunner, Job, Proved, Refused, Stop
+from skerry_agent.machine.records import Slot
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
 from skerry_agent.slots import BundleFolders
 from skerry_agent.wire.errors import SkerryError
 

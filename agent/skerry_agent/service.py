@@ -8,8 +8,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from skerry_agent.config import AgentSection
-from skerry_agent.ports import Clock, Processes
-from skerry_agent.runner.protocol import (
+from skerry_agent.ports.interfaces import Clock, Processes
+from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
     Beat,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skerry_agent.disk import DiskError, make_folder, read_record, write_record
 from skerry_agent.factory import FactoryFolder
-from skerry_agent.records import FACTORY, Slot
+from skerry_agent.machine.records import FACTORY, Slot
 from skerry_agent.wire.manifest import Bundle
 
 BUNDLE_FILE = "bundle.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry_agent.disk import open_regular
-from skerry_agent.ports import Post
+from skerry_agent.ports.interfaces import Post
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, digest_list
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from skerry_agent.ports import Clock, Meters
-from skerry_agent.runner.protocol import Beat
+from skerry_agent.ports.interfaces import Clock, Meters
+from skerry_agent.ports.runner_protocol import Beat
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 
 

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skerry_agent import events
 from skerry_agent.blobs import RESERVE_BYTES
-from skerry_agent.clock import PLAUSIBLE_WALL_S
 from skerry_agent.disk import make_folder, what_failed
-from skerry_agent.events import Event
 from skerry_agent.fetch import Fetcher, Limits
-from skerry_agent.jobs import Answer, PlanJob, Planned, Refusal
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Event
+from skerry_agent.machine.records import Deployment
 from skerry_agent.over_mqtt import Mqtt
-from skerry_agent.records import Deployment
+from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
+from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
 from skerry_agent.sources import Folder, Source
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.world import World

@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from skerry_agent import events
 from skerry_agent.disk import DiskError
-from skerry_agent.events import Effect, Event
 from skerry_agent.factory_search import FactorySearch
 from skerry_agent.journal import Journal
 from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
-from skerry_agent.machine import step
-from skerry_agent.ports import Timer
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Effect, Event
+from skerry_agent.machine.records import Deployment, Record, Slot, State
+from skerry_agent.machine.table import step
+from skerry_agent.ports.interfaces import Timer
 from skerry_agent.preparation import Preparation, left_s
-from skerry_agent.records import Deployment, Record, Slot, State
 from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
 from skerry_agent.trial import Says, Trial

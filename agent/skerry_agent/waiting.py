@@ -6,8 +6,8 @@ owns it says when the order was taken.
 
 from collections.abc import Callable
 
-from skerry_agent.ports import Clock, Timer
-from skerry_agent.records import Deployment
+from skerry_agent.machine.records import Deployment
+from skerry_agent.ports.interfaces import Clock, Timer
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
 

@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig
-from skerry_agent.ports import Clock, Link, Post, Processes
-from skerry_agent.records import Slot
-from skerry_agent.runner.protocol import Beat
+from skerry_agent.machine.records import Slot
+from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
+from skerry_agent.ports.runner_protocol import Beat
 from skerry_agent.slots import BundleFolders
 
 

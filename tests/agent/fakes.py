@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from skerry_agent.jobs import Answer, UpdaterJob
-from skerry_agent.ports import RunnerListener
-from skerry_agent.runner.protocol import (
+from skerry_agent.ports.interfaces import RunnerListener
+from skerry_agent.ports.jobs import Answer, UpdaterJob
+from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
     Beat,

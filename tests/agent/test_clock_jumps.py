@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent import events
+from skerry_agent.machine import events
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import MAX_CHUNKS, BlobRef
 from skerry_agent.wire.errors import WireError

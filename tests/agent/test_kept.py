@@ -8,9 +8,9 @@ import pytest
 
 from skerry_agent import kept
 from skerry_agent.config import ConfigError, keep_copy, load
-from skerry_agent.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.keyfile import TrustError, parse_keys
 from skerry_agent.keys import WatchedKeys
+from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.trust import KeyTrust
 from tests.agent.fakes import FakeProcesses
 

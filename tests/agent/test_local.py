@@ -13,7 +13,7 @@ from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, Device
 from skerry_agent.disk import locked
 from skerry_agent.doctor import _agent, _sources
 from skerry_agent.local import Done, LocalError, SilentError, StatusRequest, ask, listen
-from skerry_agent.runner.protocol import DirectorySource, ReplaySource
+from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
 
 DONE = Done(ok=True, detail="here")
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from skerry_agent import loop
 from skerry_agent.__main__ import _shown
-from skerry_agent.jobs import Planned
+from skerry_agent.ports.jobs import Planned
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import CHUNK_BYTES, describe, digest_list, split

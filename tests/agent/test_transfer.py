@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from skerry_agent import events
 from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
-from skerry_agent.jobs import PlanJob, Planned, Refusal
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment
 from skerry_agent.over_http import Http
 from skerry_agent.over_mqtt import Mqtt
-from skerry_agent.records import Deployment
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
 from skerry_agent.slots import BundleFolders
 from skerry_agent.transfer import HOURS_POLL_S, Transfer, is_open
 from skerry_agent.wire import topics

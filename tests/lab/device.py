@@ -17,10 +17,21 @@ import msgspec
 
 from skerry_agent.config import load
 from skerry_agent.disk import sha256_of
-from skerry_agent.jobs import Refusal
 from skerry_agent.keyfile import TrustError
 from skerry_agent.loop import Supervisor
-from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Proved, Refused, Stop
+from skerry_agent.ports.jobs import Refusal
+from skerry_agent.ports.runner_protocol import (
+    Accept,
+    Accepting,
+    Beat,
+    Drain,
+    Drained,
+    Job,
+    Loaded,
+    Proved,
+    Refused,
+    Stop,
+)
 from skerry_agent.trust import KeyTrust
 from skerry_agent.unit import Unit
 from skerry_agent.updater.perform import perform

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 
-from skerry_agent.lifetime import die_with_parent
+from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.runner import process
 
 EXIT_BUG = 70

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
 from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
-from skerry_agent.runner.protocol import Job
 from skerry_agent.wire.codec import encode
 
 

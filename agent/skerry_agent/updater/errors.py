@@ -1,6 +1,6 @@
 """How a job of the updater ends before its end."""
 
-from skerry_agent.jobs import Refusal
+from skerry_agent.ports.jobs import Refusal
 from skerry_agent.wire.errors import SkerryError
 
 

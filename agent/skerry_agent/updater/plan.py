@@ -5,8 +5,8 @@ Fetches nothing and writes nothing.
 
 from pathlib import Path
 
-from skerry_agent.jobs import PlanJob, Planned, Refusal
-from skerry_agent.ports import Trust
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import read_manifest

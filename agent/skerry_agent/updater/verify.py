@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from skerry_agent.jobs import Payload, VerifyMessage
-from skerry_agent.ports import Trust
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import Payload, VerifyMessage
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Release

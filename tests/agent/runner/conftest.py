@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, save_golden
-from skerry_agent.runner import protocol
 from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
@@ -54,7 +54,7 @@ class Child:
             line = self.lines.readline()
         except ConnectionResetError:
             return None
-        return codec.decode(line, protocol.FromRunner) if line else None
+        return codec.decode(line, runner_protocol.FromRunner) if line else None
 
     def expect(self, kind):
         """The next message that is no beat (beats are kept), or the next beat if that is asked for."""
@@ -62,21 +62,21 @@ class Child:
             message = self.hear()
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, protocol.Beat), (message, self.last_words() if message is None else "")
+            assert isinstance(message, runner_protocol.Beat), (message, self.last_words() if message is None else "")
             self.beats.append(message)
 
     def ready(self, exercise_hz=0.0):
-        self.expect(protocol.Loaded)
-        proved = self.expect(protocol.Proved)
-        self.say(protocol.Accept(exercise_hz))
-        self.expect(protocol.Accepting)
+        self.expect(runner_protocol.Loaded)
+        proved = self.expect(runner_protocol.Proved)
+        self.say(runner_protocol.Accept(exercise_hz))
+        self.expect(runner_protocol.Accepting)
         return proved
 
     def wait_for(self, condition):
         """Take beats until `condition(sum of them)` holds."""
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
-            self.beats.append(self.expect(protocol.Beat))
+            self.beats.append(self.expect(runner_protocol.Beat))
             total = SimpleNamespace(
                 **{
                     name: sum(getattr(beat, name) for beat in self.beats)
@@ -192,7 +192,7 @@ def make_job(folder, golden=None, engine="litert", task="classification", bundle
         (folder / "golden.npz").write_bytes(save_golden(GoldenSet(tuple(golden), outputs)))
         artifacts.append(artifact("golden", folder / "golden.npz"))
     made = Bundle("cpu", tuple(artifacts), opened.inputs, opened.outputs, task=task, **(bundle or {}))
-    return protocol.Job("tiny", "tiny@1.0.0", str(folder), made, engine=engine, **{"beat_s": 0.1} | job)
+    return runner_protocol.Job("tiny", "tiny@1.0.0", str(folder), made, engine=engine, **{"beat_s": 0.1} | job)
 
 
 def artifact(role, file):

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from skerry_agent.blobs import BlobStore
-from skerry_agent.clock import EventQueue
 from skerry_agent.fetch import Fetcher, Limits
 from skerry_agent.over_http import Http
 from skerry_agent.over_mqtt import Retained
+from skerry_agent.ports.clock import EventQueue
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, parse_digests, split
 from skerry_host.plane.web.blobs import PATH, blob_application

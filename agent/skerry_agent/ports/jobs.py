@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from skerry_agent.records import Slot
+from skerry_agent.machine.records import Slot
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.twin import Transfer, TransferPolicy

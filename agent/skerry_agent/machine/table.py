@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from skerry_agent.events import (
+from skerry_agent.machine.events import (
     Admit,
     Booted,
     CandidateFailed,
@@ -49,7 +49,7 @@ from skerry_agent.events import (
     Verified,
     Withdrawn,
 )
-from skerry_agent.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.machine.records import Deployment, Record, Slot, Slots, State
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 

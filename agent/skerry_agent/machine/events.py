@@ -5,7 +5,7 @@ An event says what happened; an effect says what to do. Every effect is idempote
 
 from msgspec import Struct
 
-from skerry_agent.records import Deployment, Slot
+from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.wire.twin import Transfer
 
 # -- events: what happened ---------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent import events
-from skerry_agent.machine import MAX_ATTEMPTS, MAX_CRASHES, MAX_FETCH_STARTS, TABLE, IllegalTransitionError, step
-from skerry_agent.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.machine.table import MAX_ATTEMPTS, MAX_CRASHES, MAX_FETCH_STARTS, TABLE, IllegalTransitionError, step
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
 

@@ -1,14 +1,14 @@
-"""Draws the update machine from its table, for docs/architecture.md; `python -m tests.agent.diagram` rewrites it."""
+"""Draws the update machine from its table into docs/architecture.md: `python -m tests.agent.machine.diagram`."""
 
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from skerry_agent.machine import MAX_CRASHES, step
-from skerry_agent.records import State
-from tests.agent.test_machine import EVENTS, EXPECTED, record_in
+from skerry_agent.machine.records import State
+from skerry_agent.machine.table import MAX_CRASHES, step
+from tests.agent.machine.test_table import EVENTS, EXPECTED, record_in
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "architecture.md"
 BEGIN, END = "<!-- machine: begin -->\n", "<!-- machine: end -->\n"
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from skerry_agent.jobs import Answer, UpdaterJob
-from skerry_agent.runner.protocol import FromRunner, Job, ToRunner
+from skerry_agent.ports.jobs import Answer, UpdaterJob
+from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
 from skerry_agent.wire.telemetry import Sample
 
 Post = Callable[[Callable[[], None]], None]

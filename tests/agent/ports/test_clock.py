@@ -2,7 +2,7 @@
 
 import time
 
-from skerry_agent.clock import EventQueue
+from skerry_agent.ports.clock import EventQueue
 
 
 def test_work_that_is_always_due_keeps_no_call_out():
