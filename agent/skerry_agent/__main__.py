@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
-from skerry_agent.disk import what_failed
 from skerry_agent.local import Done, InstallRequest, LocalError, Request, RollbackRequest, Status, StatusRequest, ask
+from skerry_agent.state.disk import what_failed
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 
@@ -168,7 +168,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from skerry_agent.install import order_of, read_export  # noqa: PLC0415
+    from skerry_agent.state.install import order_of, read_export  # noqa: PLC0415
 
     config, folder = load(options.config), options.folder.absolute()
     if options.factory:
@@ -197,7 +197,7 @@ def _install(options: argparse.Namespace) -> int:
 
 def _install_factory(config: AgentConfig, folder: Path, options: argparse.Namespace) -> int:
     from skerry_agent.factory_install import install_factory  # noqa: PLC0415 - it needs cryptography
-    from skerry_agent.trust import KeyTrust  # noqa: PLC0415
+    from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415
 
     release = install_factory(config, KeyTrust.from_file(config.trust_file, config.state_dir), folder)
     done = Done(ok=True, detail=f"{release} is now the factory release")

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from skerry_agent.alone import recorded_status
-from skerry_agent.blobs import RESERVE_BYTES
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
@@ -21,6 +20,7 @@ from skerry_agent.ports.jobs import FactoryJob, FactoryReady
 from skerry_agent.ports.runner_protocol import DirectorySource
 from skerry_agent.report import LocalStatus
 from skerry_agent.selftest import Check
+from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.wire.errors import SkerryError
 
 BROKER_S = 5.0
@@ -85,7 +85,7 @@ def _disk(state: Path) -> Check:
 
 def _trust(config: AgentConfig) -> Check:
     try:
-        from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+        from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
         issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except (SkerryError, ImportError) as error:
@@ -104,7 +104,7 @@ def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
 
 def _verified(config: AgentConfig, model: str) -> Check:
     try:
-        from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+        from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
         from skerry_agent.updater.perform import perform  # noqa: PLC0415
 
         job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)

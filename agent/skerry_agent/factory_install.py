@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skerry_agent.config import AgentConfig
-from skerry_agent.disk import DiskError, copy_durably, locked, make_folder, sha256_of, write_atomic
-from skerry_agent.factory import laid_out
-from skerry_agent.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
+from skerry_agent.state.disk import DiskError, copy_durably, locked, make_folder, sha256_of, write_atomic
+from skerry_agent.state.factory import laid_out
+from skerry_agent.state.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire.manifest import Target
 

@@ -6,12 +6,12 @@ Good means that an updater has verified something by it, so a copy is never made
 import contextlib
 from collections.abc import Callable
 
-from skerry_agent import kept
 from skerry_agent.config import AgentConfig
-from skerry_agent.keyfile import TrustError, parse_keys
 from skerry_agent.ports.interfaces import Processes, Runner, RunnerListener
 from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
 from skerry_agent.ports.runner_protocol import Job
+from skerry_agent.state import backup_copies
+from skerry_agent.trust.key_file import TrustError, parse_keys
 
 
 class WatchedKeys:
@@ -25,8 +25,8 @@ class WatchedKeys:
     def _found(self) -> str | None:
         """What is wrong with trust.json."""
         try:
-            copy = kept.find(self._config.trust_file, [self._config.state_dir])
-            return kept.choose(self._config.trust_file, copy, parse_keys)[1]
+            copy = backup_copies.find(self._config.trust_file, [self._config.state_dir])
+            return backup_copies.choose(self._config.trust_file, copy, parse_keys)[1]
         except (OSError, TrustError) as error:
             return f"{self._config.trust_file} cannot be used: {error}"
 
@@ -49,5 +49,5 @@ class WatchedKeys:
     def _keep(self) -> None:
         if not self._kept:
             with contextlib.suppress(OSError):  # a full disk: the next answer tries again
-                kept.keep(self._config.trust_file, self._config.state_dir, parse_keys)
+                backup_copies.keep(self._config.trust_file, self._config.state_dir, parse_keys)
                 self._kept = True

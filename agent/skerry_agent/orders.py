@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from skerry_agent.disk import DiskError, read_record, write_record
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.jobs import Answer, Payload, Refusal, VerifyMessage
+from skerry_agent.state.disk import DiskError, read_record, write_record
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.twin import Command, CommandResult, Desired

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from skerry_agent.disk import write_atomic
-from skerry_agent.outbox import Outbox
 from skerry_agent.ports.interfaces import Link
+from skerry_agent.state.disk import write_atomic
+from skerry_agent.state.outbox import Outbox
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.telemetry import Receipt

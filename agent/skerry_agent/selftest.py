@@ -7,13 +7,13 @@ from msgspec import Struct
 
 from skerry_agent.children import RealProcesses
 from skerry_agent.config import AgentConfig
-from skerry_agent.disk import DiskError
-from skerry_agent.journal import Journal
 from skerry_agent.loop import state_folder
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
-from skerry_agent.slots import BundleFolders
+from skerry_agent.state.disk import DiskError
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.slots import BundleFolders
 from skerry_agent.wire.errors import SkerryError
 
 
@@ -31,7 +31,7 @@ def selftest(config: AgentConfig) -> list[Check]:
 
 
 def _keys(config: AgentConfig) -> Check:
-    from skerry_agent.trust import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+    from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
     try:
         issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue

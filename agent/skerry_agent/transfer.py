@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skerry_agent.blobs import RESERVE_BYTES
-from skerry_agent.disk import make_folder, what_failed
-from skerry_agent.fetch import Fetcher, Limits
+from skerry_agent.fetch.fetcher import Fetcher, Limits
+from skerry_agent.fetch.over_mqtt import Mqtt
+from skerry_agent.fetch.sources import Folder, Source
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment
-from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
-from skerry_agent.sources import Folder, Source
+from skerry_agent.state.blobs import RESERVE_BYTES
+from skerry_agent.state.disk import make_folder, what_failed
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.world import World
 
@@ -188,7 +188,7 @@ class Transfer:
         if deployment.folder is not None:
             return [Folder(post, Path(deployment.folder))]
         if deployment.http is not None:
-            from skerry_agent.over_http import Http  # noqa: PLC0415 - most devices never need it
+            from skerry_agent.fetch.over_http import Http  # noqa: PLC0415 - most devices never need it
 
             with contextlib.suppress(ValueError):  # the host's mistake: its chunks are there all the same
                 return [Http(post, deployment.http), self._mqtt]

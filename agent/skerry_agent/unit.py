@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from skerry_agent.disk import DiskError
 from skerry_agent.factory_search import FactorySearch
-from skerry_agent.journal import Journal
 from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Effect, Event
@@ -21,6 +19,8 @@ from skerry_agent.machine.table import step
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.preparation import Preparation, left_s
 from skerry_agent.service import Hooks, Service
+from skerry_agent.state.disk import DiskError
+from skerry_agent.state.journal import Journal
 from skerry_agent.transfer import Transfer
 from skerry_agent.trial import Says, Trial
 from skerry_agent.waiting import WaitingOrder

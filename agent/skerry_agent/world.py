@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Beat
-from skerry_agent.slots import BundleFolders
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.slots import BundleFolders
 
 
 class World(Struct, frozen=True):

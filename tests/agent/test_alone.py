@@ -2,8 +2,8 @@
 
 from skerry_agent.alone import recorded_status
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
-from skerry_agent.journal import Journal
 from skerry_agent.machine.records import Record, Slot, Slots, State
+from skerry_agent.state.journal import Journal
 
 FIRST = Record(slots=Slots(Slot("b", "m@1.0.0", "cpu", "a" * 64, "b" * 64)))
 

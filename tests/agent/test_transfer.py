@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from skerry_agent.blobs import BlobStore
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.fetch.over_http import Http
+from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
-from skerry_agent.over_http import Http
-from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
-from skerry_agent.slots import BundleFolders
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.slots import BundleFolders
 from skerry_agent.transfer import HOURS_POLL_S, Transfer, is_open
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
-from skerry_agent.slots import read_bundle
-from skerry_agent.trust import KeyTrust, TrustError
+from skerry_agent.state.slots import read_bundle
+from skerry_agent.trust.verification import KeyTrust, TrustError
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe

@@ -16,8 +16,6 @@ from typing import Any
 import msgspec
 
 from skerry_agent.config import load
-from skerry_agent.disk import sha256_of
-from skerry_agent.keyfile import TrustError
 from skerry_agent.loop import Supervisor
 from skerry_agent.ports.jobs import Refusal
 from skerry_agent.ports.runner_protocol import (
@@ -32,7 +30,9 @@ from skerry_agent.ports.runner_protocol import (
     Refused,
     Stop,
 )
-from skerry_agent.trust import KeyTrust
+from skerry_agent.state.disk import sha256_of
+from skerry_agent.trust.key_file import TrustError
+from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.unit import Unit
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, topics

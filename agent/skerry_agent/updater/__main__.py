@@ -8,10 +8,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from skerry_agent.keyfile import TrustError
 from skerry_agent.ports.jobs import Refusal, UpdaterJob
 from skerry_agent.ports.lifetime import die_with_parent
-from skerry_agent.trust import KeyTrust
+from skerry_agent.trust.key_file import TrustError
+from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec
 

@@ -5,11 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder
 from skerry_agent.patch import PatchError, apply
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Refusal, Staged, StageJob
-from skerry_agent.slots import read_bundle, write_bundle
+from skerry_agent.state.disk import DiskError, make_folder, sha256_of, sync_folder
+from skerry_agent.state.slots import read_bundle, write_bundle
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import read_manifest

@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
-from skerry_agent.disk import read_regular
-from skerry_agent.factory import laid_out
-from skerry_agent.install import MANIFEST_FILE
 from skerry_agent.machine.records import FACTORY, Slot
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Answer, FactoryJob, FactoryReady, Refusal
+from skerry_agent.state.disk import read_regular
+from skerry_agent.state.factory import laid_out
+from skerry_agent.state.install import MANIFEST_FILE
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import release_in
 from skerry_agent.wire import codec

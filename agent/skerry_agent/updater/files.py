@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skerry_agent.disk import sha256_of
+from skerry_agent.state.disk import sha256_of
 
 
 def has_hash(file: Path, sha256: str) -> bool:

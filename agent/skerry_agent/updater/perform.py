@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from skerry_agent.disk import what_failed
-from skerry_agent.keyfile import TrustError
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Answer, FactoryJob, PlanJob, Refusal, StageJob, UpdaterJob, VerifyMessage
+from skerry_agent.state.disk import what_failed
+from skerry_agent.trust.key_file import TrustError
 from skerry_agent.updater.bundle import stage
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.factory import find_factory

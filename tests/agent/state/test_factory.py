@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
-from skerry_agent.disk import DiskError, locked
-from skerry_agent.factory import FactoryFolder
 from skerry_agent.factory_install import install_factory
-from skerry_agent.install import MANIFEST_FILE, InstallError
 from skerry_agent.machine import events
 from skerry_agent.machine.records import State
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady, Refusal
-from skerry_agent.trust import KeyTrust
+from skerry_agent.state.disk import DiskError, locked
+from skerry_agent.state.factory import FactoryFolder
+from skerry_agent.state.install import MANIFEST_FILE, InstallError
+from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe

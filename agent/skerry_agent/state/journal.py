@@ -6,8 +6,8 @@ Slots and the machine's state share that one record, so a commit or a rollback i
 import contextlib
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, read_record, set_aside, write_record
 from skerry_agent.machine.records import Record
+from skerry_agent.state.disk import DiskError, make_folder, read_record, set_aside, write_record
 
 
 class Journal:

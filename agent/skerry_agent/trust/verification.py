@@ -10,8 +10,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from skerry_agent import kept
-from skerry_agent.keyfile import TrustError, parse_keys
+from skerry_agent.state import backup_copies
+from skerry_agent.trust.key_file import TrustError, parse_keys
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import Envelope, signing_bytes
 
@@ -30,7 +30,7 @@ class KeyTrust:
         Raises `TrustError` when neither holds keys.
         """
         try:
-            roles, issue = kept.choose(path, kept.find(path, [state]), parse_keys)
+            roles, issue = backup_copies.choose(path, backup_copies.find(path, [state]), parse_keys)
         except OSError as error:
             raise TrustError(f"{path}: {error.strerror}", hint="provision the device again") from None
         except TrustError as error:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from skerry_agent.disk import DiskError, make_folder, read_record, write_record
+from skerry_agent.state.disk import DiskError, make_folder, read_record, write_record
 from skerry_agent.wire.errors import SkerryError
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from skerry_agent.disk import open_regular
 from skerry_agent.ports.interfaces import Post
+from skerry_agent.state.disk import open_regular
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, digest_list
 

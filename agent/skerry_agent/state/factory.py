@@ -12,9 +12,9 @@ from pathlib import Path
 from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
-from skerry_agent.disk import DiskError, read_regular
-from skerry_agent.install import MANIFEST_FILE, InstallError, read_export
 from skerry_agent.machine.records import FACTORY, Slot
+from skerry_agent.state.disk import DiskError, read_regular
+from skerry_agent.state.install import MANIFEST_FILE, InstallError, read_export
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError

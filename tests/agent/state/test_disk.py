@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from skerry_agent.disk import DiskError, read_record, write_atomic, write_record
-from skerry_agent.journal import Journal
 from skerry_agent.machine.records import Record, Slot, Slots, State
-from skerry_agent.outbox import Outbox
+from skerry_agent.state.disk import DiskError, read_record, write_atomic, write_record
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.outbox import Outbox
 
 SLOT = Slot("b", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
 FIRST, SECOND = Record(slots=Slots(current=SLOT)), Record(state=State.FETCHING, slots=Slots(current=SLOT))

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.blobs import BlobStore
-from skerry_agent.disk import DiskError
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.disk import DiskError
 from skerry_agent.wire.blobs import describe, digest_list, parse_digests, split
 
 DATA = bytes(i * 7 % 251 for i in range(5000))

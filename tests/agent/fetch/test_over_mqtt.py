@@ -2,14 +2,14 @@
 
 import pytest
 
-from skerry_agent.blobs import BlobStore
-from skerry_agent.fetch import MAX_PATIENCE_S, PATIENCE_S, WINDOW, Fetcher, Limits
-from skerry_agent.over_mqtt import Mqtt
+from skerry_agent.fetch.fetcher import MAX_PATIENCE_S, PATIENCE_S, WINDOW, Fetcher, Limits
+from skerry_agent.fetch.over_mqtt import Mqtt
+from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import describe, digest_list, split
 from tests.agent.fakes import FakeClock, FakeLink
-from tests.agent.test_fetch import NO_LIMITS, published
+from tests.agent.fetch.test_fetcher import NO_LIMITS, published
 
 CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))

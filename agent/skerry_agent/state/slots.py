@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, read_record, write_record
-from skerry_agent.factory import FactoryFolder
 from skerry_agent.machine.records import FACTORY, Slot
+from skerry_agent.state.disk import DiskError, make_folder, read_record, write_record
+from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.wire.manifest import Bundle
 
 BUNDLE_FILE = "bundle.json"

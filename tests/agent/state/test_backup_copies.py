@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from skerry_agent import kept
 from skerry_agent.config import ConfigError, keep_copy, load
-from skerry_agent.keyfile import TrustError, parse_keys
 from skerry_agent.keys import WatchedKeys
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
-from skerry_agent.trust import KeyTrust
+from skerry_agent.state import backup_copies
+from skerry_agent.trust.key_file import TrustError, parse_keys
+from skerry_agent.trust.verification import KeyTrust
 from tests.agent.fakes import FakeProcesses
 
 TEXT = """[device]
@@ -99,7 +99,7 @@ def test_the_copy_of_another_file_is_not_used(file, tmp_path):
 
 
 def test_a_damaged_copy_is_not_used(file):
-    copy = load(file).state_dir / kept.FOLDER / "agent.toml"
+    copy = load(file).state_dir / backup_copies.FOLDER / "agent.toml"
     copy.write_bytes(copy.read_bytes()[:-2])
     rot(file, "[device]", "[device")
     with pytest.raises(ConfigError):

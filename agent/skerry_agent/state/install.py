@@ -9,8 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from skerry_agent.disk import read_regular
 from skerry_agent.machine.records import Deployment
+from skerry_agent.state.disk import read_regular
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope

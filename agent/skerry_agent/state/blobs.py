@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, sha256_of, sync_folder, write_atomic
+from skerry_agent.state.disk import DiskError, make_folder, sha256_of, sync_folder, write_atomic
 from skerry_agent.wire.blobs import BlobRef, parse_digests
 from skerry_agent.wire.errors import WireError
 

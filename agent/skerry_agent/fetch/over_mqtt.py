@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Iterable
 from functools import partial
 
+from skerry_agent.fetch.sources import Deliver, Failed
 from skerry_agent.ports.interfaces import Link
-from skerry_agent.sources import Deliver, Failed
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import MAX_PIECES, Ask, Piece, parse_answer
 from skerry_agent.wire.blobs import BlobRef

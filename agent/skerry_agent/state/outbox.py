@@ -8,7 +8,7 @@ import contextlib
 from collections import OrderedDict
 from pathlib import Path
 
-from skerry_agent.disk import DiskError, make_folder, read_sealed, write_sealed
+from skerry_agent.state.disk import DiskError, make_folder, read_sealed, write_sealed
 
 BLOCK_BYTES = 4096
 """What a file takes on the disk is a multiple of this, on almost every file system."""

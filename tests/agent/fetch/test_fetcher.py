@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry_agent import blobs as agent_blobs
-from skerry_agent.blobs import BlobStore
-from skerry_agent.fetch import (
+from skerry_agent.fetch.fetcher import (
     FIRST_WINDOW,
     MAX_DAMAGED,
     MAX_PATIENCE_S,
@@ -21,8 +19,10 @@ from skerry_agent.fetch import (
     Fetcher,
     Limits,
 )
-from skerry_agent.over_mqtt import Retained
-from skerry_agent.sources import Folder, Reading
+from skerry_agent.fetch.over_mqtt import Retained
+from skerry_agent.fetch.sources import Folder, Reading
+from skerry_agent.state import blobs as agent_blobs
+from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
 from tests.agent.fakes import FakeClock, FakeLink

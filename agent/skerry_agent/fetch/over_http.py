@@ -6,8 +6,8 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+from skerry_agent.fetch.sources import Reading
 from skerry_agent.ports.interfaces import Post
-from skerry_agent.sources import Reading
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef
 

@@ -12,10 +12,10 @@ from random import uniform
 
 from msgspec import Struct
 
-from skerry_agent.blobs import BlobStore, Part
-from skerry_agent.disk import DiskError, what_failed
+from skerry_agent.fetch.sources import Source
 from skerry_agent.ports.interfaces import Clock, Timer
-from skerry_agent.sources import Source
+from skerry_agent.state.blobs import BlobStore, Part
+from skerry_agent.state.disk import DiskError, what_failed
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, parse_digests, sole_digest
 from skerry_agent.wire.errors import WireError
