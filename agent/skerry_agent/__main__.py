@@ -12,14 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
-from skerry_agent.local import Done, InstallRequest, LocalError, Request, RollbackRequest, Status, StatusRequest, ask
 from skerry_agent.state.disk import what_failed
+from skerry_agent.supervisor.local import (
+    Done,
+    InstallRequest,
+    LocalError,
+    Request,
+    RollbackRequest,
+    Status,
+    StatusRequest,
+    ask,
+)
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 
 if TYPE_CHECKING:
-    from skerry_agent.report import LocalStatus
     from skerry_agent.selftest import Check
+    from skerry_agent.supervisor.report import LocalStatus
     from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
 
 POLL_S = 0.2

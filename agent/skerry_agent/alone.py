@@ -7,15 +7,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from skerry_agent.children import RealProcesses
 from skerry_agent.config import AgentConfig
-from skerry_agent.local import Done, Request
-from skerry_agent.loop import Supervisor, new_boot_id, state_folder
+from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.report import FactoryStatus, LocalStatus, recorded_report
 from skerry_agent.state.disk import locked
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
+from skerry_agent.supervisor.local import Done, Request
+from skerry_agent.supervisor.loop import Supervisor, new_boot_id, state_folder
+from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, recorded_report
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 0.1

@@ -9,14 +9,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from skerry_agent.alone import NoLink
-from skerry_agent.children import RealProcesses
 from skerry_agent.config import AgentConfig, parse_broker_url
-from skerry_agent.link import MqttLink
-from skerry_agent.local import listen
-from skerry_agent.loop import Supervisor, device_state, new_boot_id, state_folder
+from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
-from skerry_agent.notify import Notifier
 from skerry_agent.ports.clock import EventQueue
+from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.local import listen
+from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
+from skerry_agent.supervisor.notify import Notifier
 from skerry_agent.wire import codec, topics
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from skerry_agent.children import RealProcesses
 from skerry_agent.config import AgentConfig
-from skerry_agent.loop import state_folder
+from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor.loop import state_folder
 from skerry_agent.wire.errors import SkerryError
 
 

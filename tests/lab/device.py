@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from skerry_agent.config import load
-from skerry_agent.loop import Supervisor
+from skerry_agent.deployment.unit import Unit
 from skerry_agent.ports.jobs import Refusal
 from skerry_agent.ports.runner_protocol import (
     Accept,
@@ -31,9 +31,9 @@ from skerry_agent.ports.runner_protocol import (
     Stop,
 )
 from skerry_agent.state.disk import sha256_of
+from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
-from skerry_agent.unit import Unit
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.sketch import Recorder

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from skerry_agent.config import ConfigError, keep_copy, load
-from skerry_agent.keys import WatchedKeys
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.state import backup_copies
+from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.trust.key_file import TrustError, parse_keys
 from skerry_agent.trust.verification import KeyTrust
 from tests.agent.fakes import FakeProcesses

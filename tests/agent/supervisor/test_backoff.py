@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_agent.backoff import Backoff
+from skerry_agent.supervisor.backoff import Backoff
 
 
 def test_waits_double_up_to_a_limit_and_start_anew_after_a_connection_that_lasted():

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from skerry_agent.notify import Notifier
+from skerry_agent.supervisor.notify import Notifier
 from tests.agent.fakes import FakeClock
 
 

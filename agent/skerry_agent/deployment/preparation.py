@@ -7,14 +7,14 @@ machine; a trial that follows has limits of its own.
 from collections.abc import Callable
 from typing import Any
 
+from skerry_agent.deployment.transfer import Transfer
+from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
-from skerry_agent.transfer import Transfer
-from skerry_agent.world import World
 
 
 class Preparation:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
-from skerry_agent.lean import import_paho
 from skerry_agent.ports.interfaces import Post
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.paho_import import import_paho
 
 import_paho()
 import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small

@@ -11,27 +11,27 @@ from pathlib import Path
 
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, keep_copy, parse_listen
-from skerry_agent.keys import WatchedKeys
-from skerry_agent.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
-from skerry_agent.orders import Orders
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
 from skerry_agent.ports.runner_protocol import Beat
-from skerry_agent.postman import Postman
-from skerry_agent.report import FactoryStatus, LocalStatus, model_report
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder, what_failed
 from skerry_agent.state.install import InstallError, order_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.slots import BundleFolders
-from skerry_agent.telemetry import Telemetry
-from skerry_agent.unit import Unit
+from skerry_agent.supervisor.keys import WatchedKeys
+from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
+from skerry_agent.supervisor.orders import Orders
+from skerry_agent.supervisor.postman import Postman
+from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
-from skerry_agent.world import World
 
 ANY_PORT = "127.0.0.1:0"
 REPORT_DELAY_S = 0.05

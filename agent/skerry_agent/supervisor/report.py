@@ -3,9 +3,9 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
+from skerry_agent.deployment.service import Service
+from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine.records import Deployment, Record, Slot
-from skerry_agent.service import Service
-from skerry_agent.unit import Unit
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from skerry_agent.ports.interfaces import Post
-from skerry_agent.report import LocalStatus
 from skerry_agent.state.disk import is_locked
+from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
 

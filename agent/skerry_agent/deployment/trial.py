@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
+from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
+from skerry_agent.deployment.service import Hooks, Service
 from skerry_agent.machine import probation
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.ports.runner_protocol import Beat, Job
-from skerry_agent.service import Hooks, Service
 from skerry_agent.state.disk import DiskError
 
 

@@ -5,11 +5,11 @@ Decides nothing: what is found is an event for the machine, what is not found is
 
 from collections.abc import Callable
 
+from skerry_agent.deployment.world import World
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.jobs import Answer, FactoryJob, FactoryReady, Refusal
 from skerry_agent.state.disk import DiskError
 from skerry_agent.wire.manifest import Target
-from skerry_agent.world import World
 
 
 class FactorySearch:

@@ -8,21 +8,21 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, State
 from skerry_agent.machine.table import MAX_CRASHES
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob
 from skerry_agent.ports.runner_protocol import Accept, Drain, Refused, ReplaySource
-from skerry_agent.report import model_report
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import BundleFolders, write_bundle
-from skerry_agent.unit import Unit
+from skerry_agent.supervisor.report import model_report
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
 from skerry_agent.wire.twin import RuntimeReport, TransferPolicy
-from skerry_agent.world import World
 from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 SPEC = TensorSpec("x", "int8", (1, 4))

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, is_open
+from skerry_agent.deployment.world import World
 from skerry_agent.fetch.over_http import Http
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.machine import events
@@ -13,11 +15,9 @@ from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
-from skerry_agent.transfer import HOURS_POLL_S, Transfer, is_open
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
-from skerry_agent.world import World
 from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 MANIFEST, PATCH, FULL = b"manifest", b"p" * 1000, b"f" * 5000

@@ -5,11 +5,11 @@ Decides neither when to start nor what to do about a failure: `unit` and `trial`
 
 import socket
 
+from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.world import World
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.runner_protocol import Job
-from skerry_agent.service import Hooks, Service
 from skerry_agent.state.disk import DiskError
-from skerry_agent.world import World
 
 EXCLUSIVE_POLL_S = 0.1
 

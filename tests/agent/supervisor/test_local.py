@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from skerry_agent import local
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.doctor import _agent, _sources
-from skerry_agent.local import Done, LocalError, SilentError, StatusRequest, ask, listen
 from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
 from skerry_agent.state.disk import locked
+from skerry_agent.supervisor import local
+from skerry_agent.supervisor.local import Done, LocalError, SilentError, StatusRequest, ask, listen
 
 DONE = Done(ok=True, detail="here")
 

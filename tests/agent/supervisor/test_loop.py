@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.fetch.sources import Folder
-from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
 from skerry_agent.machine.records import Record, Slot, Slots
 from skerry_agent.ports.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
+from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
+from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES

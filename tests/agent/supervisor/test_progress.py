@@ -3,14 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent import loop
 from skerry_agent.__main__ import _shown
 from skerry_agent.ports.jobs import Planned
+from skerry_agent.supervisor import loop
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import CHUNK_BYTES, describe, digest_list, split
 from skerry_agent.wire.twin import Assignment, Reported
-from tests.agent.test_loop import Site
+from tests.agent.supervisor.test_loop import Site
 
 DATA = bytes(5 * CHUNK_BYTES)[:-100] + b"x" * 100
 REF, MANIFEST = describe(DATA), describe(b"manifest")

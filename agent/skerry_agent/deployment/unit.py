@@ -10,21 +10,21 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from skerry_agent.factory_search import FactorySearch
-from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
+from skerry_agent.deployment.factory_search import FactorySearch
+from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
+from skerry_agent.deployment.preparation import Preparation, left_s
+from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.transfer import Transfer
+from skerry_agent.deployment.trial import Says, Trial
+from skerry_agent.deployment.waiting import WaitingOrder
+from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
 from skerry_agent.machine.table import step
 from skerry_agent.ports.interfaces import Timer
-from skerry_agent.preparation import Preparation, left_s
-from skerry_agent.service import Hooks, Service
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
-from skerry_agent.transfer import Transfer
-from skerry_agent.trial import Says, Trial
-from skerry_agent.waiting import WaitingOrder
-from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0

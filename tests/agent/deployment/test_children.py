@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_agent.children import RealProcesses, _explain, _lines
+from skerry_agent.deployment.children import RealProcesses, _explain, _lines
 from skerry_agent.ports.jobs import Refusal, VerifyMessage
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES

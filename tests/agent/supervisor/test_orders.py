@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.orders import VERIFY_S, WAITING_COMMANDS, Orders
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
+from skerry_agent.supervisor.orders import VERIFY_S, WAITING_COMMANDS, Orders
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
 from tests.agent.fakes import FakeClock, FakeProcesses

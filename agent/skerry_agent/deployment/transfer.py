@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from skerry_agent.deployment.world import World
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.fetch.sources import Folder, Source
@@ -22,7 +23,6 @@ from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.disk import make_folder, what_failed
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.world import World
 
 HOURS_POLL_S = 30.0
 
