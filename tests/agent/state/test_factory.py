@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
+from skerry_agent.cli.factory_install import install_factory
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
-from skerry_agent.factory_install import install_factory
 from skerry_agent.machine import events
 from skerry_agent.machine.records import State
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady, Refusal

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from skerry_agent.cli.doctor import _agent, _sources
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
-from skerry_agent.doctor import _agent, _sources
 from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
 from skerry_agent.state.disk import locked
 from skerry_agent.supervisor import local

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.__main__ import _shown
+from skerry_agent.cli.main import _shown
 from skerry_agent.ports.jobs import Planned
 from skerry_agent.supervisor import loop
 from skerry_agent.wire import codec, topics

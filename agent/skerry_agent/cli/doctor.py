@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from skerry_agent.alone import recorded_status
+from skerry_agent.cli.selftest import Check
+from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
 from skerry_agent.ports.runner_protocol import DirectorySource
-from skerry_agent.selftest import Check
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.supervisor.local import LocalError, SilentError, Status, StatusRequest, ask
 from skerry_agent.supervisor.report import LocalStatus

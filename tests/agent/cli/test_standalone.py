@@ -1,6 +1,6 @@
 """What the command line says of a device on which no supervisor runs: read from its disk, which stays as it is."""
 
-from skerry_agent.alone import recorded_status
+from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.machine.records import Record, Slot, Slots, State
 from skerry_agent.state.journal import Journal

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from skerry_agent.alone import NoLink
+from skerry_agent.cli.standalone import NoLink
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
@@ -53,7 +53,7 @@ def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tu
         return MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file), config
     except OSError as error:
         unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
-        print(f"warning: {unusable}", file=sys.stderr)  # noqa: T201 - the log of a service
+        print(f"warning: {unusable}", file=sys.stderr)  # the log of a service
         return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
 
 
@@ -62,5 +62,5 @@ def _open_door(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket
     try:
         return listen(state, queue.post, supervisor.local)
     except OSError as error:
-        print(f"warning: no local commands: {error.strerror}", file=sys.stderr)  # noqa: T201 - the log of a service
+        print(f"warning: no local commands: {error.strerror}", file=sys.stderr)  # the log of a service
         return None
