@@ -1,7 +1,7 @@
 """Golden JSON files pin the wire format: what is in the field must stay readable, in both directions.
 
 A new optional field is a new golden file beside the old one; an old file never changes. To write files for messages
-that have none yet: `python tests/wire/test_golden.py`.
+that have none yet: `python tests/agent/wire/test_golden.py`.
 """
 
 from pathlib import Path
