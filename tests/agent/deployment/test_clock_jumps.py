@@ -7,8 +7,8 @@ from skerry_agent.machine import events
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import MAX_CHUNKS, BlobRef
 from skerry_agent.wire.errors import WireError
-from tests.agent.deployment.test_unit import Device, order
-from tests.agent.fakes import FakeClock
+from tests.kit.clock import FakeClock
+from tests.kit.unit import Device, order
 
 YEARS_S = 10 * 365 * 86400.0
 DEADLINE_S = 600.0

@@ -18,7 +18,9 @@ from skerry_agent.state.slots import BundleFolders
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
-from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
+from tests.kit.clock import FakeClock
+from tests.kit.link import FakeLink
+from tests.kit.processes import FakeProcesses
 
 MANIFEST, PATCH, FULL = b"manifest", b"p" * 1000, b"f" * 5000
 NOON = 1_700_049_600.0  # 2023-11-15 12:00 UTC

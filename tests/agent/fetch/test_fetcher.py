@@ -25,20 +25,12 @@ from skerry_agent.state import blobs as agent_blobs
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, split
-from tests.agent.fakes import FakeClock, FakeLink
+from tests.kit.blobs import CHUNK, NO_LIMITS, published
+from tests.kit.clock import FakeClock
+from tests.kit.link import FakeLink
 
-CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))
 REF = describe(DATA, CHUNK)
-NO_LIMITS = Limits()
-
-
-def published(data: bytes, chunk_bytes: int = CHUNK) -> dict[str, bytes]:
-    ref = describe(data, chunk_bytes)
-    retained = {topics.chunk(ref.sha256, i): chunk for i, chunk in enumerate(split(data, chunk_bytes))}
-    if ref.digests_sha256:
-        retained[topics.digests(ref.sha256)] = digest_list(data, chunk_bytes)
-    return retained
 
 
 class Outcome:

@@ -8,8 +8,9 @@ from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import describe, digest_list, split
-from tests.agent.fakes import FakeClock, FakeLink
-from tests.agent.fetch.test_fetcher import NO_LIMITS, published
+from tests.kit.blobs import NO_LIMITS, published
+from tests.kit.clock import FakeClock
+from tests.kit.link import FakeLink
 
 CHUNK = 1024
 DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))

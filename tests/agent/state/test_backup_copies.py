@@ -12,7 +12,7 @@ from skerry_agent.state import backup_copies
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.trust.key_file import TrustError, parse_keys
 from skerry_agent.trust.verification import KeyTrust
-from tests.agent.fakes import FakeProcesses
+from tests.kit.processes import FakeProcesses
 
 TEXT = """[device]
 id = "dev-1"

@@ -22,7 +22,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release, TensorSpec
 from skerry_host.release.sign import Ed25519Signer
-from tests.agent.deployment.test_unit import Device, order
+from tests.kit.unit import Device, order
 
 SPEC = TensorSpec("x", "int8", (1, 4))
 QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)

@@ -7,84 +7,25 @@ import socket
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.config import ModelSection
 from skerry_agent.fetch.sources import Folder
 from skerry_agent.machine.records import Record, Slot, Slots
-from skerry_agent.ports.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
-from skerry_agent.wire import codec, envelope, topics
+from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, open_listener
+from skerry_agent.wire import envelope
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
-from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
-from skerry_agent.wire.twin import Assignment, Desired
-from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
+from skerry_agent.wire.twin import Assignment
+from tests.kit.site import DESIRED, Site, signed
 
-DESIRED = topics.desired("dev-1")
 QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
 BUNDLE = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (), ())
 RELEASE = Release(1, "m", "2.0.0", 2, (BUNDLE,), QUALITY, Provenance("0" * 64, "1" * 64, {}, ""))
-
-
-class QueueClock(FakeClock):
-    """A clock that is also the supervisor's queue."""
-
-    def post(self, call):
-        self.after(0.0, call)
-
-    def stop(self):
-        """Nothing runs here."""
-
-
-class NoMeters:
-    def samples(self, pids, duration_s):
-        return []
-
-
-def signed(kind, message):
-    """An envelope that nobody verifies here."""
-    return codec.encode(Envelope(kind, codec.encode(message), (Signature("0" * 64, b"s"),)))
-
-
-class Site:
-    """A supervisor on a folder, whose updater believes everything and never plans."""
-
-    def __init__(self, folder, models=None):
-        self.clock, self.link = QueueClock(), FakeLink()
-        self.processes = FakeProcesses(self.answer)
-        config = AgentConfig(
-            DeviceSection("dev-1"),
-            BrokerSection("mqtt://x"),
-            BoardSection("test"),
-            models=models or {},
-            folder=str(folder),
-        )
-        self.agent = Supervisor(config, self.clock, self.link, self.processes, NoMeters(), "boot")
-        self.agent.start()
-
-    def answer(self, job):
-        match job:
-            case VerifyMessage():
-                return Payload(codec.decode(job.raw, Envelope).payload)
-            case PlanJob():
-                return self.plan
-        return Refusal("failed", "never")
-
-    plan = None
-
-    def want(self, generation, *assignments):
-        desired = Desired("dev-1", generation, 1.0, assignments)
-        self.agent.message(DESIRED, signed(envelope.DESIRED, desired))
-        self.clock.advance(0.1)
-
-    def deployment(self, model="m"):
-        self.clock.advance(0.1)
-        return self.agent.status().models[model].deployment
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from skerry_agent.supervisor.notify import Notifier
-from tests.agent.fakes import FakeClock
+from tests.kit.clock import FakeClock
 
 
 @pytest.fixture

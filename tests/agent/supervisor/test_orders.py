@@ -9,7 +9,8 @@ from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.supervisor.orders import VERIFY_S, WAITING_COMMANDS, Orders
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
-from tests.agent.fakes import FakeClock, FakeProcesses
+from tests.kit.clock import FakeClock
+from tests.kit.processes import FakeProcesses
 
 DESIRED = Desired("dev-1", 5, 0.0)
 

@@ -6,7 +6,7 @@ from skerry_agent.state.outbox import Outbox
 from skerry_agent.supervisor.postman import UNNAMED, WINDOW, Postman
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
-from tests.agent.fakes import FakeLink
+from tests.kit.link import FakeLink
 
 
 class Post:

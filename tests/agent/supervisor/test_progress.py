@@ -10,7 +10,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import CHUNK_BYTES, describe, digest_list, split
 from skerry_agent.wire.twin import Assignment, Reported
-from tests.agent.supervisor.test_loop import Site
+from tests.kit.site import Site
 
 DATA = bytes(5 * CHUNK_BYTES)[:-100] + b"x" * 100
 REF, MANIFEST = describe(DATA), describe(b"manifest")

@@ -18,8 +18,8 @@ from skerry_agent.wire.blobs import describe, digest_list, parse_digests, split
 from skerry_host.plane.web.blobs import PATH, blob_application
 from skerry_host.plane.web.server import Server
 from skerry_host.release.store import Store
-from tests.agent.fakes import FakeLink
 from tests.host.plane.fleet_kit import model_bytes
+from tests.kit.link import FakeLink
 
 DATA = model_bytes("http", 300_000)
 REF = describe(DATA)
