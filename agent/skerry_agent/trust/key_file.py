@@ -1,6 +1,6 @@
 """trust.json: the public keys that a device believes, by role. Its form only, so that the supervisor can check it.
 
-Neither cryptography nor numpy is imported here; `trust` makes keys of what is read.
+Neither cryptography nor numpy is imported here; `verification` makes keys of what is read.
 """
 
 import base64
