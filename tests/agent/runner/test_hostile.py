@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from skerry_agent.ports import runner_protocol
-from tests.agent.runner.test_life import FAULTY
+from tests.kit.faulty_runner import FAULTY
 
 _BEGIN = """import contextlib, os, resource, threading
 from skerry_agent.runner.__main__ import _die_of_a_bug

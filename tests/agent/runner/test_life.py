@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
 from skerry_agent.wire.blobs import describe
+from tests.kit.faulty_runner import FAULTY
 
 
 def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
@@ -165,25 +166,6 @@ def test_it_ends_when_its_supervisor_leaves_before_the_job(spawn):
     child = spawn()
     child.control.shutdown(socket.SHUT_RDWR)
     assert child.process.wait(10) == 4
-
-
-FAULTY = """
-import ctypes, socket, sys
-from skerry_agent.runner import control, session
-
-class Faulty:
-    def __init__(self, engine):
-        self.inputs, self.outputs, self._engine, self._left = engine.inputs, engine.outputs, engine, 6
-        self.about = engine.about
-    def infer(self, inputs):
-        self._left -= 1
-        if self._left < 0:
-            FAULT
-        return self._engine.infer(inputs)
-
-session.run(control.Control(socket.socket(fileno=int(sys.argv[2]))), lambda job: Faulty(session.open_job(job)))
-"""
-"""A runner whose engine has a fault in C code at its first inference after the proof."""
 
 
 def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
