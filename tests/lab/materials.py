@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from skerry_agent.install import MANIFEST_FILE
+from skerry_agent.state.install import MANIFEST_FILE
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
 from skerry_agent.wire.manifest import (

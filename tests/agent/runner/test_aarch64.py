@@ -18,8 +18,9 @@ from skerry_host.build.golden import record
 from skerry_host.build.recipe import GoldenPlan
 from skerry_host.build.session import describe_any
 from tests.host.diff.models import patch_of
+from tests.kit.tiny_models import artifact, make_job
 
-from .conftest import ROOT, artifact, make_job
+from .conftest import ROOT
 
 PYTHON = ROOT / ".venv" / "aarch64" / "python"
 SAMPLES = 4

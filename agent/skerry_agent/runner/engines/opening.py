@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines.base import Engine, ModelFile
 
 
@@ -18,12 +18,12 @@ class Runtime(Struct, frozen=True):
     check: Callable[[], str]
 
 
-def open_engine(kind: protocol.Engine, model: ModelFile) -> Engine:
+def open_engine(kind: runner_protocol.Engine, model: ModelFile) -> Engine:
     """Load a model file. Raises `EngineError` when the runtime is missing or refuses it."""
     return _RUNTIMES[kind]().open(model)
 
 
-def check_engine(kind: protocol.Engine) -> str:
+def check_engine(kind: runner_protocol.Engine) -> str:
     """Name and version of a runtime that works here; raises `EngineError`. A broken one may end the process."""
     return _RUNTIMES[kind]().check()
 
@@ -52,7 +52,7 @@ def _onnxruntime() -> Runtime:
     return Runtime(onnx.open_onnxruntime, onnx.check)
 
 
-_RUNTIMES: dict[protocol.Engine, Callable[[], Runtime]] = {
+_RUNTIMES: dict[runner_protocol.Engine, Callable[[], Runtime]] = {
     "litert": _litert,
     "tflite_runtime": _tflite_runtime,
     "edgetpu": _edgetpu,
