@@ -1,4 +1,4 @@
-"""The glossary is a contract: a word that it has retired is found nowhere but where a promise holds the old spelling."""
+"""The glossary is a contract: a word that it has retired stands nowhere but where a promise keeps the old spelling."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ UNREAD = ("CHANGELOG.md", "docs/glossary.md", "docs/decisions/", "tests/test_glo
 
 
 def retired() -> list[tuple[str, str, list[str]]]:
-    """(the retired word, what is said instead, globs of files that keep it) of each row of the glossary's last table."""
+    """(the retired word, what is said instead, globs of files that keep it) of each row of the last table."""
     text = GLOSSARY.read_text("utf-8").partition("## Retired words")[2]
     rows = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.*?) \|$", text, re.MULTILINE)
     return [(word, instead, re.findall(r"`([^`]+)`", stays)) for word, instead, stays in rows]
