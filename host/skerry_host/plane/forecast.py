@@ -12,7 +12,6 @@ from skerry_agent.wire.manifest import Release, Target
 from skerry_agent.wire.routes import cheapest
 from skerry_agent.wire.twin import Reported
 from skerry_host.fleet.device import Device, choose_target
-from skerry_host.plane.needs import files_of
 from skerry_host.plane.records import twins
 from skerry_host.release.compare import transfer
 from skerry_host.release.store import Store
@@ -49,4 +48,4 @@ def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str]
     found = reported.models.get(model) if reported else None
     slots = [slot for slot in (found.current, found.previous) if slot] if found else []
     current = found.current.release if found and found.current else None
-    return {sha256 for slot in slots for sha256 in files_of(store, slot)}, current
+    return {sha256 for slot in slots for sha256 in store.files_of(slot)}, current

@@ -91,7 +91,7 @@ class _Shelf:
 
     def _files_of(self, slot: SlotReport) -> set[str]:
         if slot not in self._files:
-            self._files[slot] = files_of(self._store, slot)
+            self._files[slot] = self._store.files_of(slot)
         return self._files[slot]
 
 
@@ -106,12 +106,3 @@ def _refs_of(store: Store, name: str, target: str, held: frozenset[str]) -> Refs
     patches = {patch.blob for route in routes if route for patch in route}
     refs = [manifest, *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
     return {ref.sha256: ref for ref in refs}
-
-
-def files_of(store: Store, slot: SlotReport) -> set[str]:
-    """The files of a slot, by sha256, as far as the store knows its release."""
-    try:
-        artifacts = store.release(slot.release).bundle(slot.target).artifacts
-    except SkerryError:  # made by another host: only what the device itself names is known
-        return {slot.model_sha256}
-    return {slot.model_sha256, *(artifact.blob.sha256 for artifact in artifacts)}
