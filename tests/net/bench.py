@@ -20,8 +20,8 @@ from skerry_agent.link import MqttLink
 from skerry_agent.over_mqtt import Mqtt
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import CHUNK_BYTES, BlobRef, describe, digest_list, split
-from skerry_host.plane.answers import Answers
-from skerry_host.plane.link import Incoming, Link
+from skerry_host.plane.broker.link import Incoming, Link
+from skerry_host.plane.delivery.answers import Answers
 from skerry_host.release.store import Store
 from tests.net.brokers import Mosquitto
 

@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_host.plane.broker import _embedded_process, free_port
+from skerry_host.plane.broker.broker import _embedded_process, free_port
 from tests.host.plane.fleet_kit import eventually, require_program
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

@@ -12,9 +12,9 @@ from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink
 from skerry_agent.wire import topics
-from skerry_host.plane.link import Link, Outgoing
-from skerry_host.plane.records import events
-from skerry_host.plane.registry import open_registry
+from skerry_host.plane.broker.link import Link, Outgoing
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import events
 from tests.host.plane.fleet_kit import add_release, eventually, make_home, model_bytes, serving, skerry
 from tests.net.brokers import Mosquitto
 

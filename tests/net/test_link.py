@@ -10,7 +10,7 @@ import pytest
 from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
 from skerry_agent.link import MqttLink, _Client
-from skerry_host.plane.link import Link, Outgoing
+from skerry_host.plane.broker.link import Link, Outgoing
 from tests.host.plane.fleet_kit import eventually
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
 from tests.net.brokers import Mosquitto

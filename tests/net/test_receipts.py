@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.plane.gather import device_views
-from skerry_host.plane.records import devices, telemetry
-from skerry_host.plane.registry import open_registry
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.views.gather import device_views
 from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
 from tests.net.brokers import Mosquitto
 from tests.net.proxy import Fault, Proxy

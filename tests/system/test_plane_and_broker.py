@@ -6,7 +6,7 @@ import time
 import pytest
 
 from skerry_host.cli.demo.client import Client
-from skerry_host.plane.broker import free_port
+from skerry_host.plane.broker.broker import free_port
 from tests.host.plane.fleet_kit import eventually, serving
 from tests.system.fleet import (
     FIRST,

@@ -13,10 +13,10 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.home import open_home
-from skerry_host.plane import intake
-from skerry_host.plane.forecast import Forecast, forecast
-from skerry_host.plane.gather import rollout_view
-from skerry_host.plane.records import devices, rollouts
+from skerry_host.plane.registry.records import devices, rollouts
+from skerry_host.plane.rollouts import intake
+from skerry_host.plane.rollouts.forecast import Forecast, forecast
+from skerry_host.plane.views.gather import rollout_view
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from sqlalchemy.orm import Session
 
-    from skerry_host.plane.registry import Registry
-    from skerry_host.plane.views import DeploymentView, RolloutView
+    from skerry_host.plane.registry.database import Registry
+    from skerry_host.plane.views.views import DeploymentView, RolloutView
 
 POLL_S = 0.2
 

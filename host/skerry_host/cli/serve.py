@@ -55,7 +55,7 @@ def serve(
     **http: str | None,
 ) -> None:
     """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
-    from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
@@ -81,7 +81,7 @@ def serve(
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
     """Serve blobs where they are asked for; the address that devices are told."""
-    from skerry_host.plane.web.blobs import PATH, blob_application  # noqa: PLC0415
+    from skerry_host.plane.delivery.over_http import PATH, blob_application  # noqa: PLC0415
     from skerry_host.plane.web.server import Server  # noqa: PLC0415
 
     if blobs is None:

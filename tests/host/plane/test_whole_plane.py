@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from skerry_agent.wire import topics
-from skerry_host.plane.broker import Embedded, Mosquitto, free_port
-from skerry_host.plane.gather import device_views, rollout_view
-from skerry_host.plane.link import Link
-from skerry_host.plane.records import devices as records
-from skerry_host.plane.records import rollouts
-from skerry_host.plane.registry import open_registry
+from skerry_host.plane.broker.broker import Embedded, Mosquitto, free_port
+from skerry_host.plane.broker.link import Link
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices as records
+from skerry_host.plane.registry.records import rollouts
+from skerry_host.plane.views.gather import device_views, rollout_view
 from tests.host.plane.fake_device import FakeDevice
 from tests.host.plane.fleet_kit import (
     add_release,

@@ -20,11 +20,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from skerry_host.plane.counters import Counters
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.gather import deployments_of, device_views, overview, rollout_view
-from skerry_host.plane.records import devices, rollouts
-from skerry_host.plane.registry import Registry
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.records import devices, rollouts
+from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.gather import deployments_of, device_views, overview, rollout_view
 from skerry_host.plane.web.headers import SafeHeaders
 from skerry_host.plane.web.metrics import exposition
 from skerry_host.plane.web.pages import Pages

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from skerry_host.plane.counters import Counters
-from skerry_host.plane.views import DeviceView, Overview
+from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.views import DeviceView, Overview
 
 QUANTILES = (("0.5", "p50_us"), ("0.95", "p95_us"), ("0.99", "p99_us"))
 

@@ -7,10 +7,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from skerry_host.plane import words
-from skerry_host.plane.gather import deployments_of, device_views, overview, rollout_view
-from skerry_host.plane.records import devices, rollouts
-from skerry_host.plane.registry import Registry
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.records import devices, rollouts
+from skerry_host.plane.views import words
+from skerry_host.plane.views.gather import deployments_of, device_views, overview, rollout_view
 from skerry_host.plane.web import charts
 
 HERE = Path(__file__).parent
