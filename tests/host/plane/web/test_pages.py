@@ -16,6 +16,10 @@ from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.views import DeploymentView, Point, RolloutView
 from skerry_host.plane.web import charts
 from skerry_host.plane.web.app import application
+from skerry_host.plane.web.entry import Page
+from skerry_host.plane.web.pages import overview
+from skerry_host.plane.web.rendering import TEMPLATES
+from skerry_host.plane.web.routes import ROUTES
 from tests.host.plane.web.scene import BOARDS, whole_story
 
 URL = "http://127.0.0.1"
@@ -51,21 +55,32 @@ def test_overview_page_says_what_the_fleet_does(client):
 
 def test_every_page_and_route(client):
     rollout = client.get("/api/v1/rollouts").json()[0]["id"]
-    for path in (
-        "/",
-        "/?page=9",
-        "/?page=x",
-        "/devices/shelf-01",
-        f"/rollouts/{rollout}",
-        "/static/style.css",
-        "/healthz",
-    ):
+    paths = [entry.path.replace("{id}", rollout if "rollouts" in entry.path else "shelf-01") for entry in ROUTES]
+    for path in (*paths, "/?page=9", "/?page=x", "/static/style.css"):
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), (
             "nothing is loaded from elsewhere"
         )
+
+
+NAVIGATION = '<nav><a href="/">Fleet</a><a href="/api/v1/overview">API</a><a href="/metrics">Metrics</a>'
+
+
+def test_navigation_is_read_from_the_table(client):
+    for path in ("/", "/devices/shelf-01"):
+        assert f"{NAVIGATION}</nav>" in client.get(path).text
+
+
+def test_a_page_is_a_module_a_template_and_one_line_in_the_table(scene):
+    modules = {path.stem for path in TEMPLATES.glob("*.py")} - {"__init__"}
+    templates = {path.stem for path in TEMPLATES.glob("*.html")} - {"base", "parts"}
+    assert modules == templates == {entry.template.removesuffix(".html") for entry in ROUTES if isinstance(entry, Page)}
+    table = (*ROUTES, Page("/second", overview.values, "overview.html", link="Second"))
+    with TestClient(application(scene.registry, lambda: COUNTERS, table), URL) as client:
+        assert f'{NAVIGATION}<a href="/second">Second</a></nav>' in client.get("/").text
+        assert "Devices online" in client.get("/second").text
 
 
 def test_what_is_not_there_is_404_in_json(client):

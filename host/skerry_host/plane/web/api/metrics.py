@@ -1,15 +1,27 @@
 """The fleet as Prometheus metrics. Figures per device carry its id; a value that is absent is left out, never 0."""
 
+import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
 
+from skerry_host.plane.views import gather
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.views import DeviceView, Overview
+from skerry_host.plane.web.entry import Query
 
 QUANTILES = (("0.5", "p50_us"), ("0.95", "p95_us"), ("0.99", "p99_us"))
+
+
+def answer(query: Query) -> Response:
+    """All families, from one consistent state of the registry."""
+    with query.registry.read() as session:
+        seen = gather.overview(session, time.time())
+    text, kind = exposition(seen, query.counters())
+    return Response(text, media_type=kind)
 
 
 def exposition(seen: Overview, counters: Counters) -> tuple[bytes, str]:
