@@ -18,8 +18,8 @@ from skerry_host.plane.broker.link import Link
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, telemetry
-from tests.net.brokers import Mosquitto
-from tests.net.proxy import Fault, Proxy
+from tests.kit.brokers import Mosquitto
+from tests.kit.proxy import Fault, Proxy
 from tests.net.reporter import DEVICE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from skerry_host.home import Home
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import telemetry
 from skerry_host.plane.registry.tables import ReportRow
-from tests.host.plane.fleet_kit import skerry
+from tests.kit.commands import skerry
 from tests.system.fleet import FIRST, SECOND, provision
 
 DAY = 86400.0

@@ -12,7 +12,9 @@ from skerry_host.release.store import Store
 from tests.agent.runner.conftest import library  # noqa: F401 - a fixture
 from tests.host.edgetpu.conftest import stand_in  # noqa: F401 - a fixture
 from tests.host.edgetpu.made import compiled_of
-from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
+from tests.kit.commands import serving, skerry
+from tests.kit.home import make_home
+from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, RECIPE, await_end, outcomes, provision, start_rollout
 
 pytestmark = pytest.mark.system

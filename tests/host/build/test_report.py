@@ -22,7 +22,7 @@ from skerry_host.build.report.roofline import Roof, accelerator_roof, over_the_l
 from skerry_host.build.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.build.tflite import read_model
 from skerry_host.cli.main import run
-from tests.host.plane.fleet_kit import require_program
+from tests.kit.programs import require_program
 
 from .conftest import FASHION, NOW, REAL, needs_real
 

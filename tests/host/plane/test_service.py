@@ -15,8 +15,9 @@ from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.registry.database import Registry, open_registry
 from skerry_host.plane.registry.records import devices, telemetry
 from skerry_host.plane.service import Service
-from tests.host.plane.fleet_kit import eventually, make_home
-from tests.net.brokers import Mosquitto
+from tests.kit.brokers import Mosquitto
+from tests.kit.home import make_home
+from tests.kit.waiting import eventually
 
 REPORT = Report("dev-1", "boot-1", 0, 0.0, 1.0, 1.0)
 

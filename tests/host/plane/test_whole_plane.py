@@ -17,16 +17,10 @@ from skerry_host.plane.registry.records import devices as records
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views.gather import device_views, rollout_view
 from tests.host.plane.fake_device import FakeDevice
-from tests.host.plane.fleet_kit import (
-    add_release,
-    eventually,
-    make_home,
-    model_bytes,
-    require_program,
-    serving,
-    skerry,
-    skerry_process,
-)
+from tests.kit.commands import serving, skerry, skerry_process
+from tests.kit.home import add_release, make_home, model_bytes
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.system
 OLD, NEW, BAD = (model_bytes(seed, 1_500_000) for seed in ("old", "new", "bad"))

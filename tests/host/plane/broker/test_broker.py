@@ -11,7 +11,8 @@ from skerry_host.plane.broker import broker as brokers
 from skerry_host.plane.broker.broker import Embedded, External, Mosquitto, address, choose, free_port
 from skerry_host.plane.broker.link import Link
 from skerry_host.plane.errors import BrokerError, LinkError
-from tests.host.plane.fleet_kit import eventually, require_program
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from skerry_agent.wire.blobs import describe, digest_list, split
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.delivery.answers import BATCH, MOST_MORE_BYTES, MOST_TIMES, MOST_WAITING, Answers
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import eventually, model_bytes
+from tests.kit.home import model_bytes
+from tests.kit.waiting import eventually
 
 DATA, OTHER = model_bytes("m", 700_000), model_bytes("other", 100_000)
 REF = describe(DATA)

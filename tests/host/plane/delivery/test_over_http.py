@@ -19,7 +19,7 @@ from skerry_host.plane.delivery.over_http import PATH, blob_application
 from skerry_host.plane.web.server import Server
 from skerry_host.release.store import Store
 from tests.agent.fakes import FakeLink
-from tests.host.plane.fleet_kit import model_bytes
+from tests.kit.home import model_bytes
 
 DATA = model_bytes("http", 300_000)
 REF = describe(DATA)

@@ -16,7 +16,7 @@ from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import Wish, start_rollout
 from skerry_host.release import keys
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
+from tests.kit.home import add_release, make_home, model_bytes
 
 
 class MemoryLink:

@@ -21,7 +21,7 @@ from skerry_host.plane.rollouts.intake import Wish, abort_rollout, order_rollbac
 from skerry_host.plane.views.gather import device_views
 from skerry_host.release import keys
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
+from tests.kit.home import add_release, make_home, model_bytes
 
 
 class Rig:

@@ -9,8 +9,8 @@ import pytest
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.web.server import WebServer
-from tests.host.plane.fleet_kit import require_program
 from tests.host.plane.web.scene import BOARDS, whole_story
+from tests.kit.programs import require_program
 
 pytestmark = pytest.mark.web
 FLAGS = [

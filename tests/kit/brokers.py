@@ -12,7 +12,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry_host.plane.broker.broker import _embedded_process, free_port
-from tests.host.plane.fleet_kit import eventually, require_program
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Not the program on PATH: that one becomes another user, who may not write here."""
@@ -79,6 +80,16 @@ class Mosquitto(Server):
 
     def spawn(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
+
+
+class Sparing(Mosquitto):
+    """One whose access rules take no retained chunks: on MQTT 3.1.1 it acknowledges them and drops them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        rules = ("readwrite skerry/v1/d/#", "readwrite skerry/v1/t/#", "read skerry/v1/blob/#")
+        (folder / "acl").write_text("".join(f"topic {rule}\n" for rule in rules))
+        self._conf.write_text(f"{self._conf.read_text()}acl_file {folder}/acl\n")
 
 
 class Embedded(Server):

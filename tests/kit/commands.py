@@ -1,83 +1,18 @@
-"""What tests of the plane stand on: a home with releases, a broker, and simulated devices. No tests here."""
+"""The command line, in this process or as a user runs it, and `skerry serve` to be killed. No tests here."""
 
 import contextlib
-import hashlib
 import io
 import os
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
-import pytest
 
-from skerry_agent.wire.envelope import RELEASE
-from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release
 from skerry_host.cli.main import run
-from skerry_host.home import Home, init_home
-from skerry_host.release import keys
-from skerry_host.release.store import Store
-
-ROOT = Path(__file__).resolve().parents[3]
-QUALITY = Quality("top1", 2000, 0.91, 0.905, (0.9, 0.92), (0.89, 0.915), {"out": 30.0}, 400_000, 120_000)
-PROVENANCE = Provenance("0" * 64, "1" * 64, {"litert-quantizer": "0.11.0"}, "2026-01-01T00:00:00Z")
-
-
-def require_program(name: str, package: str) -> str:
-    """The path of a program; installed where that can be done, else the test is skipped and says why."""
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    found = shutil.which(name, path=places)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-            subprocess.run(["apt-get", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        found = shutil.which(name, path=places)
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian package {package})")
-    return found
-
-
-def make_home(folder: Path) -> Home:
-    """An initialised home."""
-    return init_home(folder)
-
-
-def model_bytes(seed: str, size: int) -> bytes:
-    """Bytes that look like a model: the same for the same seed, and nothing compresses them."""
-    block = hashlib.sha256(seed.encode()).digest()
-    out = bytearray()
-    while len(out) < size:
-        block = hashlib.sha256(block).digest()
-        out += block
-    return bytes(out[:size])
-
-
-def add_release(home: Home, version: str, model: bytes, *, base: bytes | None = None, patch: bytes = b"") -> Release:
-    """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given."""
-    store = Store(home.store)
-    artifact = Artifact("model.tflite", "model", store.put(model))
-    golden = Artifact("golden.npz", "golden", store.put(b"golden of " + version.encode()))
-    patches = ()
-    if base is not None:
-        base_sha = hashlib.sha256(base).hexdigest()
-        patches = (PatchRef(base_sha, artifact.blob.sha256, "zstd", store.put(patch)),)
-    counter = int(version.replace(".", ""))
-    bundle = Bundle("cpu", (artifact, golden), (), ())
-    release = Release(1, "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches)
-    envelope = keys.load(home.keys, "release").sign(RELEASE, msgspec.json.encode(release))
-    store.add(release, envelope)
-    return release
-
-
-def eventually(check: Callable[[], object], what: str, patience_s: float = 20.0) -> None:
-    """Wait until `check` is true; fail with `what` after `patience_s`."""
-    deadline = time.monotonic() + patience_s
-    while not check():
-        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.02)
+from skerry_host.home import Home
+from tests.kit.programs import ROOT
 
 
 @dataclass
