@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.wire import codec, topics
+from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import COMMAND, Envelope
-from skerry_agent.wire.twin import Command, CommandResult, DeploymentReport, ModelReport, Reported, SlotReport
+from skerry_agent.wire.twin import Command, DeploymentReport, ModelReport, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
@@ -21,6 +21,7 @@ from skerry_host.plane.rollouts.intake import Wish, abort_rollout, order_rollbac
 from skerry_host.plane.views.gather import device_views
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from tests.kit.device import DirectPort, FakeDevice
 from tests.kit.home import add_release, make_home, model_bytes
 
 
@@ -28,13 +29,14 @@ class Rig:
     """A conductor, one device, and what the device says."""
 
     def __init__(self, folder):
-        self.home, self.now, self.sequence = make_home(folder), 1000.0, 0
+        self.home, self.now = make_home(folder), 1000.0
         for version in ("1.0.0", "1.1.0", "1.2.0"):
             add_release(self.home, version, model_bytes(version, 3000))
         self.registry, self.store = open_registry(self.home.registry), Store(self.home.store)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
         self.conductor = Conductor(self.registry, director, self.clock)
-        self.ingest = Ingest(self.registry, self.clock)
+        ingest = Ingest(self.registry, self.clock)
+        self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
         with self.registry.write() as session:
             devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
 
@@ -54,11 +56,8 @@ class Rig:
         self.conductor.tick()
 
     def say(self, model):
-        self.sequence += 1
-        reported = Reported(
-            "dev-1", "boot", self.sequence, self.twin.generation, "x", "y", ("cpu",), {"fashion": model}
-        )
-        self.ingest.apply([Incoming(topics.reported("dev-1"), codec.encode(reported))])
+        self.device.kept.generation, self.device.kept.models["fashion"] = self.twin.generation, model
+        self.device.say()
 
     def end(self, outcome, previous=None):
         """The device ends what it was told; returns its model."""
@@ -171,8 +170,8 @@ def test_the_word_of_a_device_after_the_host_closed_is_not_taken(rig):
 
 def test_generations_go_on_above_what_a_device_has_accepted(rig):
     """A registry that was made anew must not be ignored by devices that know the old one."""
-    reported = Reported("dev-1", "boot", 1, 41, "x", "y", ("cpu",))
-    rig.ingest.apply([Incoming(topics.reported("dev-1"), codec.encode(reported))])
+    rig.device.kept.generation = 41
+    rig.device.say()
     rig.start("1.0.0")
     assert rig.twin.generation == 42
 
@@ -194,8 +193,8 @@ def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
     command = codec.decode(envelope.payload, Command)
     assert (envelope.payload_type, command.kind, command.model, order.state) == (COMMAND, "rollback", "fashion", "sent")
 
-    answer = CommandResult("dev-1", order.id, ok=True)
-    rig.ingest.apply([Incoming(topics.command_result("dev-1"), codec.encode(answer))] * 2)
+    for _ in range(2):
+        rig.device.answer(order.id, ok=True)
     rig.turn()
     assert (rig.order().state, rig.wanted) == ("answered", "fashion@1.1.0"), "the device has yet to say what it runs"
 
@@ -212,8 +211,7 @@ def test_a_refused_order_changes_nothing(rig):
     with rig.registry.write() as session:
         order_rollback(session, "dev-1", "fashion", rig.now)
     rig.turn()
-    answer = CommandResult("dev-1", rig.order().id, ok=False, detail="no previous release")
-    rig.ingest.apply([Incoming(topics.command_result("dev-1"), codec.encode(answer))])
+    rig.device.answer(rig.order().id, ok=False, detail="no previous release")
     rig.turn()
     assert (rig.order().state, rig.order().detail, rig.wanted) == ("failed", "no previous release", "fashion@1.1.0")
 

@@ -2,13 +2,13 @@
 
 import math
 import random
-import secrets
 import time
 
-from skerry_agent.wire import codec, topics
+from msgspec.structs import replace
+
 from skerry_agent.wire.sketch import Recorder
-from skerry_agent.wire.telemetry import ModelStats, Report, Sample
-from skerry_agent.wire.twin import DeploymentReport, DeviceState, ModelReport, Reported, SlotReport
+from skerry_agent.wire.telemetry import ModelStats, Sample
+from skerry_agent.wire.twin import DeploymentReport, ModelReport, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.broker.link import Incoming
@@ -20,6 +20,7 @@ from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import Wish, start_rollout
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from tests.kit.device import DirectPort, FakeDevice
 from tests.kit.home import add_release, make_home, model_bytes
 
 BOARDS = {
@@ -48,17 +49,15 @@ class Scene:
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
         self.conductor = Conductor(self.registry, director, self.clock)
         self.random = random.Random(7)
-        self.sequences = dict.fromkeys(BOARDS, 0)
-        self.boots = {name: secrets.token_hex(8) for name in BOARDS}
-        self.models = {name: ModelReport("idle", serving=False) for name in BOARDS}
+        self.devices = {name: FakeDevice(name, DirectPort(self.take), board=board) for name, board in BOARDS.items()}
 
     def clock(self) -> float:
         """Seconds since 1970, of the scene."""
         return self.now
 
-    def tell(self, topic: str, message: object) -> None:
+    def take(self, topic: str, payload: bytes) -> None:
         """A message arrives."""
-        self.ingest.apply([Incoming(topic, codec.encode(message))])
+        self.ingest.apply([Incoming(topic, payload)])
 
     def enrol(self) -> None:
         """All devices, with tags, online."""
@@ -67,8 +66,8 @@ class Scene:
                 tags = frozenset({"lab"} if name.startswith("shelf") else {"site-b"})
                 devices.add(session, Device(name, board, tags, ("cpu",)), self.now)
             devices.add_group(session, "everything", "all", self.now)
-        for name in BOARDS:
-            self.tell(topics.state(name), DeviceState(name, self.boots[name], 1, online=True, agent="0.1.0"))
+        for device in self.devices.values():
+            device.connect()
 
     def roll_out(
         self, version: str, ends: dict[str, tuple[str, str, str]] | None = None, transfer: str = "patch"
@@ -93,11 +92,11 @@ class Scene:
                 with self.registry.read() as session:
                     online = twins.find(session, name).online
                 if online:
-                    self.tell(topics.telemetry(name), self._report(name))
+                    self._measure(self.devices[name])
 
     def lose(self, name: str) -> None:
         """The broker speaks the device's will."""
-        self.tell(topics.state(name), DeviceState(name, self.boots[name], 1, online=False))
+        self.devices[name].crash()
 
     def _deploy(self, name, release, end, transfer) -> None:
         outcome, reason, detail = end
@@ -111,39 +110,25 @@ class Scene:
         report = DeploymentReport(
             deployment, release.name, state, outcome, reason, detail, transfer, received, received, 3.1, 1
         )
-        known = self.models[name]
+        device = self.devices[name]
+        known = device.kept.models.get("fashion", ModelReport("idle", serving=False))
         slot = SlotReport(release.name, target, self.store.manifest_ref(release.name).sha256, "0" * 64)
         moved = {"current": slot, "previous": known.current} if outcome == "succeeded" else {}
-        fields = {
-            "state": state,
-            "serving": True,
-            "deployment": report,
-            "current": known.current,
-            "previous": known.previous,
-        }
-        self.models[name] = ModelReport(**{**fields, **moved})
-        self.sequences[name] += 1
+        device.kept.models["fashion"] = replace(known, state=state, serving=True, deployment=report, **moved)
         with self.registry.read() as session:
-            generation = twins.find(session, name).generation
-        self.tell(
-            topics.reported(name),
-            Reported(
-                name, self.boots[name], self.sequences[name], generation, "0.1.0", BOARDS[name], ("cpu",),
-                {"fashion": self.models[name]},
-            ),
-        )  # fmt: skip
+            device.kept.generation = twins.find(session, name).generation
+        device.say()
 
-    def _report(self, name: str) -> Report:
-        self.sequences[name] += 1
-        current = self.models[name].current
+    def _measure(self, device: FakeDevice) -> None:
+        name, current = device.id, device.current
         assert current is not None
-        slow = SPEED[name] * (0.82 if current.release.endswith("1.1.0") else 1.0)
+        slow = SPEED[name] * (0.82 if current.endswith("1.1.0") else 1.0)
         slow *= 1 + 0.05 * math.sin(self.now / 70 + len(name))
         recorder, count = Recorder(), self.random.randint(480, 520)
         for _ in range(count):
             recorder.add(slow * self.random.lognormvariate(0, 0.09) * (1.5 if self.random.random() < 0.015 else 1))
         stats = ModelStats(
-            "fashion", current.release, count, 0, latency=recorder.take(), load_us=8100.0, rss_bytes=43_500_000,
+            "fashion", current, count, 0, latency=recorder.take(), load_us=8100.0, rss_bytes=43_500_000,
             energy_uj=slow * 2.1, energy_source="measured" if name == "dock-07" else "modelled",
             energy_method="INA219 on the 5 V rail" if name == "dock-07" else "board coefficients, ±25 %",
         )  # fmt: skip
@@ -154,8 +139,7 @@ class Scene:
             Sample("cpu", 0.31, "1", "measured", "/proc/stat"),
             Sample("memory", 412e6, "B", "measured", "/proc/meminfo"),
         )
-        boot, sequence = self.boots[name], self.sequences[name]
-        return Report(name, boot, sequence, self.now - INTERVAL_S, 500.0, INTERVAL_S, (stats,), samples)
+        device.report((stats,), samples, self.now)
 
 
 def whole_story(folder) -> Scene:

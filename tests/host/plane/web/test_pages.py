@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from skerry_agent.wire import topics
+from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Reported
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.views import words
@@ -133,10 +133,10 @@ def test_an_empty_fleet_says_how_to_begin(tmp_path):
 
 def test_what_a_device_says_is_text(scene, client):
     evil = '<script>alert("x")</script>'
-    boot = scene.boots["shelf-02"]
-    models = {evil: scene.models["shelf-02"]}
-    said = Reported("shelf-02", boot, 10_000, 3, evil, evil, ("cpu",), models, (evil,))
-    scene.tell(topics.reported("shelf-02"), said)
+    device = scene.devices["shelf-02"]
+    models = {evil: device.kept.models["fashion"]}
+    said = Reported("shelf-02", device.boot, 10_000, 3, evil, evil, ("cpu",), models, (evil,))
+    device.publish(topics.reported("shelf-02"), codec.encode(said), retain=True)
     assert "<script>alert" not in client.get("/").text
     page = client.get("/devices/shelf-02").text
     assert "<script>alert" not in page

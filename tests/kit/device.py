@@ -1,16 +1,18 @@
-"""A simulated device that speaks the wire through a real broker, and runs nothing.
+"""The one fake device of the host's tests: it speaks the wire through a port, and runs nothing. No tests here.
 
 It is born and wills its death, accepts desired states, fetches chunks through a sliding window and checks each, reports
-its progress, and ends every deployment as `behave` says. What it keeps across `crash` and `connect` is what a device
-keeps on disk.
+its progress, answers commands, sends telemetry, and hears receipts. What it does wrong is data (`Faults`); what else a
+test wants said, it says with `say`, `report` and `publish`. What it keeps across `crash` and `connect` is what a device
+keeps on disk. It does not verify signatures and applies no patch: that is the agent's to test.
 """
 
 import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +25,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.sketch import Recorder
-from skerry_agent.wire.telemetry import ModelStats, Report, Sample
+from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
 from skerry_agent.wire.twin import (
     Assignment,
     Command,
@@ -37,12 +39,106 @@ from skerry_agent.wire.twin import (
 )
 
 WINDOW = 8
-Behaviour = Callable[[str], tuple[str, str]]
+AGENT = "fake 1.0"
+MODEL = "fashion"
+Heard = Callable[[str, bytes], None]
+Will = Callable[[], tuple[str, bytes]]
 
 
-def succeed(_release: str) -> tuple[str, str]:
-    """Every deployment succeeds."""
-    return "succeeded", ""
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What a device does wrong; nothing, if nothing is said.
+
+    `ends`: the deployments of these releases end so, (outcome, reason), instead of succeeding. `chunk_s`: each chunk
+    takes so long. `repeats`: whatever it says, it says so often. `no_patches`: it can apply none. `ignores_commands`.
+    """
+
+    ends: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    chunk_s: float = 0.0
+    repeats: int = 1
+    no_patches: bool = False
+    ignores_commands: bool = False
+
+
+class Port(Protocol):
+    """How a device reaches the plane. `will` is asked before each connection, `up` is called in it."""
+
+    def open(self, will: Will, up: Callable[[], None], heard: Heard) -> None: ...
+
+    def cut(self) -> None:
+        """End without a word: the will is spoken."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None: ...
+
+    def subscribe(self, topic: str) -> None: ...
+
+    def unsubscribe(self, topic: str) -> None: ...
+
+
+class BrokerPort:
+    """Through a real broker, which speaks the will."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._client: mqtt.Client | None = None
+
+    def open(self, will: Will, up: Callable[[], None], heard: Heard) -> None:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"fake-{secrets.token_hex(8)}", clean_session=True)
+        client.reconnect_delay_set(1, 2)
+        client.will_set(*will(), 1, retain=True)
+        client.on_connect = lambda _client, _data, _flags, reason, _properties: reason.is_failure or up()
+        client.on_disconnect = lambda client, *_: client.will_set(*will(), 1, retain=True)
+        client.on_message = lambda _client, _data, message: heard(message.topic, bytes(message.payload))
+        self._client = client
+        client.connect_async(self._url.hostname or "", self._url.port or 1883, keepalive=20)
+        client.loop_start()
+
+    def cut(self) -> None:
+        if self._client is None:
+            return
+        client, self._client = self._client, None
+        sock = client.socket()
+        if sock is not None:
+            sock.close()
+        client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        if self._client is not None:
+            self._client.publish(topic, payload, 1, retain=retain)
+
+    def subscribe(self, topic: str) -> None:
+        if self._client is not None:
+            self._client.subscribe(topic, 1)
+
+    def unsubscribe(self, topic: str) -> None:
+        if self._client is not None:
+            self._client.unsubscribe(topic)
+
+
+class DirectPort:
+    """Straight into whatever takes a device's messages, in this thread. Nothing that the plane says comes back."""
+
+    def __init__(self, take: Heard) -> None:
+        self._take = take
+        self._will: tuple[str, bytes] | None = None
+
+    def open(self, will: Will, up: Callable[[], None], _heard: Heard) -> None:
+        self._will = will()
+        up()
+
+    def cut(self) -> None:
+        if self._will is not None:
+            self._take(*self._will)
+        self._will = None
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        self._take(topic, payload)
+
+    def subscribe(self, topic: str) -> None:
+        """Nothing comes by itself."""
+
+    def unsubscribe(self, topic: str) -> None:
+        """Nothing comes by itself."""
 
 
 @dataclass
@@ -58,48 +154,33 @@ class Kept:
 
 
 class FakeDevice:
-    """One simulated device."""
+    """One fake device; `receipts` are those that it was sent, `chunks_received` counts over all boots."""
 
-    def __init__(
-        self, device: str, url: str, behave: Behaviour = succeed, *, patches: bool = True, chunk_s: float = 0.0
-    ) -> None:
+    def __init__(self, device: str, port: Port, faults: Faults = Faults(), board: str = "generic-x86") -> None:
         self.id = device
-        self._chunk_s = chunk_s
-        self.behave = behave
+        self.faults = faults
+        self.board = board
         self.kept = Kept()
+        self.receipts: list[Receipt] = []
         self.chunks_received = 0
-        self._patches = patches
-        self._url = urlsplit(url)
+        self.boot = secrets.token_hex(8)
+        self._port = port
         self._lock = threading.RLock()
-        self._boot = ""
         self._sequence = 0
         self._reports = 0
         self._waiting: dict[str, tuple[BlobRef, int]] = {}
         self._todo: list[tuple[BlobRef, int]] = []
-        self._client: mqtt.Client | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def connect(self) -> None:
         """Boot: connect with a will, say that it is alive."""
-        self._boot, self._sequence, self._reports = secrets.token_hex(8), 0, 0
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"fake-{self.id}-{self._boot}", clean_session=True)
-        client.reconnect_delay_set(1, 2)
-        self._set_will(client, 0)
-        client.on_connect, client.on_message, client.on_disconnect = self._on_connect, self._on_message, self._on_lost
-        self._client = client
-        client.connect_async(self._url.hostname or "", self._url.port or 1883, keepalive=20)
-        client.loop_start()
+        self.boot, self._sequence, self._reports = secrets.token_hex(8), 0, 0
+        self._port.open(lambda: self._state(online=False), self._up, self._hear)
 
     def crash(self) -> None:
-        """Vanish without a word; the broker speaks the will."""
-        if self._client is None:
-            return
-        client, self._client = self._client, None
-        sock = client.socket()
-        if sock is not None:
-            sock.close()
-        client.loop_stop()
+        """Vanish without a word; its will is spoken."""
+        self._port.cut()
         with self._lock:
             self._waiting, self._todo = {}, []
 
@@ -115,72 +196,81 @@ class FakeDevice:
     @property
     def current(self) -> str | None:
         """The release that it runs."""
-        model = self.kept.models.get("fashion")
+        model = self.kept.models.get(MODEL)
         return model.current.release if model and model.current else None
 
     @property
     def deployment(self) -> DeploymentReport | None:
         """The latest attempt."""
-        model = self.kept.models.get("fashion")
+        model = self.kept.models.get(MODEL)
         return model.deployment if model else None
 
+    # -- what it says --------------------------------------------------------------------------------------------------
+
+    def say(self) -> None:
+        """Report what it holds and does."""
+        self._sequence += 1
+        generation, models = self.kept.generation, self.kept.models
+        targets = ("cpu",)
+        reported = Reported(self.id, self.boot, self._sequence, generation, AGENT, self.board, targets, models)
+        self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
+
     def telemetry(self, latency_us: float = 900.0, count: int = 50, samples: tuple[Sample, ...] = ()) -> Report:
-        """Publish one interval of measurements."""
+        """Publish one interval of made-up measurements."""
         recorder = Recorder()
         for i in range(count):
             recorder.add(latency_us * (1 + i / count))
         stats = ModelStats(
-            "fashion", self.current or "fashion@0.0.1", count, 0, latency=recorder.take(), rss_bytes=41_000_000,
+            MODEL, self.current or f"{MODEL}@0.0.1", count, 0, latency=recorder.take(), rss_bytes=41_000_000,
             energy_uj=latency_us * 2.1, energy_source="modelled", energy_method="board coefficients, ±80 %",
         )  # fmt: skip
-        report = Report(self.id, self._boot, self._reports, time.time() - 10, 100.0, 10.0, (stats,), samples)
+        return self.report((stats,), samples, time.time())
+
+    def report(self, models: tuple[ModelStats, ...], samples: tuple[Sample, ...], now: float) -> Report:
+        """Publish an interval of ten seconds that ends now."""
+        report = Report(self.id, self.boot, self._reports, now - 10, 100.0, 10.0, models, samples)
         self._reports += 1
         self.publish(topics.telemetry(self.id), codec.encode(report), retain=False)
         return report
 
+    def answer(self, command: str, *, ok: bool, detail: str = "") -> CommandResult:
+        """Say how a command ended."""
+        result = CommandResult(self.id, command, ok, detail)
+        self.publish(topics.command_result(self.id), codec.encode(result), retain=False)
+        return result
+
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Publish anything, also what it should not."""
-        if self._client is not None:
-            self._client.publish(topic, payload, 1, retain=retain)
+        for _ in range(self.faults.repeats):
+            self._port.publish(topic, payload, retain=retain)
 
     # -- connection ----------------------------------------------------------------------------------------------------
 
-    def _set_will(self, client: mqtt.Client, sequence: int) -> None:
-        death = codec.encode(DeviceState(self.id, self._boot, sequence, online=False, agent="fake"))
-        client.will_set(topics.state(self.id), death, 1, retain=True)
+    def _state(self, *, online: bool) -> tuple[str, bytes]:
+        state = DeviceState(self.id, self.boot, self._sequence, online=online, agent=AGENT)
+        return topics.state(self.id), codec.encode(state)
 
-    def _on_connect(self, client: mqtt.Client, _data, _flags, reason, _properties) -> None:
-        if reason.is_failure:
-            return
-        birth = DeviceState(self.id, self._boot, self._sequence, online=True, agent="fake 1.0")
-        client.publish(topics.state(self.id), codec.encode(birth), 1, retain=True)
+    def _up(self) -> None:
+        self.publish(*self._state(online=True), retain=True)
         with self._lock:
             self._waiting = {}
-            self._say()
-        client.subscribe([(topics.desired(self.id), 1), (topics.command(self.id), 1)])
+            self.say()
+        for topic in (topics.desired(self.id), topics.command(self.id), topics.receipt(self.id)):
+            self._port.subscribe(topic)
         self._resume()
 
-    def _on_lost(self, client: mqtt.Client, *_: object) -> None:
-        self._set_will(client, self._sequence)
-
-    def _on_message(self, _client, _data, message: mqtt.MQTTMessage) -> None:
-        if not message.payload:
+    def _hear(self, topic: str, payload: bytes) -> None:
+        if not payload:
             return
         with self._lock:
-            if message.topic == topics.desired(self.id):
-                self._desired(bytes(message.payload))
-            elif message.topic == topics.command(self.id):
-                self._command(bytes(message.payload))
-            elif message.topic in self._waiting:
-                self._chunk(message.topic, bytes(message.payload))
-
-    def _say(self) -> None:
-        self._sequence += 1
-        generation, models = self.kept.generation, self.kept.models
-        reported = Reported(
-            self.id, self._boot, self._sequence, generation, "fake 1.0", "generic-x86", ("cpu",), models
-        )
-        self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
+            if topic == topics.desired(self.id):
+                self._desired(payload)
+            elif topic == topics.command(self.id):
+                self._command(payload)
+            elif topic == topics.receipt(self.id):
+                self.receipts.append(codec.decode(payload, Receipt))
+            elif topic in self._waiting:
+                self._chunk(topic, payload)
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -202,23 +292,26 @@ class FakeDevice:
                 latest = known.deployment if known else None
                 if latest is None or latest.id != assignment.deployment or latest.outcome is None:
                     self._work(assignment)
-            self._say()
+            self.say()
 
     def _command(self, raw: bytes) -> None:
+        """Go back, once for each command, and answer as often as it comes."""
         command = codec.decode(codec.decode(raw, Envelope).payload, Command)
-        result = self.kept.answered.get(command.id)
-        if result is None:
-            model = self.kept.models.get(command.model or "fashion")
-            ok = model is not None and model.previous is not None
-            if ok:
-                assert model is not None
-                self.kept.models[command.model or "fashion"] = replace(
-                    model, current=model.previous, previous=None, state="idle"
-                )
-                self._say()
-            result = CommandResult(self.id, command.id, ok, "" if ok else "there is no previous release")
-            self.kept.answered[command.id] = result
-        self.publish(topics.command_result(self.id), codec.encode(result), retain=False)
+        if self.faults.ignores_commands:
+            return
+        known = self.kept.answered.get(command.id)
+        ok = known.ok if known else self._go_back(command.model or MODEL)
+        self.kept.answered[command.id] = self.answer(
+            command.id, ok=ok, detail="" if ok else "there is no previous release"
+        )
+
+    def _go_back(self, name: str) -> bool:
+        model = self.kept.models.get(name)
+        if model is None or model.previous is None:
+            return False
+        self.kept.models[name] = replace(model, current=model.previous, previous=None, state="idle")
+        self.say()
+        return True
 
     # -- a deployment --------------------------------------------------------------------------------------------------
 
@@ -246,13 +339,14 @@ class FakeDevice:
         bundle = release.bundle(assignment.target)
         refs = [artifact.blob for artifact in bundle.artifacts]
         base = known.current.model_sha256 if known.current else None
-        patch = next((p for p in release.patches if p.base_sha256 == base), None) if self._patches else None
+        patches = () if self.faults.no_patches else release.patches
+        patch = next((p for p in patches if p.base_sha256 == base), None)
         if patch is None:
             return "full", refs
         return "patch", [patch.blob, *(ref for ref in refs if ref.sha256 != patch.new_sha256)]
 
     def _end(self, assignment: Assignment, release: Release, transfer: str, size: int) -> None:
-        outcome, reason = self.behave(assignment.release)
+        outcome, reason = self.faults.ends.get(assignment.release, ("succeeded", ""))
         known = self.kept.models[assignment.model]
         report = DeploymentReport(
             assignment.deployment, assignment.release, "idle", outcome, reason, "", transfer, size, size, 0.4, 1
@@ -263,7 +357,7 @@ class FakeDevice:
             slot = SlotReport(assignment.release, assignment.target, assignment.manifest.sha256, model)
             slots = {"current": slot, "previous": known.current}
         self.kept.models[assignment.model] = replace(known, state="idle", serving=True, deployment=report, **slots)
-        self._say()
+        self.say()
 
     # -- blobs ---------------------------------------------------------------------------------------------------------
 
@@ -281,14 +375,12 @@ class FakeDevice:
             ref, index = self._todo.pop(0)
             topic = topics.digests(ref.sha256) if index < 0 else topics.chunk(ref.sha256, index)
             self._waiting[topic] = (ref, index)
-            if self._client is not None:
-                self._client.subscribe(topic, 1)
+            self._port.subscribe(topic)
 
     def _chunk(self, topic: str, payload: bytes) -> None:
         ref, index = self._waiting.pop(topic)
-        time.sleep(self._chunk_s)
-        if self._client is not None:
-            self._client.unsubscribe(topic)
+        time.sleep(self.faults.chunk_s)
+        self._port.unsubscribe(topic)
         if index >= 0:
             digests = self.kept.chunks.get(f"{ref.sha256}/-1")
             parsed = blobs.parse_digests(ref, digests) if digests else blobs.sole_digest(ref)
