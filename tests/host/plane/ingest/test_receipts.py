@@ -1,17 +1,21 @@
 """What the host says it has stored: exactly that, however it came; and what is missing is counted."""
 
-import sqlite3
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
+from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, receipts
 from skerry_host.plane.registry.records.receipts import MOST_BOOTS, joined
@@ -117,14 +121,23 @@ def test_too_many_holes_are_closed_from_the_oldest_and_counted():
     assert (spans, closed) == (((0, 60), (70, 70), (80, 80), (90, 90)), 54)
 
 
-def test_a_registry_of_before_receipts_names_what_it_holds(tmp_path, registry):
-    host = Host(registry)
-    host.hear(3, 4, 7)
-    registry.close()
-    with sqlite3.connect(tmp_path / "r.sqlite") as database:
-        database.execute("DROP TABLE receipts")
-        database.execute("UPDATE alembic_version SET version_num = '0003'")
-    with open_registry(tmp_path / "r.sqlite") as again:
+def test_a_registry_of_before_receipts_names_what_it_holds(tmp_path):
+    """Made by the migrations of then, not by taking today's apart."""
+    path = tmp_path / "old.sqlite"
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(text("INSERT INTO devices VALUES ('dev-1', 'generic-x86', '[]', '[]', 1.0)"))
+        connection.execute(text("INSERT INTO twins (device, generation, settled, online) VALUES ('dev-1', 0, 1, 0)"))
+        columns = "device, boot, sequence, started, uptime_s, duration_s, outbox_dropped, received, clock"
+        values = "'dev-1', 'boot-1', :sequence, 1.0, 1.0, 1.0, 0, 1.0, 'device'"
+        for sequence in (3, 4, 7):
+            connection.execute(text(f"INSERT INTO reports ({columns}) VALUES ({values})"), {"sequence": sequence})
+    engine.dispose()
+    with open_registry(path) as again:
         migrated = Host(again)
         assert migrated.receipt() == Receipt((Stored("boot-1", ((0, 4), (7, 7))),))
         assert migrated.missing() == 2
