@@ -9,6 +9,7 @@ import pytest
 from skerry_host.home import Home, open_home
 from tests.kit.commands import serving
 from tests.kit.home import make_home
+from tests.kit.once import once
 from tests.kit.programs import require_program
 from tests.kit.waiting import eventually
 from tests.system.fleet import (
@@ -29,16 +30,19 @@ from tests.system.fleet import (
 def built(tmp_path_factory) -> Home:
     """A home with the releases; to be copied, not used."""
     require_program("mosquitto", "mosquitto")
-    folder = tmp_path_factory.mktemp("built")
-    home = make_home(folder / "home")
-    build_releases(home, folder)
-    return home
+    folder = once(
+        tmp_path_factory, "system-releases", lambda folder: build_releases(make_home(folder / "home"), folder)
+    )
+    return open_home(folder / "home")
 
 
 @pytest.fixture(scope="session")
 def installed(built, tmp_path_factory) -> Path:
     """The state folder of a device that has committed the first release."""
-    folder = tmp_path_factory.mktemp("installed")
+    return once(tmp_path_factory, "system-installed", lambda made: _install_first(built, made)) / "state"
+
+
+def _install_first(built: Home, folder: Path) -> None:
     home = _copy(built, folder / "home")
     with serving(home, "--port", "0", "--no-http") as plane:
         device = provision(home, "first-01", plane.broker, folder / "device")
@@ -51,7 +55,7 @@ def installed(built, tmp_path_factory) -> Path:
             device.kill()
     for path in device.state.glob("desired.*"):
         path.unlink()
-    return device.state
+    device.state.rename(folder / "state")
 
 
 @pytest.fixture(autouse=True)
