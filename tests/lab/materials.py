@@ -26,7 +26,7 @@ from skerry_agent.wire.manifest import (
     TensorSpec,
 )
 from skerry_agent.wire.twin import Assignment, Desired
-from skerry_host.release.diff.create import create
+from skerry_host.patch.create import create
 from skerry_host.release.sign import Ed25519Signer
 
 DEVICE = "lab-01"

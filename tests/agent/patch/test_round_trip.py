@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import PatchError, apply, read_header
-from skerry_host.release.diff import create
+from skerry_host.patch import create
 
 OLD, NEW = b"old bytes " * 300, b"new bytes " * 310
 

@@ -17,7 +17,7 @@ from skerry_host.build.data import Samples
 from skerry_host.build.golden import record
 from skerry_host.build.recipe import GoldenPlan
 from skerry_host.build.session import describe_any
-from skerry_host.release.diff import create
+from skerry_host.patch import create
 
 from .conftest import ROOT, artifact, make_job
 

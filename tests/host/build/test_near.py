@@ -4,7 +4,7 @@ import pytest
 
 from skerry_host.build.build import Order, build
 from skerry_host.cli.previous import previous_model
-from skerry_host.release.diff import create
+from skerry_host.patch import create
 
 from .conftest import NOW
 

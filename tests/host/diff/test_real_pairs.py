@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.release.diff import create
+from skerry_host.patch import create
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[4] / "shared" / "models"))
 PAIRS = {  # old, new, percent of the full file at most

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import apply
-from skerry_host.release.diff.create import _header, create
-from skerry_host.release.diff.layout import layout_of
-from skerry_host.release.diff.programs import encode_programs
+from skerry_host.patch.create import _header, create
+from skerry_host.patch.layout import layout_of
+from skerry_host.patch.programs import encode_programs
 from tests.host.diff.models import Made, Net, layer, onnx, pruned, tflite, tuned
 
 Write = Callable[[Net], bytes]

@@ -6,7 +6,7 @@ import zstandard
 
 from skerry_agent.patch.blocks import MAX_BLOCK, MAX_DICTIONARY
 from skerry_agent.patch.container import pack_varint
-from skerry_host.release.diff.sections import pack_section
+from skerry_host.patch.sections import pack_section
 
 
 def encode_full(new: bytes, *, hurried: bool) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from skerry_host.release.diff.tensors import LayoutError
+from skerry_host.patch.tensors import LayoutError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from functools import partial
 from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
 from skerry_agent.patch.container import FORMAT_VERSION, pack_header
 from skerry_agent.wire.errors import SkerryError
-from skerry_host.release.diff.blocks import encode_full, encode_zstd
-from skerry_host.release.diff.programs import encode_programs
+from skerry_host.patch.blocks import encode_full, encode_zstd
+from skerry_host.patch.programs import encode_programs
 
 # The most that careful settings were seen to save over hurried ones: the share of the hurried size.
 ZSTD_GAIN, FULL_GAIN = 0.3, 0.15

@@ -6,11 +6,11 @@ It tries forms of grids and styles of alignment and keeps the smallest. It does 
 from __future__ import annotations
 
 from skerry_agent.patch import Codec
-from skerry_host.release.diff.align import Aligner, Style
-from skerry_host.release.diff.layout import layout_of
-from skerry_host.release.diff.model import Attempt, Files, encode_extents, fit_grids, forms
-from skerry_host.release.diff.pairing import pair_layers
-from skerry_host.release.diff.regions import Regions, find_regions
+from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.layout import layout_of
+from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
+from skerry_host.patch.pairing import pair_layers
+from skerry_host.patch.regions import Regions, find_regions
 
 # Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
 EAGER = Style(24, 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry_host.release.diff.tensors import Layer, Layout, Weights
+from skerry_host.patch.tensors import Layer, Layout, Weights
 
 NEAREST = 6  # candidates of equal shape that are tried, nearest in the graph first
 SAMPLE_ROWS = 48

@@ -11,8 +11,8 @@ from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.histograms import ESCAPE
 from skerry_agent.patch.symbols import MAX_NUMBERS
 from skerry_agent.patch.weights import zigzag
-from skerry_host.release.diff.histograms import fit
-from skerry_host.release.diff.rans import Run, encode
+from skerry_host.patch.histograms import fit
+from skerry_host.patch.rans import Run, encode
 
 MOST_LANES = 256
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
-from skerry_host.release.diff.fit import Fit, symbols_of
-from skerry_host.release.diff.recorder import Recorder
-from skerry_host.release.diff.sections import estimated_size, pack_section, pack_stored
+from skerry_host.patch.fit import Fit, symbols_of
+from skerry_host.patch.recorder import Recorder
+from skerry_host.patch.sections import estimated_size, pack_section, pack_stored
 
 JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
 

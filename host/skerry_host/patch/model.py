@@ -12,14 +12,14 @@ import numpy as np
 
 from skerry_agent.patch.program import MAX_PRESET, MAX_TABLE, Origin, Shape
 from skerry_agent.patch.weights import zigzag
-from skerry_host.release.diff import preset as preset_coder
-from skerry_host.release.diff.align import Aligner, Piece, Style
-from skerry_host.release.diff.cost import group
-from skerry_host.release.diff.fit import fit_all
-from skerry_host.release.diff.recorder import number_symbols
-from skerry_host.release.diff.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.release.diff.sections import least_size
-from skerry_host.release.diff.writer import Contexts, TooLargeError, Writer
+from skerry_host.patch import preset as preset_coder
+from skerry_host.patch.align import Aligner, Piece, Style
+from skerry_host.patch.cost import group
+from skerry_host.patch.fit import fit_all
+from skerry_host.patch.recorder import number_symbols
+from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
+from skerry_host.patch.sections import least_size
+from skerry_host.patch.writer import Contexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
 SCALE_GROUPS, BIAS_GROUPS = 4, 8

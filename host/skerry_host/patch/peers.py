@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.patch import apply
-from skerry_host.release.diff.create import create
+from skerry_host.patch.create import create
 
 Make = Callable[[Path, Path, Path], None]  # old, new, patch
 Apply = Callable[[Path, Path, Path], None]  # old, patch, new

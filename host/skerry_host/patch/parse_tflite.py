@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from skerry_host.release.diff.flatbuffer import Table, root
-from skerry_host.release.diff.tensors import Bias, Layer, Layout, Span, Weights
+from skerry_host.patch.flatbuffer import Table, root
+from skerry_host.patch.tensors import Bias, Layer, Layout, Span, Weights
 
 FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
 

@@ -1,4 +1,4 @@
-"""`python -m skerry_host.release.diff.measure TOOL OLD PATCH NEW`: applies a patch and prints its cost as JSON.
+"""`python -m skerry_host.patch.measure TOOL OLD PATCH NEW`: applies a patch and prints its cost as JSON.
 
 It is a process of its own so that its memory is its own. Extra memory is the growth of anonymous memory while applying:
 pages of mapped files belong to the kernel's cache and can go at any time. Tools that are commands are measured by the
@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from skerry_host.release.diff.peers import PEERS, Peer
+from skerry_host.patch.peers import PEERS, Peer
 
 PAGE_BYTES = resource.getpagesize()
 REPEATS = 5

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.pool import on_grid, product, rescaled
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
-from skerry_host.release.diff.fit import Fit
-from skerry_host.release.diff.pairing import Pair, grid_of, spread_bits, values_of
-from skerry_host.release.diff.tensors import Bias, Span, Weights
+from skerry_host.patch.fit import Fit
+from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
+from skerry_host.patch.tensors import Bias, Span, Weights
 
 SMALLEST_GRID = 96
 SPARSE = 400  # a grid with fewer than one change in so many bytes is cheaper as scattered changes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from skerry_host.release.diff.parse_onnx import is_onnx, parse_onnx
-from skerry_host.release.diff.parse_tflite import is_tflite, parse_tflite
-from skerry_host.release.diff.tensors import Layout, LayoutError
+from skerry_host.patch.parse_onnx import is_onnx, parse_onnx
+from skerry_host.patch.parse_tflite import is_tflite, parse_tflite
+from skerry_host.patch.tensors import Layout, LayoutError
 
 
 def layout_of(data: bytes) -> Layout:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.program import Shape
 from skerry_agent.patch.weights import GAIN_ONE, Plan, Prediction, predict, zigzag
-from skerry_host.release.diff.cost import bits_of
+from skerry_host.patch.cost import bits_of
 
 REACHES = (2, 1, 0)  # how far gains and levels may move in each round; levels at least by 1
 STEPS_PER_OCTAVE = 2

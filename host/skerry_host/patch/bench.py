@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from skerry_host.release.diff.create import create
-from skerry_host.release.diff.peers import GENERIC, PEERS, SKERRY, Peer
+from skerry_host.patch.create import create
+from skerry_host.patch.peers import GENERIC, PEERS, SKERRY, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def bench(old: Path, new: Path) -> Bench:
 
 def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> Row:
     out = patch.with_name("made")
-    command = [sys.executable, "-m", "skerry_host.release.diff.measure", peer.name, old, patch, out]
+    command = [sys.executable, "-m", "skerry_host.patch.measure", peer.name, old, patch, out]
     answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
     if out.read_bytes() != new.read_bytes():
         raise RuntimeError(f"{peer.name} does not make {new} from its own patch")

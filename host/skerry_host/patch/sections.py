@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, filters
-from skerry_host.release.diff.preset import encode_with_preset
+from skerry_host.patch.preset import encode_with_preset
 
 _EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 200}
 _HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 32, "depth": 4}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
-from skerry_host.release.diff.tensors import Bias, Layer, Layout, LayoutError, Span, Weights
+from skerry_host.patch.tensors import Bias, Layer, Layout, LayoutError, Span, Weights
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
 _JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
