@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skerry_host.build.scale_grid import to_previous_grid
+from skerry_host.builder.modelfile.scale_grid import to_previous_grid
 from skerry_host.patch.bench import bench
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models"))

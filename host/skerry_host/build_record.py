@@ -1,6 +1,6 @@
 """What a build hands to a release: the format of build.json, which stands beside the artifacts. Data only.
 
-Here, and not in `build` or `release`, because neither of the two knows the other.
+Here, and not in `builder` or `release`, because neither of the two knows the other.
 """
 
 from typing import Annotated, Literal

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skerry_host.build.build import Build, Order, build
+from skerry_host.builder.build import Build, Order, build
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FASHION = REPOSITORY / "models" / "fashion"

@@ -14,14 +14,14 @@ import pytest
 from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
-from skerry_host.build.activations import activations_of
-from skerry_host.build.advice import Tried, explain
-from skerry_host.build.build import Build, Order, build
-from skerry_host.build.diagnose import layers
-from skerry_host.build.errors import BuildRefused, ModelError, OutputError
-from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model
 from skerry_host.build_record import BuildRecord
+from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.diagnose.activations import activations_of
+from skerry_host.builder.diagnose.advice import Tried, explain
+from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.recipe.errors import BuildRefused, ModelError, OutputError
+from skerry_host.builder.runtime.session import Session
 from skerry_host.cli.main import run
 
 from .conftest import FASHION, NOW, REAL, needs_real

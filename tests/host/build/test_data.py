@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.build.data import load_data
-from skerry_host.build.errors import RecipeError
-from skerry_host.build.recipe import load_recipe
+from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import load_recipe
 
 IMAGE = TensorSpec("image", "float32", (1, 28, 28, 1))
 RANDOM = np.random.default_rng(7)

@@ -5,15 +5,15 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.activations import activations_of
-from skerry_host.build.advice import Tried, explain, first_lost, notable, remedies, steepest
-from skerry_host.build.data import Samples
-from skerry_host.build.diagnose import layers
-from skerry_host.build.load import load_source
-from skerry_host.build.quantize import quantize
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.tally import Layer
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.diagnose.activations import activations_of
+from skerry_host.builder.diagnose.advice import Tried, explain, first_lost, notable, remedies, steepest
+from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize import quantize
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import load_source
 
 from .conftest import FASHION
 

@@ -5,15 +5,15 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import ModelError
-from skerry_host.build.fake_quant import take_ranges
-from skerry_host.build.graph import describe
-from skerry_host.build.load import load_source
-from skerry_host.build.quantize import quantize
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize import quantize
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.fake_quant import take_ranges
+from skerry_host.builder.sources.load import load_source
 
 from .conftest import FASHION
 

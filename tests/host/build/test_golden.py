@@ -5,11 +5,11 @@ import pytest
 
 from skerry_agent.processing import GoldenSet, compare_golden, parse_npz, preprocess
 from skerry_agent.wire.manifest import Golden, Preprocess
-from skerry_host.build.build import Build
-from skerry_host.build.data import Samples
-from skerry_host.build.golden import Recorded, choose, outputs_of, record, replay, unsteadiness
-from skerry_host.build.recipe import GoldenPlan
-from skerry_host.build.session import Session
+from skerry_host.builder.build import Build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.golden import Recorded, choose, outputs_of, record, replay, unsteadiness
+from skerry_host.builder.recipe.recipe import GoldenPlan
+from skerry_host.builder.runtime.session import Session
 
 from .conftest import FASHION, REAL, needs_real
 

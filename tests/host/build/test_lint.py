@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from skerry_host.build.data import DataSet, Samples
-from skerry_host.build.errors import RecipeError
-from skerry_host.build.lint import lint, moments, neighbours, require
+from skerry_host.builder.data.lint import lint, moments, neighbours, require
+from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.recipe.errors import RecipeError
 
 RANDOM = np.random.default_rng(3)
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Quality
-from skerry_host.build.evaluate import sqnr_db, wilson
-from skerry_host.build.gates import Measured, judge
-from skerry_host.build.golden import choose
-from skerry_host.build.graph import Graph, Op, Tensor
-from skerry_host.build.metrics import top1
-from skerry_host.build.op_versions import INT8_VERSIONS
-from skerry_host.build.recipe import Budget, Quantize
+from skerry_host.builder.judge.evaluate import sqnr_db, wilson
+from skerry_host.builder.judge.gates import Measured, judge
+from skerry_host.builder.judge.golden import choose
+from skerry_host.builder.judge.metrics import top1
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
+from skerry_host.builder.recipe.recipe import Budget, Quantize
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

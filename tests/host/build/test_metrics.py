@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Postprocess
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import RecipeError
-from skerry_host.build.metrics import count_right
-from skerry_host.build.recipe import Task
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.metrics import count_right
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import Task
 
 INPUTS = np.zeros((3, 2))
 LABELLED = Samples(INPUTS, np.array([0, 0, 1]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.build.build import Order, build
+from skerry_host.builder.build import Order, build
 from skerry_host.cli.previous import previous_model
 from skerry_host.patch import create
 

@@ -6,17 +6,17 @@ import pytest
 from onnx import helper, numpy_helper
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.activations import activations_of
-from skerry_host.build.advice import Tried, explain, first_lost
-from skerry_host.build.data import Samples
-from skerry_host.build.diagnose import layers
-from skerry_host.build.load import Source
-from skerry_host.build.onnx_target.graph import describe_onnx
-from skerry_host.build.onnx_target.quantize import quantize_onnx
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.report.cost import costs
-from skerry_host.build.session import Session
-from skerry_host.build.tally import Layer
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.diagnose.activations import activations_of
+from skerry_host.builder.diagnose.advice import Tried, explain, first_lost
+from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.modelfile.onnx import describe_onnx
+from skerry_host.builder.quantize.onnx import quantize_onnx
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.report.cost import costs
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import Source
 
 PREP = Preprocess(layout="nchw")
 RANDOM = np.random.default_rng(5)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.errors import OutputError
-from skerry_host.build.output import check_output, write_folder
+from skerry_host.builder.output import check_output, write_folder
+from skerry_host.builder.recipe.errors import OutputError
 from skerry_host.cli.main import run
 
 RECORD = json.dumps({"bundles": [{"artifacts": [{"name": "model.tflite"}]}]}).encode()

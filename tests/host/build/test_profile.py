@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.graph import describe
-from skerry_host.build.onnx_file import OnnxFile, parse_onnx, read_onnx
-from skerry_host.build.probe import probe
-from skerry_host.build.profile import onnx as onnx_profile
-from skerry_host.build.profile.cut import cut
-from skerry_host.build.profile.onnx import aggregate, profile_onnx
-from skerry_host.build.profile.result import OpTime, Profile, trace
-from skerry_host.build.profile.tflite import profile_operators, profile_tflite
-from skerry_host.build.protobuf import DamagedError
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.onnx_file import OnnxFile, parse_onnx, read_onnx
+from skerry_host.builder.modelfile.protobuf import DamagedError
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.probe import probe
+from skerry_host.builder.runtime.profile import onnx as onnx_profile
+from skerry_host.builder.runtime.profile.cut import cut
+from skerry_host.builder.runtime.profile.onnx import aggregate, profile_onnx
+from skerry_host.builder.runtime.profile.result import OpTime, Profile, trace
+from skerry_host.builder.runtime.profile.tflite import profile_operators, profile_tflite
 from skerry_host.cli.main import run
 
 from .conftest import FASHION, REAL, needs_real

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.profile import litert
-from skerry_host.build.profile.litert import Kernel, UnavailableError, combined, profile_kernels, read_summary
-from skerry_host.build.profile.tflite import profile_file
+from skerry_host.builder.runtime.profile import litert
+from skerry_host.builder.runtime.profile.litert import Kernel, UnavailableError, combined, profile_kernels, read_summary
+from skerry_host.builder.runtime.profile.tflite import profile_file
 from skerry_host.cli.main import run
 
 from .conftest import FASHION, REAL, needs_real

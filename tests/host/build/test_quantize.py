@@ -9,22 +9,22 @@ from ai_edge_litert import schema_py_generated as schema
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.build import Order, build
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import RecipeError
-from skerry_host.build.evaluate import Score, evaluate, sqnr_by_output
-from skerry_host.build.gates import Measured, integers
-from skerry_host.build.graph import describe
-from skerry_host.build.load import Source, load_source
-from skerry_host.build.quantize import equalize, quantize
-from skerry_host.build.quantize.bias import expected_shift
-from skerry_host.build.quantize.equalize import pairs
-from skerry_host.build.quantize.histogram import Histogram, clip_by_error, clip_by_share
-from skerry_host.build.quantize.weights import Layer, values, weighted
-from skerry_host.build.quantize.weights import replace as replace_values
-from skerry_host.build.recipe import Budget, Quantize, load_recipe
-from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.judge.gates import Measured, integers
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize import equalize, quantize
+from skerry_host.builder.quantize.bias import expected_shift
+from skerry_host.builder.quantize.equalize import pairs
+from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
+from skerry_host.builder.quantize.weights import Layer, values, weighted
+from skerry_host.builder.quantize.weights import replace as replace_values
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import Budget, Quantize, load_recipe
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import Source, load_source
 
 from .conftest import FASHION, NOW
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.errors import RecipeError
-from skerry_host.build.recipe import load_recipe, versions
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import load_recipe, versions
 
 
 def test_the_newest_version_is_taken_unless_one_is_named(make_recipe):

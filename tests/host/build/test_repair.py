@@ -7,17 +7,17 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.data import Samples
-from skerry_host.build.edgetpu.preflight import preflight_model
-from skerry_host.build.edgetpu.table import operator_table
-from skerry_host.build.evaluate import sqnr_db
-from skerry_host.build.load import Source, load_source
-from skerry_host.build.op_versions import write_versions
-from skerry_host.build.quantize import quantize
-from skerry_host.build.quantize.inputs import Inputs
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.edgetpu.preflight import preflight_model
+from skerry_host.builder.edgetpu.table import operator_table
+from skerry_host.builder.judge.evaluate import sqnr_db
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.op_versions import write_versions
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import Source, load_source
 from tests.host.edgetpu.made import Maker
 
 RANDOM = np.random.default_rng(0)

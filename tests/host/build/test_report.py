@@ -10,17 +10,17 @@ import pytest
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.boards import Peak, list_boards, load_board
-from skerry_host.build.build import Build, Order, build
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import BuildRefused
-from skerry_host.build.evaluate import Score
-from skerry_host.build.graph import Graph, Op, Tensor, describe
-from skerry_host.build.report import figures
-from skerry_host.build.report.cost import Cost, costs
-from skerry_host.build.report.facts import Facts, confused, confusion_counts, crossings
-from skerry_host.build.report.roofline import Roof, accelerator_roof, over_the_link, roof
-from skerry_host.build.report.svg import decades, figure, logarithmic, ticks
-from skerry_host.build.tflite import read_model
+from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.recipe.errors import BuildRefused
+from skerry_host.builder.report import figures
+from skerry_host.builder.report.cost import Cost, costs
+from skerry_host.builder.report.facts import Facts, confused, confusion_counts, crossings
+from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
+from skerry_host.builder.report.svg import decades, figure, logarithmic, ticks
 from skerry_host.cli.main import run
 from tests.host.plane.fleet_kit import require_program
 

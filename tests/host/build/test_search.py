@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.build import Order, build
-from skerry_host.build.errors import BuildRefused, ModelError
-from skerry_host.build.progress import silent
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.search import Fit, Tools, search
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.quantize.search import Fit, Tools, search
+from skerry_host.builder.recipe.errors import BuildRefused, ModelError
+from skerry_host.builder.recipe.progress import silent
+from skerry_host.builder.recipe.recipe import Quantize
 
 from .conftest import NOW
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.graph import describe
-from skerry_host.build.load import identity, load_source
-from skerry_host.build.probe import judge, one_line, probe, prove
-from skerry_host.build.session import Session
-from skerry_host.build.tflite import read_model, write_model
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.probe import judge, one_line, probe, prove
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import identity, load_source
 
 from .conftest import REAL, needs_real
 

@@ -3,8 +3,8 @@
 import pytest
 
 from skerry_host.boards import load_board
-from skerry_host.build.speed import counts, remark
 from skerry_host.build_record import Speed
+from skerry_host.builder.runtime.speed import counts, remark
 
 
 @pytest.mark.parametrize(("cores", "expected"), [(1, [1]), (2, [1, 2]), (3, [1, 2]), (64, [1, 2, 4])])

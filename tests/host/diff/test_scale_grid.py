@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skerry_host.build.scale_grid import Choice, fit_steps, grid_scales, to_previous_grid
+from skerry_host.builder.modelfile.scale_grid import Choice, fit_steps, grid_scales, to_previous_grid
 from skerry_host.patch import create
 from tests.host.diff.models import Made, Net, layer, tflite, tuned
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skerry_host.build.edgetpu.compiler import VARIABLE
+from skerry_host.builder.edgetpu.compiler import VARIABLE
 
 HERE = Path(__file__).resolve().parent
 REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or HERE.parents[3] / "shared" / "models") / "edgetpu"

@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.build.tflite import write_model
+from skerry_host.builder.modelfile.tflite import write_model
 
 DTYPES = {
     "float32": schema.TensorType.FLOAT32,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.build.build import Order, build
+from skerry_host.builder.build import Order, build
 from tests.host.build.conftest import NOW, built, make_recipe, recipe  # noqa: F401 - fixtures
 from tests.host.edgetpu.conftest import REAL, calls
 from tests.host.edgetpu.made import compiled_of

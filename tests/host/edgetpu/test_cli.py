@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.edgetpu.compiler import VARIABLE
+from skerry_host.builder.edgetpu.compiler import VARIABLE
 from skerry_host.cli.main import run
 from tests.host.edgetpu.conftest import StandIn, calls
 from tests.host.edgetpu.made import Maker, chain, compiled

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.build.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
-from skerry_host.build.edgetpu.compile import Compilation, Order, compile_models
-from skerry_host.build.edgetpu.compiler import KEPT, VARIABLE, Compiler, find_compiler, run_compiler
-from skerry_host.build.edgetpu.errors import CompileError, NoCompilerError
-from skerry_host.build.edgetpu.inspect import CUSTOM_OP, inspect_file
-from skerry_host.build.errors import ModelError
+from skerry_host.builder.edgetpu.build_step import CompiledBytes, NotCompiled, compile_for
+from skerry_host.builder.edgetpu.compile import Compilation, Order, compile_models
+from skerry_host.builder.edgetpu.compiler import KEPT, VARIABLE, Compiler, find_compiler, run_compiler
+from skerry_host.builder.edgetpu.errors import CompileError, NoCompilerError
+from skerry_host.builder.edgetpu.inspect import CUSTOM_OP, inspect_file
+from skerry_host.builder.recipe.errors import ModelError
 from tests.host.edgetpu.conftest import StandIn, calls
 from tests.host.edgetpu.made import chain, compiled, compiled_of, two_outputs
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.build.edgetpu.preflight import preflight_model
-from skerry_host.build.edgetpu.table import operator_table
+from skerry_host.builder.edgetpu.preflight import preflight_model
+from skerry_host.builder.edgetpu.table import operator_table
 from tests.host.edgetpu.made import Maker
 
 Shape = tuple[int, ...]

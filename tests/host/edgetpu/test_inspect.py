@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.edgetpu_preflight import columns
-from skerry_host.build.edgetpu.executable import read_package
-from skerry_host.build.edgetpu.flatbuffer import DamagedError
-from skerry_host.build.edgetpu.inspect import inspect_file, inspect_model
-from skerry_host.build.errors import ModelError
-from skerry_host.build.probe import probe
+from skerry_host.builder.edgetpu.executable import read_package
+from skerry_host.builder.edgetpu.flatbuffer import DamagedError
+from skerry_host.builder.edgetpu.inspect import inspect_file, inspect_model
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.probe import probe
 from tests.host.edgetpu.conftest import REAL
 from tests.host.edgetpu.made import Maker, chain, compiled, custom_options
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.build.edgetpu.log import OpLine, read_log, read_table
+from skerry_host.builder.edgetpu.log import OpLine, read_log, read_table
 from tests.host.edgetpu.conftest import LOGS
 
 MIB = 1 << 20

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.build.edgetpu.partition import Work, causes, partition
+from skerry_host.builder.edgetpu.partition import Work, causes, partition
 
 M, C = True, False
 

@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry_host.build.edgetpu.layout import BOX, layout
-from skerry_host.build.edgetpu.picture import COLOURS, picture
-from skerry_host.build.edgetpu.preflight import preflight_model
+from skerry_host.builder.edgetpu.layout import BOX, layout
+from skerry_host.builder.edgetpu.picture import COLOURS, picture
+from skerry_host.builder.edgetpu.preflight import preflight_model
 from tests.host.edgetpu.made import Maker, chain
 
 

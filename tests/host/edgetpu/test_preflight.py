@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.build.edgetpu.compare import compare
-from skerry_host.build.edgetpu.conditions import CHECKS
-from skerry_host.build.edgetpu.inspect import inspect_file
-from skerry_host.build.edgetpu.preflight import Preflight, preflight_file, preflight_model
-from skerry_host.build.edgetpu.table import operator_table
-from skerry_host.build.errors import ModelError
+from skerry_host.builder.edgetpu.compare import compare
+from skerry_host.builder.edgetpu.conditions import CHECKS
+from skerry_host.builder.edgetpu.inspect import inspect_file
+from skerry_host.builder.edgetpu.preflight import Preflight, preflight_file, preflight_model
+from skerry_host.builder.edgetpu.table import operator_table
+from skerry_host.builder.recipe.errors import ModelError
 from tests.host.edgetpu.conftest import REAL, source_of
 from tests.host.edgetpu.made import Maker, chain
 

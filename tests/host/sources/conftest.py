@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skerry_host.build.sources.converters import ONNX2TF, TENSORFLOW, python_with
+from skerry_host.builder.sources.converters import ONNX2TF, TENSORFLOW, python_with
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

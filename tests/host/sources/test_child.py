@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.sources import child
-from skerry_host.build.sources.child import Conversion, run
-from skerry_host.build.sources.converters import ONNX2TF, VARIABLE, python_with
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources import child
+from skerry_host.builder.sources.child import Conversion, run
+from skerry_host.builder.sources.converters import ONNX2TF, VARIABLE, python_with
 
 
 @pytest.mark.parametrize(("make", "words"), [(None, "is not there"), (0o644, "may not be run")])

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.load import load_source
-from skerry_host.build.sources.converters import VARIABLE
-from skerry_host.build.sources.faithful import Example, examples, follows
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources.converters import VARIABLE
+from skerry_host.builder.sources.faithful import Example, examples, follows
+from skerry_host.builder.sources.load import load_source
 from tests.host.build.conftest import FASHION
 
 from .conftest import small_onnx

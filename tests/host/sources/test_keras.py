@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.load import load_source
-from skerry_host.build.session import Session
-from skerry_host.build.sources import code
-from skerry_host.build.sources.converters import VARIABLE
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources import code
+from skerry_host.builder.sources.converters import VARIABLE
+from skerry_host.builder.sources.load import load_source
 
 from .conftest import needs_tensorflow, tensorflow
 

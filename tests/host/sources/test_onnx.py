@@ -10,15 +10,15 @@ import onnx
 import pytest
 from onnx import helper
 
-from skerry_host.build.errors import ModelError
-from skerry_host.build.load import load_source
-from skerry_host.build.recipe import Source
-from skerry_host.build.session import Session
-from skerry_host.build.sources.converters import VARIABLE
-from skerry_host.build.sources.external_data import issues
-from skerry_host.build.sources.onnx import prepare
-from skerry_host.build.sources.onnx_child import prepare as prepare_here
-from skerry_host.build.sources.onnx_prepared import Prepared
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Source
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.converters import VARIABLE
+from skerry_host.builder.sources.external_data import issues
+from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.sources.onnx import prepare
+from skerry_host.builder.sources.onnx_child import prepare as prepare_here
+from skerry_host.builder.sources.onnx_prepared import Prepared
 
 from .conftest import needs_onnx2tf, small_onnx
 
@@ -158,7 +158,7 @@ def test_random_damage_never_ends_the_parser(tmp_path):
 
 
 def test_a_missing_converter_is_named_with_its_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("skerry_host.build.sources.converters.beside", lambda: tmp_path / "none")
+    monkeypatch.setattr("skerry_host.builder.sources.converters.beside", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(ModelError) as refused:
         load_source(saved(tmp_path, small_onnx()))
@@ -187,7 +187,7 @@ def test_a_converter_that_fails_does_so_apart(tmp_path, monkeypatch, body, code,
     python.write_text(STAND_IN.format(what=words, body=body))
     python.chmod(0o755)
     monkeypatch.setenv(VARIABLE, str(python))
-    monkeypatch.setattr("skerry_host.build.sources.onnx.SECONDS", 1.0)
+    monkeypatch.setattr("skerry_host.builder.sources.onnx.SECONDS", 1.0)
     with pytest.raises(ModelError) as refused:
         load_source(saved(tmp_path, small_onnx()))
     assert refused.value.code == code

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.build import Order, build
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import ModelError
-from skerry_host.build.graph import Graph
-from skerry_host.build.load import Source, load_source
-from skerry_host.build.quantize import quantize
-from skerry_host.build.recipe import Quantize
-from skerry_host.build.session import Session
-from skerry_host.build.sources import code
-from skerry_host.build.sources.converters import TFMOT, VARIABLE
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.quantize import quantize
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources import code
+from skerry_host.builder.sources.converters import TFMOT, VARIABLE
+from skerry_host.builder.sources.load import Source, load_source
 from tests.host.build.conftest import NOW, REAL, needs_real
 
 from .conftest import converter, tensorflow
@@ -162,7 +162,7 @@ def test_a_builder_that_speaks_of_it_is_one_for_its_keras(tmp_path: Path):
 
 
 def test_a_missing_package_is_named_with_its_command(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("skerry_host.build.sources.converters.beside", lambda: tmp_path / "none")
+    monkeypatch.setattr("skerry_host.builder.sources.converters.beside", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b'"class_name": "QuantizeWrapperV2"')
     with pytest.raises(ModelError, match="needs tensorflow_model_optimization, which is not installed") as refused:

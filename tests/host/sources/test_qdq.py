@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from skerry_host.build.build import Order, build
-from skerry_host.build.errors import ModelError
-from skerry_host.build.load import load_source
-from skerry_host.build.session import Session
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import load_source
 from skerry_host.cli.main import run
 from tests.host.build.conftest import NOW
 

@@ -1,0 +1,52 @@
+"""Scores a model file that is at hand, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
+
+import tempfile
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+import msgspec
+
+from skerry_agent.wire.manifest import Target
+from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.judge.evaluate import Score, evaluate
+from skerry_host.builder.judge.metrics import has_measure
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe
+from skerry_host.builder.runtime.probe import probe
+from skerry_host.builder.runtime.session import describe_any
+from skerry_host.builder.sources import onnx
+from skerry_host.builder.sources.kinds import kind_of
+from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.targets.table import float_model, preprocess_for
+
+
+def check_model(file: Path, recipe: Path) -> Score:
+    """Evaluate `file` on the held-out samples of `recipe`; raises `ModelError`, `RecipeError`.
+
+    Where labels do not say what is right, the recipe's source is converted and compared with.
+    """
+    loaded = load_recipe(recipe)
+    target: Target = "onnx" if kind_of(file) == "onnx" else "cpu"
+    model = _proven(file, target, loaded)
+    graph = describe_any(model)
+    if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
+        ends = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
+        raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
+    prep, meaning = preprocess_for(target, loaded.recipe.preprocess, graph), loaded.recipe.meaning
+    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
+    classes = prod(graph.output_specs()[0].shape[1:])
+    samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
+    if not has_measure(samples, meaning):
+        source = float_model(target, load_source(loaded.source, loaded.recipe.source))
+        samples = samples.judged_by(evaluate(source, samples, prep, meaning).outputs.values())
+    return evaluate(model, samples, prep, meaning)
+
+
+def _proven(file: Path, target: Target, loaded: LoadedRecipe) -> bytes:
+    """The model, which a child process has run."""
+    if target == "onnx":
+        with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
+            return onnx.prepare(file, loaded.recipe.source.shapes, Path(folder))[0].read_bytes()
+    probe(file).require_runs(file)
+    return file.read_bytes()
