@@ -1,0 +1,147 @@
+"""Whatever happens to a model between two releases, every candidate makes the new file to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skerry_agent.patch import apply
+from skerry_host.patch.create import _header, create
+from skerry_host.patch.layout import layout_of
+from skerry_host.patch.programs import encode_programs
+from tests.kit.patch_models import Made, Net, layer, onnx, pruned, tflite, tuned
+
+Write = Callable[[Net], bytes]
+Edit = Callable[[np.random.Generator, list[Made]], list[Made]]
+
+
+def tune(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [tuned(rng, made, float(rng.choice([0.1, 1, 8]))) for made in layers]
+
+
+def retrain(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [layer(rng, *made.weights.shape) for made in layers]
+
+
+def prune(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [pruned(made, 0.5) for made in layers]
+
+
+def reorder(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [layers[i] for i in rng.permutation(len(layers))]
+
+
+def append(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [*layers, layer(rng, 9, 24)]
+
+
+def remove(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return layers[1:]
+
+
+def more_classes(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    extra = layer(rng, 3, layers[-1].weights.shape[1])
+    joined = [np.concatenate([getattr(layers[-1], key), getattr(extra, key)]) for key in ("weights", "scales", "bias")]
+    return [*layers[:-1], replace(layers[-1], weights=joined[0], scales=joined[1], bias=joined[2])]
+
+
+def transpose(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    flipped = np.ascontiguousarray(layers[0].weights.T)
+    fresh = layer(rng, *flipped.shape)
+    return [replace(fresh, weights=flipped), *layers[1:]]
+
+
+def share(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    return [layers[0], *(replace(layers[0], shares=True) for _ in layers[1:])]
+
+
+def on_grid(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
+    steps = [1 + rng.integers(-9, 9, len(made.scales)) / 512 for made in layers]
+    return [replace(m, scales=(m.scales * s).astype(np.float32)) for m, s in zip(layers, steps, strict=True)]
+
+
+EDITS = [tune, retrain, prune, reorder, append, remove, more_classes, transpose, share, on_grid]
+
+
+def every_candidate_makes(old: bytes, new: bytes) -> dict[str, int]:
+    sizes = {}
+    for codec, attempt in encode_programs(old, new).items():
+        out = bytearray()
+        apply(old, _header(codec, old, new) + attempt.payload, out.extend, max_new_bytes=len(new))
+        assert out == new, codec
+        sizes[codec] = len(attempt.payload)
+    return sizes
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    shapes=st.lists(st.tuples(st.integers(1, 24), st.integers(1, 40)), min_size=1, max_size=4),
+    edits=st.lists(st.sampled_from(EDITS), max_size=3),
+    write=st.sampled_from([tflite, onnx]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_edited_models(
+    seed: int, shapes: list[tuple[int, int]], edits: list[Edit], write: Callable[[Net], bytes]
+) -> None:
+    rng = np.random.default_rng(seed)
+    before = after = [layer(rng, *shape) for shape in shapes]
+    for edit in edits:
+        after = edit(rng, after) or after
+    every_candidate_makes(write(Net(tuple(before))), write(Net(tuple(after), note=rng.bytes(seed % 50))))
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("write", [tflite, onnx])
+def test_each_edit_of_a_larger_model(edit: Edit, write: Write) -> None:
+    rng = np.random.default_rng(5)
+    before = [layer(rng, 48, 64), layer(rng, 64, 48), layer(rng, 10, 64)]
+    every_candidate_makes(write(Net(tuple(before))), write(Net(tuple(edit(rng, before)))))
+
+
+def test_a_model_patch_beats_plain_bytes() -> None:
+    rng = np.random.default_rng(1)
+    before = [layer(rng, 64, 200) for _ in range(4)]
+    patch = create(tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before)))))
+    assert patch.codec == "model"
+    assert all(len(patch.data) < 0.85 * size for codec, size in patch.candidates.items() if codec != "model")
+
+
+def test_float_models() -> None:
+    rng = np.random.default_rng(2)
+    floats = rng.normal(size=4000).astype(np.float32)
+    after = floats + np.float32(1e-4) * (rng.random(4000) < 0.1)
+    every_candidate_makes(tflite(Net((), floats=floats)), tflite(Net((), floats=after.astype(np.float32))))
+
+
+def test_empty_files_and_empty_tensors() -> None:
+    none = np.zeros(0, np.float32)
+    hollow = tflite(Net((Made(none.astype(np.int8).reshape(0, 4), none, none.astype(np.int32), 0.1),)))
+    for old, new in ((b"", b""), (b"", hollow), (hollow, b""), (hollow, hollow), (b"x", b"")):
+        assert len(create(old, new).data) < 400
+
+
+@given(st.binary(max_size=600), st.binary(max_size=600), st.integers(0, 600))
+@settings(max_examples=60, deadline=None)
+def test_files_that_only_look_like_models(head: bytes, tail: bytes, cut: int) -> None:
+    rng = np.random.default_rng(4)
+    real = tflite(Net((layer(rng, 8, 30),)))
+    fake = real[:cut] + head + real[cut:]
+    layout_of(fake)
+    every_candidate_makes(fake, b"\x00\x00\x00\x00TFL3" + tail)
+    every_candidate_makes(b"\x08\x09\x12" + head, b"\x08\x09\x3a" + tail)
+
+
+@given(
+    st.binary(min_size=50, max_size=3000), st.lists(st.tuples(st.integers(0, 2999), st.binary(max_size=40)), max_size=6)
+)
+@settings(max_examples=60, deadline=None)
+def test_edited_bytes(old: bytes, edits: list[tuple[int, bytes]]) -> None:
+    new = bytearray(old * 3)
+    for place, piece in edits:
+        new[place : place + len(piece) // 2] = piece
+    every_candidate_makes(old * 2, bytes(new))
