@@ -14,7 +14,7 @@ from skerry_agent.patch import Codec
 from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.create import _header
 from skerry_host.patch.programs import encode_programs
-from tests.host.patch.test_round_trip import more_classes, on_grid, prune, transpose, tune
+from tests.kit.patch_edits import more_classes, on_grid, prune, transpose, tune
 from tests.kit.patch_models import Net, layer, tflite
 
 FOLDER = Path(__file__).parent / "golden"

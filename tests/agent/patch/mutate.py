@@ -24,7 +24,7 @@ from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.create import _header
 from skerry_host.patch.programs import encode_programs
 from skerry_host.patch.sections import pack_stored
-from tests.host.patch.test_round_trip import EDITS
+from tests.kit.patch_edits import EDITS
 from tests.kit.patch_models import Net, layer, tflite
 
 PAYLOAD_AT = 69
