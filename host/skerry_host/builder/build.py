@@ -29,6 +29,7 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, judge
 from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
 from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -37,7 +38,7 @@ from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
-from skerry_host.builder.runtime.session import Session, describe_any
+from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.sources.load import Source, identity, load_source
 from skerry_host.builder.targets.choose import Chosen, Work, choose
@@ -108,7 +109,8 @@ def build(order: Order, progress: Progress = silent) -> Build:
     record = _record(order, loaded, source, board, made, warnings)
     for part in made:
         if part.facts.target == "cpu":
-            record = with_speeds(record, board, source, part.facts.form, part.files["model.tflite"])
+            real = None if source.quantized else source.data
+            record = with_speeds(record, board, part.facts.form, part.files["model.tflite"], real)
     if tpu is not None:
         record = _with_edgetpu(record, tpu)
     facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made], tpu)

@@ -11,10 +11,10 @@ from skerry_agent.wire.manifest import Target
 from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.metrics import has_measure
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe
 from skerry_host.builder.runtime.probe import probe
-from skerry_host.builder.runtime.session import describe_any
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import load_source

@@ -15,8 +15,8 @@ from skerry_agent.processing import save_golden
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import record
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.recipe import GoldenPlan
-from skerry_host.builder.runtime.session import describe_any
 from skerry_host.patch import create
 
 from .conftest import ROOT, artifact, make_job

@@ -5,13 +5,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from skerry_agent.processing import Array, dequantize, preprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.diagnose.layers import Activations, Written
+from skerry_host.builder.modelfile.describe import is_tflite
 from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
-from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
+from skerry_host.builder.modelfile.tflite import read_model
 
 
 def activations_of(model: bytes) -> Activations:
     """The activations of a TFLite or ONNX model."""
-    if model[4:8] == IDENTIFIER:
+    if is_tflite(model):
         return TfliteActivations(model)
     from skerry_host.builder.diagnose.onnx_activations import OnnxActivations  # noqa: PLC0415  (an extra)
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.builder.judge.evaluate import CEILING_DB, decibels
+from skerry_host.builder.judge.signal import CEILING_DB, decibels
 
 
 class Layer(Struct, frozen=True):

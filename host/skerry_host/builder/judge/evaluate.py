@@ -7,22 +7,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.metrics import count_right, input_size
+from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Task
-from skerry_host.builder.runtime.session import describe_any, run_all
+from skerry_host.builder.runtime.session import run_all
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
-
-
-CEILING_DB = 200.0
-"""Stands for infinity in what is written down: JSON has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +47,6 @@ def wilson(right: int, samples: int) -> tuple[float, float]:
     centre = (share + square / (2 * samples)) / (1 + square / samples)
     half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def sqnr_db(reference: Array, got: Array) -> float:
-    """Signal to quantization noise in decibels: 10 log10(sum of squares / sum of squared differences).
-
-    Infinite where nothing differs, minus infinite where the reference is all zero or something is not finite.
-    """
-    return decibels(*energies(reference, got))
-
-
-def energies(reference: Array, got: Array) -> tuple[float, float]:
-    """The energy of a reference and of what differs from it: sums of squares."""
-    signal = float(np.square(reference, dtype=np.float64).sum())
-    noise = float(np.square(reference.astype(np.float64) - got.astype(np.float64)).sum())
-    return signal, noise
-
-
-def decibels(signal: float, noise: float) -> float:
-    """The ratio of two energies in decibels; see `sqnr_db` for its ends."""
-    if not math.isfinite(signal + noise) or (signal == 0 and noise > 0):
-        return -math.inf
-    return math.inf if noise == 0 else 10 * math.log10(signal / noise)
 
 
 def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:

@@ -11,8 +11,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from skerry_agent.processing import Array, preprocess
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.modelfile.graph import Graph, describe
-from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
+from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 from skerry_host.builder.runtime.probe import one_line
@@ -35,7 +35,7 @@ class Session:
         self.graph = describe_any(data)
         (self.input,) = self.graph.input_specs()
         self.outputs = self.graph.output_specs()
-        make = _TfliteRunner if _is_tflite(data) else _onnx_runner
+        make = _TfliteRunner if is_tflite(data) else _onnx_runner
         self._runner = make(data, self.graph, threads, default_kernels)
 
     def run(self, tensor: Array) -> list[Array]:
@@ -75,19 +75,6 @@ def _onnx_runner(data: bytes, _graph: Graph, threads: int, default_kernels: bool
     from skerry_host.builder.runtime.onnx_session import OnnxRunner  # noqa: PLC0415  (an extra)
 
     return OnnxRunner(data, threads, fused=default_kernels)
-
-
-def _is_tflite(data: bytes) -> bool:
-    return data[4:8] == IDENTIFIER
-
-
-def describe_any(model: bytes) -> Graph:
-    """The graph of a TFLite or ONNX model."""
-    if _is_tflite(model):
-        return describe(read_model(model))
-    from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
-
-    return describe_onnx(model)
 
 
 def remembers(graph: Graph) -> bool:

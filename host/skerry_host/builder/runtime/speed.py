@@ -11,16 +11,15 @@ from msgspec.structs import replace
 from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Speed
 from skerry_host.builder.runtime.latency import measure
-from skerry_host.builder.sources.load import Source
 
 CLEARLY = 1.1
 """A form or a number of threads is worth a remark when the other takes so many times as long."""
 
 
-def with_speeds(record: BuildRecord, board: Board, source: Source, form: str, model: bytes) -> BuildRecord:
-    """The record with what was measured of the cpu bundle's model, of the form that it has."""
+def with_speeds(record: BuildRecord, board: Board, form: str, model: bytes, real: bytes | None) -> BuildRecord:
+    """The record with what was measured of the cpu bundle's model, of the form that it has, and of the float one."""
     threads = counts(board, os.cpu_count() or 1)
-    speeds = measured(model, form, None if source.quantized else source.data, threads)
+    speeds = measured(model, form, real, threads)
     return replace(record, speeds_on_this_machine=speeds)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skerry_agent.processing import Array
-from skerry_host.builder.judge.evaluate import CEILING_DB, decibels, energies
+from skerry_host.builder.judge.signal import CEILING_DB, decibels, energies
 from skerry_host.builder.runtime.session import Session
 
 LEAST_DB = 30.0

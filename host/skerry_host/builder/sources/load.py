@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skerry_host.builder.modelfile.describe import describe_any, is_tflite
 from skerry_host.builder.modelfile.graph import Graph, describe
-from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model, write_model
+from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.probe import probe
-from skerry_host.builder.runtime.session import describe_any
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.faithful import LEAST_DB, Example, examples, follows
@@ -52,7 +52,7 @@ class Source:
     @property
     def waist(self) -> bool:
         """Whether `data` is TFLite, as of all sources but a quantized ONNX."""
-        return self.data[4:8] == IDENTIFIER
+        return is_tflite(self.data)
 
 
 def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Quality
-from skerry_host.builder.judge.evaluate import sqnr_db, wilson
+from skerry_host.builder.judge.evaluate import wilson
 from skerry_host.builder.judge.gates import Measured, judge
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import top1
+from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
 from skerry_host.builder.recipe.recipe import Budget, Quantize

@@ -10,7 +10,7 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.edgetpu.preflight import preflight_model
 from skerry_host.builder.edgetpu.table import operator_table
-from skerry_host.builder.judge.evaluate import sqnr_db
+from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize import quantize
 from skerry_host.builder.quantize.inputs import Inputs
