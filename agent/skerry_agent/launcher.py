@@ -9,6 +9,7 @@ from skerry_agent.disk import DiskError
 from skerry_agent.records import Slot
 from skerry_agent.runner.protocol import Job
 from skerry_agent.service import Hooks, Service
+from skerry_agent.wire.targets import TARGETS
 from skerry_agent.world import World
 
 EXCLUSIVE_POLL_S = 0.1
@@ -52,7 +53,7 @@ class Launcher:
 
 def exclusive(slot: Slot) -> bool:
     """Whether the accelerator admits one process only, so that the old runner must stop first."""
-    return slot.target == "edgetpu"
+    return TARGETS[slot.target].exclusive
 
 
 def unusable(error: DiskError) -> str:

@@ -24,6 +24,7 @@ from skerry_agent.service import Hooks, Service
 from skerry_agent.transfer import Transfer
 from skerry_agent.trial import Says, Trial
 from skerry_agent.waiting import WaitingOrder
+from skerry_agent.wire.targets import TARGETS
 from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
@@ -313,14 +314,16 @@ class Unit:
             self.handle(events.CandidateFailed(reason, detail))
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
-        """Without its accelerator a bundle cannot run: the same deployment goes on with the release's cpu bundle."""
+        """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
         deployment = self.record.deployment
         fits = slot is not None and deployment is not None and deployment.release == slot.release
-        if reason != NO_ACCELERATOR or not fits or "cpu" not in self.world.config.board.targets:
+        fallback = TARGETS[slot.target].fallback if slot is not None else None
+        if reason != NO_ACCELERATOR or not fits or fallback not in self.world.config.board.targets:
             return False
         assert deployment is not None
+        assert fallback is not None
         self.issue = f"{self.model} runs without the Edge TPU: {detail}"
-        self.handle(events.Ordered(replace(deployment, target="cpu", outcome=None, ended_at=None, transfer=None)))
+        self.handle(events.Ordered(replace(deployment, target=fallback, outcome=None, ended_at=None, transfer=None)))
         return True
 
     def _retire(self) -> None:

@@ -15,7 +15,8 @@ import msgspec
 
 from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
 from skerry_agent.wire import blobs, codec
-from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role, Target
+from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role
+from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
@@ -181,12 +182,12 @@ def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
 
 
 def _make_all(
-    targets: Sequence[Target], recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress
+    targets: Sequence[TargetName], recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress
 ) -> list[_Made]:
     return [_make(target, recipe, source, data, past, progress) for target in targets]
 
 
-def _make(target: Target, recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress) -> _Made:
+def _make(target: TargetName, recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress) -> _Made:
     start = float_model(target, source)
     prep = preprocess_for(target, recipe.preprocess, describe_any(start))
     recipe = msgspec.structs.replace(recipe, preprocess=prep)
@@ -268,7 +269,7 @@ def _golden_problem(model: bytes, golden: GoldenSet) -> str:
     return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
 
 
-def _files(target: Target, model: bytes, golden: GoldenSet, labels: Sequence[str]) -> list[tuple[str, Role, bytes]]:
+def _files(target: TargetName, model: bytes, golden: GoldenSet, labels: Sequence[str]) -> list[tuple[str, Role, bytes]]:
     """(name, role, content) of each artifact; those of another target than cpu carry its name."""
     prefix = "" if target == "cpu" else f"{target}-"
     files: list[tuple[str, Role, bytes]] = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.metrics import has_measure
@@ -27,7 +27,7 @@ def check_model(file: Path, recipe: Path) -> Score:
     Where labels do not say what is right, the recipe's source is converted and compared with.
     """
     loaded = load_recipe(recipe)
-    target: Target = "onnx" if kind_of(file) == "onnx" else "cpu"
+    target: TargetName = "onnx" if kind_of(file) == "onnx" else "cpu"
     model = _proven(file, target, loaded)
     graph = describe_any(model)
     if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
@@ -43,7 +43,7 @@ def check_model(file: Path, recipe: Path) -> Score:
     return evaluate(model, samples, prep, meaning)
 
 
-def _proven(file: Path, target: Target, loaded: LoadedRecipe) -> bytes:
+def _proven(file: Path, target: TargetName, loaded: LoadedRecipe) -> bytes:
     """The model, which a child process has run."""
     if target == "onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:

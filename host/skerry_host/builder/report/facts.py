@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import Quality, Target
+from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Check
 from skerry_host.builder.data.samples import Samples
@@ -52,7 +53,7 @@ class TargetFacts:
     `reference` and `float_latency` are the float model's, None where the source came quantized.
     """
 
-    target: Target
+    target: TargetName
     graph: Graph
     quality: Quality
     checks: tuple[Check, ...]

@@ -6,7 +6,7 @@ from functools import cache
 
 import msgspec
 
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.quantize import equalize
@@ -23,7 +23,7 @@ NOISE_SAMPLES = 2
 """Differences of so many answers say nothing."""
 SLACK_DB = 1.0
 """Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
-SEARCHED: tuple[Target, ...] = ("cpu", "edgetpu")
+SEARCHED: tuple[TargetName, ...] = ("cpu", "edgetpu")
 """Targets whose model the search's choices make a difference to."""
 
 
@@ -31,7 +31,7 @@ SEARCHED: tuple[Target, ...] = ("cpu", "edgetpu")
 class Work:
     """What one target's model is made from and compared with."""
 
-    target: Target
+    target: TargetName
     recipe: Recipe
     source: Source
     data: DataSet

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from skerry_agent.wire.manifest import Preprocess, Target
+from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, BoardError
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
@@ -26,13 +27,15 @@ def _onnx(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, pr
     return quantize_onnx(source, samples, prep, plan, progress)
 
 
-BUILDERS: dict[Target, Builder] = {"cpu": quantize, "onnx": _onnx}
+BUILDERS: dict[TargetName, Builder] = {"cpu": quantize, "onnx": _onnx}
 """For each target what makes its model file from the float one."""
-SUFFIXES: dict[Target, str] = {"cpu": ".tflite", "edgetpu": ".tflite", "onnx": ".onnx"}
+SUFFIXES: dict[TargetName, str] = {"cpu": ".tflite", "edgetpu": ".tflite", "onnx": ".onnx"}
 """What the model file of a target is called."""
 
 
-def for_source(targets: Sequence[Target], source: Source, plan: Quantize, asked: Sequence[str] = ()) -> list[Target]:
+def for_source(
+    targets: Sequence[TargetName], source: Source, plan: Quantize, asked: Sequence[str] = ()
+) -> list[TargetName]:
     """The targets that can be made of a source as planned: only an ONNX one gives an `onnx` bundle, in int8.
 
     Raises `ModelError` when another was asked for, or nothing is left.
@@ -45,13 +48,13 @@ def for_source(targets: Sequence[Target], source: Source, plan: Quantize, asked:
     return fitting
 
 
-_HINTS: dict[Target, str] = {
+_HINTS: dict[TargetName, str] = {
     "onnx": "give a float ONNX model and activations = 'int8', or build target cpu",
     "cpu": "give the float ONNX model, or build target onnx for a board that has it",
 }
 
 
-def _problem(target: Target, source: Source, plan: Quantize) -> str:
+def _problem(target: TargetName, source: Source, plan: Quantize) -> str:
     """Why a target cannot be made of a source, empty if it can."""
     if target != "onnx":
         return "" if source.waist else "an ONNX model that is quantized already cannot become TFLite without harm"
@@ -60,19 +63,19 @@ def _problem(target: Target, source: Source, plan: Quantize) -> str:
     return "" if plan.activations == "int8" or source.quantized else "it is built with int8 activations only"
 
 
-def float_model(target: Target, source: Source) -> bytes:
+def float_model(target: TargetName, source: Source) -> bytes:
     """What the target's model is compared with: the float model in its own format."""
     return source.onnx if target == "onnx" and source.onnx is not None else source.data
 
 
-def preprocess_for(target: Target, prep: Preprocess, model: Graph) -> Preprocess:
+def preprocess_for(target: TargetName, prep: Preprocess, model: Graph) -> Preprocess:
     """The recipe's preprocessing in the order of axes that the target's model takes."""
     (tensor,) = model.input_specs()
     planes = target == "onnx" and len(tensor.shape) == 4 and tensor.shape[1] in {1, 3, 4}
     return replace(prep, layout="nchw") if planes else prep
 
 
-def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[Target]:
+def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[TargetName]:
     """The targets to build for a board: those asked for, else all that it runs and that can be built.
 
     Raises `BoardError` when the board cannot run what is asked for, or nothing that it runs can be built.
