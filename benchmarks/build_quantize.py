@@ -30,7 +30,7 @@ import numpy as np
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.build import Order, build
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import load_source

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.quantize.pipeline import remedy
 
 NARROW = 0.01
 """This share of clipped values is felt."""
@@ -60,7 +61,7 @@ def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]
     """What may help, the likeliest first; for the last resort it matters what the target can run."""
     suspects = [layer for layer in (first_lost(found, limit_db), steepest(found)) if layer is not None]
     hints = [
-        *([] if tried.per_channel else ["per_channel = true"]),
+        *([] if tried.per_channel else [remedy("one scale")]),
         *(hint for layer in suspects for hint in _hints(layer)),
         *([] if tried.searched or tried.target == "onnx" else ["search = true in [quantize]"]),
         _last_resort(tried.target),
@@ -71,10 +72,10 @@ def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]
 def _hints(layer: Layer) -> list[str]:
     hints = []
     if layer.clipped > NARROW:
-        hints.append(f"more typical calibration samples or calibrator = 'min-max' ({layer.clipped:.0%} is clipped)")
+        hints.append(f"more typical calibration samples or {remedy('clipped')} ({layer.clipped:.0%} is clipped)")
     if layer.crest > OUTLIERS:
         times = f"its largest value is {layer.crest:.0f} times the typical one"
-        hints.append(f"calibrator = 'mse' or 'percentile' ({times})")
+        hints.append(f"{remedy('outliers')} ({times})")
     if layer.dead:
         hints.append(f"training with weight decay or quantization ({layer.dead} of {layer.channels} channels are dead)")
     return hints

@@ -3,8 +3,10 @@
 Nagel et al. (ICCV 2019), section 4.2, with the means of the inputs measured on samples. Changes only int32 biases.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -12,8 +14,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import Layer, real_weights, replace, values, weighted
 from skerry_host.builder.recipe.progress import Progress, watched
+from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import Source
 
 SAMPLES = 64
@@ -84,3 +88,24 @@ def _int8(model: Any, layer: Layer) -> bool:
 def _name(model: Any, index: int) -> str:
     name = model.subgraphs[0].tensors[index].name
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _run(draft: Draft) -> Draft:
+    correct(draft.model, draft.source, draft.inputs, draft.progress)
+    return draft
+
+
+def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Biases that make up for rounded weights."""
+    if not plan.bias_correction and plan.activations == "int8":
+        yield "bias correction", msgspec.structs.replace(plan, bias_correction=True)
+
+
+STEP = Step(
+    "correct biases",
+    lambda plan: plan.bias_correction and plan.activations == "int8",
+    _run,
+    keys=("bias_correction",),
+    choices=choices,
+    turn=4,
+)

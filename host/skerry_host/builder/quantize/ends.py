@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.builder.quantize.step import Draft, Step
+
 OFFSET = 128
 """The uint8 and the int8 value of the same real one differ by this, their zero points as well; the scale stays."""
 
@@ -61,3 +63,11 @@ def _operator(code: int, before: int, after: int) -> Any:
 
 def _text(name: Any) -> bytes:
     return name if isinstance(name, bytes) else str(name).encode()
+
+
+def _run(draft: Draft) -> Draft:
+    unsigned_ends(draft.model)
+    return draft
+
+
+STEP = Step("uint8 ends", lambda plan: plan.io == "uint8", _run, keys=("io",))

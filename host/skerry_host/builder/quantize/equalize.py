@@ -8,12 +8,16 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import Layer, replace, values, weighted
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import Source
 
 ROUNDS = 3
@@ -75,3 +79,22 @@ def _along(factor: Array, axis: int, ndim: int) -> Array:
     shape = [1] * ndim
     shape[axis] = len(factor)
     return factor.reshape(shape)
+
+
+def _run(draft: Draft) -> Draft:
+    if draft.source.trained:
+        raise ModelError(
+            "equalization would change the ranges that this model was trained with (QAT)",
+            hint="leave equalize out of [quantize]",
+            code="trained",
+        )
+    return dataclasses.replace(draft, source=equalize(draft.source))
+
+
+def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Scale moved between layers."""
+    if not plan.equalize:
+        yield "cross-layer equalization", msgspec.structs.replace(plan, equalize=True)
+
+
+STEP = Step("equalize", lambda plan: plan.equalize, _run, keys=("equalize",), choices=choices, turn=3)

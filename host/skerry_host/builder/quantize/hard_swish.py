@@ -10,6 +10,7 @@ from typing import Any
 from skerry_host.builder.modelfile.graph import describe, op_name
 from skerry_host.builder.modelfile.parts import RELU6, like, multiply, plus, times
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.step import Draft, Step, int8
 from skerry_host.builder.sources.load import Source
 
 
@@ -38,3 +39,10 @@ def _spelt(model: Any, main: Any, op: Any) -> list[Any]:
         times(model, main, (clipped, share), 1 / 6),
         multiply(model, (read, share), written),
     ]
+
+
+def _run(draft: Draft) -> Draft:
+    return dataclasses.replace(draft, source=spell_out(draft.source))
+
+
+STEP = Step("spell out HARD_SWISH", int8, _run)

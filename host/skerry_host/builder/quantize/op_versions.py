@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.edgetpu.table import operator_table
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.quantize.step import Draft, Step, int8
 
 INT8_VERSIONS = {
     "ADD": 2,
@@ -91,3 +92,11 @@ def _by_channel(main: Any, op: Any) -> bool:
 
 
 _NEW = {"CONV_2D": _grouped, "TRANSPOSE_CONV": _activated, "FULLY_CONNECTED": _by_channel}
+
+
+def _run(draft: Draft) -> Draft:
+    write_versions(draft.model)
+    return draft
+
+
+STEP = Step("write operator versions", int8, _run)

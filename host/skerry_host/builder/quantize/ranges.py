@@ -1,13 +1,15 @@
 """Calibration: the range of every activation of a float model on samples. Quantizes nothing.
 
 The minima and maxima come from the runtime's own profiler, six times faster than fetching every tensor; histograms need
-the tensors. A range is what litert-quantizer calls a QSV: {"min": (1,), "max": (1,)} by tensor name.
+the tensors.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from litert_quantizer import calibrator, recipe_manager
@@ -16,11 +18,10 @@ from litert_quantizer.utils import qsv_utils
 from skerry_agent.processing import Array
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
 from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import Source
-
-Ranges = dict[str, dict[str, Array]]
 
 THREADS = 2
 CHUNK = 8
@@ -97,3 +98,32 @@ def _histograms(source: Source, inputs: Inputs, ranges: Ranges, progress: Progre
             if t.name in found:
                 found[t.name].add(interpreter.get_tensor(t.index))
     return found
+
+
+def _run(draft: Draft) -> Draft:
+    return replace(draft, ranges=measure(draft.source, draft.inputs, draft.plan, draft.progress))
+
+
+def calibrators(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Other ways to choose the activations' ranges."""
+    ways: list[dict[str, object]] = [
+        {"calibrator": "min-max"},
+        {"calibrator": "moving-average"},
+        {"calibrator": "mse"},
+        *({"calibrator": "percentile", "percentile": share} for share in (99.99, 99.9)),
+    ]
+    for way in ways:
+        candidate = msgspec.structs.replace(plan, **way)
+        if candidate != plan and plan.activations == "int8":
+            yield f"calibrator {' '.join(str(value) for value in way.values())}", candidate
+
+
+STEP = Step(
+    "calibrate",
+    lambda plan: plan.activations != "float",
+    _run,
+    keys=("calibrator", "percentile"),
+    choices=calibrators,
+    turn=1,
+    remedies={"clipped": "calibrator = 'min-max'", "outliers": "calibrator = 'mse' or 'percentile'"},
+)

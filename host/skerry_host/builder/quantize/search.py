@@ -2,15 +2,15 @@
 
 Candidates are ranked on calibration samples, so that the evaluation samples choose nothing and their verdict stays
 fair. Makes no model itself: `make` does. Keeps to the number formats and the granularity that the recipe asks for,
-but for trying one scale per tensor instead of one per channel.
+but for trying one scale per tensor instead of one per channel. What there is to try, the steps of `pipeline` say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from msgspec.structs import replace
 
+from skerry_host.builder.quantize.pipeline import choices
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
@@ -38,7 +38,7 @@ LEAST_GAIN_DB = 0.1
 """Less is no reason to prefer a choice."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True):
     """One candidate and what it gained over the best before it.
 
     `drop` and `sqnr_db` are None when it could not be made, or was not tried: `cut`.
@@ -81,7 +81,7 @@ class Found:
 
     plan: Quantize
     model: bytes
-    steps: tuple[Step, ...]
+    steps: tuple[Attempt, ...]
 
 
 def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
@@ -90,15 +90,15 @@ def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
     No clock ends it: the same source gives the same model on a busy machine.
     """
     best, best_model, best_fit = plan, model, tools.fit(model)
-    steps = [Step("as in the recipe", best_fit.drop, best_fit.sqnr_db, 0.0, kept=True)]
-    for stage in STAGES:
+    steps = [Attempt("as in the recipe", best_fit.drop, best_fit.sqnr_db, 0.0, kept=True)]
+    for stage in choices():
         improved = False
         for name, candidate in stage(best):
             if len(steps) > plan.search_steps:
                 return Found(best, best_model, (*steps, _cut(plan)))
             tools.progress(f"searching: {name}")
             made = _try(candidate, tools)
-            steps.append(_step(name, made, best_fit, tools.noise))
+            steps.append(_attempt(name, made, best_fit, tools.noise))
             if made and steps[-1].kept:
                 best, (best_model, best_fit), improved = candidate, made, True
         if improved and best_fit.within(tools.budget) and tools.enough(best_model):
@@ -115,52 +115,12 @@ def _try(plan: Quantize, tools: Tools) -> tuple[bytes, Fit] | None:
         return None
 
 
-def _step(name: str, made: tuple[bytes, Fit] | None, best: Fit, noise: float) -> Step:
+def _attempt(name: str, made: tuple[bytes, Fit] | None, best: Fit, noise: float) -> Attempt:
     if made is None:
-        return Step(name, None, None, 0.0, kept=False)
+        return Attempt(name, None, None, 0.0, kept=False)
     fit = made[1]
-    return Step(name, fit.drop, fit.sqnr_db, fit.sqnr_db - best.sqnr_db, kept=fit.beats(best, noise))
+    return Attempt(name, fit.drop, fit.sqnr_db, fit.sqnr_db - best.sqnr_db, kept=fit.beats(best, noise))
 
 
-def _cut(plan: Quantize) -> Step:
-    return Step(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)
-
-
-Stage = Callable[[Quantize], Iterator[tuple[str, Quantize]]]
-
-
-def calibrators(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
-    """Other ways to choose the activations' ranges."""
-    ways: list[dict[str, object]] = [
-        {"calibrator": "min-max"},
-        {"calibrator": "moving-average"},
-        {"calibrator": "mse"},
-        *({"calibrator": "percentile", "percentile": share} for share in (99.99, 99.9)),
-    ]
-    for way in ways:
-        candidate = replace(plan, **way)
-        if candidate != plan and plan.activations == "int8":
-            yield f"calibrator {' '.join(str(value) for value in way.values())}", candidate
-
-
-def weights(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
-    """Other ways to choose the weights' scales."""
-    if plan.weight_ranges != "octav":
-        yield "weights clipped (octav)", replace(plan, weight_ranges="octav")
-    if plan.per_channel:
-        yield "one scale per tensor", replace(plan, per_channel=False)
-
-
-def equalization(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
-    """Scale moved between layers."""
-    if not plan.equalize:
-        yield "cross-layer equalization", replace(plan, equalize=True)
-
-
-def bias(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
-    """Biases that make up for rounded weights."""
-    if not plan.bias_correction and plan.activations == "int8":
-        yield "bias correction", replace(plan, bias_correction=True)
-
-
-STAGES: tuple[Stage, ...] = (calibrators, weights, equalization, bias)
+def _cut(plan: Quantize) -> Attempt:
+    return Attempt(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)

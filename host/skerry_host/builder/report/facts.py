@@ -16,7 +16,7 @@ from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op
-from skerry_host.builder.quantize.search import Step
+from skerry_host.builder.quantize.search import Attempt
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
@@ -59,7 +59,7 @@ class TargetFacts:
     checks: tuple[Check, ...]
     reasons: Sequence[str]
     layers: Sequence[Layer]
-    steps: Sequence[Step]
+    steps: Sequence[Attempt]
     tried: Tried
     reference: Score | None
     score: Score

@@ -9,8 +9,8 @@ import msgspec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
-from skerry_host.builder.quantize import equalize
-from skerry_host.builder.quantize.search import Fit, Step, Tools, search
+from skerry_host.builder.quantize.equalize import equalize
+from skerry_host.builder.quantize.search import Attempt, Fit, Tools, search
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.runtime.probe import prove
@@ -49,7 +49,7 @@ class Chosen:
     model: bytes
     plan: Quantize
     score: Score
-    steps: tuple[Step, ...]
+    steps: tuple[Attempt, ...]
     reference: bytes
 
 
@@ -73,7 +73,7 @@ def choose(work: Work) -> Chosen:
     plan = recipe.quantize
     work.progress(f"quantizing for {work.target}")
     model = make(plan)
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Attempt, ...] = ()
     wanted = plan.search if plan.search is not None else not enough(model)
     if wanted and work.target in SEARCHED and not work.source.quantized:
         stop = enough if plan.search is None else lambda _model: False

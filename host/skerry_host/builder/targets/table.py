@@ -12,7 +12,7 @@ from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, BoardError
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
-from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize

@@ -11,7 +11,7 @@ from skerry_host.builder.diagnose.advice import Tried, explain, first_lost, nota
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.modelfile.tflite import read_model, write_model
-from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import load_source
 from tests.kit.recipes import FASHION

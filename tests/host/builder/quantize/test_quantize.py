@@ -15,10 +15,10 @@ from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, integers
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
-from skerry_host.builder.quantize import equalize, quantize
 from skerry_host.builder.quantize.bias import expected_shift
-from skerry_host.builder.quantize.equalize import pairs
+from skerry_host.builder.quantize.equalize import equalize, pairs
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.quantize.weights import Layer, values, weighted
 from skerry_host.builder.quantize.weights import replace as replace_values
 from skerry_host.builder.recipe.errors import RecipeError

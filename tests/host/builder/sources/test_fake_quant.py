@@ -8,7 +8,7 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
-from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session

@@ -13,7 +13,7 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.build import Order, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
-from skerry_host.builder.quantize import quantize
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session

@@ -12,9 +12,9 @@ from skerry_host.builder.edgetpu.preflight import preflight_model
 from skerry_host.builder.edgetpu.table import operator_table
 from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.tflite import read_model
-from skerry_host.builder.quantize import quantize
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.op_versions import write_versions
+from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import Source, load_source
