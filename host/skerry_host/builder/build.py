@@ -1,13 +1,12 @@
 """The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
 
-Decides nothing itself: `gates` judges, `targets` makes artifacts. Nothing is written unless every gate passes.
+Five stages: prepare, quantize, judge, compile, write. Decides nothing itself: `gates` judges, `targets` makes
+artifacts. Nothing is written unless every gate passes.
 """
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib import metadata
 from math import prod
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import msgspec
 
 from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
 from skerry_agent.wire import blobs, codec
-from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Provenance, Quality, Role
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Quality, Role
+from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
@@ -25,31 +24,30 @@ from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.diagnose.tally import Layer
-from skerry_host.builder.edgetpu.preflight import preflight_model
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, judge
 from skerry_host.builder.judge.metrics import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
+from skerry_host.builder.provenance import provenance
 from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, Recipe, load_recipe
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, load_recipe
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.sources.load import Source, identity, load_source
+from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.targets.base import Compiled, TargetBuilder
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import Past, keep_near
-from skerry_host.builder.targets.edgetpu import EdgeTpu, edgetpu_part
-from skerry_host.builder.targets.table import SUFFIXES, choose_targets, float_model, for_source, preprocess_for
+from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
 
 AS_IT_IS = "the source is quantized already and taken as it is: no float model is at hand to compare with"
 NO_LABELS = "the evaluation samples have no labels: how good a model is that came quantized is not known"
-TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,42 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Prepared:
+    """All that was asked for and read, found fit to build from."""
+
+    order: Order
+    board: Board
+    loaded: LoadedRecipe
+    out: Path
+    source: Source
+    builders: Sequence[TargetBuilder]
+    data: DataSet
+    warnings: tuple[str, ...]
+    progress: Progress
+
+    @property
+    def plan(self) -> Quantize:
+        """How the recipe wants integers chosen."""
+        return self.loaded.recipe.quantize
+
+    def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
+        """The board's target that gets the same integers compiled; None if there is none or it cannot run them."""
+        found = compiled_from(self.board, builder.target.name)
+        return None if found is None or found.plan_problem(self.plan) else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One target's model, what it was made from, and the golden outputs that were recorded of it."""
+
+    work: Work
+    chosen: Chosen
+    golden: golden_samples.Recorded
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
     """One target's part: its bundle, the files of it by name, and what was measured."""
 
     bundle: Bundle
@@ -93,138 +126,59 @@ def build(order: Order, progress: Progress = silent) -> Build:
 
     Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
     """
+    ready = _prepare(order, progress)
+    parts = [_judge(ready, _quantize(ready, builder)) for builder in ready.builders]
+    compiled = _compile(ready, parts)
+    return _write(ready, parts, compiled)
+
+
+def _prepare(order: Order, progress: Progress) -> _Prepared:
+    """Read what the order names, and refuse what cannot be built before anything takes long."""
     board = load_board(order.board)
-    targets = choose_targets(board, order.targets)
+    builders = choose_targets(board, order.targets)
     loaded = load_recipe(order.recipe, order.version)
-    _require_edgetpu(order.targets, loaded)
+    _require_fitting_plan(order.targets, loaded)
     out = (order.out or Path("builds") / _name(loaded)).absolute()
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
-    targets = for_source(targets, source, loaded.recipe.quantize, order.targets)
+    builders = for_source(builders, source, loaded.recipe.quantize, order.targets)
     data = _data(loaded, source)
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
-    past = Past(order.previous, frozen="edgetpu" in board.targets)
-    made = _make_all(targets, loaded.recipe, source, data, past, progress)
-    tpu = _edgetpu(board, order, loaded.recipe.quantize, made, progress)
-    record = _record(order, loaded, source, board, made, warnings)
-    for part in made:
-        if part.facts.target == "cpu":
-            real = None if source.quantized else source.data
-            record = with_speeds(record, board, part.facts.form, part.files["model.tflite"], real)
-    if tpu is not None:
-        record = _with_edgetpu(record, tpu)
-    facts = Facts(loaded.recipe, record, board, data.evaluation, source.graph, [part.facts for part in made], tpu)
-    report = render(facts)
-    if facts.reasons:
-        raise BuildRefused(_name(loaded), facts.reasons, report, facts.measured())
-    files = {name: content for part in made for name, content in part.files.items()}
-    files |= dict(tpu.files) if tpu is not None else {}
-    write_folder(out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
-    return Build(out, record, report)
+    return _Prepared(order, board, loaded, out, source, builders, data, warnings, progress)
 
 
-def _record(
-    order: Order, loaded: LoadedRecipe, source: Source, board: Board, made: Sequence[_Made], warnings: tuple[str, ...]
-) -> BuildRecord:
-    facts = [part.facts for part in made]
-    return BuildRecord(
-        schema=1,
-        model=loaded.recipe.name,
-        version=loaded.version,
-        board=board.name,
-        bundles=tuple(part.bundle for part in made),
-        quality=facts[0].quality,
-        provenance=_provenance(order, loaded, source),
-        checks=tuple(check for part in facts for check in part.checks),
-        changes=source.changes,
-        warnings=warnings,
-        form=facts[0].form,
-        search=tuple(str(step) for part in facts for step in part.steps),
-        remarks=(
-            *([AS_IT_IS] if source.quantized else []),
-            *([NO_LABELS] if source.quantized and facts[0].quality.metric in AGREEMENTS else []),
-            *(remark for part in made for remark in part.remarks if remark),
-        ),
-        not_built=tuple(target for target in board.targets if target not in {part.target for part in facts}),
-    )
-
-
-def _edgetpu(board: Board, order: Order, plan: Quantize, made: Sequence[_Made], progress: Progress) -> EdgeTpu | None:
-    if plan.edgetpu_problem and "edgetpu" in board.targets and not order.targets:
-        return EdgeTpu(f"no edgetpu bundle: {plan.edgetpu_problem}")
-    for part in made:
-        if part.bundle.target == "cpu" and not part.facts.reasons:
-            return edgetpu_part(board, order.targets, part.bundle, part.files[part.bundle.model.name], progress)
-    return None
-
-
-def _with_edgetpu(record: BuildRecord, tpu: EdgeTpu) -> BuildRecord:
-    record = msgspec.structs.replace(record, remarks=(*record.remarks, tpu.remark))
-    if tpu.bundle is None:
-        return record
-    left = tuple(target for target in record.not_built if target != "edgetpu")
-    return msgspec.structs.replace(record, bundles=(tpu.bundle, *record.bundles), not_built=left)
-
-
-def _require_edgetpu(asked: Sequence[str], loaded: LoadedRecipe) -> None:
-    problem = loaded.recipe.quantize.edgetpu_problem if "edgetpu" in asked else ""
-    if problem:
-        hint = "use int8, or build another --target"
-        raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code="edgetpu")
-
-
-def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
-    classes = prod(source.graph.output_specs()[0].shape[1:])
-    prep = preprocess_for("cpu" if source.waist else "onnx", loaded.recipe.preprocess, source.graph)
-    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
-    return load_data(loaded, source.graph.input_specs()[0], classes)
-
-
-def _make_all(
-    targets: Sequence[TargetName], recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress
-) -> list[_Made]:
-    return [_make(target, recipe, source, data, past, progress) for target in targets]
-
-
-def _make(target: TargetName, recipe: Recipe, source: Source, data: DataSet, past: Past, progress: Progress) -> _Made:
-    start = float_model(target, source)
-    prep = preprocess_for(target, recipe.preprocess, describe_any(start))
-    recipe = msgspec.structs.replace(recipe, preprocess=prep)
-    reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, progress)
+def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
+    """Make the target's model as asked, or search for it, and record what it answers."""
+    start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
+    recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
+    reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, ready.progress)
     data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
-    work = Work(target, recipe, source, data, reference, progress)
-    near = keep_near(work, choose(work), past)
-    chosen = near.chosen
-    model, score = chosen.model, chosen.score
-    session = Session(model)
-    recorded = golden_samples.record(model, data.evaluation, recipe.preprocess, recipe.golden)
-    golden = recorded.golden
-    quality = _quality(None if source.quantized else reference, score, source.file_bytes, len(model))
-    measured = Measured(session.graph, quality, _golden_problem(model, golden), chosen.plan, source.quantized)
-    files = _files(target, model, golden, recipe.labels.names)
-    bundle = Bundle(
-        target=target,
-        artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
-        inputs=(session.input,),
-        outputs=session.outputs,
-        task=recipe.task,
-        preprocess=recipe.preprocess,
-        postprocess=recipe.postprocess,
-        golden=recorded.limits,
-        probation=recipe.probation,
-    )
-    verdicts = judge(measured, recipe.budget)
+    work = Work(builder, recipe, ready.source, data, reference, ready.progress)
+    frozen = compiled_from(ready.board, builder.target.name) is not None
+    near = keep_near(work, choose(work), Past(ready.order.previous, frozen=frozen))
+    golden = golden_samples.record(near.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
+    return _Candidate(work, near.chosen, golden, near.remark)
+
+
+def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
+    """Hold the model against the gates; where quantization is to blame, say in which layers and what to try."""
+    work, chosen = candidate.work, candidate.chosen
+    recipe, quantized = work.recipe, work.source.quantized
+    session = Session(chosen.model)
+    quality = _quality(None if quantized else work.reference, chosen, work.source)
+    problem = _golden_problem(chosen.model, candidate.golden.golden)
+    verdicts = judge(Measured(session.graph, quality, problem, chosen.plan, quantized), recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
-    fit = not recipe.quantize.edgetpu_problem
-    accelerated = past.frozen and target == "cpu" and fit  # the board's Edge TPU gets the same integers
-    tried = Tried("edgetpu" if accelerated else target, chosen.plan.per_channel, bool(chosen.steps))
-    found = [] if source.quantized else _layers(chosen, data, recipe, progress)
+    compiler = ready.compiler(work.target)
+    last = compiler or work.target
+    tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
+    found = [] if quantized else _layers(work, chosen)
     if any(verdict.lost_signal for verdict in verdicts):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
-    progress("measuring latency on this machine")
+    work.progress("measuring latency on this machine")
     facts = TargetFacts(
-        target=target,
+        target=work.target.target.name,
         graph=session.graph,
         quality=quality,
         checks=tuple(verdict.check for verdict in verdicts),
@@ -232,23 +186,75 @@ def _make(target: TargetName, recipe: Recipe, source: Source, data: DataSet, pas
         layers=found,
         steps=chosen.steps,
         tried=tried,
-        reference=None if source.quantized else reference,
-        score=score,
-        latency=measure(model),
-        float_latency=None if source.quantized else measure(start),
-        preflight=preflight_model(model) if accelerated else None,
+        reference=None if quantized else work.reference,
+        score=chosen.score,
+        latency=measure(chosen.model),
+        float_latency=None if quantized else measure(work.target.float_model(work.source)),
+        preflight=compiler.predict(chosen.model) if compiler else None,
     )
-    return _Made(bundle, {name: content for name, _role, content in files}, facts, (near.remark, recorded.remark))
+    bundle, files = _bundle(candidate, session)
+    return _Judged(bundle, files, facts, (candidate.remark, candidate.golden.remark))
 
 
-def _layers(chosen: Chosen, data: DataSet, recipe: Recipe, progress: Progress) -> list[Layer]:
+def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
+    """What the board's accelerator gets of the models that passed; None where it has none, or others were asked for."""
+    for compiler in compilers(ready.board, ready.order.targets):
+        problem = compiler.plan_problem(ready.plan)
+        if problem:
+            return Compiled(f"no {compiler.target.name} bundle: {problem}")
+        for part in parts:
+            if part.bundle.target == compiler.target.fallback and not part.facts.reasons:
+                model = part.files[part.bundle.model.name]
+                return compiler.compile(ready.board, part.bundle, model, ready.progress)
+    return None
+
+
+def _write(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> Build:
+    """Write the folder, or raise `BuildRefused` with every reason."""
+    record = _record(ready, parts, compiled)
+    facts = Facts(
+        ready.loaded.recipe,
+        record,
+        ready.board,
+        ready.data.evaluation,
+        ready.source.graph,
+        [part.facts for part in parts],
+        compiled,
+    )
+    report = render(facts)
+    if facts.reasons:
+        raise BuildRefused(_name(ready.loaded), facts.reasons, report, facts.measured())
+    files = {name: content for part in parts for name, content in part.files.items()}
+    files |= dict(compiled.files) if compiled is not None else {}
+    write_folder(ready.out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
+    return Build(ready.out, record, report)
+
+
+def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
+    for name, builder in BUILDERS.items():
+        problem = builder.plan_problem(loaded.recipe.quantize) if name in asked else ""
+        if problem:
+            hint = "use int8, or build another --target"
+            raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
+
+
+def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
+    classes = prod(source.graph.output_specs()[0].shape[1:])
+    own = for_file(".tflite" if source.waist else ".onnx")
+    prep = own.preprocess(loaded.recipe.preprocess, source.graph)
+    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
+    return load_data(loaded, source.graph.input_specs()[0], classes)
+
+
+def _layers(work: Work, chosen: Chosen) -> list[Layer]:
     """The model's layers beside the float one's."""
     reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
-    return layers(reference, quantized, data.evaluation.inputs, recipe.preprocess, progress)
+    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
 
 
-def _quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
+def _quality(reference: Score | None, chosen: Chosen, source: Source) -> Quality:
     """Without `reference` there is no float model to compare with."""
+    score = chosen.score
     return Quality(
         metric=score.metric,
         samples=score.samples,
@@ -257,8 +263,8 @@ def _quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes
         float_interval=reference.interval if reference else None,
         int8_interval=score.interval,
         sqnr_db=sqnr_by_output(reference, score) if reference else {},
-        float_bytes=float_bytes if reference else None,
-        int8_bytes=int8_bytes,
+        float_bytes=source.file_bytes if reference else None,
+        int8_bytes=len(chosen.model),
     )
 
 
@@ -269,37 +275,72 @@ def _golden_problem(model: bytes, golden: GoldenSet) -> str:
     return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
 
 
-def _files(target: TargetName, model: bytes, golden: GoldenSet, labels: Sequence[str]) -> list[tuple[str, Role, bytes]]:
+def _bundle(candidate: _Candidate, session: Session) -> tuple[Bundle, dict[str, bytes]]:
+    """What a device gets of the target, and the files of it by name."""
+    recipe = candidate.work.recipe
+    files = _files(candidate)
+    bundle = Bundle(
+        target=candidate.work.target.target.name,
+        artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
+        inputs=(session.input,),
+        outputs=session.outputs,
+        task=recipe.task,
+        preprocess=recipe.preprocess,
+        postprocess=recipe.postprocess,
+        golden=candidate.golden.limits,
+        probation=recipe.probation,
+    )
+    return bundle, {name: content for name, _role, content in files}
+
+
+def _files(candidate: _Candidate) -> list[tuple[str, Role, bytes]]:
     """(name, role, content) of each artifact; those of another target than cpu carry its name."""
-    prefix = "" if target == "cpu" else f"{target}-"
+    target, labels = candidate.work.target.target, candidate.work.recipe.labels.names
+    prefix = "" if target is CPU else f"{target.name}-"
     files: list[tuple[str, Role, bytes]] = [
-        (f"{prefix}model{SUFFIXES[target]}", "model", model),
-        (f"{prefix}golden.npz", "golden", save_golden(golden)),
+        (f"{prefix}model{target.suffix}", "model", candidate.chosen.model),
+        (f"{prefix}golden.npz", "golden", save_golden(candidate.golden.golden)),
     ]
     if labels:
         files.append(("labels.txt", "labels", "".join(f"{label}\n" for label in labels).encode()))
     return files
 
 
-def _provenance(order: Order, loaded: LoadedRecipe, source: Source) -> Provenance:
-    data = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
-    return Provenance(
-        source_sha256=source.sha256,
-        recipe_sha256=loaded.sha256,
-        tools=_tools(),
-        built_at=order.now.isoformat(timespec="seconds"),
-        data_sha256={name: identity(path)[0] for name, path in data.items()},
+def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> BuildRecord:
+    facts, quantized = [part.facts for part in parts], ready.source.quantized
+    bundles = tuple(part.bundle for part in parts)
+    if compiled is not None and compiled.bundle is not None:
+        bundles = (compiled.bundle, *bundles)
+    record = BuildRecord(
+        schema=1,
+        model=ready.loaded.recipe.name,
+        version=ready.loaded.version,
+        board=ready.board.name,
+        bundles=bundles,
+        quality=facts[0].quality,
+        provenance=provenance(ready.order.now, ready.loaded, ready.source),
+        checks=tuple(check for part in facts for check in part.checks),
+        changes=ready.source.changes,
+        warnings=ready.warnings,
+        form=facts[0].form,
+        search=tuple(str(step) for part in facts for step in part.steps),
+        remarks=(
+            *([AS_IT_IS] if quantized else []),
+            *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
+            *(remark for part in parts for remark in part.remarks if remark),
+            *([compiled.remark] if compiled is not None else []),
+        ),
+        not_built=tuple(target for target in ready.board.targets if target not in {b.target for b in bundles}),
     )
+    return _with_speeds(record, ready, parts)
 
 
-def _tools() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for tool in TOOLS:
-        try:
-            versions[tool] = metadata.version(tool)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            versions[tool] = "source"
-    return versions
+def _with_speeds(record: BuildRecord, ready: _Prepared, parts: Sequence[_Judged]) -> BuildRecord:
+    real = None if ready.source.quantized else ready.source.data
+    for part in parts:
+        if part.bundle.target == CPU.name:
+            record = with_speeds(record, ready.board, part.facts.form, part.files[part.bundle.model.name], real)
+    return record
 
 
 def _name(loaded: LoadedRecipe) -> str:

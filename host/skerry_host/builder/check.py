@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from skerry_agent.wire.targets import TargetName
 from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.metrics import has_measure
@@ -18,7 +17,8 @@ from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import load_source
-from skerry_host.builder.targets.table import float_model, preprocess_for
+from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.table import for_file
 
 
 def check_model(file: Path, recipe: Path) -> Score:
@@ -27,25 +27,25 @@ def check_model(file: Path, recipe: Path) -> Score:
     Where labels do not say what is right, the recipe's source is converted and compared with.
     """
     loaded = load_recipe(recipe)
-    target: TargetName = "onnx" if kind_of(file) == "onnx" else "cpu"
+    target = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
     model = _proven(file, target, loaded)
     graph = describe_any(model)
     if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
         ends = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
         raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
-    prep, meaning = preprocess_for(target, loaded.recipe.preprocess, graph), loaded.recipe.meaning
+    prep, meaning = target.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     classes = prod(graph.output_specs()[0].shape[1:])
     samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
     if not has_measure(samples, meaning):
-        source = float_model(target, load_source(loaded.source, loaded.recipe.source))
+        source = target.float_model(load_source(loaded.source, loaded.recipe.source))
         samples = samples.judged_by(evaluate(source, samples, prep, meaning).outputs.values())
     return evaluate(model, samples, prep, meaning)
 
 
-def _proven(file: Path, target: TargetName, loaded: LoadedRecipe) -> bytes:
+def _proven(file: Path, target: TargetBuilder, loaded: LoadedRecipe) -> bytes:
     """The model, which a child process has run."""
-    if target == "onnx":
+    if target.target.suffix == ".onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
             return onnx.prepare(file, loaded.recipe.source.shapes, Path(folder))[0].read_bytes()
     probe(file).require_runs(file)

@@ -18,9 +18,12 @@ STEEP_DB = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How the model was made: there is no use in advising that."""
+    """How the model was made: there is no use in advising that. `last_resort` is what its target leaves to try.
 
-    target: str = "cpu"
+    `searched`: other choices were tried, or make no difference.
+    """
+
+    last_resort: str = "quantization-aware training"
     per_channel: bool = True
     searched: bool = False
 
@@ -63,8 +66,8 @@ def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]
     hints = [
         *([] if tried.per_channel else [remedy("one scale")]),
         *(hint for layer in suspects for hint in _hints(layer)),
-        *([] if tried.searched or tried.target == "onnx" else ["search = true in [quantize]"]),
-        _last_resort(tried.target),
+        *([] if tried.searched else ["search = true in [quantize]"]),
+        tried.last_resort,
     ]
     return list(dict.fromkeys(hints))
 
@@ -79,16 +82,6 @@ def _hints(layer: Layer) -> list[str]:
     if layer.dead:
         hints.append(f"training with weight decay or quantization ({layer.dead} of {layer.channels} channels are dead)")
     return hints
-
-
-def _last_resort(target: str) -> str:
-    if target == "edgetpu":
-        return "quantization-aware training (mixed precision is not possible on the Edge TPU: all is 8 bit there)"
-    if target == "onnx":
-        return "quantization-aware training, or the cpu target, which has a search and activations = 'int16'"
-    return (
-        "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
-    )
 
 
 def notable(layer: Layer, limit_db: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
-from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.targets import CPU, EDGETPU, TargetName
 from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Check
 from skerry_host.builder.data.samples import Samples
@@ -21,13 +21,13 @@ from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.runtime.latency import Latency
-from skerry_host.builder.targets.edgetpu import EdgeTpu
+from skerry_host.builder.targets.base import Compiled
 
 MOST_CLASSES = 30
 """A larger confusion matrix cannot be read."""
 
 
-PLACES: dict[Outcome, str] = {"maps": "edgetpu", "cpu": "cpu", "unknown": "unknown"}
+PLACES: dict[Outcome, str] = {"maps": EDGETPU.name, "cpu": CPU.name, "unknown": "unknown"}
 """Where an operator is predicted to run."""
 
 
@@ -86,7 +86,7 @@ class Facts:
     evaluation: Samples
     float_graph: Graph
     targets: Sequence[TargetFacts]
-    edgetpu: EdgeTpu | None = None
+    edgetpu: Compiled | None = None
 
     @property
     def reasons(self) -> list[str]:

@@ -6,16 +6,14 @@ from functools import cache
 
 import msgspec
 
-from skerry_agent.wire.targets import TargetName
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import Attempt, Fit, Tools, search
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
-from skerry_host.builder.runtime.probe import prove
 from skerry_host.builder.sources.load import Source
-from skerry_host.builder.targets.table import BUILDERS, float_model
+from skerry_host.builder.targets.base import Job, TargetBuilder
 
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
@@ -23,15 +21,13 @@ NOISE_SAMPLES = 2
 """Differences of so many answers say nothing."""
 SLACK_DB = 1.0
 """Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
-SEARCHED: tuple[TargetName, ...] = ("cpu", "edgetpu")
-"""Targets whose model the search's choices make a difference to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one target's model is made from and compared with."""
 
-    target: TargetName
+    target: TargetBuilder
     recipe: Recipe
     source: Source
     data: DataSet
@@ -62,24 +58,21 @@ def choose(work: Work) -> Chosen:
         return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
 
     def make(plan: Quantize) -> bytes:
-        model = BUILDERS[work.target](work.source, data.calibration, recipe.preprocess, plan, work.progress)
-        if work.target != "onnx" and not work.source.quantized:
-            prove(model)
-        return model
+        return work.target.make(Job(work.source, data.calibration, recipe.preprocess, plan, work.progress))
 
     def enough(model: bytes) -> bool:
         return _within(score(model), work)
 
     plan = recipe.quantize
-    work.progress(f"quantizing for {work.target}")
+    work.progress(f"quantizing for {work.target.target.name}")
     model = make(plan)
     steps: tuple[Attempt, ...] = ()
     wanted = plan.search if plan.search is not None else not enough(model)
-    if wanted and work.target in SEARCHED and not work.source.quantized:
+    if wanted and work.target.searched and not work.source.quantized:
         stop = enough if plan.search is None else lambda _model: False
         found = search(plan, model, _tools(work, make, stop))
         plan, model, steps = found.plan, found.model, found.steps
-    reference = float_model(work.target, equalize(work.source) if plan.equalize else work.source)
+    reference = work.target.float_model(equalize(work.source) if plan.equalize else work.source)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, score(model), steps, reference)
 

@@ -14,6 +14,7 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import load_source
+from skerry_host.builder.targets.table import BUILDERS
 from tests.kit.recipes import FASHION
 
 PREP = Preprocess(1 / 255)
@@ -102,7 +103,7 @@ ADVICE = {
 @pytest.mark.parametrize("case", ADVICE)
 def test_what_to_try(case: str):
     layer, per_channel, target, expected = ADVICE[case]
-    assert expected in "; ".join(remedies([layer], 15, Tried(target, per_channel)))
+    assert expected in "; ".join(remedies([layer], 15, Tried(BUILDERS[target].last_resort, per_channel)))
 
 
 def test_what_was_tried_is_not_advised():

@@ -17,6 +17,7 @@ from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.report.cost import costs
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import Source
+from skerry_host.builder.targets.table import BUILDERS
 
 PREP = Preprocess(layout="nchw")
 RANDOM = np.random.default_rng(5)
@@ -91,7 +92,7 @@ def test_a_range_that_is_far_too_small_is_found_where_it_is(plain: bytes, int8: 
     lost = first_lost(found, 20)
     assert (lost.op, lost.tensor) == ("Conv", "second")
     assert lost.clipped > 0.3
-    words = explain(found, 20, Tried("onnx"))
+    words = explain(found, 20, Tried(BUILDERS["onnx"].last_resort, searched=True))
     assert "the signal is first lost, under 20 dB, at Conv second" in words
     assert "search = true" not in words
     assert "or the cpu target" in words
