@@ -26,7 +26,7 @@ from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
-from skerry_host.builder.judge.gates import Measured, judge
+from skerry_host.builder.judge.gates import Measured, form, judge
 from skerry_host.builder.judge.metrics import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
@@ -168,7 +168,8 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     session = Session(chosen.model)
     quality = _quality(None if quantized else work.reference, chosen, work.source)
     problem = _golden_problem(chosen.model, candidate.golden.golden)
-    verdicts = judge(Measured(session.graph, quality, problem, chosen.plan, quantized), recipe.budget)
+    measured = Measured(session.graph, quality, problem, chosen.plan, quantized)
+    verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     compiler = ready.compiler(work.target)
     last = compiler or work.target
@@ -179,6 +180,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
         target=work.target.target.name,
+        form=form(measured),
         graph=session.graph,
         quality=quality,
         checks=tuple(verdict.check for verdict in verdicts),

@@ -41,16 +41,14 @@ class Verdict:
 
 
 def judge(measured: Measured, budget: Budget) -> list[Verdict]:
-    """The verdict of every gate, in order of reporting; none that compares where there is no float model."""
-    alone, agreement = measured.quality.float_value is None, measured.quality.metric in AGREEMENTS
-    unknown = [*(COMPARING if alone else ()), *([accuracy] if alone and agreement else [])]
-    return [gate(measured, budget) for gate in GATES if gate not in unknown]
+    """The verdict of every gate that has something to say, in order of reporting."""
+    return [gate.judge(measured, budget) for gate in GATES if gate.applies(measured)]
 
 
 def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (all gates look alike)
     """Inputs, outputs and operators compute on the integers that were asked for."""
     graph, plan = measured.graph, measured.plan
-    if any(op.name == "DequantizeLinear" for op in graph.ops):
+    if fused(graph):
         return _fused(graph)
     if plan.activations == "float":
         return _dynamic(graph)
@@ -65,6 +63,16 @@ def integers(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001  (a
     advice = f"not {kind}: {', '.join((ends + left)[:5])}; replace operators that have no {kind} form"
     value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
     return _verdict(Check(f"fully {kind}", value, "all", not left + ends), advice)
+
+
+def form(measured: Measured) -> str:
+    """What a model's numbers are, for people."""
+    return FORMS["int8" if fused(measured.graph) else measured.plan.activations]
+
+
+def fused(graph: Graph) -> bool:
+    """Whether it is an ONNX model of pairs that the runtime fuses into integer operators (QDQ)."""
+    return any(op.name == "DequantizeLinear" for op in graph.ops)
 
 
 _HEAVY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -145,9 +153,39 @@ def golden(measured: Measured, budget: Budget) -> Verdict:  # noqa: ARG001
     return _verdict(check, f"golden outputs: {problem}")
 
 
-GATES: tuple[Callable[[Measured, Budget], Verdict], ...] = (integers, accuracy, accuracy_drop, signal, size, golden)
-COMPARING = (accuracy_drop, signal)
-"""Those that say nothing without a float model."""
+def compared(measured: Measured) -> bool:
+    """Whether there is a float model to compare with."""
+    return measured.quality.float_value is not None
+
+
+def known(measured: Measured) -> bool:
+    """Whether it is known how many answers are right: without labels and a float model, a model agrees with itself."""
+    return compared(measured) or measured.quality.metric not in AGREEMENTS
+
+
+def always(_measured: Measured) -> bool:
+    """Every model is judged."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate: how it judges, whether it says something of what was measured, and the keys of [budget] that set it."""
+
+    judge: Callable[[Measured, Budget], Verdict]
+    applies: Callable[[Measured], bool] = always
+    keys: tuple[str, ...] = ()
+
+
+GATES: tuple[Gate, ...] = (
+    Gate(integers),
+    Gate(accuracy, known, ("min_accuracy",)),
+    Gate(accuracy_drop, compared, ("max_accuracy_drop",)),
+    Gate(signal, compared, ("min_sqnr_db",)),
+    Gate(size, keys=("max_bytes",)),
+    Gate(golden),
+)
+"""All of them, in order of reporting. A new gate is a function and an entry here."""
 
 
 def _verdict(check: Check, advice: str, *, lost_signal: bool = False) -> Verdict:

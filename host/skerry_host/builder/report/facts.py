@@ -48,12 +48,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """One target: what was made, how it compares. `preflight`: where an Edge TPU is to run the same integers.
+    """One target: what was made, how it compares; `form` is what its numbers are, for people.
+
+    `preflight`: where an Edge TPU is to run the same integers.
 
     `reference` and `float_latency` are the float model's, None where the source came quantized.
     """
 
     target: TargetName
+    form: str
     graph: Graph
     quality: Quality
     checks: tuple[Check, ...]
@@ -66,14 +69,6 @@ class TargetFacts:
     latency: Latency
     float_latency: Latency | None
     preflight: Preflight | None = None
-
-    @property
-    def form(self) -> str:
-        """What the model's numbers are, for people."""
-        names = [check.name for check in self.checks]
-        if "int8 where it counts" in names:
-            return "int8"
-        return next((name.split()[-1] for name in names if name.startswith("fully")), "8-bit weights")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Quality
+from skerry_host.build_record import Check
+from skerry_host.builder.judge import gates
 from skerry_host.builder.judge.evaluate import wilson
 from skerry_host.builder.judge.gates import Measured, judge
 from skerry_host.builder.judge.golden import choose
@@ -15,6 +17,7 @@ from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
 from skerry_host.builder.recipe.recipe import Budget, Quantize
+from tests.kit.recipes import REPOSITORY
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -126,3 +129,28 @@ def test_op_versions_stay_where_the_edge_tpu_compiler_can_read_them():
         "TRANSPOSE_CONV": 3,
     }
     assert all(INT8_VERSIONS[name] <= version for name, version in newest.items())
+
+
+def test_every_key_of_the_budget_has_a_gate_and_is_documented():
+    keys = [key for gate in gates.GATES for key in gate.keys]
+    assert sorted(keys) == sorted(Budget.__struct_fields__)
+    documented = (REPOSITORY / "docs" / "recipe.md").read_text("utf-8")
+    assert [key for key in keys if f"| `[budget] {key}` |" not in documented] == []
+
+
+def test_a_gate_that_is_added_judges(monkeypatch: pytest.MonkeyPatch):
+    refused = gates.Verdict(Check("colour", "red", "green", False), "paint it")
+    never = gates.Gate(lambda _m, _b: pytest.fail("it has nothing to say"), lambda _m: False)
+    monkeypatch.setattr(gates, "GATES", (*gates.GATES, gates.Gate(lambda _m, _b: refused), never))
+    assert judge(Measured(graph(), quality(), ""), BUDGET)[-1] is refused
+
+
+@pytest.mark.parametrize(("activations", "words"), [("int8", "int8"), ("int16", "int16"), ("float", "8-bit weights")])
+def test_the_form_in_words(activations: str, words: str):
+    assert gates.form(Measured(graph(), quality(), "", Quantize(activations=activations, io="float"))) == words
+
+
+def test_the_form_of_an_onnx_model_is_int8_whatever_stands_between():
+    tensors = graph().tensors
+    pairs = Graph(1, tensors, (Op(0, "DequantizeLinear", 1, False, (0,), (1,)),), (0,), (1,))
+    assert gates.form(Measured(pairs, quality(), "", Quantize())) == "int8"
