@@ -33,6 +33,7 @@ lint: .venv/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/arrows.py
 
 bench: .venv/.ready-dev
 	@scripts/setup-system

@@ -181,6 +181,11 @@ class Supervisor:
             self._units[model].withdraw()
         self._changed()
 
+    def _take_up(self) -> None:
+        """A model that serves nothing though something is desired, and no release is to blame, is begun again."""
+        for assignment in self._orders.desired.assignments if self._orders.desired else ():
+            self._units[assignment.model].take_up(self._deployment(assignment))
+
     def _deployment(self, assignment: Assignment) -> Deployment:
         return Deployment(
             id=assignment.deployment,
@@ -222,7 +227,8 @@ class Supervisor:
         unit.handle(events.RollbackOrdered())
         current = unit.record.slots.current
         release = current.release if current else ""
-        return Done(ok=True, detail=f"{model} goes back to {release or 'nothing'}", model=unit.model, release=release)
+        goes = f"goes back to {release}" if release else "has nothing to go back to: its deployment was ended"
+        return Done(ok=True, detail=f"{unit.model} {goes}", model=unit.model, release=release)
 
     def local(self, request: Request) -> Reply:
         """Answer the command line of this device."""
@@ -297,6 +303,7 @@ class Supervisor:
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
         self._link.check()
+        self._take_up()
         if any(unit.active for unit in self._units.values()):
             self._changed()
 

@@ -88,6 +88,14 @@ def step(record: Record, event: Event) -> Step:
     return rule(record, event)
 
 
+def taken_off(record: Record) -> bool:
+    """Whether nothing is held because somebody ordered it off, and not because of anything that a release did."""
+    ended = record.deployment
+    if record.state is not State.IDLE or record.slots.current is not None or ended is None:
+        return False
+    return ended.outcome in {"cancelled", "rolled_back"} and ended.reason == RollbackOrdered().reason
+
+
 # -- rules -------------------------------------------------------------------------------------------------------------
 
 

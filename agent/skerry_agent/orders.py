@@ -1,17 +1,19 @@
 """What the host orders: desired states and commands, verified in an updater process before anything believes them.
 
 One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
-orders without a network and no damage makes it take older ones; and the ids of commands already answered. Ignores what
-is older than accepted, of another device, or expired; says so in `issue`.
+orders without a network and no damage makes it take older ones; and, also twice, the sequence of the newest command,
+before it is run, and the latest answers. Ignores what is older than accepted, of another device, or expired; says so in
+`issue`, and of a command in the answer to it.
 """
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from skerry_agent.disk import DiskError, read_record, write_record
 from skerry_agent.jobs import Answer, Payload, Refusal, VerifyMessage
@@ -37,9 +39,10 @@ class Accepted(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """Commands that were carried out, newest last."""
+    """Commands that were carried out, newest last; `sequence` is that of the newest that was begun."""
 
     results: tuple[CommandResult, ...] = ()
+    sequence: int = 0
 
 
 class _Desk:
@@ -94,9 +97,10 @@ class Orders:
         self.issue: str | None = None
         self._device, self._clock = device, clock
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
-        self._answered_file = folder / "commands.json"
-        self._accepted = self._read_accepted()
-        self._answered = self._read(self._answered_file, Answered) or Answered()
+        self._answered_files = (folder / "commands.json", folder / "commands.second.json")
+        self._accepted = self._read_newest(self._accepted_files, Accepted, lambda copy: copy.desired.generation)
+        answered = self._read_newest(self._answered_files, Answered, lambda copy: (copy.sequence, len(copy.results)))
+        self._answered = answered or Answered()
         self._desk = _Desk(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
@@ -106,11 +110,12 @@ class Orders:
             self.issue = str(error)
             return None
 
-    def _read_accepted(self) -> Accepted | None:
-        """The newer of the two copies. One that is damaged or gone is written again."""
-        copies = [self._read(path, Accepted) for path in self._accepted_files]
-        newest = max(filter(None, copies), key=lambda copy: copy.desired.generation, default=None)
-        for path, copy in zip(self._accepted_files, copies, strict=True):
+    def _read_newest(self, files: Iterable[Path], kind: type[T], age: Callable[[T], Any]) -> T | None:
+        """The newer of two copies. One that is damaged or gone is written again."""
+        files = tuple(files)
+        copies = [self._read(path, kind) for path in files]
+        newest = max((copy for copy in copies if copy is not None), key=age, default=None)
+        for path, copy in zip(files, copies, strict=True):
             if newest is not None and copy != newest:
                 with contextlib.suppress(OSError):  # the other copy is there; the next start tries again
                     write_record(path, newest)
@@ -147,7 +152,10 @@ class Orders:
     def command_message(
         self, raw: bytes, run: Callable[[Command], tuple[bool, str]], reply: Callable[[CommandResult], None]
     ) -> None:
-        """Take a command; it is run once, and the same answer is given whenever it comes again."""
+        """Take a command; it is run once, and the same answer is given whenever it comes again.
+
+        One that has expired, or is older than one that was run, is answered with no.
+        """
         if not raw:
             return
 
@@ -196,11 +204,32 @@ class Orders:
         for result in self._answered.results:
             if result.id == command.id:
                 return result
+        refusal = self._refusal_of(command)
+        if refusal is not None:
+            self.issue = f"command {command.id} was refused: {refusal}"
+            return CommandResult(self._device, command.id, ok=False, detail=refusal)
+        if command.sequence is not None:
+            self._remember(replace(self._answered, sequence=command.sequence), command)
         ok, detail = run(command)
         result = CommandResult(self._device, command.id, ok, detail)
-        self._answered = Answered((*self._answered.results, result)[-REMEMBERED_COMMANDS:])
-        try:
-            write_record(self._answered_file, self._answered)
-        except OSError as error:
-            self.issue = f"the answer to command {command.id} could not be kept: {error.strerror}"
+        results = (*self._answered.results, result)[-REMEMBERED_COMMANDS:]
+        self._remember(replace(self._answered, results=results), command)
         return result
+
+    def _refusal_of(self, command: Command) -> str | None:
+        """Why it is not run. The newest, if it was begun and never answered, is: a crash may have come between."""
+        newest = self._answered.sequence
+        if command.sequence is not None and command.sequence < newest:
+            return f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
+        if command.expires is not None and PLAUSIBLE_WALL_S < self._clock.wall() > command.expires:
+            return "it has expired"
+        return None
+
+    def _remember(self, answered: Answered, command: Command) -> None:
+        """What cannot be kept holds no command up: it may take room to give room back."""
+        self._answered = answered
+        try:
+            for path in self._answered_files:
+                write_record(path, answered)
+        except OSError as error:
+            self.issue = f"command {command.id} could not be kept: {error.strerror}"

@@ -16,7 +16,7 @@ from skerry_agent.events import Effect, Event
 from skerry_agent.factory_search import FactorySearch
 from skerry_agent.journal import Journal
 from skerry_agent.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
-from skerry_agent.machine import step
+from skerry_agent.machine import step, taken_off
 from skerry_agent.ports import Timer
 from skerry_agent.preparation import Preparation, left_s
 from skerry_agent.records import Deployment, Record, Slot, State
@@ -28,6 +28,8 @@ from skerry_agent.wire.targets import TARGETS
 from skerry_agent.world import World
 
 HEALTHY_AFTER_S = 10.0
+TAKE_UP_S = 10.0
+"""So much time has the host to say that it wants nothing, where somebody ordered a model's only release off."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
 NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
@@ -156,6 +158,15 @@ class Unit:
         if waiting is not None and deployment.id in {waiting.id, waiting.after}:
             return
         if known is None or deployment.id not in {known.id, known.after}:
+            self.handle(events.Ordered(deployment))
+
+    def take_up(self, deployment: Deployment) -> None:
+        """Begin again what the host still wants of a model that serves nothing, because an order took it off."""
+        record = self.record
+        if record.deployment is None or record.deployment.id != deployment.id or not taken_off(record):
+            return
+        ended_at = record.deployment.ended_at or 0.0
+        if abs(self.world.clock.wall() - ended_at) >= TAKE_UP_S:
             self.handle(events.Ordered(deployment))
 
     def withdraw(self) -> None:

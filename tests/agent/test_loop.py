@@ -7,22 +7,24 @@ import socket
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent import events
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.disk import sha256_of
 from skerry_agent.factory import FactoryFolder
 from skerry_agent.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.journal import Journal
 from skerry_agent.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, Supervisor, open_listener
+from skerry_agent.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, Supervisor, open_listener
 from skerry_agent.records import Record, Slot, Slots
 from skerry_agent.slots import write_bundle
 from skerry_agent.sources import Folder
+from skerry_agent.unit import TAKE_UP_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
-from skerry_agent.wire.twin import Assignment, Desired
+from skerry_agent.wire.twin import Assignment, Command, Desired
 from tests.agent.fakes import FakeClock, FakeLink, FakeProcesses
 
 DESIRED = topics.desired("dev-1")
@@ -263,3 +265,50 @@ def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
 
 def test_there_is_nothing_to_roll_back_to(site):
     assert not site.agent.local(RollbackRequest()).ok
+
+
+COMMAND = topics.command("dev-1")
+
+
+def rollback_order(site, sequence=1):
+    command = Command("dev-1", f"c-{sequence}", "rollback", 1.0, sequence=sequence)
+    site.agent.message(COMMAND, signed(envelope.COMMAND, command))
+
+
+def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(site):
+    """A new state folder knows neither that the order was carried out, nor what it was meant for."""
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    rollback_order(site)
+    assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "ordered")
+    site.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    assert (site.deployment().id, site.deployment().outcome) == ("d-1", None)
+
+
+def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
+    site = Site(tmp_path / "device")
+    site.want(1, assignment(1))
+    rollback_order(site)
+    site.clock.advance(0.1)
+    again = Site(tmp_path / "device")
+    again.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    assert again.deployment().outcome is None
+
+
+def test_what_the_host_no_longer_wants_is_not_taken_up(site):
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    rollback_order(site)
+    site.want(2)
+    site.clock.advance(10 * TAKE_UP_S)
+    assert site.deployment().outcome == "cancelled"
+
+
+def test_a_release_that_failed_is_not_taken_up(site):
+    site.agent.link_up()
+    site.plan = Refusal("rejected", "untrusted", "no valid signature")
+    site.want(1, assignment(1))
+    unit = site.agent._units["m"]
+    unit.handle(events.Rejected("untrusted", "no valid signature"))
+    site.clock.advance(10 * TAKE_UP_S)
+    assert site.deployment().outcome == "rejected"

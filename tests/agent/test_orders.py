@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.disk import write_sealed
 from skerry_agent.jobs import Payload, Refusal, VerifyMessage
-from skerry_agent.orders import VERIFY_S, WAITING_COMMANDS, Orders
+from skerry_agent.orders import REMEMBERED_COMMANDS, VERIFY_S, WAITING_COMMANDS, Orders
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
 from tests.agent.fakes import FakeClock, FakeProcesses
@@ -202,3 +203,80 @@ def test_a_command_is_run_once_and_answered_whenever_it_comes(desk, tmp_path):
 def test_a_command_for_another_device_is_nobodys_business(desk):
     desk.command(Command("dev-2", "c-1", "rollback", 0.0))
     assert (desk.ran, desk.replies) == ([], [])
+
+
+SEQUENCED = Command("dev-1", "c-2", "rollback", 0.0, sequence=2)
+
+
+def test_an_older_command_is_refused_after_a_newer(desk, tmp_path):
+    """Also after a restart, and after more commands than the answers that are kept."""
+    desk.command(SEQUENCED)
+    older = replace(SEQUENCED, id="c-1", sequence=1)
+    desk.command(older)
+    again = Desk(tmp_path)
+    again.command(older)
+    assert (desk.ran, again.ran) == (["c-2"], [])
+    for reply in (desk.replies[1], again.replies[0]):
+        assert (reply.ok, reply.detail) == (False, "it is older (sequence 1) than a command that was run here (2)")
+    assert "c-1 was refused" in again.orders.issue
+
+
+def test_the_floor_of_commands_outlives_the_answers(desk, tmp_path):
+    for number in range(100, 100 + 2 * REMEMBERED_COMMANDS):
+        desk.command(replace(SEQUENCED, id=f"c-{number}", sequence=number))
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-100", sequence=100))
+    assert again.ran == []
+
+
+@pytest.mark.parametrize("name", ["commands.json", "commands.second.json"])
+@pytest.mark.parametrize("spoil", [damage, Path.unlink])
+def test_one_damaged_copy_of_the_floor_opens_no_door(desk, tmp_path, name, spoil):
+    desk.command(SEQUENCED)
+    spoil(tmp_path / name)
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-1", sequence=1))
+    again.command(SEQUENCED)
+    assert (again.ran, [r.ok for r in again.replies]) == ([], [False, True])
+    assert len({path.read_bytes() for path in tmp_path.glob("commands.*json")}) == 1
+
+
+def test_the_floor_is_on_disk_before_a_command_is_run(desk, tmp_path):
+    """Killed while it runs, it is run again, but nothing older is."""
+
+    def die(_command):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.orders.command_message(codec.encode(SEQUENCED), die, desk.replies.append)
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-1", sequence=1))
+    again.command(SEQUENCED)
+    assert again.ran == ["c-2"]
+
+
+def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(desk):
+    late = replace(SEQUENCED, expires=desk.clock.wall() - 1.0)
+    desk.command(late)
+    assert (desk.ran, desk.replies[0].detail) == ([], "it has expired")
+    desk.clock.now -= 1_700_000_000
+    desk.command(replace(late, expires=1.0))
+    assert desk.ran == ["c-2"]
+
+
+def test_a_full_disk_holds_no_command_up(desk, tmp_path):
+    (tmp_path / ".commands.json.tmp").mkdir()
+    desk.command(SEQUENCED)
+    assert (desk.ran, desk.replies[0].ok) == (["c-2"], True)
+    assert "could not be kept" in desk.orders.issue
+
+
+def test_answers_of_an_agent_before_sequences_are_read(desk, tmp_path):
+    """Its file has no sequence and no second copy; a host from then sends no sequence."""
+    body = b'{"results":[{"device":"dev-1","id":"c-9","ok":true,"detail":"done"}]}'
+    write_sealed(tmp_path / "commands.json", body)
+    again = Desk(tmp_path)
+    again.command(Command("dev-1", "c-9", "rollback", 0.0))
+    again.command(Command("dev-1", "c-10", "rollback", 0.0))
+    again.command(SEQUENCED)
+    assert again.ran == ["c-10", "c-2"]

@@ -6,20 +6,21 @@ are issues of the trackers of google-coral/edgetpu, google-coral/pycoral, tensor
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
+from tests.collected import ROOT, collect, written
+
 ISSUES = {"edgetpu": (41, 317, 322, 342, 391, 627, 631, 812), "pycoral": (85, 137), "tensorflow": (49927, 58206)}
 PAINS = [f"{tracker}#{number}" for tracker, numbers in {**ISSUES, "onnx2tf": (683,)}.items() for number in numbers]
 
 
 @pytest.fixture(scope="module")
 def docstrings() -> str:
-    """The first paragraphs of all test functions."""
-    files = [file for file in TESTS.rglob("test_*.py") if file != Path(__file__)]
-    return "\n".join("\n".join(re.findall(r'def test_.*?:\n    """(.*)', file.read_text("utf-8"))) for file in files)
+    """What the tests say of themselves that a plain run collects."""
+    found = collect(ROOT)
+    told = [written(ROOT / file) for file in sorted(found.files)]
+    return "\n".join(words for tests in told for test, words in tests.items() if test in found.tests)
 
 
 @pytest.mark.parametrize("trap", range(1, 11))

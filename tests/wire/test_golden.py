@@ -115,6 +115,16 @@ MESSAGES = {
     ),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
+    "command_sequenced": Command(
+        "shelf-01",
+        "c-2",
+        "rollback",
+        1_700_000_000.0,
+        "fashion",
+        sequence=1_700_000_000_000,
+        expires=1_700_086_400.0,
+        incarnation="0123456789abcdef" * 2,
+    ),
     "command_result": CommandResult("shelf-01", "c-1", ok=False, detail="fashion has no previous release"),
     "telemetry": Report(
         device="shelf-01",

@@ -65,13 +65,21 @@ class Desired(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """A remote order that is not a state: answered once, by its id."""
+    """A remote order that is not a state: answered once, by its id.
+
+    `sequence` rises with each command to a device, so that an older one is never run after a newer; hosts before it was
+    added give none. After `expires` it is refused. `incarnation` names the state folder that it is meant for, once
+    devices have told the host theirs.
+    """
 
     device: DeviceId
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     kind: str
     issued: float
     model: ModelName | None = None
+    sequence: Count | None = None
+    expires: float | None = None
+    incarnation: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | None = None
 
 
 class CommandResult(Struct, frozen=True):

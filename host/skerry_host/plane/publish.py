@@ -18,6 +18,7 @@ from skerry_host.plane.needs import Refs, find_needs
 from skerry_host.plane.records import blobs as published
 from skerry_host.plane.records import events, orders, twins
 from skerry_host.plane.records.events import Event
+from skerry_host.plane.records.orders import Commands
 from skerry_host.plane.registry import Registry
 from skerry_host.release.store import Store
 
@@ -54,6 +55,7 @@ class Publisher:
         self._blobs: set[str] = set()
         self._desired: dict[str, int] = {}
         self._commands: dict[str, bytes] = {}
+        self._unsure: set[str] = set()
         self._broken: set[str] = set()
         self._losses: Counter[str] = Counter()
 
@@ -67,7 +69,7 @@ class Publisher:
             needs = find_needs(session, self._store)
             live = {row.sha256 for row in published.every(session)}
             envelopes = twins.envelopes(session)
-            commands = orders.sent_envelopes(session)
+            commands = orders.commands(session)
         self._allow(needs.by_device)
         costly = {what for what, losses in self._losses.items() if losses >= MOST_LOSSES}
         kept = retainable(needs.blobs, live - costly, costly, self._most_retained)
@@ -77,10 +79,14 @@ class Publisher:
             self._publish_commands(commands)
 
     def _meet_again(self) -> None:
-        """A new connection: find out which blobs the broker still has; all else is said again."""
+        """A new connection: find out which blobs the broker still has; all else is said again.
+
+        A broker that was restarted may hold a command again that had been cleared, so those are cleared again, too.
+        """
         epoch = self._link.epoch
         with self._registry.read() as session:
             last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.every(session)}
+            self._unsure = orders.ordered_devices(session)
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
         self._desired, self._commands, self._epoch = {}, {}, epoch
@@ -106,16 +112,16 @@ class Publisher:
         if self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
             self._desired.update({device: generation for device, (generation, _) in changed.items()})
 
-    def _publish_commands(self, commands: dict[str, bytes]) -> None:
-        fresh = {device: raw for device, raw in commands.items() if self._commands.get(device) != raw}
-        with self._registry.read() as session:
-            over = orders.answered_envelopes(session)
-        stale = set(over.values()) - set(commands)
+    def _publish_commands(self, commands: Commands) -> None:
+        """What is answered after `commands` was read stays until the next call: only what was read is forgotten."""
+        sent, over = commands.sent, commands.over
+        fresh = {device: raw for device, raw in sent.items() if self._commands.get(device) != raw}
+        stale = (self._unsure | set(over.values())) - set(sent)
         messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
-        messages += [Outgoing(topics.command(device), b"") for device in stale]
+        messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
         if not self._link.publish(messages):
             return
-        self._commands = dict(commands)
+        self._commands, self._unsure = dict(sent), set()
         if over:
             with self._registry.write() as session:
                 orders.forget_envelopes(session, over)

@@ -14,7 +14,7 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolicy
 from skerry_host.plane.adopt import Running, adopt
 from skerry_host.plane.director import Director
-from skerry_host.plane.records import events, twins
+from skerry_host.plane.records import events, orders, twins
 from skerry_host.plane.records.events import Event
 from skerry_host.plane.tables import OrderRow
 
@@ -46,7 +46,10 @@ def advance(session: Session, order: OrderRow, director: Director, now: float) -
 def _send(session: Session, order: OrderRow, director: Director, now: float) -> None:
     reported = twins.find(session, order.device).reported
     order.before = codec.encode(reported) if reported else None
-    order.envelope = director.command(Command(order.device, order.id, order.kind, now, order.model))
+    order.sequence = orders.next_sequence(session, order.device, now)
+    order.envelope = director.command(
+        Command(order.device, order.id, order.kind, now, order.model, order.sequence, now + ANSWER_S)
+    )
     order.state, order.sent = "sent", now
     session.flush()  # the next order of the same device must see that this one is on its way
     events.add(session, Event(now, "ordered", order.device, f"{order.kind} {order.model or ''}".rstrip()))

@@ -121,6 +121,7 @@ class OrderRow(Base):
     model: Mapped[str | None]
     state: Mapped[str] = mapped_column(String(16), index=True)
     detail: Mapped[str] = mapped_column(default="")
+    sequence: Mapped[int | None]
     before: Mapped[bytes | None]
     envelope: Mapped[bytes | None]
     created: Mapped[float]

@@ -296,3 +296,34 @@ def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
     said = rig.twin.reported.models["fashion"]
     rig.say(replace(said, deployment=replace(said.deployment, outcome="succeeded", reason="rollback_failed")))
     assert rig.row(left)[1].outcome == "succeeded"
+
+
+def test_commands_to_a_device_are_numbered_upwards_and_expire(rig):
+    """Also where the host's clock was set back between them."""
+    two_releases(rig)
+    sent = []
+    for step in (0, -500, 0):
+        with rig.registry.write() as session:
+            order_rollback(session, "dev-1", None, rig.now)
+        rig.now += step
+        rig.turn()
+        with rig.registry.read() as session:
+            order = orders.open_orders(session)[0]
+        sent.append(codec.decode(codec.decode(order.envelope, Envelope).payload, Command))
+        answer = CommandResult("dev-1", order.id, ok=False, detail="no previous release")
+        rig.ingest.apply([Incoming(topics.command_result("dev-1"), codec.encode(answer))])
+    sequences = [command.sequence for command in sent]
+    assert sequences == sorted(set(sequences))
+    assert [command.expires for command in sent] == [command.issued + rollback.ANSWER_S for command in sent]
+
+
+def test_a_deployment_that_is_taken_up_again_has_succeeded(rig):
+    """An old order ended it at a device that had forgotten; what the host itself ended stays ended."""
+    started = rig.start("1.0.0")
+    wanted = rig.twin.assignment("fashion")
+    report = DeploymentReport(wanted.deployment, wanted.release, "idle", "cancelled", "ordered")
+    rig.say(ModelReport("idle", False, deployment=report))
+    rig.say(ModelReport("fetching", False, deployment=replace(report, state="fetching", outcome=None, reason="")))
+    assert rig.row(started)[1].outcome == "cancelled"
+    rig.end("succeeded")
+    assert rig.row(started)[1].outcome == "succeeded"

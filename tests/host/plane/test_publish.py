@@ -1,19 +1,23 @@
 """The publisher against a broker in memory: what is said, what is not said twice, what is cleared."""
 
+import contextlib
+import secrets
+
 import pytest
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope
-from skerry_agent.wire.twin import Desired
+from skerry_agent.wire.twin import CommandResult, Desired
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.conductor import Conductor
 from skerry_host.plane.director import Director
 from skerry_host.plane.intake import Wish, start_rollout
 from skerry_host.plane.publish import MOST_RETAINED, Publisher, retainable
-from skerry_host.plane.records import devices, events, rollouts
+from skerry_host.plane.records import devices, events, orders, rollouts
 from skerry_host.plane.registry import open_registry
+from skerry_host.plane.tables import OrderRow
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
@@ -272,3 +276,137 @@ def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
     rig.turn()
     envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
     assert [a.asked for a in codec.decode(envelope.payload, Desired).assignments] == [asked]
+
+
+class KilledError(Exception):
+    """The plane is killed here."""
+
+
+class Moments:
+    """Every moment at which something else may happen while the publisher works; at the `at`th, `then` is called.
+
+    Stands before the registry and the link: a moment lies before and after each transaction and each message.
+    """
+
+    def __init__(self, rig, at, then):
+        self.rig, self.at, self.then, self.passed = rig, at, then, 0
+
+    def moment(self):
+        self.passed += 1
+        if self.passed - 1 == self.at:
+            self.then()
+
+    @contextlib.contextmanager
+    def _around(self, transaction):
+        self.moment()
+        with transaction as session:
+            yield session
+        self.moment()
+
+    def read(self):
+        return self._around(self.rig.registry.read())
+
+    def write(self):
+        return self._around(self.rig.registry.write())
+
+    def publish(self, messages):
+        for message in messages:
+            self.moment()
+            if not self.rig.link.publish([message]):
+                return False
+            self.moment()
+        return True
+
+    def __getattr__(self, name):
+        return getattr(self.rig.link, name)
+
+
+def ordered(rig):
+    """An order of a device, sent; the device's answer to it."""
+    with rig.registry.write() as session:
+        orders.add(
+            session,
+            OrderRow(id=secrets.token_hex(4), device="dev-1", kind="rollback", state="pending", created=rig.now),
+        )
+    rig.conductor.tick()
+    with rig.registry.read() as session:
+        (order,) = orders.open_orders(session)
+    return CommandResult("dev-1", order.id, ok=False, detail="no previous release")
+
+
+def answered(rig, result):
+    with rig.registry.write() as session:
+        orders.answer(session, result, rig.now)
+
+
+def killed():
+    raise KilledError
+
+
+def lost(rig):
+    rig.link.connected = False
+
+
+WHEN = {
+    "answered": answered,
+    "answered, then killed": lambda rig, result: (answered(rig, result), killed()),
+    "answered, then the connection is lost": lambda rig, result: (answered(rig, result), lost(rig)),
+    "killed, answered later": lambda rig, result: killed(),
+    "lost, answered later": lambda rig, result: lost(rig),
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("first", ["fresh", "published before"])
+def test_no_command_that_is_answered_stays_retained(rig, when, first):
+    """Whatever comes between any two transactions and messages of the publisher."""
+    at = 0
+    while True:
+        rig.publisher = rig.new_publisher()
+        result = ordered(rig)
+        if first == "published before":
+            rig.publisher.sync()
+            assert topics.command("dev-1") in rig.link.retained_messages
+        moments = Moments(rig, at, lambda result=result: WHEN[when](rig, result))
+        rig.publisher._registry = rig.publisher._link = moments
+        with contextlib.suppress(KilledError):
+            rig.publisher.sync()
+        moments.at = -1
+        if not rig.link.connected:
+            rig.link.come_back(empty=False)
+        if "killed" in when:
+            rig.publisher = rig.new_publisher()
+        rig.publisher.sync()
+        answered(rig, result)
+        rig.publisher.sync()
+        assert topics.command("dev-1") not in rig.link.retained_messages, f"moment {at} of {moments.passed}"
+        with rig.registry.read() as session:
+            assert orders.commands(session) == orders.Commands({}, {})
+        if moments.passed <= at:
+            break
+        at += 1
+    assert at >= 4
+
+
+def test_a_command_that_a_restarted_broker_holds_again_is_cleared(rig):
+    result = ordered(rig)
+    rig.turn()
+    held = dict(rig.link.retained_messages)
+    answered(rig, result)
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages
+    rig.link.come_back(empty=True)
+    rig.link.retained_messages = held
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages
+    assert topics.command("dev-2") not in rig.link.sent, "nothing was ever ordered of it"
+
+
+def test_the_next_command_takes_the_place_of_one_that_is_over(rig):
+    answered(rig, ordered(rig))
+    second = ordered(rig)
+    rig.turn()
+    assert rig.link.sent.count(topics.command("dev-1")) == 1
+    answered(rig, second)
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages

@@ -73,7 +73,7 @@ def fallback(row: DeploymentRow) -> Assignment | None:
 def hear(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
     """Take over what a device says of a deployment; returns the outcome when this is the report that makes it so."""
     row = session.get(DeploymentRow, report.id)
-    if row is None or row.device != device or not _may_become(row.outcome, report.outcome):
+    if row is None or row.device != device or not _may_become(row, report.outcome):
         return None
     row.state, row.heard, row.reason, row.detail = report.state, now, report.reason, report.detail
     row.transfer, row.seconds, row.attempts, row.gap_us = (
@@ -90,6 +90,11 @@ def hear(session: Session, device: str, report: DeploymentReport, now: float) ->
     return report.outcome
 
 
-def _may_become(known: str | None, said: str | None) -> bool:
-    """An end is final, but a device may leave what it has committed, and return to it when the way back fails."""
-    return known is None or (known, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}
+def _may_become(row: DeploymentRow, said: str | None) -> bool:
+    """An end is final, but a device may leave what it has committed, and return to it when the way back fails.
+
+    It also takes up again what an order took off it, where it holds nothing else and the same is still desired.
+    """
+    if row.outcome == "cancelled" and row.reason == "ordered":
+        return said == "succeeded"
+    return row.outcome is None or (row.outcome, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}

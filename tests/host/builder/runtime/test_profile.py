@@ -159,13 +159,12 @@ def test_a_damaged_onnx_file_is_the_users_mistake(tmp_path: Path, capsys):
         profile_onnx(tmp_path / "none.onnx")
 
 
-def test_without_onnxruntime_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_onnxruntime_the_extra_is_named(tmp_path: Path):
     stand_in = tmp_path / "python"
     stand_in.write_text(f"#!/bin/sh\nexit {onnx_profile.MISSING}\n")
     stand_in.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stand_in))
     with pytest.raises(ModelError, match="onnxruntime, which is not installed") as refused:
-        profile_onnx(tmp_path / "m.onnx")
+        profile_onnx(tmp_path / "m.onnx", str(stand_in))
     assert "skerry-host[onnx]" in refused.value.hint
 
 

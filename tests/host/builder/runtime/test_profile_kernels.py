@@ -1,13 +1,12 @@
 """LiteRT's own profiler: what it says of real models, and that nothing falls with it."""
 
 import json
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from skerry_host.builder.runtime.profile import litert
-from skerry_host.builder.runtime.profile.litert import Kernel, UnavailableError, combined, profile_kernels, read_summary
+from skerry_host.builder.runtime.profile.litert import VERSION, Kernel, UnavailableError, combined, profile_kernels, read_summary
 from skerry_host.builder.runtime.profile.tflite import profile_file
 from skerry_host.cli.main import run
 from tests.kit.recipes import FASHION, REAL, needs_real
@@ -76,26 +75,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_befalls_it_is_said_and_operators_are_timed_instead(tmp_path: Path, monkeypatch, case: str):
+def test_what_befalls_it_is_said_and_operators_are_timed_instead(tmp_path: Path, case: str):
     body, words = CASES[case]
     stand_in = tmp_path / "python"
     stand_in.write_text(STAND_IN.format(what=case, body=body))
     stand_in.chmod(0o755)
-    monkeypatch.setattr(litert.sys, "executable", str(stand_in))
+    kernels = partial(profile_kernels, seconds=1, python=str(stand_in))
     with pytest.raises(UnavailableError) as refused:
-        profile_kernels(MODEL, seconds=1)
+        kernels(MODEL)
     assert words in str(refused.value)
     if case == "a crash":
-        found = profile_file(MODEL)
+        found = profile_file(MODEL, kernels=kernels)
         assert (found.of, len(found.ops)) == ("operators", 18)
         assert found.note == "LiteRT's profiler crashes (signal 11); operators are timed one by one instead"
 
 
-def test_another_version_is_not_touched(monkeypatch):
-    def never(*_args, **_kwargs):
-        raise AssertionError
-
-    monkeypatch.setattr(litert, "VERSION", "9.9.9")
-    monkeypatch.setattr(subprocess, "run", never)
-    with pytest.raises(UnavailableError, match=r"known in ai-edge-litert 9\.9\.9, this is 2"):
-        profile_kernels(MODEL)
+def test_another_version_is_not_touched():
+    """Nothing is started: there is no such program."""
+    with pytest.raises(UnavailableError) as refused:
+        profile_kernels(MODEL, python="/nowhere/python", installed=lambda _package: "9.9.9")
+    assert str(refused.value) == f"LiteRT's profiler is known in ai-edge-litert {VERSION}, this is 9.9.9"

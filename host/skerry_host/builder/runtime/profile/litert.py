@@ -43,12 +43,21 @@ class Kernel(NamedTuple):
     calls: int
 
 
-def profile_kernels(path: Path, seconds: float = SECONDS) -> Profile:
-    """The time of each kernel of a file that has been proven to run; raises `UnavailableError`."""
-    found = metadata.version("ai-edge-litert")
+def profile_kernels(
+    path: Path,
+    seconds: float = SECONDS,
+    *,
+    python: str = sys.executable,
+    installed: Callable[[str], str] = metadata.version,
+) -> Profile:
+    """The time of each kernel of a file that has been proven to run; raises `UnavailableError`.
+
+    The child is a `python` of its own; `installed` tells the version of a package.
+    """
+    found = installed("ai-edge-litert")
     if found != VERSION:
         raise UnavailableError(f"LiteRT's profiler is known in ai-edge-litert {VERSION}, this is {found}")
-    command = [sys.executable, "-m", "skerry_host.builder.runtime.profile.litert", str(path.absolute())]
+    command = [python, "-m", "skerry_host.builder.runtime.profile.litert", str(path.absolute())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:

@@ -20,9 +20,9 @@ MISSING = 3
 """The child's exit code where onnxruntime is not installed."""
 
 
-def profile_onnx(path: Path) -> Profile:
-    """The time of each node; raises `ModelError` (extra, damaged, hang, crash)."""
-    command = [sys.executable, "-m", "skerry_host.builder.runtime.profile.onnx", str(path.absolute())]
+def profile_onnx(path: Path, python: str = sys.executable) -> Profile:
+    """The time of each node, from a child `python`; raises `ModelError` (extra, hang, does_not_run)."""
+    command = [python, "-m", "skerry_host.builder.runtime.profile.onnx", str(path.absolute())]
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)

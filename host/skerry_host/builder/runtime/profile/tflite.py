@@ -35,15 +35,19 @@ SECONDS = 0.2
 LIMIT_SECONDS = 900.0
 Clock = Callable[[], float]
 Unit = Literal["kernels", "operators"]
+Kernels = Callable[[Path], Profile]
+"""What times kernels; raises `UnavailableError` where it cannot."""
 
 
-def profile_file(path: Path, progress: Progress = silent, *, by: Unit = "kernels") -> Profile:
+def profile_file(
+    path: Path, progress: Progress = silent, *, by: Unit = "kernels", kernels: Kernels = profile_kernels
+) -> Profile:
     """The time of each kernel of a file proven to run (`probe`); of each operator if asked, or if the former fails."""
     note = ""
     if by == "kernels":
         progress("running under LiteRT's profiler")
         try:
-            return profile_kernels(path)
+            return kernels(path)
         except UnavailableError as error:
             note = f"{error}; operators are timed one by one instead"
     return replace(profile_operators(path, progress), note=note)

@@ -1,0 +1,53 @@
+"""An order that is over must not reach a device that has forgotten it: a board with a new SD card."""
+
+import shutil
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from skerry_agent.wire import topics
+from tests.host.plane.fleet_kit import eventually, skerry
+from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
+
+pytestmark = pytest.mark.system
+
+
+class Listener:
+    """A client that hears what is on a device's command topic, and can put something there."""
+
+    def __init__(self, url, device):
+        self.heard, self._topic = [], topics.command(device)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = lambda _client, _data, message: self.heard.append(message.payload)
+        host, port = url.removeprefix("mqtt://").split(":")
+        self._client.connect(host, int(port))
+        self._client.subscribe(self._topic, 1)
+        self._client.loop_start()
+
+    def retain(self, payload):
+        self._client.publish(self._topic, payload, 1, retain=True).wait_for_publish(10)
+
+    def stop(self):
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def test_a_stale_rollback_does_not_leave_a_new_sd_card_with_nothing(home, plane, running):
+    device = running
+    assert outcomes(await_end(home, start_rollout(home, SECOND, device.id))) == {("succeeded", "")}
+    listener = Listener(plane.broker, device.id)
+    try:
+        skerry(home, "rollback", "--device", device.id)
+        device.await_serving(FIRST)
+        eventually(lambda: listener.heard and listener.heard[-1] == b"", "the command is cleared")
+        device.kill()
+        shutil.rmtree(device.state)
+        listener.retain(
+            listener.heard[0]
+        )  # as a plane before the fix, or a broker restored from its disk, would have it
+        device.start()
+        device.await_serving(FIRST)
+        assert device.record().deployment.outcome == "succeeded"
+    finally:
+        listener.stop()
