@@ -35,9 +35,8 @@ def test_the_runtime_of_an_edge_tpu_s_driver():
 
 
 def test_an_unknown_board_names_the_known_ones():
-    with pytest.raises(BoardError) as refused:
+    with pytest.raises(BoardError, match="known boards: coral-dev-board, generic-x86") as refused:
         load_board("../toaster")
-    assert refused.value.hint == f"known boards: {', '.join(list_boards())}"
     assert refused.value.exit_code == 2
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.builder.runtime.profile.litert import VERSION, Kernel, UnavailableError, combined, profile_kernels, read_summary
+from skerry_host.builder.runtime.profile.litert import (
+    VERSION,
+    Kernel,
+    UnavailableError,
+    combined,
+    profile_kernels,
+    read_summary,
+)
 from skerry_host.builder.runtime.profile.tflite import profile_file
 from skerry_host.cli.main import run
 from tests.kit.recipes import FASHION, REAL, needs_real
