@@ -21,20 +21,20 @@ from typing import Any
 from msgspec.structs import replace
 from real_bundle import MOBILENET_V1, MOBILENET_V2, lay_bundle
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.wire import codec
 from skerry_agent.wire.manifest import Golden
 from skerry_agent.wire.sketch import Sketch
 
 ROOT = Path(__file__).parents[1]
 CORAL = ROOT / ".venv" / "coral" / "bin" / "python"
-PYTHONS: dict[protocol.Engine, Path] = {"litert": Path(sys.executable), "tflite_runtime": CORAL}
+PYTHONS: dict[runner_protocol.Engine, Path] = {"litert": Path(sys.executable), "tflite_runtime": CORAL}
 RATE_HZ = 5.0
 ANY = Golden(max_lsb=255, min_top1=0.0)
 """The two round differently, and neither is judged here."""
 
 
-def run(job: protocol.Job, seconds: float) -> dict[str, Any]:
+def run(job: runner_protocol.Job, seconds: float) -> dict[str, Any]:
     """One runner's life; what it says of itself."""
     control, theirs = socket.socketpair()
     began = time.perf_counter()
@@ -44,11 +44,11 @@ def run(job: protocol.Job, seconds: float) -> dict[str, Any]:
         theirs.close()
         lines = control.makefile("rb")
         control.sendall(codec.encode(job) + b"\n")
-        loaded = _next(lines, protocol.Loaded)
-        _next(lines, protocol.Proved)
+        loaded = _next(lines, runner_protocol.Loaded)
+        _next(lines, runner_protocol.Proved)
         start_s = time.perf_counter() - began
-        control.sendall(codec.encode(protocol.Accept(exercise_hz=RATE_HZ)) + b"\n")
-        beats = [_next(lines, protocol.Beat) for _ in range(max(2, round(seconds)))]
+        control.sendall(codec.encode(runner_protocol.Accept(exercise_hz=RATE_HZ)) + b"\n")
+        beats = [_next(lines, runner_protocol.Beat) for _ in range(max(2, round(seconds)))]
         child.kill()
     latency = Sketch()
     for beat in beats:
@@ -66,7 +66,7 @@ def run(job: protocol.Job, seconds: float) -> dict[str, Any]:
 def _next(lines: Any, kind: type[Any]) -> Any:
     """The next message of a kind; others are passed over."""
     for line in lines:
-        message = codec.decode(line, protocol.FromRunner)  # type: ignore[arg-type]
+        message = codec.decode(line, runner_protocol.FromRunner)  # type: ignore[arg-type]
         if isinstance(message, kind):
             return message
     raise EOFError("the runner has refused, or died")
@@ -76,7 +76,7 @@ def compare(model: Path, runs: int, seconds: float) -> list[dict[str, Any]]:
     """Both runtimes on one model, in turns; medians."""
     with tempfile.TemporaryDirectory() as folder:
         bundle, _ = lay_bundle(Path(folder), model)
-        job = protocol.Job("mobilenet", "mobilenet@1.0.0", folder, replace(bundle, golden=ANY))
+        job = runner_protocol.Job("mobilenet", "mobilenet@1.0.0", folder, replace(bundle, golden=ANY))
         rows = [run(replace(job, engine=engine), seconds) for _ in range(runs) for engine in PYTHONS]
     return [
         _median([row for row in rows if row["engine"] == name]) for name in dict.fromkeys(r["engine"] for r in rows)

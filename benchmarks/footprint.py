@@ -20,9 +20,9 @@ from typing import Any
 
 from real_bundle import MOBILENET_V2, lay_bundle
 
-from skerry_agent.journal import Journal
-from skerry_agent.records import Record, Slot, Slots
-from skerry_agent.slots import write_bundle
+from skerry_agent.machine.records import Record, Slot, Slots
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.slots import write_bundle
 from skerry_host.plane.broker import choose
 
 GOALS = {"supervisor_rss_mb": 28.0, "idle_cpu_percent": 0.3, "runner_rss_mb": 60.0}

@@ -20,7 +20,7 @@ from typing import Any
 
 from real_bundle import MOBILENET_V1, lay_bundle
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.wire import codec
 
 CLIENTS = 8
@@ -74,7 +74,7 @@ class Load:
 class Runner:
     """A runner process, as its supervisor sees it."""
 
-    def __init__(self, job: protocol.Job, listen_fd: int) -> None:
+    def __init__(self, job: runner_protocol.Job, listen_fd: int) -> None:
         self._control, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "skerry_agent.runner", "--control-fd", str(theirs.fileno())],
@@ -84,7 +84,7 @@ class Runner:
         theirs.close()
         self._lines = self._control.makefile("rb")
         self.say(job)
-        self.hear(protocol.Proved)
+        self.hear(runner_protocol.Proved)
 
     def say(self, message: Any) -> None:
         """Send one message."""
@@ -93,21 +93,21 @@ class Runner:
     def hear(self, kind: type) -> None:
         """Wait for a kind of message."""
         while line := self._lines.readline():
-            if isinstance(codec.decode(line, protocol.FromRunner), kind):  # type: ignore[arg-type]
+            if isinstance(codec.decode(line, runner_protocol.FromRunner), kind):  # type: ignore[arg-type]
                 return
         raise RuntimeError(f"the runner left before {kind.__name__}")
 
     def leave(self) -> None:
         """Stop it."""
         with contextlib.suppress(OSError):
-            self.say(protocol.Stop())
+            self.say(runner_protocol.Stop())
         self._process.wait(10)
         self._lines.close()
         self._control.close()
 
 
 @contextlib.contextmanager
-def prepared(listen_fd: int) -> Iterator[tuple[protocol.Job, bytes, dict[str, str], bytes]]:
+def prepared(listen_fd: int) -> Iterator[tuple[runner_protocol.Job, bytes, dict[str, str], bytes]]:
     """A job, and a request in binary with the bytes that its answer must end in."""
     with tempfile.TemporaryDirectory() as name:
         bundle, golden = lay_bundle(Path(name), MOBILENET_V1)
@@ -115,7 +115,7 @@ def prepared(listen_fd: int) -> Iterator[tuple[protocol.Job, bytes, dict[str, st
         entry = {"name": tensor.name, "shape": tensor.shape, "datatype": "UINT8"}
         entry["parameters"] = {"binary_data_size": inputs[0].nbytes}
         head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
-        job = protocol.Job("bench", "bench@1.0.0", name, bundle, listen_fd=listen_fd)
+        job = runner_protocol.Job("bench", "bench@1.0.0", name, bundle, listen_fd=listen_fd)
         yield job, head + inputs[0].tobytes(), {"Inference-Header-Content-Length": str(len(head))}, outputs[0].tobytes()
 
 
@@ -125,16 +125,16 @@ def measure(rate_hz: float, swaps: int, pause_s: float) -> dict[str, Any]:
         job, *request = ready
         load = Load(listener.getsockname()[1], rate_hz, *request)
         current = Runner(job, listener.fileno())
-        current.say(protocol.Accept())
+        current.say(runner_protocol.Accept())
         load.start()
         began = time.monotonic()
         for _ in range(swaps):
             time.sleep(pause_s)
             following = Runner(job, listener.fileno())
-            following.say(protocol.Accept())
-            following.hear(protocol.Accepting)
-            current.say(protocol.Drain(GRACE_S))
-            current.hear(protocol.Drained)
+            following.say(runner_protocol.Accept())
+            following.hear(runner_protocol.Accepting)
+            current.say(runner_protocol.Drain(GRACE_S))
+            current.hear(runner_protocol.Drained)
             current.leave()
             current = following
         time.sleep(pause_s)

@@ -26,8 +26,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from real_bundle import MOBILENET_V2, lay_bundle
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array
-from skerry_agent.runner import protocol
 from skerry_agent.runner.engines import About
 from skerry_agent.runner.engines.tflite import TfliteEngine
 from skerry_agent.runner.inference import Inference
@@ -156,19 +156,19 @@ def _memory_of_runner() -> dict[str, float]:
             control.makefile("rb") as lines,
         ):
             theirs.close()
-            control.sendall(codec.encode(job) + b"\n" + codec.encode(protocol.Accept(exercise_hz=50)) + b"\n")
+            control.sendall(codec.encode(job) + b"\n" + codec.encode(runner_protocol.Accept(exercise_hz=50)) + b"\n")
             served = 0
             while served < 100:
-                message: Any = codec.decode(lines.readline(), protocol.FromRunner)  # type: ignore[arg-type]
-                served += message.inferences if isinstance(message, protocol.Beat) else 0
+                message: Any = codec.decode(lines.readline(), runner_protocol.FromRunner)  # type: ignore[arg-type]
+                served += message.inferences if isinstance(message, runner_protocol.Beat) else 0
             memory = _megabytes(child.pid)
-            control.sendall(codec.encode(protocol.Stop()) + b"\n")
+            control.sendall(codec.encode(runner_protocol.Stop()) + b"\n")
     return memory
 
 
-def _job(folder: Path, listen_fd: int) -> protocol.Job:
+def _job(folder: Path, listen_fd: int) -> runner_protocol.Job:
     bundle, _ = lay_bundle(folder, MODEL)
-    return protocol.Job("mobilenet", "mobilenet@1.0.0", str(folder), bundle, listen_fd=listen_fd)
+    return runner_protocol.Job("mobilenet", "mobilenet@1.0.0", str(folder), bundle, listen_fd=listen_fd)
 
 
 def _megabytes(pid: int) -> dict[str, float]:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
-from skerry_agent import kept
-from skerry_agent.runner.protocol import Source
+from skerry_agent.ports.runner_protocol import Source
+from skerry_agent.state import backup_copies
 from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
@@ -141,7 +141,9 @@ def load(path: Path) -> AgentConfig:
     Raises `ConfigError` with one line that names the file and everything wrong in it, where there is no copy.
     """
     try:
-        config, issue = kept.choose(path, kept.find(path, _states(path)), lambda raw: _parse(raw, path))
+        config, issue = backup_copies.choose(
+            path, backup_copies.find(path, _states(path)), lambda raw: _parse(raw, path)
+        )
     except FileNotFoundError:
         hint = "`skerry device provision NAME --board B` on the host writes one"
         raise ConfigError(f"{path} does not exist", hint=hint) from None
@@ -154,7 +156,7 @@ def keep_copy(config: AgentConfig) -> None:
     """Keep a copy of the file that a device has started with. Raises `OSError` when the disk refuses it."""
     if config.file:
         path = Path(config.file)
-        kept.keep(path, config.state_dir, lambda raw: _parse(raw, path))
+        backup_copies.keep(path, config.state_dir, lambda raw: _parse(raw, path))
 
 
 def _parse(raw: bytes, path: Path) -> AgentConfig:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from skerry_agent.cli.run import link_of
 from skerry_agent.config import ConfigError, load, parse_listen
-from skerry_agent.run import link_of
 
 GOOD = """[device]
 id = "dev-1"

@@ -1,4 +1,4 @@
-"""What may happen to the layers of a model between two releases: edits of `patch_models`."""
+"""What may happen to the layers of a model between two releases, and whether each candidate makes the new file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.kit.patch_models import Made, layer, pruned, tuned
+from skerry_agent.patch import apply
+from skerry_host.patch.create import _header
+from skerry_host.patch.programs import encode_programs
+from tests.kit.patch_models import Made, Net, layer, pruned, tuned
 
+Write = Callable[[Net], bytes]
 Edit = Callable[[np.random.Generator, list[Made]], list[Made]]
 
 
@@ -58,3 +62,13 @@ def on_grid(rng: np.random.Generator, layers: list[Made]) -> list[Made]:
 
 
 EDITS = [tune, retrain, prune, reorder, append, remove, more_classes, transpose, share, on_grid]
+
+
+def every_candidate_makes(old: bytes, new: bytes) -> dict[str, int]:
+    sizes = {}
+    for codec, attempt in encode_programs(old, new).items():
+        out = bytearray()
+        apply(old, _header(codec, old, new) + attempt.payload, out.extend, max_new_bytes=len(new))
+        assert out == new, codec
+        sizes[codec] = len(attempt.payload)
+    return sizes

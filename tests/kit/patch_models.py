@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_host.patch import Patch, create
+
+MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[3] / "shared" / "models"))
 INT8, UINT8, INT32, FLOAT32 = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT32, 0)
 
 
@@ -31,6 +36,13 @@ class Net:
     layers: tuple[Made, ...]
     note: bytes = b"note"
     floats: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+def patch_of(old: bytes, new: bytes) -> Patch:
+    """The patch of a pair none of whose candidates failed: a fallback must not hide a bug."""
+    patch = create(old, new)
+    assert patch.failed == ()
+    return patch
 
 
 def layer(rng: np.random.Generator, rows: int, cols: int) -> Made:

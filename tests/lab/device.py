@@ -16,14 +16,25 @@ from typing import Any
 import msgspec
 
 from skerry_agent.config import load
-from skerry_agent.disk import sha256_of
-from skerry_agent.jobs import Refusal
-from skerry_agent.keyfile import TrustError
-from skerry_agent.loop import Supervisor
-from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Proved, Refused, Stop
-from skerry_agent.trust import KeyTrust
-from skerry_agent.unit import Unit
-from skerry_agent.updater import perform
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.ports.jobs import Refusal
+from skerry_agent.ports.runner_protocol import (
+    Accept,
+    Accepting,
+    Beat,
+    Drain,
+    Drained,
+    Job,
+    Loaded,
+    Proved,
+    Refused,
+    Stop,
+)
+from skerry_agent.state.disk import sha256_of
+from skerry_agent.supervisor.loop import Supervisor
+from skerry_agent.trust.key_file import TrustError
+from skerry_agent.trust.verification import KeyTrust
+from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import Receipt, Report, Stored

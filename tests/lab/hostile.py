@@ -20,12 +20,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.runner.errors import UnfitError
 from skerry_agent.runner.proof import load, prove, read_golden
-from skerry_agent.runner.protocol import Job
 from skerry_agent.runner.session import open_job
 from skerry_agent.wire.blobs import describe
-from tests.agent.runner.conftest import make_job, tiny_inputs, tiny_model
+from tests.kit.tiny_models import make_job, tiny_inputs, tiny_model
 
 FASHION = Path(__file__).resolve().parents[2] / "models" / "fashion" / "fashion-1.0.0.tflite"
 HANG_S = 10

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from skerry_agent.install import MANIFEST_FILE
+from skerry_agent.state.install import MANIFEST_FILE
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import BlobRef, describe, digest_list, split
 from skerry_agent.wire.manifest import (
@@ -26,8 +26,8 @@ from skerry_agent.wire.manifest import (
     TensorSpec,
 )
 from skerry_agent.wire.twin import Assignment, Desired
-from skerry_host.patch.create import create
 from skerry_host.release.sign import Ed25519Signer
+from tests.kit.patch_models import patch_of
 
 DEVICE = "lab-01"
 MODEL = "m"
@@ -109,7 +109,7 @@ class Publisher:
 
     def _patches(self, files: dict[Role, bytes], after: str) -> tuple[PatchRef, ...]:
         old, new = self._models[after]["model"], files["model"]
-        patch = create(old, new)
+        patch = patch_of(old, new)
         digests = hashlib.sha256(old).hexdigest(), hashlib.sha256(new).hexdigest()
         return (PatchRef(*digests, patch.codec, self._put(patch.data)),)
 

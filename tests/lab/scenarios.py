@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from skerry_agent.cli.factory_install import install_factory
 from skerry_agent.config import ConfigError
-from skerry_agent.factory_install import install_factory
-from skerry_agent.trust import KeyTrust
+from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.wire.errors import SkerryError
 from tests.lab.device import CONFIG, CONFIG_FILE, TRUST_FILE, Device
 from tests.lab.ledger import Ledger

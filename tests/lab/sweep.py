@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tests.agent.patch import mutate
-from tests.lab import fault, flips, hostile, points, power, small_disk
+from tests.lab import fault, flips, hostile, pairs, points, power, small_disk
 from tests.lab.points import Bench, bench
 from tests.lab.scenarios import SIZES, Scenario, rows
 from tests.net import cases
@@ -49,6 +49,7 @@ class Amount:
     flip_positions: int
     models: int
     patches: int
+    pairs: int
 
 
 SAMPLE = Amount(
@@ -63,6 +64,7 @@ SAMPLE = Amount(
     flip_positions=1,
     models=400,
     patches=5_000,
+    pairs=30,
 )
 FULL = Amount(
     2,
@@ -76,6 +78,7 @@ FULL = Amount(
     flip_positions=4,
     models=60_000,
     patches=1_000_000,
+    pairs=10_000,
 )
 
 
@@ -184,7 +187,7 @@ def sweep(amount: Amount, done: Callable[[Result], None]) -> list[Result]:
         for piece in pool.map(run_case, *zip(*tasks, strict=True), chunksize=len(chosen)):
             done(piece)
             _add(results[piece.case], piece)
-    return [*results.values(), _models(amount.models), _patches(amount.patches)]
+    return [*results.values(), _models(amount.models), _patches(amount.patches), _pairs(amount.pairs)]
 
 
 def _models(count: int) -> Result:
@@ -215,6 +218,17 @@ def _patches(count: int) -> Result:
     result.seconds = (time.monotonic() - started) * WORKERS
     result.remark = ", ".join(f"{count} {fate}" for fate, count in fates.most_common(4))
     return result
+
+
+def _pairs(count: int) -> Result:
+    """Random pairs of real and mutated models through the encoder: every candidate comes off and makes the new file."""
+    started = time.monotonic()
+    tally = pairs.sweep(count, WORKERS)
+    seconds = (time.monotonic() - started) * WORKERS
+    ends = ", ".join(f"{count} {codec}" for codec, count in tally.winners.most_common())
+    return Result(
+        "random pair of models", tally.points, tally.broken, seconds, remark=f"{ends}; {tally.failed} fell back"
+    )
 
 
 def _add(total: Result, piece: Result) -> None:

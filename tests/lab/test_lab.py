@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.lab import fault, hostile, power
+from tests.lab import fault, hostile, pairs, power
 from tests.lab.disk_model import Recording
 from tests.lab.points import bench
 from tests.lab.scenarios import SIZES, rows
@@ -35,6 +35,25 @@ def test_malformed_models():
     tally = hostile.sweep(SAMPLE.models, SEED)
     assert tally.broken == []
     assert tally.ends["refused"] > tally.points / 2
+
+
+def test_random_pairs_of_models():
+    tally = pairs.sweep(SAMPLE.pairs)
+    assert (tally.points, tally.failed, tally.broken) == (SAMPLE.pairs, 0, [])
+
+
+def test_a_pair_follows_from_its_seed():
+    assert pairs.pair(7) == pairs.pair(7)
+
+
+def test_pairs_find_a_candidate_that_fails():
+    def failing(old, new, guard):
+        with guard("model"):
+            raise ValueError("shapes")
+        return {}
+
+    _, issues = pairs.judge(b"old", b"new", failing)
+    assert ["ValueError: shapes" in issue for issue in issues] == [True]
 
 
 @needs_strace

@@ -3,9 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from skerry_agent.jobs import FactoryJob, FactoryReady
-from skerry_agent.trust import KeyTrust
-from skerry_agent.updater import perform
+from skerry_agent.ports.jobs import FactoryJob, FactoryReady
+from skerry_agent.trust.verification import KeyTrust
+from skerry_agent.updater.perform import perform
 from tests.lab.device import Device
 from tests.lab.ledger import Ledger
 from tests.lab.materials import MODEL

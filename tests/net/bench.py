@@ -11,13 +11,13 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_agent.backoff import Backoff
-from skerry_agent.blobs import BlobStore, Part
-from skerry_agent.clock import EventQueue
 from skerry_agent.config import BrokerAddress
-from skerry_agent.fetch import Fetcher, Limits
-from skerry_agent.link import MqttLink
-from skerry_agent.over_mqtt import Mqtt
+from skerry_agent.fetch.fetcher import Fetcher, Limits
+from skerry_agent.fetch.over_mqtt import Mqtt
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.state.blobs import BlobStore, Part
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import CHUNK_BYTES, BlobRef, describe, digest_list, split
 from skerry_host.plane.answers import Answers

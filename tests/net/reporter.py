@@ -5,11 +5,11 @@ to be killed. Its last line on standard output says that everything waiting has 
 import sys
 from pathlib import Path
 
-from skerry_agent.backoff import Backoff
-from skerry_agent.clock import EventQueue
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerAddress, BrokerSection, DeviceSection
-from skerry_agent.link import MqttLink
-from skerry_agent.loop import Supervisor, new_boot_id
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.loop import Supervisor, new_boot_id
 from skerry_agent.wire import topics
 
 DEVICE = "reporter-01"

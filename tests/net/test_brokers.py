@@ -12,9 +12,9 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
-from skerry_agent.link import MqttLink
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import DeviceState, Reported
 from skerry_host.fleet import device as fleet

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
-from skerry_agent.link import MqttLink
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
 from skerry_host.plane.link import Link, Outgoing
 from skerry_host.plane.records import events

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from skerry_agent.backoff import Backoff
 from skerry_agent.config import BrokerAddress
-from skerry_agent.link import MqttLink, _Client
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link import MqttLink, _Client
 from skerry_host.plane.link import Link, Outgoing
 from tests.host.plane.fleet_kit import eventually
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference

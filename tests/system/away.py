@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from skerry_agent.local import LocalError, SilentError, Status, StatusRequest, ask
-from skerry_agent.outbox import BLOCK_BYTES
-from skerry_agent.report import LocalStatus
+from skerry_agent.state.outbox import BLOCK_BYTES
+from skerry_agent.supervisor.local import LocalError, SilentError, Status, StatusRequest, ask
+from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import ModelStats, Report
 from skerry_host.cli.demo.client import Client

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from skerry_agent.records import Record
+from skerry_agent.machine.records import Record
 from skerry_host.home import Home
 from tests.host.plane.fleet_kit import eventually, require_program, skerry
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from skerry_agent.outbox import BLOCK_BYTES
+from skerry_agent.state.outbox import BLOCK_BYTES
 from skerry_host.cli.demo.client import Client
 from skerry_host.home import Home
 from skerry_host.plane.broker import free_port

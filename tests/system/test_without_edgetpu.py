@@ -9,10 +9,10 @@ import pytest
 
 from skerry_agent.runner.engines.tpu import LIBRARY
 from skerry_host.release.store import Store
-from tests.agent.runner.conftest import library  # noqa: F401 - a fixture
 from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
 from tests.kit.edgetpu.compiler import stand_in  # noqa: F401 - a fixture
 from tests.kit.edgetpu.models import compiled_of
+from tests.kit.libedgetpu import library  # noqa: F401 - a fixture
 from tests.system.fleet import FIRST, RECIPE, await_end, outcomes, provision, start_rollout
 
 pytestmark = pytest.mark.system

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 
+from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.runner import process
 
 EXIT_BUG = 70
@@ -19,7 +20,7 @@ def main() -> None:
     control_fd = parser.parse_args().control_fd
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the supervisor, which decides
     threading.excepthook = _die_of_a_bug
-    process.die_with_parent()
+    die_with_parent()
     process.keep_small()
     from skerry_agent.runner import control, session  # noqa: PLC0415 - `keep_small` must come before the imports
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.runner.errors import EngineError
-from skerry_agent.runner.protocol import Job
 from skerry_agent.wire.manifest import Artifact
 
 

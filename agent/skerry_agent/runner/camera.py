@@ -10,10 +10,9 @@ import time
 from types import ModuleType
 from typing import Any
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.feed import Feed
-from skerry_agent.runner.sources import guarded
+from skerry_agent.runner.feed import Feed, guarded
 
 RETRY_S = 1.0
 
@@ -21,7 +20,7 @@ RETRY_S = 1.0
 class Camera:
     """Feeds RGB frames (height, width, 3)."""
 
-    def __init__(self, spec: protocol.CameraSource, feed: Feed) -> None:
+    def __init__(self, spec: runner_protocol.CameraSource, feed: Feed) -> None:
         self._cv = _opencv()
         self._spec = spec
         self._feed = feed

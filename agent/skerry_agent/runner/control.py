@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from skerry_agent.runner.protocol import Accept, Beat, Drain, FromRunner, Job, Stop, ToRunner
+from skerry_agent.ports.runner_protocol import Accept, Beat, Drain, FromRunner, Job, Stop, ToRunner
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES, decode, encode
 from skerry_agent.wire.errors import WireError
 

@@ -1,15 +1,17 @@
-"""What every source does with a raw sample: preprocess, infer, write the answer to the results file.
+"""What every source does with a raw sample: preprocess, infer, write the answer to the results file, count a failure.
 
 The results file holds one JSON object per line and is opened for each, so that it can be rotated by renaming.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from skerry_agent.processing import Answer, Array, Detections, Embedding, answer_for, preprocess
+from skerry_agent.ports.runner_protocol import Job
+from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
 from skerry_agent.runner.complaints import Complaints
+from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
-from skerry_agent.runner.protocol import Job
 from skerry_agent.wire.codec import encode
 
 
@@ -48,3 +50,14 @@ class Feed:
                 return {"embedding": vector}
         pairs = zip(bundle.outputs, outputs, strict=True)
         return {"outputs": {spec.name: output.reshape(-1).tolist() for spec, output in pairs}}
+
+
+def guarded(feed: Feed, action: Callable[[], None]) -> None:
+    """Do it; what fails is told and counted (a failed inference has counted itself)."""
+    try:
+        action()
+    except InferenceError as error:
+        feed.complaints.say(error)
+    except (ProcessingError, OSError) as error:
+        feed.inference.failed()
+        feed.complaints.say(error)

@@ -1,24 +1,14 @@
-"""What a runner asks of its kernel and its C library: limits, its death with its parent, its memory. Linux only."""
+"""What a runner asks of its kernel and its C library: its limits and its memory. Linux only."""
 
 import ctypes
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _LARGE = 1024 * 1024
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG).
-
-    A second line behind the control socket: it also works while C code holds the interpreter lock.
-    """
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def keep_small() -> None:

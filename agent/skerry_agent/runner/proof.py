@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from skerry_agent.ports.runner_protocol import Job, Proved
 from skerry_agent.processing import (
     Array,
     GoldenSet,
@@ -22,7 +23,6 @@ from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError, UnfitError
 from skerry_agent.runner.inference import Inference
-from skerry_agent.runner.protocol import Job, Proved
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import TensorSpec
 

@@ -1,6 +1,6 @@
 """A runner's life: read the job, load, prove, then serve and drain as the supervisor says, any number of times.
 
-Each step ends in a message of `skerry_agent.runner.protocol`. The model is in `inference`, its clients in `http`.
+Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model is in `inference`, its clients in `http`.
 """
 
 import os
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from skerry_agent.ports.runner_protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Refused
 from skerry_agent.runner import engines, process
 from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.control import Control
@@ -19,7 +20,6 @@ from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference, Tally
 from skerry_agent.runner.proof import Open, load, prove, read_golden
-from skerry_agent.runner.protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Refused
 from skerry_agent.runner.sources import Exercise, Source, open_source
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
-from skerry_agent.runner import protocol
 from skerry_agent.runner.complaints import Complaints
 from skerry_agent.runner.errors import InferenceError, SourceError
-from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.feed import Feed, guarded
 from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
@@ -28,11 +28,11 @@ class Source(Protocol):
         """Feed until `stop` is set."""
 
 
-def open_source(spec: protocol.Source, feed: Feed) -> Source:
+def open_source(spec: runner_protocol.Source, feed: Feed) -> Source:
     """The source that a job describes. Raises `SourceError` if it cannot be read."""
-    if isinstance(spec, protocol.ReplaySource):
+    if isinstance(spec, runner_protocol.ReplaySource):
         return Replay(spec, feed)
-    if isinstance(spec, protocol.CameraSource):
+    if isinstance(spec, runner_protocol.CameraSource):
         from skerry_agent.runner.camera import Camera  # noqa: PLC0415 - its library is an extra
 
         return Camera(spec, feed)
@@ -42,7 +42,7 @@ def open_source(spec: protocol.Source, feed: Feed) -> Source:
 class Replay:
     """Feeds the samples of an .npz file's `inputs` (N, ...) in a loop at a fixed rate."""
 
-    def __init__(self, spec: protocol.ReplaySource, feed: Feed) -> None:
+    def __init__(self, spec: runner_protocol.ReplaySource, feed: Feed) -> None:
         try:
             self._samples: Array = parse_npz(Path(spec.path).read_bytes(), spec.path)["inputs"]
         except (OSError, ProcessingError, KeyError) as error:
@@ -70,7 +70,7 @@ class Directory:
     Writers should write to a name that starts with a dot, or elsewhere on the same file system, and rename.
     """
 
-    def __init__(self, spec: protocol.DirectorySource, feed: Feed) -> None:
+    def __init__(self, spec: runner_protocol.DirectorySource, feed: Feed) -> None:
         self._folder = Path(spec.path)
         self._poll_s = spec.poll_s
         self._feed = feed
@@ -129,17 +129,6 @@ class Exercise:
             seen = self._inference.started
 
         _at_rate(self._rate_hz, exercise, stop, lambda _missed: None)
-
-
-def guarded(feed: Feed, action: Callable[[], None]) -> None:
-    """Do it; what fails is told and counted (a failed inference has counted itself)."""
-    try:
-        action()
-    except InferenceError as error:
-        feed.complaints.say(error)
-    except (ProcessingError, OSError) as error:
-        feed.inference.failed()
-        feed.complaints.say(error)
 
 
 def _at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from skerry_host.plane.registry import Registry
 
-__all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table"]
+__all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table", "warn"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 REGISTRY_VARIABLE = "SKERRY_REGISTRY"
@@ -48,6 +48,12 @@ def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> 
         emit_json(data)
     else:
         console().print(lines(), soft_wrap=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Say each on a line of its own, beside the output, as errors are."""
+    for line in warnings:
+        sys.stderr.write(f"warning: {' '.join(line.splitlines())}\n")
 
 
 def safe(text: str) -> str:

@@ -1,17 +1,19 @@
 """`skerry delta`: patches between two files, by hand. Releases make their own; devices apply theirs."""
 
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from skerry_agent.patch import PatchError, apply
-from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from skerry_host.patch import Patch
     from skerry_host.patch.bench import Bench
 
 MAX_ARTIFACT_BYTES = 1 << 31
@@ -34,12 +36,20 @@ def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Write the smallest patch that turns OLD into NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
-    patch = create(old.read_bytes(), new.read_bytes())
+    write_patch((old, new, output), as_json, create)
+
+
+def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[bytes, bytes], Patch]") -> None:
+    """Write what `make` makes of (old, new) to the third path, and say what it is and which candidates failed."""
+    old, new, output = paths
+    patch = make(old.read_bytes(), new.read_bytes())
     output.write_bytes(patch.data)
     full = new.stat().st_size
+    warnings = [str(failure) for failure in patch.failed]
+    warn(warnings)
     if as_json:
         found = {"bytes": len(patch.data), "full_bytes": full, "codec": patch.codec, "seconds": round(patch.seconds, 3)}
-        emit_json({**found, "candidates": patch.candidates})
+        emit_json({**found, "candidates": patch.candidates, "warnings": warnings})
         return
     share = f"{100 * len(patch.data) / max(1, full):.2f} % of {size(full)}"
     console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, codec {patch.codec}", soft_wrap=True)
@@ -76,6 +86,7 @@ def bench_pair(old: Path, new: Path, as_json: bool) -> None:
 
     with console().status("measuring") as _:
         found = bench(old, new)
+    warn(found.warnings)
     emit(found.as_json(), as_json, lambda: _rows(found))
     if not as_json and found.absent:
         console().print(f"not installed: {', '.join(found.absent)}")

@@ -28,13 +28,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Figures of one pair. `limit_bytes` is an empirical limit for what Skerry codes (see `Patch.entropy_bytes`)."""
+    """Figures of one pair. `limit_bytes` is an empirical limit for what Skerry codes (see `Patch.entropy_bytes`).
+
+    `warnings` names the candidates that failed: then Skerry's figure is not what it should be.
+    """
 
     full_bytes: int
     codec: str
     limit_bytes: int | None
     tools: dict[str, Row]
     absent: list[str]
+    warnings: list[str]
 
     @property
     def best_generic(self) -> str | None:
@@ -63,7 +67,7 @@ def bench(old: Path, new: Path) -> Bench:
             peer.make(old, new, patch)
             tools[peer.name] = _row(peer, old, new, patch, time.perf_counter() - started)
     absent = [peer.name for peer in PEERS if not peer.installed]
-    return Bench(size, made.codec, made.entropy_bytes, tools, absent)
+    return Bench(size, made.codec, made.entropy_bytes, tools, absent, [str(failure) for failure in made.failed])
 
 
 def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> Row:

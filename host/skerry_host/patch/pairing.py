@@ -22,7 +22,10 @@ Values = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A new layer, the old layer that it continues (or none) and whether the old grid is read transposed."""
+    """A new layer, the old layer that it continues (or none) and whether the old grid is read transposed.
+
+    The old grid, as it is read, has the columns of the new one, or else the same bytes in another shape.
+    """
 
     new: Layer
     old: Layer | None
@@ -42,7 +45,8 @@ def values_of(grid: NDArray[np.uint8], zero: int) -> Values:
 
 def spread_bits(values: NDArray[np.signedinteger]) -> float:
     """Return about how many bits rows of `values` cost: each row a Laplacian of its own width."""
-    width = np.abs(values).mean(axis=1) + 0.05
+    # In int8 the absolute value of -128 is -128.
+    width = np.abs(values, dtype=np.int32).mean(axis=1) + 0.05
     return float(values.shape[1] * np.log2(1 + 2 * np.e * width).sum())
 
 
@@ -69,7 +73,8 @@ class _Finder:
             near = _nearest(self._by_shape[_shape(layer)], place)
             return Pair(layer, self._layers[near[0]] if near else None)
         if same := _nearest(self._by_content[_digest(self._new, layer.weights)], place):
-            return Pair(layer, self._layers[same[0]])
+            alike = [other for other in same if _shape(self._layers[other]) == _shape(layer)]
+            return Pair(layer, self._layers[(alike or same)[0]])
         return self._by_cost(layer, layer.weights, place)
 
     def _by_cost(self, layer: Layer, weights: Weights, place: int) -> Pair:

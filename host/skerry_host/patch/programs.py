@@ -5,6 +5,9 @@ It tries forms of grids and styles of alignment and keeps the smallest. It does 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
 from skerry_host.patch.layout import layout_of
@@ -19,21 +22,30 @@ PLAIN_SHARE = 0.02  # of a payload, below which another style of alignment canno
 LONG_PLAIN = 500_000  # bytes that another style would take too long to try
 
 
-def encode_programs(old: bytes, new: bytes) -> dict[Codec, Attempt]:
+Guard = Callable[[Codec], AbstractContextManager[None, bool | None]]
+"""What the making of a candidate happens in: it may keep an error from the other candidates."""
+
+
+def _unguarded(_codec: Codec) -> AbstractContextManager[None, None]:
+    return nullcontext()
+
+
+def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[Codec, Attempt]:
     """Return the smallest attempt of each of the two codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
     made: dict[Codec, Attempt] = {}
-    pairs = pair_layers(old, new, layout_of(old), layout_of(new))
-    regions = find_regions(old, new, pairs)
-    if pairs and (model := _best(files, regions, len(new))):
-        made["model"] = model
+    with guard("model"):
+        pairs = pair_layers(old, new, layout_of(old), layout_of(new))
+        regions = find_regions(old, new, pairs)
+        if pairs and (model := _best(files, regions, len(new))):
+            made["model"] = model
+            # A model that was trained anew has nothing in common with the old one that plain bytes would show.
+            if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
+                return made
     bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
-    # A model that was trained anew has nothing in common with the old one that plain bytes would show.
-    fresh = sum(grid.size for grid in regions.grids if grid.source is None)
-    if "model" in made and 2 * fresh > len(new):
-        return made
-    if plain := _best(files, Regions(), bound):
-        made["bsdiff"] = plain
+    with guard("bsdiff"):
+        if plain := _best(files, Regions(), bound):
+            made["bsdiff"] = plain
     return made
 
 

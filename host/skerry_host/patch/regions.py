@@ -115,6 +115,9 @@ class _Finder:
             return
         grid = grid_of(self._new, weights)
         shared = 0
+        if old is not None and not transposed and self._same_bytes(weights, old):
+            self._anchor(weights, weights.size, old)
+            return
         if old is not None:
             before = grid_of(self._old, old).T if transposed else grid_of(self._old, old)
             shared = min(len(before), len(grid))
@@ -122,6 +125,15 @@ class _Finder:
                 shared = 0
         if shared < len(grid) and shared * weights.cols < weights.size:
             self._fresh(weights, grid[shared:], shared)
+
+    def _same_bytes(self, weights: Weights, old: Weights) -> bool:
+        """Say whether nothing but the shape may have changed: then the rows of the two need not be comparable."""
+        before = memoryview(self._old)[old.at : old.at + old.size]
+        return before == memoryview(self._new)[weights.at : weights.at + weights.size]
+
+    def _anchor(self, weights: Weights, size: int, old: Weights) -> None:
+        if self._free(weights.at, size):
+            self.regions.anchors[weights.at] = (size, old.at)
 
     def _continues(
         self,
@@ -134,8 +146,7 @@ class _Finder:
         """Add the rows of `grid` as continuing `before`, unless plain bytes or a fresh start are better."""
         changes = int(np.count_nonzero(grid != before))
         if not transposed and changes * SPARSE <= grid.size:
-            if self._free(weights.at, grid.size):
-                self.regions.anchors[weights.at] = (grid.size, old.at)
+            self._anchor(weights, grid.size, old)
             return True
         after, residual = values_of(grid, weights.zero), (grid - before).view(np.int8)
         died = (grid == weights.zero) & (before != weights.zero)
@@ -179,7 +190,8 @@ class _Finder:
             return
         change = (after - before).view(np.int32).astype(np.int64)
         if scale is not None and old.scale and new.scale and new.scale.count in {1, len(after)}:
-            scales = self._words(self._old, old.scale), self._words(self._new, new.scale)
+            # Layers may share a scale: the device rescales by the old words that the vector was made from.
+            scales = self._words(self._old, self.regions.vectors[scale].old), self._words(self._new, new.scale)
             moved = (after - rescaled(before, *scales)).view(np.int32).astype(np.int64)
             if _magnitude(moved) < _magnitude(change):
                 change = moved

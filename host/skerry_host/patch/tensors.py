@@ -67,8 +67,12 @@ class Layout:
     layers: tuple[Layer, ...]
 
     def within(self, size: int) -> Layout:
-        """Return the layout without layers that reach outside a file of `size` bytes or hold nothing."""
-        return Layout(tuple(layer for layer in self.layers if all(end <= size for end in _ends(layer))))
+        """Return the layout without layers that reach outside a file of `size` bytes or whose weights are none."""
+        return Layout(tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer))))
+
+
+def _any(layer: Layer) -> bool:
+    return layer.weights is None or min(layer.weights.rows, layer.weights.cols) > 0
 
 
 def _ends(layer: Layer) -> Iterable[int]:

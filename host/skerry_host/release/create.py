@@ -14,7 +14,7 @@ from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.patch import DiffError
+from skerry_host.patch import DiffError, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.sign import Signer
@@ -39,19 +39,31 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A release in the store, the reference of its signed manifest, and whether it was there before."""
+    """A release in the store, the reference of its signed manifest, and whether it was there before.
+
+    `warnings` says where a patch is larger than it should be, or missing, because the encoder failed.
+    """
 
     release: Release
     manifest: BlobRef
     existed: bool
+    warnings: tuple[str, ...] = ()
+
+
+Encoder = Callable[[bytes, bytes], Patch]
 
 
 def create_release(
-    order: Order, store: Store, signer: Signer, progress: Callable[[str], None] = lambda _step: None
+    order: Order,
+    store: Store,
+    signer: Signer,
+    progress: Callable[[str], None] = lambda _step: None,
+    encoder: Encoder = make_patch,
 ) -> Created:
     """Put a build into the store as a signed release; the same build again changes nothing.
 
-    Raises `ReleaseError` when the folder is no build, is damaged, or the name is taken; `StoreError`, `OSError`.
+    A patch that cannot be made is left out: devices can always take the file. Raises `ReleaseError` when the folder is
+    no build, is damaged, or the name is taken; `StoreError`, `OSError`.
     """
     record = read_build(order.build)
     contents = read_artifacts(order.build, record)
@@ -62,7 +74,8 @@ def create_release(
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
         progress(f"making patches from {len(bases)} earlier releases")
-        made = list(_patches(record, contents, bases, store))
+        warnings: list[str] = []
+        made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
@@ -70,7 +83,7 @@ def create_release(
         counter = max((other.counter for other in earlier), default=0) + 1
         release = _manifest(record, name, counter, order.notes, patches)
         manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
-    return Created(release, manifest, existed=False)
+    return Created(release, manifest, existed=False, warnings=tuple(warnings))
 
 
 def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches: Sequence[PatchRef]) -> Release:
@@ -138,10 +151,8 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
     return Created(release, store.manifest_ref(name), existed=True)
 
 
-def _patches(
-    record: BuildRecord, contents: Mapping[str, bytes], bases: Sequence[Release], store: Store
-) -> Iterator[tuple[PatchRef, bytes]]:
-    """A patch from each other file of the same target and name, where it is smaller than the file itself."""
+def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str]]:
+    """Each other file of the same target and name, and the new file, by sha256."""
     pairs = {
         (old.blob.sha256, new.blob.sha256)
         for bundle in record.bundles
@@ -151,11 +162,24 @@ def _patches(
         for new in bundle.artifacts
         if (before.target, old.name) == (bundle.target, new.name)
     }
-    for base, new in sorted(pair for pair in pairs if pair[0] != pair[1]):
+    return sorted(pair for pair in pairs if pair[0] != pair[1])
+
+
+def _patches(
+    pairs: Sequence[tuple[str, str]],
+    contents: Mapping[str, bytes],
+    store: Store,
+    encoder: Encoder,
+    warnings: list[str],
+) -> Iterator[tuple[PatchRef, bytes]]:
+    """A patch of each pair, where it is smaller than the new file; what failed on the way is added to `warnings`."""
+    for base, new in pairs:
         try:
-            patch = make_patch(store.get(base), contents[new])
+            patch = encoder(store.get(base), contents[new])
         except DiffError as error:
-            raise ReleaseError(f"no patch from {base[:12]}: {error}", hint=error.hint, code="patch") from error
+            warnings.append(f"no patch from {base[:12]}: {error}")
+            continue
+        warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)
         if len(patch.data) < len(contents[new]):
             yield PatchRef(base, new, patch.codec, blobs.describe(patch.data)), patch.data
 

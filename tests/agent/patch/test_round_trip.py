@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import PatchError, apply, read_header
-from skerry_host.patch import create
+from tests.kit.patch_models import patch_of
 
 OLD, NEW = b"old bytes " * 300, b"new bytes " * 310
 
@@ -27,17 +27,17 @@ def refusal(old: bytes, patch: bytes, limit: int = 1 << 20) -> str:
 @given(st.binary(max_size=400), st.binary(max_size=400))
 @settings(max_examples=60, deadline=None)
 def test_any_two_files(old: bytes, new: bytes) -> None:
-    assert applied(old, create(old, new).data) == new
+    assert applied(old, patch_of(old, new).data) == new
 
 
 def test_header_tells_sizes_digests_and_codec() -> None:
-    patch = create(OLD, NEW)
+    patch = patch_of(OLD, NEW)
     header = read_header(patch.data)
     assert (header.old_size, header.new_size, header.codec) == (len(OLD), len(NEW), patch.codec)
 
 
 def test_refusals() -> None:
-    patch = create(OLD, NEW).data
+    patch = patch_of(OLD, NEW).data
     assert refusal(NEW, patch) == "wrong_base"
     assert refusal(OLD[:-1] + b"!", patch) == "wrong_base"
     assert refusal(OLD, patch, len(NEW) - 1) == "too_large"

@@ -1,7 +1,6 @@
 """Runners as real child processes, talked to over their control socket, and models small enough to build here."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -9,17 +8,15 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
-from skerry_agent.processing import GoldenSet, save_golden
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire import codec
-from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.manifest import Artifact, Bundle, TensorSpec
+from skerry_agent.wire.manifest import TensorSpec
+from tests.kit.libedgetpu import library  # noqa: F401 - a fixture
+from tests.kit.tiny_models import make_job, tiny_inputs, tiny_model
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 60
@@ -54,7 +51,7 @@ class Child:
             line = self.lines.readline()
         except ConnectionResetError:
             return None
-        return codec.decode(line, protocol.FromRunner) if line else None
+        return codec.decode(line, runner_protocol.FromRunner) if line else None
 
     def expect(self, kind):
         """The next message that is no beat (beats are kept), or the next beat if that is asked for."""
@@ -62,21 +59,21 @@ class Child:
             message = self.hear()
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, protocol.Beat), (message, self.last_words() if message is None else "")
+            assert isinstance(message, runner_protocol.Beat), (message, self.last_words() if message is None else "")
             self.beats.append(message)
 
     def ready(self, exercise_hz=0.0):
-        self.expect(protocol.Loaded)
-        proved = self.expect(protocol.Proved)
-        self.say(protocol.Accept(exercise_hz))
-        self.expect(protocol.Accepting)
+        self.expect(runner_protocol.Loaded)
+        proved = self.expect(runner_protocol.Proved)
+        self.say(runner_protocol.Accept(exercise_hz))
+        self.expect(runner_protocol.Accepting)
         return proved
 
     def wait_for(self, condition):
         """Take beats until `condition(sum of them)` holds."""
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
-            self.beats.append(self.expect(protocol.Beat))
+            self.beats.append(self.expect(runner_protocol.Beat))
             total = SimpleNamespace(
                 **{
                     name: sum(getattr(beat, name) for beat in self.beats)
@@ -149,17 +146,6 @@ def tiny(tmp_path):
     return build
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    """The path of a stand-in for libedgetpu, built here: its C entry points, no Edge TPU behind them."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
-    path = tmp_path_factory.mktemp("stand_in") / "libedgetpu_stand_in.so"
-    source = Path(__file__).with_name("stand_in_edgetpu.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(path), str(source)], check=True)
-    return str(path)
-
-
 @pytest.fixture
 def job_for(tmp_path):
     """A job for any model file, with golden outputs recorded from it here."""
@@ -178,82 +164,9 @@ def job_for(tmp_path):
     return build
 
 
-def make_job(folder, golden=None, engine="litert", task="classification", bundle=None, **job):
-    """A job for the model in `folder`; golden outputs are recorded in process."""
-    model = next(folder.glob("model.*"))
-    opened = open_engine(engine, ModelFile(str(model)))
-    artifacts = [artifact("model", model)]
-    if golden is not None:
-        rows = [
-            opened.infer([a[i].reshape(t.shape) for a, t in zip(golden, opened.inputs, strict=True)])
-            for i in range(len(golden[0]))
-        ]
-        outputs = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
-        (folder / "golden.npz").write_bytes(save_golden(GoldenSet(tuple(golden), outputs)))
-        artifacts.append(artifact("golden", folder / "golden.npz"))
-    made = Bundle("cpu", tuple(artifacts), opened.inputs, opened.outputs, task=task, **(bundle or {}))
-    return protocol.Job("tiny", "tiny@1.0.0", str(folder), made, engine=engine, **{"beat_s": 0.1} | job)
-
-
-def artifact(role, file):
-    return Artifact(file.name, role, describe(file.read_bytes()))
-
-
 def _random(rng, samples, tensor: TensorSpec):
     shape = (samples, *tensor.shape[1:])
     if tensor.dtype.startswith("float"):
         return rng.random(shape, dtype=np.float32)
     limits = np.iinfo(tensor.dtype)
     return rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True)
-
-
-def tiny_inputs(kind):
-    dtype = np.int8 if kind == "copy" else np.float32
-    return (np.arange(1, 13).reshape(3, 4).astype(dtype),)
-
-
-def tiny_model(kind):
-    """A TFLite file with one operator on a (1, 4) tensor."""
-    operators = schema.BuiltinOperator
-    code, constant, options = {
-        "add": (operators.ADD, np.array([[1, 2, 3, 4]], np.float32), schema.AddOptionsT()),
-        "zero": (operators.MUL, np.zeros((1, 4), np.float32), schema.MulOptionsT()),
-        "log": (operators.LOG, None, None),
-        "copy": (operators.RESHAPE, np.array([1, 4], np.int32), schema.ReshapeOptionsT()),
-    }[kind]
-    kind_of = schema.TensorType.INT8 if kind == "copy" else schema.TensorType.FLOAT32
-    model = schema.ModelT()
-    model.version, model.description = 3, kind
-    model.buffers = [schema.BufferT()]
-    tensors = [_tensor(name, (1, 4), kind_of) for name in ("x", "y")]
-    operator = schema.OperatorT()
-    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
-    if constant is not None:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(constant.tobytes(), np.uint8)
-        model.buffers.append(buffer)
-        types = {"int32": schema.TensorType.INT32, "float32": schema.TensorType.FLOAT32}
-        tensors.append(_tensor("c", constant.shape, types[constant.dtype.name], buffer=1))
-        operator.inputs = [0, 2]
-    if options is not None:
-        name = type(options).__name__.removesuffix("T")
-        operator.builtinOptionsType, operator.builtinOptions = getattr(schema.BuiltinOptions, name), options
-        if kind == "copy":
-            options.newShape = [1, 4]
-    graph = schema.SubGraphT()
-    graph.tensors, graph.inputs, graph.outputs, graph.operators = tensors, [0], [1], [operator]
-    opcode = schema.OperatorCodeT()
-    opcode.builtinCode, opcode.deprecatedBuiltinCode, opcode.version = code, min(code, 127), 1
-    model.operatorCodes, model.subgraphs = [opcode], [graph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _tensor(name, shape, kind, buffer=0):
-    tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
-    if kind == schema.TensorType.INT8:
-        tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [0.5], [3]
-    return tensor

@@ -17,9 +17,10 @@ from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import record
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.recipe import GoldenPlan
-from skerry_host.patch import create
+from tests.kit.patch_models import patch_of
+from tests.kit.tiny_models import artifact, make_job
 
-from .conftest import ROOT, artifact, make_job
+from .conftest import ROOT
 
 PYTHON = ROOT / ".venv" / "aarch64" / "python"
 SAMPLES = 4
@@ -79,7 +80,7 @@ print(platform.machine(), made.hexdigest())
 @pytest.mark.parametrize("new", ["delta/mnv2_ft1e-4.tflite", "delta/mnv2_prune.tflite"])
 def test_a_patch_of_this_host_gives_the_same_bytes_there(tmp_path, real_model, new):
     old, wanted = real_model("delta/mnv2_v1.tflite"), real_model(new).read_bytes()
-    (tmp_path / "patch").write_bytes(create(old.read_bytes(), wanted).data)
+    (tmp_path / "patch").write_bytes(patch_of(old.read_bytes(), wanted).data)
     said = subprocess.run(
         [PYTHON, "-c", APPLY, old, tmp_path / "patch"],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "agent")},

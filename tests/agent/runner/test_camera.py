@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.errors import UnfitError
 from skerry_agent.runner.sources import open_source
 
@@ -63,7 +63,7 @@ def run_until(source, done, seconds=20.0):
 
 def test_frames_come_in_order_in_rgb_and_start_again(video):
     feed = Heard()
-    source = open_source(protocol.CameraSource(str(video), rate_hz=20.0), feed)
+    source = open_source(runner_protocol.CameraSource(str(video), rate_hz=20.0), feed)
     run_until(source, lambda: len(feed.frames) > 2 * FRAMES)
     first = feed.frames[0]
     assert first.shape == (32, 48, 3)
@@ -78,14 +78,14 @@ def test_frames_come_in_order_in_rgb_and_start_again(video):
 
 def test_who_is_slower_than_the_camera_gets_the_newest_frame_and_counts_the_others(video):
     feed = Heard(seconds=0.05)
-    source = open_source(protocol.CameraSource(str(video), rate_hz=100.0), feed)
+    source = open_source(runner_protocol.CameraSource(str(video), rate_hz=100.0), feed)
     run_until(source, lambda: feed.dropped >= 2)
     assert len(feed.frames) >= 1
 
 
 def test_a_camera_that_goes_away_is_counted_and_looked_for(video):
     feed = Heard()
-    source = open_source(protocol.CameraSource(str(video), rate_hz=500.0), feed)
+    source = open_source(runner_protocol.CameraSource(str(video), rate_hz=500.0), feed)
     video.unlink()
     run_until(source, lambda: feed.failures >= 1)
 
@@ -95,5 +95,5 @@ def test_a_camera_that_goes_away_is_counted_and_looked_for(video):
 )
 def test_a_camera_that_cannot_be_used_is_one_line(path, rate, words):
     with pytest.raises(UnfitError, match=words) as refused:
-        open_source(protocol.CameraSource(path, rate), Heard())
+        open_source(runner_protocol.CameraSource(path, rate), Heard())
     assert "\n" not in str(refused.value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines import About, ModelFile, edgetpu, tpu, tpu_probe
 from skerry_agent.runner.errors import EngineError, InferenceError
 
@@ -113,7 +113,7 @@ def test_a_runner_refuses_with_the_code_that_makes_the_device_fall_back(library,
     monkeypatch.setenv("STAND_IN_RUNTIME", "13")
     job = tiny("copy", bundle={"min_edgetpu_runtime": 14})
     refused = spawn(replace(job, engine="edgetpu"))
-    said = refused.expect(protocol.Refused)
+    said = refused.expect(runner_protocol.Refused)
     assert (said.code, "has 13" in said.detail) == ("no_accelerator", True)
     assert refused.process.wait(10) == 3
 

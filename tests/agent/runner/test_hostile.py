@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from skerry_agent.runner import protocol
-from tests.agent.runner.test_life import FAULTY
+from skerry_agent.ports import runner_protocol
+from tests.kit.faulty_runner import FAULTY
 
 _BEGIN = """import contextlib, os, resource, threading
 from skerry_agent.runner.__main__ import _die_of_a_bug
@@ -23,9 +23,9 @@ LEAKING = _BEGIN + FAULTY.replace("FAULT", "leak()")
 
 def ends(child) -> int:
     """How it ends once it serves."""
-    child.expect(protocol.Loaded)
-    child.expect(protocol.Proved)
-    child.say(protocol.Accept(exercise_hz=50))
+    child.expect(runner_protocol.Loaded)
+    child.expect(runner_protocol.Proved)
+    child.say(runner_protocol.Accept(exercise_hz=50))
     while child.hear() is not None:
         pass
     return child.process.wait(10)

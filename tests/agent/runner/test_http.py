@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from skerry_agent.runner import protocol
+from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines import ModelFile, open_engine
 
 
@@ -267,13 +267,13 @@ def test_expect_continue_chunked_bodies_and_pipelining(served):
 
 def test_nothing_answers_before_accept_and_the_queue_waits(spawn, tiny, listener):
     child = spawn(tiny("add", listen_fd=listener.fileno()), listener)
-    child.expect(protocol.Loaded)
-    child.expect(protocol.Proved)
+    child.expect(runner_protocol.Loaded)
+    child.expect(runner_protocol.Proved)
     with socket.create_connection(listener.getsockname(), timeout=0.3) as client:
         client.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
         with pytest.raises(TimeoutError):
             client.recv(1)
-        child.say(protocol.Accept())
+        child.say(runner_protocol.Accept())
         client.settimeout(10)
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
@@ -285,14 +285,14 @@ def test_drain_answers_a_kept_alive_connection_once_more_and_closes_idle_ones(se
         client.request("GET", "/v2/health/live")
         assert client.getresponse().read()
     busy_socket = busy.sock
-    child.say(protocol.Drain(grace_s=1.0))
+    child.say(runner_protocol.Drain(grace_s=1.0))
     time.sleep(0.2)
     busy.request("POST", "/v2/models/tiny/infer", json.dumps(tensor()))
     assert busy.sock is busy_socket
     response = busy.getresponse()
     assert (response.status, response.headers["connection"]) == (200, "close")
     response.read()
-    child.expect(protocol.Drained)
+    child.expect(runner_protocol.Drained)
     assert idle.sock.recv(1) == b""
     idle.close()
 
@@ -302,11 +302,11 @@ def test_readiness_ends_with_the_drain(served):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
         client.request("GET", "/v2/health/ready")
         client.getresponse().read()
-        child.say(protocol.Drain(grace_s=5.0))
+        child.say(runner_protocol.Drain(grace_s=5.0))
         time.sleep(0.2)
         client.request("GET", "/v2/health/ready")
         assert client.getresponse().status == 503
-        child.expect(protocol.Drained)
+        child.expect(runner_protocol.Drained)
 
 
 def test_runners_take_over_from_each_other_without_losing_a_request(spawn, tiny, listener):
@@ -330,9 +330,9 @@ def test_runners_take_over_from_each_other_without_losing_a_request(spawn, tiny,
     for _ in range(3):
         following = spawn(job, listener)
         following.ready()
-        current.say(protocol.Drain(grace_s=2.0))
-        current.expect(protocol.Drained)
-        current.say(protocol.Stop())
+        current.say(runner_protocol.Drain(grace_s=2.0))
+        current.expect(runner_protocol.Drained)
+        current.say(runner_protocol.Stop())
         current = following
     stop.set()
     for thread in threads:

@@ -8,25 +8,26 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
-from skerry_agent.runner import protocol
 from skerry_agent.wire.blobs import describe
+from tests.kit.faulty_runner import FAULTY
 
 
 def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
     child = spawn(tiny("add"))
-    loaded = child.expect(protocol.Loaded)
+    loaded = child.expect(runner_protocol.Loaded)
     assert loaded.load_us > 0
     assert loaded.rss_bytes > 1_000_000
-    assert child.expect(protocol.Proved) == protocol.Proved(samples=3, max_lsb=0, top1=1.0)
-    child.say(protocol.Accept())
-    child.expect(protocol.Accepting)
-    beat = child.expect(protocol.Beat)
+    assert child.expect(runner_protocol.Proved) == runner_protocol.Proved(samples=3, max_lsb=0, top1=1.0)
+    child.say(runner_protocol.Accept())
+    child.expect(runner_protocol.Accepting)
+    beat = child.expect(runner_protocol.Beat)
     assert beat.busy_s == 0
     assert beat.inferences == 0  # golden inputs are not load
-    child.say(protocol.Drain(grace_s=0))
-    child.expect(protocol.Drained)
-    child.say(protocol.Stop())
+    child.say(runner_protocol.Drain(grace_s=0))
+    child.expect(runner_protocol.Drained)
+    child.say(runner_protocol.Stop())
     assert child.process.wait(10) == 0
 
 
@@ -37,13 +38,13 @@ def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn
     beat = next(b for b in child.beats if b.inferences)
     assert beat.latency.count == beat.inferences
     assert beat.outputs == {"3": beat.inferences}  # x + (1, 2, 3, 4) of rising x is largest at the end
-    child.say(protocol.Drain(grace_s=0))
-    child.expect(protocol.Drained)
+    child.say(runner_protocol.Drain(grace_s=0))
+    child.expect(runner_protocol.Drained)
     child.beats.clear()
-    child.expect(protocol.Beat)
-    assert child.expect(protocol.Beat).inferences == 0
-    child.say(protocol.Accept(exercise_hz=100))
-    child.expect(protocol.Accepting)
+    child.expect(runner_protocol.Beat)
+    assert child.expect(runner_protocol.Beat).inferences == 0
+    child.say(runner_protocol.Accept(exercise_hz=100))
+    child.expect(runner_protocol.Accepting)
     child.wait_for(lambda total: total.inferences >= 5)
 
 
@@ -78,8 +79,8 @@ def _negative_inputs(golden):
 )
 def test_an_unfit_model_is_refused_with_its_reason(spawn, tiny, kind, change, code):
     child = spawn(_with_golden(tiny(kind), change))
-    child.expect(protocol.Loaded)
-    refused = child.expect(protocol.Refused)
+    child.expect(runner_protocol.Loaded)
+    refused = child.expect(runner_protocol.Refused)
     assert refused.code == code
     assert "\n" not in refused.detail
     assert child.process.wait(10) == 3
@@ -99,9 +100,9 @@ def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, nam
     path = tmp_path / "add" / name
     path.unlink() if content is None else path.write_bytes(content)
     child = spawn(job)
-    refused = child.expect((protocol.Refused, protocol.Loaded))
-    if isinstance(refused, protocol.Loaded):
-        refused = child.expect(protocol.Refused)
+    refused = child.expect((runner_protocol.Refused, runner_protocol.Loaded))
+    if isinstance(refused, runner_protocol.Loaded):
+        refused = child.expect(runner_protocol.Refused)
     assert refused.code == ("load_failed" if content is None else "damaged")
     assert words in refused.detail
 
@@ -111,9 +112,9 @@ def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, nam
 )
 def test_signed_nonsense_is_refused(spawn, tiny, name, words):
     child = spawn(_with_file(tiny("add"), name, b"signed, and nonsense"))
-    refused = child.expect((protocol.Refused, protocol.Loaded))
-    if isinstance(refused, protocol.Loaded):
-        refused = child.expect(protocol.Refused)
+    refused = child.expect((runner_protocol.Refused, runner_protocol.Loaded))
+    if isinstance(refused, runner_protocol.Loaded):
+        refused = child.expect(runner_protocol.Refused)
     assert refused.code == "load_failed"
     assert words in refused.detail
 
@@ -121,7 +122,7 @@ def test_signed_nonsense_is_refused(spawn, tiny, name, words):
 def test_a_model_unlike_its_bundle_is_refused(spawn, tiny, tmp_path):
     tiny("copy")
     job = _with_file(tiny("add"), "model.tflite", (tmp_path / "copy" / "model.tflite").read_bytes())
-    refused = spawn(job).expect(protocol.Refused)
+    refused = spawn(job).expect(runner_protocol.Refused)
     assert refused.code == "load_failed"
     assert "int8[1, 4]" in refused.detail
     assert "float32[1, 4]" in refused.detail
@@ -130,7 +131,7 @@ def test_a_model_unlike_its_bundle_is_refused(spawn, tiny, tmp_path):
 def test_a_job_that_is_none_is_refused_with_every_issue(spawn):
     child = spawn()
     child.control.sendall(b'{"model": 1, "threads": "x"}\n')
-    refused = child.expect(protocol.Refused)
+    refused = child.expect(runner_protocol.Refused)
     assert "model:" in refused.detail
     assert "bundle: missing" in refused.detail
 
@@ -151,7 +152,7 @@ def test_a_runtime_that_dies_takes_only_the_runner(spawn, tiny, real_model):
 
 def test_a_model_that_fails_to_invoke_is_refused(spawn, job_for, tiny, real_model):
     job = _with_file(tiny("add"), "model.tflite", real_model("edgetpu/model_invoking_error.tflite").read_bytes())
-    assert spawn(job).expect(protocol.Refused).code == "load_failed"
+    assert spawn(job).expect(runner_protocol.Refused).code == "load_failed"
 
 
 def test_it_ends_when_its_supervisor_does(spawn, tiny):
@@ -167,30 +168,11 @@ def test_it_ends_when_its_supervisor_leaves_before_the_job(spawn):
     assert child.process.wait(10) == 4
 
 
-FAULTY = """
-import ctypes, socket, sys
-from skerry_agent.runner import control, session
-
-class Faulty:
-    def __init__(self, engine):
-        self.inputs, self.outputs, self._engine, self._left = engine.inputs, engine.outputs, engine, 6
-        self.about = engine.about
-    def infer(self, inputs):
-        self._left -= 1
-        if self._left < 0:
-            FAULT
-        return self._engine.infer(inputs)
-
-session.run(control.Control(socket.socket(fileno=int(sys.argv[2]))), lambda job: Faulty(session.open_job(job)))
-"""
-"""A runner whose engine has a fault in C code at its first inference after the proof."""
-
-
 def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", "ctypes.string_at(0)")))
-    child.expect(protocol.Loaded)
-    child.expect(protocol.Proved)
-    child.say(protocol.Accept(exercise_hz=50))
+    child.expect(runner_protocol.Loaded)
+    child.expect(runner_protocol.Proved)
+    child.say(runner_protocol.Accept(exercise_hz=50))
     while child.hear() is not None:
         pass
     assert child.process.wait(10) == -signal.SIGSEGV
@@ -199,11 +181,11 @@ def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
 def test_an_accelerator_lost_in_service_is_told_as_a_missing_one_is(spawn, tiny):
     gone = 'raise session.EngineError("the Edge TPU is gone", code="no_accelerator")'
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", gone)))
-    child.expect(protocol.Loaded)
-    child.expect(protocol.Proved)
-    child.say(protocol.Accept(exercise_hz=50))
+    child.expect(runner_protocol.Loaded)
+    child.expect(runner_protocol.Proved)
+    child.say(runner_protocol.Accept(exercise_hz=50))
     messages = list(iter(child.hear, None))
-    assert messages[-1] == protocol.Refused("no_accelerator", "the Edge TPU is gone")
+    assert messages[-1] == runner_protocol.Refused("no_accelerator", "the Edge TPU is gone")
     assert child.process.wait(10) == 3
 
 
@@ -216,16 +198,16 @@ def hanging(spawn, tiny):
 
 
 def test_beats_go_on_and_tell_how_long_an_inference_hangs(hanging):
-    beats = [hanging.expect(protocol.Beat) for _ in range(8)]
+    beats = [hanging.expect(runner_protocol.Beat) for _ in range(8)]
     assert beats[-1].busy_s > beats[4].busy_s > 0
     assert beats[-1].inferences == 0
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])
 def test_a_hanging_runner_still_leaves(hanging, how):
-    while not hanging.expect(protocol.Beat).busy_s:
+    while not hanging.expect(runner_protocol.Beat).busy_s:
         pass
-    hanging.say(protocol.Stop()) if how == "stop" else hanging.control.shutdown(socket.SHUT_RDWR)
+    hanging.say(runner_protocol.Stop()) if how == "stop" else hanging.control.shutdown(socket.SHUT_RDWR)
     assert hanging.process.wait(10) == 0
 
 
@@ -233,9 +215,9 @@ def test_memory_over_its_limit_ends_only_the_runner(spawn, job_for, real_model):
     job = job_for(real_model("edgetpu/mobilenet_v2_1.0_224_quant.tflite"), samples=1, memory_limit_bytes=1_000_000)
     child = spawn(job)
     message = child.hear()
-    while isinstance(message, protocol.Beat):
+    while isinstance(message, runner_protocol.Beat):
         message = child.hear()
-    assert message is None or isinstance(message, protocol.Refused)
+    assert message is None or isinstance(message, runner_protocol.Refused)
     assert child.process.wait(10) != 0
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import write_npz
-from skerry_agent.runner import protocol
 from skerry_agent.wire.manifest import Preprocess
 
 
@@ -21,7 +21,7 @@ def replayed(spawn, tiny, tmp_path):
         path.write_bytes(write_npz({"inputs": samples}))
         job = tiny(
             "add",
-            sources=(protocol.ReplaySource(str(path), rate_hz),),
+            sources=(runner_protocol.ReplaySource(str(path), rate_hz),),
             results_file=str(tmp_path / "results.jsonl"),
             **({"bundle": bundle} if bundle else {}),
         )
@@ -46,8 +46,8 @@ def test_a_drain_stops_the_replay(replayed):
     child, results = replayed(np.zeros((2, 4), np.uint8))
     child.ready()
     child.wait_for(lambda total: total.inferences >= 2)
-    child.say(protocol.Drain(grace_s=0))
-    child.expect(protocol.Drained)
+    child.say(runner_protocol.Drain(grace_s=0))
+    child.expect(runner_protocol.Drained)
     size = results.stat().st_size
     time.sleep(0.2)
     assert results.stat().st_size == size
@@ -58,7 +58,7 @@ def test_samples_of_another_shape_are_errors_and_the_replay_goes_on(replayed):
     child.ready()
     total = child.wait_for(lambda total: total.errors >= 5)
     assert total.inferences == 0
-    child.say(protocol.Stop())
+    child.say(runner_protocol.Stop())
     assert child.last_words().count("sample has shape (5,), the model takes 4") == 1  # told once, not at every sample
 
 
@@ -74,9 +74,9 @@ def test_a_replay_that_is_too_fast_drops_and_counts(replayed):
 def test_a_replay_file_that_cannot_be_used_is_refused(spawn, tiny, tmp_path, content):
     if content is not None:
         (tmp_path / "data.npz").write_bytes(content)
-    child = spawn(tiny("add", sources=(protocol.ReplaySource(str(tmp_path / "data.npz")),)))
-    child.expect(protocol.Loaded)
-    refused = child.expect(protocol.Refused)
+    child = spawn(tiny("add", sources=(runner_protocol.ReplaySource(str(tmp_path / "data.npz")),)))
+    child.expect(runner_protocol.Loaded)
+    refused = child.expect(runner_protocol.Refused)
     assert refused.code == "source_failed"
     assert "replay source" in refused.detail
 
@@ -85,7 +85,7 @@ def test_a_replay_file_that_cannot_be_used_is_refused(spawn, tiny, tmp_path, con
 def watched(spawn, tiny, tmp_path):
     """A runner that watches a folder; returns (child, folder, results file)."""
     folder, results = tmp_path / "in", tmp_path / "results.jsonl"
-    job = tiny("add", sources=(protocol.DirectorySource(str(folder), poll_s=0.05),), results_file=str(results))
+    job = tiny("add", sources=(runner_protocol.DirectorySource(str(folder), poll_s=0.05),), results_file=str(results))
     child = spawn(job)
     child.ready()
     return child, folder, results
@@ -130,7 +130,7 @@ def test_a_file_in_writing_is_waited_for(watched, tmp_path):
 
 def test_a_results_file_that_cannot_be_written_is_an_error_and_the_source_goes_on(spawn, tiny, tmp_path):
     (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
-    source = protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
+    source = runner_protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
     child = spawn(tiny("add", sources=(source,), results_file=str(tmp_path / "absent" / "results")))
     child.ready()
     child.wait_for(lambda total: total.inferences >= 3 and total.errors >= 3)
@@ -138,7 +138,7 @@ def test_a_results_file_that_cannot_be_written_is_an_error_and_the_source_goes_o
 
 def test_a_task_without_a_single_answer_writes_its_outputs(spawn, tiny, tmp_path):
     (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
-    source = protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
+    source = runner_protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
     child = spawn(tiny("add", task="raw", sources=(source,), results_file=str(tmp_path / "results")))
     child.ready()
     child.wait_for(lambda total: total.inferences >= 2)

@@ -10,8 +10,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from msgspec.structs import replace
 
+from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
-from skerry_agent.runner import protocol
 from skerry_agent.runner.engines import About, check, tflite
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Golden
@@ -36,9 +36,9 @@ def either(spawn):
 
 def serve(child):
     """(what it says of itself, its proof, the latencies of its first inferences)."""
-    loaded, proved = child.expect(protocol.Loaded), child.expect(protocol.Proved)
-    child.say(protocol.Accept(exercise_hz=100))
-    child.expect(protocol.Accepting)
+    loaded, proved = child.expect(runner_protocol.Loaded), child.expect(runner_protocol.Proved)
+    child.say(runner_protocol.Accept(exercise_hz=100))
+    child.expect(runner_protocol.Accepting)
     child.wait_for(lambda total: total.inferences >= 5 and not total.errors)
     return loaded, proved, next(beat.latency for beat in child.beats if beat.inferences)
 
@@ -52,7 +52,7 @@ def test_a_real_model_gives_what_litert_s_own_kernels_give_to_the_last_bit(eithe
     """The runner itself compares, as on a device. XNNPACK, which litert uses by itself, rounds differently."""
     job = with_own_kernels(job_for(real_model(name), samples=8))
     loaded, proved, latency = serve(either(job, "tflite_runtime"))
-    assert proved == protocol.Proved(samples=8, max_lsb=0, top1=1.0)
+    assert proved == runner_protocol.Proved(samples=8, max_lsb=0, top1=1.0)
     assert (loaded.engine, loaded.engine_version, loaded.delegate) == ("tflite-runtime", "2.14.0", "")
     assert latency.count
 
@@ -75,7 +75,7 @@ def with_own_kernels(job):
 @pytest.mark.parametrize("engine", ["litert", "tflite_runtime"])
 def test_a_built_bundle_is_proven_and_each_runtime_says_the_same_things_of_itself(either, built, engine):  # noqa: F811
     (bundle,) = (bundle for bundle in built.record.bundles if bundle.target == "cpu")
-    job = protocol.Job("fashion", "fashion@1.0.0", str(built.path), bundle, beat_s=0.1)
+    job = runner_protocol.Job("fashion", "fashion@1.0.0", str(built.path), bundle, beat_s=0.1)
     loaded, proved, latency = serve(either(job, engine))
     assert proved.samples > 0
     assert loaded.engine.replace("-", "_").endswith(engine)
@@ -86,7 +86,7 @@ def test_a_built_bundle_is_proven_and_each_runtime_says_the_same_things_of_itsel
 
 @pytest.mark.parametrize("engine", ["litert", "tflite_runtime"])
 def test_a_float_model_is_handed_to_xnnpack(either, job_for, engine):
-    assert either(job_for(FASHION), engine).expect(protocol.Loaded).delegate == "XNNPACK"
+    assert either(job_for(FASHION), engine).expect(runner_protocol.Loaded).delegate == "XNNPACK"
 
 
 def test_the_doctor_s_look_says_its_version():

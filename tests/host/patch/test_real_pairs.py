@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from skerry_host.patch import create
+from tests.kit.patch_models import MODELS, patch_of
 
-MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[4] / "shared" / "models"))
 PAIRS = {  # old, new, percent of the full file at most
     "recalibrated": ("delta/mnv2_v1.tflite", "delta/mnv2_recal.tflite", 0.31),
     "head": ("delta/mnv2_v1.tflite", "delta/mnv2_head.tflite", 1.08),
@@ -36,5 +32,5 @@ PAIRS = {  # old, new, percent of the full file at most
 def test_real_pair(name: str) -> None:
     old, new, percent = PAIRS[name]
     after = (MODELS / new).read_bytes()
-    patch = create((MODELS / old).read_bytes(), after)
+    patch = patch_of((MODELS / old).read_bytes(), after)
     assert 100 * len(patch.data) / len(after) <= percent

@@ -9,24 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry_agent.patch import apply
-from skerry_host.patch.create import _header, create
 from skerry_host.patch.layout import layout_of
-from skerry_host.patch.programs import encode_programs
-from tests.kit.patch_edits import EDITS, Edit, tune
-from tests.kit.patch_models import Made, Net, layer, onnx, tflite
-
-Write = Callable[[Net], bytes]
-
-
-def every_candidate_makes(old: bytes, new: bytes) -> dict[str, int]:
-    sizes = {}
-    for codec, attempt in encode_programs(old, new).items():
-        out = bytearray()
-        apply(old, _header(codec, old, new) + attempt.payload, out.extend, max_new_bytes=len(new))
-        assert out == new, codec
-        sizes[codec] = len(attempt.payload)
-    return sizes
+from tests.kit.patch_edits import EDITS, Edit, Write, every_candidate_makes, tune
+from tests.kit.patch_models import Made, Net, layer, onnx, patch_of, tflite
 
 
 @given(
@@ -57,7 +42,7 @@ def test_each_edit_of_a_larger_model(edit: Edit, write: Write) -> None:
 def test_a_model_patch_beats_plain_bytes() -> None:
     rng = np.random.default_rng(1)
     before = [layer(rng, 64, 200) for _ in range(4)]
-    patch = create(tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before)))))
+    patch = patch_of(tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before)))))
     assert patch.codec == "model"
     assert all(len(patch.data) < 0.85 * size for codec, size in patch.candidates.items() if codec != "model")
 
@@ -73,7 +58,7 @@ def test_empty_files_and_empty_tensors() -> None:
     none = np.zeros(0, np.float32)
     hollow = tflite(Net((Made(none.astype(np.int8).reshape(0, 4), none, none.astype(np.int32), 0.1),)))
     for old, new in ((b"", b""), (b"", hollow), (hollow, b""), (hollow, hollow), (b"x", b"")):
-        assert len(create(old, new).data) < 400
+        assert len(patch_of(old, new).data) < 400
 
 
 @given(st.binary(max_size=600), st.binary(max_size=600), st.integers(0, 600))

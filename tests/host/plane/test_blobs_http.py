@@ -8,18 +8,18 @@ import time
 
 import pytest
 
-from skerry_agent.blobs import BlobStore
-from skerry_agent.clock import EventQueue
-from skerry_agent.fetch import Fetcher, Limits
-from skerry_agent.over_http import Http
-from skerry_agent.over_mqtt import Retained
+from skerry_agent.fetch.fetcher import Fetcher, Limits
+from skerry_agent.fetch.over_http import Http
+from skerry_agent.fetch.over_mqtt import Retained
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import describe, digest_list, parse_digests, split
 from skerry_host.plane.web.blobs import PATH, blob_application
 from skerry_host.plane.web.server import Server
 from skerry_host.release.store import Store
-from tests.agent.fakes import FakeLink
 from tests.host.plane.fleet_kit import model_bytes
+from tests.kit.link import FakeLink
 
 DATA = model_bytes("http", 300_000)
 REF = describe(DATA)
@@ -87,7 +87,7 @@ def test_it_resumes_with_what_is_missing(base, tmp_path):
 
 @pytest.mark.parametrize("spoil", ["gone", "damaged", "short", "no server"])
 def test_what_http_cannot_give_comes_over_mqtt(store, base, tmp_path, spoil, monkeypatch):
-    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.RETRY_S", 0.01)
     path = store.path(REF.sha256)
     if spoil == "gone":
         path.unlink()
@@ -103,7 +103,7 @@ def test_what_http_cannot_give_comes_over_mqtt(store, base, tmp_path, spoil, mon
 
 
 def test_without_another_source_it_fails_with_a_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.RETRY_S", 0.01)
     assert Fetch(tmp_path, "http://127.0.0.1:1/blobs").run() == ["unreachable"]
 
 
@@ -133,8 +133,8 @@ class Drip:
 @pytest.mark.parametrize("head", [False, True], ids=["from the first byte", "the body"])
 def test_a_server_that_drips_is_left_for_the_broker(tmp_path, monkeypatch, head):
     """Every byte comes in time, so that no time-out of the socket ends it."""
-    monkeypatch.setattr("skerry_agent.over_http.TIMEOUT_S", 0.3)
-    monkeypatch.setattr("skerry_agent.over_http.SLOWEST_BYTES_S", 10**9)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.SLOWEST_BYTES_S", 10**9)
     server = Drip(head=head)
     fetch = Fetch(tmp_path / "device", server.base, over_mqtt())
     assert fetch.run() == ["done"]
@@ -175,7 +175,7 @@ class Odd:
 
 
 def test_a_server_that_hangs_up_is_asked_again(monkeypatch):
-    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.RETRY_S", 0.01)
     server = Odd(None, None, (206, FIRST, len(FIRST)))
     assert Http(lambda call: call(), server.base).read(REF, 0) == FIRST
 
@@ -190,6 +190,6 @@ def test_a_server_that_hangs_up_is_asked_again(monkeypatch):
     ids=["ignores ranges", "longer", "shorter"],
 )
 def test_what_is_not_the_range_that_was_asked_for_is_refused(answer, says, monkeypatch):
-    monkeypatch.setattr("skerry_agent.over_http.RETRY_S", 0.01)
+    monkeypatch.setattr("skerry_agent.fetch.over_http.RETRY_S", 0.01)
     with pytest.raises(OSError, match=says):
         Http(lambda call: call(), Odd(answer, answer, answer).base).read(REF, 0)

@@ -1,5 +1,6 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
+from skerry_host.cli.release import release_build
+from skerry_host.patch import DiffError, Failed, Patch
+from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import Order, create_release
 from skerry_host.release.errors import ReleaseError
@@ -180,3 +184,36 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
     assert "with patches" in capsys.readouterr().out
     assert run(["release", "show", "toy@9.0.0"]) == 2
     assert "there is toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
+
+
+def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
+    def failing(old: bytes, new: bytes) -> Patch:
+        if len(old) == 2000:
+            raise DiffError("no candidate is left")
+        return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
+
+    create_release(Order(make_build("1.0.0", 1)), store, keys.release)
+    made = create_release(Order(make_build("1.1.0", 2)), store, keys.release, encoder=failing)
+    assert made.release.name in store.releases()
+    assert len(made.release.patches) == 1
+    texts = sorted(line.partition(": ")[2] for line in made.warnings)
+    assert texts[0].startswith("no candidate is left; ")
+    assert texts[1].startswith("the model candidate failed and was left out (ValueError: shapes)")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_says_what_failed(as_json, make_build, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    def failing(old: bytes, new: bytes) -> Patch:
+        return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
+
+    monkeypatch.setenv("SKERRY_HOME", str(tmp_path / "home"))
+    assert run(["init"]) == 0
+    assert run(["release", "create", str(make_build("1.0.0", 1))]) == 0
+    assert "warning" not in capsys.readouterr().err
+    release_build(Order(make_build("1.1.0", 2)), as_json, failing)
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert len(lines) == 2  # one for each of two files
+    assert all("the model candidate failed and was left out (ValueError: shapes)" in line for line in lines)
+    if as_json:
+        assert [f"warning: {line}" for line in json.loads(said.out)["warnings"]] == lines

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from skerry_host.builder.modelfile.scale_grid import Choice, fit_steps, grid_scales, to_previous_grid
-from skerry_host.patch import create
-from tests.kit.patch_models import Made, Net, layer, tflite, tuned
+from tests.kit.patch_models import Made, Net, layer, patch_of, tflite, tuned
 
 
 def releases(seed: int) -> tuple[list[Made], list[Made]]:
@@ -30,7 +29,7 @@ def test_scales_are_on_the_grid_and_values_hardly_move() -> None:
 def test_the_patch_is_smaller() -> None:
     before, after = releases(2)
     old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
-    plain, gridded = create(old, new), create(old, to_previous_grid(new, old).model)
+    plain, gridded = patch_of(old, new), patch_of(old, to_previous_grid(new, old).model)
     assert len(gridded.data) < 0.97 * len(plain.data)
 
 
@@ -68,4 +67,4 @@ def test_sticky_rounding_keeps_more_integers_within_its_reach() -> None:
     old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
     plain, sticky = to_previous_grid(new, old), to_previous_grid(new, old, choice=Choice(sticky=0.4))
     assert sticky.kept_after > plain.kept_after
-    assert len(create(old, sticky.model).data) < len(create(old, plain.model).data)
+    assert len(patch_of(old, sticky.model).data) < len(patch_of(old, plain.model).data)

@@ -4,7 +4,7 @@ import pytest
 
 from skerry_host.builder.build import Order, build
 from skerry_host.cli.previous import previous_model
-from skerry_host.patch import create
+from tests.kit.patch_models import patch_of
 from tests.kit.recipes import NOW
 
 COARSE = ("per_channel = true", 'per_channel = true\ncalibrator = "moving-average"')
@@ -20,7 +20,7 @@ def test_a_release_kept_near_travels_in_fewer_bytes(built, recipe, tmp_path):
     old = (built.path / "model.tflite").read_bytes()
     plain, plain_record = near(recipe, tmp_path, None, "plain")
     kept, record = near(recipe, tmp_path, old, "kept")
-    assert len(create(old, kept).data) < len(create(old, plain).data)
+    assert len(patch_of(old, kept).data) < len(patch_of(old, plain).data)
     assert plain_record.remarks == ()
     assert "on the previous release's grid" in record.remarks[0]
     assert record.quality.int8_value >= plain_record.quality.int8_value - 2 / 300

@@ -1,0 +1,255 @@
+"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses, calls, prints.
+
+Only here errors become exit codes: 0, 1 for a failure, 2 for the user's mistake.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skerry_agent.config import AgentConfig, load
+from skerry_agent.state.disk import what_failed
+from skerry_agent.supervisor.local import (
+    Done,
+    InstallRequest,
+    LocalError,
+    Request,
+    RollbackRequest,
+    Status,
+    StatusRequest,
+    ask,
+)
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import SkerryError
+
+if TYPE_CHECKING:
+    from skerry_agent.cli.selftest import Check
+    from skerry_agent.supervisor.report import LocalStatus
+    from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
+
+POLL_S = 0.2
+INSTALL_S = 4000.0
+"""Above the deadline of an install, so that even what hangs ends in a reported state."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit 0, or 1 for a failure, or 2 for the user's mistake."""
+    os.umask(0o077)
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, for instance `| head`; nor shall the interpreter try, as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except SkerryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_code
+    except OSError as error:
+        print(f"error: {what_failed(error)}", file=sys.stderr)
+        status = 1
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="skerry-agent", description="Skerry's on-device agent.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--config", type=Path, default=Path("agent.toml"), help="default: ./agent.toml")
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("run", _run, "Run the agent until it is told to stop.")
+    command("status", _status, "Show what the agent does; what its journals say, and exit 1, where none runs.")
+    rollback = command("rollback", _rollback, "Go back to the previous release of a model, without a network.")
+    rollback.add_argument("--factory", action="store_true", help="to the release that came with the device")
+    rollback.add_argument("model", nargs="?", help="needed where the device has several models")
+    install = command("install", _install, "Install a release from a folder or USB stick, without a network.")
+    install.add_argument("folder", type=Path, help="as `skerry release export` wrote it")
+    install.add_argument("--factory", action="store_true", help="keep it to fall back to; what serves stays")
+    command("selftest", _selftest, "Prove the current model on its golden inputs in a process of its own.")
+    command("doctor", _doctor, "Look for what is wrong with this device.")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from skerry_agent.cli.run import run  # noqa: PLC0415
+    from skerry_agent.cli.standalone import only_one  # noqa: PLC0415 - the other commands need neither this nor paho
+
+    config = load(options.config)
+    if config.issue is not None:
+        print(f"warning: {config.issue}", file=sys.stderr)
+    with only_one(config):
+        return run(config)
+
+
+# -- status ------------------------------------------------------------------------------------------------------------
+
+
+def _status(options: argparse.Namespace) -> int:
+    config = load(options.config)
+    try:
+        status = _ask_status(config)
+    except LocalError as error:
+        from skerry_agent.cli.standalone import recorded_status  # noqa: PLC0415
+
+        status = recorded_status(config)
+        print(f"error: {error}", file=sys.stderr)
+    print(codec.encode(status).decode() if options.json else "\n".join(_shown(status)))
+    return 0 if status.running else 1
+
+
+def _ask_status(config: AgentConfig) -> "LocalStatus":
+    reply = ask(config.state_dir, StatusRequest())
+    if not isinstance(reply, Status):
+        raise SkerryError(reply.detail)
+    return reply.status
+
+
+def _shown(status: "LocalStatus") -> list[str]:
+    link = "connected" if status.connected else "offline" if status.running else "not running"
+    lines = [f"device {status.device}: {link}"]
+    for name, model in sorted(status.models.items()):
+        current = model.current.release if model.current else "no release"
+        serving = f"serving on {status.http[name]}" if model.serving and name in status.http else "not serving"
+        by = f" by {_runs(model.runtime)}" if model.runtime else ""
+        lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
+        factory = status.factory[name].release if name in status.factory else None
+        lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
+        if model.deployment is not None:
+            lines.append(f"    last deployment {_progress(model.deployment)}")
+    return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _runs(runtime: "RuntimeReport") -> str:
+    delegate = f" with {runtime.delegate}" if runtime.delegate else ""
+    return f"{runtime.name} {runtime.version}{delegate}"
+
+
+def _progress(deployment: "DeploymentReport") -> str:
+    if deployment.outcome is not None:
+        why = f" ({deployment.reason})" if deployment.reason else ""
+        return f"{deployment.release}: {deployment.outcome}{why}"
+    words: list[str] = [deployment.state]
+    if deployment.state == "fetching" and deployment.bytes_expected:
+        share = deployment.bytes_received / deployment.bytes_expected
+        words.append(f"{share:.0%} of {deployment.bytes_expected} B")
+    if deployment.ways:
+        words.append(f"by way of {' and '.join(deployment.ways)}")
+    return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
+
+
+# -- orders on the spot ------------------------------------------------------------------------------------------------
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    """Done when the device is at rest again; a failure where that is not on the release that it should go back to."""
+    config = load(options.config)
+    limit_s = 30.0 + 2 * config.agent.start_timeout_s  # the older release may have to give the place back
+    latest: list[LocalStatus] = []
+
+    def settled(status: "LocalStatus") -> bool:
+        latest[:] = [status]
+        busy = any(factory.busy for factory in status.factory.values())
+        models = [model for name, model in status.models.items() if options.model in {None, name}]
+        return not busy and all(m.state == "idle" and (m.serving or not m.current) for m in models)
+
+    reply = _order(config, RollbackRequest(options.model, options.factory), settled, limit_s)
+    ends = time.monotonic() + limit_s
+    while not latest or not settled(latest[0]):
+        if time.monotonic() > ends:
+            raise SkerryError(f"{reply.detail}: not done within {limit_s:.0f} s")
+        time.sleep(POLL_S)
+        latest[:] = [_ask_status(config)]
+    current = latest[0].models[reply.model].current
+    if (current.release if current else "") != reply.release:
+        raise SkerryError(f"{reply.model} did not go back to {reply.release}: {'; '.join(latest[0].issues)}")
+    print(codec.encode(reply).decode() if options.json else reply.detail)
+    return 0
+
+
+def _install(options: argparse.Namespace) -> int:
+    from skerry_agent.state.install import order_of, read_export  # noqa: PLC0415
+
+    config, folder = load(options.config), options.folder.absolute()
+    if options.factory:
+        return _install_factory(config, folder, options)
+    export = read_export(folder)
+    order_of(export, config.board.targets, None, 0.0)  # what cannot be is the user's mistake, before anybody is asked
+    model = export.release.model
+    latest: list[DeploymentReport] = []
+
+    def watch(status: "LocalStatus") -> bool:
+        deployment = status.models[model].deployment
+        assert deployment is not None
+        if not options.json and (not latest or _progress(latest[0]) != _progress(deployment)):
+            print(_progress(deployment), flush=True)
+        latest[:] = [deployment]
+        return deployment.outcome is not None and status.models[model].state == "idle"
+
+    _order(config, InstallRequest(str(folder)), watch, INSTALL_S)
+    while not latest or latest[0].outcome is None:
+        watch(_ask_status(config))
+        time.sleep(POLL_S)
+    if options.json:
+        print(codec.encode(latest[0]).decode())
+    return 0 if latest[0].outcome == "succeeded" else 1
+
+
+def _install_factory(config: AgentConfig, folder: Path, options: argparse.Namespace) -> int:
+    from skerry_agent.cli.factory_install import install_factory  # noqa: PLC0415 - it needs cryptography
+    from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415
+
+    release = install_factory(config, KeyTrust.from_file(config.trust_file, config.state_dir), folder)
+    done = Done(ok=True, detail=f"{release} is now the factory release")
+    print(codec.encode(done).decode() if options.json else done.detail)
+    return 0
+
+
+def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"], bool], limit_s: float) -> Done:
+    """Hand a request to the running agent; where none runs, to one that ends when `watch` says that it is done."""
+    try:
+        reply = ask(config.state_dir, request)
+    except LocalError:
+        from skerry_agent.cli.standalone import carry_out  # noqa: PLC0415
+
+        reply = carry_out(config, request, watch, limit_s)
+    if not isinstance(reply, Done) or not reply.ok:
+        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
+    return reply
+
+
+# -- checks ------------------------------------------------------------------------------------------------------------
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from skerry_agent.cli.selftest import selftest  # noqa: PLC0415 - it starts a runner, the other commands do not
+
+    return _checked(selftest(load(options.config)), options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from skerry_agent.cli.doctor import doctor  # noqa: PLC0415
+
+    return _checked(doctor(load(options.config)), options)
+
+
+def _checked(checks: "list[Check]", options: argparse.Namespace) -> int:
+    if options.json:
+        print(codec.encode(checks).decode())
+    else:
+        for check in checks:
+            print(f"{'ok  ' if check.ok else 'FAIL'} {check.check}: {check.detail}")
+    return 0 if all(check.ok for check in checks) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Puts the supervisor together from real parts and runs it until a signal."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from skerry_agent.cli.standalone import NoLink
+from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.meters import BoardMeters
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.local import listen
+from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
+from skerry_agent.supervisor.notify import Notifier
+from skerry_agent.wire import codec, topics
+
+
+def run(config: AgentConfig) -> int:
+    """Run until SIGTERM or SIGINT; 0 when it ended in order."""
+    device, boot = config.device.id, new_boot_id()
+    state = state_folder(config)
+    queue = EventQueue()
+
+    def will(connection: int) -> tuple[str, bytes]:
+        return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
+
+    link, config = link_of(config, will)
+    processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
+    supervisor = Supervisor(config, queue, link or NoLink(), processes, BoardMeters(config.board), boot)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: queue.post(supervisor.stop))
+    supervisor.start()
+    door = _open_door(state, queue, supervisor)
+    if link is not None:
+        link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+    Notifier().begin(queue)
+    queue.run()
+    if link is not None:
+        link.stop()
+    if door is not None:
+        door.close()
+    return 0
+
+
+def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
+    """The link, if the authority's file is usable: without it the models serve all the same, and `issue` says why."""
+    try:
+        return MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file), config
+    except OSError as error:
+        unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
+        print(f"warning: {unusable}", file=sys.stderr)  # the log of a service
+        return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
+
+
+def _open_door(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:
+    """The local socket; without one, on a disk that takes nothing, the device serves all the same."""
+    try:
+        return listen(state, queue.post, supervisor.local)
+    except OSError as error:
+        print(f"warning: no local commands: {error.strerror}", file=sys.stderr)  # the log of a service
+        return None

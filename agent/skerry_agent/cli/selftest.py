@@ -1,0 +1,109 @@
+"""Proves what is on this device without a network: keys, disk, and each current model in a runner of its own."""
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from skerry_agent.config import AgentConfig
+from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.machine.records import Slot
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
+from skerry_agent.state.disk import DiskError
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor.loop import state_folder
+from skerry_agent.wire.errors import SkerryError
+
+
+class Check(Struct, frozen=True):
+    """One thing that was tried."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def selftest(config: AgentConfig) -> list[Check]:
+    """Run every check; never raises for what it finds."""
+    return [_keys(config), _disk(config), *_models(config)]
+
+
+def _keys(config: AgentConfig) -> Check:
+    from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
+
+    try:
+        issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
+    except SkerryError as error:
+        return Check("trust", ok=False, detail=str(error))
+    return Check("trust", ok=issue is None, detail=issue or str(config.trust_file))
+
+
+def _disk(config: AgentConfig) -> Check:
+    folder = state_folder(config)
+    free = os.statvfs(folder)
+    return Check("disk", ok=os.access(folder, os.W_OK), detail=f"{free.f_bavail * free.f_frsize // 2**20} MB free")
+
+
+def _models(config: AgentConfig) -> list[Check]:
+    folder = state_folder(config) / "models"
+    if not folder.exists():
+        return []
+    return [_model(config, path) for path in sorted({path.parent for path in folder.glob("*/journal.json*")})]
+
+
+def _model(config: AgentConfig, folder: Path) -> Check:
+    record, damage = Journal(folder / "journal.json").read()
+    name = f"model {folder.name}"
+    if damage:
+        return Check(name, ok=False, detail=damage)
+    if record.slots.current is None:
+        return Check(name, ok=True, detail="no release yet")
+    try:
+        return Prover(config, folder.name, record.slots.current).prove()
+    except (OSError, DiskError) as error:
+        return Check(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
+
+
+class Prover:
+    """Starts a runner without a socket, waits for its proof, ends it."""
+
+    def __init__(self, config: AgentConfig, model: str, slot: Slot) -> None:
+        folders = BundleFolders(config.state_dir / "bundles", config.factory_dir)
+        self._slot, self._name = slot, f"model {model}"
+        self._limit_s = config.agent.start_timeout_s
+        self._queue = EventQueue()
+        self._check = Check(self._name, ok=False, detail=f"no answer within {self._limit_s:.0f} s")
+        self._job = Job(
+            model=model,
+            release=slot.release,
+            bundle_dir=str(folders.folder(slot.bundle)),
+            bundle=folders.read(slot),
+            engine=config.engine_for(slot.target),
+            threads=config.board.threads,
+        )
+        self._runner = RealProcesses(self._queue.post, config.trust_file, config.state_dir).start_runner(
+            self._job, self
+        )
+
+    def prove(self) -> Check:
+        """What the runner found."""
+        self._queue.after(self._limit_s, self._runner.kill)
+        self._queue.run()
+        return self._check
+
+    def heard(self, message: FromRunner) -> None:
+        """Take a message of the runner."""
+        if isinstance(message, Proved):
+            detail = f"{self._slot.release}: {message.samples} golden samples, at most {message.max_lsb} steps off"
+            self._check = Check(self._name, ok=True, detail=detail)
+            self._runner.send(Stop())
+        elif isinstance(message, Refused):
+            self._check = Check(self._name, ok=False, detail=f"{message.code}: {message.detail}")
+
+    def exited(self, reason: str, detail: str) -> None:
+        """The process has ended."""
+        if not self._check.ok and "no answer" in self._check.detail:
+            self._check = Check(self._name, ok=False, detail=f"{reason}: {detail}")
+        self._queue.stop()

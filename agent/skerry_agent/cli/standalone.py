@@ -1,0 +1,110 @@
+"""What works while no supervisor runs: read the journals, or start one without a broker until an order is carried out.
+
+An install or rollback goes through the same machine as ever, with the same verification, golden inputs and probation.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from skerry_agent.config import AgentConfig
+from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.state.disk import locked
+from skerry_agent.state.factory import FactoryFolder
+from skerry_agent.state.journal import Journal
+from skerry_agent.supervisor.local import Done, Request
+from skerry_agent.supervisor.loop import Supervisor, new_boot_id, state_folder
+from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, recorded_report
+from skerry_agent.wire.telemetry import Sample
+
+POLL_S = 0.1
+
+
+@contextlib.contextmanager
+def only_one(config: AgentConfig) -> Iterator[None]:
+    """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`."""
+    with locked(state_folder(config), f"another agent runs on {config.state_dir}"):
+        yield
+
+
+def recorded_status(config: AgentConfig) -> LocalStatus:
+    """What the journals of a device say; nothing serves."""
+    state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
+    folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
+    read = {folder.name: Journal(folder / "journal.json").read() for folder in folders}
+    return LocalStatus(
+        device=config.device.id,
+        connected=False,
+        waiting_reports=len(list((state / "outbox").glob("*.json"))),
+        models={name: recorded_report(record, now) for name, (record, _) in read.items()},
+        http={},
+        pids={},
+        issues=tuple(damage for _, damage in read.values() if damage),
+        running=False,
+        factory={name: FactoryStatus(factory.release(name)) for name in {*read, *factory.models()}},
+    )
+
+
+class NoLink:
+    """A link that is never up."""
+
+    connected = False
+    connection = 0
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Nobody hears it."""
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Nothing comes."""
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Nothing came."""
+
+    def renew(self) -> None:
+        """There is none to drop."""
+
+    def check(self) -> None:
+        """It is as it is."""
+
+
+class _NoMeters:
+    """Measures nothing: a command is too short for it."""
+
+    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:  # noqa: ARG002
+        """None."""
+        return []
+
+
+def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool], limit_s: float) -> Done:
+    """Start a supervisor without a broker, hand it a request, and end it once `watch` says that it is carried out.
+
+    `watch` sees the status many times a second; after `limit_s` seconds it is not asked any more. Raises `SkerryError`
+    when a supervisor runs there.
+    """
+    with only_one(config):
+        queue = EventQueue()
+        processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
+        supervisor = Supervisor(config, queue, NoLink(), processes, _NoMeters(), new_boot_id())
+        supervisor.start()
+        answers: list[Done] = []
+        begun = queue.monotonic()
+
+        def look() -> None:
+            late = queue.monotonic() - begun > limit_s
+            if late and answers[0].ok:
+                answers[0] = Done(ok=False, detail=f"not done within {limit_s:.0f} s")
+            if late or not answers[0].ok or watch(supervisor.status()):
+                supervisor.stop()
+            else:
+                queue.after(POLL_S, look)
+
+        def hand() -> None:
+            reply = supervisor.local(request)
+            assert isinstance(reply, Done)
+            answers.append(reply)
+            look()
+
+        queue.post(hand)
+        queue.run()
+        return answers[0]

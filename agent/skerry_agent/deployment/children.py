@@ -1,0 +1,175 @@
+"""Starting and hearing the other two processes. Knows nothing of deployments.
+
+Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. What a
+runner wrote last on its standard error is kept, so that a crash can be explained from afar.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
+from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
+from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
+from skerry_agent.wire import codec
+from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
+from skerry_agent.wire.errors import WireError
+
+LAST_LINES = 5
+UPDATER_TIMEOUT_S = 600
+
+
+class RunnerProcess:
+    """One running `python -m skerry_agent.runner`."""
+
+    def __init__(self, job: Job, listener: RunnerListener, post: Post) -> None:
+        self._listener, self._post = listener, post
+        self._control, theirs = socket.socketpair()
+        inherited = [theirs.fileno()] + ([job.listen_fd] if job.listen_fd is not None else [])
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "skerry_agent.runner", "--control-fd", str(theirs.fileno())],
+                pass_fds=inherited,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._errors = threading.Thread(target=self._read_errors, daemon=True)
+        self._errors.start()
+        self._write(codec.encode(job))
+        threading.Thread(target=self._read_control, daemon=True).start()
+
+    def send(self, message: ToRunner) -> None:
+        """Tell it something; harmless when it is gone."""
+        self._write(codec.encode(message))
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._control.sendall(line + b"\n")
+        except OSError:  # it has died: `exited` is on its way and says why
+            return
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for raw in _lines(self._process.stderr):
+            line = raw.decode(errors="replace").rstrip()
+            self._last_lines.append(line)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the journal of the device's init system is the log
+
+    def _read_control(self) -> None:
+        with self._control.makefile("rb") as lines:
+            try:
+                for line in _lines(lines):
+                    self._heard(line)
+            except OSError:  # reset: it died in the middle of a line
+                pass
+        status = self._process.wait()
+        self._errors.join(timeout=1)
+        self._control.close()
+        reason, detail = _explain(status, list(self._last_lines))
+        self._post(lambda: self._listener.exited(reason, detail))
+
+    def _heard(self, line: bytes) -> None:
+        try:
+            message: FromRunner = codec.decode(line, FromRunner)  # type: ignore[arg-type]
+        except WireError:  # a runner that talks nonsense is as broken as one that crashes
+            self.kill()
+            return
+        self._post(lambda: self._listener.heard(message))
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a child, long ones in pieces: whatever it writes, the supervisor stays small."""
+    return iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")
+
+
+class _Unborn:
+    """A runner that the kernel would not start, for want of memory or processes: it ends as it begins."""
+
+    pid = 0
+
+    def __init__(self, listener: RunnerListener, post: Post, error: OSError) -> None:
+        post(lambda: listener.exited("not_started", error.strerror or str(error)))
+
+    def send(self, message: ToRunner) -> None:
+        """Nobody hears it."""
+
+    def kill(self) -> None:
+        """There is nothing to end."""
+
+
+def _explain(status: int, last_lines: list[str]) -> tuple[str, str]:
+    """(reason, detail) of an exit, with the signal's name and the last words on standard error."""
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    words = next((line for line in reversed(last_lines) if line.strip()), "")
+    return "crashed", f"{how}: {words[:200]}" if words else how
+
+
+class RealProcesses:
+    """The `Processes` port over real child processes."""
+
+    def __init__(self, post: Post, trust_file: Path, state: Path) -> None:
+        self._post = post
+        self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
+
+    def start_runner(self, job: Job, listener: RunnerListener) -> Runner:
+        """Start a runner. Where the kernel refuses, `listener` hears that it has ended."""
+        try:
+            return RunnerProcess(job, listener, self._post)
+        except OSError as error:
+            return _Unborn(listener, self._post, error)
+
+    def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
+        """Run one updater at a low priority, so that the model in service keeps the processor."""
+        cancelled = threading.Event()
+
+        def tell(result: Answer) -> None:
+            self._post(lambda: None if cancelled.is_set() else answer(result))
+
+        try:
+            process = subprocess.Popen(self._updater, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            tell(Refusal("failed", "updater_not_started", error.strerror or str(error)))
+            return cancelled.set
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+
+        def wait() -> None:
+            tell(_converse(process, codec.encode(job) + b"\n"))
+
+        def cancel() -> None:
+            cancelled.set()
+            process.kill()
+
+        threading.Thread(target=wait, daemon=True).start()
+        return cancel
+
+
+def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
+    try:
+        output, _ = process.communicate(job, timeout=UPDATER_TIMEOUT_S)
+        return codec.decode(output, Answer)  # type: ignore[arg-type]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Refusal("failed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")
+    except WireError:
+        _, detail = _explain(process.returncode, [])
+        return Refusal("failed", "updater_died", detail)

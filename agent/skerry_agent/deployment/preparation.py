@@ -1,0 +1,105 @@
+"""From an order to a bundle on disk: the transfer and the updater of a deployment, and the deadline over both.
+
+Whatever comes back late for a deployment that is over is dropped by its token. What came of it are events for the
+machine; a trial that follows has limits of its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from skerry_agent.deployment.transfer import Transfer
+from skerry_agent.deployment.world import World
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Event
+from skerry_agent.machine.records import Deployment, Slot
+from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
+from skerry_agent.ports.interfaces import Timer
+from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
+
+
+class Preparation:
+    """What works for one model's deployment. `transfer` stays for its figures when it is over."""
+
+    def __init__(self, world: World, handle: Callable[[Event], None]) -> None:
+        self.transfer: Transfer | None = None
+        self._world, self._handle = world, handle
+        self._token = object()
+        self._deadline: Timer | None = None
+        self._cancel_updater: Callable[[], None] = _nothing
+
+    def fetch(self, deployment: Deployment, have: dict[str, str]) -> None:
+        """Fetch what the deployment needs beside the files of `have`, by sha256."""
+        self._set_deadline(deployment)
+        self.transfer = Transfer(self._world, deployment, have, self._guarded(self._handle))
+        self.transfer.start()
+
+    def stage(self, deployment: Deployment, have: dict[str, str]) -> None:
+        """Have the updater verify what was fetched and make the bundle."""
+        self._set_deadline(deployment)
+        bundle = f"{deployment.manifest.sha256[:16]}-{deployment.target}"
+        job = StageJob(
+            release=deployment.release,
+            target=deployment.target,
+            manifest_file=str(self._world.blobs.path(deployment.manifest.sha256)),
+            have=have,
+            blobs_dir=str(self._world.blobs.folder),
+            bundle_dir=str(self._world.folders.folder(bundle)),
+        )
+        answered = self._guarded(lambda answer: self._handle(_made_of(answer, deployment, bundle)))
+        self._cancel_updater = self._world.processes.run_updater(job, answered)
+
+    def done(self) -> None:
+        """There is a bundle: nothing is awaited any more."""
+        self._token = object()
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def drop(self) -> None:
+        """Stop whatever works."""
+        self.done()
+        self._cancel_updater()
+        self._cancel_updater = _nothing
+        if self.transfer is not None:
+            self.transfer.stop()
+            self.transfer = None
+
+    def _set_deadline(self, deployment: Deployment) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        expired = self._guarded(lambda: self._handle(events.Expired()))
+        self._deadline = self._world.clock.after(left_s(deployment, self._world.clock.wall()), expired)
+
+    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
+        """`call`, unless the work it belongs to is over by then."""
+        token = self._token
+
+        def guarded(*arguments: Any) -> None:
+            if token is self._token:
+                call(*arguments)
+
+        return guarded
+
+
+def left_s(deployment: Deployment, now: float) -> float:
+    """Seconds until the deadline; all of them where the clock was set in between, so that they cannot be known."""
+    spent = now - deployment.ordered_at if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
+    return max(0.0, deployment.policy.deadline_s - max(0.0, spent))
+
+
+def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
+    """The updater's answer as an event."""
+    match answer:
+        case Staged():
+            manifest = deployment.manifest.sha256
+            return events.Verified(Slot(bundle, deployment.release, deployment.target, manifest, answer.model_sha256))
+        case Refusal(kind="rejected"):
+            return events.Rejected(answer.reason, answer.detail)
+        case Refusal(kind="patch_failed"):
+            return events.PatchFailed(f"{answer.reason}: {answer.detail}")
+        case Refusal():
+            return events.StageFailed(answer.reason, answer.detail)
+    return events.StageFailed("updater_error", f"{type(answer).__name__} is no answer to a stage job")
+
+
+def _nothing() -> None:
+    """No updater is running."""

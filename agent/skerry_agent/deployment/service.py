@@ -1,0 +1,144 @@
+"""One runner in service, from start to exit: readiness, admission, draining, hang detection.
+
+Translates what a runner says into four calls that the unit cares about. Knows nothing of slots or deployments.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from skerry_agent.config import AgentSection
+from skerry_agent.ports.interfaces import Clock, Processes
+from skerry_agent.ports.runner_protocol import (
+    Accept,
+    Accepting,
+    Beat,
+    Drain,
+    Drained,
+    FromRunner,
+    Job,
+    Loaded,
+    Proved,
+    Refused,
+    Stop,
+)
+
+DRAIN_GRACE_S = 5.0
+
+
+class Hooks(Struct, frozen=True):
+    """Who is told what: ready to be admitted, admitted, a second has passed, it is no good (reason, detail)."""
+
+    ready: Callable[[], None]
+    accepting: Callable[[], None]
+    beat: Callable[[Beat], None]
+    failed: Callable[[str, str], None]
+
+
+class Service:
+    """A runner process and where it stands. After `failed` or `stop` it calls nobody any more."""
+
+    def __init__(self, job: Job, processes: Processes, clock: Clock, limits: AgentSection, hooks: Hooks) -> None:
+        self.job = job
+        self.ready = False
+        self.accepting = False
+        self.gone = False
+        self.loaded: Loaded | None = None
+        self.hooks = hooks
+        self._clock, self._limits = clock, limits
+        self._stopping = False
+        self._refusal: Refused | None = None
+        self._heard_at = clock.monotonic()
+        self._runner = processes.start_runner(job, self)
+        self.pid = self._runner.pid
+        self._timer = clock.after(limits.start_timeout_s, self._start_timed_out)
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def accept(self, exercise_hz: float = 0.0) -> None:
+        """Let it answer; `hooks.accepting` follows."""
+        self._runner.send(Accept(exercise_hz))
+
+    def drain(self) -> None:
+        """Let it finish what is open and stay as a standby."""
+        self.accepting = False
+        self._runner.send(Drain(DRAIN_GRACE_S))
+
+    def stop(self) -> None:
+        """Let it finish what is open, then end it; killed if it does not end."""
+        if self.gone or self._stopping:
+            return
+        self._stopping = True
+        self._timer.cancel()
+        self._runner.send(Drain(DRAIN_GRACE_S))
+        self._timer = self._clock.after(DRAIN_GRACE_S + 2.0, self._runner.kill)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._stopping = True
+        self._timer.cancel()
+        self._runner.kill()
+
+    # -- RunnerListener ------------------------------------------------------------------------------------------------
+
+    def heard(self, message: FromRunner) -> None:
+        """Take a message of the runner."""
+        self._heard_at = self._clock.monotonic()
+        match message:
+            case Drained() if self._stopping:
+                self._runner.send(Stop())
+            case _ if self._stopping:
+                pass
+            case Loaded():
+                self.loaded = message
+            case Proved():
+                self._proved()
+            case Refused():
+                self._refusal = message
+            case Accepting():
+                self.accepting = True
+                self.hooks.accepting()
+            case Beat():
+                self._beat(message)
+            case Drained():
+                pass
+
+    def exited(self, reason: str, detail: str) -> None:
+        """The process has ended."""
+        self.gone = True
+        self.ready = self.accepting = False
+        self._timer.cancel()
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._refusal is not None:
+            reason, detail = self._refusal.code, self._refusal.detail
+        self.hooks.failed(reason, detail)
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def _proved(self) -> None:
+        self.ready = True
+        self._timer.cancel()
+        self._timer = self._clock.after(self._limits.hang_s, self._watch)
+        self.hooks.ready()
+
+    def _beat(self, beat: Beat) -> None:
+        if self.ready and beat.busy_s > self._limits.hang_s:
+            self._give_up("hang", f"one inference has taken {beat.busy_s:.1f} s")
+        else:
+            self.hooks.beat(beat)
+
+    def _watch(self) -> None:
+        silent_s = self._clock.monotonic() - self._heard_at
+        if silent_s > self._limits.hang_s:
+            self._give_up("hang", f"silent for {silent_s:.1f} s")
+        else:
+            self._timer = self._clock.after(self._limits.hang_s / 2, self._watch)
+
+    def _start_timed_out(self) -> None:
+        self._give_up("start_timeout", f"not ready within {self._limits.start_timeout_s:.0f} s")
+
+    def _give_up(self, reason: str, detail: str) -> None:
+        self.kill()
+        self.hooks.failed(reason, detail)

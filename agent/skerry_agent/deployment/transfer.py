@@ -1,0 +1,222 @@
+"""One deployment's way from the order to complete files on disk: manifest, plan, blobs, under the rollout's policy.
+
+Knows the sources and the policy: hours, byte budget, whether the full artifact may take a patch's place. Decides
+nothing about the deployment: it hands the machine `Fetched`, `FetchFailed` or `Rejected`, once, unless it is stopped
+before. The deadline is the unit's.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from skerry_agent.deployment.world import World
+from skerry_agent.fetch.fetcher import Fetcher, Limits
+from skerry_agent.fetch.over_mqtt import Mqtt
+from skerry_agent.fetch.sources import Folder, Source
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Event
+from skerry_agent.machine.records import Deployment
+from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
+from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
+from skerry_agent.state.blobs import RESERVE_BYTES
+from skerry_agent.state.disk import make_folder, what_failed
+from skerry_agent.wire.blobs import BlobRef
+
+HOURS_POLL_S = 30.0
+
+
+class Transfer:
+    """Fetches what a deployment needs. `have` maps sha256 to files that are on the device already."""
+
+    def __init__(
+        self, world: World, deployment: Deployment, have: dict[str, str], handle: Callable[[Event], None]
+    ) -> None:
+        self.waiting = ""
+        self._world, self._deployment, self._have, self._handle = world, deployment, have, handle
+        self._mqtt = Mqtt(world.link, world.config.device.id, asked=deployment.asked)
+        self._force_full = deployment.transfer == "full"
+        self._before = deployment.bytes_received
+        self._spent = deployment.bytes_received
+        self._ways = dict.fromkeys(deployment.ways)
+        self._fetcher: Fetcher | None = None
+        self._plan: Planned | None = None
+        self._work: Callable[[], None] = self._fetch_manifest
+        self._stopped = False
+        self._cancel_updater: Callable[[], None] = _nothing
+
+    @property
+    def received(self) -> int:
+        """Bytes of artifacts and patches that are here."""
+        return self._before + (self._fetcher.received if self._plan and self._fetcher else 0)
+
+    @property
+    def expected(self) -> int:
+        """Bytes of artifacts and patches that the deployment takes, as far as it is known."""
+        return self._before + (self._fetcher.expected if self._plan and self._fetcher else 0)
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How pieces have come so far: retained, asked, http, folder."""
+        now = self._fetcher.ways if self._fetcher else {}
+        return tuple(self._ways | now)
+
+    def start(self) -> None:
+        """Begin, or wait for the hour."""
+        self._go()
+        if self._deployment.policy.hours is not None:
+            self._world.clock.after(HOURS_POLL_S, self._watch_hours)
+
+    def stop(self) -> None:
+        """Give up; what was written stays for the next attempt."""
+        self._stopped = True
+        self._pause()
+        self._cancel_updater()
+
+    def link_up(self) -> None:
+        """The link is back: subscribe again to what is awaited."""
+        if self._fetcher is not None:
+            self._mqtt.link_up()
+            self._fetcher.resume()
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """Take a message of the broker."""
+        self._mqtt.message(topic, payload)
+
+    # -- hours ---------------------------------------------------------------------------------------------------------
+
+    def _go(self) -> None:
+        hours = self._deployment.policy.hours
+        if hours is None or is_open(hours, self._world.clock.wall()):
+            self.waiting = ""
+            self._work()
+        else:
+            self.waiting = "waits for {:02}:{:02}".format(*divmod(hours[0], 60))
+
+    def _watch_hours(self) -> None:
+        hours = self._deployment.policy.hours
+        if self._stopped or hours is None:
+            return
+        self._world.clock.after(HOURS_POLL_S, self._watch_hours)
+        if is_open(hours, self._world.clock.wall()):
+            if self.waiting:
+                self._go()
+        elif not self.waiting:
+            self._pause()
+            self._go()
+
+    def _pause(self) -> None:
+        if self._fetcher is not None:
+            self._spent += self._fetcher.transferred
+            self._ways |= self._fetcher.ways
+            self._fetcher.stop()
+            self._fetcher = None
+
+    # -- manifest, plan, blobs -----------------------------------------------------------------------------------------
+
+    def _fetch_manifest(self) -> None:
+        self._get([self._deployment.manifest], None, self._ask_plan)
+
+    def _ask_plan(self) -> None:
+        """The updater decides; until it has answered there is nothing to pause."""
+        deployment = self._deployment
+        self._pause()
+        self._work = _nothing
+        job = PlanJob(
+            release=deployment.release,
+            target=deployment.target,
+            manifest_file=str(self._world.blobs.path(deployment.manifest.sha256)),
+            have=self._have,
+            policy=deployment.policy,
+            metered=self._world.config.agent.metered,
+            force_full=self._force_full,
+            spent=self._spent,
+        )
+        self._cancel_updater = self._world.processes.run_updater(job, self._planned)
+
+    def _planned(self, answer: Answer) -> None:
+        self._cancel_updater = _nothing
+        match answer:
+            case _ if self._stopped:
+                pass
+            case Planned():
+                self._plan = answer
+                self._work = self._fetch_blobs
+                self._go()
+            case Refusal(kind="rejected"):
+                self._handle(events.Rejected(answer.reason, answer.detail))
+            case Refusal():
+                self._handle(events.FetchFailed(answer.reason, answer.detail))
+
+    def _fetch_blobs(self) -> None:
+        plan = self._plan
+        assert plan is not None
+        try:
+            lacking = self._lacking_bytes(plan)
+        except OSError as error:
+            self._handle(events.FetchFailed("disk", what_failed(error)))
+            return
+        if lacking > 0:
+            detail = f"{plan.bundle_bytes} B of bundle and what makes it do not fit: {lacking} B more are needed"
+            self._handle(events.FetchFailed("disk_full", detail))
+            return
+        # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
+        silence_s = self._world.config.agent.patch_stall_s if plan.transfer == "patch" else None
+        self._get(plan.wanted, silence_s, self._complete)
+
+    def _lacking_bytes(self, plan: Planned) -> int:
+        """How much more room it takes: blobs that are not there, the bundle made of them, and the reserve."""
+        blobs = self._world.blobs
+        coming = sum(ref.size for ref in plan.wanted if not blobs.has(ref))
+        make_folder(blobs.folder)
+        return coming + plan.bundle_bytes + RESERVE_BYTES - shutil.disk_usage(blobs.folder).free
+
+    def _complete(self) -> None:
+        assert self._plan is not None
+        self._handle(events.Fetched(self._plan.transfer, self.received, self.ways))
+
+    def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
+        self._pause()
+        budget = self._deployment.policy.byte_budget
+        limits = Limits(None if budget is None else budget - self._spent, silence_s)
+        self._fetcher = Fetcher(self._world.clock, self._world.blobs, refs, limits, done, self._failed)
+        self._fetcher.start(self._sources())
+
+    def _sources(self) -> list[Source]:
+        deployment, post = self._deployment, self._world.post
+        if deployment.folder is not None:
+            return [Folder(post, Path(deployment.folder))]
+        if deployment.http is not None:
+            from skerry_agent.fetch.over_http import Http  # noqa: PLC0415 - most devices never need it
+
+            with contextlib.suppress(ValueError):  # the host's mistake: its chunks are there all the same
+                return [Http(post, deployment.http), self._mqtt]
+        return [self._mqtt]
+
+    def _failed(self, reason: str, detail: str) -> None:
+        """A patch that does not come is done without, where the policy allows; all else ends the deployment."""
+        if reason == "stalled" and self._full_allowed():
+            self._force_full, self._plan = True, None
+            self._work = self._ask_plan
+            self._go()
+        else:
+            self._handle(events.FetchFailed(reason, detail))
+
+    def _full_allowed(self) -> bool:
+        rule = self._deployment.policy.full_fallback
+        return rule == "always" or (rule == "unmetered" and not self._world.config.agent.metered)
+
+
+def is_open(hours: tuple[int, int], wall: float) -> bool:
+    """Whether a daily window, in minutes after midnight of the device's time zone, is open; always before 2023."""
+    if wall < PLAUSIBLE_WALL_S:
+        return True
+    local = time.localtime(wall)
+    minute = 60 * local.tm_hour + local.tm_min
+    start, end = hours
+    return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+def _nothing() -> None:
+    """There is nothing to do."""

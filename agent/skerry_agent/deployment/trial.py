@@ -1,0 +1,121 @@
+"""A candidate's trial: loaded and proven beside the current model, admitted to the socket, judged, and handed over.
+
+Says what came of it, by five calls; what is done about that is decided by the machine. Does not know the journal.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
+from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.machine import probation
+from skerry_agent.machine.records import Slot
+from skerry_agent.ports.interfaces import Clock, Timer
+from skerry_agent.ports.runner_protocol import Beat, Job
+from skerry_agent.state.disk import DiskError
+
+
+class Says(Struct, frozen=True):
+    """Who is told what: proven, answering, every condition met, no good (reason, detail), what a second brought."""
+
+    ready: Callable[[], None]
+    admitted: Callable[[], None]
+    passed: Callable[[], None]
+    failed: Callable[[str, str], None]
+    beat: Callable[[Beat], None]
+
+
+class Trial:
+    """The trial of one candidate. Once it is over, it calls nobody any more."""
+
+    def __init__(self, slot: Slot, launcher: Launcher, clock: Clock, says: Says) -> None:
+        self.service: Service | None = None
+        self._slot, self._launcher, self._clock, self._says = slot, launcher, clock, says
+        self._over = False
+        self._timer: Timer | None = None
+        self._tally = probation.Tally()
+        self._admitted_at: float | None = None
+
+    def begin(self) -> None:
+        """Start the runner, as soon as the accelerator is free where it needs one to itself."""
+        if self._over:
+            return
+        if self._launcher.must_wait(self._slot):
+            self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)
+            return
+        hooks = Hooks(ready=self._ready, accepting=self._admitted, beat=self._beat, failed=self._failed)
+        try:
+            self.service = self._launcher.start(self._slot, hooks)
+        except DiskError as error:
+            self._failed(unusable(error), str(error))
+
+    def admit(self) -> None:
+        """Hand it the listening socket; from now on it is judged."""
+        assert self.service is not None
+        self._admitted_at = self._clock.monotonic()
+        self.service.accept(_exercise_hz(self.service.job))
+
+    def hand_over(self, hooks: Hooks) -> Service:
+        """It is over, and passed: its service goes on under other hooks."""
+        assert self.service is not None
+        self._end()
+        self.service.hooks = hooks
+        return self.service
+
+    def drop(self) -> None:
+        """It is over, and failed or no longer wanted: its runner goes."""
+        self._end()
+        if self.service is not None:
+            self._launcher.stop(self.service)
+
+    def _end(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- what its runner says ------------------------------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        if not self._over:
+            self._says.ready()
+
+    def _admitted(self) -> None:
+        if self._over:
+            return
+        self._says.admitted()
+        assert self.service is not None
+        limit_s = self.service.job.bundle.probation.max_seconds
+        self._timer = self._clock.after(limit_s + 1.0, self._judge)
+
+    def _beat(self, beat: Beat) -> None:
+        if self._over:
+            return
+        if self._admitted_at is not None and self.service is not None and self.service.accepting:
+            self._tally = self._tally.plus(_shown(beat))
+            self._judge()
+        self._says.beat(beat)
+
+    def _failed(self, reason: str, detail: str) -> None:
+        if not self._over:
+            self._says.failed(reason, detail)
+
+    def _judge(self) -> None:
+        assert self.service is not None
+        assert self._admitted_at is not None
+        elapsed_s = self._clock.monotonic() - self._admitted_at
+        verdict = probation.judge(self.service.job.bundle.probation, self._tally, elapsed_s)
+        if verdict.kind == "passed":
+            self._says.passed()
+        elif verdict.kind == "failed":
+            self._says.failed(verdict.reason, verdict.detail)
+
+
+def _shown(beat: Beat) -> probation.Tally:
+    return probation.Tally(beat.inferences, beat.errors, beat.invalid_outputs, beat.latency, beat.rss_bytes)
+
+
+def _exercise_hz(job: Job) -> float:
+    """Golden inputs stand in where no source brings load, fast enough for half of the time allowed."""
+    limits = job.bundle.probation
+    return 0.0 if job.sources else limits.min_inferences / (limits.max_seconds / 2)

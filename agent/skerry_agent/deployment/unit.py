@@ -1,0 +1,368 @@
+"""One model on the device: performs what its update machine orders and feeds back what happened.
+
+Journal before effect. A unit decides nothing: `machine` does; and it knows no broker: the link is a port. How a bundle
+is made is in `preparation`, how it is tried in `trial`.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from skerry_agent.deployment.factory_search import FactorySearch
+from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
+from skerry_agent.deployment.preparation import Preparation, left_s
+from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.transfer import Transfer
+from skerry_agent.deployment.trial import Says, Trial
+from skerry_agent.deployment.waiting import WaitingOrder
+from skerry_agent.deployment.world import World
+from skerry_agent.machine import events
+from skerry_agent.machine.events import Effect, Event
+from skerry_agent.machine.records import Deployment, Record, Slot, State
+from skerry_agent.machine.table import step, taken_off
+from skerry_agent.ports.interfaces import Timer
+from skerry_agent.state.disk import DiskError
+from skerry_agent.state.journal import Journal
+from skerry_agent.wire.targets import TARGETS
+
+HEALTHY_AFTER_S = 10.0
+TAKE_UP_S = 10.0
+"""So much time has the host to say that it wants nothing, where somebody ordered a model's only release off."""
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
+NO_ACCELERATOR = "no_accelerator"
+ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
+
+_FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
+"""Events that may not advance without a journal; all others keep the old model serving and happen anyway."""
+
+
+class Unit:
+    """The update machine of one model, with its runners."""
+
+    def __init__(self, model: str, world: World, journal: Journal, listener: socket.socket | None) -> None:
+        self.model = model
+        self.world = world
+        self.listener = listener
+        self.record, self._damage = journal.read()
+        if self._damage is not None:
+            journal.mend(self.record)
+        self.issue: str | None = None
+        self.trouble: str | None = None
+        self.factory = FactorySearch(model, world)
+        self.waiting = WaitingOrder(world.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
+        self.current: Service | None = None
+        self.current_slot: Slot | None = None
+        self.gap_us: float | None = None
+        self._journal = journal
+        self._unwritten: str | None = None
+        self._failure = ("", "")
+        self._events: deque[Event] = deque()
+        self._preparation = Preparation(world, self.handle)
+        self._launcher = Launcher(model, world, listener)
+        self._trial: Trial | None = None
+        self._gap_from: float | None = None
+        self._timers: dict[str, Timer] = {}
+        self._perform: dict[type[Effect], Callable[[], None]] = {
+            events.Serve: self._serve,
+            events.SeekFactory: self._seek_factory,
+            events.Fetch: self._fetch,
+            events.Stage: self._stage,
+            events.StartCandidate: self._start_candidate,
+            events.Admit: self._admit,
+            events.Retire: self._retire,
+            events.Drop: self._drop,
+            events.Collect: world.collect,
+        }
+
+    # -- the machine ---------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Take an event. Events that effects cause are taken after them, before anything else."""
+        self._events.append(event)
+        if len(self._events) > 1:
+            return
+        while self._events:
+            self._advance(self._events[0])
+            self._events.popleft()
+        self.world.changed()
+
+    def _advance(self, event: Event) -> None:
+        record, effects = step(self.record, event)
+        record = self._stamped(record)
+        if record != self.record:
+            try:
+                self._journal.write(record)
+                self._unwritten = None
+            except OSError as error:
+                self._unwritten = f"journal of {self.model}: {error.strerror}"
+                if isinstance(event, _FORWARD):
+                    self._cannot_advance(event, self._unwritten)
+                    return
+        if isinstance(event, events.Ordered):
+            self.waiting.forget()
+        self.record = record
+        for effect in effects:
+            self._perform[type(effect)]()
+
+    def _stamped(self, record: Record) -> Record:
+        """The record with the time at which its deployment ended."""
+        deployment = record.deployment
+        if deployment is None or deployment.outcome is None or deployment.ended_at is not None:
+            return record
+        return replace(record, deployment=replace(deployment, ended_at=self.world.clock.wall()))
+
+    def _cannot_advance(self, event: Event, why: str) -> None:
+        """What cannot be journalled is not begun: the deployment fails, an order waits, and the old model goes on."""
+        failure: dict[State, Event] = {
+            State.FETCHING: events.FetchFailed("disk", why),
+            State.VERIFYING: events.StageFailed("disk", why),
+            State.STAGED: events.CandidateFailed("disk", why),
+            State.PROBATION: events.CandidateFailed("disk", why),
+        }
+        if isinstance(event, events.Ordered):
+            self.waiting.put_off(event.deployment, left_s(event.deployment, self.world.clock.wall()))
+        else:
+            self._events.append(failure[self.record.state])
+
+    def _lapsed(self, deployment: Deployment) -> None:
+        self.handle(events.OrderLapsed(deployment, self._unwritten or ""))
+
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """Everything about this model that somebody should know."""
+        current, waiting = self.record.slots.current, self.waiting.deployment
+        put_off = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
+        stands_in = None
+        if current is not None and current.factory:
+            stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
+        elif current is not None and self.record.fallback:
+            stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
+        found = (self._damage, put_off, self.issue, self.trouble, stands_in, self.factory.issue)
+        return tuple(issue for issue in found if issue)
+
+    @property
+    def blind(self) -> bool:
+        """Whether a damaged journal has left no word of what the disk holds for this model."""
+        return self._damage is not None and self.record.slots.current is None
+
+    @property
+    def active(self) -> bool:
+        """Whether a deployment is under way."""
+        return self.record.state in ACTIVE
+
+    def order(self, deployment: Deployment) -> None:
+        """Take an order of the host, unless it is the one that this record already knows."""
+        known, waiting = self.record.deployment, self.waiting.deployment
+        if waiting is not None and deployment.id in {waiting.id, waiting.after}:
+            return
+        if known is None or deployment.id not in {known.id, known.after}:
+            self.handle(events.Ordered(deployment))
+
+    def take_up(self, deployment: Deployment) -> None:
+        """Begin again what the host still wants of a model that serves nothing, because an order took it off."""
+        record = self.record
+        if record.deployment is None or record.deployment.id != deployment.id or not taken_off(record):
+            return
+        ended_at = record.deployment.ended_at or 0.0
+        if abs(self.world.clock.wall() - ended_at) >= TAKE_UP_S:
+            self.handle(events.Ordered(deployment))
+
+    def withdraw(self) -> None:
+        """The host wants nothing of this model any more; what was ordered on the spot goes on."""
+        if self.waiting.deployment is not None and self.waiting.deployment.folder is None:
+            self.waiting.forget()
+        if self.active and self.record.deployment is not None and self.record.deployment.folder is None:
+            self.handle(events.Withdrawn())
+
+    def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = self.world.clock.after(seconds, call)
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- serving -------------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        slot = self.record.slots.current
+        if slot is None:
+            self._stop_current()
+        elif self.current is None or self.current_slot != slot or self.current.gone:
+            self._stop_current()
+            if self.record.crashes:
+                self._after("serve", _backoff_s(self.record.crashes), self._start_current)
+            else:
+                self._start_current()
+        elif self.current.accepting:
+            self.handle(events.Serving())
+        elif self.current.ready:
+            self.current.accept()
+
+    def _start_current(self) -> None:
+        slot = self.record.slots.current
+        if slot is None or self.current is not None:
+            return
+        if self._launcher.must_wait(slot):
+            self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
+            return
+        self.current_slot = slot
+        try:
+            self.current = self._launcher.start(slot, self._current_hooks(slot))
+        except DiskError as error:
+            self._current_failed(unusable(error), str(error))
+
+    def _current_hooks(self, slot: Slot) -> Hooks:
+        return Hooks(
+            ready=self._accept_current,
+            accepting=self._current_accepting,
+            beat=lambda beat: self.world.beat(self.model, slot, beat),
+            failed=self._current_failed,
+        )
+
+    def _accept_current(self) -> None:
+        assert self.current is not None
+        self.current.accept()
+
+    def _current_accepting(self) -> None:
+        self.trouble = self.factory.issue = None
+        self._measure_gap()
+        self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
+        self.handle(events.Serving())
+
+    def _current_failed(self, reason: str, detail: str) -> None:
+        self.trouble = f"{self.model} is not served: {reason}: {detail}"
+        self._failure = (reason, detail)
+        self._cancel_timer("healthy")
+        slot, self.current, self.current_slot = self.current_slot, None, None
+        if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
+            self.handle(events.CurrentFailed(reason, detail))
+
+    def _stop_current(self) -> None:
+        self._cancel_timer("healthy")
+        self._cancel_timer("serve")
+        if self.current is not None:
+            self._launcher.stop(self.current)
+        self.current = self.current_slot = None
+
+    def _seek_factory(self) -> None:
+        """The last resort. On a device that never had anything, that there is none is no issue."""
+        slot = self.record.slots.current
+        reason, detail = self._failure if slot is not None else ("no_other_release", "")
+        needed = slot is not None or self._damage is not None
+        self.factory.begin(slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), needed=needed)
+
+    def return_to_factory(self) -> None:
+        """Somebody wants the factory release back, whatever serves."""
+        self.factory.begin(None, lambda slot: self.handle(events.RollbackOrdered(to=slot)))
+
+    def _measure_gap(self) -> None:
+        """How long nobody answered, where the old runner had to stop before the new one could start."""
+        if self._gap_from is not None:
+            self.gap_us = (self.world.clock.monotonic() - self._gap_from) * 1e6
+            self._gap_from = None
+
+    # -- fetching and staging ------------------------------------------------------------------------------------------
+
+    @property
+    def transfer(self) -> Transfer | None:
+        """What is being fetched, or was fetched last for the deployment under way."""
+        return self._preparation.transfer
+
+    def _fetch(self) -> None:
+        self._preparation.fetch(self._deployment(), self._have())
+
+    def _stage(self) -> None:
+        self._preparation.stage(self._deployment(), self._have())
+
+    def _have(self) -> dict[str, str]:
+        slots = self.record.slots
+        return self.world.folders.artifacts([slots.previous, slots.current])
+
+    def _deployment(self) -> Deployment:
+        assert self.record.deployment is not None
+        return self.record.deployment
+
+    # -- the trial of the candidate ------------------------------------------------------------------------------------
+
+    @property
+    def candidate(self) -> Service | None:
+        """The candidate's runner."""
+        return self._trial.service if self._trial is not None else None
+
+    def _start_candidate(self) -> None:
+        slot = self.record.slots.candidate
+        assert slot is not None
+        self._preparation.done()
+        self.gap_us = None
+        if exclusive(slot) and self.current is not None:
+            self._gap_from = self.world.clock.monotonic()
+            self._stop_current()
+        says = Says(
+            ready=lambda: self.handle(events.CandidateReady()),
+            admitted=self._admitted,
+            passed=lambda: self.handle(events.ProbationPassed()),
+            failed=self._candidate_failed,
+            beat=lambda beat: self.world.beat(self.model, slot, beat),
+        )
+        self._trial = Trial(slot, self._launcher, self.world.clock, says)
+        self._trial.begin()
+
+    def _admit(self) -> None:
+        assert self._trial is not None
+        self._trial.admit()
+
+    def _admitted(self) -> None:
+        self._measure_gap()
+        if self.current is not None and self.current.accepting:
+            self.current.drain()
+
+    def _candidate_failed(self, reason: str, detail: str) -> None:
+        if not self._fell_back(reason, detail, self.record.slots.candidate):
+            self.handle(events.CandidateFailed(reason, detail))
+
+    def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
+        """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
+        deployment = self.record.deployment
+        fits = slot is not None and deployment is not None and deployment.release == slot.release
+        fallback = TARGETS[slot.target].fallback if slot is not None else None
+        if reason != NO_ACCELERATOR or not fits or fallback not in self.world.config.board.targets:
+            return False
+        assert deployment is not None
+        assert fallback is not None
+        self.issue = f"{self.model} runs without the Edge TPU: {detail}"
+        self.handle(events.Ordered(replace(deployment, target=fallback, outcome=None, ended_at=None, transfer=None)))
+        return True
+
+    def _retire(self) -> None:
+        """The candidate's service goes on under the name of the current one."""
+        self._stop_current()
+        self.trouble = self.factory.issue = None
+        slot = self.record.slots.current
+        assert self._trial is not None
+        assert slot is not None
+        self.current, self.current_slot = self._trial.hand_over(self._current_hooks(slot)), slot
+        self._trial = None
+        self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
+        self.handle(events.Settled())
+
+    def _drop(self) -> None:
+        self._preparation.drop()
+        if self._trial is not None:
+            self._trial.drop()
+            self._trial = None
+
+    def shut_down(self) -> None:
+        """End every child without touching the journal."""
+        self.factory.stop()
+        self.waiting.forget()
+        self._drop()
+        self._stop_current()
+
+
+def _backoff_s(crashes: int) -> float:
+    """0.25 s after the first crash, doubled with each; a bundle may fail for weeks, so the power is bounded, too."""
+    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(crashes - 1, 16))

@@ -1,0 +1,219 @@
+"""Pieces of blobs through the broker: retained chunks, or asked of the host where a broker does not keep those.
+
+`Mqtt` is both: after a silence it tries the other one, too. Nothing here rests on what a broker queues: what
+was asked and did not come is asked for again.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+
+from skerry_agent.fetch.sources import Deliver, Failed
+from skerry_agent.ports.interfaces import Link
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.asking import MAX_PIECES, Ask, Piece, parse_answer
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import WireError
+
+BOTH_AT = 2
+"""When asking again has not helped so often, both ways are tried."""
+
+
+def _nobody(*_: object) -> None:
+    """Hears what comes after `close`."""
+
+
+class _OverLink:
+    """What rests on the link alone: it is up with it, and comes back by itself. Whether the host is, nobody knows."""
+
+    exact = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._deliver: Deliver = _nobody
+
+    @property
+    def up(self) -> bool:
+        """The link is there."""
+        return self._link.connected
+
+    def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - it never fails for good
+        """See `Source`."""
+        self._deliver = deliver
+
+    def renew(self) -> None:
+        """A broker may hold messages back for good when what it sent before was lost."""
+        self._link.renew()
+
+
+class Retained(_OverLink):
+    """Chunks retained by the broker, each on a topic of its own."""
+
+    way = "retained"
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._asked: set[str] = set()
+
+    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Subscribe; what is subscribed already is first left, so that the broker sends it again."""
+        wanted = [_topic(ref.sha256, piece) for piece in pieces]
+        self._link.unsubscribe([topic for topic in wanted if topic in self._asked])
+        self._link.subscribe(wanted)
+        self._asked.update(wanted)
+
+    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Unsubscribe."""
+        left = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
+        self._link.unsubscribe(left)
+        self._asked.difference_update(left)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._link.unsubscribe(sorted(self._asked))
+        self._asked.clear()
+        self._deliver = _nobody
+
+    def link_up(self) -> None:
+        """The link is back, and the broker has forgotten what was subscribed."""
+        self._link.subscribe(sorted(self._asked))
+
+    def message(self, topic: str, payload: bytes) -> bool:
+        """Take a message of the broker; False if it is no retained piece of a blob."""
+        head, _, name = topic.rpartition("/")
+        root, _, sha256 = head.rpartition("/")
+        if root != f"{topics.ROOT}/blob":
+            return False
+        if payload and (name == "digests" or name.isdecimal()):
+            self._deliver(sha256, None if name == "digests" else int(name), payload)
+        return True
+
+
+def _topic(sha256: str, piece: Piece) -> str:
+    return topics.digests(sha256) if piece is None else topics.chunk(sha256, piece)
+
+
+class Asked(_OverLink):
+    """Pieces that the host sends because they were asked for, on one topic a blob."""
+
+    way = "asked"
+
+    def __init__(self, link: Link, device: str) -> None:
+        super().__init__(link)
+        self._device = device
+        self._awaited: dict[str, dict[Piece, None]] = {}
+
+    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Ask the host; subscribe before, also where it is asked again: the broker may have forgotten."""
+        wanted = dict.fromkeys(pieces)
+        awaited = self._awaited.get(ref.sha256)
+        if awaited is None or awaited.keys() & wanted:
+            self._subscribe(ref.sha256)
+        self._awaited.setdefault(ref.sha256, {}).update(wanted)
+        self._send(ref.sha256, list(wanted))
+
+    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Await them no more; what is on its way already comes in vain."""
+        for piece in pieces:
+            self._awaited.get(ref.sha256, {}).pop(piece, None)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._link.unsubscribe([topics.piece(self._device, sha256) for sha256 in self._awaited])
+        self._awaited.clear()
+        self._deliver = _nobody
+
+    def link_up(self) -> None:
+        """The link is back: what was awaited will not come by itself."""
+        for sha256, awaited in self._awaited.items():
+            self._subscribe(sha256)
+            self._send(sha256, list(awaited))
+
+    def message(self, topic: str, payload: bytes) -> bool:
+        """Take a message of the broker; False if it is no answer."""
+        sha256 = topic.rpartition("/")[2]
+        if topic != topics.piece(self._device, sha256):
+            return False
+        with contextlib.suppress(WireError):  # too short to bring anything: it is asked for again
+            self._deliver(sha256, *parse_answer(payload))
+        return True
+
+    def _subscribe(self, sha256: str) -> None:
+        self._link.subscribe([topics.piece(self._device, sha256)])
+
+    def _send(self, sha256: str, pieces: list[Piece]) -> None:
+        for start in range(0, len(pieces), MAX_PIECES):
+            question = Ask(self._device, sha256, tuple(pieces[start : start + MAX_PIECES]))
+            self._link.publish(topics.ask(self._device), codec.encode(question))
+
+
+class Mqtt:
+    """Both ways: the one that answered last, and after a silence the other one, too.
+
+    What was asked for in one way stays asked for: it may still come, for instance because the host is back.
+    """
+
+    exact = False
+
+    def __init__(self, link: Link, device: str, *, asked: bool = False) -> None:
+        self.way = ""
+        self._link = link
+        self._ways: dict[str, Retained | Asked] = {w.way: w for w in (Retained(link), Asked(link, device))}
+        self._best = Asked.way if asked else Retained.way
+        self._silent: set[tuple[str, Piece]] = set()
+        self._in_vain = 0
+
+    @property
+    def up(self) -> bool:
+        """The link is there."""
+        return self._link.connected
+
+    def open(self, deliver: Deliver, failed: Failed) -> None:
+        """See `Source`."""
+        for name, way in self._ways.items():
+            way.open(partial(self._came, name, deliver), failed)
+
+    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Ask in the way that is thought to work, or in both."""
+        wanted = list(pieces)
+        keys = {(ref.sha256, piece) for piece in wanted}
+        if keys & self._silent:
+            self._in_vain += 1
+        self._silent |= keys
+        for name, way in self._ways.items():
+            if name == self._best or self._in_vain >= BOTH_AT:
+                way.ask(ref, wanted)
+
+    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """See `Source`."""
+        left = list(pieces)
+        self._silent -= {(ref.sha256, piece) for piece in left}
+        for way in self._ways.values():
+            way.leave(ref, left)
+
+    def renew(self) -> None:
+        """See `Source`."""
+        self._link.renew()
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._silent.clear()
+        self._in_vain = 0
+        for way in self._ways.values():
+            way.close()
+
+    def link_up(self) -> None:
+        """The link is back: what is awaited is asked for anew."""
+        for way in self._ways.values():
+            way.link_up()
+
+    def message(self, topic: str, payload: bytes) -> bool:
+        """Take a message of the broker; False if it is no piece of a blob."""
+        return any(way.message(topic, payload) for way in self._ways.values())
+
+    def _came(self, name: str, deliver: Deliver, sha256: str, piece: Piece, data: bytes) -> None:
+        if (sha256, piece) in self._silent:
+            self._silent.discard((sha256, piece))  # it may be damaged: asking for it again is then no silence
+            self.way = self._best = name
+            self._in_vain = 0
+        deliver(sha256, piece, data)

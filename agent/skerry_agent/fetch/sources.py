@@ -1,0 +1,126 @@
+"""Where the pieces of blobs come from, behind one small port: a folder here, see `over_mqtt` and `over_http` too.
+
+A source carries bytes and checks nothing: whoever asked compares every piece with its digest. It may deliver a piece
+never, twice or damaged; it says `failed` only when it can deliver nothing any more.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from skerry_agent.ports.interfaces import Post
+from skerry_agent.state.disk import open_regular
+from skerry_agent.wire.asking import Piece
+from skerry_agent.wire.blobs import BlobRef, digest_list
+
+Deliver = Callable[[str, Piece, bytes], None]
+Failed = Callable[[str], None]
+
+
+class Source(Protocol):
+    """Something that can be asked for pieces of blobs; `open` it once, then ask."""
+
+    exact: bool
+    """Whether a wrong piece means that the source holds it so: asking again is then of no use."""
+
+    @property
+    def way(self) -> str:
+        """The way that the latest piece has come: retained, asked, http or folder."""
+
+    @property
+    def up(self) -> bool:
+        """Whether an answer may be expected now: silence counts only then."""
+
+    def open(self, deliver: Deliver, failed: Failed) -> None:
+        """Say who gets (sha256, piece, bytes), in the supervisor's thread, and who hears that it is of no use."""
+
+    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Ask for pieces, again if they were asked for."""
+
+    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """They are not wanted any more."""
+
+    def renew(self) -> None:
+        """Asking again has not helped: begin anew, where the source knows how."""
+
+    def close(self) -> None:
+        """Nothing is wanted any more; nothing is delivered after this."""
+
+
+class Reading:
+    """A source that is read piece by piece in a thread of its own; subclasses say how."""
+
+    exact = True
+    up = True
+    way = "folder"
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._wanted: queue.SimpleQueue[tuple[BlobRef, Piece] | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._left: set[tuple[str, Piece]] = set()
+
+    def read(self, ref: BlobRef, piece: Piece) -> bytes:
+        """The piece; raises `OSError` when it cannot be had."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Give back what `read` has opened. Called once, in the thread that read."""
+
+    def open(self, deliver: Deliver, failed: Failed) -> None:
+        """See `Source`."""
+        self._deliver, self._failed = deliver, failed
+        threading.Thread(target=self._work, name="source", daemon=True).start()
+
+    def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """See `Source`."""
+        for piece in pieces:
+            self._left.discard((ref.sha256, piece))
+            self._wanted.put((ref, piece))
+
+    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """See `Source`."""
+        self._left.update((ref.sha256, piece) for piece in pieces)
+
+    def renew(self) -> None:
+        """Every read stands alone."""
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._closed.set()
+        self._wanted.put(None)
+
+    def _work(self) -> None:
+        try:
+            while (wanted := self._wanted.get()) is not None and not self._closed.is_set():
+                ref, piece = wanted
+                if (ref.sha256, piece) not in self._left:
+                    self._hand(ref.sha256, piece, self.read(ref, piece))
+        except OSError as error:
+            self._say(error.strerror or str(error))
+        finally:
+            self.end()
+
+    def _hand(self, sha256: str, piece: Piece, data: bytes) -> None:
+        self._post(lambda: None if self._closed.is_set() else self._deliver(sha256, piece, data))
+
+    def _say(self, why: str) -> None:
+        self._post(lambda: None if self._closed.is_set() else self._failed(why))
+
+
+class Folder(Reading):
+    """Files named by their sha256, as `skerry release export` writes them."""
+
+    def __init__(self, post: Post, folder: Path) -> None:
+        super().__init__(post)
+        self._folder = folder
+
+    def read(self, ref: BlobRef, piece: Piece) -> bytes:
+        """See `Reading`; the digest list is made from the file, and is wrong when the file is."""
+        with open_regular(self._folder / ref.sha256) as file:
+            if piece is None:
+                return digest_list(file.read(ref.size + 1), ref.chunk_bytes)
+            file.seek(piece * ref.chunk_bytes)
+            return file.read(ref.chunk_size(piece))

@@ -1,0 +1,411 @@
+"""The update machine of one model: a table of (state, event), pure.
+
+`step(record, event)` returns the next record and the effects to perform. The caller writes the record to the journal
+first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may order it again.
+A pair that is not in the table raises `IllegalTransitionError` and nothing changes: it is a bug of the caller.
+This module does no input or output, knows no clock, and never retries by itself what has ended.
+
+A deployment that ended keeps its id in the record, so the same order, delivered again, is not carried out again.
+
+Behind current and previous stands the factory release, which is not in the record until it is needed: it is sought when
+nothing else serves, and once verified it is the current slot like any other.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from skerry_agent.machine.events import (
+    Admit,
+    Booted,
+    CandidateFailed,
+    CandidateReady,
+    Collect,
+    CurrentFailed,
+    Drop,
+    Effect,
+    Event,
+    Expired,
+    FactoryFound,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Healthy,
+    Ordered,
+    OrderLapsed,
+    PatchFailed,
+    ProbationPassed,
+    Rejected,
+    Retire,
+    RollbackOrdered,
+    SeekFactory,
+    Serve,
+    Serving,
+    Settled,
+    Stage,
+    StageFailed,
+    StartCandidate,
+    Verified,
+    Withdrawn,
+)
+from skerry_agent.machine.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.twin import Outcome
+
+MAX_ATTEMPTS = 3
+"""How often a restart of the agent may take up the same stage again before the deployment fails."""
+
+MAX_FETCH_STARTS = 30
+"""The same for fetching: a slow link may take days and many power cuts, so much is allowed, but not without end."""
+
+MAX_CRASHES = 3
+"""How many times in a row the current bundle may fail before the previous one takes its place."""
+
+DAMAGED = ("bundle_damaged", "damaged")
+"""Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
+
+
+BLAMELESS = ("source_failed",)
+"""Reasons that are not the bundle's: no other would serve either, so none takes its place, however long it lasts."""
+
+
+class IllegalTransitionError(SkerryError):
+    """An event came in a state that does not know it."""
+
+    code = "illegal_transition"
+
+
+Step = tuple[Record, list[Effect]]
+Rule = Callable[[Record, Any], Step]
+
+
+def step(record: Record, event: Event) -> Step:
+    """The next record, and the effects to perform once it is in the journal. Raises `IllegalTransitionError`."""
+    rule = TABLE.get((record.state, type(event)))
+    if rule is None:
+        raise IllegalTransitionError(f"{type(event).__name__} cannot happen in state {record.state}")
+    return rule(record, event)
+
+
+def taken_off(record: Record) -> bool:
+    """Whether nothing is held because somebody ordered it off, and not because of anything that a release did."""
+    ended = record.deployment
+    if record.state is not State.IDLE or record.slots.current is not None or ended is None:
+        return False
+    return ended.outcome in {"cancelled", "rolled_back"} and ended.reason == RollbackOrdered().reason
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def _ended(record: Record, outcome: Outcome, reason: str = "", detail: str = "") -> Record:
+    """The deployment is over and the candidate forgotten; the state is idle."""
+    deployment = record.deployment
+    if deployment is not None and deployment.outcome is None:
+        deployment = replace(deployment, outcome=outcome, reason=reason, detail=detail)
+    return replace(record, state=State.IDLE, deployment=deployment, slots=replace(record.slots, candidate=None))
+
+
+def _stay(record: Record, _event: Event) -> Step:
+    return record, []
+
+
+def _serves(record: Record, _event: Event) -> Step:
+    """What was left for it is needed no more."""
+    return replace(record, slots=replace(record.slots, left=None)), []
+
+
+def _serve_again(record: Record, _event: Event) -> Step:
+    return record, [Serve()]
+
+
+def _serving(record: Record) -> list[Effect]:
+    """What serves when no candidate does."""
+    return [Serve()] if record.slots.current is not None else [SeekFactory()]
+
+
+def _serve_and_tidy(record: Record, _event: Event) -> Step:
+    """Also collect: the agent may have ended between the end of a deployment and the removal of what it left."""
+    return record, [*_serving(record), Collect()]
+
+
+def _forget_crashes(record: Record, _event: Event) -> Step:
+    return replace(record, crashes=0), []
+
+
+def _begin(record: Record, event: Ordered) -> Step:
+    """Start to fetch, unless the current bundle is what was ordered."""
+    if _is_current(record, event.deployment):
+        done = replace(event.deployment, outcome="succeeded", reason="already_current")
+        return replace(record, state=State.IDLE, slots=replace(record.slots, candidate=None), deployment=done), []
+    slots = replace(record.slots, candidate=None)
+    return replace(record, state=State.FETCHING, slots=slots, deployment=event.deployment), [Fetch()]
+
+
+def _is_current(record: Record, deployment: Deployment) -> bool:
+    """A bundle that keeps failing is not what was ordered, whatever its name: ordered again, it is made anew.
+
+    Nor is the factory release: ordered, it becomes a bundle of its own, so that no damage can hit both.
+    """
+    current = record.slots.current
+    if current is None or current.factory or record.crashes:
+        return False
+    return (current.manifest_sha256, current.target) == (deployment.manifest.sha256, deployment.target)
+
+
+def _supersede(record: Record, event: Ordered) -> Step:
+    """A newer order replaces the one under way. The current bundle takes the socket back if a candidate holds it."""
+    begun, effects = _begin(record, event)
+    serve = _serving(record) if record.state is State.PROBATION else []
+    return begun, [Drop(), *serve, *effects]
+
+
+def _withdraw(record: Record, _event: Event) -> Step:
+    serve = _serving(record) if record.state is State.PROBATION else []
+    return _ended(record, "cancelled", "withdrawn"), [Drop(), *serve, Collect()]
+
+
+def _expire(record: Record, _event: Event) -> Step:
+    return _ended(record, "timed_out", "deadline"), [Drop(), Collect()]
+
+
+def _lapse(record: Record, event: OrderLapsed) -> Step:
+    """It ends without having begun; the host shall hear of it."""
+    ended = replace(event.deployment, outcome="timed_out", reason="disk", detail=event.detail)
+    return replace(record, deployment=ended), []
+
+
+def _fetched(record: Record, event: Fetched) -> Step:
+    assert record.deployment is not None
+    deployment = replace(
+        record.deployment,
+        transfer=event.transfer,
+        bytes_received=event.bytes_received,
+        ways=event.ways,
+        attempts=0,
+    )
+    return replace(record, state=State.VERIFYING, deployment=deployment), [Stage()]
+
+
+def _failed(record: Record, event: FetchFailed | StageFailed) -> Step:
+    return _ended(record, "failed", event.reason, event.detail), [Drop(), Collect()]
+
+
+def _rejected(record: Record, event: Rejected) -> Step:
+    return _ended(record, "rejected", event.reason, event.detail), [Drop(), Collect()]
+
+
+def _patch_failed(record: Record, event: PatchFailed) -> Step:
+    """Fetch the full artifact instead, once, where the policy allows it."""
+    assert record.deployment is not None
+    if record.deployment.policy.full_fallback != "always" or record.deployment.transfer == "full":
+        return _ended(record, "failed", "patch_failed", event.detail), [Drop(), Collect()]
+    deployment = replace(record.deployment, transfer="full")
+    return replace(record, state=State.FETCHING, deployment=deployment), [Fetch()]
+
+
+def _verified(record: Record, event: Verified) -> Step:
+    assert record.deployment is not None
+    deployment = replace(record.deployment, attempts=0)
+    slots = replace(record.slots, candidate=event.slot)
+    return replace(record, state=State.STAGED, slots=slots, deployment=deployment), [StartCandidate()]
+
+
+def _retry(effect: Effect, state: State, budget: int = MAX_ATTEMPTS) -> Rule:
+    """After a restart of the agent: the same stage once more, within the persisted budget."""
+
+    def rule(record: Record, _event: Event) -> Step:
+        assert record.deployment is not None
+        attempts = record.deployment.attempts + 1
+        if attempts >= budget:
+            outcome: Outcome = "rolled_back" if record.state is State.PROBATION else "failed"
+            ended = _ended(record, outcome, "agent_restarts", f"the agent restarted {attempts} times at this stage")
+            return ended, [*_serving(record), Collect()]
+        deployment = replace(record.deployment, attempts=attempts)
+        return replace(record, state=state, deployment=deployment), [*_serving(record), effect]
+
+    return rule
+
+
+def _admit(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.PROBATION), [Admit()]
+
+
+def _candidate_unfit(record: Record, event: CandidateFailed) -> Step:
+    """It never served; the current bundle never stopped."""
+    return _ended(record, "failed", event.reason, event.detail), [Drop(), Serve(), Collect()]
+
+
+def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) -> Step:
+    """It served and must go: back to the current bundle, which is the last good one."""
+    detail = event.detail if isinstance(event, CandidateFailed) else ""
+    ended = _ended(record, "rolled_back", event.reason, detail)
+    if isinstance(event, RollbackOrdered) and event.to is not None:
+        ended = _back_to(ended, event.to, event.reason)
+    if ended.slots.current is None:
+        return ended, [Drop(), SeekFactory(), Collect()]
+    return replace(ended, state=State.ROLLING_BACK), [Drop(), Serve()]
+
+
+def _commit(record: Record, _event: Event) -> Step:
+    assert record.slots.candidate is not None
+    left = record.slots.current
+    renewed = left is not None and left.bundle == record.slots.candidate.bundle
+    slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else left)
+    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, fallback="")
+    return done, [Retire(), Collect()]
+
+
+def _settled(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE), []
+
+
+def _finish_commit(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE), [Serve(), Collect()]
+
+
+def _rolled_back(record: Record, _event: Event) -> Step:
+    return replace(record, state=State.IDLE, slots=replace(record.slots, left=None)), [Collect()]
+
+
+def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Record:
+    """An older bundle becomes current. The deployment that brought the one that is left says so.
+
+    The one that is left stays on the disk until the older one serves, unless it is damaged.
+    """
+    deployment = record.deployment
+    left = record.slots.current
+    if deployment is not None and deployment.outcome and left is not None and deployment.release == left.release:
+        deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
+    fallback = (f"{reason}: {detail}" if detail else reason) if slot.factory else ""
+    slots = Slots(slot, candidate=record.slots.candidate, left=None if reason in DAMAGED else left)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
+
+
+def _return(record: Record, left: Slot, event: CurrentFailed) -> Record:
+    """What took its place does not serve at all: the one that was left comes back, and nobody has rolled back."""
+    failed, deployment = record.slots.current, record.deployment
+    assert failed is not None
+    why = f"{failed.release} does not serve: {event.reason}: {event.detail}"
+    if deployment is not None and deployment.outcome == "rolled_back" and deployment.release == left.release:
+        deployment = replace(deployment, outcome="succeeded", reason="rollback_failed", detail=why)
+    slots = Slots(left, candidate=record.slots.candidate)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=why)
+
+
+def _current_failed(record: Record, event: CurrentFailed) -> Step:
+    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the one behind it takes its place.
+
+    Where none is behind it, the one that it took the place of, if that is still there: a way back that leads nowhere
+    must not cost what serves.
+    """
+    crashes, slots = record.crashes + 1, record.slots
+    if event.reason in BLAMELESS or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
+        return replace(record, crashes=crashes), [Serve()]
+    if slots.previous is not None:
+        return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
+    if slots.left is not None:
+        return _leaving(_return(record, slots.left, event)), [Serve()]
+    return replace(record, crashes=crashes), [Serve(), SeekFactory()]
+
+
+def _leaving(record: Record) -> Record:
+    """Idle no longer: until the bundle that was left is removed."""
+    return replace(record, state=State.ROLLING_BACK) if record.state is State.IDLE else record
+
+
+def _factory_found(record: Record, event: FactoryFound) -> Step:
+    """It takes the place of nothing at all, or of what fails; not of what has recovered meanwhile."""
+    current = record.slots.current
+    if event.slot == current or (current is not None and not record.crashes):
+        return record, []
+    back = _back_to(record, event.slot, event.reason, event.detail)
+    back = replace(back, slots=replace(back.slots, left=None))  # it is the last resort: nothing comes after it
+    return back if current is None else _leaving(back), [Serve()]
+
+
+def _roll_back(record: Record, event: RollbackOrdered) -> Step:
+    """The bundle that is named, else the previous one; if there is none, nothing changes."""
+    to = event.to or record.slots.previous
+    if to is None or to == record.slots.current:
+        return record, []
+    return replace(_back_to(record, to, event.reason), state=State.ROLLING_BACK), [Serve()]
+
+
+def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
+    cancelled = _ended(record, "cancelled", event.reason)
+    rolled, effects = _roll_back(cancelled, event)
+    return rolled, [Drop(), *effects]
+
+
+_WORKING: dict[type[Event], Rule] = {
+    Ordered: _supersede,
+    OrderLapsed: _stay,
+    Withdrawn: _withdraw,
+    CurrentFailed: _current_failed,
+    FactoryFound: _factory_found,
+    RollbackOrdered: _cancel_and_roll_back,
+    Serving: _serves,
+    Healthy: _forget_crashes,
+}
+
+_RULES: dict[State, dict[type[Event], Rule]] = {
+    State.IDLE: {
+        Booted: _serve_and_tidy,
+        Ordered: _begin,
+        OrderLapsed: _lapse,
+        CurrentFailed: _current_failed,
+        FactoryFound: _factory_found,
+        RollbackOrdered: _roll_back,
+        Serving: _serves,
+        Healthy: _forget_crashes,
+    },
+    State.FETCHING: {
+        **_WORKING,
+        Booted: _retry(Fetch(), State.FETCHING, MAX_FETCH_STARTS),
+        Fetched: _fetched,
+        FetchFailed: _failed,
+        Rejected: _rejected,
+        Expired: _expire,
+    },
+    State.VERIFYING: {
+        **_WORKING,
+        Booted: _retry(Stage(), State.VERIFYING),
+        Verified: _verified,
+        Rejected: _rejected,
+        PatchFailed: _patch_failed,
+        StageFailed: _failed,
+        Expired: _expire,
+    },
+    State.STAGED: {
+        **_WORKING,
+        Booted: _retry(StartCandidate(), State.STAGED),
+        CandidateReady: _admit,
+        CandidateFailed: _candidate_unfit,
+    },
+    State.PROBATION: {
+        **_WORKING,
+        Booted: _retry(StartCandidate(), State.STAGED),
+        ProbationPassed: _commit,
+        CandidateFailed: _candidate_failed,
+        CurrentFailed: _stay,
+        FactoryFound: _stay,
+        RollbackOrdered: _candidate_failed,
+    },
+    State.COMMITTED: {Booted: _finish_commit, Settled: _settled},
+    State.ROLLING_BACK: {
+        Booted: _serve_again,
+        Ordered: _begin,
+        OrderLapsed: _lapse,
+        Serving: _rolled_back,
+        Healthy: _forget_crashes,
+        CurrentFailed: _current_failed,
+        FactoryFound: _factory_found,
+        RollbackOrdered: _stay,
+    },
+}
+
+TABLE: dict[tuple[State, type[Event]], Rule] = {
+    (state, event): rule for state, rules in _RULES.items() for event, rule in rules.items()
+}

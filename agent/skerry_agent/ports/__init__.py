@@ -1,0 +1,1 @@
+"""What the processes of an agent and the world around it ask of each other: interfaces, messages, the clock."""

@@ -1,0 +1,76 @@
+"""The supervisor's one queue: calls from other threads and timers, run in order in one thread."""
+
+import heapq
+import itertools
+import queue
+import time
+from collections.abc import Callable
+
+PLAUSIBLE_WALL_S = 1_700_000_000.0
+"""A clock before 2023 has never been set, so it cannot say that anything has expired."""
+
+
+class _Timer:
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None] | None) -> None:
+        self.call = call
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class EventQueue:
+    """The `Clock` port and `post`, over the real clocks."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._order = itertools.count()
+        self._running = True
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` soon in the queue's thread; safe from any thread and from a signal handler."""
+        self._calls.put(call)
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def after(self, seconds: float, call: Callable[[], None]) -> _Timer:
+        """Run `call` later."""
+        timer = _Timer(call)
+        heapq.heappush(self._timers, (self.monotonic() + seconds, next(self._order), timer))
+        return timer
+
+    def run(self) -> None:
+        """Run calls and timers until `stop`."""
+        while self._running:
+            try:
+                call = self._calls.get(timeout=self._until_next_timer())
+            except queue.Empty:
+                self._run_due_timers()
+            else:
+                call()
+                self._run_due_timers()
+
+    def stop(self) -> None:
+        """Let `run` return after the call that is running."""
+        self._running = False
+
+    def _until_next_timer(self) -> float | None:
+        while self._timers and self._timers[0][2].call is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - self.monotonic()) if self._timers else None
+
+    def _run_due_timers(self) -> None:
+        """Those that are due now: what they start anew waits behind the calls, however long they take."""
+        now = self.monotonic()
+        while self._running and self._timers and self._timers[0][0] <= now:
+            call = heapq.heappop(self._timers)[2].call
+            if call is not None:
+                call()

@@ -1,0 +1,100 @@
+"""What the supervisor needs from the world, as Protocols. Real adapters and the fakes of the tests both fit them."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from skerry_agent.ports.jobs import Answer, UpdaterJob
+from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
+from skerry_agent.wire.telemetry import Sample
+
+Post = Callable[[Callable[[], None]], None]
+"""Run a call soon, in the supervisor's own thread."""
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Forget it; harmless when it already ran."""
+
+
+class Clock(Protocol):
+    """Time and timers."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+
+    def wall(self) -> float:
+        """Seconds since 1970, as far as this device knows."""
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Run `call` in the supervisor's thread after some seconds."""
+
+
+class Link(Protocol):
+    """The way to the broker. Publishing while offline is allowed for retained state only: the adapter keeps none."""
+
+    connected: bool
+    connection: int
+    """Counts the attempts to connect since the start."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        """Publish with QoS 1. Returns a token that `on_acked` will name, None while offline."""
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Subscribe with QoS 1 to exact topics."""
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Stop receiving them."""
+
+    def renew(self) -> None:
+        """Drop the connection, so that another one is made."""
+
+    def check(self) -> None:
+        """Drop a connection that gives no answers, so that another one is made."""
+
+
+class Runner(Protocol):
+    """A running inference process."""
+
+    pid: int
+
+    def send(self, message: ToRunner) -> None:
+        """Tell it something; harmless when it is gone."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class RunnerListener(Protocol):
+    """Who hears from a runner. Called in the supervisor's thread."""
+
+    def heard(self, message: FromRunner) -> None:
+        """The runner said something."""
+
+    def exited(self, reason: str, detail: str) -> None:
+        """The process has ended; nothing follows."""
+
+
+class Processes(Protocol):
+    """Starts the other processes."""
+
+    def start_runner(self, job: Job, listener: RunnerListener) -> Runner:
+        """Start a runner; what it says and that it ended reaches `listener`."""
+
+    def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
+        """Run one updater; `answer` gets its result once. The returned call kills it, and no answer comes then."""
+
+
+class Trust(Protocol):
+    """Verifies signed messages. Lives in the updater process."""
+
+    def verify(self, raw: bytes, payload_type: str, role: str) -> bytes:
+        """The payload of a signed envelope whose signer holds `role`. Raises `TrustError`."""
+
+
+class Meters(Protocol):
+    """What can be measured on this board."""
+
+    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:
+        """Samples over the last `duration_s` seconds; `pids` are the runners. `power_active` is watts above idle."""

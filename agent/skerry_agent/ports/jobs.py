@@ -1,0 +1,93 @@
+"""What the supervisor asks of the updater process, and what it answers: one JSON line each way. Pure data."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from skerry_agent.machine.records import Slot
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.twin import Transfer, TransferPolicy
+
+
+class VerifyMessage(Struct, frozen=True, tag="verify"):
+    """Verify a signed message from the broker."""
+
+    raw: bytes
+    payload_type: str
+    role: str
+
+
+class PlanJob(Struct, frozen=True, tag="plan"):
+    """Verify the fetched release manifest and decide what is to be fetched. `have` maps sha256 to a file here.
+
+    `spent` are bytes that the deployment has received already; they count against its budget.
+    """
+
+    release: str
+    target: str
+    manifest_file: str
+    have: dict[str, str]
+    policy: TransferPolicy
+    metered: bool = False
+    force_full: bool = False
+    spent: int = 0
+
+
+class StageJob(Struct, frozen=True, tag="stage"):
+    """Verify everything again and make the bundle's folder from blobs, patches and files that are there."""
+
+    release: str
+    target: str
+    manifest_file: str
+    have: dict[str, str]
+    blobs_dir: str
+    bundle_dir: str
+
+
+class FactoryJob(Struct, frozen=True, tag="factory"):
+    """Verify the factory release of a model in its folder, for the first of these targets that is whole."""
+
+    model: str
+    folder: str
+    targets: tuple[TargetName, ...]
+
+
+UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob
+
+
+class Payload(Struct, frozen=True, tag="payload"):
+    """The exact bytes that were signed."""
+
+    payload: bytes
+
+
+class Planned(Struct, frozen=True, tag="planned"):
+    """What to fetch, whether any of it is a patch, and how large the bundle becomes."""
+
+    transfer: Transfer
+    wanted: tuple[BlobRef, ...]
+    bundle_bytes: int = 0
+
+
+class Staged(Struct, frozen=True, tag="staged"):
+    """The bundle is complete."""
+
+    model_sha256: str
+
+
+class FactoryReady(Struct, frozen=True, tag="factory_ready"):
+    """Every file of it is what its signed manifest says."""
+
+    slot: Slot
+
+
+class Refusal(Struct, frozen=True, tag="refusal"):
+    """It was not done. `kind` decides what the machine makes of it."""
+
+    kind: Literal["rejected", "patch_failed", "failed"]
+    reason: str
+    detail: str = ""
+
+
+Answer = Payload | Planned | Staged | FactoryReady | Refusal

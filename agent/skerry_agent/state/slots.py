@@ -1,0 +1,62 @@
+"""Bundles on disk: one immutable folder each, made by the updater, read by the runner, removed when unused."""
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from skerry_agent.machine.records import FACTORY, Slot
+from skerry_agent.state.disk import DiskError, make_folder, read_record, write_record
+from skerry_agent.state.factory import FactoryFolder
+from skerry_agent.wire.manifest import Bundle
+
+BUNDLE_FILE = "bundle.json"
+
+
+def write_bundle(folder: Path, bundle: Bundle) -> None:
+    """Say in a bundle's folder what it is, checksummed. Raises `OSError`."""
+    write_record(folder / BUNDLE_FILE, bundle)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """What a bundle says of itself. Raises `DiskError` when that is gone, damaged or cannot be read."""
+    bundle = read_record(folder / BUNDLE_FILE, Bundle)
+    if bundle is None:
+        raise DiskError(f"{folder / BUNDLE_FILE} is gone", hint="order the release again", code="bundle_gone")
+    return bundle
+
+
+class BundleFolders:
+    """The folder of bundles, and that of the factory releases, which are never written to here."""
+
+    def __init__(self, folder: Path, factory: Path) -> None:
+        self.root = folder
+        self.factory = FactoryFolder(factory)
+        with contextlib.suppress(OSError):  # a disk that takes nothing: the factory release serves all the same
+            make_folder(folder)
+
+    def folder(self, bundle: str) -> Path:
+        """Where a bundle lies."""
+        return self.factory.folder(bundle) if bundle.startswith(FACTORY) else self.root / bundle
+
+    def read(self, slot: Slot) -> Bundle:
+        """What the bundle of a slot says of itself. Raises `DiskError` when it is gone or damaged."""
+        return self.factory.read(slot) if slot.factory else read_bundle(self.folder(slot.bundle))
+
+    def artifacts(self, slots: Iterable[Slot | None]) -> dict[str, str]:
+        """Files at hand, by the sha256 that they should have: the artifacts of every readable slot."""
+        have: dict[str, str] = {}
+        for slot in slots:
+            if slot is not None:
+                folder = self.folder(slot.bundle)
+                with contextlib.suppress(DiskError):  # a damaged bundle has nothing to offer
+                    have |= {a.blob.sha256: str(folder / a.name) for a in self.read(slot).artifacts}
+        return have
+
+    def collect(self, keep: Iterable[str]) -> None:
+        """Remove every bundle that is not in `keep`, and half-made ones, as far as the disk allows."""
+        kept = set(keep)
+        with contextlib.suppress(OSError):  # what is left is removed the next time
+            for path in list(self.root.iterdir()):
+                if path.name not in kept:
+                    shutil.rmtree(path, ignore_errors=True)

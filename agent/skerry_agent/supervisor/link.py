@@ -1,0 +1,213 @@
+"""The way to the broker: an adapter over paho. Correctness rests on QoS 1, retained messages and the last will only.
+
+paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
+are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
+A connection that takes questions and gives no answers is dropped: it may be half open, with nobody behind it. So is one
+that brings packets which are malformed or larger than anything of this protocol.
+"""
+
+import contextlib
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from skerry_agent.config import BrokerAddress
+from skerry_agent.ports.interfaces import Post
+from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.paho_import import import_paho
+
+import_paho()
+import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
+
+KEEPALIVE_S = 30
+ANSWER_S = 20.0
+"""How long the broker may be silent after a question."""
+
+ACK_S = 60.0
+"""How long one message may stay unacknowledged while others are answered: it was lost on the way."""
+
+MAX_PACKET_BYTES = 2 * 1024 * 1024
+"""Above the largest chunk that the wire allows, with its topic."""
+
+
+class _Client(mqtt.Client):
+    """paho's client, with a bound on what it reads, and a network thread that outlives malformed packets."""
+
+    def __init__(self, client_id: str, wait_s: Callable[[], float]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
+        self._wait_s = wait_s
+        self.closing = threading.Event()
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        """Turn until `disconnect`; a packet that paho cannot parse ends the connection, not the thread."""
+        while not self.closing.is_set():
+            try:
+                return super().loop_forever(timeout, retry_first_connection)
+            except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
+                _note(f"malformed packet: {type(error).__name__}: {error}")
+                self.closing.wait(self._wait_s())
+                with contextlib.suppress(OSError):  # the loop tries again
+                    self.reconnect()
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET_BYTES:
+            raise ConnectionError(f"a packet of {bufsize} B is over the limit of {MAX_PACKET_BYTES} B")
+        return super()._sock_recv(bufsize)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of a service
+
+
+class MqttLink:
+    """A connection that comes back by itself."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        client_id: str,
+        will: Callable[[int], tuple[str, bytes]],
+        ca_file: str | None = None,
+        backoff: Backoff | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        self.connected = False
+        self.connection = 0
+        self._address, self._will = address, will
+        self._backoff = backoff or Backoff()
+        self._answer_s, self._ack_s = answer_s, ACK_S * answer_s / ANSWER_S
+        self._connected_at = 0.0
+        self._asked_at: float | None = None
+        self._unacked: dict[int, float] = {}
+        self._client = _Client(client_id, self._lost)
+        if address.username:
+            self._client.username_pw_set(address.username, address.password)
+        if address.scheme == "mqtts":
+            self._client.tls_set(ca_certs=ca_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        post: Post,
+        on_up: Callable[[], None],
+        on_message: Callable[[str, bytes], None],
+        on_acked: Callable[[int], None],
+    ) -> None:
+        """Begin to connect; the callbacks run in the supervisor's thread."""
+
+        def connected(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+            if not code.is_failure:
+                self._begin()
+                post(on_up)
+
+        def received(_client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+            self._asked_at = None
+            try:
+                topic, payload = message.topic, bytes(message.payload)
+            except UnicodeDecodeError:
+                _note("a message whose topic is no UTF-8 was ignored")
+                return
+            post(lambda: on_message(topic, payload))
+
+        def acked(_client: Any, _data: Any, token: int, *_rest: Any) -> None:
+            self._asked_at = None
+            self._unacked.pop(token, None)
+            post(lambda: on_acked(token))
+
+        self._client.on_pre_connect = self._connecting
+        self._client.on_connect = connected
+        self._client.on_connect_fail = self._disconnected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = received
+        self._client.on_publish = acked
+        self._client.on_subscribe = self._client.on_unsubscribe = self._answered
+        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye; the broker then sends no last will, so publish the death first."""
+        self._client.closing.set()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def check(self) -> None:
+        """Drop a connection that gives no answers; call it every second or so."""
+        now = time.monotonic()
+        asked_at = self._asked_at
+        deaf = asked_at is not None and now - asked_at > self._answer_s
+        oldest = next(iter(list(self._unacked.values())), now)
+        lost = self.connected and now - oldest > self._ack_s
+        if deaf or lost:
+            self.renew()
+
+    def renew(self) -> None:
+        """Drop the connection, so that another one is made."""
+        open_socket: Any = self._client.socket()
+        if open_socket is not None:
+            with contextlib.suppress(OSError):  # it broke at this very moment
+                open_socket.shutdown(socket.SHUT_RDWR)
+
+    # -- in paho's thread ----------------------------------------------------------------------------------------------
+
+    def _connecting(self, _client: Any, _data: Any) -> None:
+        self.connection += 1
+        self._asked_at = time.monotonic()
+        topic, death = self._will(self.connection)
+        self._client.will_set(topic, death, qos=1, retain=True)
+
+    def _begin(self) -> None:
+        self._connected_at = time.monotonic()
+        self._asked_at = None
+        self._unacked.clear()
+        self.connected = True
+
+    def _disconnected(self, *_arguments: Any) -> None:
+        wait_s: Any = self._lost()  # paho's signature says int, it adds and compares only
+        self._client.reconnect_delay_set(wait_s, wait_s)
+
+    def _lost(self) -> float:
+        """The connection is over, or was never made; how long to wait for the next one."""
+        lasted_s = time.monotonic() - self._connected_at if self.connected else 0.0
+        self.connected, self._asked_at = False, None
+        return self._backoff.next_s(lasted_s)
+
+    def _answered(self, *_arguments: Any) -> None:
+        self._asked_at = None
+
+    # -- for the supervisor --------------------------------------------------------------------------------------------
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        """Publish with QoS 1; None while offline."""
+        if not self.connected:
+            return None
+        self._ask()
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc > MQTTErrorCode.MQTT_ERR_SUCCESS:  # the connection has just ended, and nobody has said so yet
+            return None
+        self._unacked[info.mid] = time.monotonic()
+        if info.is_published():  # acknowledged before it was noted
+            self._unacked.pop(info.mid, None)
+        return info.mid
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Subscribe with QoS 1; at most 8 topics a packet, which every broker accepts."""
+        for start in range(0, len(topics), 8):
+            self._ask()
+            self._client.subscribe([(topic, 1) for topic in topics[start : start + 8]])
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Stop receiving topics."""
+        for start in range(0, len(topics), 8):
+            self._ask()
+            self._client.unsubscribe(topics[start : start + 8])
+
+    def _ask(self) -> None:
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()

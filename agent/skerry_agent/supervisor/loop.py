@@ -1,0 +1,376 @@
+"""The supervisor: holds the link, the units, the outbox and the orders, and lets each hear what concerns it.
+
+Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from skerry_agent import __version__
+from skerry_agent.config import AgentConfig, keep_copy, parse_listen
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.deployment.world import World
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment, Slot, State
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
+from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.disk import make_folder, what_failed
+from skerry_agent.state.install import InstallError, order_of, read_export
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.outbox import Outbox
+from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor.keys import WatchedKeys
+from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
+from skerry_agent.supervisor.orders import Orders
+from skerry_agent.supervisor.postman import Postman
+from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.telemetry import Telemetry
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
+
+ANY_PORT = "127.0.0.1:0"
+REPORT_DELAY_S = 0.05
+PROGRESS_S = 1.0
+FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
+"""Orders are asked for again now and then, less and less often: a message may be lost while the link stays up."""
+
+
+class Supervisor:
+    """The resident process of a device."""
+
+    def __init__(
+        self, config: AgentConfig, queue: EventQueue, link: Link, processes: Processes, meters: Meters, boot: str
+    ) -> None:
+        self.config = config
+        self.device, self.boot = config.device.id, boot
+        self._keys = WatchedKeys(config, processes)
+        self._queue, self._link, self._processes = queue, link, self._keys
+        state = config.state_dir
+        self._orders = Orders(self.device, state, self._processes, queue)
+        outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
+        self._postman = Postman(outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts")
+        self._telemetry = Telemetry(self.device, boot, queue, meters)
+        self._blobs = BlobStore(state / "blobs")
+        self._folders = BundleFolders(state / "bundles", config.factory_dir)
+        self._world = World(
+            config,
+            queue,
+            queue.post,
+            link,
+            self._processes,
+            self._blobs,
+            self._folders,
+            self._changed,
+            self._collect,
+            self._beat,
+        )
+        self._units: dict[str, Unit] = {}
+        self._sequence = 0
+        self._report_due = False
+        self._asking: Timer | None = None
+        self._disk_issue: str | None = None
+        self._http_issues: list[str] = []
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up where the journals stand. Serves before it has a network."""
+        with contextlib.suppress(OSError):  # a disk that takes nothing: the file itself is whole
+            keep_copy(self.config)
+        for name in sorted(self._known_models() | set(self.config.models) | self._folders.factory.models()):
+            self._unit(name)
+        if self._orders.desired is not None:
+            self._apply(self._orders.desired)
+        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
+        self._queue.after(PROGRESS_S, self._progress_due)
+
+    def _known_models(self) -> set[str]:
+        models = self.config.state_dir / "models"
+        try:
+            make_folder(models)
+            return {path.name for path in list(models.iterdir())}
+        except OSError as error:
+            self._disk_issue = f"models: {error.strerror}"
+            return set()
+
+    def stop(self) -> None:
+        """Say goodbye and end the children; `queue.run` returns when they are gone."""
+        self._say_state(online=False)
+        for unit in self._units.values():
+            unit.shut_down()
+        self._queue.after(0.2, self._queue.stop)
+
+    def _unit(self, model: str) -> Unit:
+        if model not in self._units:
+            folder = self.config.state_dir / "models" / model
+            with contextlib.suppress(OSError):  # the journal's first write says what is wrong
+                make_folder(folder)
+            listener = self._listener(model)
+            unit = self._units[model] = Unit(model, self._world, Journal(folder / "journal.json"), listener)
+            unit.handle(events.Booted())
+        return self._units[model]
+
+    def _listener(self, model: str) -> socket.socket | None:
+        """The socket of a model's inference API. Where it cannot be had, the model serves all the same, elsewhere."""
+        address = self.config.model(model).http
+        if address is None:
+            return None
+        try:
+            return open_listener(address)
+        except (OSError, ValueError) as error:
+            self._http_issues.append(f"models.{model}.http: {address} cannot be had: {_why(error)}")
+        try:
+            return open_listener(ANY_PORT)
+        except OSError as error:
+            self._http_issues.append(f"{model} has no inference API: {_why(error)}")
+            return None
+
+    # -- the link ------------------------------------------------------------------------------------------------------
+
+    def link_up(self) -> None:
+        """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
+        self._say_state(online=True)
+        self._ask_for_orders(FIRST_ASK_S)
+        for unit in self._units.values():
+            if unit.transfer is not None:
+                unit.transfer.link_up()
+        self._postman.link_up()
+        self._changed()
+
+    def _ask_for_orders(self, pause_s: float) -> None:
+        """Subscribe anew, so that the broker sends what it retains; then again after pauses, each twice as long."""
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(LAST_ASK_S, 2 * pause_s)))
+        if self._link.connected:
+            orders = [topics.desired(self.device), topics.command(self.device)]
+            self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
+            self._link.subscribe([*orders, topics.receipt(self.device)])
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """Something came from the broker."""
+        if topic == topics.desired(self.device):
+            self._orders.desired_message(payload, self._apply)
+        elif topic == topics.command(self.device):
+            self._orders.command_message(payload, self._run_command, self._reply)
+        elif topic == topics.receipt(self.device):
+            self._postman.receipt(payload)
+        else:
+            for unit in self._units.values():
+                if unit.transfer is not None:
+                    unit.transfer.message(topic, payload)
+
+    def acked(self, token: int) -> None:
+        """The broker has taken a message."""
+        self._postman.acked(token)
+
+    def _say_state(self, *, online: bool) -> None:
+        state = device_state(self.device, self.boot, self._link.connection, online=online)
+        self._link.publish(topics.state(self.device), codec.encode(state), retain=True)
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def _apply(self, desired: Desired) -> None:
+        for assignment in desired.assignments:
+            self._unit(assignment.model).order(self._deployment(assignment))
+        for model in set(self._units) - {a.model for a in desired.assignments}:
+            self._units[model].withdraw()
+        self._changed()
+
+    def _take_up(self) -> None:
+        """A model that serves nothing though something is desired, and no release is to blame, is begun again."""
+        for assignment in self._orders.desired.assignments if self._orders.desired else ():
+            self._units[assignment.model].take_up(self._deployment(assignment))
+
+    def _deployment(self, assignment: Assignment) -> Deployment:
+        return Deployment(
+            id=assignment.deployment,
+            release=assignment.release,
+            target=assignment.target,
+            manifest=assignment.manifest,
+            policy=assignment.policy,
+            ordered_at=self._queue.wall(),
+            http=assignment.http,
+            asked=assignment.asked,
+        )
+
+    def _run_command(self, command: Command) -> tuple[bool, str]:
+        if command.kind == "rollback":
+            done = self.roll_back(command.model)
+            return done.ok, done.detail
+        return False, f"this agent does not know the command {command.kind[:40]!r}"
+
+    def _reply(self, result: CommandResult) -> None:
+        self._link.publish(topics.command_result(self.device), codec.encode(result))
+
+    def roll_back(self, model: str | None, *, factory: bool = False) -> Done:
+        """Go back to the previous bundle of a model, or have its factory release verified."""
+        if model is None and len(self._units) == 1:
+            model = next(iter(self._units))
+        unit = self._units.get(model or "")
+        if unit is None:
+            return Done(ok=False, detail=f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}")
+        found = self._folders.factory.release(unit.model)
+        if factory and found is not None:
+            unit.return_to_factory()
+            detail = f"{model} goes back to its factory release {found} once that is verified"
+            return Done(ok=True, detail=detail, model=unit.model, release=found)
+        if factory:
+            return Done(ok=False, detail=f"{model} has no factory release on this device")
+        if unit.record.slots.previous is None and not unit.active:
+            hint = f"; `--factory` goes back to {found}" if found is not None else ""
+            return Done(ok=False, detail=f"{model} has no previous release on this device{hint}")
+        unit.handle(events.RollbackOrdered())
+        current = unit.record.slots.current
+        release = current.release if current else ""
+        goes = f"goes back to {release}" if release else "has nothing to go back to: its deployment was ended"
+        return Done(ok=True, detail=f"{unit.model} {goes}", model=unit.model, release=release)
+
+    def local(self, request: Request) -> Reply:
+        """Answer the command line of this device."""
+        if isinstance(request, RollbackRequest):
+            return self.roll_back(request.model, factory=request.factory)
+        if isinstance(request, InstallRequest):
+            return self._install(Path(request.folder))
+        return Status(self.status())
+
+    def _install(self, folder: Path) -> Done:
+        """Order what an export holds, unless a deployment is past its fetch: that one is soon over."""
+        try:
+            export = read_export(folder)
+            unit = self._unit(export.release.model)
+            if unit.active and unit.record.state is not State.FETCHING:
+                return Done(ok=False, detail=f"{unit.model} is at another deployment; try again when it has ended")
+            order = order_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
+            self._blobs.keep(order.manifest.sha256, export.raw)
+        except InstallError as error:
+            return Done(ok=False, detail=str(error))
+        except OSError as error:
+            return Done(ok=False, detail=what_failed(error))
+        unit.order(order)
+        return Done(ok=True, detail=order.id)
+
+    def status(self) -> LocalStatus:
+        """What the device knows of itself."""
+        units = self._units
+        return LocalStatus(
+            device=self.device,
+            connected=self._link.connected,
+            waiting_reports=self._postman.waiting,
+            models={name: model_report(unit) for name, unit in units.items()},
+            http={name: _url(unit.listener) for name, unit in units.items() if unit.listener},
+            pids={name: unit.current.pid for name, unit in units.items() if unit.current},
+            issues=self._issues(),
+            factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
+        )
+
+    # -- reporting -----------------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something worth reporting happened; several changes at once make one report."""
+        if not self._report_due:
+            self._report_due = True
+            self._queue.after(REPORT_DELAY_S, self._report)
+
+    def _report(self) -> None:
+        self._report_due = False
+        self._sequence += 1
+        reported = Reported(
+            device=self.device,
+            boot=self.boot,
+            sequence=self._sequence,
+            generation=self._orders.generation,
+            agent=__version__,
+            board=self.config.board.name,
+            targets=self.config.board.targets,
+            models={name: model_report(unit) for name, unit in self._units.items()},
+            issues=self._issues(),
+        )
+        self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
+
+    def _issues(self) -> tuple[str, ...]:
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
+        return (
+            *filter(None, own),
+            *self._http_issues,
+            *(issue for unit in self._units.values() for issue in unit.issues),
+        )
+
+    def _progress_due(self) -> None:
+        self._queue.after(PROGRESS_S, self._progress_due)
+        self._link.check()
+        self._take_up()
+        if any(unit.active for unit in self._units.values()):
+            self._changed()
+
+    def _beat(self, model: str, slot: Slot, beat: Beat) -> None:
+        unit = self._units[model]
+        service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
+        loaded = service.loaded if service else None
+        self._telemetry.beat(model, slot.release, loaded.load_us if loaded else None, beat)
+
+    def _telemetry_due(self) -> None:
+        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
+        self._postman.put(codec.encode(self._telemetry.take(list(self._pids()), self._postman.dropped)))
+
+    def _pids(self) -> Iterable[int]:
+        for unit in self._units.values():
+            yield from (service.pid for service in (unit.current, unit.candidate) if service is not None)
+
+    # -- disk ----------------------------------------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Remove what nothing needs, once every unit has read its journal."""
+        self._queue.post(self._collect_now)
+
+    def _collect_now(self) -> None:
+        """While a deployment is under way everything may still be needed; what is not known may be needed too."""
+        if self._disk_issue or any(unit.active or unit.blind for unit in self._units.values()):
+            return
+        slots = [slot for unit in self._units.values() for slot in _held(unit)]
+        self._folders.collect(slot.bundle for slot in slots)
+        self._blobs.collect(())
+
+
+def _held(unit: Unit) -> list[Slot]:
+    slots = unit.record.slots
+    return [slot for slot in (slots.current, slots.previous, slots.candidate, slots.left) if slot is not None]
+
+
+def device_state(device: str, boot: str, connection: int, *, online: bool) -> DeviceState:
+    """Birth or death of a connection. The death of one comes before the birth of the next, also as a last will."""
+    return DeviceState(device, boot, 2 * connection + (not online), online, __version__)
+
+
+def new_boot_id() -> str:
+    """A name for this run of the supervisor; reports are counted within it."""
+    return os.urandom(8).hex()
+
+
+def open_listener(address: str) -> socket.socket:
+    """The listening socket that outlives every runner. Raises `OSError` or `ValueError` when it cannot be had."""
+    where = parse_listen(address)
+    if where is None:
+        raise ValueError("it is no address")
+    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    return socket.create_server(where, family=family, backlog=512)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _why(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def state_folder(config: AgentConfig) -> Path:
+    """The state folder, made if it is not there."""
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    return config.state_dir

@@ -1,0 +1,234 @@
+"""What the host orders: desired states and commands, verified in an updater process before anything believes them.
+
+One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
+orders without a network and no damage makes it take older ones; and, also twice, the sequence of the newest command,
+before it is run, and the latest answers. Ignores what is older than accepted, of another device, or expired; says so in
+`issue`, and of a command in the answer to it.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
+from skerry_agent.ports.interfaces import Clock, Processes
+from skerry_agent.ports.jobs import Answer, Payload, Refusal, VerifyMessage
+from skerry_agent.state.disk import DiskError, read_record, write_record
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.twin import Command, CommandResult, Desired
+
+T = TypeVar("T")
+_Asked = tuple[VerifyMessage, Callable[[Answer], None]]
+REMEMBERED_COMMANDS = 64
+WAITING_COMMANDS = 16
+VERIFY_S = 120.0
+
+
+class Accepted(Struct, frozen=True):
+    """The newest desired state: the message as it came, and what it says."""
+
+    raw: bytes
+    desired: Desired
+
+
+class Answered(Struct, frozen=True):
+    """Commands that were carried out, newest last; `sequence` is that of the newest that was begun."""
+
+    results: tuple[CommandResult, ...] = ()
+    sequence: int = 0
+
+
+class _Desk:
+    """Has messages verified one after the other, so that no flood of them starts a flood of processes.
+
+    Of desired states only the newest waits; of commands the newest `WAITING_COMMANDS`.
+    """
+
+    def __init__(self, processes: Processes, clock: Clock) -> None:
+        self._processes, self._clock = processes, clock
+        self._busy = False
+        self._desired: _Asked | None = None
+        self._commands: deque[_Asked] = deque(maxlen=WAITING_COMMANDS)
+
+    def take(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
+        if job.payload_type == envelope.DESIRED:
+            self._desired = (job, answered)
+        else:
+            self._commands.append((job, answered))
+        self._next()
+
+    def _next(self) -> None:
+        if self._busy or not (self._desired or self._commands):
+            return
+        if self._desired is not None:
+            asked, self._desired = self._desired, None
+        else:
+            asked = self._commands.popleft()
+        self._verify(*asked)
+
+    def _verify(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
+        self._busy = True
+
+        def done(answer: Answer) -> None:
+            limit.cancel()
+            self._busy = False
+            answered(answer)
+            self._next()
+
+        def give_up() -> None:
+            cancel()
+            done(Refusal("failed", "no_answer", f"it could not be verified within {VERIFY_S:.0f} s"))
+
+        limit = self._clock.after(VERIFY_S, give_up)
+        cancel = self._processes.run_updater(job, done)
+
+
+class Orders:
+    """The door through which orders of the host come in."""
+
+    def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
+        self.issue: str | None = None
+        self._device, self._clock = device, clock
+        self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
+        self._answered_files = (folder / "commands.json", folder / "commands.second.json")
+        self._accepted = self._read_newest(self._accepted_files, Accepted, lambda copy: copy.desired.generation)
+        answered = self._read_newest(self._answered_files, Answered, lambda copy: (copy.sequence, len(copy.results)))
+        self._answered = answered or Answered()
+        self._desk = _Desk(processes, clock)
+
+    def _read(self, path: Path, kind: type[T]) -> T | None:
+        try:
+            return read_record(path, kind)
+        except (DiskError, WireError) as error:  # the host sends its newest desired state on every connect
+            self.issue = str(error)
+            return None
+
+    def _read_newest(self, files: Iterable[Path], kind: type[T], age: Callable[[T], Any]) -> T | None:
+        """The newer of two copies. One that is damaged or gone is written again."""
+        files = tuple(files)
+        copies = [self._read(path, kind) for path in files]
+        newest = max((copy for copy in copies if copy is not None), key=age, default=None)
+        for path, copy in zip(files, copies, strict=True):
+            if newest is not None and copy != newest:
+                with contextlib.suppress(OSError):  # the other copy is there; the next start tries again
+                    write_record(path, newest)
+        return newest
+
+    @property
+    def desired(self) -> Desired | None:
+        """The newest accepted desired state."""
+        return self._accepted.desired if self._accepted else None
+
+    @property
+    def generation(self) -> int:
+        """Its generation, 0 before the first."""
+        return self._accepted.desired.generation if self._accepted else 0
+
+    def desired_message(self, raw: bytes, apply: Callable[[Desired], None]) -> None:
+        """Take a desired state from the broker; `apply` is called when it is accepted."""
+        if not raw or self._is_accepted(raw):
+            return
+
+        def answered(answer: Answer) -> None:
+            if self._is_accepted(raw):  # it came twice, before the first had been verified
+                return
+            desired = self._parsed(answer, Desired)
+            if desired is not None and self._acceptable(desired) and self._keep(Accepted(raw, desired)):
+                self.issue = None
+                apply(desired)
+
+        self._desk.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+
+    def _is_accepted(self, raw: bytes) -> bool:
+        return self._accepted is not None and self._accepted.raw == raw
+
+    def command_message(
+        self, raw: bytes, run: Callable[[Command], tuple[bool, str]], reply: Callable[[CommandResult], None]
+    ) -> None:
+        """Take a command; it is run once, and the same answer is given whenever it comes again.
+
+        One that has expired, or is older than one that was run, is answered with no.
+        """
+        if not raw:
+            return
+
+        def answered(answer: Answer) -> None:
+            command = self._parsed(answer, Command)
+            if command is not None and command.device == self._device:
+                reply(self._result_of(command, run))
+
+        self._desk.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
+
+    def _parsed(self, answer: Answer, kind: type[T]) -> T | None:
+        match answer:
+            case Payload():
+                try:
+                    return codec.decode(answer.payload, kind)
+                except WireError as error:
+                    self.issue = str(error)
+            case Refusal():
+                self.issue = f"{kind.__name__.lower()} refused: {answer.detail}"
+        return None
+
+    def _acceptable(self, desired: Desired) -> bool:
+        now = self._clock.wall()
+        if desired.device != self._device:
+            self.issue = f"a desired state of device {desired.device} was ignored"
+        elif desired.generation <= self.generation:
+            self.issue = f"desired generation {desired.generation} was ignored: {self.generation} is accepted"
+        elif desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
+            self.issue = f"desired generation {desired.generation} has expired"
+        else:
+            return True
+        return False
+
+    def _keep(self, accepted: Accepted) -> bool:
+        """What cannot be kept is not accepted: after a restart nothing would know it."""
+        try:
+            for path in self._accepted_files:
+                write_record(path, accepted)
+        except OSError as error:
+            self.issue = f"desired generation {accepted.desired.generation} could not be kept: {error.strerror}"
+            return False
+        self._accepted = accepted
+        return True
+
+    def _result_of(self, command: Command, run: Callable[[Command], tuple[bool, str]]) -> CommandResult:
+        for result in self._answered.results:
+            if result.id == command.id:
+                return result
+        refusal = self._refusal_of(command)
+        if refusal is not None:
+            self.issue = f"command {command.id} was refused: {refusal}"
+            return CommandResult(self._device, command.id, ok=False, detail=refusal)
+        if command.sequence is not None:
+            self._remember(replace(self._answered, sequence=command.sequence), command)
+        ok, detail = run(command)
+        result = CommandResult(self._device, command.id, ok, detail)
+        results = (*self._answered.results, result)[-REMEMBERED_COMMANDS:]
+        self._remember(replace(self._answered, results=results), command)
+        return result
+
+    def _refusal_of(self, command: Command) -> str | None:
+        """Why it is not run. The newest, if it was begun and never answered, is: a crash may have come between."""
+        newest = self._answered.sequence
+        if command.sequence is not None and command.sequence < newest:
+            return f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
+        if command.expires is not None and PLAUSIBLE_WALL_S < self._clock.wall() > command.expires:
+            return "it has expired"
+        return None
+
+    def _remember(self, answered: Answered, command: Command) -> None:
+        """What cannot be kept holds no command up: it may take room to give room back."""
+        self._answered = answered
+        try:
+            for path in self._answered_files:
+                write_record(path, answered)
+        except OSError as error:
+            self.issue = f"command {command.id} could not be kept: {error.strerror}"

@@ -1,0 +1,97 @@
+"""What a device says of itself, put together from its units, or from its journals alone. Reads, never changes."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from skerry_agent.deployment.service import Service
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.machine.records import Deployment, Record, Slot
+from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
+
+
+class FactoryStatus(Struct, frozen=True):
+    """What the factory folder of a model says it holds, and whether that is being verified now."""
+
+    release: str | None
+    busy: bool = False
+
+
+class LocalStatus(Struct, frozen=True):
+    """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens."""
+
+    device: str
+    connected: bool
+    waiting_reports: int
+    models: dict[str, ModelReport]
+    http: dict[str, str]
+    pids: dict[str, int]
+    issues: tuple[str, ...] = ()
+    running: bool = True
+    factory: dict[str, FactoryStatus] = {}
+
+
+def model_report(unit: Unit) -> ModelReport:
+    """One model as the twin shows it."""
+    serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
+    recorded = recorded_report(unit.record, unit.world.clock.wall())
+    recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
+    deployment, waiting = recorded.deployment, unit.waiting.deployment
+    if waiting is not None:
+        put_off = _deployment(unit.record, waiting, unit.world.clock.wall())
+        return replace(recorded, deployment=replace(put_off, detail="waits until it can be kept"))
+    if deployment is None:
+        return recorded
+    deployment = replace(deployment, gap_us=unit.gap_us)
+    transfer = unit.transfer
+    if transfer is not None and deployment.outcome is None:
+        deployment = replace(
+            deployment,
+            detail=transfer.waiting,
+            bytes_received=transfer.received,
+            bytes_expected=transfer.expected,
+            ways=transfer.ways,
+        )
+    return replace(recorded, deployment=deployment)
+
+
+def recorded_report(record: Record, now: float) -> ModelReport:
+    """One model as its journal has it: nothing is known to serve."""
+    slots = record.slots
+    return ModelReport(
+        state=record.state.value,
+        serving=False,
+        current=_slot(slots.current),
+        previous=_slot(slots.previous),
+        candidate=_slot(slots.candidate),
+        deployment=_deployment(record, record.deployment, now) if record.deployment is not None else None,
+    )
+
+
+def _runtime(service: Service | None) -> RuntimeReport | None:
+    if service is None or service.loaded is None:
+        return None
+    return RuntimeReport(service.loaded.engine, service.loaded.engine_version, service.loaded.delegate)
+
+
+def _slot(slot: Slot | None) -> SlotReport | None:
+    if slot is None:
+        return None
+    return SlotReport(slot.release, slot.target, slot.manifest_sha256, slot.model_sha256)
+
+
+def _deployment(record: Record, deployment: Deployment, now: float) -> DeploymentReport:
+    ended_at = deployment.ended_at if deployment.ended_at is not None else now
+    return DeploymentReport(
+        id=deployment.id,
+        release=deployment.release,
+        state=record.state.value,
+        outcome=deployment.outcome,
+        reason=deployment.reason,
+        detail=deployment.detail,
+        transfer=deployment.transfer,
+        bytes_received=deployment.bytes_received,
+        bytes_expected=deployment.bytes_received,
+        seconds=max(0.0, ended_at - deployment.ordered_at),
+        attempts=deployment.attempts,
+        ways=deployment.ways,
+    )

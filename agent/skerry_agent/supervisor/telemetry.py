@@ -1,0 +1,79 @@
+"""Puts together what is measured in an interval: beats of the runners, and samples of the meters."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from skerry_agent.ports.interfaces import Clock, Meters
+from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.wire.telemetry import ModelStats, Report, Sample
+
+
+class Telemetry:
+    """Collects beats until `take` makes a report of them."""
+
+    def __init__(self, device: str, boot: str, clock: Clock, meters: Meters) -> None:
+        self._device, self._boot = device, boot
+        self._clock, self._meters = clock, meters
+        self._sequence = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._stats: dict[tuple[str, str], ModelStats] = {}
+        self._cpu_s = 0.0
+        self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
+
+    def beat(self, model: str, release: str, load_us: float | None, beat: Beat) -> None:
+        """Count what a runner says of the last second."""
+        known = self._stats.get((model, release)) or ModelStats(model, release, 0, 0)
+        outputs = dict(known.outputs)
+        for label, count in beat.outputs.items():
+            outputs[label] = outputs.get(label, 0) + count
+        self._cpu_s += beat.cpu_s
+        self._stats[model, release] = replace(
+            known,
+            inferences=known.inferences + beat.inferences,
+            errors=known.errors + beat.errors,
+            invalid_outputs=known.invalid_outputs + beat.invalid_outputs,
+            dropped=known.dropped + beat.dropped,
+            latency=known.latency.merged(beat.latency),
+            load_us=load_us,
+            rss_bytes=beat.rss_bytes,
+            outputs=outputs,
+        )
+
+    def take(self, pids: list[int], outbox_dropped: int) -> Report:
+        """The report of the interval that ends now; the next one begins."""
+        uptime = self._clock.monotonic()
+        duration = uptime - self._started_at
+        samples = self._meters.samples(pids, duration)
+        report = Report(
+            device=self._device,
+            boot=self._boot,
+            sequence=self._sequence,
+            started=self._started,
+            uptime_s=uptime,
+            duration_s=duration,
+            models=tuple(map(_energy_of(samples, duration, self._inferences()), self._stats.values())),
+            samples=tuple(samples),
+            outbox_dropped=outbox_dropped,
+        )
+        self._sequence += 1
+        self._begin()
+        return report
+
+    def _inferences(self) -> int:
+        return sum(stats.inferences for stats in self._stats.values())
+
+
+def _energy_of(samples: list[Sample], duration_s: float, inferences: int) -> Callable[[ModelStats], ModelStats]:
+    """Energy per inference from the power above idle, with the power's source; absent without power or inferences."""
+    power = next((s for s in samples if s.name == "power_active"), None)
+
+    def with_energy(stats: ModelStats) -> ModelStats:
+        if power is None or not inferences:
+            return stats
+        energy = max(0.0, power.value) * duration_s * 1e6 / inferences
+        return replace(stats, energy_uj=energy, energy_source=power.source, energy_method=power.method)
+
+    return with_energy

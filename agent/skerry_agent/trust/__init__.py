@@ -1,0 +1,1 @@
+"""Whose signatures this device believes."""

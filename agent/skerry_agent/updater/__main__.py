@@ -1,0 +1,36 @@
+"""`python -m skerry_agent.updater TRUST_FILE STATE_FOLDER SUPERVISOR_PID`: started by the supervisor, not by a person.
+
+Reads one job as a JSON line and writes one answer.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from skerry_agent.ports.jobs import Refusal, UpdaterJob
+from skerry_agent.ports.lifetime import die_with_parent
+from skerry_agent.trust.key_file import TrustError
+from skerry_agent.trust.verification import KeyTrust
+from skerry_agent.updater.perform import perform
+from skerry_agent.wire import codec
+
+
+def main() -> None:
+    """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
+    die_with_parent()
+    if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
+        sys.exit(1)
+    job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
+    try:
+        answer = perform(job, KeyTrust.from_file(Path(sys.argv[1]), Path(sys.argv[2])))
+    except TrustError as error:
+        answer = Refusal("rejected", error.code, str(error))
+    except Exception as error:  # noqa: BLE001 - the host shall learn of a defect, not only that the process died
+        traceback.print_exc()
+        answer = Refusal("failed", "updater_error", f"{type(error).__name__}: {error}")
+    sys.stdout.buffer.write(codec.encode(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

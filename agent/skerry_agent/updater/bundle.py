@@ -1,0 +1,110 @@
+"""Makes a bundle out of what was fetched and what is held: copies files, applies patches, checks every hash."""
+
+import mmap
+import os
+import shutil
+from pathlib import Path
+
+from skerry_agent.patch import PatchError, apply
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import Refusal, Staged, StageJob
+from skerry_agent.state.disk import DiskError, make_folder, sha256_of, sync_folder
+from skerry_agent.state.slots import read_bundle, write_bundle
+from skerry_agent.updater.errors import RefusedError
+from skerry_agent.updater.files import has_hash
+from skerry_agent.updater.verify import read_manifest
+from skerry_agent.wire import routes
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES
+from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Release
+
+
+def stage(job: StageJob, trust: Trust) -> Staged:
+    """Make the bundle in a temporary folder, then rename it: a bundle folder is complete or absent.
+
+    Raises `RefusedError`, `TrustError`, `WireError`, `OSError`.
+    """
+    manifest = read_manifest(job.manifest_file, job.release, trust)
+    bundle = manifest.bundle(job.target)
+    final = Path(job.bundle_dir)
+    if not _complete(final, bundle):
+        temporary = final.with_name(f".{final.name}.tmp")
+        for leftover in (temporary, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        make_folder(temporary)
+        try:
+            for artifact in bundle.artifacts:
+                _make(artifact, temporary / artifact.name, job, manifest)
+            write_bundle(temporary, bundle)
+            temporary.rename(final)
+            sync_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return Staged(bundle.model.blob.sha256)
+
+
+def _complete(folder: Path, bundle: Bundle) -> bool:
+    try:
+        same = read_bundle(folder) == bundle
+    except DiskError:
+        return False
+    return same and all(has_hash(folder / artifact.name, artifact.blob.sha256) for artifact in bundle.artifacts)
+
+
+def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) -> None:
+    """Produce one artifact from a blob, from a file of another bundle, or by a patch; check its hash."""
+    sha256 = artifact.blob.sha256
+    fetched, held = Path(job.blobs_dir) / sha256, Path(job.have.get(sha256, ""))
+    if fetched.is_file() or has_hash(held, sha256):
+        _copy_checked(fetched if fetched.is_file() else held, target, artifact)
+        return
+    fetched_patches = [patch for patch in manifest.patches if (Path(job.blobs_dir) / patch.blob.sha256).exists()]
+    route = routes.cheapest(fetched_patches, job.have.keys() - {sha256}, sha256)  # what is held of it has rotted
+    if not route:
+        detail = f"neither {artifact.name} nor a patch for it was fetched"
+        raise RefusedError(Refusal("failed", "missing_blob", detail))
+    _follow(route, target, job)
+
+
+def _follow(route: routes.Route, target: Path, job: StageJob) -> None:
+    """Apply the patches of a route one after the other; of the files between only the last two exist at a time."""
+    old = Path(job.have[route[0].base_sha256])
+    for index, patch in enumerate(route):
+        last = index == len(route) - 1
+        made = target if last else target.with_name(f".{target.name}.{index}")
+        _apply_patch(old, patch, made, Path(job.blobs_dir) / patch.blob.sha256)
+        if index:
+            old.unlink()
+        old = made
+
+
+def _copy_checked(source: Path, target: Path, artifact: Artifact) -> None:
+    shutil.copyfile(source, target)
+    if sha256_of(target) != artifact.blob.sha256:
+        raise RefusedError(Refusal("failed", "hash_mismatch", f"{artifact.name} does not have the manifest's hash"))
+    _sync(target)
+
+
+def _apply_patch(old: Path, patch: PatchRef, target: Path, file: Path) -> None:
+    """Apply with old file and patch mapped, so that memory stays small whatever the model's size."""
+    try:
+        with target.open("wb") as new_file:
+            header = apply(_mapped(old), _mapped(file), new_file.write, max_new_bytes=MAX_BLOB_BYTES)
+            new_file.flush()
+            os.fsync(new_file.fileno())
+    except PatchError as error:
+        raise RefusedError(Refusal("patch_failed", error.code, str(error))) from None
+    if header.new_sha256 != patch.new_sha256:
+        raise RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {target.name}"))
+
+
+def _mapped(path: Path) -> memoryview:
+    """A file's content without reading it; the mapping lives as long as its views, at most as long as this process."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # nothing cannot be mapped
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

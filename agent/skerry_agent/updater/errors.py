@@ -1,0 +1,12 @@
+"""How a job of the updater ends before its end."""
+
+from skerry_agent.ports.jobs import Refusal
+from skerry_agent.wire.errors import SkerryError
+
+
+class RefusedError(SkerryError):
+    """Ends a job with a refusal, which is its answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal

@@ -1,0 +1,13 @@
+"""What the updater asks of files that it did not just write."""
+
+from pathlib import Path
+
+from skerry_agent.state.disk import sha256_of
+
+
+def has_hash(file: Path, sha256: str) -> bool:
+    """Whether a file can be read and has that hash: what lies on a disk for months is not believed by its name."""
+    try:
+        return sha256_of(file) == sha256
+    except OSError:
+        return False

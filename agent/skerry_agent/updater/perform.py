@@ -1,0 +1,33 @@
+"""Does one job of any kind, and turns every expected failure into an answer."""
+
+from collections.abc import Callable
+
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import Answer, FactoryJob, PlanJob, Refusal, StageJob, UpdaterJob, VerifyMessage
+from skerry_agent.state.disk import what_failed
+from skerry_agent.trust.key_file import TrustError
+from skerry_agent.updater.bundle import stage
+from skerry_agent.updater.errors import RefusedError
+from skerry_agent.updater.factory import find_factory
+from skerry_agent.updater.plan import plan
+from skerry_agent.updater.verify import verify
+from skerry_agent.wire.errors import WireError
+
+_PERFORMERS: dict[type, Callable[..., Answer]] = {
+    VerifyMessage: verify,
+    PlanJob: plan,
+    StageJob: stage,
+    FactoryJob: find_factory,
+}
+
+
+def perform(job: UpdaterJob, trust: Trust) -> Answer:
+    """Do one job. Every expected failure is an answer, not an exception."""
+    try:
+        return _PERFORMERS[type(job)](job, trust)
+    except RefusedError as refused:
+        return refused.refusal
+    except (TrustError, WireError) as error:
+        return Refusal("rejected", error.code, str(error))
+    except OSError as error:
+        return Refusal("failed", "disk", what_failed(error))

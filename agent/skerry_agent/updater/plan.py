@@ -1,0 +1,50 @@
+"""What has to be fetched for a release: patches where a route of them fits, else whole files, within the policy.
+
+Fetches nothing and writes nothing.
+"""
+
+from pathlib import Path
+
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
+from skerry_agent.updater.errors import RefusedError
+from skerry_agent.updater.files import has_hash
+from skerry_agent.updater.verify import read_manifest
+from skerry_agent.wire import routes
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.manifest import Artifact
+
+
+def plan(job: PlanJob, trust: Trust) -> Planned:
+    """Decide what to fetch. Raises `RefusedError`, `TrustError`, `WireError`, `OSError`."""
+    manifest = read_manifest(job.manifest_file, job.release, trust)
+    bundle = manifest.bundle(job.target)
+    have = {sha256 for sha256, file in job.have.items() if has_hash(Path(file), sha256)}
+    wanted: list[BlobRef] = []
+    patched = False
+    for artifact in bundle.artifacts:
+        if artifact.blob.sha256 in have:
+            continue
+        route = None if job.force_full else routes.cheapest(manifest.patches, have, artifact.blob.sha256)
+        if route is None and artifact.role == "model":
+            _check_full_allowed(job, artifact)
+        patched = patched or route is not None
+        wanted += [artifact.blob] if route is None else [patch.blob for patch in route]
+    _check_budget(job, wanted)
+    bundle_bytes = sum(artifact.blob.size for artifact in bundle.artifacts)
+    return Planned("patch" if patched else "full", tuple(wanted), bundle_bytes)
+
+
+def _check_full_allowed(job: PlanJob, artifact: Artifact) -> None:
+    rule = job.policy.full_fallback
+    if rule == "never" or (rule == "unmetered" and job.metered):
+        detail = f"no patch fits and full_fallback = {rule} forbids {artifact.blob.size} B of {artifact.name}"
+        raise RefusedError(Refusal("rejected", "full_not_allowed", detail))
+
+
+def _check_budget(job: PlanJob, wanted: list[BlobRef]) -> None:
+    total = sum(ref.size for ref in wanted)
+    if job.policy.byte_budget is not None and job.spent + total > job.policy.byte_budget:
+        came = f", {job.spent} B came already" if job.spent else ""
+        detail = f"{total} B are needed, the byte budget is {job.policy.byte_budget} B{came}"
+        raise RefusedError(Refusal("rejected", "over_byte_budget", detail))

@@ -1,0 +1,27 @@
+"""Signed messages and manifests, verified. Nothing else of the updater reads one."""
+
+from pathlib import Path
+
+from skerry_agent.ports.interfaces import Trust
+from skerry_agent.ports.jobs import Payload, VerifyMessage
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import Release
+
+
+def verify(job: VerifyMessage, trust: Trust) -> Payload:
+    """The payload of a message. Raises `TrustError`, `WireError`."""
+    return Payload(trust.verify(job.raw, job.payload_type, job.role))
+
+
+def read_manifest(file: str, release: str, trust: Trust) -> Release:
+    """The verified manifest in `file`, which must be that of `release`. Raises `TrustError`, `WireError`, `OSError`."""
+    manifest = release_in(Path(file).read_bytes(), trust)
+    if manifest.name != release:
+        raise WireError("manifest", [f"it is of release {manifest.name}, not {release}"], code="wrong_release")
+    return manifest
+
+
+def release_in(raw: bytes, trust: Trust) -> Release:
+    """The manifest in an envelope that the release key signed. Raises `TrustError`, `WireError`."""
+    return codec.decode(trust.verify(raw, envelope.RELEASE, "release"), Release)

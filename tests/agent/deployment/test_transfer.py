@@ -1,0 +1,198 @@
+"""A transfer under its policy: hours, budget, a patch that does not come, HTTP before chunks; over fakes."""
+
+import os
+import time
+
+import pytest
+
+from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, is_open
+from skerry_agent.deployment.world import World
+from skerry_agent.fetch.over_http import Http
+from skerry_agent.fetch.over_mqtt import Mqtt
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.slots import BundleFolders
+from skerry_agent.wire import topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.twin import TransferPolicy
+from tests.kit.clock import FakeClock
+from tests.kit.link import FakeLink
+from tests.kit.processes import FakeProcesses
+
+MANIFEST, PATCH, FULL = b"manifest", b"p" * 1000, b"f" * 5000
+NOON = 1_700_049_600.0  # 2023-11-15 12:00 UTC
+HOUR_S = 3600.0
+
+
+class Site:
+    """A transfer with everything around it."""
+
+    def __init__(self, folder, *, metered=False, stall_s=60.0, published=(MANIFEST, PATCH, FULL), **policy):
+        source = {key: policy.pop(key) for key in ("http", "asked") if key in policy}
+        self.clock = FakeClock()
+        self.link = FakeLink({topics.chunk(describe(data).sha256, 0): data for data in published})
+        self.events = []
+        config = AgentConfig(
+            DeviceSection("dev-1"),
+            BrokerSection("mqtt://localhost"),
+            BoardSection("test"),
+            AgentSection(metered=metered, patch_stall_s=stall_s),
+        )
+        self.processes = FakeProcesses(self.answer)
+        store, folders = BlobStore(folder / "blobs"), BundleFolders(folder / "bundles", folder / "factory")
+        nothing = lambda *_: None  # noqa: E731
+        world = World(
+            config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
+        )
+        self.store = store
+        order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), **source)
+        self.transfer = Transfer(world, order, {}, self.events.append)
+
+    def answer(self, job):
+        assert isinstance(job, PlanJob)
+        if job.policy.byte_budget is not None and job.spent > job.policy.byte_budget:
+            return Refusal("rejected", "over_byte_budget")
+        data, kind = (FULL, "full") if job.force_full else (PATCH, "patch")
+        return Planned(kind, (describe(data),), 5000)
+
+    def pump(self):
+        self.link.pump(self.transfer.message)
+
+
+def test_fetches_manifest_and_patch(tmp_path):
+    site = Site(tmp_path)
+    site.transfer.start()
+    site.pump()
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+    assert (site.transfer.received, site.transfer.expected) == (len(PATCH), len(PATCH))
+
+
+@pytest.mark.parametrize(
+    "base", ["http://[abc", "http://h:99999", "http://h:0", "http://a..b", "http://", "ftp://x/y", "x"]
+)
+def test_an_address_that_is_none_is_passed_over(tmp_path, base):
+    site = Site(tmp_path, http=base)
+    site.transfer.start()
+    site.pump()
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+
+
+@pytest.mark.parametrize(
+    ("fallback", "metered", "ends"),
+    [
+        ("always", False, events.Fetched("full", len(FULL), ("retained",))),
+        ("always", True, events.Fetched("full", len(FULL), ("retained",))),
+        ("unmetered", False, events.Fetched("full", len(FULL), ("retained",))),
+        ("unmetered", True, "stalled"),
+        ("never", False, "stalled"),
+    ],
+)
+def test_a_patch_that_does_not_come_is_done_without_where_the_policy_allows(tmp_path, fallback, metered, ends):
+    site = Site(tmp_path, published=(MANIFEST, FULL), metered=metered, full_fallback=fallback)
+    site.transfer.start()
+    for _ in range(10):
+        site.pump()
+        site.clock.advance(30.0)
+    (event,) = site.events
+    assert event.reason == ends if isinstance(ends, str) else event == ends
+
+
+def test_what_the_manifest_cost_counts_against_the_budget(tmp_path):
+    site = Site(tmp_path, byte_budget=len(MANIFEST) + len(PATCH))
+    site.transfer.start()
+    site.pump()
+    assert [job.spent for job in site.processes.jobs] == [len(MANIFEST)]
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+
+
+def test_the_manifest_and_the_rest_share_one_budget(tmp_path):
+    site = Site(tmp_path, byte_budget=len(MANIFEST) + len(PATCH) - 1)
+    site.transfer.start()
+    site.pump()
+    (event,) = site.events
+    assert event.reason == "over_byte_budget"
+
+
+def test_http_goes_before_the_broker_where_the_host_offers_it(tmp_path):
+    site = Site(tmp_path, http="http://127.0.0.1:1/blobs")
+    assert [type(source) for source in site.transfer._sources()] == [Http, Mqtt]
+    assert [type(source) for source in Site(tmp_path).transfer._sources()] == [Mqtt]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_it_asks_at_once_where_the_order_says_so(tmp_path, asked):
+    site = Site(tmp_path, asked=asked)
+    site.transfer.start()
+    assert bool(site.link.published) is asked
+
+
+def test_a_bundle_that_does_not_fit_is_said_before_it_is_fetched(tmp_path):
+    site = Site(tmp_path)
+    site.processes._answers = lambda _job: Planned("full", (describe(FULL),), 10**15)
+    site.transfer.start()
+    site.pump()
+    (event,) = site.events
+    assert event.reason == "disk_full"
+    assert not site.link.subscribed
+
+
+@pytest.fixture
+def utc(monkeypatch):
+    monkeypatch.setitem(os.environ, "TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("hours", "opened"),
+    [
+        ((0, 720), False),
+        ((720, 721), True),
+        ((700, 720), False),
+        ((1320, 300), False),
+        ((1320, 721), True),
+        ((5, 5), False),
+    ],
+)
+@pytest.mark.usefixtures("utc")
+def test_a_window_of_hours(hours, opened):
+    assert is_open(hours, NOON) is opened
+
+
+def test_a_clock_that_was_never_set_knows_no_hour():
+    assert is_open((0, 1), 1000.0)
+
+
+@pytest.mark.usefixtures("utc")
+def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
+    site = Site(tmp_path, stall_s=1e6, hours=(13 * 60, 14 * 60))
+    site.clock.now = NOON - 1_700_000_000
+    site.transfer.start()
+    assert site.transfer.waiting == "waits for 13:00"
+    assert not site.link.subscribed
+    site.link.retained.pop(topics.chunk(describe(PATCH).sha256, 0))
+    site.clock.advance(HOUR_S + HOURS_POLL_S)
+    site.pump()
+    assert site.transfer.waiting == ""
+    assert site.link.subscribed == {topics.chunk(describe(PATCH).sha256, 0)}
+    site.clock.advance(HOUR_S)
+    assert site.transfer.waiting == "waits for 13:00"
+    assert not site.link.subscribed
+    site.link.retained[topics.chunk(describe(PATCH).sha256, 0)] = PATCH
+    site.clock.advance(23 * HOUR_S)
+    site.pump()
+    assert site.events == [events.Fetched("patch", len(PATCH), ("retained",))]
+
+
+def test_stopped_it_says_nothing_more(tmp_path):
+    site = Site(tmp_path)
+    site.transfer.start()
+    site.transfer.stop()
+    site.pump()
+    assert not site.events
+    assert not site.link.subscribed

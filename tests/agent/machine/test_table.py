@@ -1,0 +1,344 @@
+"""The update machine over every (state, event) pair: what the table holds does what it says, the rest is refused."""
+
+import itertools
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.machine.table import MAX_ATTEMPTS, MAX_CRASHES, MAX_FETCH_STARTS, TABLE, IllegalTransitionError, step
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.twin import TransferPolicy
+
+OLD = Slot("old", "m@1.0.0", "cpu", "a" * 64, "1" * 64)
+OLDER = Slot("older", "m@0.9.0", "cpu", "9" * 64, "2" * 64)
+FACTORY = Slot("factory/m", "m@0.1.0", "cpu", "0" * 64, "4" * 64)
+NEW = Slot("new", "m@1.1.0", "cpu", "b" * 64, "3" * 64)
+ORDER = Deployment("d1", "m@1.1.0", "cpu", describe(b"manifest"))
+
+EVENTS = [
+    events.Booted(),
+    events.Ordered(Deployment("d2", "m@1.2.0", "cpu", describe(b"other"))),
+    events.OrderLapsed(Deployment("d2", "m@1.2.0", "cpu", describe(b"other")), "full"),
+    events.Withdrawn(),
+    events.Fetched("patch", 10),
+    events.FetchFailed("disk_full"),
+    events.Verified(NEW),
+    events.Rejected("untrusted"),
+    events.PatchFailed("wrong_base"),
+    events.StageFailed("disk"),
+    events.CandidateReady(),
+    events.CandidateFailed("latency_over_budget", "p95"),
+    events.ProbationPassed(),
+    events.Settled(),
+    events.CurrentFailed("crashed"),
+    events.Serving(),
+    events.Healthy(),
+    events.RollbackOrdered(),
+    events.FactoryFound(FACTORY, "crashed"),
+    events.Expired(),
+]
+
+# What each pair leads to, from a device that serves OLD with OLDER behind it: (state, outcome of d1 or d2, effects).
+# A pair that is not here must be refused.
+EXPECTED = {
+    "idle Booted": "idle - Serve Collect",
+    "idle Ordered": "fetching - Fetch",
+    "idle OrderLapsed": "idle timed_out",
+    "idle CurrentFailed": "idle - Serve",
+    "idle FactoryFound": "idle -",
+    "idle Serving": "idle -",
+    "idle Healthy": "idle -",
+    "idle RollbackOrdered": "rolling_back - Serve",
+    "fetching Booted": "fetching - Serve Fetch",
+    "fetching Ordered": "fetching - Drop Fetch",
+    "fetching OrderLapsed": "fetching -",
+    "fetching FactoryFound": "fetching -",
+    "fetching Withdrawn": "idle cancelled Drop Collect",
+    "fetching Fetched": "verifying - Stage",
+    "fetching FetchFailed": "idle failed Drop Collect",
+    "fetching Rejected": "idle rejected Drop Collect",
+    "fetching CurrentFailed": "fetching - Serve",
+    "fetching Serving": "fetching -",
+    "fetching Healthy": "fetching -",
+    "fetching RollbackOrdered": "rolling_back cancelled Drop Serve",
+    "fetching Expired": "idle timed_out Drop Collect",
+    "verifying Booted": "verifying - Serve Stage",
+    "verifying Ordered": "fetching - Drop Fetch",
+    "verifying OrderLapsed": "verifying -",
+    "verifying FactoryFound": "verifying -",
+    "verifying Withdrawn": "idle cancelled Drop Collect",
+    "verifying Verified": "staged - StartCandidate",
+    "verifying Rejected": "idle rejected Drop Collect",
+    "verifying PatchFailed": "fetching - Fetch",
+    "verifying StageFailed": "idle failed Drop Collect",
+    "verifying CurrentFailed": "verifying - Serve",
+    "verifying Serving": "verifying -",
+    "verifying Healthy": "verifying -",
+    "verifying RollbackOrdered": "rolling_back cancelled Drop Serve",
+    "verifying Expired": "idle timed_out Drop Collect",
+    "staged Booted": "staged - Serve StartCandidate",
+    "staged Ordered": "fetching - Drop Fetch",
+    "staged OrderLapsed": "staged -",
+    "staged FactoryFound": "staged -",
+    "staged Withdrawn": "idle cancelled Drop Collect",
+    "staged CandidateReady": "probation - Admit",
+    "staged CandidateFailed": "idle failed Drop Serve Collect",
+    "staged CurrentFailed": "staged - Serve",
+    "staged Serving": "staged -",
+    "staged Healthy": "staged -",
+    "staged RollbackOrdered": "rolling_back cancelled Drop Serve",
+    "probation Booted": "staged - Serve StartCandidate",
+    "probation Ordered": "fetching - Drop Serve Fetch",
+    "probation OrderLapsed": "probation -",
+    "probation FactoryFound": "probation -",
+    "probation Withdrawn": "idle cancelled Drop Serve Collect",
+    "probation ProbationPassed": "committed succeeded Retire Collect",
+    "probation CandidateFailed": "rolling_back rolled_back Drop Serve",
+    "probation CurrentFailed": "probation -",
+    "probation Serving": "probation -",
+    "probation Healthy": "probation -",
+    "probation RollbackOrdered": "rolling_back rolled_back Drop Serve",
+    "committed Booted": "idle - Serve Collect",
+    "committed Settled": "idle -",
+    "rolling_back Booted": "rolling_back - Serve",
+    "rolling_back OrderLapsed": "rolling_back timed_out",
+    "rolling_back FactoryFound": "rolling_back -",
+    "rolling_back Ordered": "fetching - Fetch",
+    "rolling_back Serving": "idle - Collect",
+    "rolling_back CurrentFailed": "rolling_back - Serve",
+    "rolling_back Healthy": "rolling_back -",
+    "rolling_back RollbackOrdered": "rolling_back -",
+}
+
+
+def record_in(state: State) -> Record:
+    candidate = NEW if state in {State.STAGED, State.PROBATION} else None
+    return Record(state, Slots(OLD, OLDER, candidate), None if state is State.IDLE else ORDER)
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, EVENTS)), ids=lambda x: type(x).__name__)
+def test_every_pair(state, event):
+    before = record_in(state)
+    expected = EXPECTED.get(f"{state} {type(event).__name__}")
+    if expected is None:
+        with pytest.raises(IllegalTransitionError, match=f"{type(event).__name__} cannot happen in state {state}"):
+            step(before, event)
+        return
+    after, effects = step(before, event)
+    outcome = (after.deployment.outcome if after.deployment else None) or "-"
+    assert " ".join([after.state, outcome, *(type(e).__name__ for e in effects)]) == expected
+
+
+def test_the_expectations_cover_the_table():
+    assert {f"{state} {event.__name__}" for state, event in TABLE} == set(EXPECTED)
+    assert {type(e) for e in EVENTS} == set(events.Event.__subclasses__())
+
+
+def test_commit_moves_the_slots():
+    after, _ = step(record_in(State.PROBATION), events.ProbationPassed())
+    assert after.slots == Slots(current=NEW, previous=OLD)
+
+
+def test_failed_candidate_leaves_the_slots_as_they_were():
+    after, _ = step(record_in(State.PROBATION), events.CandidateFailed("crashed", "killed by SIGSEGV"))
+    assert after.slots == Slots(OLD, OLDER)
+    assert (after.deployment.reason, after.deployment.detail) == ("crashed", "killed by SIGSEGV")
+
+
+def test_failed_first_candidate_leaves_an_empty_device():
+    before = replace(record_in(State.PROBATION), slots=Slots(candidate=NEW))
+    after, effects = step(before, events.CandidateFailed("crashed"))
+    assert (after.state, after.slots) == (State.IDLE, Slots())
+    assert events.Serve() not in effects
+
+
+@pytest.mark.parametrize("state", [State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION])
+def test_restarts_at_one_stage_end_at_the_attempt_budget(state):
+    record = record_in(state)
+    for _ in range(MAX_FETCH_STARTS if state is State.FETCHING else MAX_ATTEMPTS):
+        assert record.deployment.outcome is None
+        record, effects = step(record, events.Booted())
+    assert record.state is State.IDLE
+    assert record.deployment.outcome in {"failed", "rolled_back"}
+    assert record.slots.current == OLD
+    assert events.Serve() in effects
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(State.FETCHING, events.Fetched("full", 1)), (State.VERIFYING, events.Verified(NEW))]
+)
+def test_each_stage_has_the_whole_budget(state, event):
+    before, _ = step(record_in(state), events.Booted())
+    assert before.deployment.attempts == 1
+    assert step(before, event)[0].deployment.attempts == 0
+
+
+def test_crashes_of_the_current_bundle_bring_the_previous_one_back():
+    record = record_in(State.IDLE)
+    for _ in range(MAX_CRASHES):
+        assert record.slots.current == OLD
+        record, _ = step(record, events.CurrentFailed("crashed"))
+    assert record.state is State.ROLLING_BACK
+    assert record.slots == Slots(current=OLDER, left=OLD)
+
+
+def test_a_damaged_bundle_gives_way_at_once_and_is_not_kept():
+    record, effects = step(record_in(State.IDLE), events.CurrentFailed("damaged"))
+    assert (record.slots, effects) == (Slots(OLDER), [events.Serve()])
+
+
+def exhausted(record, reason):
+    """After as many failures as a bundle is allowed, or one that starting again cannot mend."""
+    for _ in range(MAX_CRASHES if reason == "crashed" else 1):
+        record, effects = step(record, events.CurrentFailed(reason, "why"))
+    return record, effects
+
+
+@pytest.mark.parametrize("reason", ["damaged", "bundle_damaged", "crashed"])
+@pytest.mark.parametrize("cause", ["ordered", "crashes"])
+def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, cause):
+    record = replace(record_in(State.IDLE), deployment=replace(ORDER, release=OLD.release, outcome="succeeded"))
+    record, _ = step(record, events.RollbackOrdered()) if cause == "ordered" else exhausted(record, "crashed")
+    assert (record.slots.current, record.deployment.outcome) == (OLDER, "rolled_back")
+    record, effects = exhausted(record, reason)
+    assert (record.state, record.slots, effects) == (State.ROLLING_BACK, Slots(OLD), [events.Serve()])
+    assert (record.deployment.outcome, record.deployment.reason) == ("succeeded", "rollback_failed")
+    assert record.fallback == f"m@0.9.0 does not serve: {reason}: why"
+    record, effects = step(record, events.Serving())
+    assert (record.state, record.slots, effects) == (State.IDLE, Slots(OLD), [events.Collect()])
+    assert events.SeekFactory() in exhausted(record, "crashed")[1]
+
+
+@pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
+def test_what_was_left_is_kept_until_the_older_one_serves(state):
+    before = replace(record_in(state), slots=Slots(OLDER, left=OLD))
+    assert step(before, events.Booted())[0].slots == before.slots
+    assert step(before, events.Serving())[0].slots == Slots(OLDER)
+
+
+def test_without_a_previous_bundle_the_current_one_is_tried_for_ever():
+    record = replace(record_in(State.IDLE), slots=Slots(current=OLD))
+    for _ in range(3 * MAX_CRASHES):
+        record, effects = step(record, events.CurrentFailed("crashed"))
+        assert effects[0] == events.Serve()
+    assert record.slots.current == OLD
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.ROLLING_BACK])
+def test_what_is_not_the_bundles_fault_costs_it_no_place(state):
+    record = before = record_in(state)
+    for _ in range(3 * MAX_CRASHES):
+        record, effects = step(record, events.CurrentFailed("source_failed", "no camera"))
+        assert (record.slots, record.state, effects) == (before.slots, before.state, [events.Serve()])
+    assert step(record, events.Healthy())[0].crashes == 0
+
+
+def test_a_healthy_bundle_is_forgiven_its_crashes():
+    record, _ = step(record_in(State.IDLE), events.CurrentFailed("crashed"))
+    record, _ = step(record, events.Healthy())
+    assert record.crashes == 0
+
+
+def test_rollback_of_a_committed_release_marks_its_deployment():
+    committed = Record(State.IDLE, Slots(NEW, OLD), replace(ORDER, outcome="succeeded"))
+    after, _ = step(committed, events.RollbackOrdered("ordered"))
+    assert after.slots == Slots(current=OLD, left=NEW)
+    assert (after.deployment.outcome, after.deployment.reason) == ("rolled_back", "ordered")
+
+
+def test_rollback_without_previous_changes_nothing():
+    before = Record(State.IDLE, Slots(current=OLD))
+    assert step(before, events.RollbackOrdered()) == (before, [])
+
+
+@pytest.mark.parametrize("fallback", ["unmetered", "never"])
+def test_failed_patch_needs_leave_for_the_full_file(fallback):
+    policy = TransferPolicy(full_fallback=fallback)
+    before = replace(record_in(State.VERIFYING), deployment=replace(ORDER, policy=policy))
+    after, _ = step(before, events.PatchFailed("damaged"))
+    assert (after.deployment.outcome, after.deployment.reason) == ("failed", "patch_failed")
+
+
+def test_ordering_what_is_current_ends_at_once():
+    order = replace(ORDER, manifest=replace(ORDER.manifest, sha256=OLD.manifest_sha256))
+    after, effects = step(record_in(State.IDLE), events.Ordered(order))
+    assert (after.state, after.deployment.outcome, effects) == (State.IDLE, "succeeded", [])
+
+
+# -- the factory release, behind current and previous ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "effects"),
+    [
+        (State.IDLE, "SeekFactory Collect"),
+        (State.FETCHING, "SeekFactory Fetch"),
+        (State.VERIFYING, "SeekFactory Stage"),
+        (State.STAGED, "SeekFactory StartCandidate"),
+        (State.PROBATION, "SeekFactory StartCandidate"),
+    ],
+)
+def test_a_start_with_nothing_to_serve_seeks_the_factory_release(state, effects):
+    before = replace(record_in(state), slots=Slots(candidate=record_in(state).slots.candidate))
+    assert " ".join(type(e).__name__ for e in step(before, events.Booted())[1]) == effects
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.VERIFYING, State.STAGED, State.ROLLING_BACK])
+def test_it_takes_the_place_of_what_fails_and_says_why(state):
+    before = replace(record_in(state), slots=replace(record_in(state).slots, previous=None))
+    failing, effects = step(before, events.CurrentFailed("bundle_damaged"))
+    assert [type(e) for e in effects] == [events.Serve, events.SeekFactory]
+    found = events.FactoryFound(FACTORY, "bundle_damaged", "bundle.json")
+    after, effects = step(failing, found)
+    assert after.slots == Slots(current=FACTORY, candidate=before.slots.candidate)
+    assert (after.fallback, after.crashes, effects) == ("bundle_damaged: bundle.json", 0, [events.Serve()])
+    assert after.state is (State.ROLLING_BACK if state is State.IDLE else state)
+    assert step(after, found) == (after, [])
+
+
+def test_it_is_not_sought_before_the_previous_one_has_failed_too():
+    after, effects = step(record_in(State.IDLE), events.CurrentFailed("damaged"))
+    assert (after.slots.current, effects) == (OLDER, [events.Serve()])
+    assert events.SeekFactory() in step(after, events.CurrentFailed("damaged"))[1]
+
+
+def test_what_has_recovered_meanwhile_stays():
+    failing, _ = step(replace(record_in(State.IDLE), slots=Slots(OLD)), events.CurrentFailed("damaged"))
+    healthy, _ = step(failing, events.Healthy())
+    assert step(healthy, events.FactoryFound(FACTORY, "damaged")) == (healthy, [])
+
+
+def test_the_deployment_under_way_is_not_that_which_is_left():
+    """The release that is damaged is ordered again: that it makes room for the factory release is no end of it."""
+    again = replace(ORDER, release=OLD.release)
+    before = Record(State.FETCHING, Slots(OLD), again, crashes=1)
+    after, _ = step(before, events.FactoryFound(FACTORY, "damaged"))
+    assert after.deployment == again
+
+
+def test_the_factory_release_ordered_becomes_a_bundle_of_its_own():
+    order = Deployment("d3", FACTORY.release, "cpu", replace(ORDER.manifest, sha256=FACTORY.manifest_sha256))
+    after, effects = step(Record(slots=Slots(FACTORY)), events.Ordered(order))
+    assert (after.state, effects) == (State.FETCHING, [events.Fetch()])
+
+
+def test_a_commit_ends_the_stand_in():
+    before = Record(State.PROBATION, Slots(FACTORY, None, NEW), ORDER, fallback="damaged")
+    after, _ = step(before, events.ProbationPassed())
+    assert (after.slots, after.fallback) == (Slots(NEW, FACTORY), "")
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.PROBATION])
+def test_a_rollback_may_name_the_factory_release(state):
+    after, effects = step(record_in(state), events.RollbackOrdered(to=FACTORY))
+    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, left=OLD))
+    assert effects[-1] == events.Serve()
+
+
+def test_a_candidate_that_fails_with_nothing_behind_it_seeks_the_factory_release():
+    before = Record(State.PROBATION, Slots(candidate=NEW), ORDER)
+    after, effects = step(before, events.CandidateFailed("crashed"))
+    assert after.state is State.IDLE
+    assert events.SeekFactory() in effects

@@ -1,0 +1,104 @@
+"""The local door: it outlives clients that go away, and a supervisor that is silent is not called absent."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from skerry_agent.cli.doctor import _agent, _sources
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
+from skerry_agent.state.disk import locked
+from skerry_agent.supervisor import local
+from skerry_agent.supervisor.local import Done, LocalError, SilentError, StatusRequest, ask, listen
+
+DONE = Done(ok=True, detail="here")
+
+
+@pytest.fixture
+def door(tmp_path):
+    """A door whose supervisor answers as soon as `free` is set."""
+    free = threading.Event()
+
+    def post(call):
+        free.wait(5.0)
+        call()
+
+    server = listen(tmp_path, post, lambda _request: DONE)
+    yield tmp_path, free
+    server.close()
+
+
+def client(folder):
+    here = os.open(folder, os.O_RDONLY)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(f"/proc/self/fd/{here}/{local.SOCKET_FILE}")
+    os.close(here)
+    return connection
+
+
+@pytest.mark.parametrize("words", [b'{"type":"status"}\n', b"", b"{"])
+def test_clients_that_do_not_wait_for_the_answer_leave_the_door_open(door, words):
+    folder, free = door
+    for _ in range(3):
+        with client(folder) as connection:
+            connection.sendall(words)
+    free.set()
+    assert ask(folder, StatusRequest()) == DONE
+
+
+def test_where_nobody_is_nobody_runs(tmp_path):
+    with pytest.raises(LocalError):
+        ask(tmp_path, StatusRequest())
+    with pytest.raises(LocalError):
+        ask(tmp_path / "nowhere", StatusRequest())
+
+
+def test_a_door_behind_which_nobody_answers(door, monkeypatch):
+    monkeypatch.setattr(local, "ANSWER_TIMEOUT_S", 0.1)
+    folder, free = door
+    config = AgentConfig(DeviceSection("d"), BrokerSection("mqtt://x"), BoardSection("t"), folder=str(folder.parent))
+    (folder.parent / "state").symlink_to(folder)
+    with pytest.raises(SilentError, match="does not answer"):
+        ask(folder, StatusRequest())
+    check, status = _agent(config)
+    assert (check.ok, status) == (False, None)
+    assert "does not answer" in check.detail
+    free.set()
+
+
+def test_a_source_that_is_not_there_is_said(tmp_path):
+    here = tmp_path / "here.npz"
+    here.touch()
+    sources = (ReplaySource(str(here)), ReplaySource("/nowhere.npz"), DirectorySource("/nowhere"))
+    config = AgentConfig(
+        DeviceSection("d"), BrokerSection("mqtt://x"), BoardSection("t"), models={"m": ModelSection(sources=sources)}
+    )
+    assert [(check.ok, check.detail) for check in _sources(config)] == [
+        (True, str(here)),
+        (False, "/nowhere.npz is not there"),
+    ]
+
+
+def test_a_supervisor_without_a_door_is_there_all_the_same(tmp_path):
+    """A disk that takes nothing has no room for the socket."""
+    with locked(tmp_path, "busy"), pytest.raises(SilentError):
+        ask(tmp_path, StatusRequest())
+    with pytest.raises(LocalError):
+        ask(tmp_path, StatusRequest())
+
+
+def test_nobody_reads_what_a_command_says(tmp_path):
+    (tmp_path / "agent.toml").write_text(
+        '[device]\nid = "dev-1"\n[broker]\nurl = "mqtt://127.0.0.1:9"\n[board]\nname = "test"\n'
+    )
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "skerry_agent", "status", "--config", str(tmp_path / "agent.toml")]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert done.returncode == 1
+    assert "Error" not in done.stderr

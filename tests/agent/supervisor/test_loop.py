@@ -1,0 +1,256 @@
+"""The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
+
+import os
+import shutil
+import socket
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.config import ModelSection
+from skerry_agent.deployment.unit import TAKE_UP_S
+from skerry_agent.fetch.sources import Folder
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Record, Slot, Slots
+from skerry_agent.ports.jobs import Refusal
+from skerry_agent.state.disk import sha256_of
+from skerry_agent.state.factory import FactoryFolder
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.slots import write_bundle
+from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
+from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, open_listener
+from skerry_agent.wire import envelope, topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
+from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
+from skerry_agent.wire.twin import Assignment, Command
+from tests.kit.site import DESIRED, Site, signed
+
+QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
+BUNDLE = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (), ())
+RELEASE = Release(1, "m", "2.0.0", 2, (BUNDLE,), QUALITY, Provenance("0" * 64, "1" * 64, {}, ""))
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path / "device")
+
+
+@pytest.fixture
+def stick(tmp_path):
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    (folder / "release.json").write_bytes(signed(envelope.RELEASE, RELEASE))
+    return folder
+
+
+def assignment(number, version="1.0.0", model="m"):
+    return Assignment(model, f"{model}@{version}", "cpu", describe(b"manifest"), f"d-{number}")
+
+
+def test_orders_are_asked_for_again_less_and_less_often(site):
+    asked = []
+    site.link.subscribe = lambda names: asked.append((site.clock.now, names))
+    left = []
+    site.link.unsubscribe = left.append
+    began = site.clock.now
+    site.agent.link_up()
+    site.clock.advance(2.5 * 3600.0)
+    times = [now - began for now, names in asked if DESIRED in names]
+    assert times[:4] == [0.0, FIRST_ASK_S, 3 * FIRST_ASK_S, 7 * FIRST_ASK_S]
+    assert times[-1] - times[-2] == LAST_ASK_S
+    assert len(left) == len(asked)  # some brokers send nothing for what is subscribed already
+
+
+def test_a_new_connection_asks_at_once_and_starts_the_pauses_anew(site):
+    site.agent.link_up()
+    site.clock.advance(3600.0)
+    asked = []
+    site.link.subscribe = lambda names: asked.append(site.clock.now)
+    site.agent.link_up()
+    site.clock.advance(FIRST_ASK_S)
+    assert len(asked) == 2
+
+
+def test_what_is_no_longer_wanted_is_given_up_at_once(site):
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    assert site.deployment().outcome is None
+    site.want(2)
+    assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "withdrawn")
+    assert not [topic for topic in site.link.subscribed if "/blob/" in topic]
+
+
+def test_an_install_on_the_spot_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
+    site.want(1, assignment(1))
+    done = site.agent.local(InstallRequest(str(stick)))
+    assert done.ok, done.detail
+    assert site.deployment().id == done.detail
+    site.want(2, assignment(1), assignment(7, model="other"))
+    assert site.deployment().id == done.detail
+    site.want(3, assignment(2))
+    assert site.deployment().id == "d-2"
+
+
+def test_the_host_cannot_withdraw_what_it_did_not_order(site, stick):
+    done = site.agent.local(InstallRequest(str(stick)))
+    site.want(1)
+    assert (site.deployment().id, site.deployment().outcome) == (done.detail, None)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def _too_long(path):
+    path.write_bytes(b" " * (MAX_MESSAGE_BYTES + 1))
+
+
+@pytest.mark.parametrize("put", [_pipe, _endless, _too_long])
+def test_a_manifest_that_has_no_end_is_no_export(site, stick, put):
+    (stick / "release.json").unlink()
+    put(stick / "release.json")
+    assert not site.agent.local(InstallRequest(str(stick))).ok
+    assert FactoryFolder(stick.parent).release(stick.name) is None
+
+
+@pytest.mark.parametrize("put", [_pipe, _endless])
+def test_a_file_on_a_stick_that_has_no_end_is_refused(tmp_path, put):
+    ref = describe(b"m")
+    put(tmp_path / ref.sha256)
+    with pytest.raises(OSError, match="regular"):
+        Folder(lambda call: call(), tmp_path).read(ref, 0)
+    with pytest.raises(OSError, match="regular"):
+        sha256_of(tmp_path / ref.sha256)
+
+
+def test_an_install_needs_no_folder_that_somebody_has_removed(site, stick):
+    shutil.rmtree(site.agent.config.state_dir)
+    assert site.agent.local(InstallRequest(str(stick))).ok
+    assert site.deployment().outcome is None
+
+
+def test_what_the_disk_says_names_the_file(site, stick):
+    blobs = site.agent.config.state_dir / "blobs"
+    blobs.rmdir()
+    blobs.symlink_to("nowhere")
+    done = site.agent.local(InstallRequest(str(stick)))
+    assert not done.ok
+    assert "blobs" in done.detail
+
+
+def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):
+    done = site.agent.local(InstallRequest(str(tmp_path)))
+    assert done == Done(ok=False, detail=done.detail)
+    assert site.agent.local(StatusRequest()).status.models == {}
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield "127.0.0.1:{}".format(*other.getsockname()[1:])
+
+
+@pytest.mark.parametrize("address", ["taken", "192.0.2.1:8000", "a..b:1"])
+def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_path, taken, address):
+    address = address.replace("taken", taken)
+    status = Site(tmp_path / "device", {"m": ModelSection(address)}).agent.status()
+    assert status.http["m"].startswith("http://127.0.0.1:")
+    assert status.http["m"] != f"http://{address}"
+    assert any(issue.startswith(f"models.m.http: {address} cannot be had: ") for issue in status.issues)
+
+
+def test_an_address_of_the_next_internet(tmp_path):
+    try:
+        open_listener("[::1]:0").close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    status = Site(tmp_path / "device", {"m": ModelSection("[::1]:0")}).agent.status()
+    assert status.http["m"].startswith("http://[::1]:")
+    assert not [issue for issue in status.issues if "http" in issue]
+
+
+SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
+
+
+def bundles_after_a_start(folder, record, spoil=lambda _path: None):
+    """What is left of three bundles when a supervisor has started on a journal."""
+    state, path = folder / "device" / "state", folder / "device" / "state" / "models" / "m" / "journal.json"
+    for name in ("held", "left", "loose"):
+        (state / "bundles" / name).mkdir(parents=True)
+        write_bundle(state / "bundles" / name, BUNDLE)
+    Journal(path).write(record)
+    spoil(path)
+    Site(folder / "device").clock.advance(1.0)
+    return sorted(bundle.name for bundle in (state / "bundles").iterdir())
+
+
+def test_what_no_slot_needs_is_collected(tmp_path):
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT))) == ["held"]
+
+
+def test_what_may_have_to_come_back_is_kept(tmp_path):
+    left = replace(SLOT, bundle="left")
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, left=left))) == ["held", "left"]
+
+
+def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
+    damaged = bundles_after_a_start(
+        tmp_path, Record(slots=Slots(SLOT)), lambda path: path.write_bytes(path.read_bytes()[:-3])
+    )
+    assert damaged == ["held", "left", "loose"]
+
+
+def test_there_is_nothing_to_roll_back_to(site):
+    assert not site.agent.local(RollbackRequest()).ok
+
+
+COMMAND = topics.command("dev-1")
+
+
+def rollback_order(site, sequence=1):
+    command = Command("dev-1", f"c-{sequence}", "rollback", 1.0, sequence=sequence)
+    site.agent.message(COMMAND, signed(envelope.COMMAND, command))
+
+
+def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(site):
+    """A new state folder knows neither that the order was carried out, nor what it was meant for."""
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    rollback_order(site)
+    assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "ordered")
+    site.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    assert (site.deployment().id, site.deployment().outcome) == ("d-1", None)
+
+
+def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
+    site = Site(tmp_path / "device")
+    site.want(1, assignment(1))
+    rollback_order(site)
+    site.clock.advance(0.1)
+    again = Site(tmp_path / "device")
+    again.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    assert again.deployment().outcome is None
+
+
+def test_what_the_host_no_longer_wants_is_not_taken_up(site):
+    site.agent.link_up()
+    site.want(1, assignment(1))
+    rollback_order(site)
+    site.want(2)
+    site.clock.advance(10 * TAKE_UP_S)
+    assert site.deployment().outcome == "cancelled"
+
+
+def test_a_release_that_failed_is_not_taken_up(site):
+    site.agent.link_up()
+    site.plan = Refusal("rejected", "untrusted", "no valid signature")
+    site.want(1, assignment(1))
+    unit = site.agent._units["m"]
+    unit.handle(events.Rejected("untrusted", "no valid signature"))
+    site.clock.advance(10 * TAKE_UP_S)
+    assert site.deployment().outcome == "rejected"

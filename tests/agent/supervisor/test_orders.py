@@ -1,0 +1,283 @@
+"""What the host orders is believed only when it is verified, newer, for this device, and kept on disk."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
+from skerry_agent.state.disk import write_sealed
+from skerry_agent.supervisor.orders import REMEMBERED_COMMANDS, VERIFY_S, WAITING_COMMANDS, Orders
+from skerry_agent.wire import codec
+from skerry_agent.wire.twin import Command, Desired
+from tests.kit.clock import FakeClock
+from tests.kit.processes import FakeProcesses
+
+DESIRED = Desired("dev-1", 5, 0.0)
+
+
+class Desk:
+    def __init__(self, folder):
+        self.clock = FakeClock()
+        self.applied = []
+        self.ran = []
+        self.replies = []
+        self.processes = FakeProcesses(self.verify)
+        self.orders = Orders("dev-1", folder, self.processes, self.clock)
+
+    def verify(self, job: VerifyMessage):
+        """Stands for the updater: what begins with a brace was signed well."""
+        return Payload(job.raw) if job.raw.startswith(b"{") else Refusal("rejected", "untrusted", "no valid signature")
+
+    def desired(self, message):
+        raw = codec.encode(message) if isinstance(message, Desired) else message
+        self.orders.desired_message(raw, self.applied.append)
+
+    def command(self, message, ok=True):
+        def run(command):
+            self.ran.append(command.id)
+            return ok, "done"
+
+        self.orders.command_message(codec.encode(message), run, self.replies.append)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_a_newer_desired_state_is_applied_and_survives_a_restart(desk, tmp_path):
+    desk.desired(DESIRED)
+    assert desk.applied == [DESIRED]
+    again = Desk(tmp_path).orders
+    assert again.desired == DESIRED
+    assert again.generation == 5
+
+
+@pytest.mark.parametrize(
+    ("message", "issue"),
+    [
+        (replace(DESIRED, generation=4), "generation 4 was ignored: 5 is accepted"),
+        (replace(DESIRED, issued=9.0), "generation 5 was ignored: 5 is accepted"),
+        (replace(DESIRED, generation=6, device="dev-2"), "of device dev-2 was ignored"),
+        (replace(DESIRED, generation=6, expires=1_700_000_500.0), "generation 6 has expired"),
+        (b"not signed", "desired refused: no valid signature"),
+        (b'{"device":"dev-1"}', "generation: missing; issued: missing"),
+    ],
+    ids=["older", "same generation, other content", "other device", "expired", "unsigned", "malformed"],
+)
+def test_anything_else_is_ignored_and_said(desk, message, issue):
+    desk.desired(DESIRED)
+    desk.desired(message)
+    assert desk.applied == [DESIRED]
+    assert issue in desk.orders.issue
+
+
+def test_an_old_order_stays_ignored_after_a_restart(desk, tmp_path):
+    desk.desired(DESIRED)
+    later = Desk(tmp_path)
+    later.desired(replace(DESIRED, generation=4))
+    assert later.applied == []
+
+
+def test_the_same_message_again_is_not_verified_again(desk):
+    desk.desired(DESIRED)
+    desk.desired(DESIRED)
+    desk.orders.desired_message(b"", desk.applied.append)
+    assert len(desk.processes.jobs) == 1
+
+
+@pytest.fixture
+def slow(desk):
+    """The desk, whose updater answers only when it is told to: `slow()` lets the earliest that runs answer."""
+    desk.processes._answers = lambda _job: None
+    desk.processes.most = 0
+
+    def answer():
+        desk.processes.most = max(desk.processes.most, len(desk.processes.askers))
+        desk.processes.askers.pop(0)(desk.verify(desk.processes.jobs.pop(0)))
+
+    return answer
+
+
+def test_a_message_that_comes_again_while_it_is_verified_is_no_news(desk, slow):
+    desk.desired(DESIRED)
+    desk.desired(DESIRED)
+    slow()
+    slow()
+    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+
+
+def test_a_flood_of_desired_states_is_verified_one_at_a_time_and_the_newest_counts(desk, slow):
+    for number in range(100):
+        desk.desired(b"garbage %d" % number)
+    desk.desired(DESIRED)
+    assert len(desk.processes.askers) == 1
+    slow()
+    slow()
+    assert (desk.applied, desk.processes.askers, desk.processes.most) == ([DESIRED], [], 1)
+
+
+def test_an_updater_that_hangs_holds_nothing_up_for_ever(desk, slow):
+    desk.desired(b"hangs")
+    desk.desired(DESIRED)
+    desk.clock.advance(VERIFY_S)
+    assert "could not be verified" in desk.orders.issue
+    desk.processes.jobs.pop(0)
+    desk.processes.askers.pop(0)
+    slow()
+    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+
+
+def test_a_flood_of_commands_is_bounded_and_holds_up_no_desired_state(desk, slow):
+    for number in range(100):
+        desk.command(Command("dev-1", f"c-{number}", "rollback", 0.0))
+    desk.desired(DESIRED)
+    slow()
+    slow()
+    assert desk.applied == [DESIRED]
+    while desk.processes.askers:
+        slow()
+    assert desk.ran == ["c-0", *(f"c-{number}" for number in range(100 - WAITING_COMMANDS, 100))]
+    assert desk.processes.most == 1
+
+
+def test_an_unset_clock_cannot_say_that_an_order_has_expired(desk):
+    desk.clock.now -= 1_700_000_000
+    desk.desired(replace(DESIRED, expires=500.0))
+    assert len(desk.applied) == 1
+
+
+def test_what_cannot_be_kept_is_not_accepted(desk, tmp_path):
+    (tmp_path / ".desired.json.tmp").mkdir()
+    desk.desired(DESIRED)
+    assert desk.applied == []
+    assert "could not be kept" in desk.orders.issue
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+@pytest.mark.parametrize("name", ["desired.json", "desired.second.json"])
+@pytest.mark.parametrize("spoil", [damage, Path.unlink])
+def test_one_damaged_copy_changes_nothing_and_is_mended(desk, tmp_path, name, spoil):
+    desk.desired(DESIRED)
+    spoil(tmp_path / name)
+    again = Desk(tmp_path)
+    assert again.orders.desired == DESIRED
+    assert (again.orders.issue is None) == (spoil is Path.unlink)
+    again.desired(replace(DESIRED, generation=4))
+    assert again.applied == []
+    assert len({path.read_bytes() for path in tmp_path.glob("desired.*json")}) == 1
+
+
+def test_of_two_copies_the_newer_counts(desk, tmp_path):
+    desk.desired(DESIRED)
+    older = (tmp_path / "desired.json").read_bytes()
+    desk.desired(replace(DESIRED, generation=6))
+    (tmp_path / "desired.json").write_bytes(older)
+    assert Desk(tmp_path).orders.generation == 6
+
+
+def test_a_desired_state_of_which_both_copies_are_damaged_is_asked_for_again(desk, tmp_path):
+    desk.desired(DESIRED)
+    for path in tmp_path.glob("desired.*"):
+        damage(path)
+    again = Desk(tmp_path)
+    assert again.orders.desired is None
+    assert "is damaged" in again.orders.issue
+    again.desired(DESIRED)
+    assert again.applied == [DESIRED]
+
+
+def test_a_command_is_run_once_and_answered_whenever_it_comes(desk, tmp_path):
+    command = Command("dev-1", "c-1", "rollback", 0.0)
+    desk.command(command)
+    desk.command(command)
+    later = Desk(tmp_path)
+    later.command(command)
+    assert (desk.ran, later.ran) == (["c-1"], [])
+    assert [r.ok for r in desk.replies + later.replies] == [True, True, True]
+
+
+def test_a_command_for_another_device_is_nobodys_business(desk):
+    desk.command(Command("dev-2", "c-1", "rollback", 0.0))
+    assert (desk.ran, desk.replies) == ([], [])
+
+
+SEQUENCED = Command("dev-1", "c-2", "rollback", 0.0, sequence=2)
+
+
+def test_an_older_command_is_refused_after_a_newer(desk, tmp_path):
+    """Also after a restart, and after more commands than the answers that are kept."""
+    desk.command(SEQUENCED)
+    older = replace(SEQUENCED, id="c-1", sequence=1)
+    desk.command(older)
+    again = Desk(tmp_path)
+    again.command(older)
+    assert (desk.ran, again.ran) == (["c-2"], [])
+    for reply in (desk.replies[1], again.replies[0]):
+        assert (reply.ok, reply.detail) == (False, "it is older (sequence 1) than a command that was run here (2)")
+    assert "c-1 was refused" in again.orders.issue
+
+
+def test_the_floor_of_commands_outlives_the_answers(desk, tmp_path):
+    for number in range(100, 100 + 2 * REMEMBERED_COMMANDS):
+        desk.command(replace(SEQUENCED, id=f"c-{number}", sequence=number))
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-100", sequence=100))
+    assert again.ran == []
+
+
+@pytest.mark.parametrize("name", ["commands.json", "commands.second.json"])
+@pytest.mark.parametrize("spoil", [damage, Path.unlink])
+def test_one_damaged_copy_of_the_floor_opens_no_door(desk, tmp_path, name, spoil):
+    desk.command(SEQUENCED)
+    spoil(tmp_path / name)
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-1", sequence=1))
+    again.command(SEQUENCED)
+    assert (again.ran, [r.ok for r in again.replies]) == ([], [False, True])
+    assert len({path.read_bytes() for path in tmp_path.glob("commands.*json")}) == 1
+
+
+def test_the_floor_is_on_disk_before_a_command_is_run(desk, tmp_path):
+    """Killed while it runs, it is run again, but nothing older is."""
+
+    def die(_command):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.orders.command_message(codec.encode(SEQUENCED), die, desk.replies.append)
+    again = Desk(tmp_path)
+    again.command(replace(SEQUENCED, id="c-1", sequence=1))
+    again.command(SEQUENCED)
+    assert again.ran == ["c-2"]
+
+
+def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(desk):
+    late = replace(SEQUENCED, expires=desk.clock.wall() - 1.0)
+    desk.command(late)
+    assert (desk.ran, desk.replies[0].detail) == ([], "it has expired")
+    desk.clock.now -= 1_700_000_000
+    desk.command(replace(late, expires=1.0))
+    assert desk.ran == ["c-2"]
+
+
+def test_a_full_disk_holds_no_command_up(desk, tmp_path):
+    (tmp_path / ".commands.json.tmp").mkdir()
+    desk.command(SEQUENCED)
+    assert (desk.ran, desk.replies[0].ok) == (["c-2"], True)
+    assert "could not be kept" in desk.orders.issue
+
+
+def test_answers_of_an_agent_before_sequences_are_read(desk, tmp_path):
+    """Its file has no sequence and no second copy; a host from then sends no sequence."""
+    body = b'{"results":[{"device":"dev-1","id":"c-9","ok":true,"detail":"done"}]}'
+    write_sealed(tmp_path / "commands.json", body)
+    again = Desk(tmp_path)
+    again.command(Command("dev-1", "c-9", "rollback", 0.0))
+    again.command(Command("dev-1", "c-10", "rollback", 0.0))
+    again.command(SEQUENCED)
+    assert again.ran == ["c-10", "c-2"]

@@ -1,0 +1,166 @@
+"""The postman between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
+
+import pytest
+
+from skerry_agent.state.outbox import Outbox
+from skerry_agent.supervisor.postman import UNNAMED, WINDOW, Postman
+from skerry_agent.wire import codec
+from skerry_agent.wire.telemetry import Receipt, Report, Stored
+from tests.kit.link import FakeLink
+
+
+class Post:
+    """A postman on a folder, what it has published, and a broker that takes what it is told to."""
+
+    def __init__(self, folder):
+        self.folder, self.link, self.taken = folder, FakeLink(), 0
+        self.restart()
+
+    def restart(self):
+        self.outbox = Outbox(self.folder / "outbox", 10**6)
+        self.postman = Postman(self.outbox, self.link, "t", self.folder / "outbox" / "receipts")
+        self.postman.link_up()
+
+    def put(self, *sequences, boot="boot-1"):
+        for sequence in sequences:
+            self.postman.put(codec.encode(Report("dev-1", boot, sequence, 0.0, 0.0, 1.0)))
+
+    def take(self):
+        """The broker acknowledges all that it has got."""
+        while self.taken < len(self.link.published):
+            self.taken += 1
+            self.postman.acked(self.taken)
+
+    def reconnect(self):
+        self.taken = len(self.link.published)
+        self.postman.link_up()
+
+    def stored(self, *spans, boot="boot-1"):
+        self.postman.receipt(codec.encode(Receipt((Stored(boot, spans),))))
+
+    @property
+    def sent(self):
+        return [codec.decode(raw, Report).sequence for _, raw in self.link.published]
+
+    @property
+    def kept(self):
+        return [codec.decode(self.outbox.read(name), Report).sequence for name in self.outbox.pending()]
+
+
+@pytest.fixture
+def post(tmp_path):
+    return Post(tmp_path)
+
+
+def test_a_report_goes_when_the_host_has_stored_it_not_before(post):
+    post.put(0, 1, 2)
+    assert (post.sent, post.kept) == ([0, 1, 2], [0, 1, 2])
+    post.take()
+    assert post.kept == [0, 1, 2], "a broker that has taken them may lose them"
+    post.stored((0, 1))
+    assert post.kept == [2]
+
+
+def test_what_no_broker_has_taken_is_sent_anew_in_the_next_connection(post):
+    post.put(0, 1)
+    post.reconnect()
+    assert post.sent == [0, 1, 0, 1]
+
+
+def test_what_a_broker_has_taken_is_not_sent_again_before_a_receipt_shows_that_it_is_missing(post):
+    post.put(*range(5))
+    post.take()
+    post.reconnect()
+    assert post.sent == [0, 1, 2, 3, 4]
+    post.put(5)
+    post.take()
+    post.stored((0, 1), (5, 5))
+    assert post.sent[6:] == [2, 3, 4]
+    assert post.kept == [2, 3, 4]
+
+
+def test_what_is_on_its_way_is_not_sent_again(post):
+    post.put(0, 1, 2)
+    post.take()
+    post.stored((0, 0))
+    assert post.sent == [0, 1, 2], "1 and 2 came after what is stored"
+
+
+def test_what_is_missing_is_sent_again_once_a_connection(post):
+    post.put(0, 1, 2)
+    post.take()
+    for last in (1, 2):
+        post.stored((1, last))
+        post.take()
+    assert post.sent == [0, 1, 2, 0]
+    post.reconnect()
+    post.put(3)
+    post.take()
+    post.stored((1, 3))
+    assert post.sent == [0, 1, 2, 0, 3, 0]
+
+
+def test_reports_of_an_earlier_boot_are_named_by_it(post):
+    post.put(0, 1, boot="boot-0")
+    post.restart()
+    post.put(0)
+    post.taken = 2
+    post.take()
+    post.stored((0, 0), boot="boot-1")
+    assert post.sent[-2:] == [0, 1]
+    post.take()
+    post.stored((0, 1), boot="boot-0")
+    assert post.kept == []
+
+
+def test_a_host_without_receipts_costs_a_few_reports_of_disk(post):
+    post.put(*range(UNNAMED + 5))
+    while post.taken < UNNAMED + 5:
+        post.take()
+    assert post.kept == list(range(5, UNNAMED + 5))
+    assert post.postman.waiting == 0
+
+
+def test_that_the_host_sends_receipts_is_known_after_a_restart(post):
+    post.put(0)
+    post.take()
+    post.stored((0, 0))
+    post.restart()
+    post.put(*range(1, UNNAMED + 10))
+    post.taken = 1
+    post.take()
+    assert len(post.kept) == post.postman.waiting == UNNAMED + 9
+
+
+def test_the_window_bounds_what_is_on_its_way(post):
+    post.put(*range(3 * WINDOW))
+    assert len(post.sent) == WINDOW
+    post.take()
+    assert len(post.sent) == 3 * WINDOW
+
+
+def test_what_made_room_is_forgotten(tmp_path):
+    post = Post(tmp_path)
+    post.outbox = Outbox(tmp_path / "small", 10**6, max_reports=10)
+    post.postman = Postman(post.outbox, post.link, "t", tmp_path / "small" / "receipts")
+    post.stored((0, 0))
+    for sequence in range(100):
+        post.put(sequence)
+        post.take()
+    assert len(post.postman._taken) <= 11
+    assert post.postman.dropped == 90
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"boots":[{"boot":"b","spans":[[1]]}]}', b'{"boots":{}}'])
+def test_what_is_no_receipt_removes_nothing(post, payload):
+    post.put(0)
+    post.take()
+    post.postman.receipt(payload)
+    assert post.kept == [0]
+    assert not (post.folder / "outbox" / "receipts").exists()
+
+
+def test_a_report_that_no_receipt_could_name_goes_when_the_broker_has_taken_it(post):
+    post.postman.put(b"of another kind")
+    post.take()
+    assert post.outbox.pending() == []

@@ -1,8 +1,0 @@
-"""The picture in the documentation is the table."""
-
-from tests.agent.diagram import DOCUMENT, document_with_diagram
-
-
-def test_the_documented_machine_is_the_real_one():
-    text = DOCUMENT.read_text()
-    assert text == document_with_diagram(text), "run `python -m tests.agent.diagram`"

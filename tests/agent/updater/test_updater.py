@@ -1,0 +1,259 @@
+"""The updater with real keys, real patches and real files: what it plans, what it makes, what it refuses."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
+
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
+from skerry_agent.state.slots import read_bundle
+from skerry_agent.trust.verification import KeyTrust, TrustError
+from skerry_agent.updater.perform import perform
+from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.envelope import Envelope, Signature, signing_bytes
+from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release, TensorSpec
+from skerry_agent.wire.twin import TransferPolicy
+from tests.kit.patch_models import patch_of
+
+OLD = random.Random(1).randbytes(20_000)
+NEW = OLD[:9_000] + b"changed" + OLD[9_007:]
+SPEC = TensorSpec("x", "int8", (1, 4))
+QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
+PROVENANCE = Provenance("a" * 64, "b" * 64, {}, "now")
+
+
+class Signer:
+    def __init__(self):
+        self.key = Ed25519PrivateKey.generate()
+        self.public = self.key.public_key()
+        self.keyid = hashlib.sha256(self.public.public_bytes_raw()).hexdigest()
+
+    def envelope(self, kind, payload):
+        signature = Signature(self.keyid, self.key.sign(signing_bytes(kind, payload)))
+        return codec.encode(Envelope(kind, payload, (signature,)))
+
+
+class Bench:
+    """A device's folders with an installed OLD, and a release of NEW with a patch from it."""
+
+    def __init__(self, folder: Path):
+        self.signer, self.stranger = Signer(), Signer()
+        self.trust = KeyTrust({"release": {self.signer.keyid: self.signer.public}})
+        self.blobs, self.bundle_dir = folder / "blobs", folder / "bundles" / "new-cpu"
+        self.blobs.mkdir()
+        old_file = folder / "old.tflite"
+        old_file.write_bytes(OLD)
+        self.have = {describe(OLD).sha256: str(old_file)}
+        self.patch = patch_of(OLD, NEW).data
+        model = Artifact("model.tflite", "model", describe(NEW))
+        bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,))
+        patches = (PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(self.patch)),)
+        self.release = Release(1, "m", "1.1.0", 1, (bundle,), QUALITY, PROVENANCE, patches)
+        self.manifest_file = folder / "manifest"
+        self.sign(self.signer)
+
+    def sign(self, signer, release=None):
+        payload = codec.encode(release or self.release)
+        self.manifest_file.write_bytes(signer.envelope(envelope.RELEASE, payload))
+
+    def put(self, data: bytes, name: str | None = None):
+        (self.blobs / (name or describe(data).sha256)).write_bytes(data)
+
+    def plan(self, **changes):
+        policy = TransferPolicy(**{k: changes.pop(k) for k in ("full_fallback", "byte_budget") if k in changes})
+        job = PlanJob("m@1.1.0", "cpu", str(self.manifest_file), self.have, policy)
+        return perform(replace(job, **changes), self.trust)
+
+    def stage(self, **changes):
+        job = StageJob("m@1.1.0", "cpu", str(self.manifest_file), self.have, str(self.blobs), str(self.bundle_dir))
+        return perform(replace(job, **changes), self.trust)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_patch_is_planned_from_a_file_at_hand(bench):
+    assert bench.plan() == Planned("patch", (describe(bench.patch),), len(NEW))
+
+
+@pytest.mark.parametrize("why", [{"have": {}}, {"force_full": True}])
+def test_without_base_or_after_a_failed_patch_the_full_file_is_planned(bench, why):
+    assert bench.plan(**why) == Planned("full", (describe(NEW),), len(NEW))
+
+
+def test_what_is_there_is_not_fetched(bench):
+    held = bench.blobs / "held"
+    held.write_bytes(NEW)
+    assert bench.plan(have={describe(NEW).sha256: str(held)}) == Planned("full", (), len(NEW))
+
+
+def test_what_has_changed_on_the_disk_is_fetched_again(bench):
+    held = bench.blobs / "held"
+    held.write_bytes(NEW[::-1])
+    assert bench.plan(have={describe(NEW).sha256: str(held)}) == Planned("full", (describe(NEW),), len(NEW))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"have": {}, "full_fallback": "never"}, "full_not_allowed"),
+        ({"have": {}, "full_fallback": "unmetered", "metered": True}, "full_not_allowed"),
+        ({"byte_budget": 10}, "over_byte_budget"),
+        ({"target": "edgetpu"}, "no_bundle"),
+        ({"release": "m@9.9.9"}, "wrong_release"),
+    ],
+)
+def test_a_plan_that_may_not_be_is_rejected_with_its_reason(bench, changes, reason):
+    answer = bench.plan(**changes)
+    assert (answer.kind, answer.reason) == ("rejected", reason)
+
+
+@pytest.mark.parametrize("way", ["patch", "full"])
+def test_a_bundle_is_made_and_made_again_for_nothing(bench, way):
+    bench.put(bench.patch if way == "patch" else NEW)
+    expected = Staged(describe(NEW).sha256)
+    assert bench.stage() == expected
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+    assert read_bundle(bench.bundle_dir) == bench.release.bundles[0]
+    made = (bench.bundle_dir / "model.tflite").stat().st_mtime_ns
+    assert bench.stage() == expected
+    assert (bench.bundle_dir / "model.tflite").stat().st_mtime_ns == made
+
+
+def with_chain(bench):
+    """The release with two patches, one after the other, instead of the direct one."""
+    between = OLD[:5_000] + b"between" + OLD[5_007:]
+    steps = [(OLD, between), (between, NEW)]
+    data = [patch_of(old, new).data for old, new in steps]
+    refs = tuple(
+        PatchRef(describe(old).sha256, describe(new).sha256, "zstd", describe(patch))
+        for (old, new), patch in zip(steps, data, strict=True)
+    )
+    bench.release = replace(bench.release, patches=refs)
+    bench.sign(bench.signer)
+    return data
+
+
+def test_patches_of_patches_are_planned_and_applied_in_order(bench):
+    data = with_chain(bench)
+    assert bench.plan() == Planned("patch", tuple(map(describe, data)), len(NEW))
+    for patch in data:
+        bench.put(patch)
+    assert bench.stage() == Staged(describe(NEW).sha256)
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+    assert sorted(path.name for path in bench.bundle_dir.iterdir()) == ["bundle.json", "model.tflite"]
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_each_patch_of_a_chain_is_verified(bench, damaged):
+    data = with_chain(bench)
+    for index, patch in enumerate(data):
+        bench.put(patch[:-1] + b"?" if index == damaged else patch, describe(patch).sha256)
+    assert bench.stage().kind == "patch_failed"
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
+def test_a_damaged_bundle_is_made_anew(bench):
+    bench.put(NEW)
+    bench.stage()
+    (bench.bundle_dir / "model.tflite").write_bytes(b"damaged")
+    bench.stage()
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("position", [3, 60, -1])
+def test_a_damaged_patch_leaves_no_bundle(bench, position):
+    damaged = bytearray(bench.patch)
+    damaged[position] ^= 8
+    bench.put(bytes(damaged), describe(bench.patch).sha256)
+    answer = bench.stage()
+    assert (type(answer), answer.kind) == (Refusal, "patch_failed")
+    assert not bench.bundle_dir.exists()
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
+@pytest.mark.parametrize("content", [OLD[::-1], b""], ids=["changed", "emptied"])
+def test_a_patch_for_a_base_that_changed_on_disk_is_refused(bench, content):
+    Path(bench.have[describe(OLD).sha256]).write_bytes(content)
+    bench.put(bench.patch)
+    assert (bench.stage().kind, bench.stage().reason) == ("patch_failed", "wrong_base")
+
+
+def test_a_file_at_hand_that_has_rotted_is_made_by_the_patch(bench):
+    held = bench.blobs.parent / "held"
+    held.write_bytes(NEW[::-1])
+    bench.put(bench.patch)
+    assert bench.stage(have={**bench.have, describe(NEW).sha256: str(held)}) == Staged(describe(NEW).sha256)
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+
+
+def test_a_patch_that_makes_something_else_is_refused(bench):
+    """It is signed, whole and fits the base; what it makes is not what the manifest says."""
+    wrong = patch_of(OLD, NEW[::-1]).data
+    ref = PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(wrong))
+    bench.sign(bench.signer, replace(bench.release, patches=(ref,)))
+    bench.put(wrong)
+    answer = bench.stage()
+    assert (answer.kind, answer.reason) == ("patch_failed", "wrong_result")
+    assert not bench.bundle_dir.exists()
+
+
+def test_a_blob_that_is_not_what_its_name_says_is_refused(bench):
+    bench.put(NEW[::-1], describe(NEW).sha256)
+    assert bench.stage().reason == "hash_mismatch"
+    assert not bench.bundle_dir.exists()
+
+
+def test_a_blob_that_is_not_there_is_named(bench):
+    assert bench.stage().reason == "missing_blob"
+
+
+def test_a_manifest_by_a_stranger_is_rejected(bench):
+    bench.sign(bench.stranger)
+    for answer in (bench.plan(), bench.stage()):
+        assert (answer.kind, answer.reason) == ("rejected", "untrusted")
+    assert not bench.bundle_dir.exists()
+
+
+def test_a_changed_manifest_is_rejected(bench):
+    raw = bench.manifest_file.read_bytes()
+    bench.manifest_file.write_bytes(raw.replace(b'"payload":"ey', b'"payload":"eX'))
+    assert bench.plan().kind == "rejected"
+
+
+def test_a_signature_for_another_type_does_not_pass(bench):
+    payload = codec.encode(bench.release)
+    raw = bench.signer.envelope(envelope.RELEASE, payload)
+    answer = perform(VerifyMessage(raw, envelope.DESIRED, "release"), bench.trust)
+    assert (answer.kind, answer.reason) == ("rejected", "wrong_type")
+
+
+def test_a_role_cannot_sign_for_another(bench):
+    raw = bench.signer.envelope(envelope.DESIRED, b"{}")
+    assert perform(VerifyMessage(raw, envelope.DESIRED, "director"), bench.trust).reason == "untrusted"
+
+
+@pytest.mark.parametrize("sig", [b"", b"\0" * 64, b"x" * 64, b"x" * 10_000])
+def test_worthless_signatures_are_refused_without_a_traceback(bench, sig):
+    raw = codec.encode(Envelope(envelope.RELEASE, b"{}", (Signature(bench.signer.keyid, sig),)))
+    assert perform(VerifyMessage(raw, envelope.RELEASE, "release"), bench.trust).reason == "untrusted"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"release":[1]}', '{"release":["!!"]}', '{"release":["AAAA"]}'])
+def test_an_unusable_trust_file_is_one_line(tmp_path, text):
+    (tmp_path / "trust.json").write_text(text)
+    with pytest.raises(TrustError, match="holds no usable keys"):
+        KeyTrust.from_file(tmp_path / "trust.json", tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_a_failure_with_its_cause(bench):
+    bench.put(NEW)
+    bench.bundle_dir.parent.parent.joinpath("bundles").write_text("a file stands where the folder should be")
+    answer = bench.stage()
+    assert (answer.kind, answer.reason) == ("failed", "disk")

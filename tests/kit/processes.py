@@ -1,0 +1,80 @@
+"""Runners and updaters that are scripts, behind the agent's port `Processes`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from skerry_agent.ports.interfaces import RunnerListener
+from skerry_agent.ports.jobs import Answer, UpdaterJob
+from skerry_agent.ports.runner_protocol import (
+    Accept,
+    Accepting,
+    Beat,
+    Drain,
+    Drained,
+    Job,
+    Loaded,
+    Proved,
+    Stop,
+    ToRunner,
+)
+from skerry_agent.wire.sketch import Recorder
+
+
+@dataclass
+class FakeRunner:
+    job: Job
+    listener: RunnerListener
+    pid: int = 4242
+    sent: list[ToRunner] = field(default_factory=list)
+    killed: bool = False
+
+    def send(self, message):
+        self.sent.append(message)
+
+    def kill(self):
+        self.killed = True
+
+    def prove(self):
+        self.listener.heard(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
+        self.listener.heard(Proved(16, 0, 1.0))
+
+    def follow(self):
+        """Do what it was told, as a good runner does."""
+        while self.sent:
+            match self.sent.pop(0):
+                case Accept():
+                    self.listener.heard(Accepting())
+                case Drain():
+                    self.listener.heard(Drained())
+                case Stop():
+                    self.listener.exited("crashed", "exit status 0")
+
+    def beat(self, inferences=0, latency_us=100.0, **changes):
+        recorder = Recorder()
+        for _ in range(inferences):
+            recorder.add(latency_us)
+        values = {"errors": 0, "invalid_outputs": 0, "dropped": 0, "busy_s": 0.0, "rss_bytes": 1, "cpu_s": 0.0}
+        self.listener.heard(Beat(inferences=inferences, latency=recorder.take(), **(values | changes)))
+
+
+class FakeProcesses:
+    """Remembers what was started, and who asked; `answers` gives the updater's answer to a job, None for later."""
+
+    def __init__(self, answers: Callable[[UpdaterJob], Answer | None]):
+        self.runners: list[FakeRunner] = []
+        self.jobs: list[UpdaterJob] = []
+        self.askers: list[Callable[[Answer], None]] = []
+        self._answers = answers
+
+    def start_runner(self, job, listener):
+        runner = FakeRunner(job, listener)
+        self.runners.append(runner)
+        return runner
+
+    def run_updater(self, job, answer):
+        self.jobs.append(job)
+        self.askers.append(answer)
+        result = self._answers(job)
+        if result is not None:
+            answer(result)
+        return lambda: None

@@ -1,0 +1,101 @@
+"""One model on a device: a unit with fakes behind its ports, over a real folder."""
+
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.deployment.unit import Unit
+from skerry_agent.deployment.world import World
+from skerry_agent.machine import events
+from skerry_agent.machine.records import Deployment
+from skerry_agent.ports.jobs import PlanJob, Planned, Staged, StageJob
+from skerry_agent.ports.runner_protocol import ReplaySource
+from skerry_agent.state.blobs import BlobStore
+from skerry_agent.state.journal import Journal
+from skerry_agent.state.slots import BundleFolders, write_bundle
+from skerry_agent.wire import topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.manifest import Artifact, Bundle, Probation, TensorSpec
+from skerry_agent.wire.twin import TransferPolicy
+from tests.kit.clock import FakeClock
+from tests.kit.link import FakeLink
+from tests.kit.processes import FakeProcesses
+
+SPEC = TensorSpec("x", "int8", (1, 4))
+BUDGET = Probation(min_inferences=10, max_seconds=20.0, latency_p95_us=5000.0)
+
+
+def manifest_of(version: str) -> bytes:
+    return f"manifest {version}".encode()
+
+
+def order(version: str, number: int = 1, **policy) -> Deployment:
+    manifest = describe(manifest_of(version))
+    rules = TransferPolicy(**policy)
+    return Deployment(f"d{number}", f"m@{version}", "cpu", manifest, rules, ordered_at=1_700_001_000.0)
+
+
+class Device:
+    """A unit with everything around it; `restart` makes a new one over the same disk."""
+
+    def __init__(self, folder, *, target="cpu"):
+        self.folder = folder
+        self.target = target
+        self.clock = FakeClock()
+        blobs = {topics.chunk(describe(manifest_of(v)).sha256, 0): manifest_of(v) for v in ("1.0.0", "1.1.0", "1.2.0")}
+        self.link = FakeLink(blobs)
+        self.plan = Planned("full", ())
+        self.stage = Staged("f" * 64)
+        self.boot()
+
+    def boot(self):
+        self.processes = FakeProcesses(self.answer)
+        config = AgentConfig(
+            DeviceSection("dev-1"),
+            BrokerSection("mqtt://localhost"),
+            BoardSection("test"),
+            models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
+        )
+        self.folders = BundleFolders(self.folder / "bundles", self.folder / "factory")
+        world = World(
+            config,
+            self.clock,
+            lambda call: call(),
+            self.link,
+            self.processes,
+            BlobStore(self.folder / "blobs"),
+            self.folders,
+            changed=lambda: None,
+            collect=lambda: None,
+            beat=lambda *_: None,
+        )
+        self.journal = Journal(self.folder / "journal.json")
+        self.unit = Unit("m", world, self.journal, None)
+        self.unit.handle(events.Booted())
+
+    def answer(self, job):
+        match job:
+            case PlanJob():
+                return Planned("full", ()) if job.force_full else self.plan
+            case StageJob() if isinstance(self.stage, Staged):
+                model = Artifact("m.tflite", "model", describe(b"m"))
+                bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=BUDGET)
+                folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
+                folder.mkdir(exist_ok=True)
+                write_bundle(folder, bundle)
+        return self.stage
+
+    def pump(self):
+        self.link.pump(lambda *message: self.unit.transfer.message(*message))  # noqa: PLW0108 - the transfer changes
+
+    def install(self, version, number):
+        """Take a release all the way to commit; the runner that serves it."""
+        self.unit.order(order(version, number))
+        self.pump()
+        candidate = self.processes.runners[-1]
+        candidate.prove()
+        candidate.follow()
+        candidate.beat(inferences=20)
+        assert self.unit.record.deployment.outcome == "succeeded"
+        return candidate
+
+    @property
+    def deployment(self):
+        return self.unit.record.deployment
