@@ -171,15 +171,15 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     measured = Measured(session.graph, quality, problem, chosen.plan, quantized)
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
-    compiler = ready.compiler(work.target)
-    last = compiler or work.target
+    compiler = ready.compiler(work.builder)
+    last = compiler or work.builder
     tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
     found = [] if quantized else _layers(work, chosen)
     if any(verdict.lost_signal for verdict in verdicts):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
-        target=work.target.target.name,
+        target=work.builder.target.name,
         form=form(measured),
         graph=session.graph,
         quality=quality,
@@ -191,7 +191,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         reference=None if quantized else work.reference,
         score=chosen.score,
         latency=measure(chosen.model),
-        float_latency=None if quantized else measure(work.target.float_model(work.source)),
+        float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
     )
     bundle, files = _bundle(candidate, session)
@@ -282,7 +282,7 @@ def _bundle(candidate: _Candidate, session: Session) -> tuple[Bundle, dict[str, 
     recipe = candidate.work.recipe
     files = _files(candidate)
     bundle = Bundle(
-        target=candidate.work.target.target.name,
+        target=candidate.work.builder.target.name,
         artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
         inputs=(session.input,),
         outputs=session.outputs,
@@ -297,7 +297,7 @@ def _bundle(candidate: _Candidate, session: Session) -> tuple[Bundle, dict[str, 
 
 def _files(candidate: _Candidate) -> list[tuple[str, Role, bytes]]:
     """(name, role, content) of each artifact; those of another target than cpu carry its name."""
-    target, labels = candidate.work.target.target, candidate.work.recipe.labels.names
+    target, labels = candidate.work.builder.target, candidate.work.recipe.labels.names
     prefix = "" if target is CPU else f"{target.name}-"
     files: list[tuple[str, Role, bytes]] = [
         (f"{prefix}model{target.suffix}", "model", candidate.chosen.model),

@@ -27,25 +27,25 @@ def check_model(file: Path, recipe: Path) -> Score:
     Where labels do not say what is right, the recipe's source is converted and compared with.
     """
     loaded = load_recipe(recipe)
-    target = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
-    model = _proven(file, target, loaded)
+    builder = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
+    model = _proven(file, builder, loaded)
     graph = describe_any(model)
     if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
         ends = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
         raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
-    prep, meaning = target.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
+    prep, meaning = builder.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     classes = prod(graph.output_specs()[0].shape[1:])
     samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
     if not has_measure(samples, meaning):
-        source = target.float_model(load_source(loaded.source, loaded.recipe.source))
+        source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
         samples = samples.judged_by(evaluate(source, samples, prep, meaning).outputs.values())
     return evaluate(model, samples, prep, meaning)
 
 
-def _proven(file: Path, target: TargetBuilder, loaded: LoadedRecipe) -> bytes:
+def _proven(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> bytes:
     """The model, which a child process has run."""
-    if target.target.suffix == ".onnx":
+    if builder.target.suffix == ".onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
             return onnx.prepare(file, loaded.recipe.source.shapes, Path(folder))[0].read_bytes()
     probe(file).require_runs(file)

@@ -27,7 +27,7 @@ SLACK_DB = 1.0
 class Work:
     """What one target's model is made from and compared with."""
 
-    target: TargetBuilder
+    builder: TargetBuilder
     recipe: Recipe
     source: Source
     data: DataSet
@@ -58,21 +58,21 @@ def choose(work: Work) -> Chosen:
         return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
 
     def make(plan: Quantize) -> bytes:
-        return work.target.make(Job(work.source, data.calibration, recipe.preprocess, plan, work.progress))
+        return work.builder.make(Job(work.source, data.calibration, recipe.preprocess, plan, work.progress))
 
     def enough(model: bytes) -> bool:
         return _within(score(model), work)
 
     plan = recipe.quantize
-    work.progress(f"quantizing for {work.target.target.name}")
+    work.progress(f"quantizing for {work.builder.target.name}")
     model = make(plan)
     steps: tuple[Attempt, ...] = ()
     wanted = plan.search if plan.search is not None else not enough(model)
-    if wanted and work.target.searched and not work.source.quantized:
+    if wanted and work.builder.searched and not work.source.quantized:
         stop = enough if plan.search is None else lambda _model: False
         found = search(plan, model, _tools(work, make, stop))
         plan, model, steps = found.plan, found.model, found.steps
-    reference = work.target.float_model(equalize(work.source) if plan.equalize else work.source)
+    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, score(model), steps, reference)
 

@@ -32,7 +32,7 @@ def keep_near(work: Work, chosen: Chosen, past: Past) -> Near:
     Costs are accepted up to the evaluation's noise; with `sticky` up to the recipe's budget, which the gates check.
     """
     plan = chosen.plan
-    if past.model is None or plan.delta_friendly is False or not work.target.delta_friendly or work.source.quantized:
+    if past.model is None or plan.delta_friendly is False or not work.builder.delta_friendly or work.source.quantized:
         return Near(chosen)
     choice = Choice(frozen=past.frozen, sticky=plan.sticky)
     gridded = to_previous_grid(chosen.model, past.model, floats=work.source.data, choice=choice)
