@@ -30,10 +30,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from skerry_agent.wire import blobs, codec, topics
 from skerry_agent.wire.asking import Ask, Piece, parse_answer
 from skerry_agent.wire.blobs import BlobRef
-from skerry_host.plane.answers import Answers
-from skerry_host.plane.broker import LOOPBACK, Mosquitto, find_mosquitto
-from skerry_host.plane.link import Incoming, Link
-from skerry_host.plane.publish import blob_messages
+from skerry_host.plane.broker.broker import LOOPBACK, Mosquitto, find_mosquitto
+from skerry_host.plane.broker.link import Incoming, Link
+from skerry_host.plane.delivery.answers import Answers
+from skerry_host.plane.delivery.publish import blob_messages
 from skerry_host.release.store import Store
 
 WINDOW = 8

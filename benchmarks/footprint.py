@@ -23,7 +23,7 @@ from real_bundle import MOBILENET_V2, lay_bundle
 from skerry_agent.machine.records import Record, Slot, Slots
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
-from skerry_host.plane.broker import choose
+from skerry_host.plane.broker.broker import choose
 
 GOALS = {"supervisor_rss_mb": 28.0, "idle_cpu_percent": 0.3, "runner_rss_mb": 60.0}
 START_S = 60.0

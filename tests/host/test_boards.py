@@ -4,6 +4,7 @@ import pytest
 
 from skerry_agent.config import load as load_agent_config
 from skerry_host.boards import BoardError, boards_folder, list_boards, load_board
+from skerry_host.plane.provision import agent_toml
 
 CONFIGS = Path(__file__).resolve().parents[2] / "firmware_configs"
 
@@ -28,6 +29,22 @@ def test_the_boards_that_users_were_promised():
     assert promised <= set(list_boards())
 
 
+def test_a_new_board_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Here without what may be absent. The boards that there are stay beside it."""
+    text = (CONFIGS / "boards" / "generic-x86.toml").read_text("utf-8")
+    new = text.replace('name = "generic-x86"', 'name = "a-new-board"').split("[peak]")[0]
+    for path in (CONFIGS / "boards").glob("*.toml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "a-new-board.toml").write_text(new, "utf-8")
+    known = list_boards()
+    monkeypatch.setenv("SKERRY_BOARDS", str(tmp_path))
+    assert list_boards() == sorted(["a-new-board", *known])
+    assert (load_board("a-new-board").targets, load_board("a-new-board").peak) == (("cpu", "onnx"), None)
+    config = agent_toml("dev-1", load_board("a-new-board"), "mqtt://127.0.0.1:1883")
+    (tmp_path / "agent.toml").write_text(config, "utf-8")
+    assert load_agent_config(tmp_path / "agent.toml").board.name == "a-new-board"
+
+
 def test_the_runtime_of_an_edge_tpu_s_driver():
     assert load_board("coral-dev-board").edgetpu_runtime() == 13
     with pytest.raises(BoardError, match="cannot run target edgetpu"):
@@ -35,7 +52,7 @@ def test_the_runtime_of_an_edge_tpu_s_driver():
 
 
 def test_an_unknown_board_names_the_known_ones():
-    with pytest.raises(BoardError, match="known boards: coral-dev-board, generic-x86") as refused:
+    with pytest.raises(BoardError, match=f"known boards: {', '.join(list_boards())}") as refused:
         load_board("../toaster")
     assert refused.value.exit_code == 2
 

@@ -20,10 +20,9 @@ from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import CHUNK_BYTES, BlobRef, describe, digest_list, split
-from skerry_host.plane.answers import Answers
-from skerry_host.plane.link import Incoming, Link
+from skerry_host.plane.broker.link import Incoming, Link
+from skerry_host.plane.delivery.answers import Answers
 from skerry_host.release.store import Store
-from tests.net.brokers import Mosquitto
 
 CHECK_S = 0.2
 ANSWER_S = 1.0
@@ -60,16 +59,6 @@ class Host:
         """Leave."""
         self._client.disconnect()
         self._client.loop_stop()
-
-
-class Sparing(Mosquitto):
-    """One whose access rules take no retained chunks: on MQTT 3.1.1 it acknowledges them and drops them."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        rules = ("readwrite skerry/v1/d/#", "readwrite skerry/v1/t/#", "read skerry/v1/blob/#")
-        (folder / "acl").write_text("".join(f"topic {rule}\n" for rule in rules))
-        self._conf.write_text(f"{self._conf.read_text()}acl_file {folder}/acl\n")
 
 
 class _Everyone(dict[str, dict[str, BlobRef]]):

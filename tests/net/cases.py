@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
-from tests.net.bench import Device, Host, Plane, Result, Sparing, blob, complaints, messages_of, reference
-from tests.net.brokers import Mosquitto
-from tests.net.proxy import Fault, Proxy
+from tests.kit.brokers import Mosquitto, Sparing
+from tests.kit.proxy import Fault, Proxy
+from tests.net.bench import Device, Host, Plane, Result, blob, complaints, messages_of, reference
 
 SIZE = 2_000_000
 CUTS = 200

@@ -18,14 +18,15 @@ from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import DeviceState, Reported
 from skerry_host.fleet import device as fleet
-from skerry_host.plane.broker import External
-from skerry_host.plane.records import devices, twins
-from skerry_host.plane.registry import open_registry
+from skerry_host.plane.broker.broker import External
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.service import Service
-from tests.host.plane.fleet_kit import eventually, make_home
+from tests.kit.brokers import KINDS
+from tests.kit.home import make_home
+from tests.kit.proxy import Fault, Proxy
+from tests.kit.waiting import eventually
 from tests.net.bench import Device, Host, Plane, blob, complaints, messages_of, reference
-from tests.net.brokers import KINDS
-from tests.net.proxy import Fault, Proxy
 
 DATA = blob(1_000_000)
 DESIRED = topics.desired("net-device")

@@ -12,11 +12,13 @@ from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
-from skerry_host.plane.link import Link, Outgoing
-from skerry_host.plane.records import events
-from skerry_host.plane.registry import open_registry
-from tests.host.plane.fleet_kit import add_release, eventually, make_home, model_bytes, serving, skerry
-from tests.net.brokers import Mosquitto
+from skerry_host.plane.broker.link import Link, Outgoing
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import events
+from tests.kit.brokers import Mosquitto
+from tests.kit.commands import serving, skerry
+from tests.kit.home import add_release, make_home, model_bytes
+from tests.kit.waiting import eventually
 
 
 class Forgetful(Mosquitto):

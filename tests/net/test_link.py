@@ -10,12 +10,12 @@ import pytest
 from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink, _Client
-from skerry_host.plane.link import Link, Outgoing
-from tests.host.plane.fleet_kit import eventually
+from skerry_host.plane.broker.link import Link, Outgoing
+from tests.kit.brokers import Mosquitto
+from tests.kit.proxy import Fault, Proxy
+from tests.kit.waiting import eventually
 from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
-from tests.net.brokers import Mosquitto
 from tests.net.cases import MALFORMED
-from tests.net.proxy import Fault, Proxy
 
 DATA = blob(300_000)
 REF = reference(DATA)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.plane.gather import device_views
-from skerry_host.plane.records import devices, telemetry
-from skerry_host.plane.registry import open_registry
-from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
-from tests.net.brokers import Mosquitto
-from tests.net.proxy import Fault, Proxy
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.views.gather import device_views
+from tests.kit.brokers import Mosquitto
+from tests.kit.commands import serving, skerry
+from tests.kit.home import make_home
+from tests.kit.proxy import Fault, Proxy
+from tests.kit.waiting import eventually
 from tests.net.reporter import DEVICE
 
 ROOT = Path(__file__).resolve().parents[2]

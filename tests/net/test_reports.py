@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from skerry_host.fleet.device import Device
-from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
-from skerry_host.plane.link import Link
-from skerry_host.plane.records import devices, telemetry
-from skerry_host.plane.registry import open_registry
-from tests.net.brokers import Mosquitto
-from tests.net.proxy import Fault, Proxy
+from skerry_host.plane.broker.link import Link
+from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, telemetry
+from tests.kit.brokers import Mosquitto
+from tests.kit.proxy import Fault, Proxy
 from tests.net.reporter import DEVICE
 
 ROOT = Path(__file__).resolve().parents[2]

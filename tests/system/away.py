@@ -19,10 +19,10 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import ModelStats, Report
 from skerry_host.cli.demo.client import Client
 from skerry_host.home import Home
-from skerry_host.plane.records import telemetry
-from skerry_host.plane.registry import open_registry
-from skerry_host.plane.tables import ReportRow
-from tests.host.plane.fleet_kit import skerry
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import telemetry
+from skerry_host.plane.registry.tables import ReportRow
+from tests.kit.commands import skerry
 from tests.system.fleet import FIRST, SECOND, provision
 
 DAY = 86400.0

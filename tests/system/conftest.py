@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from skerry_host.home import Home, open_home
-from tests.host.plane.fleet_kit import Serving, eventually, make_home, require_program, serving
+from tests.kit.commands import serving
+from tests.kit.home import make_home
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 from tests.system.fleet import (
     FIRST,
     MARK,
@@ -17,6 +20,7 @@ from tests.system.fleet import (
     marked_processes,
     outcomes,
     provision,
+    provision_installed,
     start_rollout,
 )
 
@@ -75,7 +79,9 @@ def plane(home):
 @pytest.fixture
 def device(home, plane, installed, tmp_path):
     """A device that holds the first release; not started yet."""
-    yield from _device(home, plane, installed, tmp_path / "device")
+    made = provision_installed(home, plane.broker, installed, tmp_path / "device")
+    yield made
+    made.kill()
 
 
 @pytest.fixture
@@ -84,13 +90,6 @@ def running(device) -> Device:
     device.start()
     device.await_serving(FIRST)
     return device
-
-
-def _device(home: Home, plane: Serving, installed: Path, folder: Path):
-    made = provision(home, "shelf-01", plane.broker, folder)
-    shutil.copytree(installed, made.state, ignore=shutil.ignore_patterns("*.sock"))
-    yield made
-    made.kill()
 
 
 def _copy(home: Home, to: Path) -> Home:

@@ -21,7 +21,9 @@ import msgspec
 
 from skerry_agent.machine.records import Record
 from skerry_host.home import Home
-from tests.host.plane.fleet_kit import eventually, require_program, skerry
+from tests.kit.commands import skerry
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "models" / "fashion"
@@ -199,6 +201,13 @@ def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOA
     text = device.config.read_text().replace("telemetry_interval_s = 10.0", "telemetry_interval_s = 1.0")
     source = f'type = "replay"\npath = "{RECIPE / "evaluation.npz"}"\nrate_hz = 100.0\n'
     device.config.write_text(f"{text}\n[models.fashion]\n[[models.fashion.sources]]\n{source}")
+    return device
+
+
+def provision_installed(home: Home, broker: str, installed: Path, folder: Path) -> Device:
+    """A device that holds what was installed on another; not started yet."""
+    device = provision(home, "shelf-01", broker, folder)
+    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
     return device
 
 

@@ -16,7 +16,7 @@ from skerry_agent.wire.manifest import Artifact, Bundle, Probation, Release, Ten
 from skerry_host.home import Home
 from skerry_host.release import keys
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import PROVENANCE, QUALITY
+from tests.kit.home import PROVENANCE, QUALITY
 
 MODEL = "odd"
 SPECS = (TensorSpec("x", "float32", (1, 4)),), (TensorSpec("y", "float32", (1, 4)),)

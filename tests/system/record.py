@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from skerry_host.home import Home
-from tests.host.plane.fleet_kit import make_home, serving, skerry
+from tests.kit.commands import serving, skerry
+from tests.kit.home import make_home
 from tests.system.fleet import FIRST, SECOND, Device, await_end, build_releases, provision, start_rollout
 
 SHORT = re.compile(r"\b[0-9a-f]{40,64}\b")

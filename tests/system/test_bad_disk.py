@@ -7,8 +7,8 @@ import urllib.request
 
 import pytest
 
-from skerry_host.plane.broker import free_port
-from tests.host.plane.fleet_kit import eventually
+from skerry_host.plane.broker.broker import free_port
+from tests.kit.waiting import eventually
 from tests.lab import small_disk
 from tests.system.fleet import FIRST, SECOND, Device, await_end, outcomes, provision, start_rollout
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.plane.fleet_kit import require_program
+from tests.kit.programs import require_program
 
 pytestmark = pytest.mark.system
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Probation
-from tests.host.plane.fleet_kit import Serving, eventually, make_home, require_program, serving
+from tests.kit.commands import Serving, serving
+from tests.kit.home import make_home
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 from tests.system import hostile_models as odd
 from tests.system.fleet import BOARD, ROOT, Device, await_end, skerry, start_rollout
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.plane.fleet_kit import eventually
+from tests.kit.waiting import eventually
 from tests.system.fleet import BAD, FIRST, SECOND, Device, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system

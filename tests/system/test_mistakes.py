@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from skerry_host.plane.broker import free_port
-from tests.host.plane.fleet_kit import skerry, skerry_process
+from skerry_host.plane.broker.broker import free_port
+from tests.kit.commands import skerry, skerry_process
 from tests.system.fleet import provision
 
 pytestmark = pytest.mark.system

@@ -16,9 +16,10 @@ import pytest
 from skerry_agent.state.outbox import BLOCK_BYTES
 from skerry_host.cli.demo.client import Client
 from skerry_host.home import Home
-from skerry_host.plane.broker import free_port
-from tests.host.plane.fleet_kit import Serving, eventually, serving, skerry
-from tests.net.proxy import Proxy
+from skerry_host.plane.broker.broker import free_port
+from tests.kit.commands import Serving, serving, skerry
+from tests.kit.proxy import Proxy
+from tests.kit.waiting import eventually
 from tests.system.away import DAY, INTERVAL_S, Away, Seen, waits_for_its_hour
 from tests.system.fleet import FIRST, SECOND, Broker, running
 

@@ -7,7 +7,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry_agent.wire import topics
-from tests.host.plane.fleet_kit import eventually, skerry
+from tests.kit.commands import skerry
+from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system

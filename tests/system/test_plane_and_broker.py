@@ -6,8 +6,9 @@ import time
 import pytest
 
 from skerry_host.cli.demo.client import Client
-from skerry_host.plane.broker import free_port
-from tests.host.plane.fleet_kit import eventually, serving
+from skerry_host.plane.broker.broker import free_port
+from tests.kit.commands import serving
+from tests.kit.waiting import eventually
 from tests.system.fleet import (
     FIRST,
     SECOND,

@@ -3,7 +3,7 @@
 import pytest
 
 from skerry_host.cli.demo.client import Client
-from tests.host.plane.fleet_kit import skerry
+from tests.kit.commands import skerry
 from tests.system.fleet import BAD, FIRST, SECOND, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.plane.fleet_kit import eventually, skerry
+from tests.kit.commands import skerry
+from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, SECOND, Device, provision
 from tests.system.test_without_broker import NOWHERE, slots
 

@@ -6,10 +6,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.host.plane.fleet_kit import eventually, serving, skerry
-from tests.net.bench import Sparing
-from tests.system.conftest import _device
-from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
+from tests.kit.brokers import Sparing
+from tests.kit.commands import serving, skerry
+from tests.kit.waiting import eventually
+from tests.system.fleet import FIRST, SECOND, await_end, outcomes, provision_installed, start_rollout
 
 pytestmark = pytest.mark.system
 
@@ -23,8 +23,7 @@ def over(home, installed, tmp_path):
         plane = serving(home, "--port", "0", "--no-http", *options)
         running = plane.__enter__()
         opened.append((plane.__exit__, (None, None, None)))
-        devices = _device(home, running, installed, tmp_path / "device")
-        device = next(devices)
+        device = provision_installed(home, running.broker, installed, tmp_path / "device")
         opened.append((device.kill, ()))
         device.start()
         device.await_serving(FIRST)
@@ -78,7 +77,7 @@ def test_a_broker_that_takes_no_chunks_is_found_out(home, installed, tmp_path):
         Sparing(tmp_path / "broker") as broker,
         serving(home, "--broker", f"mqtt://127.0.0.1:{broker.port}", "--no-http") as plane,
     ):
-        device = next(_device(home, plane, installed, tmp_path / "device"))
+        device = provision_installed(home, plane.broker, installed, tmp_path / "device")
         try:
             device.start()
             device.await_serving(FIRST)

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.host.plane.fleet_kit import skerry
+from tests.kit.commands import skerry
 from tests.system.fleet import BAD, FIRST, SECOND, Device, provision
 
 pytestmark = pytest.mark.system

@@ -9,10 +9,12 @@ import pytest
 
 from skerry_agent.runner.engines.tpu import LIBRARY
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import eventually, make_home, serving, skerry
+from tests.kit.commands import serving, skerry
 from tests.kit.edgetpu.compiler import stand_in  # noqa: F401 - a fixture
 from tests.kit.edgetpu.models import compiled_of
+from tests.kit.home import make_home
 from tests.kit.libedgetpu import library  # noqa: F401 - a fixture
+from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, RECIPE, await_end, outcomes, provision, start_rollout
 
 pytestmark = pytest.mark.system

@@ -11,13 +11,13 @@ import click
 import msgspec
 
 from skerry_host.home import Home, open_home
-from skerry_host.plane.words import ago, micros, size
+from skerry_host.plane.views.words import ago, micros, size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from skerry_host.plane.registry import Registry
+    from skerry_host.plane.registry.database import Registry
 
 __all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table", "warn"]
 
@@ -30,7 +30,7 @@ json_option: Callable[[Command], Command] = click.option("--json", "as_json", is
 @contextmanager
 def registry(home: Home | None = None) -> Iterator["Registry"]:
     """The registry of a home, or the one at $SKERRY_REGISTRY. Raises `HomeError`, `RegistryError`."""
-    from skerry_host.plane.registry import open_registry  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.registry.database import open_registry  # noqa: PLC0415 - keeps `--help` quick
 
     place: Path | str = os.environ.get(REGISTRY_VARIABLE) or (home or open_home()).registry
     with open_registry(place) as opened:

@@ -11,14 +11,14 @@ from skerry_host.cli.common import ago, emit, json_option, micros, registry, saf
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
-from skerry_host.plane.gather import deployments_of, device_views
-from skerry_host.plane.records import devices
-from skerry_host.plane.words import reading
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.views.gather import deployments_of, device_views
+from skerry_host.plane.views.words import reading
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from skerry_host.plane.views import DeploymentView, DeviceView, ModelView
+    from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView
 
 
 @click.group()

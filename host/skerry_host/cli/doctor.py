@@ -11,7 +11,7 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_host.boards import list_boards
 from skerry_host.cli.common import emit, json_option, registry, safe, table
 from skerry_host.home import open_home
-from skerry_host.plane.broker import find_mosquitto
+from skerry_host.plane.broker.broker import find_mosquitto
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 

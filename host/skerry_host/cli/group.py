@@ -5,7 +5,7 @@ import time
 import click
 
 from skerry_host.cli.common import emit, json_option, registry, table
-from skerry_host.plane.records import devices
+from skerry_host.plane.registry.records import devices
 
 
 @click.group()

@@ -12,7 +12,7 @@ from skerry_agent.wire.errors import SkerryError
 
 COMMANDS = {
     "demo": ("skerry_host.cli.demo:demo", "The whole story on this machine."),
-    "init": ("skerry_host.cli.serve:init", "Make a home: store, keys, registry."),
+    "init": ("skerry_host.cli.init:init", "Make a home: store, keys, registry."),
     "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, ingest, rollouts, web page."),
     "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
     "model": ("skerry_host.cli.model:model", "Build, inspect and evaluate models."),
@@ -22,7 +22,7 @@ COMMANDS = {
     "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),
     "group": ("skerry_host.cli.group:group", "Name a selection of devices."),
     "rollout": ("skerry_host.cli.rollout:rollout", "Move devices to a release."),
-    "rollback": ("skerry_host.cli.rollout:rollback", "Order devices back to their last good release."),
+    "rollback": ("skerry_host.cli.rollback:rollback", "Order devices back to their last good release."),
     "monitor": ("skerry_host.cli.monitor:monitor", "Watch the fleet, live."),
 }
 

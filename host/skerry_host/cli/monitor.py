@@ -9,9 +9,9 @@ from rich.live import Live
 
 from skerry_host.cli.common import ago, console, emit_json, json_option, micros, registry, table
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.gather import overview
-from skerry_host.plane.registry import Registry
-from skerry_host.plane.views import DeviceView, ModelView, Overview, RolloutView
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.views.gather import overview
+from skerry_host.plane.views.views import DeviceView, ModelView, Overview, RolloutView
 
 
 @click.command()

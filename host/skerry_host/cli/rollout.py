@@ -1,4 +1,4 @@
-"""`skerry rollout` and `skerry rollback`: orders to the fleet, and what became of them."""
+"""`skerry rollout`: move devices to a release, and what became of it."""
 
 import re
 import time
@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry_agent.wire.twin import Fallback, TransferPolicy
+from skerry_host.cli.chosen import chosen_devices
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, table
 from skerry_host.cli.watch import watch
-from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.home import open_home
-from skerry_host.plane import intake
-from skerry_host.plane.forecast import Forecast, forecast
-from skerry_host.plane.gather import rollout_view
-from skerry_host.plane.records import devices, rollouts
+from skerry_host.plane.registry.records import rollouts
+from skerry_host.plane.rollouts import intake
+from skerry_host.plane.rollouts.forecast import Forecast, forecast
+from skerry_host.plane.views.gather import rollout_view
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
-    from sqlalchemy.orm import Session
 
-    from skerry_host.plane.registry import Registry
-    from skerry_host.plane.views import DeploymentView, RolloutView
+    from skerry_host.plane.registry.database import Registry
+    from skerry_host.plane.views.views import DeploymentView, RolloutView
 
 POLL_S = 0.2
 
@@ -66,7 +65,7 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
     manifest = Store(home.store).release(release)
     with registry(home) as opened:
         with opened.write() as session:
-            chosen, selection = _chosen(session, group, names)
+            chosen, selection = chosen_devices(session, group, names)
             wish = intake.Wish(manifest, chosen, selection, _policy(**limits))
             started = intake.start_rollout(session, wish, time.time())
         if not wait:
@@ -88,7 +87,7 @@ def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool)
     store = Store(open_home().store)
     manifest = store.release(release)
     with registry() as opened, opened.read() as session:
-        chosen, _ = _chosen(session, group, names)
+        chosen, _ = chosen_devices(session, group, names)
         rows = forecast(session, store, manifest, chosen)
     emit(rows, as_json, lambda: _planned(rows))
 
@@ -144,31 +143,6 @@ def abort(rollout_id: str, as_json: bool) -> None:
     with registry() as opened, opened.write() as session:
         whole = intake.abort_rollout(session, rollout_id, time.time())
     emit({"rollout": whole, "state": "aborting"}, as_json, lambda: f"rollout {whole} is being aborted")
-
-
-@click.command()
-@click.option("--group", help="A group's devices.")
-@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
-@click.option("--model", help="Where a device runs several.")
-@json_option
-def rollback(group: str | None, names: tuple[str, ...], model: str | None, as_json: bool) -> None:
-    """Order devices back to their last good release, at once and without a download."""
-    with registry() as opened, opened.write() as session:
-        chosen, selection = _chosen(session, group, names)
-        orders = {d.id: intake.order_rollback(session, d.id, model, time.time()) for d in chosen}
-    data = [{"device": device, "order": order} for device, order in orders.items()]
-    emit(data, as_json, lambda: f"rollback ordered for {len(orders)} devices ({selection})")
-
-
-def _chosen(session: "Session", group: str | None, names: tuple[str, ...]) -> tuple[list[Device], str]:
-    """The devices that the options mean, and how to say so."""
-    if bool(group) == bool(names):
-        message = "name either --group or --device"
-        raise click.UsageError(message, click.get_current_context())
-    if group:
-        return devices.members(session, devices.find_group(session, group)), f"group {group}"
-    unique = list(dict.fromkeys(names))
-    return [devices.find(session, name) for name in unique], f"device {', '.join(unique)}"
 
 
 def _policy(

@@ -1,4 +1,4 @@
-"""`skerry init` and `skerry serve`: make a home, and run the host plane on it."""
+"""`skerry serve`: run the host plane on a home."""
 
 import logging
 import signal
@@ -11,22 +11,12 @@ import click
 import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
-from skerry_host.cli.common import emit, emit_json, json_option, registry
-from skerry_host.home import init_home, open_home
+from skerry_host.cli.common import emit_json, json_option, registry
+from skerry_host.home import open_home
 
 if TYPE_CHECKING:
     from skerry_host.plane.service import Service
     from skerry_host.release.store import Store
-
-
-@click.command()
-@json_option
-def init(as_json: bool) -> None:
-    """Make a home: store, signing keys, registry. What is there already is kept."""
-    home = init_home()
-    with registry(home):
-        pass
-    emit({"home": str(home.root)}, as_json, lambda: f"home {home.root} is ready; next: skerry serve")
 
 
 @click.command()
@@ -55,7 +45,7 @@ def serve(
     **http: str | None,
 ) -> None:
     """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
-    from skerry_host.plane import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
@@ -81,7 +71,7 @@ def serve(
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
     """Serve blobs where they are asked for; the address that devices are told."""
-    from skerry_host.plane.web.blobs import PATH, blob_application  # noqa: PLC0415
+    from skerry_host.plane.delivery.over_http import PATH, blob_application  # noqa: PLC0415
     from skerry_host.plane.web.server import Server  # noqa: PLC0415
 
     if blobs is None:

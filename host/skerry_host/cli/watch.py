@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from skerry_host.cli.common import safe
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.gather import rollout_view
-from skerry_host.plane.records import rollouts
+from skerry_host.plane.registry.records import rollouts
+from skerry_host.plane.views.gather import rollout_view
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from skerry_host.plane.registry import Registry
-    from skerry_host.plane.views import DeploymentView, RolloutView
+    from skerry_host.plane.registry.database import Registry
+    from skerry_host.plane.views.views import DeploymentView, RolloutView
 
 POLL_S = 0.2
 MOST_BARS = 20

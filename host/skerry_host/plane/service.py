@@ -20,18 +20,18 @@ from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import topics
 from skerry_host.home import Home
-from skerry_host.plane.answers import Answers
-from skerry_host.plane.broker import Broker
-from skerry_host.plane.conductor import Conductor
-from skerry_host.plane.counters import Counters
-from skerry_host.plane.director import Director
+from skerry_host.plane.broker.broker import Broker
+from skerry_host.plane.broker.link import Incoming, Link
+from skerry_host.plane.delivery.answers import Answers
+from skerry_host.plane.delivery.publish import MOST_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
-from skerry_host.plane.ingest import SUBSCRIPTIONS, Ingest
-from skerry_host.plane.link import Incoming, Link
-from skerry_host.plane.publish import MOST_RETAINED, Publisher
-from skerry_host.plane.receipts import Receipts
-from skerry_host.plane.records import devices, events, receipts, telemetry
-from skerry_host.plane.registry import Registry
+from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
+from skerry_host.plane.ingest.receipts import Receipts
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.records import devices, events, receipts, telemetry
+from skerry_host.plane.rollouts.conductor import Conductor
+from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.views.counters import Counters
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 

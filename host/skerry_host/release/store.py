@@ -16,9 +16,10 @@ from pathlib import Path
 from skerry_agent.wire import blobs, codec
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
-from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.names import MODEL_PATTERN, SHA256_PATTERN, VERSION_PATTERN, split_release
+from skerry_agent.wire.twin import SlotReport
 from skerry_host.files import write_atomic, write_new
 from skerry_host.release.errors import ReleaseError, StoreError
 
@@ -125,6 +126,14 @@ class Store:
         artifacts = [artifact.blob for bundle in release.bundles for artifact in bundle.artifacts]
         refs = [self.manifest_ref(name), *artifacts, *(patch.blob for patch in release.patches)]
         return list({ref.sha256: ref for ref in refs}.values())
+
+    def files_of(self, slot: SlotReport) -> set[str]:
+        """The files of a device's slot, by sha256, as far as its release is known here."""
+        try:
+            artifacts = self.release(slot.release).bundle(slot.target).artifacts
+        except SkerryError:  # made by another host: only what the device itself names is known
+            return {slot.model_sha256}
+        return {slot.model_sha256, *(artifact.blob.sha256 for artifact in artifacts)}
 
     def _object(self, sha256: str) -> Path:
         if not re.match(SHA256_PATTERN, sha256):

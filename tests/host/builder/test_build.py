@@ -221,7 +221,7 @@ def test_a_model_with_several_inputs_is_not_evaluated(recipe: Path, capsys):
 
 
 ERRORS = {
-    "unknown board": (["build", "RECIPE", "--board", "toaster"], "known boards: coral-dev-board"),
+    "unknown board": (["build", "RECIPE", "--board", "toaster"], "known boards: "),
     "no recipe": (["build", "nowhere", "--board", "generic-x86"], "cannot be read"),
     "no such version": (["build", "RECIPE", "--board", "generic-x86", "--version", "9.9.9"], "fashion-9.9.9.tflite"),
     "not a model": (["inspect", "RECIPE/recipe.toml"], "not a TFLite file"),

@@ -12,7 +12,9 @@ import pytest
 from skerry_agent.config import load
 from skerry_host.boards import list_boards
 from skerry_host.home import Home
-from tests.host.plane.fleet_kit import ROOT, add_release, make_home, model_bytes, skerry
+from tests.kit.commands import skerry
+from tests.kit.home import add_release, make_home, model_bytes
+from tests.kit.programs import ROOT
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import pytest
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import DeploymentReport
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.records import rollouts
-from skerry_host.plane.registry import open_registry
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes, skerry
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import rollouts
+from tests.kit.commands import skerry
+from tests.kit.home import add_release, make_home, model_bytes
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from rich.progress import Progress
 
 from skerry_host.cli.watch import MOST_BARS, _show
-from skerry_host.plane.views import DeploymentView
+from skerry_host.plane.views.views import DeploymentView
 
 FETCHING = DeploymentView(
     "d-1", "r-1", "dev-1", "m@1.0.0", "cpu", 0, "fetching", None, "", "", None, 300, 1000, 5000, 1.0, 1, None, 1.0,

@@ -9,14 +9,15 @@ from sqlalchemy.exc import OperationalError
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
-from skerry_host.plane.broker import choose, free_port
+from skerry_host.plane.broker.broker import choose, free_port
+from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.errors import RegistryError
-from skerry_host.plane.link import Link, Outgoing
-from skerry_host.plane.records import devices, telemetry
-from skerry_host.plane.registry import Registry, open_registry
+from skerry_host.plane.registry.database import Registry, open_registry
+from skerry_host.plane.registry.records import devices, telemetry
 from skerry_host.plane.service import Service
-from tests.host.plane.fleet_kit import eventually, make_home
-from tests.net.brokers import Mosquitto
+from tests.kit.brokers import Mosquitto
+from tests.kit.home import make_home
+from tests.kit.waiting import eventually
 
 REPORT = Report("dev-1", "boot-1", 0, 0.0, 1.0, 1.0)
 

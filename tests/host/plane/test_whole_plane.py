@@ -10,23 +10,18 @@ import msgspec
 import pytest
 
 from skerry_agent.wire import topics
-from skerry_host.plane.broker import Embedded, Mosquitto, free_port
-from skerry_host.plane.gather import device_views, rollout_view
-from skerry_host.plane.link import Link
-from skerry_host.plane.records import devices as records
-from skerry_host.plane.records import rollouts
-from skerry_host.plane.registry import open_registry
-from tests.host.plane.fake_device import FakeDevice
-from tests.host.plane.fleet_kit import (
-    add_release,
-    eventually,
-    make_home,
-    model_bytes,
-    require_program,
-    serving,
-    skerry,
-    skerry_process,
-)
+from skerry_agent.wire.telemetry import Receipt, Stored
+from skerry_host.plane.broker.broker import Embedded, Mosquitto, free_port
+from skerry_host.plane.broker.link import Link
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices as records
+from skerry_host.plane.registry.records import orders, rollouts
+from skerry_host.plane.views.gather import device_views, rollout_view
+from tests.kit.commands import serving, skerry, skerry_process
+from tests.kit.device import BrokerPort, FakeDevice, Faults
+from tests.kit.home import add_release, make_home, model_bytes
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.system
 OLD, NEW, BAD = (model_bytes(seed, 1_500_000) for seed in ("old", "new", "bad"))
@@ -47,10 +42,10 @@ def devices(home):
     """Makes enrolled, connected devices; all are gone at the end."""
     made = []
 
-    def make(name, url, **options):
+    def make(name, url, **faults):
         if not (home.devices / name).exists():
             skerry(home, "device", "provision", name, "--board", "generic-x86", "--tag", "lab", "--broker", url)
-        device = FakeDevice(name, url, **options)
+        device = FakeDevice(name, BrokerPort(url), Faults(**faults))
         device.connect()
         made.append(device)
         return device
@@ -60,8 +55,7 @@ def devices(home):
         device.crash()
 
 
-def bad_is_bad(release):
-    return ("rolled_back", "latency_over_budget") if release.endswith("1.2.0") else ("succeeded", "")
+BAD_IS_BAD = {"fashion@1.2.0": ("rolled_back", "latency_over_budget")}
 
 
 def start(home, version, *names):
@@ -82,7 +76,7 @@ def await_end(home, rollout):
 def test_full_then_patch_then_bad_release_then_ordered_rollback(home, devices):
     require_program("mosquitto", "mosquitto")
     with serving(home, "--port", "0", "--http-port", "0") as plane:
-        shelf = [devices(f"shelf-0{i}", plane.broker, behave=bad_is_bad) for i in range(3)]
+        shelf = [devices(f"shelf-0{i}", plane.broker, ends=BAD_IS_BAD) for i in range(3)]
         names = [device.id for device in shelf]
         skerry(home, "group", "create", "lab", "--where", "tag:lab and board=generic-x86")
 
@@ -174,6 +168,29 @@ def test_plane_restarts_its_own_broker(home, devices):
         os.kill(_child_of(plane.pid), signal.SIGKILL)
         assert await_end(home, start(home, "1.1.0", "shelf-01"))["state"] == "succeeded"
         assert device.current == "fashion@1.1.0"
+
+
+def test_a_device_that_repeats_itself_applies_no_patch_and_answers_no_command(home, devices):
+    """It gets whole files and keeps what it runs; what it says twice is taken once."""
+    require_program("mosquitto", "mosquitto")
+    with serving(home, "--port", "0", "--no-http") as plane:
+        odd = devices("odd-01", plane.broker, repeats=2, no_patches=True, ignores_commands=True)
+        for version in ("1.0.0", "1.1.0"):
+            ended = await_end(home, start(home, version, "odd-01"))["deployments"][0]
+            assert (ended["outcome"], ended["transfer"]) == ("succeeded", "full")
+        odd.telemetry()
+        eventually(lambda: odd.receipts, "the receipt")
+        assert odd.receipts[-1] == Receipt((Stored(odd.boot, ((0, 0),)),))
+        skerry(home, "rollback", "--device", "odd-01")
+        eventually(lambda: _orders(home) == ["sent"], "the command goes out")
+        time.sleep(0.5)
+        assert (_orders(home), odd.current) == (["sent"], "fashion@1.1.0")
+        assert len(_twin(home, "odd-01")["models"][0]["points"]) == 1
+
+
+def _orders(home):
+    with open_registry(home.registry) as registry, registry.read() as session:
+        return [order.state for order in orders.open_orders(session)]
 
 
 def _child_of(pid):

@@ -9,7 +9,7 @@ from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.export import MANIFEST_FILE, _leading_to, export
 from skerry_host.release.store import Store
-from tests.host.plane.fleet_kit import add_release, make_home, model_bytes
+from tests.kit.home import add_release, make_home, model_bytes
 
 OLD, NEW = model_bytes("old", 5000), model_bytes("new", 5000)
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry_agent.wire import blobs
+from skerry_agent.wire.twin import SlotReport
 from skerry_host.files import write_atomic, write_new
 from skerry_host.home import HomeError, home_at, init_home, open_home
 from skerry_host.release.create import Order, create_release
@@ -51,6 +52,16 @@ def test_a_damaged_release_names_its_file(make_build, store: Store, keys, tmp_pa
     (tmp_path / "store" / "releases" / "toy" / "1.0.0.json").write_bytes(b"{}")
     with pytest.raises(StoreError, match=r"1\.0\.0\.json is damaged"):
         store.release("toy@1.0.0")
+
+
+def test_the_files_of_a_device_s_slot(make_build, store: Store, keys):
+    """Of a release that another host made, only the model is known: the device names it."""
+    release = create_release(Order(make_build()), store, keys.release).release
+    files = {artifact.blob.sha256 for artifact in release.bundle("cpu").artifacts}
+    model = release.bundle("cpu").model.blob.sha256
+    assert len(files) == 3
+    assert store.files_of(SlotReport(release.name, "cpu", "0" * 64, model)) == files
+    assert store.files_of(SlotReport("toy@9.9.9", "cpu", "0" * 64, model)) == {model}
 
 
 def test_foreign_files_in_the_store_are_not_releases(store: Store, tmp_path: Path):

@@ -7,8 +7,8 @@ import msgspec
 from sqlalchemy import select
 
 from skerry_agent.wire.sketch import Sketch
-from skerry_host.plane.registry import Registry
-from skerry_host.plane.tables import DeploymentRow, ModelStatsRow, ReportRow
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.tables import DeploymentRow, ModelStatsRow, ReportRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from skerry_host.cli.demo.client import Client
 from skerry_host.cli.demo.fleet import Agent, DemoError, Host
 from skerry_host.cli.demo.outcome import Outcome, Quality, deployment_outcomes, device_outcome
 from skerry_host.home import open_home
-from skerry_host.plane.registry import open_registry
+from skerry_host.plane.registry.database import open_registry
 
 BOARD = "generic-x86"
 DEVICES = ("shelf-01", "shelf-02", "dock-01")

@@ -1,1 +1,1 @@
-"""The HTTP interface of the running plane: a page for people, JSON for programs, metrics for Prometheus. Reads only."""
+"""The web page and the HTTP interface for programs, made from the registry as it is now. Changes nothing."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from skerry_host.plane import words
-from skerry_host.plane.views import Point, RolloutView
+from skerry_host.plane.views import words
+from skerry_host.plane.views.views import Point, RolloutView
 
 Field = str
 Pairs = list[tuple[float, float]]

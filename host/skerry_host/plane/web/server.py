@@ -9,12 +9,12 @@ from typing import Self
 import uvicorn
 from starlette.applications import Starlette
 
-from skerry_host.plane.broker import LOOPBACK
-from skerry_host.plane.counters import Counters
 from skerry_host.plane.errors import PlaneError
-from skerry_host.plane.registry import Registry
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.web.app import application
 
+LOOPBACK = "127.0.0.1"
 STOP_S = 5.0
 
 

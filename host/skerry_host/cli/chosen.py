@@ -1,0 +1,22 @@
+"""Which devices `--group` and `--device` mean, for every command that orders something of several."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from skerry_host.fleet.device import Device
+from skerry_host.plane.registry.records import devices
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+def chosen_devices(session: "Session", group: str | None, names: tuple[str, ...]) -> tuple[list[Device], str]:
+    """The devices that the options mean, and how to say so; raises `click.UsageError` unless one option is given."""
+    if bool(group) == bool(names):
+        message = "name either --group or --device"
+        raise click.UsageError(message, click.get_current_context())
+    if group:
+        return devices.members(session, devices.find_group(session, group)), f"group {group}"
+    unique = list(dict.fromkeys(names))
+    return [devices.find(session, name) for name in unique], f"device {', '.join(unique)}"

@@ -1,0 +1,185 @@
+"""Keeps the broker's retained messages equal to what the registry says: blobs in use, desired states, open commands.
+
+Blobs go out before the desired states that need them, each chunk once; they are cleared when no device needs them.
+After a lost connection everything small is said again, and a blob only if its last chunk is no longer there. What would
+be more chunks than a broker shall retain is left out: devices ask for it (`answers`). Decides nothing: the registry is
+its only source.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from skerry_agent.wire import blobs, topics
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import SkerryError
+from skerry_host.plane.broker.link import Link, Outgoing
+from skerry_host.plane.delivery.needs import Refs, find_needs
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.records import blobs as published
+from skerry_host.plane.registry.records import events, orders, twins
+from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.records.orders import Commands
+from skerry_host.release.store import Store
+
+MOST_RETAINED = 1000
+"""Chunks and digest lists that a broker shall hold at once; also the limit of some hosted brokers."""
+
+MOST_LOSSES = 3
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes what changed since the last `sync` of this connection.
+
+    `allow` hears what each device may ask for, before the device can know of it. At most `most_retained` messages of
+    blobs are retained at once.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        link: Link,
+        clock: Callable[[], float],
+        allow: Callable[[dict[str, Refs]], None],
+        most_retained: int = MOST_RETAINED,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._link = link
+        self._clock = clock
+        self._allow = allow
+        self._most_retained = most_retained
+        self._epoch = 0
+        self._blobs: set[str] = set()
+        self._desired: dict[str, int] = {}
+        self._commands: dict[str, bytes] = {}
+        self._unsure: set[str] = set()
+        self._broken: set[str] = set()
+        self._losses: Counter[str] = Counter()
+
+    def sync(self) -> None:
+        """Bring the broker up to date; stops half-way when the connection is lost, and goes on at the next call."""
+        if not self._link.connected:
+            return
+        if self._epoch != self._link.epoch:
+            self._meet_again()
+        with self._registry.read() as session:
+            needs = find_needs(session, self._store)
+            live = {row.sha256 for row in published.every(session)}
+            envelopes = twins.envelopes(session)
+            commands = orders.commands(session)
+        self._allow(needs.by_device)
+        costly = {what for what, losses in self._losses.items() if losses >= MOST_LOSSES}
+        kept = retainable(needs.blobs, live - costly, costly, self._most_retained)
+        due = [ref for ref in kept.values() if ref.sha256 not in self._blobs]
+        if self._clear_blobs(kept) and all(self._publish_blob(ref) for ref in due):
+            self._publish_desired(envelopes)
+            self._publish_commands(commands)
+
+    def _meet_again(self) -> None:
+        """A new connection: find out which blobs the broker still has; all else is said again.
+
+        A broker that was restarted may hold a command again that had been cleared, so those are cleared again, too.
+        """
+        epoch = self._link.epoch
+        with self._registry.read() as session:
+            last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.every(session)}
+            self._unsure = orders.ordered_devices(session)
+        found = self._link.retained(last) if last else set()
+        self._blobs = {last[topic] for topic in found}
+        self._desired, self._commands, self._epoch = {}, {}, epoch
+
+    def _publish_blob(self, ref: BlobRef) -> bool:
+        """False when the connection was lost; a blob that the store cannot give is noted once and left out."""
+        try:
+            data = self._store.get(ref.sha256)
+        except SkerryError as error:
+            self._note_broken(ref.sha256, error)
+            return True
+        with self._registry.write() as session:
+            published.add(session, ref, self._clock())
+        if not self._try(ref.sha256, blob_messages(ref, data), "it is left to be asked for"):
+            return False
+        self._blobs.add(ref.sha256)
+        log.info("published blob %s: %d bytes in %d chunks", ref.sha256[:12], ref.size, ref.chunks)
+        return True
+
+    def _publish_desired(self, envelopes: dict[str, tuple[int, bytes]]) -> None:
+        changed = {device: entry for device, entry in envelopes.items() if self._desired.get(device) != entry[0]}
+        messages = [Outgoing(topics.desired(device), envelope) for device, (_, envelope) in changed.items()]
+        if self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
+            self._desired.update({device: generation for device, (generation, _) in changed.items()})
+
+    def _publish_commands(self, commands: Commands) -> None:
+        """What is answered after `commands` was read stays until the next call: only what was read is forgotten."""
+        sent, over = commands.sent, commands.over
+        fresh = {device: raw for device, raw in sent.items() if self._commands.get(device) != raw}
+        stale = (self._unsure | set(over.values())) - set(sent)
+        messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
+        messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
+        if not self._link.publish(messages):
+            return
+        self._commands, self._unsure = dict(sent), set()
+        if over:
+            with self._registry.write() as session:
+                orders.forget_envelopes(session, over)
+
+    def _clear_blobs(self, kept: Collection[str]) -> bool:
+        """False when the connection was lost."""
+        with self._registry.read() as session:
+            unused = [row for row in published.every(session) if row.sha256 not in kept]
+        for row in unused:
+            names = [topics.chunk(row.sha256, index) for index in range(row.chunks)]
+            names += [topics.digests(row.sha256)] if row.digests else []
+            if not self._link.publish(Outgoing(name, b"") for name in names):
+                return False
+            self._blobs.discard(row.sha256)
+            with self._registry.write() as session:
+                published.remove(session, row.sha256)
+        return True
+
+    def _try(self, what: str, messages: Iterable[Outgoing], then: str) -> bool:
+        """Publish; where that costs the connection again and again, a broker may refuse to retain: it is noted."""
+        if self._link.publish(messages):
+            del self._losses[what]
+            return True
+        self._losses[what] += 1
+        if self._losses[what] == MOST_LOSSES:
+            self._note(what[:14], f"publishing it has cost the connection {MOST_LOSSES} times: {then}")
+        return False
+
+    def _note_broken(self, sha256: str, error: SkerryError) -> None:
+        if sha256 in self._broken:
+            return
+        self._broken.add(sha256)
+        self._note(sha256[:12], str(error))
+
+    def _note(self, subject: str, text: str) -> None:
+        log.error("%s: %s", subject, text)
+        with self._registry.write() as session:
+            events.add(session, Event(self._clock(), "error", subject, text))
+
+
+def retainable(needed: Refs, live: Collection[str], left_out: Collection[str], most: int) -> Refs:
+    """What shall be retained of the blobs that are needed: as many messages as `most`, first those that are `live`."""
+    kept: Refs = {}
+    room = most
+    for ref in sorted(needed.values(), key=lambda ref: ref.sha256 not in live):
+        if ref.sha256 not in left_out and _messages(ref) <= room:
+            kept[ref.sha256] = ref
+            room -= _messages(ref)
+    return kept
+
+
+def _messages(ref: BlobRef) -> int:
+    return ref.chunks + (ref.digests_sha256 is not None)
+
+
+def blob_messages(ref: BlobRef, data: bytes) -> Iterator[Outgoing]:
+    """All that is retained for a blob; the digest list first, so that every chunk can be checked when it comes."""
+    if ref.digests_sha256 is not None:
+        yield Outgoing(topics.digests(ref.sha256), blobs.digest_list(data, ref.chunk_bytes))
+    for index, chunk in enumerate(blobs.split(data, ref.chunk_bytes)):
+        yield Outgoing(topics.chunk(ref.sha256, index), chunk)

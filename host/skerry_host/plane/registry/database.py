@@ -1,0 +1,129 @@
+"""Opens the registry: SQLite (WAL) by path, PostgreSQL by URL; brings its schema up to date; hands out sessions.
+
+Many processes may use one registry at a time: commands write to it and the serving plane polls it. A write
+transaction takes SQLite's lock when it begins, so that none fails half-way on a lock. Holds no queries.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.orm import Session
+
+from skerry_host.plane.errors import RegistryError
+from skerry_host.plane.registry.migrations import HEAD
+
+BUSY_S = 20
+"""How long a transaction waits for another's write lock."""
+
+
+class Registry:
+    """A database of one fleet; `name` says which, without a password."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.url.render_as_string()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session over one consistent state. Raises `RegistryError` like `write`."""
+        with self._plainly(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits at the end, or leaves nothing when the block raises.
+
+        Raises `RegistryError` when it is no registry any more: trying again would not help.
+        """
+        engine = self._engine.execution_options(skerry_write=True)
+        with self._plainly(), Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """One line for what is neither a lock, a full disk nor the fault of what is written."""
+        try:
+            yield
+        except DatabaseError as error:
+            if isinstance(error, (OperationalError, DataError, IntegrityError)):
+                raise
+            reason = str(error.orig).splitlines()[0]
+            hint = "restore it from a backup, then start again"
+            raise RegistryError(f"the registry {self.name} cannot be used any more: {reason}", hint=hint) from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_registry(where: Path | str) -> Registry:
+    """Open and migrate the registry at a path or a database URL; raises `RegistryError`."""
+    try:
+        engine = _engine(where)
+        _migrate(engine, _named(where))
+    except ImportError as error:
+        hint = "for PostgreSQL write postgresql+psycopg://... and install psycopg[binary]"
+        raise RegistryError(f"cannot open the registry {_named(where)}: {error}", hint=hint) from None
+    except (DatabaseError, ArgumentError, NoSuchModuleError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        hint = "check its path or --registry URL"
+        raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint=hint) from None
+    return Registry(engine)
+
+
+def _engine(where: Path | str) -> Engine:
+    if isinstance(where, str) and "://" in where:
+        engine = create_engine(where, pool_pre_ping=True)
+    else:
+        engine = create_engine(f"sqlite:///{where}", connect_args={"timeout": BUSY_S})
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _named(where: Path | str) -> str:
+    return make_url(where).render_as_string() if isinstance(where, str) and "://" in where else str(where)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions behind SQLAlchemy's back
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={BUSY_S * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writing = connection.get_execution_options().get("skerry_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _migrate(engine: Engine, name: str) -> None:
+    with engine.connect() as connection:
+        if inspect(connection).has_table("alembic_version"):
+            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            if revision == HEAD:
+                return
+    from skerry_host.plane.registry.migrate import upgrade  # noqa: PLC0415 - it takes as long to load as most commands take
+
+    with engine.execution_options(skerry_write=True).connect() as connection, connection.begin():
+        upgrade(connection, name)

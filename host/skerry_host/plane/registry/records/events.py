@@ -1,0 +1,34 @@
+"""The audit trail: what happened, when, to whom, in one line. Never read by the rollout loop."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from skerry_host.plane.registry.tables import EventRow
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the trail; `at` is seconds since 1970."""
+
+    at: float
+    kind: str
+    subject: str
+    text: str
+
+
+def add(session: Session, event: Event) -> None:
+    """Note an event."""
+    session.add(EventRow(at=event.at, kind=event.kind, subject=event.subject, text=event.text))
+
+
+def latest(session: Session, limit: int = 50) -> list[Event]:
+    """The newest events first."""
+    rows = session.scalars(select(EventRow).order_by(EventRow.id.desc()).limit(limit))
+    return [Event(row.at, row.kind, row.subject, row.text) for row in rows]
+
+
+def prune(session: Session, before: float) -> None:
+    """Delete what happened before a time."""
+    session.execute(delete(EventRow).where(EventRow.at < before))

@@ -1,0 +1,75 @@
+"""Commands to single devices, from the wish of a person to the device's answer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire.twin import CommandResult
+from skerry_host.plane.registry.tables import OrderRow
+
+OPEN = ("pending", "sent", "answered")
+
+
+def add(session: Session, order: OrderRow) -> None:
+    """Keep a wish; the serving plane sends it."""
+    session.add(order)
+
+
+def open_orders(session: Session) -> Sequence[OrderRow]:
+    """Orders that are not over, oldest first."""
+    return session.scalars(select(OrderRow).where(OrderRow.state.in_(OPEN)).order_by(OrderRow.created)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What is, or may be, on the devices' command topics, as of one moment.
+
+    `sent` is the signed command that each device has yet to answer. `over` maps the id of an order to its device where
+    nothing more is expected of that device, though the command may still be retained.
+    """
+
+    sent: dict[str, bytes]
+    over: dict[str, str]
+
+
+def commands(session: Session) -> Commands:
+    """Read in one statement: an order that is answered between two reads would be in neither part, or in both."""
+    query = select(OrderRow.id, OrderRow.device, OrderRow.state, OrderRow.envelope).where(
+        OrderRow.envelope.is_not(None)
+    )
+    found = Commands({}, {})
+    for order_id, device, state, envelope in session.execute(query):
+        if state == "sent" and envelope is not None:
+            found.sent[device] = envelope
+        else:
+            found.over[order_id] = device
+    return found
+
+
+def ordered_devices(session: Session) -> set[str]:
+    """Every device to which a command was ever sent."""
+    return set(session.scalars(select(OrderRow.device).where(OrderRow.sent.is_not(None)).distinct()))
+
+
+def next_sequence(session: Session, device: str, now: float) -> int:
+    """Above that of every command the device was sent, also where the registry was made anew or the clock set back."""
+    last = session.scalar(select(func.max(OrderRow.sequence)).where(OrderRow.device == device))
+    return max((last or 0) + 1, int(now * 1000))
+
+
+def forget_envelopes(session: Session, ids: Iterable[str]) -> None:
+    """Their commands are no longer retained."""
+    session.execute(update(OrderRow).where(OrderRow.id.in_(list(ids))).values(envelope=None))
+
+
+def answer(session: Session, result: CommandResult, now: float) -> OrderRow | None:
+    """Take over a device's answer; None when it answers nothing that is open."""
+    row = session.get(OrderRow, result.id)
+    if row is None or row.device != result.device or row.state != "sent":
+        return None
+    row.detail, row.answered = result.detail, now
+    row.state = "answered" if result.ok else "failed"
+    row.ended = None if result.ok else now
+    return row

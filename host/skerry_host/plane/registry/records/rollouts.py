@@ -1,0 +1,100 @@
+"""Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
+from skerry_host.fleet.policy import Policy
+from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
+from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+
+
+def find(session: Session, rollout_id: str) -> RolloutRow:
+    """A rollout by id, or by the beginning of one where only one fits; raises `UnknownError`."""
+    row = session.get(RolloutRow, rollout_id)
+    if row is not None:
+        return row
+    prefixed = select(RolloutRow).where(RolloutRow.id.startswith(rollout_id, autoescape=True)).limit(2)
+    fitting = session.scalars(prefixed).all() if rollout_id else []
+    if len(fitting) == 1:
+        return fitting[0]
+    hint = "`skerry rollout status` shows those there are"
+    raise UnknownError(f"there is no rollout {rollout_id!r}", hint=hint, code="no_rollout")
+
+
+def latest(session: Session, limit: int = 20) -> Sequence[RolloutRow]:
+    """The newest rollouts first."""
+    return session.scalars(select(RolloutRow).order_by(RolloutRow.created.desc(), RolloutRow.id).limit(limit)).all()
+
+
+def active(session: Session) -> Sequence[RolloutRow]:
+    """Rollouts that have not ended, oldest first."""
+    query = select(RolloutRow).where(RolloutRow.state.not_in(ENDED)).order_by(RolloutRow.created, RolloutRow.id)
+    return session.scalars(query).all()
+
+
+def deployments(session: Session, rollout_id: str) -> Sequence[DeploymentRow]:
+    """All deployments of a rollout by wave and device."""
+    query = select(DeploymentRow).where(DeploymentRow.rollout == rollout_id)
+    return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device)).all()
+
+
+def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow]:
+    """Deployments of a model that were sent to a device and have not ended."""
+    query = select(DeploymentRow).where(
+        DeploymentRow.device == device,
+        DeploymentRow.model == model,
+        DeploymentRow.sent.is_not(None),
+        DeploymentRow.outcome.is_(None),
+    )
+    return session.scalars(query).all()
+
+
+def as_rollout(row: RolloutRow) -> Rollout:
+    """The pure value of a row."""
+    return Rollout(row.id, row.release, cast("RolloutState", row.state), codec.decode(row.policy, Policy))
+
+
+def as_deployment(row: DeploymentRow) -> Deployment:
+    """The pure value of a row."""
+    return Deployment(row.id, row.device, row.wave, row.sent, row.heard, cast("Outcome | None", row.outcome))
+
+
+def fallback(row: DeploymentRow) -> Assignment | None:
+    """What the device ran on order before this deployment."""
+    return codec.decode(row.fallback, Assignment) if row.fallback else None
+
+
+def hear(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
+    """Take over what a device says of a deployment; returns the outcome when this is the report that makes it so."""
+    row = session.get(DeploymentRow, report.id)
+    if row is None or row.device != device or not _may_become(row, report.outcome):
+        return None
+    row.state, row.heard, row.reason, row.detail = report.state, now, report.reason, report.detail
+    row.transfer, row.seconds, row.attempts, row.gap_us = (
+        report.transfer,
+        report.seconds,
+        report.attempts,
+        report.gap_us,
+    )
+    row.bytes_received, row.bytes_expected = report.bytes_received, report.bytes_expected
+    row.ways = ", ".join(report.ways)[:64]
+    if report.outcome is None:
+        return None
+    row.outcome, row.ended = report.outcome, now
+    return report.outcome
+
+
+def _may_become(row: DeploymentRow, said: str | None) -> bool:
+    """An end is final, but a device may leave what it has committed, and return to it when the way back fails.
+
+    It also takes up again what an order took off it, where it holds nothing else and the same is still desired.
+    """
+    if row.outcome == "cancelled" and row.reason == "ordered":
+        return said == "succeeded"
+    return row.outcome is None or (row.outcome, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}

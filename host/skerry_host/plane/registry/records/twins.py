@@ -1,0 +1,123 @@
+"""Each device's twin: what it was told and what it last said. Drops what is old or was seen before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.twin import Assignment, Desired, DeviceState, Reported
+from skerry_host.plane.registry.tables import TwinRow
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Desired and Reported of one device; `online` as its last birth or will said."""
+
+    device: str
+    generation: int
+    desired: Desired | None
+    envelope: bytes | None
+    reported: Reported | None
+    online: bool
+    agent: str | None
+    last_seen: float | None
+
+    def assignment(self, model: str) -> Assignment | None:
+        """What the host wants the device to run of a model."""
+        wanted = self.desired.assignments if self.desired else ()
+        return next((a for a in wanted if a.model == model), None)
+
+
+def find(session: Session, device_id: str) -> Twin:
+    """The twin of an enrolled device."""
+    return _twin(session.get_one(TwinRow, device_id))
+
+
+def of(session: Session, devices: Iterable[str]) -> dict[str, Twin]:
+    """The twins of some enrolled devices, by device."""
+    query = select(TwinRow).where(TwinRow.device.in_(list(devices)))
+    return {row.device: _twin(row) for row in session.scalars(query)}
+
+
+def unsettled(session: Session) -> list[Twin]:
+    """Twins of devices that may still need blobs for what they were told."""
+    return [_twin(row) for row in session.scalars(select(TwinRow).where(TwinRow.settled.is_(False)))]
+
+
+def envelopes(session: Session) -> dict[str, tuple[int, bytes]]:
+    """(generation, signed bytes) of each device that was told anything."""
+    query = select(TwinRow.device, TwinRow.generation, TwinRow.envelope).where(TwinRow.envelope.is_not(None))
+    return {device: (generation, envelope) for device, generation, envelope in session.execute(query) if envelope}
+
+
+def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
+    """Keep what a device is told from now on, with the exact bytes that were signed."""
+    row = session.get_one(TwinRow, desired.device)
+    row.generation = desired.generation
+    row.desired = codec.encode(desired)
+    row.envelope = envelope
+    row.settled = _is_settled(row)
+
+
+def accept_state(session: Session, state: DeviceState, now: float) -> bool:
+    """Keep a birth or will; False when it is of an older connection of the same boot, or was seen before."""
+    row = session.get(TwinRow, state.device)
+    if row is None or (row.state_boot == state.boot and _is_old(row, state)):
+        return False
+    row.online, row.state_boot, row.state_sequence, row.state_at = state.online, state.boot, state.sequence, now
+    row.agent = state.agent or row.agent
+    if state.online:
+        row.last_seen = now
+    return True
+
+
+def accept_reported(session: Session, reported: Reported, raw: bytes, now: float) -> bool:
+    """Keep what a device says; False when it said it before."""
+    row = session.get(TwinRow, reported.device)
+    if row is None:
+        return False
+    if row.reported_boot == reported.boot and (row.reported_sequence or 0) >= reported.sequence:
+        return False
+    row.reported, row.reported_at = raw, now
+    row.reported_boot, row.reported_sequence = reported.boot, reported.sequence
+    row.agent = reported.agent or row.agent
+    row.last_seen = now
+    row.settled = _is_settled(row)
+    return True
+
+
+def seen(session: Session, device_id: str, now: float) -> None:
+    """The device was heard of."""
+    session.get_one(TwinRow, device_id).last_seen = now
+
+
+def open_assignments(twin: Twin) -> list[Assignment]:
+    """What the device was told and has neither reached nor given up."""
+    return [a for a in (twin.desired.assignments if twin.desired else ()) if not _has_ended(twin, a)]
+
+
+def _is_settled(row: TwinRow) -> bool:
+    return not open_assignments(_twin(row))
+
+
+def _has_ended(twin: Twin, assignment: Assignment) -> bool:
+    """The device runs what is assigned, or has ended the attempt to."""
+    model = twin.reported.models.get(assignment.model) if twin.reported else None
+    if model is None:
+        return False
+    if model.deployment is not None and model.deployment.id == assignment.deployment:
+        return model.deployment.outcome is not None
+    return model.current is not None and model.current.manifest_sha256 == assignment.manifest.sha256
+
+
+def _is_old(row: TwinRow, state: DeviceState) -> bool:
+    known = row.state_sequence if row.state_sequence is not None else -1
+    return state.sequence < known or (state.sequence == known and (state.online or not row.online))
+
+
+def _twin(row: TwinRow) -> Twin:
+    desired = codec.decode(row.desired, Desired) if row.desired else None
+    reported = codec.decode(row.reported, Reported) if row.reported else None
+    return Twin(row.device, row.generation, desired, row.envelope, reported, row.online, row.agent, row.last_seen)

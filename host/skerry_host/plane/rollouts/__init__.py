@@ -1,0 +1,1 @@
+"""What people order and what devices shall run: written into the registry, published by `delivery`."""

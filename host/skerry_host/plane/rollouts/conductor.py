@@ -1,0 +1,120 @@
+"""The rollout loop: asks the pure planner what is next and performs it in the registry, one transaction a tick.
+
+What it decides is published later by `publish`, out of the registry: so a plane that is killed between any two lines
+resumes from what was committed. Talks to no broker.
+"""
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.twin import Assignment, TransferPolicy
+from skerry_host.fleet.rollout import Action, Admit, Close, Enter, plan
+from skerry_host.plane.registry.database import Registry
+from skerry_host.plane.registry.records import events, orders, rollouts, twins
+from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts.adopt import Running, adopt
+from skerry_host.plane.rollouts.director import Director
+
+log = logging.getLogger(__name__)
+
+
+class Conductor:
+    """Moves rollouts and orders on."""
+
+    def __init__(self, registry: Registry, director: Director, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._director = director
+        self._clock = clock
+
+    def tick(self) -> bool:
+        """Do what is due; True when anything was. Takes the write lock only then."""
+        now = self._clock()
+        with self._registry.read() as session:
+            due = any(_actions(session, row, now) for row in rollouts.active(session))
+            due = due or any(rollback.is_due(session, row, now) for row in orders.open_orders(session))
+        if not due:
+            return False
+        with self._registry.write() as session:
+            for row in rollouts.active(session):
+                for action in _actions(session, row, now):
+                    self._perform(session, row, action)
+            for order in orders.open_orders(session):
+                rollback.advance(session, order, self._director, now)
+        return True
+
+    def _perform(self, session: Session, rollout: RolloutRow, action: Action) -> None:
+        match action:
+            case Admit(deployment):
+                self._admit(session, rollout, session.get_one(DeploymentRow, deployment.id))
+            case Close(deployment, outcome, reason):
+                self._close(session, session.get_one(DeploymentRow, deployment.id), outcome, reason)
+            case Enter(state, reason):
+                rollout.state, rollout.reason = state, reason
+                rollout.ended = None if state == "running" else self._clock()
+                self._note(session, state, rollout.id, f"{rollout.release}: {reason}")
+
+    def _admit(self, session: Session, rollout: RolloutRow, row: DeploymentRow) -> None:
+        try:
+            assignment = self._director.assignment(row, rollouts.as_rollout(rollout).policy.transfer)
+        except SkerryError as error:
+            log.warning("deployment %s: %s", row.id, error)
+            self._close(session, row, "failed", str(error))
+            return
+        kept = self._fallback(session, row)
+        row.fallback = codec.encode(kept) if kept else None
+        for earlier in rollouts.open_of(session, row.device, row.model):
+            self._end(session, earlier, "cancelled", f"superseded by {row.release}")
+        self._director.assign(session, row.device, row.model, assignment)
+        row.sent = self._clock()
+        self._note(session, "deploying", row.device, row.release)
+
+    def _close(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
+        self._end(session, row, outcome, reason)
+        current = twins.find(session, row.device).assignment(row.model)
+        if current is not None and current.deployment == row.id:
+            self._director.assign(session, row.device, row.model, self._kept(session, row))
+
+    def _kept(self, session: Session, row: DeploymentRow) -> Assignment | None:
+        """What the device shall run after a deployment that is closed: what it runs, which may have changed since.
+
+        Where it says nothing of that, what it ran on order before; nothing where nothing was ever ordered.
+        """
+        before, twin = rollouts.fallback(row), twins.find(session, row.device)
+        model = twin.reported.models.get(row.model) if twin.reported else None
+        if before is None or model is None or model.current is None:
+            return before
+        if before.manifest.sha256 == model.current.manifest_sha256:
+            return before
+        running = Running(row.device, row.model, model.current, TransferPolicy())
+        reason = f"runs there, {row.release} was {row.outcome}"
+        try:
+            return adopt(session, self._director, running, reason, self._clock())
+        except SkerryError as error:
+            self._note(session, "kept", row.device, f"{model.current.release} runs there, but {error}")
+            return None
+
+    def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
+        row.outcome, row.reason, row.ended = outcome, reason, self._clock()
+        self._note(session, outcome, row.device, f"{row.release}: {reason}")
+
+    def _fallback(self, session: Session, row: DeploymentRow) -> Assignment | None:
+        """The last assignment that succeeded: a bad one must not come back when this one is closed."""
+        current = twins.find(session, row.device).assignment(row.model)
+        if current is None:
+            return None
+        earlier = session.get(DeploymentRow, current.deployment)
+        return current if earlier is None or earlier.outcome == "succeeded" else rollouts.fallback(earlier)
+
+    def _note(self, session: Session, kind: str, subject: str, text: str) -> None:
+        events.add(session, Event(self._clock(), kind, subject, text))
+
+
+def _actions(session: Session, row: RolloutRow, now: float) -> list[Action]:
+    members = [rollouts.as_deployment(d) for d in rollouts.deployments(session, row.id)]
+    return plan(rollouts.as_rollout(row), members, now)

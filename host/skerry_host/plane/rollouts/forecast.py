@@ -1,0 +1,52 @@
+"""What a rollout would cost each device in bytes, by which path, before anything is started. Reads only.
+
+The path is the one that the device itself would choose (`skerry_agent.wire.routes`) from what it has reported to hold.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.twin import Reported
+from skerry_host.fleet.device import Device, choose_target
+from skerry_host.plane.registry.records import twins
+from skerry_host.release.compare import transfer
+from skerry_host.release.store import Store
+
+
+class Forecast(Struct, frozen=True):
+    """One device: from which release, by how many patches of its model (0: the full file), how many bytes."""
+
+    device: str
+    target: TargetName
+    holds: str | None
+    path: str
+    bytes_expected: int
+    full_bytes: int
+
+
+def forecast(session: Session, store: Store, release: Release, devices: Sequence[Device]) -> list[Forecast]:
+    """A row for each device; raises `FleetError` when one cannot run the release."""
+    offered = [bundle.target for bundle in release.bundles]
+    return [_of(session, store, release, d, choose_target(d, offered, release.name)) for d in devices]
+
+
+def _of(session: Session, store: Store, release: Release, device: Device, target: TargetName) -> Forecast:
+    held, holds = _held(store, twins.find(session, device.id).reported, release.model)
+    bundle = release.bundle(target)
+    way = transfer(release, bundle, held)
+    route = cheapest(release.patches, held, bundle.model.blob.sha256)
+    path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
+    return Forecast(device.id, target, holds, path, way.fetched, way.full)
+
+
+def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str], str | None]:
+    """The files in a device's slots, and the release it runs."""
+    found = reported.models.get(model) if reported else None
+    slots = [slot for slot in (found.current, found.previous) if slot] if found else []
+    current = found.current.release if found and found.current else None
+    return {sha256 for slot in slots for sha256 in store.files_of(slot)}, current

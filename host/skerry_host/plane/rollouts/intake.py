@@ -1,0 +1,111 @@
+"""Takes what a person asks for into the registry: a rollout, its end, a rollback. Performs none of it.
+
+The serving plane finds it there, now or when it is started next. Everything is checked before anything is written.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.targets import TargetName
+from skerry_agent.wire.twin import ModelReport
+from skerry_host.fleet.device import Device, choose_target
+from skerry_host.fleet.errors import FleetError
+from skerry_host.fleet.policy import Policy
+from skerry_host.fleet.rollout import ENDED
+from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records import events, orders, rollouts, twins
+from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A rollout as it was asked for; `selection` says in words which devices are meant."""
+
+    release: Release
+    devices: Sequence[Device]
+    selection: str
+    policy: Policy
+
+
+def start_rollout(session: Session, wish: Wish, now: float) -> str:
+    """Keep a rollout of one wave and return its id; raises `FleetError` when no device or no target fits."""
+    if not wish.devices:
+        hint = "`skerry device list` shows boards and tags"
+        raise FleetError(f"{wish.selection} selects no device", hint=hint, code="no_devices")
+    offered = [bundle.target for bundle in wish.release.bundles]
+    targets = {device.id: choose_target(device, offered, wish.release.name) for device in wish.devices}
+    rollout = RolloutRow(
+        id=f"{wish.release.model[:40]}-{secrets.token_hex(4)}",
+        release=wish.release.name,
+        selection=wish.selection,
+        policy=codec.encode(wish.policy),
+        state="pending",
+        created=now,
+    )
+    session.add(rollout)
+    session.flush()
+    session.add_all(_deployment(rollout, wish.release, device, targets[device]) for device in targets)
+    text = f"{wish.release.name} for {wish.selection}: {len(targets)} devices"
+    events.add(session, Event(now, "rollout", rollout.id, text))
+    return rollout.id
+
+
+def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
+    """Order that a rollout ends and return its whole id; raises `UnknownError`, or `FleetError` when it has ended."""
+    row = rollouts.find(session, rollout_id)
+    if row.state in ENDED:
+        raise FleetError(f"rollout {row.id} has ended: {row.state}", hint="start another one", code="ended")
+    row.state = "aborting"
+    events.add(session, Event(now, "rollout", row.id, f"{row.release} abort ordered"))
+    return row.id
+
+
+def order_rollback(session: Session, device: str, model: str | None, now: float) -> str:
+    """Order one device back to its last good release; returns the order's id. Raises `FleetError`, `UnknownError`."""
+    reported = twins.find(session, device).reported
+    models = reported.models if reported else {}
+    if model is not None and model not in models:
+        there = ", ".join(models) or "nothing yet"
+        raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it reports {there}", code="no_model")
+    going_back = [name for name, m in models.items() if model in {None, name} and _can_go_back(m)]
+    if not going_back:
+        hint = "start a rollout of the release that it shall run"
+        raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")
+    if len(going_back) > 1:
+        named = ", ".join(going_back)
+        raise FleetError(f"device {device} runs {named}", hint="name one with --model", code="which_model")
+    order = OrderRow(
+        id=f"rollback-{secrets.token_hex(6)}",
+        device=device,
+        kind="rollback",
+        model=going_back[0],
+        state="pending",
+        created=now,
+    )
+    orders.add(session, order)
+    return order.id
+
+
+def _can_go_back(model: ModelReport) -> bool:
+    """It has a previous release, or an attempt under way that can be given up."""
+    under_way = model.deployment is not None and model.deployment.outcome is None
+    return model.previous is not None or (under_way and model.current is not None)
+
+
+def _deployment(rollout: RolloutRow, release: Release, device: str, target: TargetName) -> DeploymentRow:
+    return DeploymentRow(
+        id=f"{rollout.id[-8:]}-{device}",
+        rollout=rollout.id,
+        device=device,
+        model=release.model,
+        release=release.name,
+        target=target,
+        full_bytes=sum(artifact.blob.size for artifact in release.bundle(target).artifacts),
+        created=rollout.created,
+    )

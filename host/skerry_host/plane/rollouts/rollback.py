@@ -1,0 +1,104 @@
+"""An ordered rollback, from the wish to the day when Desired and Reported agree again.
+
+    pending ──signed──> sent ──device: ok──> answered ──it reports what it runs──> done
+                          └──device: no, or no answer──> failed
+
+The device goes back by itself; the host then wants what the device runs, so that it is not sent forward again.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolicy
+from skerry_host.plane.registry.records import events, orders, twins
+from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.tables import OrderRow
+from skerry_host.plane.rollouts.adopt import Running, adopt
+from skerry_host.plane.rollouts.director import Director
+
+ANSWER_S = 24 * 3600.0
+SETTLE_S = 60.0
+
+
+def is_due(session: Session, order: OrderRow, now: float) -> bool:
+    """Whether `advance` would do anything."""
+    if order.state == "pending":
+        return not _is_busy(session, order.device)
+    if order.state == "sent":
+        return now - (order.sent or now) > ANSWER_S
+    return _has_settled(session, order) or now - (order.answered or now) > SETTLE_S
+
+
+def advance(session: Session, order: OrderRow, director: Director, now: float) -> None:
+    """Take the next step of an order, if it is due."""
+    if not is_due(session, order, now):
+        return
+    if order.state == "pending":
+        _send(session, order, director, now)
+    elif order.state == "sent":
+        _end(session, order, "failed", f"no answer within {ANSWER_S / 3600:g} hours", now)
+    else:
+        _adopt(session, order, director, now)
+
+
+def _send(session: Session, order: OrderRow, director: Director, now: float) -> None:
+    reported = twins.find(session, order.device).reported
+    order.before = codec.encode(reported) if reported else None
+    order.sequence = orders.next_sequence(session, order.device, now)
+    order.envelope = director.command(
+        Command(order.device, order.id, order.kind, now, order.model, order.sequence, now + ANSWER_S)
+    )
+    order.state, order.sent = "sent", now
+    session.flush()  # the next order of the same device must see that this one is on its way
+    events.add(session, Event(now, "ordered", order.device, f"{order.kind} {order.model or ''}".rstrip()))
+
+
+def _adopt(session: Session, order: OrderRow, director: Director, now: float) -> None:
+    """Want what the device runs now."""
+    twin = twins.find(session, order.device)
+    for name, model in _models(twin.reported, order.model).items():
+        wanted = twin.assignment(name)
+        if model.current is None or (wanted and wanted.manifest.sha256 == model.current.manifest_sha256):
+            continue
+        running = Running(order.device, name, model.current, wanted.policy if wanted else TransferPolicy())
+        try:
+            assignment = adopt(session, director, running, "rolled back on order", now)
+        except SkerryError as error:
+            events.add(session, Event(now, "kept", order.device, f"{model.current.release} runs there, but {error}"))
+            continue
+        director.assign(session, order.device, name, assignment)
+    _end(session, order, "done", order.detail or "rolled back", now)
+
+
+def _end(session: Session, order: OrderRow, state: str, detail: str, now: float) -> None:
+    order.state, order.detail, order.ended = state, detail, now
+    events.add(session, Event(now, "order", order.device, f"{order.kind} {state}: {detail}"))
+
+
+def _is_busy(session: Session, device: str) -> bool:
+    """A device has one command topic, so one command at a time."""
+    query = select(OrderRow.id).where(OrderRow.device == device, OrderRow.state.in_(("sent", "answered")))
+    return session.scalars(query.limit(1)).first() is not None
+
+
+def _has_settled(session: Session, order: OrderRow) -> bool:
+    """The device reports another current release, or the end of the attempt that was under way."""
+    now = _models(twins.find(session, order.device).reported, order.model)
+    before = _models(codec.decode(order.before, Reported) if order.before else None, order.model)
+    return any(name not in before or _differs(before[name], model) for name, model in now.items())
+
+
+def _differs(before: ModelReport, now: ModelReport) -> bool:
+    if now.state not in {"idle", "committed"}:
+        return False
+    if (before.current and before.current.manifest_sha256) != (now.current and now.current.manifest_sha256):
+        return True
+    ended = now.deployment is not None and now.deployment.outcome is not None
+    return ended and before.deployment is not None and before.deployment.outcome is None
+
+
+def _models(reported: Reported | None, only: str | None) -> dict[str, ModelReport]:
+    models = reported.models if reported else {}
+    return {name: model for name, model in models.items() if only in {None, name}}

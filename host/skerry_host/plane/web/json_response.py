@@ -1,0 +1,9 @@
+"""JSON answers, encoded as everything else of this project is."""
+
+import msgspec
+from starlette.responses import Response
+
+
+def json_response(data: object, status: int = 200) -> Response:
+    """Any value that msgspec encodes."""
+    return Response(msgspec.json.encode(data), status, media_type="application/json")

@@ -1,0 +1,33 @@
+"""Renders pages on the host: they say everything without a line of script; the script only keeps them fresh."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse, Response
+
+from skerry_host.plane.views import words
+from skerry_host.plane.web import charts
+from skerry_host.plane.web.entry import Entry
+
+TEMPLATES = Path(__file__).parent / "pages"
+
+
+class Renderer:
+    """The templates, with the words and drawings that they may use and the links of the navigation."""
+
+    def __init__(self, table: Iterable[Entry]) -> None:
+        self._templates = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=select_autoescape(default=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(words.FILTERS)
+        self._templates.globals.update(charts.DRAWINGS)
+        self._templates.globals["navigation"] = [(entry.path, entry.link) for entry in table if entry.link]
+
+    def render(self, template: str, values: Mapping[str, object]) -> Response:
+        """A whole page."""
+        return HTMLResponse(self._templates.get_template(template).render(**values))

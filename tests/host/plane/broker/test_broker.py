@@ -1,0 +1,86 @@
+"""Starting a broker: ports that are taken, addresses that are none, brokers that die."""
+
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from skerry_host.plane.broker import broker as brokers
+from skerry_host.plane.broker.broker import Embedded, External, Mosquitto, address, choose, free_port
+from skerry_host.plane.broker.link import Link
+from skerry_host.plane.errors import BrokerError, LinkError
+from tests.kit.programs import require_program
+from tests.kit.waiting import eventually
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    return Mosquitto(tmp_path, 0, require_program("mosquitto", "mosquitto"))
+
+
+def test_mosquitto_accepts_and_ends(mosquitto):
+    with mosquitto as broker:
+        link = Link(broker.url, "test", (), lambda _: None)
+        link.start()
+        assert link.connected
+        link.stop()
+        assert not broker.ensure()
+        os.kill(broker.pid, signal.SIGKILL)
+        eventually(lambda: broker.pid is None, "it is dead")
+        assert broker.ensure()
+        assert broker.pid
+    assert broker.pid is None
+
+
+def test_embedded_accepts_and_ends():
+    with Embedded(0) as broker, socket.create_connection(("127.0.0.1", broker.port)):
+        assert broker.pid
+    assert broker.pid is None
+
+
+def test_a_taken_port_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError, match=f"port {port} is taken"), Embedded(port, patience_s=0.2):
+            pass
+
+
+def test_what_does_not_start_says_where_to_look(tmp_path):
+    broken = tmp_path / "mosquitto"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(BrokerError, match=r"mosquitto\.log"), Mosquitto(tmp_path / "b", 0, str(broken)):
+        pass
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://x", "mqtt://", "mqtt://x:99999", "mqtt://x:0", "mqtt://[x", "localhost:1883"]
+)
+def test_addresses_that_are_none(url):
+    with pytest.raises(BrokerError) as caught:
+        address(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_choice(tmp_path):
+    assert isinstance(choose(tmp_path, "mqtt://10.0.0.1", 0), External)
+    assert isinstance(choose(tmp_path, None, 0, find=lambda: None), Embedded)
+    assert isinstance(choose(tmp_path, None, 0, find=lambda: "/usr/sbin/mosquitto"), Mosquitto)
+
+
+def test_a_broker_that_refuses_is_one_line(tmp_path):
+    program = require_program("mosquitto", "mosquitto")
+    port = free_port()
+    (tmp_path / "users").write_text("")
+    (tmp_path / "c.conf").write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {tmp_path}/users\nuser root\n"
+    )
+    with subprocess.Popen([program, "-c", str(tmp_path / "c.conf")], stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: not brokers._is_free(port), "it listens")
+            with pytest.raises(LinkError, match="refuses: Not authorized; check user and password"):
+                Link(f"mqtt://ann:wrong@127.0.0.1:{port}", "test", (), lambda _: None).start()
+        finally:
+            process.kill()

@@ -1,0 +1,412 @@
+"""The publisher against a broker in memory: what is said, what is not said twice, what is cleared."""
+
+import contextlib
+import secrets
+
+import pytest
+
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.envelope import Envelope
+from skerry_agent.wire.twin import CommandResult, Desired
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.policy import Policy
+from skerry_host.plane.delivery.publish import MOST_RETAINED, Publisher, retainable
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, events, orders, rollouts
+from skerry_host.plane.registry.tables import OrderRow
+from skerry_host.plane.rollouts.conductor import Conductor
+from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.intake import Wish, start_rollout
+from skerry_host.release import keys
+from skerry_host.release.store import Store
+from tests.kit.home import add_release, make_home, model_bytes
+
+
+class MemoryLink:
+    """A link whose broker is a dict. `fail_after` breaks the connection after so many messages.
+
+    `refuses`: so does a message whose topic has one of these in it.
+    """
+
+    def __init__(self):
+        self.retained_messages, self.sent, self.epoch, self.connected = {}, [], 1, True
+        self.fail_after, self.refuses = None, ()
+
+    def publish(self, messages):
+        for message in messages:
+            if not self.connected:
+                return False
+            if self.fail_after is not None and len(self.sent) >= self.fail_after:
+                self.connected = False
+                return False
+            self.sent.append(message.topic)
+            if message.payload and any(part in message.topic for part in self.refuses):
+                self.connected = False
+                return False
+            self.retained_messages[message.topic] = message.payload
+            if not message.payload:
+                del self.retained_messages[message.topic]
+        return True
+
+    def retained(self, wanted, _grace_s=0.5):
+        return {topic for topic in wanted if topic in self.retained_messages}
+
+    def come_back(self, *, empty):
+        self.connected, self.fail_after, self.epoch, self.sent = True, None, self.epoch + 1, []
+        if empty:
+            self.retained_messages = {}
+
+
+class Rig:
+    def __init__(self, folder):
+        self.allowed, self.most = {}, MOST_RETAINED
+        self.home = make_home(folder)
+        self.model = model_bytes("m", 200_000)
+        self.release = add_release(self.home, "1.0.0", self.model)
+        self.registry = open_registry(self.home.registry)
+        self.store, self.link = Store(self.home.store), MemoryLink()
+        self.now = 1000.0
+        director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
+        self.conductor = Conductor(self.registry, director, self.clock)
+        self.publisher = self.new_publisher()
+        with self.registry.write() as session:
+            for name in ("dev-1", "dev-2"):
+                devices.add(session, Device(name, "generic-x86", targets=("cpu",)), 1.0)
+
+    def clock(self):
+        return self.now
+
+    def new_publisher(self):
+        return Publisher(self.registry, self.store, self.link, self.clock, self.allow, self.most)
+
+    def allow(self, needs):
+        self.allowed = needs
+        self.told = any(topic.endswith("/desired") for topic in self.link.sent)
+
+    def start(self):
+        with self.registry.write() as session:
+            wish = Wish(self.release, devices.every(session), "all", Policy(silence_s=60))
+            return start_rollout(session, wish, self.now)
+
+    def turn(self):
+        self.conductor.tick()
+        self.publisher.sync()
+
+    @property
+    def chunk_topics(self):
+        return {topics.chunk(ref.sha256, i) for ref in self.store.blob_refs("fashion@1.0.0") for i in range(ref.chunks)}
+
+
+@pytest.fixture
+def rig(tmp_path):
+    made = Rig(tmp_path / "home")
+    yield made
+    made.registry.close()
+
+
+def test_blobs_go_before_the_desired_states_and_only_once(rig):
+    rig.start()
+    rig.turn()
+    desired = [i for i, topic in enumerate(rig.link.sent) if topic.endswith("/desired")]
+    chunks = [i for i, topic in enumerate(rig.link.sent) if "/blob/" in topic]
+    assert len(desired) == 2
+    assert max(chunks) < min(desired)
+    assert len(rig.link.sent) == len(set(rig.link.sent))
+    said = len(rig.link.sent)
+    rig.turn()
+    assert len(rig.link.sent) == said
+
+
+def test_desired_travels_as_the_bytes_that_were_signed(rig):
+    rig.start()
+    rig.turn()
+    envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
+    desired = codec.decode(envelope.payload, Desired)
+    assert (desired.device, desired.generation) == ("dev-1", 1)
+    assert desired.assignments[0].manifest == rig.store.manifest_ref("fashion@1.0.0")
+    assert envelope.signatures[0].keyid == keys.load(rig.home.keys, "director").keyid
+
+
+def test_a_connection_lost_half_way_is_taken_up_again(rig):
+    rig.start()
+    rig.link.fail_after = 4
+    rig.turn()
+    assert not any(topic.endswith("/desired") for topic in rig.link.sent)
+    rig.link.come_back(empty=False)
+    rig.turn()
+    assert rig.chunk_topics <= set(rig.link.retained_messages)
+    assert topics.desired("dev-2") in rig.link.retained_messages
+
+
+def test_a_broker_that_remembers_is_not_sent_the_blobs_again(rig):
+    rig.start()
+    rig.turn()
+    rig.link.come_back(empty=False)
+    rig.turn()
+    assert sorted(rig.link.sent) == [topics.desired("dev-1"), topics.desired("dev-2")]
+
+
+def test_a_broker_that_forgot_is_told_all_of_it(rig):
+    rig.start()
+    rig.turn()
+    before = dict(rig.link.retained_messages)
+    rig.link.come_back(empty=True)
+    rig.turn()
+    assert rig.link.retained_messages == before
+
+
+def test_a_new_plane_clears_what_an_old_one_published(rig):
+    rollout = rig.start()
+    rig.turn()
+    rig.now += 100
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    rig.turn()
+    with rig.registry.read() as session:
+        assert {d.outcome for d in rollouts.deployments(session, rollout)} == {"timed_out"}
+    assert set(rig.link.retained_messages) == {topics.desired("dev-1"), topics.desired("dev-2")}
+
+
+def test_a_blob_that_the_store_lost_is_said_once_and_stops_nothing(rig):
+    rig.start()
+    sha = rig.release.bundles[0].model.blob.sha256
+    (rig.home.store / "objects" / sha[:2] / sha).unlink()
+    rig.turn()
+    rig.turn()
+    assert topics.desired("dev-1") in rig.link.retained_messages
+    assert topics.chunk(sha, 0) not in rig.link.retained_messages
+
+
+# -- where a broker retains little -------------------------------------------------------------------------------------
+
+
+def blob_topics(rig):
+    return {topic for topic in rig.link.retained_messages if "/blob/" in topic}
+
+
+def test_none_is_retained_where_all_shall_be_asked_for(rig):
+    rig.start()
+    rig.most = 0
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    assert not blob_topics(rig)
+    assert topics.desired("dev-1") in rig.link.retained_messages
+
+
+def test_what_was_retained_is_cleared_when_that_is_set(rig):
+    rig.start()
+    rig.turn()
+    assert blob_topics(rig)
+    rig.most = 0
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    assert not blob_topics(rig)
+
+
+def test_what_is_beyond_the_limit_is_left_out(rig):
+    rig.start()
+    rig.most = 3  # the model has 4 chunks and a digest list, all else one chunk
+    rig.publisher = rig.new_publisher()
+    rig.turn()
+    model = rig.release.bundles[0].model.blob
+    assert blob_topics(rig) == {topic for topic in rig.chunk_topics if model.sha256 not in topic}
+
+
+def test_the_limit_counts_messages_and_what_is_live_stays():
+    blobs = [describe(model_bytes(str(i), 200_000)) for i in range(4)]  # 4 chunks and a digest list each
+    refs = {ref.sha256: ref for ref in blobs}
+    first, second, third, last = refs
+    assert list(retainable(refs, (), (), 20)) == [first, second, third, last]
+    assert list(retainable(refs, (), (), 19)) == [first, second, third]
+    assert list(retainable(refs, {last}, (), 10)) == [last, first]
+    assert list(retainable(refs, {last}, {first}, 14)) == [last, second]
+    assert not retainable(refs, {last}, (), 4)
+
+
+def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of_it(rig):
+    with rig.registry.write() as session:
+        wish = Wish(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
+        start_rollout(session, wish, rig.now)
+    rig.turn()
+    assert not rig.told
+    assert {device: set(refs) for device, refs in rig.allowed.items()} == {
+        "dev-1": {ref.sha256 for ref in rig.store.blob_refs("fashion@1.0.0")}
+    }
+    rig.now += 100  # it never speaks: the deployment ends, and with it what it may have
+    rig.turn()
+    rig.turn()
+    assert not rig.allowed
+
+
+def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_for(rig):
+    model = rig.release.bundles[0].model.blob.sha256
+    rig.start()
+    rig.link.refuses = (f"{model}/2",)
+    for _ in range(5):
+        rig.turn()
+        rig.link.come_back(empty=False)
+    rig.turn()
+    assert topics.desired("dev-2") in rig.link.retained_messages
+    assert not any(model in topic for topic in blob_topics(rig))
+    assert errors(rig) == ["publishing it has cost the connection 3 times: it is left to be asked for"]
+
+
+def test_a_broker_that_retains_nothing_at_all_is_named(rig):
+    rig.start()
+    rig.link.refuses = ("/desired",)
+    for _ in range(8):
+        rig.turn()
+        rig.link.come_back(empty=False)
+    assert errors(rig) == [
+        "publishing it has cost the connection 3 times: the broker must retain small messages, and seems not to"
+    ]
+
+
+def errors(rig):
+    with rig.registry.read() as session:
+        return [event.text for event in events.latest(session, 50) if event.kind == "error"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
+    director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, asked=asked)
+    rig.conductor = Conductor(rig.registry, director, rig.clock)
+    rig.start()
+    rig.turn()
+    envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
+    assert [a.asked for a in codec.decode(envelope.payload, Desired).assignments] == [asked]
+
+
+class KilledError(Exception):
+    """The plane is killed here."""
+
+
+class Moments:
+    """Every moment at which something else may happen while the publisher works; at the `at`th, `then` is called.
+
+    Stands before the registry and the link: a moment lies before and after each transaction and each message.
+    """
+
+    def __init__(self, rig, at, then):
+        self.rig, self.at, self.then, self.passed = rig, at, then, 0
+
+    def moment(self):
+        self.passed += 1
+        if self.passed - 1 == self.at:
+            self.then()
+
+    @contextlib.contextmanager
+    def _around(self, transaction):
+        self.moment()
+        with transaction as session:
+            yield session
+        self.moment()
+
+    def read(self):
+        return self._around(self.rig.registry.read())
+
+    def write(self):
+        return self._around(self.rig.registry.write())
+
+    def publish(self, messages):
+        for message in messages:
+            self.moment()
+            if not self.rig.link.publish([message]):
+                return False
+            self.moment()
+        return True
+
+    def __getattr__(self, name):
+        return getattr(self.rig.link, name)
+
+
+def ordered(rig):
+    """An order of a device, sent; the device's answer to it."""
+    with rig.registry.write() as session:
+        orders.add(
+            session,
+            OrderRow(id=secrets.token_hex(4), device="dev-1", kind="rollback", state="pending", created=rig.now),
+        )
+    rig.conductor.tick()
+    with rig.registry.read() as session:
+        (order,) = orders.open_orders(session)
+    return CommandResult("dev-1", order.id, ok=False, detail="no previous release")
+
+
+def answered(rig, result):
+    with rig.registry.write() as session:
+        orders.answer(session, result, rig.now)
+
+
+def killed():
+    raise KilledError
+
+
+def lost(rig):
+    rig.link.connected = False
+
+
+WHEN = {
+    "answered": answered,
+    "answered, then killed": lambda rig, result: (answered(rig, result), killed()),
+    "answered, then the connection is lost": lambda rig, result: (answered(rig, result), lost(rig)),
+    "killed, answered later": lambda rig, result: killed(),
+    "lost, answered later": lambda rig, result: lost(rig),
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("first", ["fresh", "published before"])
+def test_no_command_that_is_answered_stays_retained(rig, when, first):
+    """Whatever comes between any two transactions and messages of the publisher."""
+    at = 0
+    while True:
+        rig.publisher = rig.new_publisher()
+        result = ordered(rig)
+        if first == "published before":
+            rig.publisher.sync()
+            assert topics.command("dev-1") in rig.link.retained_messages
+        moments = Moments(rig, at, lambda result=result: WHEN[when](rig, result))
+        rig.publisher._registry = rig.publisher._link = moments
+        with contextlib.suppress(KilledError):
+            rig.publisher.sync()
+        moments.at = -1
+        if not rig.link.connected:
+            rig.link.come_back(empty=False)
+        if "killed" in when:
+            rig.publisher = rig.new_publisher()
+        rig.publisher.sync()
+        answered(rig, result)
+        rig.publisher.sync()
+        assert topics.command("dev-1") not in rig.link.retained_messages, f"moment {at} of {moments.passed}"
+        with rig.registry.read() as session:
+            assert orders.commands(session) == orders.Commands({}, {})
+        if moments.passed <= at:
+            break
+        at += 1
+    assert at >= 4
+
+
+def test_a_command_that_a_restarted_broker_holds_again_is_cleared(rig):
+    result = ordered(rig)
+    rig.turn()
+    held = dict(rig.link.retained_messages)
+    answered(rig, result)
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages
+    rig.link.come_back(empty=True)
+    rig.link.retained_messages = held
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages
+    assert topics.command("dev-2") not in rig.link.sent, "nothing was ever ordered of it"
+
+
+def test_the_next_command_takes_the_place_of_one_that_is_over(rig):
+    answered(rig, ordered(rig))
+    second = ordered(rig)
+    rig.turn()
+    assert rig.link.sent.count(topics.command("dev-1")) == 1
+    answered(rig, second)
+    rig.turn()
+    assert topics.command("dev-1") not in rig.link.retained_messages

@@ -1,0 +1,326 @@
+"""The rollout loop over a real registry: what it orders, what it takes back, and how an ordered rollback settles."""
+
+import pytest
+from msgspec.structs import replace
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.envelope import COMMAND, Envelope
+from skerry_agent.wire.twin import Command, DeploymentReport, ModelReport, SlotReport
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.errors import FleetError
+from skerry_host.fleet.policy import Policy
+from skerry_host.plane.broker.link import Incoming
+from skerry_host.plane.ingest.ingest import Ingest
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices, orders, rollouts, twins
+from skerry_host.plane.registry.tables import OrderRow
+from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts.conductor import Conductor
+from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.intake import Wish, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.views.gather import device_views
+from skerry_host.release import keys
+from skerry_host.release.store import Store
+from tests.kit.device import DirectPort, FakeDevice
+from tests.kit.home import add_release, make_home, model_bytes
+
+
+class Rig:
+    """A conductor, one device, and what the device says."""
+
+    def __init__(self, folder):
+        self.home, self.now = make_home(folder), 1000.0
+        for version in ("1.0.0", "1.1.0", "1.2.0"):
+            add_release(self.home, version, model_bytes(version, 3000))
+        self.registry, self.store = open_registry(self.home.registry), Store(self.home.store)
+        director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
+        self.conductor = Conductor(self.registry, director, self.clock)
+        ingest = Ingest(self.registry, self.clock)
+        self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
+        with self.registry.write() as session:
+            devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
+
+    def clock(self):
+        return self.now
+
+    def start(self, version, **policy):
+        with self.registry.write() as session:
+            everyone = devices.every(session)
+            wish = Wish(self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy))
+            started = start_rollout(session, wish, self.now)
+        self.turn()
+        return started
+
+    def turn(self):
+        self.now += 1
+        self.conductor.tick()
+
+    def say(self, model):
+        self.device.kept.generation, self.device.kept.models["fashion"] = self.twin.generation, model
+        self.device.say()
+
+    def end(self, outcome, previous=None):
+        """The device ends what it was told; returns its model."""
+        wanted = self.twin.assignment("fashion")
+        report = DeploymentReport(wanted.deployment, wanted.release, "idle", outcome, "because")
+        current = self.slot(wanted.release) if outcome == "succeeded" else previous
+        model = ModelReport("idle", True, current=current, previous=previous, deployment=report)
+        self.say(model)
+        self.turn()
+        return model
+
+    def slot(self, release):
+        return SlotReport(release, "cpu", self.store.manifest_ref(release).sha256, "0" * 64)
+
+    @property
+    def twin(self):
+        with self.registry.read() as session:
+            return twins.find(session, "dev-1")
+
+    @property
+    def wanted(self):
+        assignment = self.twin.assignment("fashion")
+        return assignment.release if assignment else None
+
+    def row(self, rollout):
+        with self.registry.read() as session:
+            return rollouts.find(session, rollout), rollouts.deployments(session, rollout)[0]
+
+    def order(self):
+        with self.registry.read() as session:
+            return session.query(OrderRow).one()
+
+
+@pytest.fixture
+def rig(tmp_path):
+    made = Rig(tmp_path / "home")
+    yield made
+    made.registry.close()
+
+
+def test_a_device_that_rolled_back_is_left_in_peace(rig):
+    rig.start("1.0.0")
+    good = rig.end("succeeded")
+    bad = rig.start("1.1.0")
+    rig.end("rolled_back", previous=good.current)
+    row, deployment = rig.row(bad)
+    assert (row.state, deployment.outcome, deployment.reason) == ("failed", "rolled_back", "because")
+    generation = rig.twin.generation
+    for _ in range(5):
+        rig.turn()
+    assert (rig.wanted, rig.twin.generation) == ("fashion@1.1.0", generation)
+
+
+def test_a_closed_deployment_falls_back_past_a_bad_release(rig):
+    """What rolled back must not come back when the next rollout times out."""
+    rig.start("1.0.0")
+    good = rig.end("succeeded")
+    rig.start("1.1.0")
+    rig.end("rolled_back", previous=good.current)
+    silent = rig.start("1.2.0")
+    assert rig.wanted == "fashion@1.2.0"
+    rig.now += 100
+    rig.turn()
+    assert rig.row(silent)[1].outcome == "timed_out"
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_a_first_deployment_that_is_aborted_leaves_nothing_wanted(rig):
+    started = rig.start("1.0.0")
+    with rig.registry.write() as session:
+        abort_rollout(session, started[:9], rig.now)
+    rig.turn()
+    assert rig.row(started)[0].state == "aborted"
+    assert rig.wanted is None
+    with rig.registry.write() as session, pytest.raises(FleetError, match="has ended: aborted"):
+        abort_rollout(session, started, rig.now)
+
+
+def test_a_newer_rollout_supersedes_an_open_one(rig):
+    first = rig.start("1.0.0")
+    second = rig.start("1.1.0")
+    rig.turn()
+    row, deployment = rig.row(first)
+    assert (row.state, deployment.outcome, deployment.reason) == ("failed", "cancelled", "superseded by fashion@1.1.0")
+    rig.end("succeeded")
+    assert rig.row(second)[0].state == "succeeded"
+
+
+def test_a_release_that_the_store_lost_ends_its_rollout(rig):
+    release = rig.store.release("fashion@1.0.0")
+    (rig.home.store / "releases" / "fashion" / "1.0.0.json").unlink()
+    with rig.registry.write() as session:
+        started = start_rollout(session, Wish(release, devices.every(session), "all", Policy()), rig.now)
+    rig.turn()
+    rig.turn()
+    row, deployment = rig.row(started)
+    assert (row.state, deployment.outcome) == ("failed", "failed")
+    assert "there is no release fashion@1.0.0" in deployment.reason
+
+
+def test_the_word_of_a_device_after_the_host_closed_is_not_taken(rig):
+    started = rig.start("1.0.0")
+    said = rig.twin.assignment("fashion")
+    rig.now += 100
+    rig.turn()
+    report = DeploymentReport(said.deployment, said.release, "idle", "succeeded")
+    rig.say(ModelReport("idle", True, current=rig.slot(said.release), deployment=report))
+    assert rig.row(started)[1].outcome == "timed_out"
+
+
+def test_generations_go_on_above_what_a_device_has_accepted(rig):
+    """A registry that was made anew must not be ignored by devices that know the old one."""
+    rig.device.kept.generation = 41
+    rig.device.say()
+    rig.start("1.0.0")
+    assert rig.twin.generation == 42
+
+
+def two_releases(rig):
+    rig.start("1.0.0")
+    first = rig.end("succeeded")
+    rig.start("1.1.0")
+    return rig.end("succeeded", previous=first.current)
+
+
+def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
+    model = two_releases(rig)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+    rig.turn()
+    order = rig.order()
+    envelope = codec.decode(order.envelope, Envelope)
+    command = codec.decode(envelope.payload, Command)
+    assert (envelope.payload_type, command.kind, command.model, order.state) == (COMMAND, "rollback", "fashion", "sent")
+
+    for _ in range(2):
+        rig.device.answer(order.id, ok=True)
+    rig.turn()
+    assert (rig.order().state, rig.wanted) == ("answered", "fashion@1.1.0"), "the device has yet to say what it runs"
+
+    rig.say(replace(model, state="rolling_back"))
+    rig.turn()
+    rig.say(replace(model, state="idle", current=model.previous, previous=None))
+    rig.turn()
+    assert (rig.order().state, rig.wanted) == ("done", "fashion@1.0.0")
+    assert not any(rig.conductor.tick() for _ in range(3))
+
+
+def test_a_refused_order_changes_nothing(rig):
+    two_releases(rig)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", "fashion", rig.now)
+    rig.turn()
+    rig.device.answer(rig.order().id, ok=False, detail="no previous release")
+    rig.turn()
+    assert (rig.order().state, rig.order().detail, rig.wanted) == ("failed", "no previous release", "fashion@1.1.0")
+
+
+def test_an_order_that_nobody_answers_ends(rig):
+    two_releases(rig)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+    rig.turn()
+    rig.now += rollback.ANSWER_S + 1
+    rig.turn()
+    assert rig.order().state == "failed"
+
+
+def test_one_command_at_a_time(rig):
+    two_releases(rig)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+        order_rollback(session, "dev-1", None, rig.now + 1)
+    rig.turn()
+    rig.turn()
+    with rig.registry.read() as session:
+        assert [order.state for order in orders.open_orders(session)] == ["sent", "pending"]
+
+
+def rolled_back_on_the_spot(rig):
+    """1.0.0, then 1.1.0, then back to 1.0.0 by somebody at the device; returns the rollout that it left."""
+    rig.start("1.0.0")
+    first = rig.end("succeeded")
+    left = rig.start("1.1.0")
+    model = rig.end("succeeded", previous=first.current)
+    went = replace(model.deployment, outcome="rolled_back", reason="ordered")
+    rig.say(replace(model, current=first.current, previous=None, deployment=went))
+    rig.turn()
+    return left
+
+
+@pytest.mark.parametrize("how", ["aborted", "timed_out"])
+def test_a_closed_deployment_leaves_what_the_device_runs(rig, how):
+    """Not what it ran before somebody rolled it back at the device: nobody has ordered that again."""
+    rolled_back_on_the_spot(rig)
+    started = rig.start("1.2.0")
+    if how == "aborted":
+        with rig.registry.write() as session:
+            abort_rollout(session, started, rig.now)
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_a_change_while_a_deployment_was_open_is_kept_when_it_is_closed(rig):
+    model = two_releases(rig)
+    rig.start("1.2.0")
+    rig.say(replace(model, current=model.previous, previous=None))
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted == "fashion@1.0.0"
+
+
+def test_a_closed_deployment_wants_nothing_where_the_store_holds_another_release_of_that_name(rig):
+    model = two_releases(rig)
+    rig.start("1.2.0")
+    rig.say(replace(model, current=replace(model.previous, manifest_sha256="f" * 64)))
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted is None
+
+
+def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
+    left = rolled_back_on_the_spot(rig)
+    row, deployment = rig.row(left)
+    assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
+    with rig.registry.read() as session:
+        (model,) = device_views(session, devices.every(session))[0].models
+    assert (model.astray, model.release, model.wanted) == (True, "fashion@1.0.0", "fashion@1.1.0")
+
+
+def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
+    left = rolled_back_on_the_spot(rig)
+    said = rig.twin.reported.models["fashion"]
+    rig.say(replace(said, deployment=replace(said.deployment, outcome="succeeded", reason="rollback_failed")))
+    assert rig.row(left)[1].outcome == "succeeded"
+
+
+def test_commands_to_a_device_are_numbered_upwards_and_expire(rig):
+    """Also where the host's clock was set back between them."""
+    two_releases(rig)
+    sent = []
+    for step in (0, -500, 0):
+        with rig.registry.write() as session:
+            order_rollback(session, "dev-1", None, rig.now)
+        rig.now += step
+        rig.turn()
+        with rig.registry.read() as session:
+            order = orders.open_orders(session)[0]
+        sent.append(codec.decode(codec.decode(order.envelope, Envelope).payload, Command))
+        rig.device.answer(order.id, ok=False, detail="no previous release")
+    sequences = [command.sequence for command in sent]
+    assert sequences == sorted(set(sequences))
+    assert [command.expires for command in sent] == [command.issued + rollback.ANSWER_S for command in sent]
+
+
+def test_a_deployment_that_is_taken_up_again_has_succeeded(rig):
+    """An old order ended it at a device that had forgotten; what the host itself ended stays ended."""
+    started = rig.start("1.0.0")
+    wanted = rig.twin.assignment("fashion")
+    report = DeploymentReport(wanted.deployment, wanted.release, "idle", "cancelled", "ordered")
+    rig.say(ModelReport("idle", False, deployment=report))
+    rig.say(ModelReport("fetching", False, deployment=replace(report, state="fetching", outcome=None, reason="")))
+    assert rig.row(started)[1].outcome == "cancelled"
+    rig.end("succeeded")
+    assert rig.row(started)[1].outcome == "succeeded"

@@ -1,0 +1,191 @@
+"""The HTTP interface without a browser: every route, its headers, and that nothing a device says becomes markup."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.twin import Reported
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.views import words
+from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.views import DeploymentView, Point, RolloutView
+from skerry_host.plane.web import charts
+from skerry_host.plane.web.app import application
+from skerry_host.plane.web.entry import Page
+from skerry_host.plane.web.pages import overview
+from skerry_host.plane.web.rendering import TEMPLATES
+from skerry_host.plane.web.routes import ROUTES
+from tests.host.plane.web.scene import BOARDS, whole_story
+
+URL = "http://127.0.0.1"
+COUNTERS = Counters({"accepted": 12, "malformed": 1}, 4096, 2, True)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    made = whole_story(tmp_path_factory.mktemp("scene") / "home")
+    yield made
+    made.registry.close()
+
+
+@pytest.fixture
+def client(scene):
+    with TestClient(application(scene.registry, lambda: COUNTERS), URL) as made:
+        yield made
+
+
+def test_overview_page_says_what_the_fleet_does(client):
+    page = client.get("/").text
+    for expected in [
+        *BOARDS,
+        "fashion@1.1.0",
+        "fashion@1.2.0 rolled back",
+        "latency over budget",
+        "modelled",
+        "measured",
+    ]:
+        assert expected in page
+    assert "3<small> of 4" in page
+
+
+def test_every_page_and_route(client):
+    rollout = client.get("/api/v1/rollouts").json()[0]["id"]
+    paths = [entry.path.replace("{id}", rollout if "rollouts" in entry.path else "shelf-01") for entry in ROUTES]
+    for path in (*paths, "/?page=9", "/?page=x", "/static/style.css"):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), (
+            "nothing is loaded from elsewhere"
+        )
+
+
+NAVIGATION = '<nav><a href="/">Fleet</a><a href="/api/v1/overview">API</a><a href="/metrics">Metrics</a>'
+
+
+def test_navigation_is_read_from_the_table(client):
+    for path in ("/", "/devices/shelf-01"):
+        assert f"{NAVIGATION}</nav>" in client.get(path).text
+
+
+def test_a_page_is_a_module_a_template_and_one_line_in_the_table(scene):
+    modules = {path.stem for path in TEMPLATES.glob("*.py")} - {"__init__"}
+    templates = {path.stem for path in TEMPLATES.glob("*.html")} - {"base", "parts"}
+    assert modules == templates == {entry.template.removesuffix(".html") for entry in ROUTES if isinstance(entry, Page)}
+    table = (*ROUTES, Page("/second", overview.values, "overview.html", link="Second"))
+    with TestClient(application(scene.registry, lambda: COUNTERS, table), URL) as client:
+        assert f'{NAVIGATION}<a href="/second">Second</a></nav>' in client.get("/").text
+        assert "Devices online" in client.get("/second").text
+
+
+def test_what_is_not_there_is_404_in_json(client):
+    for path in ("/devices/nobody", "/rollouts/nothing", "/api/v1/devices/nobody", "/api/v1/rollouts/x"):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["message"].startswith("there is no ")
+    assert client.get("/static/../app.py").status_code == 404
+    assert client.post("/").status_code == 405
+
+
+def test_another_name_for_this_machine_reads_nothing(client):
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_api_says_the_same_as_the_page(client):
+    seen = client.get("/api/v1/overview").json()
+    assert seen["totals"]["online"] == 3
+    shelf = next(d for d in seen["devices"] if d["id"] == "shelf-01")
+    model = shelf["models"][0]
+    assert (model["release"], model["wanted"], model["outcome"]) == ("fashion@1.1.0", "fashion@1.2.0", "rolled_back")
+    assert model["points"][-1]["p50_us"] == pytest.approx(1886, rel=0.1)
+    assert model["energy_source"] == "modelled"
+    one = client.get("/api/v1/devices/shelf-01").json()
+    assert [d["outcome"] for d in one["deployments"]] == ["rolled_back", "succeeded", "succeeded"]
+
+
+def test_metrics_parse_and_carry_units(client):
+    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    online = {s.labels["device"]: s.value for s in families["skerry_device_online"].samples}
+    assert online == {"shelf-01": 1, "shelf-02": 1, "door-cam": 0, "dock-07": 1}
+    assert len(families["skerry_latency_microseconds"].samples) == 12
+    assert families["skerry_published_bytes"].samples[0].value == 4096
+
+
+def test_health_fails_without_a_broker(scene):
+    with TestClient(application(scene.registry, lambda: Counters({}, 0, 0, False)), URL) as client:
+        assert client.get("/healthz").status_code == 503
+
+
+def test_an_empty_fleet_says_how_to_begin(tmp_path):
+    with (
+        open_registry(tmp_path / "r.sqlite") as registry,
+        TestClient(application(registry, lambda: COUNTERS), URL) as client,
+    ):
+        page = client.get("/").text
+        assert "skerry device provision" in page
+        assert "Nothing happened yet" in page
+
+
+def test_what_a_device_says_is_text(scene, client):
+    evil = '<script>alert("x")</script>'
+    device = scene.devices["shelf-02"]
+    models = {evil: device.kept.models["fashion"]}
+    said = Reported("shelf-02", device.boot, 10_000, 3, evil, evil, ("cpu",), models, (evil,))
+    device.publish(topics.reported("shelf-02"), codec.encode(said), retain=True)
+    assert "<script>alert" not in client.get("/").text
+    page = client.get("/devices/shelf-02").text
+    assert "<script>alert" not in page
+    assert page.count("&lt;script&gt;") >= 3
+
+
+VALUES = st.none() | st.floats(0, 1e15)
+POINTS = st.lists(
+    st.builds(Point, st.floats(0, 4e9), st.sampled_from(["a@1.0.0", "<&>\"'"]), st.floats(0, 1e9), *[VALUES] * 4)
+)
+
+
+@given(POINTS)
+def test_drawings_are_well_formed_whatever_the_figures(points):
+    for draw in (charts.sparkline, charts.latency_chart, charts.rate_chart, charts.energy_chart):
+        ET.fromstring(str(draw(points)))
+
+
+@given(st.lists(st.sampled_from([*charts.OUTCOMES, None]), max_size=30))
+def test_outcome_bar_is_full(outcomes):
+    rows = tuple(
+        DeploymentView("d", "r", "x", "m@1.0.0", "cpu", 0, "idle", o, "", "", None, 0, 0, 0, 0.0, 0, None, None, None)
+        for o in outcomes
+    )
+    bar = ET.fromstring(str(charts.outcome_bar(RolloutView("r", "m@1.0.0", "all", "running", "", 0.0, None, rows))))
+    widths = [float(rect.get("width")) for rect in bar.iter() if rect.tag == "rect"]
+    assert sum(widths) == pytest.approx(100 if outcomes else 0, abs=0.2)
+
+
+WORDS = {
+    words.micros: [(None, "–"), (0.4, "0 µs"), (1840, "1.84 ms"), (98_000, "98 ms")],
+    words.energy: [(None, "–"), (830, "830 µJ"), (4100, "4.1 mJ")],
+    words.size: [(999, "999 B"), (31_200, "31.2 kB"), (412_000, "412 kB"), (3e9, "3.0 GB")],
+    words.percent: [(0, "0%"), (0.075, "7.5%"), (0.5, "50%")],
+    words.figure: [(None, "–"), (0.031, "0.031"), (3.14, "3.1"), (1234.5, "1,234")],
+    words.tone: [(None, "quiet"), ("rolled_back", "bad"), ("succeeded", "good"), ("probation", "busy")],
+    words.span: [(3.14, "3.1 s"), (600, "10 min"), (7200, "2.0 h")],
+}
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: word.__name__)
+def test_words(word):
+    assert [(value, word(value)) for value, _ in WORDS[word]] == WORDS[word]
+
+
+def test_words_of_time_and_units():
+    assert [words.ago(then, 7300.0) for then in (None, 7299, 7200, 0)] == ["never", "now", "2 min ago", "2 h ago"]
+    assert [words.reading(0.31, "1"), words.reading(50.2, "degC"), words.reading(4e8, "B")] == [
+        "31%",
+        "50.2 °C",
+        "400 MB",
+    ]

@@ -1,0 +1,102 @@
+"""The command line, in this process or as a user runs it, and `skerry serve` to be killed. No tests here."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from skerry_host.cli.main import run
+from skerry_host.home import Home
+from tests.kit.programs import ROOT
+
+
+@dataclass
+class Done:
+    """How a command ended and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def skerry(home: Home, *arguments: str, check: bool = True) -> Done:
+    """Run one command in this process, which is quicker than in one of its own."""
+    out, err, before = io.StringIO(), io.StringIO(), dict(os.environ)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["--home", str(home.root), *arguments])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert not check or code == 0, err.getvalue()
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def skerry_process(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command as a user would."""
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=_environment())
+
+
+@contextlib.contextmanager
+def serving(home: Home, *options: str) -> Iterator["Serving"]:
+    """`skerry serve` as a process of its own, killed at the end if it is still there."""
+    running = Serving(home, options)
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+class Serving:
+    """A serving plane that can be killed and started again on the same ports."""
+
+    def __init__(self, home: Home, options: tuple[str, ...]) -> None:
+        self._home, self._options = home, options
+        self.broker = self.page = ""
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it says where it serves."""
+        command = [sys.executable, "-m", "skerry_host.cli", "--home", str(self._home.root), "serve", "--json"]
+        log = (self._home.root / "serve.log").open("a")
+        self._process = subprocess.Popen(
+            [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=_environment()
+        )
+        log.close()
+        assert self._process.stdout is not None
+        text = ""
+        while not text.rstrip().endswith("}"):
+            line = self._process.stdout.readline()
+            assert line, (self._home.root / "serve.log").read_text()
+            text += line
+        said = msgspec.json.decode(text)
+        self.broker, self.page = said["broker"], said["page"]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """As a power cut would: -9."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self._process.terminate()
+        return self._process.wait(15)
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT / "host"), str(ROOT / "agent"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

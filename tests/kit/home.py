@@ -1,0 +1,47 @@
+"""A host's home with releases in its store, without a build. No tests here."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from skerry_agent.wire.envelope import RELEASE
+from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release
+from skerry_host.home import Home, init_home
+from skerry_host.release import keys
+from skerry_host.release.store import Store
+
+QUALITY = Quality("top1", 2000, 0.91, 0.905, (0.9, 0.92), (0.89, 0.915), {"out": 30.0}, 400_000, 120_000)
+PROVENANCE = Provenance("0" * 64, "1" * 64, {"litert-quantizer": "0.11.0"}, "2026-01-01T00:00:00Z")
+
+
+def make_home(folder: Path) -> Home:
+    """An initialised home."""
+    return init_home(folder)
+
+
+def model_bytes(seed: str, size: int) -> bytes:
+    """Bytes that look like a model: the same for the same seed, and nothing compresses them."""
+    block = hashlib.sha256(seed.encode()).digest()
+    out = bytearray()
+    while len(out) < size:
+        block = hashlib.sha256(block).digest()
+        out += block
+    return bytes(out[:size])
+
+
+def add_release(home: Home, version: str, model: bytes, *, base: bytes | None = None, patch: bytes = b"") -> Release:
+    """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given."""
+    store = Store(home.store)
+    artifact = Artifact("model.tflite", "model", store.put(model))
+    golden = Artifact("golden.npz", "golden", store.put(b"golden of " + version.encode()))
+    patches = ()
+    if base is not None:
+        base_sha = hashlib.sha256(base).hexdigest()
+        patches = (PatchRef(base_sha, artifact.blob.sha256, "zstd", store.put(patch)),)
+    counter = int(version.replace(".", ""))
+    bundle = Bundle("cpu", (artifact, golden), (), ())
+    release = Release(1, "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches)
+    envelope = keys.load(home.keys, "release").sign(RELEASE, msgspec.json.encode(release))
+    store.add(release, envelope)
+    return release
