@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.build import Order, build
-from skerry_host.build.data import Samples
-from skerry_host.build.errors import BuildRefused
-from skerry_host.build.load import load_source
-from skerry_host.build.quantize import quantize
-from skerry_host.build.recipe import Quantize
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.recipe.errors import BuildRefused
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import load_source
 
 VARIABLE = "SKERRY_TF_PYTHON"
 FASHION = Path(__file__).resolve().parents[1] / "models" / "fashion" / "fashion-1.1.0.tflite"

@@ -2,7 +2,7 @@
 
 Every pair: bytes and percent of the full file; times smaller than the smallest generic tool (bsdiff4, xdelta3 -9, zstd
 --patch-from -19, HDiffPatch with its best compressor, detools); distance to an empirical entropy limit; seconds to
-create and apply per MB; apply time against bsdiff4's; extra memory while applying (see release/diff/measure.py).
+create and apply per MB; apply time against bsdiff4's; extra memory while applying (see skerry_host/patch/measure.py).
 `grid` pairs are the new model put on the old one's scale grid. `missed` lists goals that were not reached. Tools that
 are absent are named, not failed: install bsdiff4, detools, hdiffpatch from PyPI and xdelta3, zstd from the system.
 Measures no training and no accuracy.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skerry_host.build.scale_grid import to_previous_grid
-from skerry_host.release.diff.bench import bench
+from skerry_host.builder.modelfile.scale_grid import to_previous_grid
+from skerry_host.patch.bench import bench
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models"))
 POSENET = "edgetpu/posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite"

@@ -17,9 +17,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from skerry_host.build.edgetpu.compare import compare
-from skerry_host.build.edgetpu.inspect import Inspection, inspect_model
-from skerry_host.build.edgetpu.preflight import Preflight, preflight_model
+from skerry_host.builder.edgetpu.compare import compare
+from skerry_host.builder.edgetpu.inspect import Inspection, inspect_model
+from skerry_host.builder.edgetpu.preflight import Preflight, preflight_model
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "shared" / "models")) / "edgetpu"
 SUFFIX = "_edgetpu.tflite"

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
-from skerry_agent.ports.runner_protocol import Engine, Source
+from skerry_agent.ports.runner_protocol import Source
 from skerry_agent.state import backup_copies
 from skerry_agent.wire import codec
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
-from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.names import DeviceId, ModelName
+from skerry_agent.wire.targets import CPU, TARGETS, TargetName
 
 Seconds = Annotated[float, Meta(gt=0)]
 LAST_PORT = 65535
@@ -82,9 +83,9 @@ class BoardSection(Struct, frozen=True):
     """What the hardware is."""
 
     name: str
-    targets: Annotated[tuple[Target, ...], Meta(min_length=1)] = ("cpu",)
+    targets: Annotated[tuple[TargetName, ...], Meta(min_length=1)] = (CPU.name,)
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
-    engine: Engine = "litert"
+    engine: EngineName = "litert"
     power: PowerSection | None = None
 
 
@@ -129,11 +130,9 @@ class AgentConfig(Struct, frozen=True):
         """The section of a model, or the default one."""
         return self.models.get(name, ModelSection())
 
-    def engine_for(self, target: Target) -> Engine:
+    def engine_for(self, target: TargetName) -> EngineName:
         """The engine that runs bundles of a target on this board."""
-        if target == "cpu":
-            return self.board.engine
-        return "edgetpu" if target == "edgetpu" else "onnxruntime"
+        return TARGETS[target].engine or self.board.engine
 
 
 def load(path: Path) -> AgentConfig:

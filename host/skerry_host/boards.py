@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import EDGETPU, TARGETS, TargetName
 
 VARIABLE = "SKERRY_BOARDS"
 NEWEST_EDGETPU_RUNTIME = 14
@@ -21,7 +22,6 @@ NEWEST_EDGETPU_RUNTIME = 14
 
 Arch = Literal["aarch64", "armv7l", "x86_64"]
 Accelerator = Literal["edgetpu-usb", "edgetpu-pcie"]
-Engine = Literal["litert", "tflite_runtime", "edgetpu", "onnxruntime"]
 BoardName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,40}\Z")]
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -67,7 +67,7 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     models that were compiled for a newer one. None is the newest there is.
     """
 
-    engines: dict[Target, tuple[Engine, ...]]
+    engines: dict[TargetName, tuple[EngineName, ...]]
     threads: Annotated[int, Meta(ge=1, le=256)]
     edgetpu_runtime: Annotated[int, Meta(ge=10, le=99)] | None = None
 
@@ -81,7 +81,7 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
     arch: Arch
     cores: Annotated[int, Meta(ge=1, le=256)]
     ram_mb: Annotated[int, Meta(ge=64)]
-    targets: Annotated[tuple[Target, ...], Meta(min_length=1)]
+    targets: Annotated[tuple[TargetName, ...], Meta(min_length=1)]
     thermal_limit_c: Annotated[float, Meta(gt=0, le=150)]
     runtime: Runtime
     power: Power
@@ -89,7 +89,7 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
     accelerator: Accelerator | None = None
     notes: str = ""
 
-    def require(self, target: str) -> Target:
+    def require(self, target: str) -> TargetName:
         """`target`, if this board runs it; else raises `BoardError` that says what it runs."""
         for known in self.targets:
             if known == target:
@@ -99,7 +99,7 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True):
 
     def edgetpu_runtime(self) -> int:
         """The runtime version of its Edge TPU driver; raises `BoardError` when it has no Edge TPU."""
-        self.require("edgetpu")
+        self.require(EDGETPU.name)
         return self.runtime.edgetpu_runtime or NEWEST_EDGETPU_RUNTIME
 
 
@@ -141,9 +141,9 @@ def _checked(board: Board, path: Path) -> Board:
         issues.append(f"name is {board.name!r}, the file is {path.name}")
     if board.runtime.threads > board.cores:
         issues.append(f"runtime.threads is {board.runtime.threads}, there are {board.cores} cores")
-    if "edgetpu" in board.targets and board.accelerator is None:
-        issues.append("target edgetpu needs an accelerator")
-    if board.runtime.edgetpu_runtime is not None and "edgetpu" not in board.targets:
+    if board.accelerator is None:
+        issues += [f"target {target} needs an accelerator" for target in board.targets if TARGETS[target].exclusive]
+    if board.runtime.edgetpu_runtime is not None and EDGETPU.name not in board.targets:
         issues.append("runtime.edgetpu_runtime is of no use without target edgetpu")
     if issues:
         raise BoardError(f"{path} is wrong: {'; '.join(issues)}")

@@ -1,14 +1,15 @@
 """What a build hands to a release: the format of build.json, which stands beside the artifacts. Data only.
 
-Here, and not in `build` or `release`, because neither of the two knows the other.
+Here, and not in `builder` or `release`, because neither of the two knows the other.
 """
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from skerry_agent.wire.manifest import Bundle, Provenance, Quality, Target
+from skerry_agent.wire.manifest import Bundle, Provenance, Quality
 from skerry_agent.wire.names import ModelName, Version
+from skerry_agent.wire.targets import TargetName
 
 FILE = "build.json"
 
@@ -51,7 +52,7 @@ class BuildRecord(Struct, frozen=True):
     checks: tuple[Check, ...]
     version: Version | None = None
     changes: tuple[str, ...] = ()
-    not_built: tuple[Target, ...] = ()
+    not_built: tuple[TargetName, ...] = ()
     warnings: tuple[str, ...] = ()
     form: str = "int8"
     search: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from skerry_agent.wire.manifest import (
 )
 from skerry_agent.wire.twin import Assignment, Desired
 from skerry_host.release.sign import Ed25519Signer
-from tests.host.diff.models import patch_of
+from tests.kit.patch_models import patch_of
 
 DEVICE = "lab-01"
 MODEL = "m"

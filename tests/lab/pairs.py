@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.patch import Codec, apply
-from skerry_host.release.diff.create import Encoders, Patch, _header, create
-from skerry_host.release.diff.model import Attempt
-from skerry_host.release.diff.programs import Guard, encode_programs
-from tests.host.diff.models import Net, layer, onnx, tflite
-from tests.host.diff.test_real_pairs import MODELS
-from tests.host.diff.test_round_trip import EDITS
+from skerry_host.patch.create import Encoders, Patch, _header, create
+from skerry_host.patch.model import Attempt
+from skerry_host.patch.programs import Guard, encode_programs
+from tests.kit.patch_edits import EDITS
+from tests.kit.patch_models import MODELS, Net, layer, onnx, tflite
 from tests.lab.mutations import FILE, ONNX, TFLITE, CannotError
 
 HERE = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.build.build import Build, Order, build
-from skerry_host.build.sources.converters import ONNX2TF, TENSORFLOW, python_with
+from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.sources.converters import ONNX2TF, TENSORFLOW, python_with
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from skerry_agent.processing import Answer, Detections, answer_for, load_golden, preprocess
-from skerry_host.build.build import Order, build
-from skerry_host.build.errors import BuildRefused
-from skerry_host.build.load import load_source
-from skerry_host.build.session import Session
+from skerry_host.builder.build import Order, build
+from skerry_host.builder.recipe.errors import BuildRefused
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import load_source
 from skerry_host.cli.main import run
 
 from .conftest import MODELS, NOW, ROOT, absent

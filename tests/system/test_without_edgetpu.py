@@ -9,9 +9,9 @@ import pytest
 
 from skerry_agent.runner.engines.tpu import LIBRARY
 from skerry_host.release.store import Store
-from tests.host.edgetpu.conftest import stand_in  # noqa: F401 - a fixture
-from tests.host.edgetpu.made import compiled_of
 from tests.kit.commands import serving, skerry
+from tests.kit.edgetpu.compiler import stand_in  # noqa: F401 - a fixture
+from tests.kit.edgetpu.models import compiled_of
 from tests.kit.home import make_home
 from tests.kit.libedgetpu import library  # noqa: F401 - a fixture
 from tests.kit.waiting import eventually

@@ -14,7 +14,7 @@ from skerry_agent.state.disk import DiskError, copy_durably, locked, make_folder
 from skerry_agent.state.factory import laid_out
 from skerry_agent.state.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.updater.perform import perform
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 
 
 def install_factory(config: AgentConfig, trust: Trust, source: Path) -> str:
@@ -35,7 +35,7 @@ def install_factory(config: AgentConfig, trust: Trust, source: Path) -> str:
     return export.release.name
 
 
-def _verified(export: Export, trust: Trust, targets: Iterable[Target]) -> list[Target]:
+def _verified(export: Export, trust: Trust, targets: Iterable[TargetName]) -> list[TargetName]:
     """The targets of this board whose files are all there and right."""
     release, verified, why = export.release, [], ""
     for target in targets:
@@ -49,7 +49,7 @@ def _verified(export: Export, trust: Trust, targets: Iterable[Target]) -> list[T
     return verified
 
 
-def _names(export: Export, targets: list[Target]) -> list[str]:
+def _names(export: Export, targets: list[TargetName]) -> list[str]:
     bundles = [laid_out(export.release.bundle(target)) for target in targets]
     return sorted({artifact.name for bundle in bundles for artifact in bundle.artifacts})
 

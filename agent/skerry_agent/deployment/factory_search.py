@@ -9,7 +9,7 @@ from skerry_agent.deployment.world import World
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.jobs import Answer, FactoryJob, FactoryReady, Refusal
 from skerry_agent.state.disk import DiskError
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 
 
 class FactorySearch:
@@ -40,7 +40,7 @@ class FactorySearch:
             self._cancel()
         self.busy = False
 
-    def _untried(self, failing: Slot | None) -> tuple[Target, ...]:
+    def _untried(self, failing: Slot | None) -> tuple[TargetName, ...]:
         """All targets of the board but the one whose factory bundle fails although it is what was verified."""
         targets = self._world.config.board.targets
         if failing is None or not failing.factory:
@@ -51,7 +51,7 @@ class FactorySearch:
             return targets
         return tuple(target for target in targets if target != failing.target)
 
-    def _verify(self, release: str, targets: tuple[Target, ...], found: Callable[[Slot], None]) -> None:
+    def _verify(self, release: str, targets: tuple[TargetName, ...], found: Callable[[Slot], None]) -> None:
         def answered(answer: Answer) -> None:
             self.busy = False
             match answer:

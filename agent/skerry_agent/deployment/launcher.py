@@ -10,6 +10,7 @@ from skerry_agent.deployment.world import World
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.state.disk import DiskError
+from skerry_agent.wire.targets import TARGETS
 
 EXCLUSIVE_POLL_S = 0.1
 
@@ -52,7 +53,7 @@ class Launcher:
 
 def exclusive(slot: Slot) -> bool:
     """Whether the accelerator admits one process only, so that the old runner must stop first."""
-    return slot.target == "edgetpu"
+    return TARGETS[slot.target].exclusive
 
 
 def unusable(error: DiskError) -> str:

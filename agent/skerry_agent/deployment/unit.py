@@ -25,6 +25,7 @@ from skerry_agent.machine.table import step, taken_off
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
+from skerry_agent.wire.targets import TARGETS
 
 HEALTHY_AFTER_S = 10.0
 TAKE_UP_S = 10.0
@@ -324,14 +325,16 @@ class Unit:
             self.handle(events.CandidateFailed(reason, detail))
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
-        """Without its accelerator a bundle cannot run: the same deployment goes on with the release's cpu bundle."""
+        """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
         deployment = self.record.deployment
         fits = slot is not None and deployment is not None and deployment.release == slot.release
-        if reason != NO_ACCELERATOR or not fits or "cpu" not in self.world.config.board.targets:
+        fallback = TARGETS[slot.target].fallback if slot is not None else None
+        if reason != NO_ACCELERATOR or not fits or fallback not in self.world.config.board.targets:
             return False
         assert deployment is not None
+        assert fallback is not None
         self.issue = f"{self.model} runs without the Edge TPU: {detail}"
-        self.handle(events.Ordered(replace(deployment, target="cpu", outcome=None, ended_at=None, transfer=None)))
+        self.handle(events.Ordered(replace(deployment, target=fallback, outcome=None, ended_at=None, transfer=None)))
         return True
 
     def _retire(self) -> None:

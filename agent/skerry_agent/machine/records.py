@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Outcome, Transfer, TransferPolicy
 
 
@@ -30,7 +30,7 @@ class Slot(Struct, frozen=True):
 
     bundle: str
     release: str
-    target: Target
+    target: TargetName
     manifest_sha256: str
     model_sha256: str
 
@@ -63,7 +63,7 @@ class Deployment(Struct, frozen=True):
 
     id: str
     release: str
-    target: Target
+    target: TargetName
     manifest: BlobRef
     policy: TransferPolicy = TransferPolicy()
     transfer: Transfer | None = None

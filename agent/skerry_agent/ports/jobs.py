@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from skerry_agent.machine.records import Slot
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
 
@@ -50,7 +50,7 @@ class FactoryJob(Struct, frozen=True, tag="factory"):
 
     model: str
     folder: str
-    targets: tuple[Target, ...]
+    targets: tuple[TargetName, ...]
 
 
 UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob

@@ -16,15 +16,12 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
 A runner whose control socket closes leaves too: it never outlives its supervisor.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.manifest import Bundle
 from skerry_agent.wire.names import ReleaseName
 from skerry_agent.wire.sketch import Sketch
-
-Engine = Literal["litert", "tflite_runtime", "edgetpu", "onnxruntime"]
 
 
 class ReplaySource(Struct, frozen=True, tag="replay"):
@@ -60,7 +57,7 @@ class Job(Struct, frozen=True):
     release: ReleaseName
     bundle_dir: str
     bundle: Bundle
-    engine: Engine = "litert"
+    engine: EngineName = "litert"
     threads: int = 1
     listen_fd: int | None = None
     sources: tuple[Source, ...] = ()

@@ -15,7 +15,8 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import SkerryError, WireError
-from skerry_agent.wire.manifest import Release, Target
+from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.targets import TargetName
 
 MANIFEST_FILE = "release.json"
 ID_PREFIX = "local-"
@@ -48,7 +49,7 @@ def read_export(folder: Path) -> Export:
         raise InstallError(f"{folder / MANIFEST_FILE} is no release: {error.message}") from None
 
 
-def order_of(export: Export, targets: tuple[Target, ...], known: Deployment | None, now: float) -> Deployment:
+def order_of(export: Export, targets: tuple[TargetName, ...], known: Deployment | None, now: float) -> Deployment:
     """The deployment that installs an export on a board with these targets, in order of preference.
 
     `known` is the model's latest deployment: the host's order that this one comes after is not taken up again.

@@ -10,9 +10,9 @@ from msgspec import Meta, Struct
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Version, release_name
+from skerry_agent.wire.targets import TargetName
 
 SCHEMA = 1
-Target = Literal["cpu", "edgetpu", "onnx"]
 Role = Literal["model", "golden", "baseline", "labels"]
 
 
@@ -105,7 +105,7 @@ class Bundle(Struct, frozen=True):
     driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it.
     """
 
-    target: Target
+    target: TargetName
     artifacts: Annotated[tuple[Artifact, ...], Meta(min_length=1, max_length=32)]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.names import Count, DeviceId, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.targets import TargetName
 
 Fallback = Literal["always", "unmetered", "never"]
 Transfer = Literal["patch", "full"]
@@ -46,7 +46,7 @@ class Assignment(Struct, frozen=True):
 
     model: ModelName
     release: ReleaseName
-    target: Target
+    target: TargetName
     manifest: BlobRef
     deployment: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     policy: TransferPolicy = TransferPolicy()
@@ -95,7 +95,7 @@ class SlotReport(Struct, frozen=True):
     """What one slot holds."""
 
     release: ReleaseName
-    target: Target
+    target: TargetName
     manifest_sha256: Sha256
     model_sha256: Sha256
 
@@ -150,7 +150,7 @@ class Reported(Struct, frozen=True):
     generation: Count
     agent: str
     board: str
-    targets: tuple[Target, ...]
+    targets: tuple[TargetName, ...]
     models: dict[str, ModelReport] = {}
     issues: tuple[str, ...] = ()
 

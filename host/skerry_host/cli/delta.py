@@ -13,8 +13,8 @@ from skerry_host.cli.common import console, emit, emit_json, json_option, safe, 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from skerry_host.release.diff import Patch
-    from skerry_host.release.diff.bench import Bench
+    from skerry_host.patch import Patch
+    from skerry_host.patch.bench import Bench
 
 MAX_ARTIFACT_BYTES = 1 << 31
 
@@ -34,7 +34,7 @@ def delta() -> None:
 @json_option
 def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Write the smallest patch that turns OLD into NEW."""
-    from skerry_host.release.diff import create  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
     write_patch((old, new, output), as_json, create)
 
@@ -82,7 +82,7 @@ def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
 @json_option
 def bench_pair(old: Path, new: Path, as_json: bool) -> None:
     """Measure Skerry's patch from OLD to NEW beside every generic tool that is installed."""
-    from skerry_host.release.diff.bench import bench  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.patch.bench import bench  # noqa: PLC0415 - keeps `--help` quick
 
     with console().status("measuring") as _:
         found = bench(old, new)

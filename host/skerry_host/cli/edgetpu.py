@@ -13,10 +13,10 @@ from skerry_host.cli.common import console, emit_json, json_option, safe, size, 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from skerry_host.build.edgetpu.compile import Compilation, CompiledModel
-    from skerry_host.build.edgetpu.executable import Layer
-    from skerry_host.build.edgetpu.inspect import Inspection
-    from skerry_host.build.edgetpu.preflight import Preflight
+    from skerry_host.builder.edgetpu.compile import Compilation, CompiledModel
+    from skerry_host.builder.edgetpu.executable import Layer
+    from skerry_host.builder.edgetpu.inspect import Inspection
+    from skerry_host.builder.edgetpu.preflight import Preflight
 
 Command = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def edgetpu() -> None:
 @json_option
 def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | None, as_json: bool) -> None:
     """Predict which operators of an int8 TFLite FILE the compiler will map. It may be wrong, and blocks nothing."""
-    from skerry_host.build.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.builder.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
 
     if svg is not None:
         _require_place(svg)
@@ -73,7 +73,7 @@ def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | No
 @json_option
 def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -> None:
     """What a compiled FILE says of itself. It is opened in a process of its own."""
-    from skerry_host.build.edgetpu.inspect import inspect_file  # noqa: PLC0415
+    from skerry_host.builder.edgetpu.inspect import inspect_file  # noqa: PLC0415
 
     found = inspect_file(file)
     warnings = found.warnings(_runtime(board, runtime))
@@ -102,7 +102,7 @@ def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -
 @json_option
 def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as_json: bool, **options: Any) -> None:
     """Compile int8 TFLite FILES with your edgetpu_compiler; several are co-compiled: they share the chip's memory."""
-    from skerry_host.build.edgetpu.compile import Order, compile_models  # noqa: PLC0415
+    from skerry_host.builder.edgetpu.compile import Order, compile_models  # noqa: PLC0415
 
     runtime = _runtime(options["board"], options["runtime"])
     order = Order(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
@@ -127,7 +127,7 @@ def _require_place(path: Path) -> None:
 
 
 def _draw(found: "Preflight", title: str, path: Path) -> None:
-    from skerry_host.build.edgetpu.picture import picture  # noqa: PLC0415
+    from skerry_host.builder.edgetpu.picture import picture  # noqa: PLC0415
     from skerry_host.files import write_atomic  # noqa: PLC0415
 
     write_atomic(path, picture(found, title).encode())

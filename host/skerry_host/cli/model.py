@@ -17,14 +17,14 @@ from skerry_host.cli.progress import steps
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from skerry_host.build.evaluate import Score
     from skerry_host.build_record import BuildRecord
+    from skerry_host.builder.judge.evaluate import Score
 
 
 @contextmanager
 def kept_report(path: Path | None) -> Iterator[None]:
     """Write the report of a refused build to `path`, and refuse it."""
-    from skerry_host.build.errors import BuildRefused  # noqa: PLC0415
+    from skerry_host.builder.recipe.errors import BuildRefused  # noqa: PLC0415
 
     try:
         yield
@@ -35,8 +35,8 @@ def kept_report(path: Path | None) -> Iterator[None]:
 
 def _check_report(path: Path | None) -> None:
     """Refuse a report's place that cannot be written before the work begins."""
-    from skerry_host.build.errors import OutputError  # noqa: PLC0415
-    from skerry_host.build.output import require_folder  # noqa: PLC0415
+    from skerry_host.builder.output import require_folder  # noqa: PLC0415
+    from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415
 
     if path is None:
         return
@@ -47,7 +47,7 @@ def _check_report(path: Path | None) -> None:
 
 
 def _keep(path: Path | None, page: str) -> None:
-    from skerry_host.build.errors import OutputError  # noqa: PLC0415
+    from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415
 
     if path is None:
         return
@@ -84,10 +84,10 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     as_json: bool,
 ) -> None:
     """Make int8 artifacts of RECIPE for a board, prove them, and write a build."""
-    from skerry_host.build.build import Order  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.build.build import build as run_build  # noqa: PLC0415
-    from skerry_host.build.report.page import NAME as REPORT  # noqa: PLC0415
-    from skerry_host.build.speed import remark  # noqa: PLC0415
+    from skerry_host.builder.build import Order  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.builder.build import build as run_build  # noqa: PLC0415
+    from skerry_host.builder.report.page import NAME as REPORT  # noqa: PLC0415
+    from skerry_host.builder.runtime.speed import remark  # noqa: PLC0415
 
     _check_report(report)
     before = previous_model(recipe, previous)
@@ -117,7 +117,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
 @json_option
 def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
     """Score a model FILE (float or int8) on the evaluation data of RECIPE."""
-    from skerry_host.build.check import check_model  # noqa: PLC0415
+    from skerry_host.builder.check import check_model  # noqa: PLC0415
 
     score = check_model(file, recipe)
     data = {

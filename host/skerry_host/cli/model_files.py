@@ -13,10 +13,10 @@ from skerry_host.cli.progress import steps
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from skerry_host.build.onnx_file import OnnxFile
-    from skerry_host.build.probe import Probe
-    from skerry_host.build.profile.result import Profile
-    from skerry_host.build.profile.tflite import Unit
+    from skerry_host.builder.modelfile.onnx_file import OnnxFile
+    from skerry_host.builder.runtime.probe import Probe
+    from skerry_host.builder.runtime.profile.result import Profile
+    from skerry_host.builder.runtime.profile.tflite import Unit
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -44,8 +44,8 @@ def inspect(file: Path, as_json: bool) -> None:
 @json_option
 def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> None:
     """Where the time of one inference of FILE goes, on this machine with one thread."""
-    from skerry_host.build.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.build.profile.result import trace  # noqa: PLC0415
+    from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.builder.runtime.profile.result import trace  # noqa: PLC0415
 
     with steps(as_json) as progress:
         found = _profile(file, by, progress)
@@ -60,12 +60,12 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
 
 def _profile(file: Path, by: "Unit", progress: Any) -> "Profile":
     if file.suffix.lower() == ".onnx":
-        from skerry_host.build.profile.onnx import profile_onnx  # noqa: PLC0415
+        from skerry_host.builder.runtime.profile.onnx import profile_onnx  # noqa: PLC0415
 
         progress("running under the profiler")
         return profile_onnx(file)
-    from skerry_host.build.probe import probe  # noqa: PLC0415
-    from skerry_host.build.profile.tflite import profile_file  # noqa: PLC0415
+    from skerry_host.builder.runtime.probe import probe  # noqa: PLC0415
+    from skerry_host.builder.runtime.profile.tflite import profile_file  # noqa: PLC0415
 
     progress("checking the model")
     probe(file).require_runs(file)
@@ -88,7 +88,7 @@ def _profile_table(found: "Profile") -> "RenderableType":
 
 
 def _inspect_onnx(file: Path, as_json: bool) -> None:
-    from skerry_host.build.onnx_file import read_onnx  # noqa: PLC0415
+    from skerry_host.builder.modelfile.onnx_file import read_onnx  # noqa: PLC0415
 
     found = read_onnx(file)
     if as_json:
@@ -123,7 +123,7 @@ def _onnx_table(found: "OnnxFile") -> "RenderableType":
 
 
 def _inspect_tflite(file: Path, as_json: bool) -> None:
-    from skerry_host.build.probe import probe  # noqa: PLC0415
+    from skerry_host.builder.runtime.probe import probe  # noqa: PLC0415
 
     found = probe(file)
     graph = found.graph

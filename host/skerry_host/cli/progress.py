@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skerry_host.build.progress import Progress
+    from skerry_host.builder.recipe.progress import Progress
 
 
 @contextmanager

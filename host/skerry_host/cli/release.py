@@ -10,9 +10,9 @@ import msgspec
 from skerry_agent.wire.manifest import Release
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.home import open_home
+from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import PATCHES_FROM, Encoder, Order, create_release
-from skerry_host.release.diff import create as make_patch
 from skerry_host.release.export import export
 from skerry_host.release.keys import load
 from skerry_host.release.store import Store

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from skerry_agent.wire.manifest import Target
+from skerry_agent.wire.targets import TargetName
 from skerry_host.fleet.errors import FleetError
 
 
@@ -14,10 +14,10 @@ class Device:
     id: str
     board: str
     tags: frozenset[str] = frozenset()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[TargetName, ...] = ()
 
 
-def choose_target(device: Device, offered: Iterable[Target], release: str) -> Target:
+def choose_target(device: Device, offered: Iterable[TargetName], release: str) -> TargetName:
     """The target that a device likes best among those a release offers; raises `FleetError` when there is none."""
     there = list(offered)
     for target in device.targets:

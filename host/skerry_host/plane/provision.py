@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id
+from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
@@ -60,7 +61,7 @@ def write_folder(home: Home, folder: Path, device: str, board: Board, broker: st
 
 def agent_toml(device: str, board: Board, broker: str) -> str:
     """The configuration of one device. JSON's strings and lists are TOML's too, with the same escapes."""
-    cpu = board.runtime.engines.get("cpu") or next(iter(board.runtime.engines.values()))
+    cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
     lines = [
         "[device]",

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Set
 
 from msgspec import Struct
 
-from skerry_agent.wire.manifest import Bundle, Release, Target
+from skerry_agent.wire.manifest import Bundle, Release
 from skerry_agent.wire.routes import bytes_of, cheapest
+from skerry_agent.wire.targets import TargetName
 
 
 class Difference(Struct, frozen=True):
@@ -19,7 +20,7 @@ class Difference(Struct, frozen=True):
 class Transfer(Struct, frozen=True):
     """Bytes of artifacts for one target: those that must travel from one release to the next, and all of them."""
 
-    target: Target
+    target: TargetName
     fetched: int
     full: int
     patched: bool

@@ -14,8 +14,8 @@ from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.release.diff import DiffError, Patch
-from skerry_host.release.diff import create as make_patch
+from skerry_host.patch import DiffError, Patch
+from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store

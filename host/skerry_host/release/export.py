@@ -9,6 +9,7 @@ from pathlib import Path
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Bundle, PatchRef, Release
+from skerry_agent.wire.targets import with_fallback
 from skerry_host.files import write_atomic
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.store import Store
@@ -58,7 +59,7 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
 def _bundles(release: Release, target: str) -> list[Bundle]:
     """The bundle of a target, and what a device without its accelerator falls back to. Raises `WireError`."""
     first = release.bundle(target)
-    return [first, *(bundle for bundle in release.bundles if target == "edgetpu" and bundle.target == "cpu")]
+    return [first, *(bundle for bundle in release.bundles if bundle.target in with_fallback(target)[1:])]
 
 
 def _leading_to(patches: tuple[PatchRef, ...], made: set[str]) -> list[PatchRef]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.patch import Codec
-from skerry_host.release.diff.blocks import encode_full, encode_zstd
-from skerry_host.release.diff.create import _header
-from skerry_host.release.diff.programs import encode_programs
-from tests.host.diff.models import Net, layer, tflite
-from tests.host.diff.test_round_trip import more_classes, on_grid, prune, transpose, tune
+from skerry_host.patch.blocks import encode_full, encode_zstd
+from skerry_host.patch.create import _header
+from skerry_host.patch.programs import encode_programs
+from tests.kit.patch_edits import more_classes, on_grid, prune, transpose, tune
+from tests.kit.patch_models import Net, layer, tflite
 
 FOLDER = Path(__file__).parent / "golden"
 CASES: dict[str, tuple[object, Codec]] = {

@@ -20,12 +20,12 @@ from skerry_agent.patch import PatchError, apply
 from skerry_agent.patch.container import split
 from skerry_agent.patch.program import parse_program
 from skerry_agent.patch.section import Section
-from skerry_host.release.diff.blocks import encode_full, encode_zstd
-from skerry_host.release.diff.create import _header
-from skerry_host.release.diff.programs import encode_programs
-from skerry_host.release.diff.sections import pack_stored
-from tests.host.diff.models import Net, layer, tflite
-from tests.host.diff.test_round_trip import EDITS
+from skerry_host.patch.blocks import encode_full, encode_zstd
+from skerry_host.patch.create import _header
+from skerry_host.patch.programs import encode_programs
+from skerry_host.patch.sections import pack_stored
+from tests.kit.patch_edits import EDITS
+from tests.kit.patch_models import Net, layer, tflite
 
 PAYLOAD_AT = 69
 LIMIT = 1 << 18  # what a device would allow this artifact to become

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import PatchError, apply, read_header
-from tests.host.diff.models import patch_of
+from tests.kit.patch_models import patch_of
 
 OLD, NEW = b"old bytes " * 300, b"new bytes " * 310
 

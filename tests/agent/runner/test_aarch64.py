@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from skerry_agent.processing import save_golden
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.build.data import Samples
-from skerry_host.build.golden import record
-from skerry_host.build.recipe import GoldenPlan
-from skerry_host.build.session import describe_any
-from tests.host.diff.models import patch_of
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.golden import record
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.recipe.recipe import GoldenPlan
+from tests.kit.patch_models import patch_of
 from tests.kit.tiny_models import artifact, make_job
 
 from .conftest import ROOT

@@ -15,7 +15,7 @@ from skerry_agent.processing import GoldenSet, load_golden, save_golden
 from skerry_agent.runner.engines import About, check, tflite
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Golden
-from tests.host.build.conftest import built, make_recipe, recipe  # noqa: F401 - fixtures
+from tests.kit.recipes import built, make_recipe, recipe  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv" / "coral" / "bin" / "python"

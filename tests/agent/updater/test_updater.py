@@ -17,7 +17,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature, signing_bytes
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release, TensorSpec
 from skerry_agent.wire.twin import TransferPolicy
-from tests.host.diff.models import patch_of
+from tests.kit.patch_models import patch_of
 
 OLD = random.Random(1).randbytes(20_000)
 NEW = OLD[:9_000] + b"changed" + OLD[9_007:]

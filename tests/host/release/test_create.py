@@ -14,10 +14,10 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.cli.release import release_build
+from skerry_host.patch import DiffError, Failed, Patch
+from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import Order, create_release
-from skerry_host.release.diff import DiffError, Failed, Patch
-from skerry_host.release.diff import create as make_patch
 from skerry_host.release.errors import ReleaseError
 
 

@@ -3,12 +3,13 @@
 A runtime costs memory: only the one that is asked for is imported.
 """
 
+import importlib
 from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines.base import Engine, ModelFile
+from skerry_agent.wire.engines import EngineName
 
 
 class Runtime(Struct, frozen=True):
@@ -18,43 +19,21 @@ class Runtime(Struct, frozen=True):
     check: Callable[[], str]
 
 
-def open_engine(kind: runner_protocol.Engine, model: ModelFile) -> Engine:
+def open_engine(kind: EngineName, model: ModelFile) -> Engine:
     """Load a model file. Raises `EngineError` when the runtime is missing or refuses it."""
-    return _RUNTIMES[kind]().open(model)
+    return _runtime(kind).open(model)
 
 
-def check_engine(kind: runner_protocol.Engine) -> str:
+def check_engine(kind: EngineName) -> str:
     """Name and version of a runtime that works here; raises `EngineError`. A broken one may end the process."""
-    return _RUNTIMES[kind]().check()
+    return _runtime(kind).check()
 
 
-def _litert() -> Runtime:
-    from skerry_agent.runner.engines import litert  # noqa: PLC0415
-
-    return Runtime(litert.open_litert, litert.check)
-
-
-def _tflite_runtime() -> Runtime:
-    from skerry_agent.runner.engines import tflite_runtime  # noqa: PLC0415
-
-    return Runtime(tflite_runtime.open_tflite_runtime, tflite_runtime.check)
+def _runtime(kind: EngineName) -> Runtime:
+    """By name, so that an engine is a module here and a name in `wire.engines`, and no table of its own."""
+    module = importlib.import_module(f"skerry_agent.runner.engines.{_MODULES.get(kind, kind)}")
+    return Runtime(getattr(module, f"open_{kind}"), module.check)
 
 
-def _edgetpu() -> Runtime:
-    from skerry_agent.runner.engines import edgetpu  # noqa: PLC0415
-
-    return Runtime(edgetpu.open_edgetpu, edgetpu.check)
-
-
-def _onnxruntime() -> Runtime:
-    from skerry_agent.runner.engines import onnx  # noqa: PLC0415
-
-    return Runtime(onnx.open_onnxruntime, onnx.check)
-
-
-_RUNTIMES: dict[runner_protocol.Engine, Callable[[], Runtime]] = {
-    "litert": _litert,
-    "tflite_runtime": _tflite_runtime,
-    "edgetpu": _edgetpu,
-    "onnxruntime": _onnxruntime,
-}
+_MODULES: dict[EngineName, str] = {"onnxruntime": "onnx"}
+"""Those whose module has another name than the runtime that it would import."""

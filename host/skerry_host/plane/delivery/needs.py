@@ -14,6 +14,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.targets import with_fallback
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import twins
@@ -100,7 +101,7 @@ def _refs_of(store: Store, name: str, target: str, held: frozenset[str]) -> Refs
         release, manifest = store.release(name), store.manifest_ref(name)
     except SkerryError:
         return {}
-    targets = {target, "cpu"} if target == "edgetpu" else {target}  # a device whose Edge TPU is missing falls back
+    targets = with_fallback(target)  # a device whose accelerator is missing falls back
     artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
     routes = (cheapest(release.patches, {base}, ref.sha256) for base in held for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire.manifest import Release, Target
+from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Reported
 from skerry_host.fleet.device import Device, choose_target
 from skerry_host.plane.registry.records import twins
@@ -21,7 +22,7 @@ class Forecast(Struct, frozen=True):
     """One device: from which release, by how many patches of its model (0: the full file), how many bytes."""
 
     device: str
-    target: Target
+    target: TargetName
     holds: str | None
     path: str
     bytes_expected: int
@@ -34,7 +35,7 @@ def forecast(session: Session, store: Store, release: Release, devices: Sequence
     return [_of(session, store, release, d, choose_target(d, offered, release.name)) for d in devices]
 
 
-def _of(session: Session, store: Store, release: Release, device: Device, target: Target) -> Forecast:
+def _of(session: Session, store: Store, release: Release, device: Device, target: TargetName) -> Forecast:
     held, holds = _held(store, twins.find(session, device.id).reported, release.model)
     bundle = release.bundle(target)
     way = transfer(release, bundle, held)

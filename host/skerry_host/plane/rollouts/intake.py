@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
-from skerry_agent.wire.manifest import Release, Target
+from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device, choose_target
 from skerry_host.fleet.errors import FleetError
@@ -97,7 +98,7 @@ def _can_go_back(model: ModelReport) -> bool:
     return model.previous is not None or (under_way and model.current is not None)
 
 
-def _deployment(rollout: RolloutRow, release: Release, device: str, target: Target) -> DeploymentRow:
+def _deployment(rollout: RolloutRow, release: Release, device: str, target: TargetName) -> DeploymentRow:
     return DeploymentRow(
         id=f"{rollout.id[-8:]}-{device}",
         rollout=rollout.id,

@@ -6,8 +6,8 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire.manifest import Target
 from skerry_agent.wire.names import MODEL_PATTERN
+from skerry_agent.wire.targets import TargetName
 from skerry_host.fleet import group
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -74,4 +74,4 @@ def members(session: Session, where: str) -> list[Device]:
 
 
 def _device(row: DeviceRow) -> Device:
-    return Device(row.id, row.board, frozenset(row.tags), cast("tuple[Target, ...]", tuple(row.targets)))
+    return Device(row.id, row.board, frozenset(row.tags), cast("tuple[TargetName, ...]", tuple(row.targets)))

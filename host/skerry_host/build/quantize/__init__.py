@@ -1,6 +1,0 @@
-"""Float TFLite to int8 TFLite, without TensorFlow: calibration, quantization, and what can be repaired around it."""
-
-from skerry_host.build.quantize.equalize import equalize
-from skerry_host.build.quantize.make import quantize
-
-__all__ = ["equalize", "quantize"]

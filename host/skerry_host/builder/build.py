@@ -1,0 +1,349 @@
+"""The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
+
+Five stages: prepare, quantize, judge, compile, write. Decides nothing itself: `gates` judges, `targets` makes
+artifacts. Nothing is written unless every gate passes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import prod
+from pathlib import Path
+
+import msgspec
+
+from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
+from skerry_agent.wire import blobs, codec
+from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Quality, Role
+from skerry_agent.wire.targets import CPU
+from skerry_host.boards import Board, load_board
+from skerry_host.build_record import FILE, BuildRecord
+from skerry_host.builder.data import lint
+from skerry_host.builder.data.samples import DataSet, load_data
+from skerry_host.builder.diagnose.activations import activations_of
+from skerry_host.builder.diagnose.advice import Tried, explain
+from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.judge import golden as golden_samples
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.judge.gates import Measured, form, judge
+from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.output import check_output, write_folder
+from skerry_host.builder.provenance import provenance
+from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
+from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, load_recipe
+from skerry_host.builder.report.facts import Facts, TargetFacts
+from skerry_host.builder.report.page import NAME as REPORT
+from skerry_host.builder.report.page import render
+from skerry_host.builder.runtime.latency import measure
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.runtime.speed import with_speeds
+from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.targets.base import Compiled, TargetBuilder
+from skerry_host.builder.targets.choose import Chosen, Work, choose
+from skerry_host.builder.targets.delta_friendly import Past, keep_near
+from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
+
+AS_IT_IS = "the source is quantized already and taken as it is: no float model is at hand to compare with"
+NO_LABELS = "the evaluation samples have no labels: how good a model is that came quantized is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
+
+    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before.
+    """
+
+    recipe: Path
+    board: str
+    now: datetime
+    version: str | None = None
+    out: Path | None = None
+    targets: Sequence[str] = ()
+    trust_source: bool = False
+    previous: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A finished build, its folder, and its report (HTML)."""
+
+    path: Path
+    record: BuildRecord
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that was asked for and read, found fit to build from."""
+
+    order: Order
+    board: Board
+    loaded: LoadedRecipe
+    out: Path
+    source: Source
+    builders: Sequence[TargetBuilder]
+    data: DataSet
+    warnings: tuple[str, ...]
+    progress: Progress
+
+    @property
+    def plan(self) -> Quantize:
+        """How the recipe wants integers chosen."""
+        return self.loaded.recipe.quantize
+
+    def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
+        """The board's target that gets the same integers compiled; None if there is none or it cannot run them."""
+        found = compiled_from(self.board, builder.target.name)
+        return None if found is None or found.plan_problem(self.plan) else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One target's model, what it was made from, and the golden outputs that were recorded of it."""
+
+    work: Work
+    chosen: Chosen
+    golden: golden_samples.Recorded
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One target's part: its bundle, the files of it by name, and what was measured."""
+
+    bundle: Bundle
+    files: dict[str, bytes]
+    facts: TargetFacts
+    remarks: tuple[str, ...] = ()
+
+
+def build(order: Order, progress: Progress = silent) -> Build:
+    """Build a recipe for a board and write the folder.
+
+    Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
+    """
+    ready = _prepare(order, progress)
+    parts = [_judge(ready, _quantize(ready, builder)) for builder in ready.builders]
+    compiled = _compile(ready, parts)
+    return _write(ready, parts, compiled)
+
+
+def _prepare(order: Order, progress: Progress) -> _Prepared:
+    """Read what the order names, and refuse what cannot be built before anything takes long."""
+    board = load_board(order.board)
+    builders = choose_targets(board, order.targets)
+    loaded = load_recipe(order.recipe, order.version)
+    _require_fitting_plan(order.targets, loaded)
+    out = (order.out or Path("builds") / _name(loaded)).absolute()
+    check_output(out)
+    progress("checking the source model")
+    source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
+    builders = for_source(builders, source, loaded.recipe.quantize, order.targets)
+    data = _data(loaded, source)
+    warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
+    return _Prepared(order, board, loaded, out, source, builders, data, warnings, progress)
+
+
+def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
+    """Make the target's model as asked, or search for it, and record what it answers."""
+    start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
+    recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
+    reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, ready.progress)
+    data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
+    work = Work(builder, recipe, ready.source, data, reference, ready.progress)
+    frozen = compiled_from(ready.board, builder.target.name) is not None
+    near = keep_near(work, choose(work), Past(ready.order.previous, frozen=frozen))
+    golden = golden_samples.record(near.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
+    return _Candidate(work, near.chosen, golden, near.remark)
+
+
+def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
+    """Hold the model against the gates; where quantization is to blame, say in which layers and what to try."""
+    work, chosen = candidate.work, candidate.chosen
+    recipe, quantized = work.recipe, work.source.quantized
+    session = Session(chosen.model)
+    quality = _quality(None if quantized else work.reference, chosen, work.source)
+    problem = _golden_problem(chosen.model, candidate.golden.golden)
+    measured = Measured(session.graph, quality, problem, chosen.plan, quantized)
+    verdicts = judge(measured, recipe.budget)
+    reasons = [verdict.reason for verdict in verdicts if verdict.reason]
+    compiler = ready.compiler(work.builder)
+    last = compiler or work.builder
+    tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
+    found = [] if quantized else _layers(work, chosen)
+    if any(verdict.lost_signal for verdict in verdicts):
+        reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
+    work.progress("measuring latency on this machine")
+    facts = TargetFacts(
+        target=work.builder.target.name,
+        form=form(measured),
+        graph=session.graph,
+        quality=quality,
+        checks=tuple(verdict.check for verdict in verdicts),
+        reasons=reasons,
+        layers=found,
+        steps=chosen.steps,
+        tried=tried,
+        reference=None if quantized else work.reference,
+        score=chosen.score,
+        latency=measure(chosen.model),
+        float_latency=None if quantized else measure(work.builder.float_model(work.source)),
+        preflight=compiler.predict(chosen.model) if compiler else None,
+    )
+    bundle, files = _bundle(candidate, session)
+    return _Judged(bundle, files, facts, (candidate.remark, candidate.golden.remark))
+
+
+def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
+    """What the board's accelerator gets of the models that passed; None where it has none, or others were asked for."""
+    for compiler in compilers(ready.board, ready.order.targets):
+        problem = compiler.plan_problem(ready.plan)
+        if problem:
+            return Compiled(f"no {compiler.target.name} bundle: {problem}")
+        for part in parts:
+            if part.bundle.target == compiler.target.fallback and not part.facts.reasons:
+                model = part.files[part.bundle.model.name]
+                return compiler.compile(ready.board, part.bundle, model, ready.progress)
+    return None
+
+
+def _write(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> Build:
+    """Write the folder, or raise `BuildRefused` with every reason."""
+    record = _record(ready, parts, compiled)
+    facts = Facts(
+        ready.loaded.recipe,
+        record,
+        ready.board,
+        ready.data.evaluation,
+        ready.source.graph,
+        [part.facts for part in parts],
+        compiled,
+    )
+    report = render(facts)
+    if facts.reasons:
+        raise BuildRefused(_name(ready.loaded), facts.reasons, report, facts.measured())
+    files = {name: content for part in parts for name, content in part.files.items()}
+    files |= dict(compiled.files) if compiled is not None else {}
+    write_folder(ready.out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
+    return Build(ready.out, record, report)
+
+
+def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
+    for name, builder in BUILDERS.items():
+        problem = builder.plan_problem(loaded.recipe.quantize) if name in asked else ""
+        if problem:
+            hint = "use int8, or build another --target"
+            raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
+
+
+def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
+    classes = prod(source.graph.output_specs()[0].shape[1:])
+    own = for_file(".tflite" if source.waist else ".onnx")
+    prep = own.preprocess(loaded.recipe.preprocess, source.graph)
+    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
+    return load_data(loaded, source.graph.input_specs()[0], classes)
+
+
+def _layers(work: Work, chosen: Chosen) -> list[Layer]:
+    """The model's layers beside the float one's."""
+    reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
+    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
+
+
+def _quality(reference: Score | None, chosen: Chosen, source: Source) -> Quality:
+    """Without `reference` there is no float model to compare with."""
+    score = chosen.score
+    return Quality(
+        metric=score.metric,
+        samples=score.samples,
+        float_value=reference.value if reference else None,
+        int8_value=score.value,
+        float_interval=reference.interval if reference else None,
+        int8_interval=score.interval,
+        sqnr_db=sqnr_by_output(reference, score) if reference else {},
+        float_bytes=source.file_bytes if reference else None,
+        int8_bytes=len(chosen.model),
+    )
+
+
+def _golden_problem(model: bytes, golden: GoldenSet) -> str:
+    """Why the recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    again = golden_samples.replay(Session(model), golden)
+    result = compare_golden(golden.outputs, again, Golden(max_lsb=0, min_top1=1.0))
+    return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
+
+
+def _bundle(candidate: _Candidate, session: Session) -> tuple[Bundle, dict[str, bytes]]:
+    """What a device gets of the target, and the files of it by name."""
+    recipe = candidate.work.recipe
+    files = _files(candidate)
+    bundle = Bundle(
+        target=candidate.work.builder.target.name,
+        artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
+        inputs=(session.input,),
+        outputs=session.outputs,
+        task=recipe.task,
+        preprocess=recipe.preprocess,
+        postprocess=recipe.postprocess,
+        golden=candidate.golden.limits,
+        probation=recipe.probation,
+    )
+    return bundle, {name: content for name, _role, content in files}
+
+
+def _files(candidate: _Candidate) -> list[tuple[str, Role, bytes]]:
+    """(name, role, content) of each artifact; those of another target than cpu carry its name."""
+    target, labels = candidate.work.builder.target, candidate.work.recipe.labels.names
+    prefix = "" if target is CPU else f"{target.name}-"
+    files: list[tuple[str, Role, bytes]] = [
+        (f"{prefix}model{target.suffix}", "model", candidate.chosen.model),
+        (f"{prefix}golden.npz", "golden", save_golden(candidate.golden.golden)),
+    ]
+    if labels:
+        files.append(("labels.txt", "labels", "".join(f"{label}\n" for label in labels).encode()))
+    return files
+
+
+def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> BuildRecord:
+    facts, quantized = [part.facts for part in parts], ready.source.quantized
+    bundles = tuple(part.bundle for part in parts)
+    if compiled is not None and compiled.bundle is not None:
+        bundles = (compiled.bundle, *bundles)
+    record = BuildRecord(
+        schema=1,
+        model=ready.loaded.recipe.name,
+        version=ready.loaded.version,
+        board=ready.board.name,
+        bundles=bundles,
+        quality=facts[0].quality,
+        provenance=provenance(ready.order.now, ready.loaded, ready.source),
+        checks=tuple(check for part in facts for check in part.checks),
+        changes=ready.source.changes,
+        warnings=ready.warnings,
+        form=facts[0].form,
+        search=tuple(str(step) for part in facts for step in part.steps),
+        remarks=(
+            *([AS_IT_IS] if quantized else []),
+            *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
+            *(remark for part in parts for remark in part.remarks if remark),
+            *([compiled.remark] if compiled is not None else []),
+        ),
+        not_built=tuple(target for target in ready.board.targets if target not in {b.target for b in bundles}),
+    )
+    return _with_speeds(record, ready, parts)
+
+
+def _with_speeds(record: BuildRecord, ready: _Prepared, parts: Sequence[_Judged]) -> BuildRecord:
+    real = None if ready.source.quantized else ready.source.data
+    for part in parts:
+        if part.bundle.target == CPU.name:
+            record = with_speeds(record, ready.board, part.facts.form, part.files[part.bundle.model.name], real)
+    return record
+
+
+def _name(loaded: LoadedRecipe) -> str:
+    return f"{loaded.recipe.name}-{loaded.version}" if loaded.version else loaded.recipe.name

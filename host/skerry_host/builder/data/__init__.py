@@ -1,0 +1,1 @@
+"""The samples that a recipe names: read and judged fit. Knows no model file."""

@@ -1,0 +1,192 @@
+"""The calibration linter: whether samples can give good ranges and a fair verdict. Looks at data only, runs no model.
+
+What makes a build worthless is refused, what makes it doubtful is a warning. `data` has already checked that the arrays
+fit the model and are finite. A new check is a function and an entry of `CHECKS`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+from skerry_agent.processing import Array
+from skerry_host.builder.data.samples import DataSet
+from skerry_host.builder.recipe.errors import RecipeError
+
+FEW = 100
+"""Fewer samples than this give ranges that the next hundred would widen."""
+LOOKED_AT = 200
+"""Samples that statistics are taken of."""
+NOISE = 0.1
+"""Neighbouring values of noise correlate by less."""
+NATURAL = 0.3
+"""Neighbouring values of pictures and recordings correlate by more."""
+
+
+class Finding(Struct, frozen=True):
+    """What is wrong with the samples, and what to do: `refusal` stops the build."""
+
+    code: str
+    level: Literal["warning", "refusal"]
+    text: str
+
+
+def lint(data: DataSet) -> list[Finding]:
+    """Every finding, refusals first."""
+    found = [finding for check in CHECKS if (finding := check(data))]
+    return sorted(found, key=lambda finding: finding.level != "refusal")
+
+
+def require(data: DataSet, recipe: str) -> tuple[str, ...]:
+    """The warnings; raises `RecipeError` with every refusal."""
+    found = lint(data)
+    refusals = [finding.text for finding in found if finding.level == "refusal"]
+    if refusals:
+        hint = "take real samples of every kind that devices will see; see docs/recipe.md"
+        raise RecipeError(f"data of recipe {recipe}", refusals, hint=hint, code="calibration")
+    return tuple(finding.text for finding in found)
+
+
+def few(data: DataSet) -> Finding | None:
+    """Too few samples for ranges."""
+    count = len(data.calibration)
+    text = f"only {count} calibration samples: {FEW} or more give steadier ranges"
+    return Finding("few", "warning", text) if count < FEW else None
+
+
+def noise(data: DataSet) -> Finding | None:
+    """Random numbers where samples should be: their neighbouring values have nothing to do with each other."""
+    calibration, evaluation = (neighbours(part.inputs) for part in (data.calibration, data.evaluation))
+    if calibration is None or evaluation is None or abs(calibration) >= NOISE:
+        return None
+    text = f"the calibration samples look like noise: neighbouring values correlate by {calibration:.2f}"
+    if evaluation > NATURAL:
+        return Finding("noise", "refusal", f"{text}, those of the evaluation samples by {evaluation:.2f}")
+    return Finding("noise", "warning", f"{text}, and so do the evaluation samples")
+
+
+def constant(data: DataSet) -> Finding | None:
+    """Samples without content."""
+    flat = _rows(data.calibration.inputs)
+    empty = float((flat.min(axis=1) == flat.max(axis=1)).mean())
+    text = f"{empty:.0%} of the calibration samples hold one value only"
+    if empty > 0.5:
+        return Finding("constant", "refusal", text)
+    return Finding("constant", "warning", text) if empty > 0.05 else None
+
+
+def repeated(data: DataSet) -> Finding | None:
+    """The same sample over and over."""
+    different = len(digests(data.calibration.inputs)) / len(data.calibration)
+    text = f"only {different:.0%} of the calibration samples differ from each other"
+    return Finding("repeated", "warning", text) if different < 0.8 else None
+
+
+def far(data: DataSet) -> Finding | None:
+    """Calibration values of another range than those of the evaluation."""
+    (mean_c, spread_c), (mean_e, spread_e) = (moments(p.inputs) for p in (data.calibration, data.evaluation))
+    if not spread_c or not spread_e:
+        return None
+    ratio = max(spread_c / spread_e, spread_e / spread_c)
+    shift = abs(mean_c - mean_e) / spread_e
+    text = (
+        f"calibration values ({mean_c:.4g} +- {spread_c:.4g}) are far from those of the evaluation "
+        f"({mean_e:.4g} +- {spread_e:.4g}): was one of them scaled differently?"
+    )
+    if ratio > 4 or shift > 2:
+        return Finding("far", "refusal", text)
+    return Finding("far", "warning", text) if ratio > 1.5 or shift > 0.5 else None
+
+
+def classes(data: DataSet) -> Finding | None:
+    """Classes that are judged but were never calibrated with."""
+    judged, known = (np.unique(part.labels) for part in (data.evaluation, data.calibration))
+    missing = np.setdiff1d(judged, known)
+    if len(judged) < 2 or not len(missing) or not (data.calibration.labelled and data.evaluation.labelled):
+        return None
+    names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+    text = f"no calibration sample of {len(missing)} of {len(judged)} classes that are judged ({names})"
+    hopeless = len(known) == 1 or (2 * len(missing) > len(judged) and len(data.calibration) >= 2 * len(judged))
+    return Finding("classes", "refusal" if hopeless else "warning", text)
+
+
+def overlap(data: DataSet) -> Finding | None:
+    """Samples that are both calibrated and judged with."""
+    seen = digests(data.calibration.inputs)
+    shared = sum(digest(sample) in seen for sample in data.evaluation.inputs)
+    if not shared:
+        return None
+    text = f"{shared} of {len(data.evaluation)} evaluation samples are calibration samples, too"
+    if 2 * shared > len(data.evaluation):
+        return Finding("overlap", "refusal", f"{text}: the verdict would be on what was calibrated with")
+    return Finding("overlap", "warning", f"{text}: the accuracy is a little too good")
+
+
+def kinds(data: DataSet) -> Finding | None:
+    """Arrays of different dtypes were prepared by different code."""
+    one, two = (part.inputs.dtype for part in (data.calibration, data.evaluation))
+    text = f"calibration samples are {one}, evaluation samples {two}: devices see one of the two"
+    return Finding("kinds", "warning", text) if one != two else None
+
+
+CHECKS: tuple[Callable[[DataSet], Finding | None], ...] = (
+    few,
+    noise,
+    constant,
+    repeated,
+    far,
+    classes,
+    overlap,
+    kinds,
+)
+
+
+def digest(sample: Array) -> bytes:
+    """Equal for samples of equal values, whatever their dtype."""
+    return hashlib.blake2b(np.ascontiguousarray(sample, np.float32).tobytes(), digest_size=16).digest()
+
+
+def digests(inputs: Array) -> set[bytes]:
+    """The digests of all samples."""
+    return {digest(sample) for sample in inputs}
+
+
+def neighbours(inputs: Array) -> float | None:
+    """How neighbouring values along the first axes of samples correlate, -1 to 1; None where nothing is next to it.
+
+    Of samples (H, W, C) along H and W, of (T, C) or (T,) along T; the mean over the samples that are not constant.
+    """
+    found = [value for sample in _some(inputs) for value in _correlations(np.squeeze(sample).astype(np.float64))]
+    return float(np.mean(found)) if found else None
+
+
+def _correlations(sample: Array) -> list[float]:
+    pairs = []
+    for axis in range(min(2, max(1, sample.ndim - (sample.ndim == 3))) if sample.ndim else 0):
+        if sample.shape[axis] < 8:  # of so few values a correlation says nothing
+            continue
+        rows = np.moveaxis(sample, axis, 0)
+        one, two = rows[:-1].ravel(), rows[1:].ravel()
+        if one.std() and two.std():
+            pairs.append(float(np.corrcoef(one, two)[0, 1]))
+    return pairs
+
+
+def moments(inputs: Array) -> tuple[float, float]:
+    """Mean and standard deviation of some samples' values, one at a time: doubles of all are eight times the data.
+
+    By the law of total variance, from each sample's own mean and variance: samples are of one size.
+    """
+    each = np.array([(sample.mean(dtype=np.float64), sample.var(dtype=np.float64)) for sample in _some(inputs)])
+    return float(each[:, 0].mean()), float(np.sqrt(each[:, 1].mean() + each[:, 0].var()))
+
+
+def _rows(inputs: Array) -> Array:
+    return inputs.reshape(len(inputs), -1)
+
+
+def _some(inputs: Array) -> Array:
+    """Samples from all over the set."""
+    return inputs[:: max(1, len(inputs) // LOOKED_AT)]

@@ -1,0 +1,78 @@
+"""Where an int8 model loses the signal: each activation against the float model's on real samples.
+
+Knows no format: it asks models for their activations. Measures only; `advice` says what it means and what to try.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.diagnose.tally import Layer, Tally
+from skerry_host.builder.recipe.progress import Progress, silent, watched
+
+SAMPLES = 16
+"""Enough to rank layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an operator writes and reads, by the names of activations; `index` counts the model's operators."""
+
+    index: int
+    op: str
+    tensor: str
+    reads: tuple[str, ...]
+
+
+class Activations(Protocol):
+    """A model whose activations can be read after a run."""
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """The form of every activation that carries a signal, by name."""
+
+    @property
+    def written(self) -> Sequence[Written]:
+        """All that is written, in the order of execution."""
+
+    def run(self, sample: Array, prep: Preprocess) -> None:
+        """Run a raw sample."""
+
+    def real(self, name: str) -> Array:
+        """The real values of an activation in the last run, channels last."""
+
+
+def layers(
+    reference: Activations,
+    quantized: Activations,
+    samples: Sequence[Array] | Array,
+    prep: Preprocess,
+    progress: Progress = silent,
+) -> list[Layer]:
+    """Every activation that both models have by the same name and shape, in the order of execution."""
+    specs = reference.specs
+    shared = [name for name, spec in quantized.specs.items() if name in specs and specs[name].shape == spec.shape]
+    tallies = {name: Tally(quantized.specs[name]) for name in shared}
+    for sample in watched(samples[:SAMPLES], "comparing layers with the float model", progress):
+        reference.run(sample, prep)
+        quantized.run(sample, prep)
+        for name in shared:
+            tallies[name].add(reference.real(name), quantized.real(name))
+    return _chain(quantized.written, tallies)
+
+
+def _chain(written: Sequence[Written], tallies: Mapping[str, Tally]) -> list[Layer]:
+    """The layers in order, each with what was lost since its inputs."""
+    found: list[Layer] = []
+    decibels_of: dict[str, float] = {}
+    for one in written:
+        if one.tensor not in tallies:
+            continue
+        tally = tallies[one.tensor]
+        came = [decibels_of[name] for name in one.reads if name in decibels_of]
+        decibels_of[one.tensor] = tally.sqnr_db
+        fall = max(0.0, min(came) - tally.sqnr_db) if came else 0.0
+        found.append(tally.layer(one.index, one.op, one.tensor, fall))
+    return found

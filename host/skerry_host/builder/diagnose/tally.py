@@ -1,0 +1,111 @@
+"""One activation of the int8 model beside the float one's, summed over samples: how much signal is left. Pure."""
+
+from math import isfinite, sqrt
+
+import numpy as np
+from msgspec import Struct
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.builder.judge.signal import CEILING_DB, decibels
+
+
+class Layer(Struct, frozen=True):
+    """One activation of the int8 model, in the order of execution, compared with the float model's of the same name.
+
+    `sqnr_db`: signal to quantization noise, at most `CEILING_DB` either way. `cosine`: of the two as vectors.
+    `clipped`: the share of values that lie outside of the integers' range by over half a step. `dead`: channels
+    (last axis) that vary in the float model but are constant here, of `channels`; `silent`: those constant in both.
+    `crest`: the largest value over the root mean square: high where a few outliers stretch the range. `fall_db`: how
+    much less signal comes out than goes in, of the inputs the one with the least.
+    """
+
+    index: int
+    op: str
+    tensor: str
+    sqnr_db: float
+    cosine: float
+    clipped: float
+    dead: int
+    silent: int
+    channels: int
+    crest: float
+    fall_db: float
+
+    @property
+    def name(self) -> str:
+        """The first of the names that converters chain when they fuse."""
+        return self.tensor.partition(";")[0]
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.name} ({self.sqnr_db:.1f} dB)"
+
+
+class Tally:
+    """Sums over samples of one activation."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._low, self._high = _limits(spec)
+        self._signal = self._noise = self._dot = self._other = 0.0
+        self._clipped = self._count = 0
+        self._peak = 0.0
+        self._span: tuple[Array, Array, Array, Array] | None = None
+
+    def add(self, reference: Array, got: Array) -> None:
+        """One sample's real values."""
+        a, b = reference.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+        self._signal += float(a @ a)
+        self._other += float(b @ b)
+        self._dot += float(a @ b)
+        self._noise += float(np.square(a - b).sum())
+        self._clipped += int(((a < self._low) | (a > self._high)).sum())
+        self._count += a.size
+        self._peak = max(self._peak, float(np.abs(a).max(initial=0.0)))
+        low, high = _ends(reference)
+        dark, bright = _ends(got)
+        if self._span is None:
+            self._span = (low, high, dark, bright)
+        else:
+            was = self._span
+            pick = (np.minimum, np.maximum, np.minimum, np.maximum)
+            self._span = tuple(f(x, y) for f, x, y in zip(pick, was, (low, high, dark, bright), strict=True))  # type: ignore[assignment]
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantization noise, at most `CEILING_DB` either way."""
+        return max(-CEILING_DB, min(CEILING_DB, decibels(self._signal, self._noise)))
+
+    def layer(self, index: int, op: str, name: str, fall: float) -> Layer:
+        """What the sums say."""
+        assert self._span is not None
+        low, high, dark, bright = self._span
+        moves, still = high > low, dark == bright
+        norm = sqrt(self._signal * self._other)
+        rms = sqrt(self._signal / self._count) if self._count and isfinite(self._signal) else 0.0
+        return Layer(
+            index=index,
+            op=op,
+            tensor=name,
+            sqnr_db=self.sqnr_db,
+            cosine=self._dot / norm if norm else float(self._noise == 0),
+            clipped=self._clipped / max(1, self._count),
+            dead=int((moves & still).sum()),
+            silent=int((~moves & still).sum()),
+            channels=len(low),
+            crest=self._peak / rms if rms else 0.0,
+            fall_db=fall,
+        )
+
+
+def _limits(spec: TensorSpec) -> tuple[float, float]:
+    """The real values that the tensor's integers reach, half a step more on either side."""
+    if not spec.scale:
+        return -np.inf, np.inf
+    ends = np.iinfo(spec.dtype)
+    return ((ends.min - spec.zero_point - 0.5) * spec.scale, (ends.max - spec.zero_point + 0.5) * spec.scale)
+
+
+def _ends(values: Array) -> tuple[Array, Array]:
+    """Smallest and largest value of each channel (last axis)."""
+    rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
+    return rows.min(axis=0), rows.max(axis=0)

@@ -1,0 +1,55 @@
+"""How good a model is on held-out samples, and how far the int8 one strays from the float one. Decides nothing.
+
+Uses the device's own preprocessing; `metrics` knows what a right answer is.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skerry_agent.processing import Array, dequantize
+from skerry_agent.wire.manifest import Preprocess
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.metrics import count_right, input_size
+from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.recipe.recipe import Task
+from skerry_host.builder.runtime.session import run_all
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A share of samples answered rightly, with its 95 % interval; `outputs` are real values (N, ...) by name."""
+
+    metric: str
+    samples: int
+    value: float
+    interval: tuple[float, float]
+    outputs: Mapping[str, Array]
+
+
+def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
+    """Run a model over all samples and score its answers; without labels and truth, all of them are right."""
+    raw = run_all(model, samples.inputs, prep, progress)
+    graph = describe_any(model)
+    real = {spec.name: dequantize(values, spec) for spec, values in zip(graph.output_specs(), raw, strict=True)}
+    name, right = count_right(list(real.values()), samples, task, input_size(graph, prep))
+    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)
+
+
+def wilson(right: int, samples: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson, JASA 22, 1927), which stays inside 0..1 even at its ends."""
+    share, square = right / samples, Z95**2
+    centre = (share + square / (2 * samples)) / (1 + square / samples)
+    half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
+    """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename."""
+    pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
+    return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}

@@ -1,0 +1,126 @@
+"""Records what the int8 model answers on held-out samples, so that a device can prove itself before it commits.
+
+Other CPUs and runtimes compute the same model with other kernels, which round elsewhere: near a decision a step becomes
+thirty. So the samples taken are those whose answers are steady, and the limits come from how far the runtime's own
+kernels lie apart on them. Decides nothing about the model: `gates` does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from skerry_agent.processing import Array, GoldenSet, compare_golden, differences, preprocess
+from skerry_agent.wire.manifest import Golden, Preprocess
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.recipe.recipe import GoldenPlan
+from skerry_host.builder.runtime.session import Session, remembers
+
+CANDIDATES = 4
+"""How many samples are looked at for each one that is taken."""
+NOISY_RUNS = 2
+ALLOWANCE = 2
+"""A device may stray this many times as far as the runtime's own kernels do: there are more kernels than two."""
+_STRICT = Golden(max_lsb=0, min_top1=1.0)
+
+
+class Recorded(Struct, frozen=True, eq=False):
+    """Golden inputs and outputs, the limits for a device, and how many steps apart the runtime's kernels are there."""
+
+    golden: GoldenSet
+    limits: Golden
+    spread_lsb: int
+
+    @property
+    def remark(self) -> str:
+        """What a person should know of limits that they chose; mostly nothing."""
+        if self.spread_lsb <= self.limits.max_lsb:
+            return ""
+        return (
+            f"golden.max_lsb = {self.limits.max_lsb} may refuse a healthy device: the runtime's own kernels are "
+            f"{self.spread_lsb} steps apart on these samples; leave it out, and the build measures it"
+        )
+
+
+def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -> Recorded:
+    """Quantized inputs, spread over the classes, with the model's outputs; the steadiest samples of each class.
+
+    A model that remembers what it saw gets the first samples in their order.
+    """
+    session, other = Session(model), Session(model, default_kernels=False)
+    in_order = remembers(session.graph)
+    indices = choose(samples.labels, plan.samples if in_order else CANDIDATES * plan.samples)
+    taken = _answered(session, _tensors(session, samples, prep, indices))
+    elsewhere = replay(other, taken)
+    if not in_order:
+        order = choose(samples.labels[indices], plan.samples, unsteadiness(session, taken, elsewhere))
+        taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
+        elsewhere = _rows(elsewhere, order)
+    apart = compare_golden(taken.outputs, elsewhere, _STRICT)
+    return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
+
+
+def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
+    """What the recipe says; where it is silent, the default or a multiple of what kernels differ by, the wider one."""
+    default = Golden()
+    lsb, share = min(255, ALLOWANCE * spread_lsb), max(0.0, 1 - ALLOWANCE * (1 - top1))
+    return Golden(
+        max(default.max_lsb, lsb) if plan.max_lsb is None else plan.max_lsb,
+        min(default.min_top1, share) if plan.min_top1 is None else plan.min_top1,
+    )
+
+
+def unsteadiness(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
+    """For each sample the steps by which its answer moves: `elsewhere`, and with inputs a step up or down."""
+    rng = np.random.default_rng(0)
+    moved = [elsewhere]
+    moved += [replay(session, _shaken(golden, rng)) for _ in range(NOISY_RUNS)]
+    steps: list[int] = np.max([differences(golden.outputs, outputs) for outputs in moved], axis=(0, 1)).tolist()
+    return steps
+
+
+def _shaken(golden: GoldenSet, rng: np.random.Generator) -> GoldenSet:
+    """Every input value a step up, down or left alone; a float one moves by up to 1/255 of its array's range."""
+    (inputs,) = golden.inputs
+    steps = rng.integers(-1, 2, inputs.shape)
+    if inputs.dtype.kind in "iu":
+        info = np.iinfo(inputs.dtype)
+        shaken = np.clip(inputs.astype(np.int64) + steps, info.min, info.max)
+    else:
+        shaken = inputs + steps * (np.ptp(inputs) / 255)
+    return GoldenSet((shaken.astype(inputs.dtype),), golden.outputs)
+
+
+def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
+    """The outputs of a model for recorded inputs: one array (N, ...) per output."""
+    return outputs_of(session, [golden.sample(i, [session.input])[0] for i in range(len(golden))])
+
+
+def outputs_of(session: Session, tensors: list[Array]) -> tuple[Array, ...]:
+    """One array (N, ...) per output for ready input tensors (1, ...)."""
+    rows = [session.run(tensor) for tensor in tensors]
+    return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+
+
+def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
+    """`count` indices that take the classes in turn, the cheapest samples of each, the first ones of equal cost.
+
+    No class is left out by chance.
+    """
+    by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    if cost:
+        by_class = [sorted(row, key=cost.__getitem__) for row in by_class]
+    turns = (row[turn] for turn in range(max(map(len, by_class))) for row in by_class if turn < len(row))
+    return [index for index, _ in zip(turns, range(count), strict=False)]
+
+
+def _tensors(session: Session, samples: Samples, prep: Preprocess, indices: list[int]) -> list[Array]:
+    return [preprocess(samples.inputs[i], prep, session.input) for i in indices]
+
+
+def _answered(session: Session, tensors: list[Array]) -> GoldenSet:
+    return GoldenSet((np.concatenate(tensors),), outputs_of(session, tensors))
+
+
+def _rows(arrays: Sequence[Array], indices: list[int]) -> tuple[Array, ...]:
+    return tuple(array[indices] for array in arrays)

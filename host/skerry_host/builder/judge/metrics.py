@@ -1,0 +1,135 @@
+"""What a right answer is, for each task. Pure: outputs and samples in, counts out.
+
+With labels an answer is compared with them, without with the float model's: then it shows what quantization changed,
+not how good the model is, and the metric's name says so. A float model that sees nothing is no measure.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from skerry_agent.processing import Array, Detections, ProcessingError, image_shape, iou, postprocess
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import Task
+
+ALIKE = 0.95
+"""Cosine above which two embeddings, or raw outputs, count as the same."""
+SAME_BOX = 0.5
+"""Intersection over union above which two boxes are of the same thing (PASCAL VOC)."""
+
+Size = tuple[int, int]
+Outputs = Sequence[Array]
+
+
+def count_right(outputs: Outputs, samples: Samples, task: Task, size: Size) -> tuple[str, int]:
+    """The metric's name and how many of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
+
+    Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
+    when they are boxes that nothing can be compared with.
+    """
+    if has_measure(samples, task):
+        name, count = _LABELLED[task.name]
+        return name, count(outputs[0].reshape(len(samples), -1), samples.labels)
+    name, agree = _AGREEMENT[task.name]
+    if samples.truth is None:
+        _require_boxes(outputs, task, size)
+        return name, len(samples)
+    return name, agree(outputs, samples.truth, task, size)
+
+
+def has_measure(samples: Samples, task: Task) -> bool:
+    """Whether labels say what is right, so that no float model is needed."""
+    return samples.labelled and task.name in _LABELLED
+
+
+def input_size(graph: Graph, prep: Preprocess) -> Size:
+    """Height and width of the model's input, 1 x 1 if it takes no image."""
+    (tensor,) = graph.input_specs()
+    if len(tensor.shape) != 4:
+        return 1, 1
+    height, width, _channels = image_shape(prep, tensor)
+    return height, width
+
+
+def top1(outputs: Array, labels: Array) -> int:
+    """How many samples have their largest output (N, classes) at their label (N,)."""
+    return int((outputs.argmax(axis=1) == labels).sum())
+
+
+def neighbour(outputs: Array, labels: Array) -> int:
+    """How many embeddings (N, D) have the label (N,) of the one that is nearest to them by angle."""
+    directions = outputs / np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), 1e-12)
+    nearness = directions @ directions.T
+    np.fill_diagonal(nearness, -np.inf)
+    return int((labels[nearness.argmax(axis=1)] == labels).sum())
+
+
+def same_class(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> int:
+    """How many samples have their largest output at the same place."""
+    first = truth[0].reshape(len(truth[0]), -1)
+    return top1(outputs[0].reshape(len(first), -1), first.argmax(axis=1))
+
+
+def alike(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> int:
+    """How many samples have a first output of nearly the same direction."""
+    got, wanted = (part[0].reshape(len(part[0]), -1).astype(np.float64) for part in (outputs, truth))
+    norms = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
+    cosine = np.divide((got * wanted).sum(axis=1), norms, out=np.zeros(len(got)), where=norms > 0)
+    return int((cosine >= ALIKE).sum() + ((norms == 0) & (got == wanted).all(axis=1)).sum())
+
+
+def same_boxes(outputs: Outputs, truth: Outputs, task: Task, size: Size) -> int:
+    """How many samples have the same boxes: each one of its class at its place on the other side, and no more."""
+    count = len(truth[0])
+    return sum(_match(_boxes(outputs, i, task, size), _boxes(truth, i, task, size)) for i in range(count))
+
+
+_LABELLED: dict[str, tuple[str, Callable[[Array, Array], int]]] = {
+    "classification": ("top1", top1),
+    "embedding": ("neighbour", neighbour),
+}
+_AGREEMENT: dict[str, tuple[str, Callable[[Outputs, Outputs, Task, Size], int]]] = {
+    "classification": ("agreement", same_class),
+    "detection": ("same boxes", same_boxes),
+    "embedding": ("agreement", alike),
+    "raw": ("agreement", alike),
+}
+
+AGREEMENTS = {name for name, _agree in _AGREEMENT.values()}
+"""Metrics that compare with the float model: where there is none, a model agrees with itself."""
+
+
+def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
+    """Boxes that are none, or in no sample, agree with anything: refuse them."""
+    if task.name != "detection":
+        return
+    count = len(outputs[0])
+    try:
+        seen = any(_boxes(outputs, i, task, size).found for i in range(count))
+        issue = "" if seen else f"the model sees no box over min_score in any of {count} samples"
+    except ProcessingError as error:
+        issue = f"it does not fit the model: {error.message}"
+    if issue:
+        hint = "check its keys against the model's outputs, and that the samples show what the model is for"
+        raise RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
+
+
+def _boxes(outputs: Outputs, at: int, task: Task, size: Size) -> Detections:
+    parts = [output[at : at + 1] for output in outputs]
+    specs = [TensorSpec("", "float32", part.shape) for part in parts]
+    found = postprocess(parts, specs, task.name, task.postprocess, size)
+    assert isinstance(found, Detections)
+    return found
+
+
+def _match(got: Detections, wanted: Detections) -> bool:
+    left = list(got.found)
+    for want in wanted.found:
+        overlaps = [iou(np.array(want.box), np.array([other.box]))[0] * (other.index == want.index) for other in left]
+        if not overlaps or max(overlaps) < SAME_BOX:
+            return False
+        left.pop(int(np.argmax(overlaps)))
+    return not left

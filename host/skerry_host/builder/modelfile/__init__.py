@@ -1,0 +1,1 @@
+"""Model files as data: read, described, rewritten. Runs no model."""

@@ -1,0 +1,111 @@
+"""Bias correction: what rounding the weights adds to the mean of a layer's outputs is taken off its bias.
+
+Nagel et al. (ICCV 2019), section 4.2, with the means of the inputs measured on samples. Changes only int32 biases.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.step import Draft, Step
+from skerry_host.builder.quantize.weights import Layer, real_weights, replace, values, weighted
+from skerry_host.builder.recipe.progress import Progress, watched
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import Source
+
+SAMPLES = 64
+
+
+def correct(model: Any, source: Source, inputs: Inputs, progress: Progress) -> int:
+    """Correct the biases of a static int8 `schema.ModelT` in place; how many layers."""
+    before = read_model(source.data)
+    floats = {_name(before, layer.output): layer for layer in weighted(before)}
+    pairs = [(floats.get(_name(model, layer.output)), layer) for layer in weighted(model) if layer.bias is not None]
+    known = [(one, two) for one, two in pairs if one is not None and one.kind == two.kind and _int8(model, two)]
+    means = _means(source, sorted({one.input for one, _two in known}), inputs.first(SAMPLES), progress)
+    for one, two in known:
+        error = real_weights(model, two) - values(before, one.weight, "float32").astype(np.float64)
+        _shift(model, two, expected_shift(error, means[one.input], two))
+    return len(known)
+
+
+def expected_shift(error: Array, mean: Array, layer: Layer) -> Array:
+    """The mean change (O,) of a layer's outputs when its weights are off by `error` and its inputs have a mean (I,)."""
+    channels = error.shape[layer.in_axis]
+    if len(mean) != channels:  # a dense layer over a flattened map, or a depthwise one with a multiplier
+        mean = np.repeat(mean, channels // len(mean)) if layer.kind != "FULLY_CONNECTED" else np.resize(mean, channels)
+    if layer.kind == "DEPTHWISE_CONV_2D":
+        depthwise: Array = (error * mean).sum(axis=(0, 1, 2))
+        return depthwise
+    full: Array = (error * mean).reshape(error.shape[0], -1).sum(axis=1)
+    return full
+
+
+def _shift(model: Any, layer: Layer, shift: Array) -> None:
+    assert layer.bias is not None
+    tensors = model.subgraphs[0].tensors
+    weight_scale = np.asarray(tensors[layer.weight].quantization.scale, np.float64)
+    step = weight_scale * float(tensors[layer.input].quantization.scale[0])
+    steps = np.rint(values(model, layer.bias, "int32") - shift / step)
+    ends = np.iinfo(np.int32)
+    replace(model, layer.bias, np.clip(steps, ends.min, ends.max).astype(np.int32))
+
+
+def _means(source: Source, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
+    """The mean of each channel (last axis) of some activations of the float model."""
+    interpreter = Interpreter(
+        model_content=source.data,
+        num_threads=2,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    sums: dict[int, Array] = {}
+    for tensor in watched(inputs, "measuring means", progress, of=len(inputs)):
+        interpreter.set_tensor(source.graph.inputs[0], tensor)
+        interpreter.invoke()
+        for index in indices:
+            found = interpreter.get_tensor(index)
+            mean = found.reshape(-1, found.shape[-1]).mean(axis=0, dtype=np.float64)
+            sums[index] = sums.get(index, 0.0) + mean
+    return {index: total / len(inputs) for index, total in sums.items()}
+
+
+def _int8(model: Any, layer: Layer) -> bool:
+    """Whether a layer computes on 8-bit integers with a 32-bit bias."""
+    kind = model.subgraphs[0].tensors[layer.weight].quantization
+    bias = model.subgraphs[0].tensors[layer.bias]
+    return kind is not None and kind.scale is not None and bias.type == schema.TensorType.INT32
+
+
+def _name(model: Any, index: int) -> str:
+    name = model.subgraphs[0].tensors[index].name
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _run(draft: Draft) -> Draft:
+    correct(draft.model, draft.source, draft.inputs, draft.progress)
+    return draft
+
+
+def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Biases that make up for rounded weights."""
+    if not plan.bias_correction and plan.activations == "int8":
+        yield "bias correction", msgspec.structs.replace(plan, bias_correction=True)
+
+
+STEP = Step(
+    "correct biases",
+    lambda plan: plan.bias_correction and plan.activations == "int8",
+    _run,
+    keys=("bias_correction",),
+    choices=choices,
+    turn=4,
+)

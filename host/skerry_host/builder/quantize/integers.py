@@ -1,0 +1,68 @@
+"""The integers themselves (litert-quantizer): static 8 or 16 bit, or dynamic, from ranges that were measured before."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from litert_quantizer import algorithm_manager, qtyping, quantizer, recipe_manager
+from msgspec.structs import replace as replan
+
+from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.step import Draft, Step, always
+from skerry_host.builder.recipe.recipe import Quantize
+
+BITS = {"int8": 8, "int16": 16}
+_Name = qtyping.TFLOperationName
+_WEIGHTED = (_Name.CONV_2D, _Name.DEPTHWISE_CONV_2D, _Name.FULLY_CONNECTED)
+_ENDS = (_Name.INPUT, _Name.OUTPUT)
+_ALGORITHMS = {
+    "min-max": algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+    "octav": algorithm_manager.AlgorithmName.OCTAV,
+}
+
+
+def _recipe(plan: Quantize) -> qtyping.ModelQuantizationRecipe:
+    """Per-channel weights where every runtime has them: never in FULLY_CONNECTED, which needs version 12 for that.
+
+    Other ways to choose a range are for weights: constants between operators are few values, and OCTAV takes none.
+    """
+    tensorwise, channelwise = qtyping.QuantGranularity.TENSORWISE, qtyping.QuantGranularity.CHANNELWISE
+    manager = recipe_manager.RecipeManager()
+    grains = {_Name.ALL_SUPPORTED: plan.per_channel, **dict.fromkeys(_WEIGHTED, plan.per_channel)}
+    for operation, per_channel in (grains | {_Name.FULLY_CONNECTED: False}).items():
+        grain = channelwise if per_channel else tensorwise
+        algorithm = _ALGORITHMS[plan.weight_ranges if operation in _WEIGHTED else "min-max"]
+        if plan.activations == "float":
+            manager.add_dynamic_config(".*", operation, 8, grain, algorithm)
+        else:
+            manager.add_static_config(".*", operation, BITS[plan.activations], 8, grain, algorithm)
+    if plan.io == "float":
+        for end in _ENDS:
+            manager.add_quantization_config(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+    return manager.get_quantization_recipe()
+
+
+def choose_integers(draft: Draft) -> Draft:
+    """The quantized model; raises whatever the quantizer does."""
+    draft.progress("choosing integers")
+    made = quantizer.Quantizer(bytearray(draft.source.data), _recipe(draft.plan))
+    result = made.quantize(draft.ranges, enable_progress_bar=False, enable_progress_report=False)
+    return replace(draft, model=read_model(bytes(result.quantized_model)))
+
+
+def weights(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """Other ways to choose the weights' scales."""
+    if plan.weight_ranges != "octav":
+        yield "weights clipped (octav)", replan(plan, weight_ranges="octav")
+    if plan.per_channel:
+        yield "one scale per tensor", replan(plan, per_channel=False)
+
+
+STEP = Step(
+    "choose integers",
+    always,
+    choose_integers,
+    keys=("weights", "activations", "io", "per_channel", "weight_ranges"),
+    choices=weights,
+    turn=2,
+    remedies={"one scale": "per_channel = true"},
+)

@@ -1,0 +1,102 @@
+"""Writes the operator versions that int8 kernels need: the quantizer leaves them at the float model's.
+
+Converters number an operator by its newest feature in the whole model, and the Edge TPU compiler gives up a model with
+one number that it does not know: a number that no operator of the code needs is lowered to what it knows.
+
+Old runtimes and the Edge TPU compiler choose a kernel by version. Source of the table: the lowest version whose
+registration takes int8 (tensorflow/lite/tools/versioning/op_version.cc, and what TFLiteConverter 2.21 writes).
+"""
+
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from skerry_host.builder.edgetpu.table import operator_table
+from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.quantize.step import Draft, Step, int8
+
+INT8_VERSIONS = {
+    "ADD": 2,
+    "AVERAGE_POOL_2D": 2,
+    "CONCATENATION": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "DEQUANTIZE": 2,
+    "FULLY_CONNECTED": 4,
+    "L2_NORMALIZATION": 2,
+    "LEAKY_RELU": 2,
+    "LOGISTIC": 2,
+    "MAXIMUM": 2,
+    "MAX_POOL_2D": 2,
+    "MEAN": 2,
+    "MINIMUM": 2,
+    "MUL": 2,
+    "PACK": 2,
+    "PAD": 2,
+    "PADV2": 2,
+    "QUANTIZE": 1,
+    "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2,
+    "RELU": 2,
+    "RELU6": 2,
+    "RESIZE_BILINEAR": 2,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+    "SLICE": 2,
+    "SOFTMAX": 2,
+    "SPACE_TO_DEPTH": 2,
+    "SPLIT": 2,
+    "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "SUM": 2,
+    "TANH": 2,
+    "TRANSPOSE": 2,
+    "TRANSPOSE_CONV": 2,
+}
+
+
+def write_versions(model: Any) -> None:
+    """Give each operator code of a fully int8 `schema.ModelT` the version that int8 needs, or keep a higher one.
+
+    None stays above what the Edge TPU compiler knows, but where an operator needs the newer one.
+    """
+    newest = operator_table().newest
+    needed = _needed(model)
+    for at, code in enumerate(model.operatorCodes):
+        name = op_name(code)
+        version = max(code.version, INT8_VERSIONS.get(name, 1))
+        limit = newest.get(name, version)
+        code.version = version if at in needed else min(version, limit)
+
+
+def _needed(model: Any) -> set[int]:
+    """The operator codes of which an operator has a feature that came after the Edge TPU compiler."""
+    main = model.subgraphs[0]
+    names = [op_name(code) for code in model.operatorCodes]
+    return {op.opcodeIndex for op in main.operators if (new := _NEW.get(names[op.opcodeIndex])) and new(main, op)}
+
+
+def _grouped(main: Any, op: Any) -> bool:
+    """CONV_2D 6: each filter reads only some of the channels."""
+    return bool(main.tensors[op.inputs[0]].shape[-1] != main.tensors[op.inputs[1]].shape[-1])
+
+
+def _activated(_main: Any, op: Any) -> bool:
+    """TRANSPOSE_CONV 4: a fused activation."""
+    return bool(op.builtinOptions.fusedActivationFunction != schema.ActivationFunctionType.NONE)
+
+
+def _by_channel(main: Any, op: Any) -> bool:
+    """FULLY_CONNECTED 12: weights with a scale for each row."""
+    form = main.tensors[op.inputs[1]].quantization
+    return form is not None and form.scale is not None and len(form.scale) > 1
+
+
+_NEW = {"CONV_2D": _grouped, "TRANSPOSE_CONV": _activated, "FULLY_CONNECTED": _by_channel}
+
+
+def _run(draft: Draft) -> Draft:
+    write_versions(draft.model)
+    return draft
+
+
+STEP = Step("write operator versions", int8, _run)

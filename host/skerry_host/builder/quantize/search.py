@@ -1,0 +1,126 @@
+"""The accuracy-budgeted search: other ways to choose the integers, until the model is within its budget.
+
+Candidates are ranked on calibration samples, so that the evaluation samples choose nothing and their verdict stays
+fair. Makes no model itself: `make` does. Keeps to the number formats and the granularity that the recipe asks for,
+but for trying one scale per tensor instead of one per channel. What there is to try, the steps of `pipeline` say.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from skerry_host.builder.quantize.pipeline import choices
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.progress import Progress
+from skerry_host.builder.recipe.recipe import Quantize
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How close a model is to the float one: what it loses of the metric, and the SQNR of its worst output."""
+
+    drop: float
+    sqnr_db: float
+
+    def beats(self, other: "Fit", noise: float) -> bool:
+        """Whether it loses less; where the difference is within the noise, whether more of the signal is left."""
+        if abs(self.drop - other.drop) > noise:
+            return self.drop < other.drop
+        return self.sqnr_db > other.sqnr_db + LEAST_GAIN_DB
+
+    def within(self, budget: "Fit") -> bool:
+        """Whether it loses no more than the budget."""
+        return self.drop <= budget.drop and self.sqnr_db >= budget.sqnr_db
+
+
+LEAST_GAIN_DB = 0.1
+"""Less is no reason to prefer a choice."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One candidate and what it gained over the best before it.
+
+    `drop` and `sqnr_db` are None when it could not be made, or was not tried: `cut`.
+    """
+
+    name: str
+    drop: float | None
+    sqnr_db: float | None
+    gained_db: float
+    kept: bool
+    cut: bool = False
+
+    def __str__(self) -> str:
+        if self.cut:
+            return f"{self.name}: not tried"
+        if self.drop is None or self.sqnr_db is None:
+            return f"{self.name}: not possible with this model"
+        verdict = "kept" if self.kept else "no better"
+        return f"{self.name}: {self.sqnr_db:.1f} dB ({self.gained_db:+.1f} dB), drop {self.drop:.2%}, {verdict}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the search needs: how to make a model and how to rank one, whether one is good enough.
+
+    `enough` takes long, so only those are asked about that look to be within `budget`.
+    """
+
+    make: Callable[[Quantize], bytes]
+    fit: Callable[[bytes], Fit]
+    enough: Callable[[bytes], bool]
+    progress: Progress
+    noise: float
+    budget: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best plan, its model, and every step on the way."""
+
+    plan: Quantize
+    model: bytes
+    steps: tuple[Attempt, ...]
+
+
+def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
+    """Start from a plan and its model; stop when a model is good enough, all was tried, or its tries are used up.
+
+    No clock ends it: the same source gives the same model on a busy machine.
+    """
+    best, best_model, best_fit = plan, model, tools.fit(model)
+    steps = [Attempt("as in the recipe", best_fit.drop, best_fit.sqnr_db, 0.0, kept=True)]
+    for stage in choices():
+        improved = False
+        for name, candidate in stage(best):
+            if len(steps) > plan.search_steps:
+                return Found(best, best_model, (*steps, _cut(plan)))
+            tools.progress(f"searching: {name}")
+            made = _try(candidate, tools)
+            steps.append(_attempt(name, made, best_fit, tools.noise))
+            if made and steps[-1].kept:
+                best, (best_model, best_fit), improved = candidate, made, True
+        if improved and best_fit.within(tools.budget) and tools.enough(best_model):
+            break
+    return Found(best, best_model, tuple(steps))
+
+
+def _try(plan: Quantize, tools: Tools) -> tuple[bytes, Fit] | None:
+    """A candidate's model and fit; None when the quantizer cannot make it or the runtime cannot run it."""
+    try:
+        model = tools.make(plan)
+        return model, tools.fit(model)
+    except ModelError:
+        return None
+
+
+def _attempt(name: str, made: tuple[bytes, Fit] | None, best: Fit, noise: float) -> Attempt:
+    if made is None:
+        return Attempt(name, None, None, 0.0, kept=False)
+    fit = made[1]
+    return Attempt(name, fit.drop, fit.sqnr_db, fit.sqnr_db - best.sqnr_db, kept=fit.beats(best, noise))
+
+
+def _cut(plan: Quantize) -> Attempt:
+    return Attempt(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)

@@ -1,0 +1,64 @@
+"""What a step of the quantization is, and the draft that every step is given. Knows no step; `pipeline` lists them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from skerry_agent.processing import Array
+from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.recipe.progress import Progress
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import Source
+
+Ranges = dict[str, dict[str, Array]]
+"""What litert-quantizer calls QSVs: {"min": (1,), "max": (1,)} by the name of an activation."""
+Symptom = Literal["clipped", "outliers", "one scale"]
+"""What a look at the layers may find that a choice of some step cures."""
+Choices = Callable[[Quantize], Iterator[tuple[str, Quantize]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model on its way to integers: `source` as the steps before have changed it, `inputs` to measure with.
+
+    `ranges` are of its activations, once they were measured. `model` is the quantized `schema.ModelT`, None before.
+    """
+
+    source: Source
+    plan: Quantize
+    inputs: Inputs
+    progress: Progress
+    ranges: Ranges = field(default_factory=dict)
+    model: Any = None
+
+
+def nothing(_plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """No other choice."""
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: whether a plan wants it, and how it makes the next draft. `keys` of [quantize] decide about it.
+
+    `choices` are other plans that a search may try, each with its name; a search asks the steps by `turn`, the choices
+    that change least come first. `remedies`: what to write into a recipe against a symptom.
+    """
+
+    name: str
+    applies: Callable[[Quantize], bool]
+    run: Callable[[Draft], Draft]
+    keys: tuple[str, ...] = ()
+    choices: Choices = nothing
+    turn: int = 0
+    remedies: Mapping[Symptom, str] = field(default_factory=dict)
+
+
+def always(_plan: Quantize) -> bool:
+    """Every plan wants it."""
+    return True
+
+
+def int8(plan: Quantize) -> bool:
+    """Plans with activations of 8 bit."""
+    return plan.activations == "int8"

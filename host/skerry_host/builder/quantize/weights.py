@@ -1,0 +1,81 @@
+"""The weights and biases of convolutions and dense layers in a `schema.ModelT`: read and replaced as arrays. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skerry_agent.processing import Array
+from skerry_host.builder.modelfile.graph import op_name
+
+KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_DTYPES = {"float32": np.float32, "int8": np.int8, "int32": np.int32}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operator with weights of its own: tensor indices; `bias` is None where there is none."""
+
+    position: int
+    kind: str
+    input: int
+    weight: int
+    bias: int | None
+    output: int
+    options: Any
+
+    @property
+    def out_axis(self) -> int:
+        """The axis of the weights that counts output channels: (O, H, W, I), (1, H, W, C) or (O, I)."""
+        return 3 if self.kind == "DEPTHWISE_CONV_2D" else 0
+
+    @property
+    def in_axis(self) -> int:
+        """The axis of the weights that counts input channels."""
+        return 1 if self.kind == "FULLY_CONNECTED" else 3
+
+
+def weighted(model: Any) -> Iterator[Layer]:
+    """The layers of the main graph whose weights and bias are constants that nothing else uses."""
+    main = model.subgraphs[0]
+    users = Counter(int(i) for op in main.operators for i in op.inputs if i >= 0)
+    holders = Counter(tensor.buffer for tensor in main.tensors)
+    for position, op in enumerate(main.operators):
+        kind = op_name(model.operatorCodes[op.opcodeIndex])
+        inputs = [int(i) for i in op.inputs]
+        bias = inputs[2] if len(inputs) > 2 and inputs[2] >= 0 else None
+        if kind not in KINDS or len(inputs) < 2:
+            continue
+        own = [index for index in (inputs[1], bias) if index is not None]
+        if all(users[i] == 1 and holders[main.tensors[i].buffer] == 1 and _constant(model, i) for i in own):
+            yield Layer(position, kind, inputs[0], inputs[1], bias, int(op.outputs[0]), op.builtinOptions)
+
+
+def values(model: Any, index: int, dtype: str) -> Array:
+    """A copy of a constant tensor's values in its shape."""
+    tensor = model.subgraphs[0].tensors[index]
+    raw = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    return np.frombuffer(raw, _DTYPES[dtype]).reshape(tensor.shape).copy()
+
+
+def replace(model: Any, index: int, array: Array) -> None:
+    """Put an array of the same dtype and shape in place of a constant tensor's values."""
+    tensor = model.subgraphs[0].tensors[index]
+    model.buffers[tensor.buffer].data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+
+
+def real_weights(model: Any, layer: Layer) -> Array:
+    """The int8 weights of a layer as real values: scale * (q - zero_point), by channel where scales are several."""
+    form = model.subgraphs[0].tensors[layer.weight].quantization
+    scale, zero = np.asarray(form.scale, np.float64), np.asarray(form.zeroPoint, np.float64)
+    quantized = values(model, layer.weight, "int8").astype(np.float64)
+    shape = [1] * quantized.ndim
+    shape[layer.out_axis if len(scale) > 1 else 0] = len(scale)
+    return (quantized - zero.reshape(shape)) * scale.reshape(shape)
+
+
+def _constant(model: Any, index: int) -> bool:
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return data is not None and len(data) > 0

@@ -1,0 +1,270 @@
+"""The recipe: how a model becomes artifacts, with its data and its budgets. Reads recipe.toml; opens no data file.
+
+Format: docs/recipe.md. Everything that is wrong is reported at once.
+"""
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
+from skerry_agent.wire.names import VERSION_PATTERN, ModelName
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.places import source_folder
+
+FILE = "recipe.toml"
+PLACEHOLDER = "{version}"
+
+RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Source(Struct, frozen=True):
+    """The trained model's file; `{version}` in it is replaced by the version that is built.
+
+    It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
+    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
+    """
+
+    file: RelativePath
+    package: str = ""
+    folders: tuple[str, ...] = ()
+    shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
+
+
+TaskName = Literal["classification", "detection", "embedding", "raw"]
+
+
+class Task(Struct, frozen=True):
+    """What a model's outputs mean, and how boxes are read from a detector's."""
+
+    name: TaskName
+    postprocess: Postprocess = Postprocess()
+
+
+class Labels(Struct, frozen=True):
+    """The name of each class, in the order of the output."""
+
+    names: tuple[str, ...] = ()
+
+
+class Data(Struct, frozen=True):
+    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
+
+    Without `labels` a model is judged by how often it agrees with the float model.
+    """
+
+    calibration: RelativePath
+    evaluation: RelativePath
+    min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
+
+
+class Quantize(Struct, frozen=True):
+    """How integers are chosen. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
+
+    `search` looks for better choices of the keys below it, in at most `search_steps` tries; absent, only where a build
+    would be refused for what quantization cost.
+
+    `delta_friendly` keeps scales on the grid of the previous release, absent: where that costs nothing measurable;
+    `sticky` (steps) also keeps its integers, at a cost in accuracy that the budget must allow.
+    """
+
+    weights: Literal["int8"] = "int8"
+    activations: Literal["int8", "int16", "float"] = "int8"
+    per_channel: bool = True
+    io: Literal["int8", "uint8", "int16", "float"] = "int8"
+    search: bool | None = None
+    search_steps: Annotated[int, Meta(ge=1, le=100)] = 12
+    calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "mse"
+    percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
+    weight_ranges: Literal["min-max", "octav"] = "min-max"
+    equalize: bool = False
+    bias_correction: bool = False
+    delta_friendly: bool | None = None
+    sticky: Annotated[float, Meta(ge=0, le=2)] = 0.0
+
+    @property
+    def edgetpu_problem(self) -> str:
+        """Why no Edge TPU can run what this makes, empty if one can."""
+        if self.activations == "int8":
+            return ""
+        return (
+            f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, mixing is not possible"
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """What the types cannot say."""
+        fitting = {"int8": ("int8", "uint8", "float"), "int16": ("int16", "float"), "float": ("float",)}
+        allowed = fitting[self.activations]
+        if self.io in allowed:
+            return []
+        use = " or ".join(allowed)
+        return [f"quantize.io: {self.io!r} does not go with activations = {self.activations!r}, use {use}"]
+
+
+class Budget(Struct, frozen=True):
+    """The host's gates: a build that misses one is refused."""
+
+    max_accuracy_drop: Share = 0.01
+    min_accuracy: Share = 0.0
+    min_sqnr_db: float = 15.0
+    max_bytes: Annotated[int, Meta(gt=0)] | None = None
+
+
+class GoldenPlan(Struct, frozen=True):
+    """How many held-out samples are recorded for the devices, and how close their answers must be.
+
+    None: the build measures how far the runtime's own kernels lie apart, and allows for that.
+    """
+
+    samples: Annotated[int, Meta(ge=2, le=256)] = 16
+    max_lsb: Annotated[int, Meta(ge=0, le=255)] | None = None
+    min_top1: Share | None = None
+
+
+class Recipe(Struct, frozen=True):
+    """All of recipe.toml."""
+
+    schema: Literal[1]
+    name: ModelName
+    task: TaskName
+    license: str
+    source: Source
+    data: Data
+    preprocess: Preprocess = Preprocess()
+    postprocess: Postprocess = Postprocess()
+    labels: Labels = Labels()
+    quantize: Quantize = Quantize()
+    budget: Budget = Budget()
+    golden: GoldenPlan = GoldenPlan()
+    probation: Probation = Probation()
+
+    @property
+    def problems(self) -> list[str]:
+        """What the types cannot say."""
+        strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
+        uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
+        broken = [
+            f"labels.names[{at}]: {name!r} is not one line of text"
+            for at, name in enumerate(self.labels.names)
+            if not name.isprintable()
+        ]
+        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *broken]
+
+    @property
+    def meaning(self) -> Task:
+        """What the outputs mean."""
+        return Task(self.task, self.postprocess)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRecipe:
+    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions)."""
+
+    recipe: Recipe
+    sha256: str
+    version: str | None
+    source: Path
+    calibration: Path
+    evaluation: Path
+
+
+def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
+    """Read the recipe in a folder (or the file itself); raises `RecipeError` with every issue.
+
+    Without `version` the newest one that has a source file is taken.
+    """
+    file = path / FILE if path.is_dir() else path
+    raw = _read(file)
+    recipe = _parse(file, raw)
+    folder = file.parent
+    issues: list[str] = []
+    home = source_folder(folder, recipe.source, issues)
+    chosen = _choose(home, recipe.source.file, version, issues)
+    name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
+    source = folder if issues else _inside(home, name, issues)
+    calibration = _inside(folder, recipe.data.calibration, issues)
+    evaluation = _inside(folder, recipe.data.evaluation, issues)
+    if issues:
+        raise RecipeError(str(file), issues, code="missing_file")
+    return LoadedRecipe(recipe, hashlib.sha256(raw).hexdigest(), chosen, source, calibration, evaluation)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        hint = f"name a folder with a {FILE}"
+        raise RecipeError(str(file), [f"cannot be read: {error.strerror}"], hint=hint, code="no_recipe") from None
+
+
+def _parse(file: Path, raw: bytes) -> Recipe:
+    try:
+        table = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(str(file), [f"not TOML: {error}"]) from None
+    issues = _unknown_keys(table, Recipe, "")
+    try:
+        recipe = codec.convert(table, Recipe)
+    except WireError as error:
+        raise RecipeError(str(file), [*error.issues, *issues], hint="see docs/recipe.md") from None
+    issues += recipe.problems
+    if issues:
+        raise RecipeError(str(file), issues, hint="see docs/recipe.md")
+    return recipe
+
+
+def _unknown_keys(table: dict[str, Any], kind: Any, path: str) -> list[str]:
+    """A misspelt key would silently mean its default: say so."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    found = [f"{path}{key}: unknown key" for key in table if key not in fields]
+    for key, value in table.items():
+        inner = fields.get(key)
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
+            found += _unknown_keys(value, inner, f"{path}{key}.")
+    return found
+
+
+def _choose(folder: Path, pattern: str, version: str | None, issues: list[str]) -> str | None:
+    """The version to build; adds to `issues` what is wrong with it."""
+    if version is not None and not re.match(VERSION_PATTERN, version):
+        issues.append(f"version {version!r} is not MAJOR.MINOR.PATCH")
+    if version is not None or PLACEHOLDER not in pattern:
+        return version
+    there = versions(folder, pattern)
+    if not there:
+        issues.append(f"source.file: no file matches {pattern}")
+    return there[-1] if there else None
+
+
+def versions(folder: Path, pattern: str) -> list[str]:
+    """The versions of which a source file is there, oldest first."""
+    before, _, after = pattern.partition(PLACEHOLDER)
+    names = [str(path.relative_to(folder)) for path in folder.glob(f"{before}*{after}")]
+    found = [name.removeprefix(before).removesuffix(after) for name in names]
+    return sorted((v for v in found if re.match(VERSION_PATTERN, v)), key=_order)
+
+
+def _order(version: str) -> tuple[list[int], bool, str]:
+    """Releases by number; a pre-release (1.0.0-rc1) before its release."""
+    numbers, _, suffix = version.partition("-")
+    return [int(n) for n in numbers.split(".")], not suffix, suffix
+
+
+def _inside(folder: Path, name: str, issues: list[str]) -> Path:
+    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing."""
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        issues.append(f"{name}: must stay inside the recipe's folder")
+    elif not path.is_file() and not (path / "saved_model.pb").is_file():
+        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else f"{name}: there is no such file")
+    return path

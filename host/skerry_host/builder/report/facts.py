@@ -1,0 +1,232 @@
+"""What a report says, gathered: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.targets import CPU, EDGETPU, TargetName
+from skerry_host.boards import Board
+from skerry_host.build_record import BuildRecord, Check
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedies
+from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
+from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.modelfile.graph import Graph, Op
+from skerry_host.builder.quantize.search import Attempt
+from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.report.cost import Cost, costs, size
+from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
+from skerry_host.builder.runtime.latency import Latency
+from skerry_host.builder.targets.base import Compiled
+
+MOST_CLASSES = 30
+"""A larger confusion matrix cannot be read."""
+
+
+PLACES: dict[Outcome, str] = {"maps": EDGETPU.name, "cpu": CPU.name, "unknown": "unknown"}
+"""Where an operator is predicted to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operator for the table: its cost, what was measured of its first output, its least time and share of all."""
+
+    cost: Cost
+    layer: Layer | None
+    trouble: str
+    place: str
+    place_reason: str
+    bound: str
+    least_us: float
+    share: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """One target: what was made, how it compares; `form` is what its numbers are, for people.
+
+    `preflight`: where an Edge TPU is to run the same integers.
+
+    `reference` and `float_latency` are the float model's, None where the source came quantized.
+    """
+
+    target: TargetName
+    form: str
+    graph: Graph
+    quality: Quality
+    checks: tuple[Check, ...]
+    reasons: Sequence[str]
+    layers: Sequence[Layer]
+    steps: Sequence[Attempt]
+    tried: Tried
+    reference: Score | None
+    score: Score
+    latency: Latency
+    float_latency: Latency | None
+    preflight: Preflight | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A whole build."""
+
+    recipe: Recipe
+    record: BuildRecord
+    board: Board
+    evaluation: Samples
+    float_graph: Graph
+    targets: Sequence[TargetFacts]
+    edgetpu: Compiled | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the build is refused, empty if it is not; with its target where there are several."""
+        named = len(self.targets) > 1
+        return [f"{part.target}: {reason}" if named else reason for part in self.targets for reason in part.reasons]
+
+    def measured(self) -> dict[str, object]:
+        """Gates, quality and layers of each target, for a machine."""
+        return {
+            "targets": [
+                {"target": part.target, "quality": part.quality, "checks": part.checks, "layers": part.layers}
+                for part in self.targets
+            ]
+        }
+
+
+def accelerator_of(facts: Facts) -> Roof | None:
+    """The bounds of the board's accelerator, None where there is none or its file gives none."""
+    return accelerator_roof(facts.board.peak) if facts.board.peak else None
+
+
+def roof_of(facts: Facts, part: TargetFacts) -> Roof | None:
+    """The bounds of the board's cores for a target, None where the board's file has none."""
+    integer = part.form.startswith("int")
+    return roof(facts.board.peak, integer=integer) if facts.board.peak else None
+
+
+def rows(part: TargetFacts, bounds: Roof | None, limit_db: float, accelerator: Roof | None = None) -> list[Row]:
+    """The operators in order; without bounds the share is of the bytes.
+
+    Those predicted for the Edge TPU have the accelerator's bounds, and none where the board's file gives none.
+    """
+    every = costs(part.graph)
+    layers = {layer.index: layer for layer in reversed(part.layers)}
+    places = {one.index: one for one in part.preflight.all} if part.preflight else {}
+    crossing = crossings(part.graph, {i for i, one in places.items() if one.verdict == "maps"})
+    timed = [
+        (over_the_link(cost, crossing[cost.index]), accelerator) if cost.index in crossing else (cost, bounds)
+        for cost in every
+    ]
+    weights = [own.least_us(cost) if own else 0.0 if bounds else float(cost.bytes) for cost, own in timed]
+    total, most = sum(weights) or 1.0, max(weights, default=0.0) or 1.0
+    return [
+        Row(
+            cost=cost,
+            layer=(layer := layers.get(cost.index)),
+            trouble=notable(layer, limit_db) if layer else "",
+            place=PLACES[seen.verdict] if (seen := places.get(cost.index)) else part.target,
+            place_reason=seen.reason if seen else "",
+            bound=own.bound(moved) if own and cost.bytes else "",
+            least_us=weight if bounds else 0.0,
+            share=weight / total,
+            width=weight / most,
+        )
+        for cost, (moved, own), weight in zip(every, timed, weights, strict=True)
+    ]
+
+
+def crossings(graph: Graph, mapped: Set[int]) -> dict[int, int]:
+    """For each mapped operator, by index, the bytes of its activations that come from elsewhere or go there."""
+    writers = {tensor: op.index for op in graph.ops for tensor in op.outputs}
+    read_outside = {tensor for op in graph.ops if op.index not in mapped for tensor in op.inputs} | set(graph.outputs)
+
+    def crosses(op: Op, tensor: int) -> bool:
+        return tensor in read_outside if tensor in op.outputs else writers.get(tensor) not in mapped
+
+    return {
+        op.index: sum(size(graph.tensors[t]) for t in (*op.inputs, *op.outputs) if _moves(graph, t) and crosses(op, t))
+        for op in graph.ops
+        if op.index in mapped
+    }
+
+
+def _moves(graph: Graph, tensor: int) -> bool:
+    return not graph.tensors[tensor].constant_bytes
+
+
+def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:
+    """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
+    if not samples.labelled or not 2 <= classes <= MOST_CLASSES:
+        return None
+    answers = next(iter(score.outputs.values())).reshape(len(samples), -1).argmax(axis=1)
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (samples.labels.astype(np.int64), answers), 1)
+    return counts
+
+
+def confused(counts: Array, names: Sequence[str], most: int = 3) -> list[str]:
+    """The pairs of classes that are taken for each other most."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None), wrong.shape))[0][:most]
+    return [f"{names[a]} as {names[b]} ({wrong[a, b]})" for a, b in order if wrong[a, b]]
+
+
+def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[Row]) -> list[str]:
+    """What to change, the most useful first: accuracy where it is missed, else where the time goes."""
+    advice: list[str] = []
+    if part.reasons and part.layers:
+        advice += [
+            f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
+        ]
+    real = part.quality.float_value
+    if real is not None and part.quality.int8_interval[0] > real:
+        advice.append("The quantized model is better than the float one by more than chance: look at the labels.")
+    advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
+    return advice
+
+
+def _slow(part: TargetFacts) -> list[str]:
+    ratio = part.latency.p50_us / max(part.float_latency.p50_us, 1e-9) if part.float_latency else 0.0
+    if ratio < 1.2:
+        return []
+    words = (
+        f"On this machine the quantized model takes {ratio:.1f} times as long as the float one: an operator has no "
+        "quick integer kernel here. Find it with `skerry model profile`, and measure on the board."
+    )
+    return [words]
+
+
+def _unmapped(part: TargetFacts) -> list[str]:
+    """What the Edge TPU will leave to the CPU, and for which reason first."""
+    if part.preflight is None or part.preflight.mapped == len(part.preflight.all):
+        return []
+    left = len(part.preflight.all) - part.preflight.mapped
+    words = f"Predicted: {left} of {len(part.preflight.all)} operators are not sure to run on the Edge TPU."
+    return [words, *(f"Operator {one.index} ({one.op}): {one.reason}." for one in part.preflight.causes[:2])]
+
+
+def _where_time_goes(table: Sequence[Row]) -> list[str]:
+    timed = [row for row in table if row.least_us]
+    if not timed:
+        return []
+    top = max(timed, key=lambda row: row.share)
+    memory = sum(row.share for row in timed if row.bound == "memory")
+    waits = (
+        "memory: fewer channels, or a stride before it, leave less to move"
+        if top.bound == "memory"
+        else "arithmetic: fewer filters, a depthwise-separable form or a smaller input take less"
+    )
+    words = f"Operator {top.cost.index} ({top.cost.op}) is {top.share:.0%} of the least time on the board: it waits for"
+    advice = [f"{words} {waits}."]
+    if memory > 0.6:
+        words = (
+            f"{memory:.0%} of the least time is spent waiting for memory: smaller activations (earlier strides, fewer"
+        )
+        advice.append(f"{words} channels at high resolution) help more than fewer multiplications.")
+    return advice

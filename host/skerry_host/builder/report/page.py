@@ -1,0 +1,131 @@
+"""Draws a report: facts in, one HTML document out that loads nothing from anywhere. Gathers nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from skerry_host.builder.diagnose.advice import least_db
+from skerry_host.builder.report import figures
+from skerry_host.builder.report.facts import (
+    Facts,
+    Row,
+    TargetFacts,
+    accelerator_of,
+    changes_to_make,
+    confused,
+    confusion_counts,
+    roof_of,
+    rows,
+)
+from skerry_host.builder.report.roofline import Roof
+
+NAME = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One target as the template shows it."""
+
+    part: TargetFacts
+    table: list[Row]
+    roof: Roof | None
+    accuracy: Markup
+    errors: Markup
+    errors_title: str
+    errors_note: str
+    signal: Markup | None
+    roofline: Markup | None
+    sizes: Markup
+    advice: list[str]
+
+
+def render(facts: Facts) -> str:
+    """The report as HTML."""
+    sections = [_section(facts, part) for part in facts.targets]
+    words: str = _template().render(facts=facts, sections=sections)
+    return words
+
+
+def _section(facts: Facts, part: TargetFacts) -> Section:
+    roof = roof_of(facts, part)
+    limit = least_db(facts.recipe.budget.min_sqnr_db)
+    table = rows(part, roof, limit, accelerator_of(facts))
+    title, drawing, note = _errors(facts, part)
+    return Section(
+        part=part,
+        table=table,
+        roof=roof,
+        accuracy=figures.accuracy(part.quality, facts.recipe.budget.min_accuracy, part.form),
+        errors=drawing,
+        errors_title=title,
+        errors_note=note,
+        signal=figures.signal(part.layers, limit) if part.layers else None,
+        roofline=figures.roofline(roof, [row.cost for row in table]) if roof else None,
+        sizes=figures.sizes(_sizes(facts, part)),
+        advice=changes_to_make(facts, part, table),
+    )
+
+
+def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
+    """What the model gets wrong: classes taken for each other, or values off the float model's."""
+    name, got = next(iter(part.score.outputs.items()))
+    classes = got[0].size
+    counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
+    if counts is None and part.reference is None:
+        return f"Values of {name}", Markup(), "The source came quantized: no float model is at hand to compare with."
+    if counts is None:
+        assert part.reference is not None
+        reference = next(iter(part.reference.outputs.values()))
+        note = f"Up to {figures.POINTS} values, evenly over the range; on the diagonal nothing is lost."
+        return f"Values of {name}", figures.errors(reference, got, name), note
+    labels = _labels(facts.recipe.labels.names, classes)
+    worst = confused(counts, labels)
+    note = f"Most often: {', '.join(worst)}." if worst else "No sample was answered wrongly."
+    return "Who is taken for whom", figures.confusion(counts, labels), note
+
+
+def _labels(names: Sequence[str], classes: int) -> Sequence[str]:
+    return names if len(names) == classes else [str(number) for number in range(classes)]
+
+
+def _sizes(facts: Facts, part: TargetFacts) -> list[tuple[str, list[tuple[str, int]]]]:
+    files = [(part.form, part.graph.parameter_bytes, part.quality.int8_bytes)]
+    if part.quality.float_bytes is not None:
+        files.insert(0, ("float", facts.float_graph.parameter_bytes, part.quality.float_bytes))
+    return [
+        (name, [("parameters", weights), ("structure, names, quantization", max(0, total - weights))])
+        for name, weights, total in files
+    ]
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("skerry_host.builder.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = _count
+    environment.filters["micros"] = _micros
+    return environment.get_template(NAME)
+
+
+def _count(value: float) -> str:
+    """A number for people, in powers of 1000."""
+    for unit in ("", "k", "M"):
+        if value < 1000:
+            return f"{value:.0f}{unit}" if value >= 100 or not unit else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f}G"
+
+
+def _micros(value: float) -> str:
+    """Microseconds for people."""
+    if value < 1000:
+        return f"{value:.1f} µs" if value < 100 else f"{value:.0f} µs"
+    return f"{value / 1000:.1f} ms"

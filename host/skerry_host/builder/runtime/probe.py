@@ -1,0 +1,142 @@
+"""Looks at a model file that is not trusted, in a child process that may crash, hang or eat memory instead of this one.
+
+The child parses the file, loads it, runs it once on zeros, and asks the kernels that stand in for XNNPACK whether they
+would. Nothing here judges whether the model is any good.
+"""
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from skerry_host.builder.modelfile.graph import Graph, describe
+from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
+from skerry_host.builder.recipe.errors import ModelError
+
+SECONDS = 60
+MEMORY_BYTES = 4 * 1024**3
+MAX_FILE_BYTES = 512 * 1024**2
+
+_MAGIC = {
+    b"\x89HDF": ("a Keras HDF5 file", "if it is, rename it to .h5"),
+    b"PK\x03\x04": ("a zip archive", "if it is of Keras, rename it to .keras; a PyTorch one: torch.onnx.export"),
+    b"\x08": ("perhaps an ONNX file", "if it is, rename it to .onnx"),
+}
+"""First bytes of other files: what they look like, and what to do."""
+
+
+class Probe(Struct, frozen=True):
+    """What the child found: the graph, and why the model does not run (empty if it does)."""
+
+    graph: Graph
+    problem: str = ""
+
+    def require_runs(self, path: Path) -> None:
+        """Raise `ModelError` when the model did not run."""
+        if self.problem:
+            hint = "it needs an accelerator or another runtime" if self.graph.custom_ops else _HINT
+            raise ModelError(f"{path} does not run here: {self.problem}", hint=hint, code="does_not_run")
+
+
+def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
+    """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
+    check_head(path)
+    return _look(str(path), str(path), seconds)
+
+
+def prove(model: bytes) -> None:
+    """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
+    problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
+    if problem:
+        hint = "a layer whose weights or outputs are all but zero has no fitting integers: look at the source model"
+        raise ModelError(f"the quantized model does not run: {problem}", hint=hint, code="does_not_run")
+
+
+_STDIN = "-"
+
+
+def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> Probe:
+    command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place]
+    try:
+        done = subprocess.run(command, capture_output=True, input=model, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{name} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
+    return judge(name, done)
+
+
+def judge(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
+    """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
+    lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
+    if not lines:
+        raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
+    try:
+        return msgspec.json.decode(lines[-1], type=Probe)
+    except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
+        raise ModelError(f"{path} is damaged: a value in it is no number", hint=_HINT, code="damaged") from None
+
+
+_HINT = "export it again from its source, and check where it came from"
+
+
+def check_head(path: Path) -> None:
+    """Refuse what is plainly something else before a parser sees it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}", code="no_model") from None
+    if size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is {size} bytes", hint=f"the limit is {MAX_FILE_BYTES}", code="too_large")
+    if not head:
+        raise ModelError(f"{path} is empty: it has no byte", hint="copy or export it again", code="not_tflite")
+    if head[4:8] != IDENTIFIER:
+        unknown = ("", "convert it to a float .tflite first")
+        kind, hint = next((found for magic, found in _MAGIC.items() if head.startswith(magic)), unknown)
+        looks = f"; it looks like {kind}" if kind else ""
+        raise ModelError(f"{path} is not a TFLite file{looks}", hint=hint, code="not_tflite")
+
+
+def _child(place: str) -> None:
+    """What the child does: reads the graph, loads and runs the model, prints what it found."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
+    graph = describe(read_model(data))
+    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(data)))), flush=True)  # noqa: T201  (the protocol)
+
+
+def one_line(error: Exception) -> str:
+    """A runtime's error without its line breaks and its advice to programmers."""
+    text = str(error).partition("See instructions:")[0]
+    text = re.sub(r"\.(?=[A-Z])", ". ", text)  # the runtime glues its sentences together
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def _run(data: bytes) -> str:
+    """Why the model does not run, in one line; empty if it does."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
+
+    try:
+        interpreter: Any = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # what runs where there is no XNNPACK
+        Interpreter(model_content=data, experimental_op_resolver_type=plain).allocate_tensors()
+    except (RuntimeError, ValueError, MemoryError) as error:
+        return one_line(error)
+    return ""
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1])

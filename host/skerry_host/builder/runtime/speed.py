@@ -1,0 +1,54 @@
+"""Whether threads and int8 pay for a model: measured on the machine that builds, for as many threads as the board uses.
+
+int8 is not always the faster form, and small models are slower with more threads. Another CPU may decide otherwise: the
+result is labelled, recorded and recommended, and changes no artifact.
+"""
+
+import os
+
+from msgspec.structs import replace
+
+from skerry_host.boards import Board
+from skerry_host.build_record import BuildRecord, Speed
+from skerry_host.builder.runtime.latency import measure
+
+CLEARLY = 1.1
+"""A form or a number of threads is worth a remark when the other takes so many times as long."""
+
+
+def with_speeds(record: BuildRecord, board: Board, form: str, model: bytes, real: bytes | None) -> BuildRecord:
+    """The record with what was measured of the cpu bundle's model, of the form that it has, and of the float one."""
+    threads = counts(board, os.cpu_count() or 1)
+    speeds = measured(model, form, real, threads)
+    return replace(record, speeds_on_this_machine=speeds)
+
+
+def counts(board: Board, cores: int) -> list[int]:
+    """The numbers of threads to try: 1, 2, 4 and so on, at most what the board uses and this machine has."""
+    limit = min(board.runtime.threads, cores)
+    return [n for n in (1, 2, 4, 8, 16) if n <= limit]
+
+
+def measured(model: bytes, form: str, real: bytes | None, threads: list[int]) -> tuple[Speed, ...]:
+    """Every form with every number of threads, the fastest first."""
+    found = [Speed(form, n, measure(model, threads=n).p50_us) for n in threads]
+    if real is not None:
+        found += [Speed("float", n, measure(real, threads=n).p50_us) for n in threads]
+    return tuple(sorted(found, key=lambda speed: speed.p50_us))
+
+
+def remark(speeds: tuple[Speed, ...]) -> str:
+    """One line: what is fastest here, and the best of the other form; empty if nothing was measured."""
+    if not speeds:
+        return ""
+    best = speeds[0]
+    other = next((speed for speed in speeds if speed.form != best.form), None)
+    line = f"on this machine {_words(best)} is fastest"
+    if other is None:
+        return line
+    near = other.p50_us < best.p50_us * CLEARLY
+    return f"{line}, {'hardly faster than' if near else 'against'} {_words(other)}"
+
+
+def _words(speed: Speed) -> str:
+    return f"{speed.form} with {speed.threads} thread{'s' * (speed.threads > 1)} ({speed.p50_us:.0f} us)"

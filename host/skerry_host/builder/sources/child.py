@@ -1,0 +1,134 @@
+"""Runs a converter in a child process: bounded in time and memory, ended with all that it started.
+
+Of its output the end is kept, of outputs the last few. Knows no converter. What a child says on its last line that
+begins with `{` is its answer.
+"""
+
+import contextlib
+import os
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources.converters import lacks
+
+MEMORY_BYTES = 16 * 1024**3
+"""Address space, not resident memory: TensorFlow maps far more than it touches."""
+SECONDS = 600.0
+OUTPUT_BYTES = 4 * 1024**2
+LOGS = 10
+"""How many outputs are kept."""
+PREFIX, SUFFIX = "skerry-converter-", ".log"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What to run: `what` names converter and file in errors; `folder` is where the child works."""
+
+    what: str
+    command: Sequence[str]
+    folder: Path
+    seconds: float = SECONDS
+    environment: Mapping[str, str] | None = None
+
+
+def run(conversion: Conversion) -> str:
+    """The child's output; raises `ModelError` (converter, hang, crash) that names the file with all that it said."""
+    with (conversion.folder / "output.log").open("w+b") as log:
+        status = _wait(_started(conversion, log), conversion.seconds)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - OUTPUT_BYTES))
+        output = log.read().decode("utf-8", "replace")
+    if status is None:
+        raise ModelError(f"{conversion.what} takes over {conversion.seconds:.0f} s", hint=_kept(output), code="hang")
+    if status < 0:
+        name = signal.Signals(-status).name
+        raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
+    absent = _ABSENT.search(reason(output)) if status else None
+    if absent:
+        raise lacks(conversion.command[0], absent[1])
+    if status:
+        raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
+    return output
+
+
+def _started(conversion: Conversion, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            conversion.command,
+            cwd=conversion.folder,
+            env={**os.environ, **_QUIET, **(conversion.environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_limit,  # noqa: PLW1509  (no thread of this process holds a lock that it needs)
+        )
+    except OSError as error:
+        message = f"{conversion.what} cannot begin: {conversion.command[0]}: {error.strerror}"
+        raise ModelError(message, hint="name another Python", code="converter") from None
+
+
+def answer(output: str) -> str:
+    """The last line that begins with `{`; empty if there is none."""
+    return next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+
+
+def reason(output: str) -> str:
+    """The line of an output that says most: the last exception, or else the last line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b.*:", line)]
+    return (errors or lines or ["it gives no reason"])[-1][:300]
+
+
+_ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")
+_QUIET = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONWARNINGS": "ignore",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+    """The exit status, None after a time out. Whatever the child started ends with it."""
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _kept(output: str) -> str:
+    """Where the output can be read, for a hint; only the last `LOGS` are kept."""
+    _forget(Path(tempfile.gettempdir()), LOGS - 1)
+    with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
+        file.write(output)
+    return f"all that it said: {file.name}"
+
+
+def _forget(folder: Path, kept: int) -> None:
+    """Delete all but the newest of this user's outputs; another process may be at it, too."""
+    found = []
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if status.st_uid == os.getuid():
+                found.append((status.st_mtime, path))
+    for _when, path in sorted(found)[: max(0, len(found) - kept)]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""Keras, SavedModel and Python builders to float TFLite, with TensorFlow in a child process. Quantizes nothing.
+
+What would run code of its own when it is opened is refused unless it is trusted; the child is no sandbox.
+"""
+
+from pathlib import Path
+
+from skerry_agent.processing import parse_npz
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources import code
+from skerry_host.builder.sources.child import Conversion, run
+from skerry_host.builder.sources.converted import Converted
+from skerry_host.builder.sources.converters import TENSORFLOW, TFMOT, python_with
+from skerry_host.builder.sources.faithful import Example
+from skerry_host.builder.sources.kinds import Kind
+
+_CHILD = Path(__file__).with_name("keras_child.py")
+_NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python builder"}
+
+
+_ADVICE = {
+    "dtype='string' is not a valid dtype for Keras type promotion": "Keras 3 takes the third argument of compile for "
+    "loss_weights: write metrics=[...]",
+}
+"""For errors that do not say what is wrong: a part of their text, and what to do."""
+_SAFE_MODE = "safe_mode"
+"""In Keras's own refusal of code, which advises to switch the refusal off."""
+
+
+def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
+    """A float TFLite of a model; `folder` is for work. Raises `ModelError`, `untrusted` among others."""
+    qat = kind != "saved_model" and code.quantization_aware(path)
+    if qat and code.is_archive(path):
+        raise ModelError(
+            f"{path} was trained with quantization: tensorflow-model-optimization cannot open a .keras file of its own",
+            hint="save the model as .h5 or as a SavedModel",
+            code="qat",
+        )
+    carried = carries(path, kind)
+    if carried and not trusted:
+        raise _untrusted(path, ", ".join(carried))
+    out = folder / "made.tflite"
+    python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
+    flags = ["1" if flag else "0" for flag in (trusted, qat)]
+    command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags]
+    try:
+        run(Conversion(f"TensorFlow, given {path},", command, folder))
+    except ModelError as error:
+        if _SAFE_MODE in error.message:
+            raise _untrusted(path, "Keras found it when it opened the file") from None
+        hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
+        raise ModelError(error.message, hint=hint, code=error.code) from None
+    return Converted(out, (f"{_NAMES[kind]} converted by TensorFlow",), examples=_examples(out))
+
+
+def _untrusted(path: Path, what: str) -> ModelError:
+    hint = "if you trust where it comes from, add --trust-source"
+    return ModelError(f"{path} carries code that would run on this machine: {what}", hint=hint, code="untrusted")
+
+
+def _examples(out: Path) -> tuple[Example, ...]:
+    """What the child wrote beside the model; nothing where it could not run the source."""
+    file = out.with_suffix(".npz")
+    if not file.is_file():
+        return ()
+    arrays = parse_npz(file.read_bytes(), file.name)
+    return (Example(arrays["sample"], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
+
+
+def carries(path: Path, kind: Kind) -> list[str]:
+    """What of a source runs when it is opened."""
+    if kind == "python":
+        return ["it is a Python file"]
+    return code.in_saved_model(path) if kind == "saved_model" else code.in_keras(path)

@@ -1,0 +1,155 @@
+"""From the source of a recipe to a TFLite model that can be quantized, or is already. Quantizes nothing itself.
+
+Every kind of source ends in a TFLite file, which is proven to load and run before it is used: the waist of every build.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.graph import Graph, describe
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.recipe import recipe as recipes
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.probe import probe
+from skerry_host.builder.sources import keras, onnx
+from skerry_host.builder.sources.converted import Converted
+from skerry_host.builder.sources.faithful import LEAST_DB, Example, examples, follows
+from skerry_host.builder.sources.fake_quant import TrainedRanges, take_ranges
+from skerry_host.builder.sources.kinds import kind_of
+from skerry_host.builder.sources.normalise import (
+    endless,
+    fixed_batch,
+    normalise,
+    quantized,
+    unfit,
+    unfit_ends,
+    unfit_quantized,
+    unique_names,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model that was proven to load and run, its graph, the hash of what it came from, what was changed.
+
+    `quantized`: it computes on integers already, and is not touched. `onnx` is the float ONNX with fixed shapes that it
+    came from, None if it came from something else. `trained`: ranges that came with it (QAT), which nothing may change.
+    """
+
+    data: bytes
+    graph: Graph
+    sha256: str
+    file_bytes: int
+    changes: tuple[str, ...]
+    quantized: bool = False
+    onnx: bytes | None = None
+    trained: TrainedRanges = field(default_factory=dict)
+
+    @property
+    def waist(self) -> bool:
+        """Whether `data` is TFLite, as of all sources but a quantized ONNX."""
+        return is_tflite(self.data)
+
+
+def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:
+    """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
+
+    `trusted` allows sources that carry code to run it.
+    """
+    with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
+        converted = _convert(path, plan, Path(folder), trusted=trusted)
+        sha256, size = identity(path, converted.files)
+        if converted.file is None:
+            return _quantized_onnx(path, converted, sha256, size)
+        return _tflite(path, converted, converted.file, sha256, size)
+
+
+def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: bool) -> Converted:
+    kind = kind_of(path)
+    if kind == "tflite":
+        return Converted(path)
+    if kind == "onnx":
+        return onnx.convert(path, plan.shapes if plan else {}, folder)
+    return keras.convert(path, kind, folder, trusted=trusted)
+
+
+def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) -> Source:
+    """A source that never becomes TFLite: `data` is the ONNX."""
+    from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
+
+    assert converted.onnx is not None
+    graph = describe_onnx(converted.onnx)
+    reasons = unfit_ends(graph)
+    if reasons:
+        raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
+    changes = (*converted.changes, "int8 ONNX (QDQ), for the onnx target only")
+    return Source(converted.onnx, graph, sha256, size, changes, True, converted.onnx)
+
+
+def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> Source:
+    found = probe(file)
+    data = file.read_bytes()
+    model = read_model(data)
+    broken = endless(model)
+    if broken:
+        message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
+        raise ModelError(message, hint="train or export it again", code="unfit")
+    found.require_runs(path)
+    ready = quantized(describe(model))
+    batch = fixed_batch(model) if ready else None
+    renamed = None if ready else unique_names(model)
+    trained = {} if ready else take_ranges(model)
+    changes = [change for change in (batch, renamed) if change] + ([] if ready else normalise(model))
+    changes += [f"{len(trained)} ranges kept as they were trained (QAT)"] if trained else []
+    graph = describe(model)
+    reasons = unfit_quantized(graph) if ready else unfit(graph)
+    if reasons:
+        verb = "used" if ready else "quantized"
+        raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
+    given, data = data, data if ready and not batch else write_model(model)
+    if not trained:  # ranges that were taken out are a change of what is computed
+        changes += _compared(path, converted.examples, given, data)
+    return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
+
+
+def _compared(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
+    """What a comparison with the source says; raises `ModelError` when another function came out.
+
+    `known`: what the source answers if it was converted; else `given`, the file as it came, is asked if it was changed.
+    """
+    rewritten = given != data and describe_any(given).input_specs()[0].dtype == "float32"
+    if not known and not rewritten:
+        return []
+    found = follows(known or examples(given), data)
+    if found is None:
+        return ["not compared with the source: made-up inputs tell nothing"]
+    if found < LEAST_DB:
+        raise ModelError(
+            f"{path} was converted wrongly: what came out follows it by {found:.0f} dB, {LEAST_DB:.0f} are needed",
+            hint="export it with opset_version=17 and plain operators, or give a .tflite made another way",
+            code="conversion",
+        )
+    return [f"compared with the source: {found:.0f} dB"] if known else []
+
+
+def identity(path: Path, others: Sequence[Path] = ()) -> tuple[str, int]:
+    """The hash of a source and its bytes: of a file itself, or over names and contents where it is made of several."""
+    if path.is_dir():
+        return _digest(path, [file for file in path.rglob("*") if file.is_file()])
+    if others:
+        return _digest(path.parent, [path, *others])
+    data = path.read_bytes()
+    return hashlib.sha256(data).hexdigest(), len(data)
+
+
+def _digest(folder: Path, files: Sequence[Path]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(files):
+        data = file.read_bytes()
+        size += len(data)
+        digest.update(f"{file.relative_to(folder)}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest(), size

@@ -1,0 +1,116 @@
+"""From a recipe's plan to the model that is judged: made as asked, or searched for. Writes nothing, refuses nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+
+from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.quantize.equalize import equalize
+from skerry_host.builder.quantize.search import Attempt, Fit, Tools, search
+from skerry_host.builder.recipe.progress import Progress
+from skerry_host.builder.recipe.recipe import Quantize, Recipe
+from skerry_host.builder.sources.load import Source
+from skerry_host.builder.targets.base import Job, TargetBuilder
+
+SEARCH_SAMPLES = 200
+"""Calibration samples that candidates are ranked on."""
+NOISE_SAMPLES = 2
+"""Differences of so many answers say nothing."""
+SLACK_DB = 1.0
+"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one target's model is made from and compared with."""
+
+    builder: TargetBuilder
+    recipe: Recipe
+    source: Source
+    data: DataSet
+    reference: Score
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model, the plan it was made by, its score on the evaluation samples, and the search's steps if there was one.
+
+    `reference` is the float model whose activations its own can be compared with: equalized where it was.
+    """
+
+    model: bytes
+    plan: Quantize
+    score: Score
+    steps: tuple[Attempt, ...]
+    reference: bytes
+
+
+def choose(work: Work) -> Chosen:
+    """Make the model of a target; look for a better one if the recipe says so or the plain one lost too much."""
+    recipe, data = work.recipe, work.data
+
+    @cache
+    def score(model: bytes) -> Score:
+        return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
+
+    def make(plan: Quantize) -> bytes:
+        return work.builder.make(Job(work.source, data.calibration, recipe.preprocess, plan, work.progress))
+
+    def enough(model: bytes) -> bool:
+        return _within(score(model), work)
+
+    plan = recipe.quantize
+    work.progress(f"quantizing for {work.builder.target.name}")
+    model = make(plan)
+    steps: tuple[Attempt, ...] = ()
+    wanted = plan.search if plan.search is not None else not enough(model)
+    if wanted and work.builder.searched and not work.source.quantized:
+        stop = enough if plan.search is None else lambda _model: False
+        found = search(plan, model, _tools(work, make, stop))
+        plan, model, steps = found.plan, found.model, found.steps
+    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
+    plan = _as_it_is(plan, work.source)
+    return Chosen(model, plan, score(model), steps, reference)
+
+
+def _as_it_is(plan: Quantize, source: Source) -> Quantize:
+    """The plan that an already quantized source was evidently made by: its own input and activations decide."""
+    if not source.quantized:
+        return plan
+    graph = source.graph
+    written = {graph.tensors[i].dtype for op in graph.ops for i in op.outputs}
+    dtype = graph.input_specs()[0].dtype
+    found = {"io": "float" if dtype == "float32" else dtype, "activations": "int16" if "int16" in written else "int8"}
+    return msgspec.convert({**msgspec.structs.asdict(plan), **found}, Quantize)
+
+
+def _within(score: Score, work: Work) -> bool:
+    """Whether quantization cost no more than the budget allows."""
+    budget = work.recipe.budget
+    sqnr = min(sqnr_by_output(work.reference, score).values())
+    return round(work.reference.value - score.value, 9) <= budget.max_accuracy_drop and sqnr >= budget.min_sqnr_db
+
+
+def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes], bool]) -> Tools:
+    prep, task = work.recipe.preprocess, work.recipe.meaning
+    samples = _some(work.data.calibration)
+    reference = evaluate(work.source.data, samples, prep, task, work.progress)
+    samples = samples.judged_by(reference.outputs.values())
+
+    def fit(model: bytes) -> Fit:
+        score = evaluate(model, samples, prep, task, work.progress)
+        return Fit(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
+
+    noise = NOISE_SAMPLES / len(samples)
+    budget = Fit(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
+    return Tools(make, fit, enough, work.progress, noise, budget)
+
+
+def _some(samples: Samples) -> Samples:
+    """At most `SEARCH_SAMPLES`, from all over the set."""
+    step = -(-len(samples) // SEARCH_SAMPLES)
+    return samples.every(step)

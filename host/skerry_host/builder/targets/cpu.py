@@ -1,0 +1,33 @@
+"""The `cpu` target: an int8 TFLite file, which every board runs."""
+
+from skerry_agent.wire.targets import CPU
+from skerry_host.builder.quantize.pipeline import quantize
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.runtime.probe import prove
+from skerry_host.builder.sources.load import Source
+from skerry_host.builder.targets.base import Job, TargetBuilder
+
+
+class CpuBuilder(TargetBuilder):
+    """Quantizes the TFLite that every source but a quantized ONNX becomes."""
+
+    target = CPU
+    hint = "give the float ONNX model, or build target onnx for a board that has it"
+    last_resort = (
+        "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
+    )
+
+    def problem(self, source: Source, plan: Quantize) -> str:  # noqa: ARG002
+        """See `TargetBuilder.problem`."""
+        return "" if source.waist else "an ONNX model that is quantized already cannot become TFLite without harm"
+
+    def float_model(self, source: Source) -> bytes:
+        """See `TargetBuilder.float_model`."""
+        return source.data
+
+    def make(self, job: Job) -> bytes:
+        """See `TargetBuilder.make`."""
+        model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
+        if not job.source.quantized:
+            prove(model)
+        return model

@@ -1,0 +1,45 @@
+"""The `onnx` target: int8 ONNX (QDQ) for onnxruntime, from ONNX sources only. Needs the extra [onnx]."""
+
+from msgspec.structs import replace
+
+from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.targets import ONNX
+from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.sources.load import Source
+from skerry_host.builder.targets.base import Job, TargetBuilder
+
+CHANNELS = {1, 3, 4}
+"""Sizes of an axis that may be the colours of an image."""
+
+
+class OnnxBuilder(TargetBuilder):
+    """Lets onnxruntime quantize the ONNX with fixed shapes."""
+
+    target = ONNX
+    searched = False
+    delta_friendly = False
+    hint = "give a float ONNX model and activations = 'int8', or build target cpu"
+    last_resort = "quantization-aware training, or the cpu target, which has a search and activations = 'int16'"
+
+    def problem(self, source: Source, plan: Quantize) -> str:
+        """See `TargetBuilder.problem`."""
+        if source.onnx is None:
+            return "it needs an ONNX source"
+        return "" if plan.activations == "int8" or source.quantized else "it is built with int8 activations only"
+
+    def float_model(self, source: Source) -> bytes:
+        """See `TargetBuilder.float_model`."""
+        return source.onnx if source.onnx is not None else source.data
+
+    def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:
+        """See `TargetBuilder.preprocess`: images are planes in ONNX."""
+        (tensor,) = model.input_specs()
+        planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
+        return replace(prep, layout="nchw") if planes else prep
+
+    def make(self, job: Job) -> bytes:
+        """See `TargetBuilder.make`."""
+        from skerry_host.builder.quantize.onnx import quantize_onnx  # noqa: PLC0415  (an extra)
+
+        return quantize_onnx(job.source, job.samples, job.prep, job.plan, job.progress)

@@ -1,0 +1,134 @@
+"""Makes a patch: builds every candidate, keeps the smallest, and proves it with the device's own decoder.
+
+A candidate that fails is left out and named in the result. It does not write files or choose policies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
+from skerry_agent.patch.container import FORMAT_VERSION, pack_header
+from skerry_agent.wire.errors import SkerryError
+from skerry_host.patch.blocks import encode_full, encode_zstd
+from skerry_host.patch.failures import Failed, Failures
+from skerry_host.patch.model import Attempt
+from skerry_host.patch.programs import Guard, encode_programs
+
+# The most that careful settings were seen to save over hurried ones: the share of the hurried size.
+ZSTD_GAIN, FULL_GAIN = 0.3, 0.15
+
+
+class DiffError(SkerryError):
+    """No candidate became a patch that the decoder turns into the new file: a bug, never a user's mistake."""
+
+    code = "round_trip"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="report this pair of files; devices can take the whole file")
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A verified patch. `seconds` is the time to make it, `candidates` the size in bytes of each codec's attempt.
+
+    Attempts without hope are made in a hurry. `entropy_bytes` is what the winner's content would take if histograms,
+    tables and lanes were free: an empirical limit, not a proof; None for codecs that code no symbols of their own.
+    `failed` names the candidates that an error left out: empty unless the encoder has a bug, or memory ran out.
+    """
+
+    data: bytes
+    codec: Codec
+    seconds: float
+    candidates: dict[str, int]
+    entropy_bytes: int | None = None
+    failed: tuple[Failed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoders:
+    """What makes the candidates."""
+
+    programs: Callable[[bytes, bytes, Guard], dict[Codec, Attempt]] = encode_programs
+    full: Callable[..., bytes] = encode_full
+    zstd: Callable[..., bytes] = encode_zstd
+
+
+ENCODERS = Encoders()
+
+
+def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS) -> Patch:
+    """Return the smallest patch that turns `old` into `new`, already applied once.
+
+    A candidate that fails is left out. Raises `DiffError` if none remains.
+    """
+    started, failures = time.perf_counter(), Failures()
+    attempts, payloads = _payloads(old, new, encoders, failures)
+    patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
+    codec = _smallest(old, new, patches, failures)
+    failed = {failure.codec for failure in failures.found}
+    sizes: dict[str, int] = {name: len(patch) for name, patch in patches.items() if name not in failed}
+    ideal = attempts[codec].ideal if codec in attempts else None
+    return Patch(patches[codec], codec, time.perf_counter() - started, sizes, ideal, tuple(failures.found))
+
+
+def _payloads(
+    old: bytes, new: bytes, encoders: Encoders, failures: Failures
+) -> tuple[dict[Codec, Attempt], dict[Codec, bytes]]:
+    """Return the programs, and the payload of every candidate."""
+    whole: dict[Codec, _WholeFile] = {
+        "full": _WholeFile(partial(encoders.full, new), FULL_GAIN),
+        "zstd": _WholeFile(partial(encoders.zstd, old, new), ZSTD_GAIN),
+    }
+    with ThreadPoolExecutor(len(whole)) as pool:  # both compressors leave the lock while the models are looked into
+        hurried = {codec: pool.submit(candidate.encode, hurried=True) for codec, candidate in whole.items()}
+        attempts = encoders.programs(old, new, failures.guard)
+        payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in attempts.items()}
+        bound = min(map(len, payloads.values()), default=len(new))
+        careful = {codec: pool.submit(whole[codec].careful, hurried[codec], bound) for codec in whole}
+        for codec, future in careful.items():
+            with failures.guard(codec):
+                payloads[codec] = future.result()
+    return attempts, payloads
+
+
+def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Failures) -> Codec:
+    """Return the codec of the smallest patch that makes the new file."""
+    for codec in sorted(patches, key=lambda name: len(patches[name])):
+        with failures.guard(codec):
+            _prove(old, patches[codec], new)
+            return codec
+    raise DiffError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeFile:
+    """A candidate that looks into no file: how it is made, and the share that care was seen to save over hurry."""
+
+    encode: Callable[..., bytes]
+    gain: float
+
+    def careful(self, hurried: Future[bytes], bound: int) -> bytes:
+        """Return the hurried attempt, or a careful one where that could win over `bound`."""
+        quick = hurried.result()
+        return quick if (1 - self.gain) * len(quick) > bound else self.encode(hurried=False)
+
+
+def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
+    digests = hashlib.sha256(old).hexdigest(), hashlib.sha256(new).hexdigest()
+    return pack_header(PatchHeader(FORMAT_VERSION, *digests, len(old), len(new), codec))
+
+
+def _prove(old: bytes, patch: bytes, new: bytes) -> None:
+    made = bytearray()
+    try:
+        apply(old, patch, made.extend, max_new_bytes=len(new))
+    except PatchError as error:
+        raise DiffError(f"the device refuses the patch: {error.message}") from error
+    if made != new:
+        raise DiffError("the patch does not make the new file")

@@ -1,0 +1,158 @@
+"""Finds the layers of an int8 ONNX model (QDQ form) by walking its protobuf. It does not load, run or change it.
+
+Field numbers follow onnx.proto3. Only raw_data tensors count; anything else stays plain bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+from skerry_host.patch.tensors import Bias, Layer, Layout, LayoutError, Span, Weights
+
+FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+_JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+
+
+@dataclass(slots=True)
+class _Constant:
+    dims: list[int] = field(default_factory=list)
+    kind: int = 0
+    name: str = ""
+    at: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Node:
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    op: str = ""
+
+
+def is_onnx(data: bytes) -> bool:
+    """Say whether `data` begins like a serialized ModelProto: ir_version first, then more fields."""
+    return (
+        len(data) > 16 and data[0] == 0x08 and data[1] < 0x20 and data[2] in {0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42}
+    )
+
+
+def parse_onnx(data: bytes) -> Layout:
+    """Return the layers of the model `data`. Raises `LayoutError`."""
+    nodes: list[_Node] = []
+    constants: dict[str, _Constant] = {}
+    for number, start, end in _fields(data, 0, len(data)):
+        if number == 7:
+            for inner, at, stop in _fields(data, start, end):
+                if inner == 1:
+                    nodes.append(_node(data, at, stop))
+                elif inner == 5:
+                    constant = _constant(data, at, stop)
+                    constants[constant.name] = constant
+    return Layout(tuple(_layers(nodes, constants))).within(len(data))
+
+
+def _layers(nodes: list[_Node], constants: dict[str, _Constant]) -> Iterator[Layer]:
+    makers = {name: node for node in nodes for name in node.outputs}
+    for node in nodes:
+        if node.op not in _JOINING:
+            continue
+        sources = [makers.get(name) for name in node.inputs]
+        quantized = [maker.inputs if maker and maker.op == "DequantizeLinear" else [] for maker in sources]
+        yield from _joined([[constants.get(name) for name in names] for names in quantized])
+
+
+def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
+    weights = bias = None
+    for place, names in enumerate(quantized):
+        if len(names) < 2 or (first := names[0]) is None:
+            continue
+        if first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
+            weights = _weights(first, _span(names[1]))
+        elif first.kind == INT32 and place == 2:
+            source = quantized[0][1] if len(quantized[0]) > 1 else None
+            bias = Bias(Span(first.at, first.size // 4), _span(names[1]), _span(source))
+    if weights or bias:
+        yield Layer(weights, bias)
+
+
+def _weights(constant: _Constant, scale: Span | None) -> Weights:
+    zero = 128 if constant.kind == UINT8 else 0
+    rows = constant.dims[0]
+    # A matrix product keeps output channels last; a convolution keeps them first.
+    across = len(constant.dims) == 2 and scale is not None and scale.count == constant.dims[1] != rows
+    return Weights(constant.at, rows, constant.size // max(1, rows), across, zero, scale)
+
+
+def _span(constant: _Constant | None) -> Span | None:
+    if constant is None or constant.kind != FLOAT or not constant.size:
+        return None
+    return Span(constant.at, constant.size // 4)
+
+
+def _node(data: bytes, start: int, end: int) -> _Node:
+    node = _Node()
+    for number, at, stop in _fields(data, start, end):
+        if number in {1, 2}:
+            (node.inputs if number == 1 else node.outputs).append(_text(data, at, stop))
+        elif number == 4:
+            node.op = _text(data, at, stop)
+    return node
+
+
+def _constant(data: bytes, start: int, end: int) -> _Constant:
+    made = _Constant()
+    for number, at, stop in _fields(data, start, end):
+        if number == 1:
+            made.dims += _dims(data, at, stop)
+        elif number == 2:
+            made.kind = _varint(data, at)[0]
+        elif number == 8:
+            made.name = _text(data, at, stop)
+        elif number in {4, 9}:  # packed float_data has the same bytes as raw_data
+            made.at, made.size = at, stop - at
+    return made
+
+
+def _dims(data: bytes, at: int, stop: int) -> Iterator[int]:
+    while at < stop:
+        value, at = _varint(data, at)
+        yield value
+
+
+def _text(data: bytes, at: int, stop: int) -> str:
+    return data[at:stop].decode("utf-8", "replace")
+
+
+def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end of its value) of the message in data[at:end]."""
+    while at < end:
+        key, at = _varint(data, at)
+        wire = key & 7
+        if wire == 0:
+            stop = _varint(data, at)[1]
+        elif wire == 2:
+            size, at = _varint(data, at)
+            stop = at + size
+        elif wire in {1, 5}:
+            stop = at + (8 if wire == 1 else 4)
+        else:
+            raise LayoutError("an unknown wire type")
+        if stop > end:
+            raise LayoutError("a field reaches outside its message")
+        yield key >> 3, at, stop
+        at = stop
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise LayoutError("an integer reaches outside the file")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise LayoutError("an integer is too long")

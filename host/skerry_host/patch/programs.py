@@ -1,0 +1,71 @@
+"""The candidates that are programs of extents: `bsdiff` knows no models, `model` does.
+
+It tries forms of grids and styles of alignment and keeps the smallest. It does not compare with other codecs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from skerry_agent.patch import Codec
+from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.layout import layout_of
+from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
+from skerry_host.patch.pairing import pair_layers
+from skerry_host.patch.regions import Regions, find_regions
+
+# Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
+EAGER = Style(24, 1)
+RELUCTANT = (Style(256, 8), Style(2048, 32))
+PLAIN_SHARE = 0.02  # of a payload, below which another style of alignment cannot matter
+LONG_PLAIN = 500_000  # bytes that another style would take too long to try
+
+
+Guard = Callable[[Codec], AbstractContextManager[None, bool | None]]
+"""What the making of a candidate happens in: it may keep an error from the other candidates."""
+
+
+def _unguarded(_codec: Codec) -> AbstractContextManager[None, None]:
+    return nullcontext()
+
+
+def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[Codec, Attempt]:
+    """Return the smallest attempt of each of the two codecs, where it has one."""
+    files = Files(old, new, Aligner(old, new))
+    made: dict[Codec, Attempt] = {}
+    with guard("model"):
+        pairs = pair_layers(old, new, layout_of(old), layout_of(new))
+        regions = find_regions(old, new, pairs)
+        if pairs and (model := _best(files, regions, len(new))):
+            made["model"] = model
+            # A model that was trained anew has nothing in common with the old one that plain bytes would show.
+            if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
+                return made
+    bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
+    with guard("bsdiff"):
+        if plain := _best(files, Regions(), bound):
+            made["bsdiff"] = plain
+    return made
+
+
+def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
+    """Return the smallest attempt, made in a hurry where the first look is far above `bound` bytes."""
+    candidates = forms(regions)
+    best: Attempt | None = None
+    for form in candidates:
+        fit_grids(regions, form)
+        best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
+    if best is None:
+        return None
+    if PLAIN_SHARE * len(best.payload) < best.plain < LONG_PLAIN and len(best.payload) < 1.3 * bound:
+        if best.form is not candidates[-1]:
+            fit_grids(regions, best.form)
+        for style in RELUCTANT:
+            best = _smaller(best, encode_extents(files, regions, best.form, style, bound)) or best
+    return best
+
+
+def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:
+    attempts = [attempt for attempt in (one, other) if attempt is not None]
+    return min(attempts, key=lambda attempt: len(attempt.payload), default=None)

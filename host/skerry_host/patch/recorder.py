@@ -1,0 +1,100 @@
+"""Collects what a payload codes, in the order in which the decoder will ask for it, then codes all of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.histograms import ESCAPE
+from skerry_agent.patch.symbols import MAX_NUMBERS
+from skerry_agent.patch.weights import zigzag
+from skerry_host.patch.histograms import fit
+from skerry_host.patch.rans import Run, encode
+
+MOST_LANES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """The coded form: the shapes of the contexts, escaped bytes, raw bits, states and words.
+
+    `entropy` is what the symbols would take, in bytes, if their histograms were known and fractions of bits free.
+    """
+
+    shapes: bytes
+    escapes: bytes
+    bits: bytes
+    words: bytes
+    entropy: float
+
+
+def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Return (symbols, low bits, how many low bits) of signed numbers, as `Symbols.numbers` reads them."""
+    size = np.abs(values)
+    klass = np.where(size > 0, np.floor(np.log2(np.maximum(size, 1))).astype(np.int64) + 1, 0)
+    low = np.maximum(klass - 2, 0)
+    second = np.where(klass > 1, (size >> low) & 1, 0)
+    symbols = (klass << 2) | (second << 1) | (values < 0)
+    return symbols.astype(np.uint8), size & ((1 << low) - 1), low
+
+
+def entropy_bytes(counts: NDArray[np.int64]) -> float:
+    """Return the entropy of symbols counted as (contexts, 256), given their contexts, in bytes."""
+    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return float((counts * (np.log2(totals) - np.log2(np.maximum(counts, 1)))).sum()) / 8
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Runs of symbols with their contexts, one for each call that the decoder will make."""
+
+    runs: list[Run] = field(default_factory=list)
+    low: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
+
+    def symbols(self, contexts: NDArray[np.intp], symbols: NDArray[np.uint8]) -> None:
+        """Record one run of symbols."""
+        self.runs.append((contexts, symbols))
+
+    def small(self, values: NDArray[np.int32], context: int) -> None:
+        """Record integers from -128 to 127 in one context."""
+        self.symbols(np.full(len(values), context, np.intp), zigzag(values))
+
+    def numbers(self, values: NDArray[np.int64], context: int) -> None:
+        """Record signed 32-bit numbers in one context, in the decoder's blocks."""
+        for start in range(0, len(values), MAX_NUMBERS):
+            symbols, low, lengths = number_symbols(values[start : start + MAX_NUMBERS])
+            self.symbols(np.full(len(symbols), context, np.intp), symbols)
+            self.low.append((low, lengths))
+
+    def code(self, contexts: int) -> Coded:
+        """Return everything coded with the best histograms for `contexts` contexts."""
+        if not contexts:
+            return Coded(pack_varint(0), b"", b"", b"", 0.0)
+        counts = np.zeros((contexts, 256), np.int64)
+        for where, symbols in self.runs:
+            counts += np.bincount(where * 256 + symbols, minlength=counts.size).reshape(counts.shape)
+        model = fit(counts)
+        escapes, runs = [], []
+        for where, symbols in self.runs:
+            out = model.escapes[where, symbols]
+            escapes.append(symbols[out])
+            runs.append((where, np.where(out, np.uint8(ESCAPE), symbols)))
+        total = sum(len(symbols) for _, symbols in runs)
+        # A lane costs three bytes and saves time; few symbols can afford few.
+        lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
+        words = encode(runs, model.frequencies, lanes)
+        shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
+        escaped = b"".join(part.tobytes() for part in escapes)
+        return Coded(shapes, escaped, self._bits(), words, entropy_bytes(counts))
+
+    def _bits(self) -> bytes:
+        pieces = [np.zeros(0, np.uint8)]
+        for low, lengths in self.low:
+            width = int(lengths.max(initial=0))
+            places = lengths[:, None] - 1 - np.arange(width)
+            grid = (low[:, None] >> np.maximum(places, 0)) & 1
+            pieces.append(grid[places >= 0].astype(np.uint8))
+        return np.packbits(np.concatenate(pieces)).tobytes()

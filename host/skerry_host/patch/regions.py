@@ -1,0 +1,272 @@
+"""Turns paired layers into what a patch may code specially: weight grids, biases and scale vectors.
+
+Whatever is unchanged, tiny or better off as plain bytes is left out. It decides what, not how it is written.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_agent.patch.pool import on_grid, product, rescaled
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
+from skerry_host.patch.fit import Fit
+from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
+from skerry_host.patch.tensors import Bias, Span, Weights
+
+SMALLEST_GRID = 96
+SPARSE = 400  # a grid with fewer than one change in so many bytes is cheaper as scattered changes
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class GridRegion:
+    """A weight grid to code at `at`, from `source` (offset, row stride, column stride) in the old file or nothing."""
+
+    at: int
+    fit: Fit
+    source: tuple[int, int, int] | None
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the new file it makes."""
+        return int(self.fit.new.size)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRegion:
+    """Words of the new file that pool vector `number` makes."""
+
+    at: int
+    size: int
+    number: int
+    old_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordsRegion:
+    """A bias: new words as differences from the old ones, which are rescaled first if `vector` is given."""
+
+    at: int
+    values: NDArray[np.int64]
+    old_at: int
+    vector: int | None
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the new file it makes."""
+        return 4 * len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPlan:
+    """A pool vector: `values` are its coded numbers, `factors` the vectors that it derives from."""
+
+    origin: Origin
+    old: Span
+    values: NDArray[np.int64]
+    factors: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Regions:
+    """Everything found, in any order, but `vectors` in the order in which they must be made."""
+
+    grids: list[GridRegion] = field(default_factory=list)
+    words: list[WordsRegion] = field(default_factory=list)
+    pooled: list[VectorRegion] = field(default_factory=list)
+    vectors: list[VectorPlan] = field(default_factory=list)
+    anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
+
+
+def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
+    """Return the regions of `new` worth coding specially, none overlapping another."""
+    finder = _Finder(old, new)
+    for pair in pairs:
+        finder.layer(pair)
+    return finder.regions
+
+
+class _Finder:
+    def __init__(self, old: bytes, new: bytes) -> None:
+        self._old, self._new = old, new
+        self._taken: list[tuple[int, int]] = []
+        self._made: dict[Span, int] = {}
+        self._room = MAX_POOL_WORDS
+        self.regions = Regions()
+
+    def layer(self, pair: Pair) -> None:
+        """Add what `pair` offers."""
+        if pair.new.weights is not None:
+            self._weights(pair.new.weights, pair.old.weights if pair.old else None, pair.transposed)
+        if pair.old is None:
+            return
+        if pair.new.weights and pair.old.weights:
+            self._vector(pair.old.weights.scale, pair.new.weights.scale)
+        if pair.new.bias and pair.old.bias:
+            self._bias(pair.old.bias, pair.new.bias, pair)
+
+    def _weights(self, weights: Weights, old: Weights | None, transposed: bool) -> None:
+        if weights.size < SMALLEST_GRID or max(weights.rows, weights.cols) > MAX_SIDE:
+            return
+        grid = grid_of(self._new, weights)
+        shared = 0
+        if old is not None and not transposed and self._same_bytes(weights, old):
+            self._anchor(weights, weights.size, old)
+            return
+        if old is not None:
+            before = grid_of(self._old, old).T if transposed else grid_of(self._old, old)
+            shared = min(len(before), len(grid))
+            if not self._continues(weights, grid[:shared], before[:shared], old, transposed):
+                shared = 0
+        if shared < len(grid) and shared * weights.cols < weights.size:
+            self._fresh(weights, grid[shared:], shared)
+
+    def _same_bytes(self, weights: Weights, old: Weights) -> bool:
+        """Say whether nothing but the shape may have changed: then the rows of the two need not be comparable."""
+        before = memoryview(self._old)[old.at : old.at + old.size]
+        return before == memoryview(self._new)[weights.at : weights.at + weights.size]
+
+    def _anchor(self, weights: Weights, size: int, old: Weights) -> None:
+        if self._free(weights.at, size):
+            self.regions.anchors[weights.at] = (size, old.at)
+
+    def _continues(
+        self,
+        weights: Weights,
+        grid: NDArray[np.uint8],
+        before: NDArray[np.uint8],
+        old: Weights,
+        transposed: bool,
+    ) -> bool:
+        """Add the rows of `grid` as continuing `before`, unless plain bytes or a fresh start are better."""
+        changes = int(np.count_nonzero(grid != before))
+        if not transposed and changes * SPARSE <= grid.size:
+            self._anchor(weights, grid.size, old)
+            return True
+        after, residual = values_of(grid, weights.zero), (grid - before).view(np.int8)
+        died = (grid == weights.zero) & (before != weights.zero)
+        residual = np.where(died & (died.mean() > 0.1), 0, residual)
+        if spread_bits(residual) > spread_bits(after):
+            return False
+        strides = (1, old.cols) if transposed else (old.cols, 1)
+        if self._take(weights.at, grid.size):
+            fit = Fit(grid, before, weights.zero, weights.across)
+            self.regions.grids.append(GridRegion(weights.at, fit, (old.at, *strides)))
+        return True
+
+    def _fresh(self, weights: Weights, grid: NDArray[np.uint8], first: int) -> None:
+        at = weights.at + first * weights.cols
+        bits = spread_bits(values_of(grid, weights.zero))
+        if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._take(at, grid.size):
+            return
+        self.regions.grids.append(GridRegion(at, Fit(grid, None, weights.zero, weights.across), None))
+
+    def _vector(self, old: Span | None, new: Span | None, *, needed: bool = False) -> int | None:
+        """Return the number of the pool vector for a scale, made if it changed or is `needed`."""
+        if old is None or new is None or old.count != new.count:
+            return None
+        if new in self._made:
+            return self._made[new]
+        before, after = self._words(self._old, old), self._words(self._new, new)
+        if np.array_equal(before, after):
+            return self._add(new, VectorPlan(Origin.SAME, old, np.zeros(0, np.int64))) if needed else None
+        steps = _grid_steps(before, after)
+        if steps is not None:
+            return self._emit(new, VectorPlan(Origin.GRID, old, steps))
+        change = (after - before).view(np.int32).astype(np.int64)
+        return self._emit(new, VectorPlan(Origin.RESIDUAL, old, change))
+
+    def _bias(self, old: Bias, new: Bias, pair: Pair) -> None:
+        scale = self._bias_scale(old, new, pair)
+        if old.words.count != new.words.count:
+            return
+        before, after = self._words(self._old, old.words), self._words(self._new, new.words)
+        if np.array_equal(before, after):
+            return
+        change = (after - before).view(np.int32).astype(np.int64)
+        if scale is not None and old.scale and new.scale and new.scale.count in {1, len(after)}:
+            # Layers may share a scale: the device rescales by the old words that the vector was made from.
+            scales = self._words(self._old, self.regions.vectors[scale].old), self._words(self._new, new.scale)
+            moved = (after - rescaled(before, *scales)).view(np.int32).astype(np.int64)
+            if _magnitude(moved) < _magnitude(change):
+                change = moved
+            else:
+                scale = None
+        if len(change) >= 4 and self._take(new.words.at, 4 * len(change)):
+            self.regions.words.append(WordsRegion(new.words.at, change, old.words.at, scale))
+
+    def _bias_scale(self, old: Bias, new: Bias, pair: Pair) -> int | None:
+        if old.scale is None or new.scale is None or old.scale.count != new.scale.count:
+            return None
+        if new.scale in self._made:
+            return self._made[new.scale]
+        before, after = self._words(self._old, old.scale), self._words(self._new, new.scale)
+        if np.array_equal(before, after):
+            return None
+        if derived := self._derived(old, new, pair, after):
+            return derived
+        return self._vector(old.scale, new.scale)
+
+    def _derived(self, old: Bias, new: Bias, pair: Pair, after: Words) -> int | None:
+        weights, source = pair.new.weights, new.input_scale
+        if weights is None or weights.scale is None or source is None or old.input_scale is None or source.count != 1:
+            return None
+        made = product(self._words(self._new, weights.scale), self._words(self._new, source))
+        if not np.array_equal(made, after) or not np.isfinite(after.view(np.float32)).all():
+            return None
+        assert pair.old is not None
+        assert new.scale is not None
+        assert old.scale is not None
+        a = self._vector(pair.old.weights.scale if pair.old.weights else None, weights.scale, needed=True)
+        b = self._vector(old.input_scale, source, needed=True)
+        if a is None or b is None:
+            return None
+        return self._emit(new.scale, VectorPlan(Origin.DERIVED, old.scale, np.zeros(0, np.int64), (a, b)))
+
+    def _emit(self, new: Span, plan: VectorPlan) -> int | None:
+        if not self._take(new.at, 4 * new.count):
+            return None
+        number = self._add(new, plan)
+        if number is not None:
+            self.regions.pooled.append(VectorRegion(new.at, 4 * new.count, number, plan.old.at))
+        return number
+
+    def _add(self, new: Span, plan: VectorPlan) -> int | None:
+        if plan.old.count > self._room:
+            return None
+        self._room -= plan.old.count
+        self.regions.vectors.append(plan)
+        self._made[new] = len(self.regions.vectors) - 1
+        return self._made[new]
+
+    def _take(self, at: int, size: int) -> bool:
+        """Claim bytes of the new file; false if another region has some of them, as when layers share a buffer."""
+        if not self._free(at, size):
+            return False
+        self._taken.append((at, at + size))
+        return True
+
+    def _free(self, at: int, size: int) -> bool:
+        return all(at + size <= start or end <= at for start, end in self._taken)
+
+    @staticmethod
+    def _words(data: bytes, span: Span) -> Words:
+        return np.frombuffer(data, "<u4", span.count, span.at).astype(np.uint32)
+
+
+def _grid_steps(before: Words, after: Words) -> NDArray[np.int64] | None:
+    """Return k where after = f32(before * (1 + k / 512)) throughout, or `None`."""
+    with np.errstate(all="ignore"):
+        ratio = after.view(np.float32).astype(np.float64) / before.view(np.float32)
+        steps = np.where(np.isfinite(ratio), np.clip(np.rint((ratio - 1) * 512), -512, 1 << 20), 0).astype(np.int64)
+    made = on_grid(before, steps.astype(np.uint32))
+    return steps if np.array_equal(made, after) else None
+
+
+def _magnitude(values: NDArray[np.int64]) -> float:
+    return float(np.log2(1 + np.abs(values)).sum())

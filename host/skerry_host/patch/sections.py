@@ -1,0 +1,61 @@
+"""Packs the byte sections that `skerry_agent.patch.section` reads, trying each method that it knows."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Sequence
+
+from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, filters
+from skerry_host.patch.preset import encode_with_preset
+
+_EXTREME = {"mode": lzma.MODE_NORMAL, "mf": lzma.MF_BT4, "nice_len": 273, "depth": 200}
+_HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 32, "depth": 4}
+SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
+
+
+def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> bytes:
+    """Return the smallest section that holds `data`, which may refer back to `preset`."""
+    return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
+
+
+def least_size(data: bytes) -> float:
+    """Return about the least that `data` could pack to, judged by a sample and what a preset might save.
+
+    Weights hardly repeat, so little can be found in them; text and tables have more to give.
+    """
+    size = estimated_size(data)
+    return size * (0.98 if size > 0.6 * len(data) else 0.6)
+
+
+def estimated_size(data: bytes) -> int:
+    """Return about how many bytes `data` packs to, from a sample and without a preset."""
+    sample = _sample(data) if len(data) > SAMPLE else data
+    return len(_packed(sample, b"", 1, _EXTREME)) * len(data) // max(1, len(sample))
+
+
+def pack_stored(data: bytes) -> bytes:
+    """Return the section that holds `data` as it is."""
+    return bytes([STORED]) + pack_varint(len(data)) + data
+
+
+def _candidates(data: bytes, preset: bytes, effort: dict[str, int]) -> list[bytes]:
+    if not data:
+        return [pack_stored(data)]
+    reach = len(data) + len(preset)
+    dictionary = min((key for key, size in DICTIONARIES.items() if size >= reach), default=max(DICTIONARIES))
+    coders: Sequence[int] = range(len(LITERAL_CODERS))
+    if len(data) > SAMPLE:
+        coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary, _HURRIED)))]
+    return [pack_stored(data), *(_packed(data, preset, coder << 4 | dictionary, effort) for coder in coders)]
+
+
+def _sample(data: bytes) -> bytes:
+    part = SAMPLE // 4
+    return b"".join(data[start : start + part] for start in range(0, len(data) - part, (len(data) - part) // 4))
+
+
+def _packed(data: bytes, preset: bytes, method: int, effort: dict[str, int]) -> bytes:
+    chain = [{**link, **effort} for link in filters(method)]
+    body = encode_with_preset(data, preset, chain[0]) if preset else lzma.compress(data, lzma.FORMAT_RAW, filters=chain)
+    return bytes([method]) + pack_varint(len(data)) + pack_varint(len(body)) + body

@@ -1,6 +1,0 @@
-"""The patch encoder: everything that may look inside a model stays on this side. It does not run on devices."""
-
-from skerry_host.release.diff.create import DiffError, Patch, create
-from skerry_host.release.diff.failures import Failed
-
-__all__ = ["DiffError", "Failed", "Patch", "create"]

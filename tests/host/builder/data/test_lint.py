@@ -1,0 +1,98 @@
+"""The calibration linter on data that people really bring."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from skerry_host.builder.data.lint import lint, moments, neighbours, require
+from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.recipe.errors import RecipeError
+
+RANDOM = np.random.default_rng(3)
+
+
+def pictures(count: int, seed: int = 0, dtype=np.uint8):
+    """Smooth, like photographs: waves of random direction and brightness."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:28, 0:28] / 28
+    waves = [np.sin(6 * (x * a + y * b) + c) for a, b, c in random.uniform(-1, 1, (count, 3)) * 3]
+    return ((np.stack(waves) * 0.5 + 0.5) * 255)[..., None].astype(dtype)
+
+
+def samples(inputs, labels=None) -> Samples:
+    return Samples(inputs, np.arange(len(inputs)) % 10 if labels is None else labels)
+
+
+def data(calibration: Samples | None = None, evaluation: Samples | None = None) -> DataSet:
+    return DataSet(calibration or samples(pictures(200)), evaluation or samples(pictures(300, 1)))
+
+
+NOISE = RANDOM.integers(0, 256, (200, 28, 28, 1), dtype=np.uint8)
+EMPTY = pictures(200)
+EMPTY[:120] = 255
+CASES = {
+    "good": (data(), {}),
+    "few": (data(samples(pictures(40))), {"few": "warning"}),
+    "noise where there should be pictures": (data(samples(NOISE)), {"noise": "refusal"}),
+    "noise on both sides": (data(samples(NOISE), samples(NOISE[::-1] // 2)), {"noise": "warning", "far": "warning"}),
+    "mostly blank": (data(samples(EMPTY)), {"constant": "refusal", "repeated": "warning", "far": "warning"}),
+    "repeated": (data(samples(np.repeat(pictures(50), 4, axis=0))), {"repeated": "warning"}),
+    "scaled differently": (
+        data(samples(pictures(200, dtype=np.float32) / 255)),
+        {"far": "refusal", "kinds": "warning"},
+    ),
+    "darker": (data(samples(pictures(200) // 2)), {"far": "warning"}),
+    "one class": (data(samples(pictures(200), np.zeros(200, int))), {"classes": "refusal"}),
+    "two classes missing": (data(samples(pictures(200), np.arange(200) % 8)), {"classes": "warning"}),
+    "the same files": (data(samples(pictures(200)), samples(pictures(200))), {"overlap": "refusal"}),
+    "a few shared": (
+        data(samples(pictures(200)), samples(np.concatenate([pictures(20), pictures(280, 1)]))),
+        {"overlap": "warning"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_findings(case: str):
+    """Pain tensorflow#49927: samples that are few, or unlike what devices see, cost accuracy."""
+    found, expected = CASES[case]
+    assert {finding.code: finding.level for finding in lint(found)} == expected
+
+
+def test_refusals_stop_and_name_the_recipe_and_the_remedy():
+    """Pain edgetpu#322: calibrated with random noise."""
+    with pytest.raises(RecipeError, match="data of recipe fashion: the calibration samples look like noise") as refused:
+        require(data(samples(NOISE, np.zeros(200, int))), "fashion")
+    assert len(refused.value.issues) == 2
+    assert "real samples" in refused.value.hint
+
+
+def test_warnings_do_not_stop():
+    (warning,) = require(data(samples(pictures(40))), "fashion")
+    assert warning.startswith("only 40 calibration samples")
+
+
+def test_many_classes_need_not_all_be_calibrated_with():
+    labels = np.arange(300) % 1000
+    found = lint(data(evaluation=samples(pictures(300, 1), labels)))
+    assert [(finding.code, finding.level) for finding in found] == [("classes", "warning")]
+
+
+def test_neighbours():
+    assert neighbours(pictures(20)) > 0.9
+    assert abs(neighbours(NOISE)) < 0.05
+    assert neighbours(np.ones((5, 28, 28, 1))) is None
+    assert neighbours(RANDOM.normal(size=(5, 3))) is None
+    assert neighbours(np.cumsum(RANDOM.normal(size=(20, 500)), axis=1)) > 0.9
+
+
+def test_moments_are_those_of_all_values_and_take_no_copy_of_them():
+    images = np.random.default_rng(0).integers(0, 200, (40, 128, 128, 3), np.uint8)
+    images[:20] //= 3
+    tracemalloc.start()
+    mean, spread = moments(images)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (mean, spread) == pytest.approx((images.mean(), images.std()))
+    assert peak < images.nbytes

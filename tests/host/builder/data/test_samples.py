@@ -1,0 +1,85 @@
+import io
+
+import numpy as np
+import pytest
+
+from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import load_recipe
+
+IMAGE = TensorSpec("image", "float32", (1, 28, 28, 1))
+RANDOM = np.random.default_rng(7)
+
+
+def npz(inputs, labels=None) -> bytes:
+    stream = io.BytesIO()
+    arrays = {"inputs": inputs} | ({} if labels is None else {"labels": labels})
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def images(count: int, shape=(28, 28, 1)):
+    return RANDOM.integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+LABELS = np.arange(100) % 10
+CASES = {
+    "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
+    "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
+    "no samples": (npz(images(0)), "there is no sample"),
+    "other names": (npz(images(0)).replace(b"inputs", b"inputz"), "has no array inputs"),
+    "too few labels": (npz(images(100), LABELS[:99]), "not 100 integers"),
+    "label out of range": (npz(images(100), LABELS + 1), "labels run from 1 to 10, the model has 10 classes"),
+    "NaN": (npz(np.full((100, 28, 28, 1), np.nan, np.float32), LABELS), "NaN"),
+    "constant": (npz(np.full((100, 28, 28, 1), 7, np.uint8), LABELS), "every input value is 7"),
+    "one number": (npz(np.array(3), np.array(3)), "inputs is one number"),
+    "beyond float32": (npz(images(100) * 1e300, LABELS), "are beyond float32 after preprocessing"),
+    "text": (npz(np.array(["a"] * 100), LABELS), "not of numbers"),
+    "pickle": (npz(np.array([{}] * 100, dtype=object), LABELS), "calibration.npz"),
+    "not an npz": (b"PK\x03\x04 no", "calibration.npz"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unusable_samples_are_refused(make_recipe, case: str):
+    content, expected = CASES[case]
+    loaded = load_recipe(make_recipe(files={"calibration.npz": content}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, IMAGE, 10)
+    assert refused.value.code == "data"
+    assert expected in str(refused.value)
+
+
+DECLARED = {
+    "planes": ('layout = "nchw"', "preprocess.layout: the model takes 28x28x1, pixels and not planes"),
+    "colours": ('color = "bgr"', "preprocess.color: the model takes 28x28x1, which has no colours to swap"),
+}
+
+
+@pytest.mark.parametrize("case", DECLARED)
+def test_preprocessing_that_is_not_of_the_models_input(make_recipe, case: str):
+    line, expected = DECLARED[case]
+    with pytest.raises(RecipeError) as refused:
+        load_data(load_recipe(make_recipe(("offset = 0.0", f"offset = 0.0\n{line}"))), IMAGE, 10)
+    assert refused.value.issues[0].startswith(expected)
+
+
+def test_both_files_and_the_labels_are_reported_together(make_recipe):
+    loaded = load_recipe(make_recipe(files={"calibration.npz": b"", "evaluation.npz": npz(images(5), LABELS[:5])}))
+    with pytest.raises(RecipeError) as refused:
+        load_data(loaded, IMAGE, 9)
+    assert len(refused.value.issues) == 3
+
+
+def test_good_samples(recipe):
+    data = load_data(load_recipe(recipe), IMAGE, 10)
+    assert (len(data.calibration), len(data.evaluation)) == (100, 300)
+
+
+def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
+    loaded = load_recipe(make_recipe(files={"evaluation.npz": npz(images(50))}))
+    samples = load_data(loaded, IMAGE, 10).evaluation
+    assert not samples.labelled
+    judged = samples.judged_by([np.zeros((50, 10))])
+    assert judged.every(10).truth[0].shape == (5, 10)

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.recipe import load_recipe, versions
+
+
+def test_the_newest_version_is_taken_unless_one_is_named(make_recipe):
+    folder = make_recipe()
+    assert load_recipe(folder).version == "1.1.0"
+    loaded = load_recipe(folder / "recipe.toml", "1.0.0")
+    assert (loaded.version, loaded.source.name) == ("1.0.0", "fashion-1.0.0.tflite")
+
+
+def test_versions_are_ordered_by_number_and_prereleases_come_first(tmp_path: Path):
+    for version in ("1.10.0", "1.9.0", "2.0.0-rc1", "2.0.0", "next"):
+        (tmp_path / f"m-{version}.tflite").touch()
+    assert versions(tmp_path, "m-{version}.tflite") == ["1.9.0", "1.10.0", "2.0.0-rc1", "2.0.0"]
+
+
+CASES = {
+    "several at once": (
+        [
+            ("min_sqnr_db = 15.0", 'min_sqnr_db = "high"'),
+            ('task = "classification"', ""),
+            ("samples = 16", "samples = 1"),
+        ],
+        {},
+        ["task: missing", "budget.min_sqnr_db", "golden.samples"],
+    ),
+    "misspelt key": ([("max_bytes", "max_byts")], {}, ["budget.max_byts: unknown key"]),
+    "unknown quantization": ([('io = "int8"', 'io = "int4"')], {}, ["quantize.io"]),
+    "missing data": (
+        [],
+        {"calibration.npz": None, "evaluation.npz": None},
+        ["calibration.npz: there is no", "evaluation.npz"],
+    ),
+    "missing source": ([("fashion-{version}", "other-{version}")], {}, ["no file matches other-{version}.tflite"]),
+    "outside of the folder": ([('"calibration.npz"', '"../calibration.npz"')], {}, ["must stay inside"]),
+    "not TOML": ([("schema = 1", "schema = = 1")], {}, ["not TOML"]),
+    "no finite number": (
+        [("scale = 0.00392156862745098", "scale = nan\nmean = [inf]"), ("min_sqnr_db = 15.0", "min_sqnr_db = nan")],
+        {},
+        [
+            "preprocess.scale: must be finite",
+            "preprocess.mean[0]: must be finite",
+            "budget.min_sqnr_db: must be finite",
+        ],
+    ),
+    "endless by size": ([("latency_p95_us = 8000", "latency_p95_us = inf")], {}, ["latency_p95_us: must be finite"]),
+    "uneven grids": (
+        [("[labels]", "[postprocess]\nstrides = [8, 16]\nper_cell = [2]\n[labels]")],
+        {},
+        ["postprocess: 2 strides, but 1 per_cell"],
+    ),
+    "a label of two lines": (
+        [('"Trouser"', '"Trouser\\n<b>"')],
+        {},
+        ["labels.names[1]: 'Trouser\\n<b>' is not one line of text"],
+    ),
+    "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_wrong_recipe_is_refused_with_every_issue(make_recipe, case: str):
+    edits, files, expected = CASES[case]
+    folder = make_recipe(*edits, files=files)
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(folder)
+    assert refused.value.exit_code == 2
+    assert "\n" not in str(refused.value)
+    for part in expected:
+        assert part in str(refused.value)
+
+
+def test_a_folder_in_a_files_place_is_said_to_be_one(make_recipe):
+    folder = make_recipe(files={"evaluation.npz": None})
+    (folder / "evaluation.npz").mkdir()
+    with pytest.raises(RecipeError, match=r"evaluation\.npz: is a folder, not a file"):
+        load_recipe(folder)
+
+
+def test_a_version_that_is_none_is_refused(recipe: Path):
+    with pytest.raises(RecipeError, match=r"'\.\./1' is not MAJOR"):
+        load_recipe(recipe, "../1")
+
+
+def test_a_folder_without_a_recipe(tmp_path: Path):
+    with pytest.raises(RecipeError, match=r"name a folder with a recipe\.toml"):
+        load_recipe(tmp_path)

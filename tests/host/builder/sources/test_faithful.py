@@ -1,0 +1,86 @@
+"""A conversion that makes another function of a model is refused: who converts collapses accuracy unseen otherwise."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.sources.converters import VARIABLE
+from skerry_host.builder.sources.faithful import Example, examples, follows
+from skerry_host.builder.sources.load import load_source
+from tests.kit.converters import small_onnx
+from tests.kit.recipes import FASHION
+
+
+def moved(scale: float) -> bytes:
+    """The small network with its weights changed."""
+    model = small_onnx()
+    weights = numpy_helper.to_array(model.graph.initializer[0])
+    changed = numpy_helper.from_array((weights * scale).astype(np.float32), "w@0")
+    model.graph.initializer[0].CopyFrom(changed)
+    return model.SerializeToString()
+
+
+def channels_last() -> bytes:
+    """The same network for pixels: what a converter makes of it."""
+    model = small_onnx()
+    model.graph.node.insert(0, helper.make_node("Transpose", ["pixels"], ["x:0"], perm=[0, 3, 1, 2]))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, (1, 8, 8, 3)))
+    return model.SerializeToString()
+
+
+def test_the_same_function_is_followed_whatever_the_order_of_axes():
+    same = small_onnx().SerializeToString()
+    assert follows(examples(same), same) == 200
+    assert follows(examples(same), channels_last()) > 100
+
+
+def test_another_function_is_not():
+    same = small_onnx().SerializeToString()
+    assert follows(examples(same), moved(1.01)) > 30
+    assert follows(examples(same), moved(1.3)) < 20
+
+
+def test_what_tells_nothing_is_said(tmp_path: Path):
+    assert follows(examples(moved(0.0)), moved(0.0)) is not None  # the bias is left
+    assert follows(examples(moved(np.nan)), small_onnx().SerializeToString()) is None
+
+
+def test_silence_is_not_measured_to_the_last_digit():
+    """The text detector answers 1e-6 where there is no text: rounding alone is a tenth of that."""
+    quiet = [Example(np.zeros((1, 3, 8, 8), np.float32), [np.full((1, 4), 1e-6, np.float32)])]
+    assert follows(quiet, moved(0.0)) < 30  # a bias is no silence
+
+    model = onnx.load_from_string(moved(0.0))
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b")
+    bias.CopyFrom(numpy_helper.from_array(np.full(4, 1.1e-6, np.float32), "b"))
+    assert follows(quiet, model.SerializeToString()) > 60
+
+
+STAND_IN = """#!/bin/sh
+# A stand-in for a Python with onnx2tf: it converts every model to the same wrong one
+mkdir made && cp {model} made/model_float32.tflite
+"""
+
+
+def test_a_wrong_conversion_is_one_line(tmp_path: Path, monkeypatch):
+    """onnx2tf #683: a model that is worthless after conversion, and nobody says so."""
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(model=FASHION / "fashion-1.0.0.tflite"))
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    weights = np.random.default_rng(1).normal(size=(10, 784)).astype(np.float32)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], transB=1)]
+    ends = [helper.make_tensor_value_info(*end) for end in (("x", 1, (1, 1, 28, 28)), ("y", 1, (1, 10)))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    with pytest.raises(
+        ModelError, match=r"m\.onnx was converted wrongly: what came out follows it by -?\d+ dB"
+    ) as found:
+        load_source(tmp_path / "m.onnx")
+    assert found.value.code == "conversion"
+    assert "\n" not in str(found.value)

@@ -1,0 +1,182 @@
+"""Keras, SavedModel and Python builders: converted where TensorFlow is, and refused where they would run code."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources import code
+from skerry_host.builder.sources.converters import VARIABLE
+from skerry_host.builder.sources.load import load_source
+from tests.kit.converters import needs_tensorflow, tensorflow
+
+DIGITS = Path(__file__).resolve().parents[4] / "models/digits/digits.keras"
+MAKE = """
+import keras, numpy as np, tensorflow as tf
+keras.utils.set_random_seed(1)
+x = keras.Input((6,), name="x")
+model = keras.Model(x, keras.layers.Dense(3, activation="relu")(keras.layers.BatchNormalization()(x)))
+model.compile(optimizer="adam", loss="mse")
+sample = np.arange(6, dtype=np.float32)[None]
+np.save("expected.npy", model.predict(sample, verbose=0))
+model.save("m.keras"); model.save("m.h5"); model.export("saved", verbose=False)
+x = keras.Input((6,))
+keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.keras")
+keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.h5")
+"""
+BUILDER = """
+import keras
+from pathlib import Path
+
+def build():
+    Path(__file__).with_name("ran").touch()
+    x = keras.Input((6,), name="x")
+    return keras.Model(x, keras.layers.Dense(3)(x))
+"""
+
+
+def archive(path: Path, config) -> Path:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        file.writestr("config.json", json.dumps(config))
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras")
+    tensorflow(MAKE, folder)
+    (folder / "builder.py").write_text(BUILDER)
+    return folder
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "saved"])
+def test_a_model_converts_and_computes_the_same(made, name):
+    source = load_source(made / name)
+    assert [op.name for op in source.graph.ops if "VAR" in op.name] == []
+    assert source.changes[-1].startswith("compared with the source: ")
+    got = Session(source.data).run(np.arange(6, dtype=np.float32)[np.newaxis])[0]
+    np.testing.assert_allclose(got, np.load(made / "expected.npy"), atol=1e-5)
+    assert source.file_bytes > 0
+    assert len(source.sha256) == 64
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["lambda.keras", "lambda.h5"])
+def test_a_lambda_needs_trust(made, name):
+    with pytest.raises(ModelError, match="--trust-source") as refused:
+        load_source(made / name)
+    assert refused.value.code == "untrusted"
+
+
+@pytest.mark.parametrize("space", [b": ", b":", b" : "])
+def test_a_lambda_in_hdf5_is_found_though_an_archive_hangs_on_it(tmp_path, space):
+    path = archive(tmp_path / "m.h5", {"layers": []})
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + b'"class_name"' + space + b'"Lambda"' + path.read_bytes())
+    assert code.in_keras(path) == ["a Lambda layer"]
+
+
+def test_keras_own_refusal_of_code_is_told_as_ours(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    says = "ValueError: Requested the deserialization of a lambda. set `safe_mode=False`"
+    python.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ModelError, match="--trust-source") as refused:
+        load_source(tmp_path / "m.h5")
+    assert (refused.value.code, "safe_mode" in str(refused.value)) == ("untrusted", False)
+
+
+@needs_tensorflow
+def test_a_builder_runs_only_when_it_is_trusted(made):
+    with pytest.raises(ModelError, match="it is a Python file"):
+        load_source(made / "builder.py")
+    assert not (made / "ran").exists()
+    source = load_source(made / "builder.py", trusted=True)
+    assert (made / "ran").exists()
+    assert source.graph.output_specs()[0].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"layers": [{"class_name": "Lambda", "module": "keras.layers"}]}, "a Lambda layer"),
+        ({"config": {"function": {"class_name": "__lambda__"}}}, "a lambda"),
+        ({"layers": [{"class_name": "Evil", "module": "os.path"}]}, "Evil of module os.path"),
+        ({"layers": [{"class_name": "Dense", "module": "keras.layers"}]}, ""),
+    ],
+)
+def test_what_in_an_archive_is_code(tmp_path, config, words):
+    assert ", ".join(code.in_keras(archive(tmp_path / "m.keras", config))) == words
+
+
+def test_the_recipe_s_own_model_carries_none():
+    assert code.in_keras(DIGITS) == []
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 no archive", b"\x89HDF\r\n\x1a\n cut"])
+def test_damaged_archives_are_one_line(tmp_path, content):
+    path = tmp_path / "m.keras"
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        load_source(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_operators_that_touch_files_need_trust(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x0a\x01x\x12\x08ReadFile\x1a")
+    with pytest.raises(ModelError, match="operator ReadFile"):
+        load_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("m.pt", b"\x80\x02", "export the model with torch.onnx.export"),
+        ("m.pkl", b"\x80\x04", "runs code when it is opened"),
+        ("m.keras", b"what", "neither a .keras archive nor HDF5"),
+        ("m.tflite", b"what is this", "is not a TFLite file"),
+    ],
+)
+def test_other_files_say_what_they_are(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        load_source(path)
+    assert words in str(refused.value)
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match="without saved_model"):
+        load_source(tmp_path)
+
+
+def test_positional_metrics_are_named_where_keras_speaks_of_types(tmp_path, monkeypatch):
+    """Trap 8, with a stand-in for the Python that says what Keras 3 says: compile("adam", "mse", ["accuracy"])."""
+    python = tmp_path / "python"
+    says = "ValueError: dtype='string' is not a valid dtype for Keras type promotion."
+    python.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    (tmp_path / "b.py").write_text("def build(): ...")
+    with pytest.raises(ModelError, match="dtype='string'") as refused:
+        load_source(tmp_path / "b.py", trusted=True)
+    assert "third argument of compile for loss_weights: write metrics=[...]" in refused.value.hint
+
+
+def test_tensorflow_missing_is_named_with_the_command(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named tensorflow'\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    with pytest.raises(ModelError, match="has no Python package tensorflow") as refused:
+        load_source(DIGITS)
+    assert (refused.value.code, f"{python} -m pip install tensorflow" in refused.value.hint) == ("missing_extra", True)

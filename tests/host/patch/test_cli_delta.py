@@ -1,0 +1,60 @@
+"""`skerry delta` by hand: create, apply, compare; mistakes are one line and exit 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skerry_host.cli.main import run
+from tests.kit.patch_models import Net, layer, tflite, tuned
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(8)
+    before = layer(rng, 30, 60)
+    for name, made in (("old", before), ("new", tuned(rng, before, 0.5))):
+        (tmp_path / name).write_bytes(tflite(Net((made,))))
+    return tmp_path / "old", tmp_path / "new"
+
+
+def test_create_and_apply(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = pair
+    patch, out = tmp_path / "patch", tmp_path / "out"
+    assert run(["delta", "create", str(old), str(new), "-o", str(patch), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["bytes"], said["full_bytes"]) == (patch.stat().st_size, new.stat().st_size)
+    assert said["codec"] in {"model", "zstd", "bsdiff", "full"}
+    assert said["seconds"] > 0
+    assert run(["delta", "apply", str(old), str(patch), "-o", str(out)]) == 0
+    assert out.read_bytes() == new.read_bytes()
+
+
+def test_a_wrong_base_leaves_nothing_behind(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = pair
+    patch, out = tmp_path / "patch", tmp_path / "out"
+    assert run(["delta", "create", str(old), str(new), "-o", str(patch)]) == 0
+    capsys.readouterr()
+    assert run(["delta", "apply", str(new), str(patch), "-o", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("error: the base")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "patch"]
+
+
+def test_a_missing_file_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["delta", "create", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_bench_reports_every_tool_or_names_it_absent(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["delta", "bench", str(pair[0]), str(pair[1]), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    tools = {"skerry", "bsdiff4", "xdelta3", "zstd", "hdiffpatch", "detools", "xz_full"}
+    assert set(said["tools"]) | set(said["absent"]) == tools
+    assert said["tools"]["skerry"]["extra_bytes"] < 4_000_000
