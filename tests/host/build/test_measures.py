@@ -7,14 +7,24 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Quality
-from skerry_host.build.evaluate import sqnr_db, wilson
+from skerry_host.build.build import Build
+from skerry_host.build.data import Samples
+from skerry_host.build.evaluate import CEILING_DB, Score, evaluate, sqnr_by_output, sqnr_db, wilson
 from skerry_host.build.gates import Measured, judge
 from skerry_host.build.golden import choose
 from skerry_host.build.graph import Graph, Op, Tensor
 from skerry_host.build.metrics import top1
 from skerry_host.build.op_versions import INT8_VERSIONS
-from skerry_host.build.recipe import Budget, Quantize
+from skerry_host.build.recipe import Budget, Quantize, Task
+from skerry_host.build.session import Session
 from skerry_host.build_record import Check
+
+from .conftest import FASHION
+
+
+@pytest.mark.parametrize(("right", "interval"), [(0, (0.0, 0.2775)), (10, (0.7225, 1.0)), (5, (0.2366, 0.7634))])
+def test_the_interval_of_few_samples(right: int, interval: tuple[float, float]):
+    assert wilson(right, 10) == pytest.approx(interval, abs=1e-4)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -36,6 +46,37 @@ def test_sqnr():
     assert sqnr_db(reference, reference * 1.1) == pytest.approx(20.0)
     assert sqnr_db(np.zeros(3), reference) == -math.inf
     assert sqnr_db(reference, np.array([1.0, np.nan, 3.0])) == -math.inf
+    assert sqnr_db(np.array([1.0, np.inf]), np.ones(2)) == -math.inf
+    assert sqnr_db(np.zeros(3), np.zeros(3)) == math.inf
+    loud = np.full(4, 200, np.float32) * 1e18  # the square is beyond float32
+    assert sqnr_db(loud, loud / np.float32(2)) == pytest.approx(20 * math.log10(2))
+
+
+def score(**outputs: list[float]) -> Score:
+    return Score("top1", 2, 1.0, (0.3, 1.0), {name: np.array(values) for name, values in outputs.items()})
+
+
+def test_outputs_are_compared_in_their_order_and_within_what_json_has():
+    ours, theirs = score(a=[1.0, 2.0], b=[0.0, 0.0], c=[3.0, 4.0]), score(z=[1.0, 2.0], y=[0.0, 1.0], x=[3.0, 4.5])
+    assert sqnr_by_output(ours, theirs) == {"a": CEILING_DB, "b": -CEILING_DB, "c": pytest.approx(20.0)}
+    with pytest.raises(ValueError, match="shorter"):
+        sqnr_by_output(ours, score(z=[1.0, 2.0]))
+
+
+def test_a_model_is_scored_by_what_its_answers_mean(built: Build):
+    model, prep = (built.path / "model.tflite").read_bytes(), built.record.bundles[0].preprocess
+    arrays, told = np.load(FASHION / "evaluation.npz"), []
+    samples = Samples(arrays["inputs"][:60], arrays["labels"][:60])
+    task = Task("classification")
+    found = evaluate(model, samples, prep, task, lambda step, done=0, of=0, /: told.append(step))
+    session = Session(model)
+    answers = np.concatenate([session.run_raw(sample, prep)[0] for sample in samples.inputs])
+    right = int((answers.argmax(axis=1) == samples.labels).sum())
+    assert 40 < right < 60
+    assert (found.metric, found.samples, found.value, found.interval) == ("top1", 60, right / 60, wilson(right, 60))
+    (spec,) = session.outputs
+    np.testing.assert_allclose(found.outputs[spec.name], (answers - np.float64(spec.zero_point)) * spec.scale)
+    assert told[-1] == "evaluating 60 samples"
 
 
 def test_top1():
