@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.build.build import Build
 from skerry_host.build.data import Samples
 from skerry_host.build.evaluate import CEILING_DB, Score, evaluate, sqnr_by_output, sqnr_db, wilson
@@ -20,6 +20,7 @@ from skerry_host.build.session import Session
 from skerry_host.build_record import Check
 
 from .conftest import FASHION
+from .running_sum import running_sum
 
 
 @pytest.mark.parametrize(("right", "interval"), [(0, (0.0, 0.2775)), (10, (0.7225, 1.0)), (5, (0.2366, 0.7634))])
@@ -77,6 +78,14 @@ def test_a_model_is_scored_by_what_its_answers_mean(built: Build):
     (spec,) = session.outputs
     np.testing.assert_allclose(found.outputs[spec.name], (answers - np.float64(spec.zero_point)) * spec.scale)
     assert told[-1] == "evaluating 60 samples"
+
+
+def test_a_model_that_remembers_is_scored_in_the_order_of_the_samples():
+    """Not in parts beside each other: it would forget at the start of each."""
+    inputs = np.random.default_rng(4).integers(0, 9, (100, 2)).astype(np.float32)
+    samples = Samples(inputs, np.zeros(100, np.int64), labelled=False)
+    found = evaluate(running_sum(2), samples, Preprocess(), Task("raw"))
+    np.testing.assert_array_equal(found.outputs["y"], np.cumsum(inputs, axis=0))
 
 
 def test_top1():
