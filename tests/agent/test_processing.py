@@ -170,6 +170,7 @@ def test_outputs_of_another_form_never_match(got):
 
 def test_no_samples_never_match():
     assert not compare_golden([INT[:0]], [INT[:0]], Golden()).ok
+    assert not compare_golden([], [], Golden()).ok
 
 
 PINNED = "cb68b13d1377fd7ca02c66cff08d18d49a6fadf46852a7e12405b998b4a275e4"
@@ -225,6 +226,16 @@ def test_a_sample_in_the_shape_of_the_model():
 def test_golden_files_that_lack_something_are_refused(arrays):
     with pytest.raises(ProcessingError) as refused:
         load_golden(write_npz(arrays))
+    assert refused.value.code == "golden_format"
+
+
+@pytest.mark.parametrize("outputs", [INT, INT[:1]])
+def test_a_single_number_is_no_sample(outputs):
+    """As numpy writes it: `write_npz` makes a row of it."""
+    buffer = io.BytesIO()
+    np.savez(buffer, input_0=np.array(1), output_0=outputs)
+    with pytest.raises(ProcessingError) as refused:
+        load_golden(buffer.getvalue())
     assert refused.value.code == "golden_format"
 
 
