@@ -68,6 +68,7 @@ def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, prep: Preproce
     apart = Recorded(made.golden, made.limits, spread_lsb=7)
     assert "golden.max_lsb = 0 may refuse a healthy device" in apart.remark
     assert "7 steps apart" in apart.remark
+    assert Recorded(made.golden, Golden(max_lsb=7), 7).remark == ""
     assert [bool(Recorded(made.golden, Golden(max_lsb=7), spread).remark) for spread in (6, 7, 8)] == [
         False,
         False,
@@ -123,17 +124,17 @@ class Echo:
 
 
 EDGES = np.tile(np.array([[-128, 127, 0, 5]], np.int8), (3, 8))
-RAMP = np.tile(np.array([[-51.0, 204.0, 0.0, 7.0]], np.float32), (3, 8))  # a step is a 255th of its range: 1.0
+RAMP = np.tile(np.array([[-102.0, 408.0, 0.0, 7.0]], np.float32), (3, 8))  # a step is a 255th of its range: 2.0
 
 
-@pytest.mark.parametrize("inputs", [EDGES, RAMP], ids=["int8", "float"])
-def test_inputs_move_by_a_step_and_stay_what_they_are(inputs: np.ndarray):
+@pytest.mark.parametrize(("inputs", "step"), [(EDGES, 1.0), (RAMP, 2.0)], ids=["int8", "float"])
+def test_inputs_move_by_a_step_and_stay_what_they_are(inputs: np.ndarray, step: float):
     echo = Echo(inputs)
     steps = unsteadiness(echo, GoldenSet((inputs,), (inputs,)), (inputs,))
     assert len(echo.seen) == 2 * len(inputs)
     assert {tensor.dtype for tensor in echo.seen} == {inputs.dtype}
     moves = np.concatenate(echo.seen).astype(np.float64) - np.concatenate([inputs, inputs]).astype(np.float64)
-    assert set(np.unique(moves)) == {-1.0, 0.0, 1.0}
+    assert set(np.unique(moves)) == {-step, 0.0, step}
     assert not np.array_equal(moves[:3], moves[3:])
     assert steps == [1, 1, 1]
 
