@@ -123,12 +123,107 @@ def test_every_pair(state, event):
     before = record_in(state)
     expected = EXPECTED.get(f"{state} {type(event).__name__}")
     if expected is None:
-        with pytest.raises(IllegalTransitionError, match=f"{type(event).__name__} cannot happen in state {state}"):
+        with pytest.raises(
+            IllegalTransitionError, match=f"{type(event).__name__} cannot happen in state {state}"
+        ) as no:
             step(before, event)
+        assert no.value.code == "illegal_transition"
         return
     after, effects = step(before, event)
     outcome = (after.deployment.outcome if after.deployment else None) or "-"
     assert " ".join([after.state, outcome, *(type(e).__name__ for e in effects)]) == expected
+
+
+NEXT = Deployment("d2", "m@1.2.0", "cpu", describe(b"other"))
+FULL, BY_PATCH = replace(ORDER, transfer="full"), replace(ORDER, transfer="patch")
+NO_LEAVE = replace(ORDER, policy=TransferPolicy(full_fallback="never"))
+LAST = replace(ORDER, attempts=MAX_ATTEMPTS - 1)
+LAST_FETCH = replace(ORDER, attempts=MAX_FETCH_STARTS - 1)
+OF_OLD = replace(ORDER, manifest=replace(ORDER.manifest, sha256=OLD.manifest_sha256))
+DOWN, RESTARTED = "Drop Collect", f"the agent restarted {MAX_ATTEMPTS} times at this stage"
+# How deployments end, and what the host hears of it: from (state, deployment), by an event: (outcome, reason, detail,
+# effects).
+ENDS = {
+    "withdrawn": (State.FETCHING, ORDER, events.Withdrawn(), ("cancelled", "withdrawn", "", DOWN)),
+    "late": (State.VERIFYING, ORDER, events.Expired(), ("timed_out", "deadline", "", DOWN)),
+    "never begun": (State.IDLE, None, events.OrderLapsed(NEXT, "full"), ("timed_out", "disk", "full", "")),
+    "not had": (
+        State.FETCHING,
+        ORDER,
+        events.FetchFailed("over_budget", "9 B"),
+        ("failed", "over_budget", "9 B", DOWN),
+    ),
+    "not made": (State.VERIFYING, ORDER, events.StageFailed("disk", "full"), ("failed", "disk", "full", DOWN)),
+    "forbidden": (State.VERIFYING, ORDER, events.Rejected("untrusted", "k"), ("rejected", "untrusted", "k", DOWN)),
+    "no leave": (State.VERIFYING, NO_LEAVE, events.PatchFailed("base"), ("failed", "patch_failed", "base", DOWN)),
+    "full failed": (State.VERIFYING, FULL, events.PatchFailed("base"), ("failed", "patch_failed", "base", DOWN)),
+    "there already": (State.IDLE, None, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "")),
+    "replaced": (State.STAGED, ORDER, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "Drop")),
+    "unfit": (State.STAGED, ORDER, events.CandidateFailed("nan", "y"), ("failed", "nan", "y", "Drop Serve Collect")),
+    "went": (
+        State.PROBATION,
+        ORDER,
+        events.CandidateFailed("slow", "p95"),
+        ("rolled_back", "slow", "p95", "Drop Serve"),
+    ),
+    "sent": (State.PROBATION, ORDER, events.RollbackOrdered(), ("rolled_back", "ordered", "", "Drop Serve")),
+    "given up": (State.STAGED, ORDER, events.RollbackOrdered(), ("cancelled", "ordered", "", "Drop Serve")),
+    "came": (State.PROBATION, ORDER, events.ProbationPassed(), ("succeeded", "", "", "Retire Collect")),
+    "fetch starts": (
+        State.FETCHING,
+        LAST_FETCH,
+        events.Booted(),
+        ("failed", "agent_restarts", RESTARTED.replace(f"{MAX_ATTEMPTS}", f"{MAX_FETCH_STARTS}"), "Serve Collect"),
+    ),
+    "stage starts": (State.VERIFYING, LAST, events.Booted(), ("failed", "agent_restarts", RESTARTED, "Serve Collect")),
+    "trial starts": (State.STAGED, LAST, events.Booted(), ("failed", "agent_restarts", RESTARTED, "Serve Collect")),
+    "served": (State.PROBATION, LAST, events.Booted(), ("rolled_back", "agent_restarts", RESTARTED, "Serve Collect")),
+}
+
+
+def names(effects) -> str:
+    return " ".join(type(effect).__name__ for effect in effects)
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_deployment_that_ends_says_why(case):
+    state, deployment, event, expected = ENDS[case]
+    after, effects = step(replace(record_in(state), deployment=deployment), event)
+    said = after.deployment
+    assert (said.outcome, said.reason, said.detail, names(effects)) == expected
+    assert (after.slots.candidate, after.state in {State.IDLE, State.ROLLING_BACK, State.COMMITTED}) == (None, True)
+
+
+@pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION])
+def test_an_order_begins_a_deployment_without_a_candidate(state):
+    after, _ = step(record_in(state), events.Ordered(NEXT))
+    assert (after.state, after.deployment, after.slots) == (State.FETCHING, NEXT, Slots(OLD, OLDER))
+
+
+@pytest.mark.parametrize("slots", [Slots(), Slots(OLDER)])
+def test_what_is_not_current_is_fetched(slots):
+    after, effects = step(Record(slots=slots), events.Ordered(OF_OLD))
+    assert (after.state, effects) == (State.FETCHING, [events.Fetch()])
+
+
+def test_what_is_current_but_keeps_failing_is_made_anew():
+    after, effects = step(replace(record_in(State.IDLE), crashes=1), events.Ordered(OF_OLD))
+    assert (after.state, after.deployment, effects) == (State.FETCHING, OF_OLD, [events.Fetch()])
+
+
+def test_what_a_fetch_brought_is_kept():
+    after, _ = step(record_in(State.FETCHING), events.Fetched("patch", 10, ("mqtt", "http")))
+    kept = after.deployment
+    assert (kept.transfer, kept.bytes_received, kept.ways) == ("patch", 10, ("mqtt", "http"))
+
+
+def test_a_patch_that_failed_has_the_full_file_fetched_once():
+    again, effects = step(replace(record_in(State.VERIFYING), deployment=BY_PATCH), events.PatchFailed())
+    assert (again.state, again.deployment, effects) == (State.FETCHING, FULL, [events.Fetch()])
+
+
+def test_what_was_verified_is_the_candidate():
+    assert step(record_in(State.VERIFYING), events.Verified(NEW))[0].slots == Slots(OLD, OLDER, NEW)
 
 
 def test_the_expectations_cover_the_table():
@@ -141,6 +236,18 @@ def test_commit_moves_the_slots():
     assert after.slots == Slots(current=NEW, previous=OLD)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Slots(candidate=NEW), Slots(NEW)),
+        (Slots(replace(NEW, target="edgetpu"), OLD, NEW), Slots(NEW, OLD)),  # the same bundle anew: no way back to it
+    ],
+)
+def test_a_commit_keeps_a_way_back_to_another_bundle(before, after):
+    committed, _ = step(Record(State.PROBATION, before, ORDER, crashes=2), events.ProbationPassed())
+    assert (committed.slots, committed.crashes) == (after, 0)
+
+
 def test_failed_candidate_leaves_the_slots_as_they_were():
     after, _ = step(record_in(State.PROBATION), events.CandidateFailed("crashed", "killed by SIGSEGV"))
     assert after.slots == Slots(OLD, OLDER)
@@ -151,7 +258,7 @@ def test_failed_first_candidate_leaves_an_empty_device():
     before = replace(record_in(State.PROBATION), slots=Slots(candidate=NEW))
     after, effects = step(before, events.CandidateFailed("crashed"))
     assert (after.state, after.slots) == (State.IDLE, Slots())
-    assert events.Serve() not in effects
+    assert effects == [events.Drop(), events.SeekFactory(), events.Collect()]
 
 
 @pytest.mark.parametrize("state", [State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION])
@@ -211,6 +318,27 @@ def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, caus
     assert events.SeekFactory() in exhausted(record, "crashed")[1]
 
 
+ROLLED_BACK = replace(ORDER, release=OLD.release, outcome="rolled_back", reason="ordered")
+
+
+@pytest.mark.parametrize(
+    ("deployment", "says"),
+    [
+        (None, None),
+        (ROLLED_BACK, ("succeeded", "rollback_failed", "m@0.9.0 does not serve: damaged: why")),
+        (replace(ROLLED_BACK, outcome=None, reason=""), (None, "", "")),
+        (replace(ROLLED_BACK, outcome="failed"), ("failed", "ordered", "")),
+        (replace(ROLLED_BACK, release=NEW.release), ("rolled_back", "ordered", "")),
+    ],
+)
+def test_only_the_deployment_that_was_rolled_back_is_said_to_have_come_back(deployment, says):
+    before = Record(State.STAGED, Slots(OLDER, None, NEW, left=OLD), deployment, crashes=1)
+    after, _ = step(before, events.CurrentFailed("damaged", "why"))
+    assert (after.slots, after.crashes) == (Slots(OLD, candidate=NEW), 0)
+    said = after.deployment
+    assert (said and (said.outcome, said.reason, said.detail)) == says
+
+
 @pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
 def test_what_was_left_is_kept_until_the_older_one_serves(state):
     before = replace(record_in(state), slots=Slots(OLDER, left=OLD))
@@ -246,6 +374,18 @@ def test_rollback_of_a_committed_release_marks_its_deployment():
     after, _ = step(committed, events.RollbackOrdered("ordered"))
     assert after.slots == Slots(current=OLD, left=NEW)
     assert (after.deployment.outcome, after.deployment.reason) == ("rolled_back", "ordered")
+    assert (after.deployment.detail, after.fallback) == ("", "")  # no stand-in: it was there before
+
+
+def test_a_bundle_that_gives_way_says_why():
+    committed = Record(State.IDLE, Slots(NEW, OLD), replace(ORDER, outcome="succeeded"))
+    after, _ = step(committed, events.CurrentFailed("damaged", "m.tflite"))
+    said = after.deployment
+    assert (said.outcome, said.reason, said.detail) == ("rolled_back", "damaged", "m.tflite")
+
+
+def test_a_rollback_to_what_serves_changes_nothing():
+    assert step(record_in(State.IDLE), events.RollbackOrdered(to=OLD)) == (record_in(State.IDLE), [])
 
 
 def test_rollback_without_previous_changes_nothing():
@@ -308,6 +448,25 @@ def test_what_has_recovered_meanwhile_stays():
     failing, _ = step(replace(record_in(State.IDLE), slots=Slots(OLD)), events.CurrentFailed("damaged"))
     healthy, _ = step(failing, events.Healthy())
     assert step(healthy, events.FactoryFound(FACTORY, "damaged")) == (healthy, [])
+
+
+def test_it_takes_the_place_of_nothing_at_all():
+    before = Record(State.IDLE, Slots(), replace(ORDER, outcome="succeeded"))
+    after, effects = step(before, events.FactoryFound(FACTORY, "missing"))
+    assert after == replace(before, slots=Slots(FACTORY), fallback="missing")
+    assert effects == [events.Serve()]
+
+
+def test_it_takes_its_own_place_never_and_nothing_comes_after_it():
+    failing = Record(State.IDLE, Slots(FACTORY), crashes=2)
+    assert step(failing, events.FactoryFound(FACTORY, "crashed")) == (failing, [])
+    after, _ = step(Record(State.IDLE, Slots(OLD), crashes=3), events.FactoryFound(FACTORY, "crashed"))
+    assert after.slots == Slots(FACTORY)
+
+
+def test_during_a_trial_it_is_not_needed():
+    failing = replace(record_in(State.PROBATION), crashes=2)
+    assert step(failing, events.FactoryFound(FACTORY, "crashed")) == (failing, [])
 
 
 def test_the_deployment_under_way_is_not_that_which_is_left():

@@ -92,7 +92,9 @@ def test_constant_outputs():
     same, other = np.ones((3, 2)), np.array([[1, 1], [1, 1], [1, 2]])
     assert "same for all 3" in constant([same])
     assert constant([same, other]) is None  # one output may well be constant
-    assert constant([same[:1]]) is None
+    assert "same for all 2" in constant([same[:2]])
+    assert constant([other[1:]]) is None
+    assert constant([same[:1]]) is constant([]) is None
 
 
 INT = np.array([[10, 20, 30], [90, 80, 70]], np.int8)
@@ -114,14 +116,41 @@ def test_integer_outputs_are_compared_in_their_own_steps(got, max_lsb, top1, ok)
     assert f"difference {max_lsb} steps" in result.detail
 
 
+@pytest.mark.parametrize(("min_top1", "ok"), [(1.0, False), (0.51, False), (0.5, True)])
+def test_the_share_of_answers_is_a_limit_of_its_own(min_top1, ok):
+    expected, got = np.array([[9, 10], [90, 80]], np.int8), np.array([[10, 9], [90, 80]], np.int8)
+    result = compare_golden([expected], [got], Golden(max_lsb=1, min_top1=min_top1))
+    assert (result.max_lsb, result.top1, result.ok) == (1, 0.5, ok)
+
+
+def test_a_comparison_says_where_the_worst_lies():
+    got = np.array([[10, 20, 30], [90, 80, 64]], np.int8)
+    result = compare_golden([INT, INT], [INT, got], Golden(max_lsb=3, min_top1=0.9))
+    assert result.detail == (
+        "largest difference 6 steps (limit 3) in output 1 of sample 1; "
+        "top-1 agrees on 100.0% of 2 samples (limit 90.0%)"
+    )
+
+
 def test_equal_maxima_agree():
-    expected, got = np.array([[5, 5, 0]], np.int8), np.array([[4, 5, 0]], np.int8)
-    assert compare_golden([expected], [got], Golden()).top1 == 1.0
+    """On either side, and in each sample for itself: the other one's values are larger."""
+    two, one = np.array([[5, 5, 0], [90, 0, 0]], np.int8), np.array([[4, 5, 0], [90, 0, 0]], np.int8)
+    assert compare_golden([two], [one], Golden()).top1 == 1.0
+    assert compare_golden([one], [two], Golden()).top1 == 1.0
 
 
 def test_float_outputs_are_compared_in_steps_of_their_range():
     expected = np.array([[0.0, 25.5], [1.0, 2.0]], np.float32)
     assert compare_golden([expected], [expected + np.float32(0.21)], Golden()).max_lsb == 2
+    assert compare_golden([expected], [expected * np.float32(2)], Golden()).max_lsb == 255  # of the recorded range
+    flat = np.full((2, 1), 7, np.float32)
+    assert [compare_golden([flat], [flat + np.float32(n)], Golden()).max_lsb for n in (0, 1, 300)] == [0, 1, 300]
+
+
+def test_outputs_without_values_agree():
+    empty = np.zeros((2, 0), np.int8)
+    result = compare_golden([empty], [empty], Golden())
+    assert (result.max_lsb, result.top1, result.ok) == (0, 1.0, True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -134,11 +163,14 @@ def test_floats_that_are_no_numbers_never_match(bad):
 
 @pytest.mark.parametrize("got", [[], [INT[:1]], [INT.astype(np.int16)], [INT, INT], [INT[:, :2]]])
 def test_outputs_of_another_form_never_match(got):
-    assert not compare_golden([INT], got, Golden(max_lsb=255, min_top1=0)).ok
+    result = compare_golden([INT], got, Golden(max_lsb=255, min_top1=0))
+    assert (result.samples, result.max_lsb, result.top1, result.ok) == (2, 2**31 - 1, 0.0, False)
+    assert result.detail.endswith(", recorded were [((2, 3), dtype('int8'))]")
 
 
 def test_no_samples_never_match():
     assert not compare_golden([INT[:0]], [INT[:0]], Golden()).ok
+    assert not compare_golden([], [], Golden()).ok
 
 
 PINNED = "cb68b13d1377fd7ca02c66cff08d18d49a6fadf46852a7e12405b998b4a275e4"
@@ -171,8 +203,10 @@ def test_files_written_by_numpy_are_read():
 def test_a_sample_in_the_shape_of_the_model():
     tensors = [TensorSpec("a", "uint8", (1, 2, 2)), TensorSpec("b", "float32", (1, 1))]
     assert [a.shape for a in golden().sample(1, tensors)] == [(1, 2, 2), (1, 1)]
-    with pytest.raises(ProcessingError, match="golden inputs are"):
+    assert golden().sample(1, tensors)[0].tolist() == [[[4, 5], [6, 7]]]
+    with pytest.raises(ProcessingError, match="golden inputs are") as refused:
         golden().sample(1, tensors[:1])
+    assert refused.value.code == "golden_format"
     with pytest.raises(ProcessingError, match="the model takes"):
         golden().sample(1, [TensorSpec("a", "int8", (1, 2, 2)), tensors[1]])
 
@@ -195,6 +229,16 @@ def test_golden_files_that_lack_something_are_refused(arrays):
     assert refused.value.code == "golden_format"
 
 
+@pytest.mark.parametrize("outputs", [INT, INT[:1]])
+def test_a_single_number_is_no_sample(outputs):
+    """As numpy writes it: `write_npz` makes a row of it."""
+    buffer = io.BytesIO()
+    np.savez(buffer, input_0=np.array(1), output_0=outputs)
+    with pytest.raises(ProcessingError) as refused:
+        load_golden(buffer.getvalue())
+    assert refused.value.code == "golden_format"
+
+
 def npy(array):
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=True)
@@ -206,8 +250,9 @@ def test_pickles_are_never_read():
         parse_npy(npy(np.array([{}], object)))
     buffer = io.BytesIO()
     np.savez(buffer, input_0=np.array([print], object), output_0=INT)
-    with pytest.raises(ProcessingError, match="not numbers"):
+    with pytest.raises(ProcessingError, match="not numbers") as refused:
         load_golden(buffer.getvalue())
+    assert refused.value.code == "golden_format"
 
 
 def test_a_header_that_promises_more_than_there_is_allocates_nothing():

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from skerry_agent.processing import GoldenSet, compare_golden, parse_npz, preprocess
-from skerry_agent.wire.manifest import Golden, Preprocess
+from skerry_agent.wire.manifest import Golden, Preprocess, TensorSpec
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.golden import Recorded, choose, outputs_of, record, replay, unsteadiness
+from skerry_host.builder.judge.golden import Recorded, _limits, choose, outputs_of, record, replay, unsteadiness
 from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session
 from tests.kit.recipes import FASHION, REAL, needs_real
+from tests.kit.running_sum import running_sum
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,88 @@ def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, prep: Preproce
     assert made.limits == Golden(max_lsb=0, min_top1=0.5)
     apart = Recorded(made.golden, made.limits, spread_lsb=7)
     assert "golden.max_lsb = 0 may refuse a healthy device" in apart.remark
+    assert "7 steps apart" in apart.remark
+    assert Recorded(made.golden, Golden(max_lsb=7), 7).remark == ""
+    assert [bool(Recorded(made.golden, Golden(max_lsb=7), spread).remark) for spread in (6, 7, 8)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_what_is_recorded_is_what_the_model_answers(model: bytes, prep: Preprocess, samples: Samples):
+    made, session = record(model, samples, prep, GoldenPlan(samples=16)), Session(model)
+    (inputs,), (outputs,) = made.golden.inputs, made.golden.outputs
+    assert inputs.shape == (16, *session.input.shape[1:])
+    for tensor, answer in zip(inputs, outputs, strict=True):
+        np.testing.assert_array_equal(session.run(tensor[None])[0][0], answer)
+    known = {
+        preprocess(sample, prep, session.input).tobytes(): label
+        for sample, label in zip(samples.inputs, samples.labels, strict=True)
+    }
+    taken = [int(known[tensor.tobytes()]) for tensor in inputs]
+    assert taken == [*range(10), *taken[10:]]  # the classes in turn
+    assert taken[10:] == sorted(taken[10:])
+    elsewhere = replay(Session(model, default_kernels=False), made.golden)
+    assert made.spread_lsb == compare_golden((outputs,), elsewhere, Golden()).max_lsb
+
+
+# What the recipe says, how far the runtime's own kernels lie apart (steps, share of answers), and a device's limits.
+LIMITS = [
+    (GoldenPlan(), 0, 1.0, Golden(max_lsb=3, min_top1=1.0)),
+    (GoldenPlan(), 1, 1.0, Golden(max_lsb=3, min_top1=1.0)),
+    (GoldenPlan(), 2, 0.9, Golden(max_lsb=4, min_top1=0.8)),
+    (GoldenPlan(), 127, 0.5, Golden(max_lsb=254, min_top1=0.0)),
+    (GoldenPlan(), 200, 0.25, Golden(max_lsb=255, min_top1=0.0)),
+    (GoldenPlan(max_lsb=1), 9, 0.9, Golden(max_lsb=1, min_top1=0.8)),
+    (GoldenPlan(min_top1=0.95), 9, 0.5, Golden(max_lsb=18, min_top1=0.95)),
+]
+
+
+@pytest.mark.parametrize(("plan", "spread_lsb", "top1", "limits"), LIMITS)
+def test_a_device_may_stray_twice_as_far_as_the_kernels_here(plan, spread_lsb: int, top1: float, limits: Golden):
+    made = _limits(plan, spread_lsb, top1)
+    assert (made.max_lsb, made.min_top1) == (limits.max_lsb, pytest.approx(limits.min_top1))
+
+
+class Echo:
+    """Stands in for a session: answers with what it is given, and keeps it."""
+
+    def __init__(self, inputs: np.ndarray):
+        self.input = TensorSpec("x", inputs.dtype.name, (1, *inputs.shape[1:]))
+        self.seen: list[np.ndarray] = []
+
+    def run(self, tensor: np.ndarray) -> list[np.ndarray]:
+        self.seen.append(tensor)
+        return [tensor]
+
+
+EDGES = np.tile(np.array([[-128, 127, 0, 5]], np.int8), (3, 8))
+RAMP = np.tile(np.array([[-102.0, 408.0, 0.0, 7.0]], np.float32), (3, 8))  # a step is a 255th of its range: 2.0
+
+
+@pytest.mark.parametrize(("inputs", "step"), [(EDGES, 1.0), (RAMP, 2.0)], ids=["int8", "float"])
+def test_inputs_move_by_a_step_and_stay_what_they_are(inputs: np.ndarray, step: float):
+    echo = Echo(inputs)
+    steps = unsteadiness(echo, GoldenSet((inputs,), (inputs,)), (inputs,))
+    assert len(echo.seen) == 2 * len(inputs)
+    assert {tensor.dtype for tensor in echo.seen} == {inputs.dtype}
+    moves = np.concatenate(echo.seen).astype(np.float64) - np.concatenate([inputs, inputs]).astype(np.float64)
+    assert set(np.unique(moves)) == {-step, 0.0, step}
+    assert not np.array_equal(moves[:3], moves[3:])
+    assert steps == [1, 1, 1]
+
+
+def test_the_farthest_move_of_a_sample_counts():
+    elsewhere = EDGES.copy()
+    elsewhere[1, 2] += 9
+    assert unsteadiness(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (elsewhere,)) == [1, 9, 1]
+    assert unsteadiness(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (EDGES,)) == [1, 1, 1]
+
+
+def test_a_model_that_remembers_gets_the_first_samples_in_their_order():
+    inputs = np.random.default_rng(3).integers(0, 99, (40, 3)).astype(np.float32)
+    made = record(running_sum(3), Samples(inputs, np.zeros(40, np.int64)), Preprocess(), GoldenPlan(samples=5))
+    np.testing.assert_array_equal(made.golden.inputs[0], inputs[:5])
+    np.testing.assert_array_equal(made.golden.outputs[0], np.cumsum(inputs[:5], axis=0))
+    assert made.spread_lsb == 0

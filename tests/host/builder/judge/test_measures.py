@@ -6,18 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.build_record import Check
+from skerry_host.builder.build import Build
+from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge import gates
-from skerry_host.builder.judge.evaluate import wilson
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output, wilson
 from skerry_host.builder.judge.gates import Measured, judge
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import top1
-from skerry_host.builder.judge.signal import sqnr_db
+from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
-from skerry_host.builder.recipe.recipe import Budget, Quantize
-from tests.kit.recipes import REPOSITORY
+from skerry_host.builder.recipe.recipe import Budget, Quantize, Task
+from skerry_host.builder.runtime.session import Session
+from tests.kit.recipes import FASHION, REPOSITORY
+from tests.kit.running_sum import running_sum
+
+
+@pytest.mark.parametrize(("right", "interval"), [(0, (0.0, 0.2775)), (10, (0.7225, 1.0)), (5, (0.2366, 0.7634))])
+def test_the_interval_of_few_samples(right: int, interval: tuple[float, float]):
+    assert wilson(right, 10) == pytest.approx(interval, abs=1e-4)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -39,6 +48,45 @@ def test_sqnr():
     assert sqnr_db(reference, reference * 1.1) == pytest.approx(20.0)
     assert sqnr_db(np.zeros(3), reference) == -math.inf
     assert sqnr_db(reference, np.array([1.0, np.nan, 3.0])) == -math.inf
+    assert sqnr_db(np.array([1.0, np.inf]), np.ones(2)) == -math.inf
+    assert sqnr_db(np.zeros(3), np.zeros(3)) == math.inf
+    loud = np.full(4, 200, np.float32) * 1e18  # the square is beyond float32
+    assert sqnr_db(loud, loud / np.float32(2)) == pytest.approx(20 * math.log10(2))
+
+
+def score(**outputs: list[float]) -> Score:
+    return Score("top1", 2, 1.0, (0.3, 1.0), {name: np.array(values) for name, values in outputs.items()})
+
+
+def test_outputs_are_compared_in_their_order_and_within_what_json_has():
+    ours, theirs = score(a=[1.0, 2.0], b=[0.0, 0.0], c=[3.0, 4.0]), score(z=[1.0, 2.0], y=[0.0, 1.0], x=[3.0, 4.5])
+    assert sqnr_by_output(ours, theirs) == {"a": CEILING_DB, "b": -CEILING_DB, "c": pytest.approx(20.0)}
+    with pytest.raises(ValueError, match="shorter"):
+        sqnr_by_output(ours, score(z=[1.0, 2.0]))
+
+
+def test_a_model_is_scored_by_what_its_answers_mean(built: Build):
+    model, prep = (built.path / "model.tflite").read_bytes(), built.record.bundles[0].preprocess
+    arrays, told = np.load(FASHION / "evaluation.npz"), []
+    samples = Samples(arrays["inputs"][:60], arrays["labels"][:60])
+    task = Task("classification")
+    found = evaluate(model, samples, prep, task, lambda step, done=0, of=0, /: told.append(step))
+    session = Session(model)
+    answers = np.concatenate([session.run_raw(sample, prep)[0] for sample in samples.inputs])
+    right = int((answers.argmax(axis=1) == samples.labels).sum())
+    assert 40 < right < 60
+    assert (found.metric, found.samples, found.value, found.interval) == ("top1", 60, right / 60, wilson(right, 60))
+    (spec,) = session.outputs
+    np.testing.assert_allclose(found.outputs[spec.name], (answers - np.float64(spec.zero_point)) * spec.scale)
+    assert told[-1] == "evaluating 60 samples"
+
+
+def test_a_model_that_remembers_is_scored_in_the_order_of_the_samples():
+    """Not in parts beside each other: it would forget at the start of each."""
+    inputs = np.random.default_rng(4).integers(0, 9, (100, 2)).astype(np.float32)
+    samples = Samples(inputs, np.zeros(100, np.int64), labelled=False)
+    found = evaluate(running_sum(2), samples, Preprocess(), Task("raw"))
+    np.testing.assert_array_equal(found.outputs["y"], np.cumsum(inputs, axis=0))
 
 
 def test_top1():
@@ -71,12 +119,148 @@ def test_the_form_is_the_one_that_was_asked_for():
     assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
 
 
+def net(kinds: str, *ops: str, weights: str = "") -> Graph:
+    """Operators one after the other, between tensors of these kinds; the first operator also reads `weights`."""
+    tensors = tuple(Tensor(i, f"t{i}", kind, (1, 4), (1, 4), 0) for i, kind in enumerate([*kinds.split(), weights]))
+    first = (len(ops) + 1,) if weights else ()
+    made = [Op(i, name, 1, False, (i, *first) if i == 0 else (i,), (i + 1,)) for i, name in enumerate(ops)]
+    return Graph(1, tensors, tuple(made), (0,), (len(ops),))
+
+
+INT16, UINT8_ENDS, FLOAT_ENDS = Quantize(activations="int16", io="int16"), Quantize(io="uint8"), Quantize(io="float")
+DYNAMIC = Quantize(activations="float", io="float")
+ROUND = ("QUANTIZE", "DEQUANTIZE")
+NO_FORM = "; replace operators that have no int8 form"
+# A model and what was asked for; what is said: (gate, value, what is wrong).
+INTEGERS = {
+    "int8": (net("int8 int8", "ADD"), Quantize(), ("fully int8", "1/1 ops", "")),
+    "int16": (net("int16 int16", "ADD"), INT16, ("fully int16", "1/1 ops", "")),
+    "int16 in vain": (
+        net("int16 float32 int16", "ADD", "ADD"),
+        INT16,
+        ("fully int16", "0/2 ops", "not int16: ADD (t1), ADD (t2); replace operators that have no int16 form"),
+    ),
+    "uint8 ends": (net("uint8 int8 uint8", "QUANTIZE", "QUANTIZE"), UINT8_ENDS, ("fully int8", "2/2 ops", "")),
+    "ends of another kind": (
+        net("uint8 int8 int8", "QUANTIZE", "ADD"),
+        Quantize(),
+        ("fully int8", "2/2 ops", f"not int8: t0{NO_FORM}"),
+    ),
+    "int8 instead of uint8": (
+        net("int8 int8", "ADD"),
+        UINT8_ENDS,
+        ("fully int8", "1/1 ops", f"not int8: t0, t1{NO_FORM}"),
+    ),
+    "float ends": (net("float32 int8 float32", *ROUND), FLOAT_ENDS, ("fully int8", "2/2 ops", "")),
+    "float ends that nobody wants": (
+        net("float32 int8 float32", *ROUND),
+        Quantize(),
+        ("fully int8", "0/2 ops", f"not int8: t0, t2, QUANTIZE (t1), DEQUANTIZE (t2){NO_FORM}"),
+    ),
+    "float inside": (
+        net("float32 int8 float32 int8 float32", *ROUND, *ROUND),
+        FLOAT_ENDS,
+        ("fully int8", "2/4 ops", f"not int8: DEQUANTIZE (t2), QUANTIZE (t3){NO_FORM}"),
+    ),
+    "a float operator at a float end": (
+        net("float32 float32 int8 float32", "RELU", *ROUND),
+        FLOAT_ENDS,
+        ("fully int8", "1/3 ops", f"not int8: RELU (t1), QUANTIZE (t2){NO_FORM}"),
+    ),
+    "many": (
+        net("int8 float32 float32 float32 float32 float32 int8", *["RELU"] * 6),
+        Quantize(),
+        ("fully int8", "0/6 ops", f"not int8: RELU (t1), RELU (t2), RELU (t3), RELU (t4), RELU (t5){NO_FORM}"),
+    ),
+    "8-bit weights": (
+        net("float32 float32 float32", "FULLY_CONNECTED", "RELU", weights="int8"),
+        DYNAMIC,
+        ("8-bit weights", "1/2 ops", ""),
+    ),
+    "no 8-bit weights": (
+        net("float32 float32 float32", "FULLY_CONNECTED", "RELU", weights="float32"),
+        DYNAMIC,
+        ("8-bit weights", "0/2 ops", "no operator has 8-bit weights"),
+    ),
+    "ONNX": (
+        net("int8 int8 float32 float32", "Conv", "DequantizeLinear", "Relu"),
+        Quantize(),
+        ("int8 where it counts", "1/1 heavy ops", ""),
+    ),
+    **{
+        f"ONNX, a float {name} of int8 weights": (
+            net("float32 float32 int8 float32", name, "QuantizeLinear", "DequantizeLinear", weights="int8"),
+            Quantize(),
+            ("int8 where it counts", "0/1 heavy ops", f"not int8: {name} (t1)"),
+        )
+        for name in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    },
+    "ONNX, many": (
+        net("float32 " * 7 + "float32", *["Gemm"] * 6, "DequantizeLinear"),
+        Quantize(),
+        ("int8 where it counts", "0/6 heavy ops", "not int8: " + ", ".join(f"Gemm (t{i})" for i in range(1, 6))),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INTEGERS)
+def test_what_was_asked_for_is_what_there_is(case: str):
+    made, plan, (name, value, reason) = INTEGERS[case]
+    verdict = judge(Measured(made, quality(), "", plan), Budget())[0]
+    limit = "some" if name == "8-bit weights" else "all"
+    assert (verdict.check, verdict.reason) == (Check(name, value, limit, not reason), reason)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "float32", "int32"])
+def test_a_source_that_came_quantized_may_keep_its_ends(kind: str):
+    verdict = judge(Measured(net(f"{kind} int8 {kind}", *ROUND), quality(), "", as_it_is=True), Budget())[0]
+    assert verdict.reason == ("" if kind != "int32" else f"not int8: t0, t2{NO_FORM}")
+
+
 def test_what_came_quantized_is_compared_with_nothing():
     alone = replace(quality(), float_value=None, float_interval=None, sqnr_db={}, float_bytes=None)
     names = [verdict.check.name for verdict in judge(Measured(graph(), alone, ""), Budget())]
     assert names == ["fully int8", "int8 top1", "size", "golden outputs"]
     itself = replace(alone, metric="agreement", int8_value=1.0)
     assert "int8 agreement" not in [v.check.name for v in judge(Measured(graph(), itself, ""), Budget())]
+    with_float = replace(quality(), metric="agreement")
+    assert "int8 agreement" in [v.check.name for v in judge(Measured(graph(), with_float, ""), Budget())]
+    poor = judge(Measured(graph(), replace(alone, int8_value=0.5), ""), Budget(min_accuracy=0.9))
+    assert poor[1].reason == "int8 top1 50.00% is under min_accuracy 90.00%"
+
+
+def test_what_is_measured_is_said_with_its_limit():
+    checks = [verdict.check for verdict in judge(Measured(graph(), quality(), ""), BUDGET)]
+    assert checks == [
+        Check("fully int8", "2/2 ops", "all", ok=True),
+        Check("int8 top1", "92.00% (90.0%-94.0%)", ">= 90.00%", ok=True),
+        Check("top1 drop", "0.50%", "<= 1.00%", ok=True),
+        Check("worst SQNR", "30.0 dB", ">= 15.0 dB", ok=True),
+        Check("size", "1000 B", "<= 2000 B", ok=True),
+        Check("golden outputs", "repeatable", "repeatable", ok=True),
+    ]
+    other = judge(Measured(graph(), quality(), "all the same", DYNAMIC), Budget())
+    assert (other[1].check.name, other[4].check.limit) == ("8-bit weights top1", "none")
+    assert (other[5].check.value, other[5].check.limit) == ("all the same", "repeatable")
+
+
+def test_a_refusal_names_the_figure_the_budget_and_the_remedy():
+    verdicts = judge(Measured(graph(), quality(0.5, 10.0, 2001), ""), BUDGET)
+    assert [verdict.reason for verdict in verdicts if verdict.reason] == [
+        "int8 top1 50.00% is under min_accuracy 90.00%; the float model has 92.50%",
+        "top1 drops by 42.50%, over max_accuracy_drop 1.00%; give more, or more typical, calibration samples",
+        (
+            "output b has 10.0 dB SQNR, under min_sqnr_db 15.0; "
+            "look for calibration samples unlike those of the evaluation"
+        ),
+        "the model has 2001 bytes, over max_bytes 2000; make it smaller or raise the budget",
+    ]
+
+
+def test_what_meets_a_budget_exactly_passes():
+    """0.925 - 0.915 is a hair over 0.01."""
+    verdicts = judge(Measured(graph(), quality(0.915, 15.0, 2000), ""), replace(BUDGET, min_accuracy=0.915))
+    assert [verdict.reason for verdict in verdicts if verdict.reason] == []
 
 
 BUDGET = Budget(max_accuracy_drop=0.01, min_accuracy=0.9, min_sqnr_db=15.0, max_bytes=2000)
