@@ -7,7 +7,7 @@ from skerry_agent.processing import GoldenSet, compare_golden, parse_npz, prepro
 from skerry_agent.wire.manifest import Golden, Preprocess
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.golden import Recorded, choose, outputs_of, record, replay, unsteadiness
+from skerry_host.builder.judge.golden import Recorded, choose, outputs_of, problem, record, replay, unsteadiness
 from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session
 from tests.kit.recipes import FASHION, REAL, needs_real
@@ -65,3 +65,14 @@ def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, prep: Preproce
     assert made.limits == Golden(max_lsb=0, min_top1=0.5)
     apart = Recorded(made.golden, made.limits, spread_lsb=7)
     assert "golden.max_lsb = 0 may refuse a healthy device" in apart.remark
+
+
+def test_outputs_that_are_repeated_to_the_bit_and_depend_on_the_input_are_a_proof(
+    model: bytes, prep: Preprocess, samples: Samples
+):
+    golden = record(model, samples, prep, GoldenPlan(samples=4)).golden
+    assert problem(model, golden) == ""
+    moved = GoldenSet(golden.inputs, tuple(output ^ 1 for output in golden.outputs))
+    assert problem(model, moved) != ""
+    still = GoldenSet(golden.inputs, tuple(np.zeros_like(output) for output in golden.outputs))
+    assert "same" in problem(model, still)
