@@ -23,12 +23,13 @@ from real_bundle import MOBILENET_V1, MOBILENET_V2, lay_bundle
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.wire import codec
+from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.manifest import Golden
 from skerry_agent.wire.sketch import Sketch
 
 ROOT = Path(__file__).parents[1]
 CORAL = ROOT / ".venv" / "coral" / "bin" / "python"
-PYTHONS: dict[runner_protocol.Engine, Path] = {"litert": Path(sys.executable), "tflite_runtime": CORAL}
+PYTHONS: dict[EngineName, Path] = {"litert": Path(sys.executable), "tflite_runtime": CORAL}
 RATE_HZ = 5.0
 ANY = Golden(max_lsb=255, min_top1=0.0)
 """The two round differently, and neither is judged here."""

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry_agent.processing import GoldenSet, compare_golden, constant, save_golden
-from skerry_agent.wire import blobs, codec
-from skerry_agent.wire.manifest import Artifact, Bundle, Golden, Quality, Role
+from skerry_agent.wire import codec
 from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
@@ -25,7 +23,7 @@ from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.judge import golden as golden_samples
-from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import evaluate, quality
 from skerry_host.builder.judge.gates import Measured, form, judge
 from skerry_host.builder.judge.metrics import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
@@ -38,10 +36,10 @@ from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
-from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.sources.load import Source, load_source
 from skerry_host.builder.targets.base import Compiled, TargetBuilder
+from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import Past, keep_near
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
@@ -113,12 +111,11 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One target's part: its bundle, the files of it by name, and what was measured."""
+    """One target's part of the build, and what was measured."""
 
-    bundle: Bundle
-    files: dict[str, bytes]
+    part: Part
     facts: TargetFacts
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
 
 
 def build(order: Order, progress: Progress = silent) -> Build:
@@ -165,10 +162,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     """Hold the model against the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
-    session = Session(chosen.model)
-    quality = _quality(None if quantized else work.reference, chosen, work.source)
-    problem = _golden_problem(chosen.model, candidate.golden.golden)
-    measured = Measured(session.graph, quality, problem, chosen.plan, quantized)
+    measured = _measured(candidate)
     verdicts = judge(measured, recipe.budget)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     compiler = ready.compiler(work.builder)
@@ -181,8 +175,8 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     facts = TargetFacts(
         target=work.builder.target.name,
         form=form(measured),
-        graph=session.graph,
-        quality=quality,
+        graph=measured.graph,
+        quality=measured.quality,
         checks=tuple(verdict.check for verdict in verdicts),
         reasons=reasons,
         layers=found,
@@ -194,8 +188,21 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
     )
-    bundle, files = _bundle(candidate, session)
-    return _Judged(bundle, files, facts, (candidate.remark, candidate.golden.remark))
+    part = part_of(work.builder.target, chosen.model, candidate.golden, work.recipe)
+    return _Judged(part, facts, (candidate.remark, candidate.golden.remark))
+
+
+def _measured(candidate: _Candidate) -> Measured:
+    """What the gates look at."""
+    work, chosen = candidate.work, candidate.chosen
+    reference = None if work.source.quantized else work.reference
+    return Measured(
+        graph=describe_any(chosen.model),
+        quality=quality(reference, chosen.score, work.source.file_bytes, len(chosen.model)),
+        golden_problem=golden_samples.problem(chosen.model, candidate.golden.golden),
+        plan=chosen.plan,
+        as_it_is=work.source.quantized,
+    )
 
 
 def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
@@ -204,10 +211,9 @@ def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
         problem = compiler.plan_problem(ready.plan)
         if problem:
             return Compiled(f"no {compiler.target.name} bundle: {problem}")
-        for part in parts:
-            if part.bundle.target == compiler.target.fallback and not part.facts.reasons:
-                model = part.files[part.bundle.model.name]
-                return compiler.compile(ready.board, part.bundle, model, ready.progress)
+        for judged in parts:
+            if judged.facts.target == compiler.target.fallback and not judged.facts.reasons:
+                return compiler.compile(ready.board, judged.part.bundle, judged.part.model, ready.progress)
     return None
 
 
@@ -220,13 +226,13 @@ def _write(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None
         ready.board,
         ready.data.evaluation,
         ready.source.graph,
-        [part.facts for part in parts],
+        [judged.facts for judged in parts],
         compiled,
     )
     report = render(facts)
     if facts.reasons:
         raise BuildRefused(_name(ready.loaded), facts.reasons, report, facts.measured())
-    files = {name: content for part in parts for name, content in part.files.items()}
+    files = {name: content for judged in parts for name, content in judged.part.files.items()}
     files |= dict(compiled.files) if compiled is not None else {}
     write_folder(ready.out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
     return Build(ready.out, record, report)
@@ -254,63 +260,9 @@ def _layers(work: Work, chosen: Chosen) -> list[Layer]:
     return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
 
 
-def _quality(reference: Score | None, chosen: Chosen, source: Source) -> Quality:
-    """Without `reference` there is no float model to compare with."""
-    score = chosen.score
-    return Quality(
-        metric=score.metric,
-        samples=score.samples,
-        float_value=reference.value if reference else None,
-        int8_value=score.value,
-        float_interval=reference.interval if reference else None,
-        int8_interval=score.interval,
-        sqnr_db=sqnr_by_output(reference, score) if reference else {},
-        float_bytes=source.file_bytes if reference else None,
-        int8_bytes=len(chosen.model),
-    )
-
-
-def _golden_problem(model: bytes, golden: GoldenSet) -> str:
-    """Why the recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
-    again = golden_samples.replay(Session(model), golden)
-    result = compare_golden(golden.outputs, again, Golden(max_lsb=0, min_top1=1.0))
-    return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail
-
-
-def _bundle(candidate: _Candidate, session: Session) -> tuple[Bundle, dict[str, bytes]]:
-    """What a device gets of the target, and the files of it by name."""
-    recipe = candidate.work.recipe
-    files = _files(candidate)
-    bundle = Bundle(
-        target=candidate.work.builder.target.name,
-        artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
-        inputs=(session.input,),
-        outputs=session.outputs,
-        task=recipe.task,
-        preprocess=recipe.preprocess,
-        postprocess=recipe.postprocess,
-        golden=candidate.golden.limits,
-        probation=recipe.probation,
-    )
-    return bundle, {name: content for name, _role, content in files}
-
-
-def _files(candidate: _Candidate) -> list[tuple[str, Role, bytes]]:
-    """(name, role, content) of each artifact; those of another target than cpu carry its name."""
-    target, labels = candidate.work.builder.target, candidate.work.recipe.labels.names
-    prefix = "" if target is CPU else f"{target.name}-"
-    files: list[tuple[str, Role, bytes]] = [
-        (f"{prefix}model{target.suffix}", "model", candidate.chosen.model),
-        (f"{prefix}golden.npz", "golden", save_golden(candidate.golden.golden)),
-    ]
-    if labels:
-        files.append(("labels.txt", "labels", "".join(f"{label}\n" for label in labels).encode()))
-    return files
-
-
 def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> BuildRecord:
-    facts, quantized = [part.facts for part in parts], ready.source.quantized
-    bundles = tuple(part.bundle for part in parts)
+    facts, quantized = [judged.facts for judged in parts], ready.source.quantized
+    bundles = tuple(judged.part.bundle for judged in parts)
     if compiled is not None and compiled.bundle is not None:
         bundles = (compiled.bundle, *bundles)
     record = BuildRecord(
@@ -329,7 +281,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         remarks=(
             *([AS_IT_IS] if quantized else []),
             *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
-            *(remark for part in parts for remark in part.remarks if remark),
+            *(remark for judged in parts for remark in judged.remarks if remark),
             *([compiled.remark] if compiled is not None else []),
         ),
         not_built=tuple(target for target in ready.board.targets if target not in {b.target for b in bundles}),
@@ -339,9 +291,9 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
 
 def _with_speeds(record: BuildRecord, ready: _Prepared, parts: Sequence[_Judged]) -> BuildRecord:
     real = None if ready.source.quantized else ready.source.data
-    for part in parts:
-        if part.bundle.target == CPU.name:
-            record = with_speeds(record, ready.board, part.facts.form, part.files[part.bundle.model.name], real)
+    for judged in parts:
+        if judged.facts.target == CPU.name:
+            record = with_speeds(record, ready.board, judged.facts.form, judged.part.model, real)
     return record
 
 

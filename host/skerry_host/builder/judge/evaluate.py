@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skerry_agent.processing import Array, dequantize
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.metrics import count_right, input_size
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
@@ -53,3 +53,18 @@ def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
     """SQNR in decibels of each output, at most `CEILING_DB` either way, matched by order: quantizers may rename."""
     pairs = zip(float_score.outputs.items(), int8_score.outputs.values(), strict=True)
     return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}
+
+
+def quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
+    """All of it as a record has it; without `reference` there is no float model to compare with."""
+    return Quality(
+        metric=score.metric,
+        samples=score.samples,
+        float_value=reference.value if reference else None,
+        int8_value=score.value,
+        float_interval=reference.interval if reference else None,
+        int8_interval=score.interval,
+        sqnr_db=sqnr_by_output(reference, score) if reference else {},
+        float_bytes=float_bytes if reference else None,
+        int8_bytes=int8_bytes,
+    )

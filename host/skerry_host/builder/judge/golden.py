@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from skerry_agent.processing import Array, GoldenSet, compare_golden, differences, preprocess
+from skerry_agent.processing import Array, GoldenSet, compare_golden, constant, differences, preprocess
 from skerry_agent.wire.manifest import Golden, Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.recipe.recipe import GoldenPlan
@@ -94,6 +94,13 @@ def _shaken(golden: GoldenSet, rng: np.random.Generator) -> GoldenSet:
 def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
     """The outputs of a model for recorded inputs: one array (N, ...) per output."""
     return outputs_of(session, [golden.sample(i, [session.input])[0] for i in range(len(golden))])
+
+
+def problem(model: bytes, golden: GoldenSet) -> str:
+    """Why recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    same = constant(golden.outputs)
+    result = compare_golden(golden.outputs, replay(Session(model), golden), _STRICT)
+    return same or ("" if result.ok else result.detail)
 
 
 def outputs_of(session: Session, tensors: list[Array]) -> tuple[Array, ...]:

@@ -7,7 +7,16 @@ from skerry_agent.processing import GoldenSet, compare_golden, parse_npz, prepro
 from skerry_agent.wire.manifest import Golden, Preprocess, TensorSpec
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.golden import Recorded, _limits, choose, outputs_of, record, replay, unsteadiness
+from skerry_host.builder.judge.golden import (
+    Recorded,
+    _limits,
+    choose,
+    outputs_of,
+    problem,
+    record,
+    replay,
+    unsteadiness,
+)
 from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session
 from tests.kit.recipes import FASHION, REAL, needs_real
@@ -151,3 +160,14 @@ def test_a_model_that_remembers_gets_the_first_samples_in_their_order():
     np.testing.assert_array_equal(made.golden.inputs[0], inputs[:5])
     np.testing.assert_array_equal(made.golden.outputs[0], np.cumsum(inputs[:5], axis=0))
     assert made.spread_lsb == 0
+
+
+def test_outputs_that_are_repeated_to_the_bit_and_depend_on_the_input_are_a_proof(
+    model: bytes, prep: Preprocess, samples: Samples
+):
+    golden = record(model, samples, prep, GoldenPlan(samples=4)).golden
+    assert problem(model, golden) == ""
+    moved = GoldenSet(golden.inputs, tuple(output ^ 1 for output in golden.outputs))
+    assert problem(model, moved) != ""
+    still = GoldenSet(golden.inputs, tuple(np.zeros_like(output) for output in golden.outputs))
+    assert "same" in problem(model, still)
