@@ -64,7 +64,7 @@ class Device:
             self.folders,
             changed=lambda: None,
             collect=lambda: None,
-            beat=lambda *_: None,
+            heartbeat=lambda *_: None,
         )
         self.journal = Journal(self.folder / "journal.json")
         self.unit = Unit("m", world, self.journal, None)
@@ -92,7 +92,7 @@ class Device:
         candidate = self.processes.runners[-1]
         candidate.prove()
         candidate.follow()
-        candidate.beat(inferences=20)
+        candidate.heartbeat(inferences=20)
         assert self.unit.record.deployment.outcome == "succeeded"
         return candidate
 

@@ -9,7 +9,7 @@ from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
+from skerry_agent.ports.runner_protocol import FromRunner, Job, Ready, Refused, Stop
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import BundleFolders
@@ -95,7 +95,7 @@ class Prover:
 
     def heard(self, message: FromRunner) -> None:
         """Take a message of the runner."""
-        if isinstance(message, Proved):
+        if isinstance(message, Ready):
             detail = f"{self._slot.release}: {message.samples} golden samples, at most {message.max_lsb} steps off"
             self._check = Check(self._name, ok=True, detail=detail)
             self._runner.send(Stop())

@@ -12,13 +12,13 @@ from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
-    Beat,
     Drain,
     Drained,
     FromRunner,
+    Heartbeat,
     Job,
     Loaded,
-    Proved,
+    Ready,
     Refused,
     Stop,
 )
@@ -31,7 +31,7 @@ class Hooks(Struct, frozen=True):
 
     ready: Callable[[], None]
     accepting: Callable[[], None]
-    beat: Callable[[Beat], None]
+    heartbeat: Callable[[Heartbeat], None]
     failed: Callable[[str, str], None]
 
 
@@ -91,15 +91,15 @@ class Service:
                 pass
             case Loaded():
                 self.loaded = message
-            case Proved():
-                self._proved()
+            case Ready():
+                self._became_ready()
             case Refused():
                 self._refusal = message
             case Accepting():
                 self.accepting = True
                 self.hooks.accepting()
-            case Beat():
-                self._beat(message)
+            case Heartbeat():
+                self._heartbeat(message)
             case Drained():
                 pass
 
@@ -117,17 +117,17 @@ class Service:
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
-    def _proved(self) -> None:
+    def _became_ready(self) -> None:
         self.ready = True
         self._timer.cancel()
         self._timer = self._clock.after(self._limits.hang_s, self._watch)
         self.hooks.ready()
 
-    def _beat(self, beat: Beat) -> None:
-        if self.ready and beat.busy_s > self._limits.hang_s:
-            self._give_up("hang", f"one inference has taken {beat.busy_s:.1f} s")
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        if self.ready and heartbeat.busy_s > self._limits.hang_s:
+            self._give_up("hang", f"one inference has taken {heartbeat.busy_s:.1f} s")
         else:
-            self.hooks.beat(beat)
+            self.hooks.heartbeat(heartbeat)
 
     def _watch(self) -> None:
         silent_s = self._clock.monotonic() - self._heard_at

@@ -12,7 +12,7 @@ from skerry_agent.deployment.service import Hooks, Service
 from skerry_agent.machine import probation
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Timer
-from skerry_agent.ports.runner_protocol import Beat, Job
+from skerry_agent.ports.runner_protocol import Heartbeat, Job
 from skerry_agent.state.disk import DiskError
 
 
@@ -23,7 +23,7 @@ class Says(Struct, frozen=True):
     admitted: Callable[[], None]
     passed: Callable[[], None]
     failed: Callable[[str, str], None]
-    beat: Callable[[Beat], None]
+    heartbeat: Callable[[Heartbeat], None]
 
 
 class Trial:
@@ -44,7 +44,7 @@ class Trial:
         if self._launcher.must_wait(self._slot):
             self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)
             return
-        hooks = Hooks(ready=self._ready, accepting=self._admitted, beat=self._beat, failed=self._failed)
+        hooks = Hooks(ready=self._ready, accepting=self._admitted, heartbeat=self._heartbeat, failed=self._failed)
         try:
             self.service = self._launcher.start(self._slot, hooks)
         except DiskError as error:
@@ -88,13 +88,13 @@ class Trial:
         limit_s = self.service.job.bundle.probation.max_seconds
         self._timer = self._clock.after(limit_s + 1.0, self._judge)
 
-    def _beat(self, beat: Beat) -> None:
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
         if self._over:
             return
         if self._admitted_at is not None and self.service is not None and self.service.accepting:
-            self._tally = self._tally.plus(_shown(beat))
+            self._tally = self._tally.plus(_shown(heartbeat))
             self._judge()
-        self._says.beat(beat)
+        self._says.heartbeat(heartbeat)
 
     def _failed(self, reason: str, detail: str) -> None:
         if not self._over:
@@ -111,8 +111,10 @@ class Trial:
             self._says.failed(verdict.reason, verdict.detail)
 
 
-def _shown(beat: Beat) -> probation.Tally:
-    return probation.Tally(beat.inferences, beat.errors, beat.invalid_outputs, beat.latency, beat.rss_bytes)
+def _shown(heartbeat: Heartbeat) -> probation.Tally:
+    return probation.Tally(
+        heartbeat.inferences, heartbeat.errors, heartbeat.invalid_outputs, heartbeat.latency, heartbeat.rss_bytes
+    )
 
 
 def _exercise_hz(job: Job) -> float:

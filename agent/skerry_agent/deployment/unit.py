@@ -218,7 +218,7 @@ class Unit:
         return Hooks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            beat=lambda beat: self.world.beat(self.model, slot, beat),
+            heartbeat=lambda heartbeat: self.world.heartbeat(self.model, slot, heartbeat),
             failed=self._current_failed,
         )
 
@@ -305,7 +305,7 @@ class Unit:
             admitted=self._admitted,
             passed=lambda: self.handle(events.ProbationPassed()),
             failed=self._candidate_failed,
-            beat=lambda beat: self.world.beat(self.model, slot, beat),
+            heartbeat=lambda heartbeat: self.world.heartbeat(self.model, slot, heartbeat),
         )
         self._trial = Trial(slot, self._launcher, self.world.clock, says)
         self._trial.begin()

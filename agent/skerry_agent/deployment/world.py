@@ -7,7 +7,7 @@ from msgspec import Struct
 from skerry_agent.config import AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
-from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
 
@@ -15,7 +15,7 @@ from skerry_agent.state.slots import BundleFolders
 class World(Struct, frozen=True):
     """The surroundings of a unit.
 
-    `changed`: there is something worth reporting. `collect`: the disk may hold what nobody needs. `beat`: what the
+    `changed`: there is something worth reporting. `collect`: the disk may hold what nobody needs. `heartbeat`: what the
     runner of a model's slot says of the last second.
     """
 
@@ -28,4 +28,4 @@ class World(Struct, frozen=True):
     folders: BundleFolders
     changed: Callable[[], None]
     collect: Callable[[], None]
-    beat: Callable[[str, Slot, Beat], None]
+    heartbeat: Callable[[str, Slot, Heartbeat], None]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from skerry_agent.ports.runner_protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Refused
+from skerry_agent.ports.runner_protocol import Accept, Accepting, Drain, Drained, Heartbeat, Job, Loaded, Refused
 from skerry_agent.runner import engines, process
 from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.control import Control
@@ -46,27 +46,27 @@ def run(control: Control, open_engine: Open = open_job) -> int:
         return EXIT_REFUSED
     if job.memory_limit_bytes is not None:
         process.limit_memory(job.memory_limit_bytes)
-    pulse = Pulse()
-    control.start(pulse.beat, job.beat_s)
+    heartbeats = HeartbeatMaker()
+    control.start(heartbeats.next, job.beat_s)
     try:
-        session = _prepare(job, control, pulse, open_engine)
+        session = _prepare(job, control, heartbeats, open_engine)
     except UnfitError as refusal:
         control.send(Refused(refusal.code, str(refusal)))
         return EXIT_REFUSED
     return session.obey()
 
 
-def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "Session":
+def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engine: Open) -> "Session":
     """Load, prove, and say so. Raises `UnfitError`."""
     began = time.perf_counter()
-    inference = pulse.inference = load(job, open_engine)
+    inference = heartbeats.inference = load(job, open_engine)
     inference.lost = lambda error: _leave(control, error)
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference)
-    proved = prove(job, inference, read_golden(job))
+    ready = prove(job, inference, read_golden(job))
     process.trim()
-    control.send(proved)
+    control.send(ready)
     return session
 
 
@@ -77,18 +77,18 @@ def _leave(control: Control, error: EngineError) -> NoReturn:
     os._exit(EXIT_REFUSED)
 
 
-class Pulse:
-    """Makes the beats; before a model is loaded they say only that the process lives."""
+class HeartbeatMaker:
+    """Makes the heartbeats; before a model is loaded they say only that the process lives."""
 
     def __init__(self) -> None:
         self.inference: Inference | None = None
         self._cpu_s = time.process_time()
 
-    def beat(self) -> Beat:
-        """What happened since the last beat."""
+    def next(self) -> Heartbeat:
+        """What happened since the last heartbeat."""
         before, self._cpu_s = self._cpu_s, time.process_time()
         tally = self.inference.take() if self.inference is not None else Tally()
-        return Beat(
+        return Heartbeat(
             inferences=tally.inferences,
             errors=tally.errors,
             invalid_outputs=tally.invalid_outputs,
@@ -102,7 +102,7 @@ class Pulse:
 
 
 class Session:
-    """A proven model that serves when told to."""
+    """A model that is ready, and serves when told to."""
 
     def __init__(self, job: Job, control: Control, inference: Inference) -> None:
         self._job = job
@@ -110,8 +110,8 @@ class Session:
         self._inference = inference
         feed = Feed(job, inference)
         self._sources = [open_source(spec, feed) for spec in job.sources]
-        self._running: list[Activity] = []
-        self._exercise: Activity | None = None
+        self._running: list[SourceThread] = []
+        self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
 
     def obey(self) -> int:
@@ -127,14 +127,14 @@ class Session:
         """Serve from now on. Saying it again only changes the exercise."""
         if self._stop_serving is None:
             self._stop_serving = self._open_http()
-            self._running = [Activity(source) for source in self._sources]
+            self._running = [SourceThread(source) for source in self._sources]
         self._set_exercise(exercise_hz)
         self._control.send(Accepting())
 
     def _drain(self, grace_s: float) -> None:
         self._set_exercise(0.0)
-        for activity in self._running:
-            activity.stop()
+        for source in self._running:
+            source.stop()
         self._running = []
         if self._stop_serving is not None:
             self._stop_serving(grace_s)
@@ -147,7 +147,7 @@ class Session:
             self._exercise = None
         golden = read_golden(self._job) if rate_hz > 0 else None
         if golden is not None:
-            self._exercise = Activity(Exercise(golden, self._inference, rate_hz))
+            self._exercise = SourceThread(Exercise(golden, self._inference, rate_hz))
 
     def _open_http(self) -> Callable[[float], None]:
         """Serve the inference API; returns what drains it."""
@@ -169,7 +169,7 @@ class Session:
         return drain
 
 
-class Activity:
+class SourceThread:
     """A source in its thread."""
 
     def __init__(self, source: Source) -> None:

@@ -17,7 +17,7 @@ from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
-from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder, what_failed
 from skerry_agent.state.install import InstallError, order_of, read_export
@@ -67,7 +67,7 @@ class Supervisor:
             self._folders,
             self._changed,
             self._collect,
-            self._beat,
+            self._heartbeat,
         )
         self._units: dict[str, Unit] = {}
         self._sequence = 0
@@ -308,11 +308,11 @@ class Supervisor:
         if any(unit.active for unit in self._units.values()):
             self._changed()
 
-    def _beat(self, model: str, slot: Slot, beat: Beat) -> None:
+    def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
-        self._telemetry.beat(model, slot.release, loaded.load_us if loaded else None, beat)
+        self._telemetry.heartbeat(model, slot.release, loaded.load_us if loaded else None, heartbeat)
 
     def _telemetry_due(self) -> None:
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)

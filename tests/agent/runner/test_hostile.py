@@ -24,7 +24,7 @@ LEAKING = _BEGIN + FAULTY.replace("FAULT", "leak()")
 def ends(child) -> int:
     """How it ends once it serves."""
     child.expect(runner_protocol.Loaded)
-    child.expect(runner_protocol.Proved)
+    child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=50))
     while child.hear() is not None:
         pass
