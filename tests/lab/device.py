@@ -268,7 +268,7 @@ class Device:
 
     def _note_kept(self, ledger: Ledger) -> None:
         """Note a report as kept once the outbox has said so."""
-        outbox = self.supervisor._postman._outbox
+        outbox = self.supervisor._report_sender._outbox
         put = outbox.put
 
         def noted(report: bytes) -> str:

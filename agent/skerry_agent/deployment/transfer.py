@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skerry_agent.deployment.world import World
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.fetch.sources import Folder, Source
@@ -31,11 +31,11 @@ class Transfer:
     """Fetches what a deployment needs. `have` maps sha256 to files that are on the device already."""
 
     def __init__(
-        self, world: World, deployment: Deployment, have: dict[str, str], handle: Callable[[Event], None]
+        self, context: DeviceContext, deployment: Deployment, have: dict[str, str], handle: Callable[[Event], None]
     ) -> None:
         self.waiting = ""
-        self._world, self._deployment, self._have, self._handle = world, deployment, have, handle
-        self._mqtt = Mqtt(world.link, world.config.device.id, asked=deployment.asked)
+        self._context, self._deployment, self._have, self._handle = context, deployment, have, handle
+        self._mqtt = Mqtt(context.link, context.config.device.id, asked=deployment.asked)
         self._force_full = deployment.transfer == "full"
         self._before = deployment.bytes_received
         self._spent = deployment.bytes_received
@@ -66,7 +66,7 @@ class Transfer:
         """Begin, or wait for the hour."""
         self._go()
         if self._deployment.policy.hours is not None:
-            self._world.clock.after(HOURS_POLL_S, self._watch_hours)
+            self._context.clock.after(HOURS_POLL_S, self._watch_hours)
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
@@ -88,7 +88,7 @@ class Transfer:
 
     def _go(self) -> None:
         hours = self._deployment.policy.hours
-        if hours is None or is_open(hours, self._world.clock.wall()):
+        if hours is None or is_open(hours, self._context.clock.wall()):
             self.waiting = ""
             self._work()
         else:
@@ -98,8 +98,8 @@ class Transfer:
         hours = self._deployment.policy.hours
         if self._stopped or hours is None:
             return
-        self._world.clock.after(HOURS_POLL_S, self._watch_hours)
-        if is_open(hours, self._world.clock.wall()):
+        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        if is_open(hours, self._context.clock.wall()):
             if self.waiting:
                 self._go()
         elif not self.waiting:
@@ -126,14 +126,14 @@ class Transfer:
         job = PlanJob(
             release=deployment.release,
             target=deployment.target,
-            manifest_file=str(self._world.blobs.path(deployment.manifest.sha256)),
+            manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
             have=self._have,
             policy=deployment.policy,
-            metered=self._world.config.agent.metered,
+            metered=self._context.config.agent.metered,
             force_full=self._force_full,
             spent=self._spent,
         )
-        self._cancel_updater = self._world.processes.run_updater(job, self._planned)
+        self._cancel_updater = self._context.processes.run_updater(job, self._planned)
 
     def _planned(self, answer: Answer) -> None:
         self._cancel_updater = _nothing
@@ -162,12 +162,12 @@ class Transfer:
             self._handle(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
-        silence_s = self._world.config.agent.patch_stall_s if plan.transfer == "patch" else None
+        silence_s = self._context.config.agent.patch_stall_s if plan.transfer == "patch" else None
         self._get(plan.wanted, silence_s, self._complete)
 
     def _lacking_bytes(self, plan: Planned) -> int:
         """How much more room it takes: blobs that are not there, the bundle made of them, and the reserve."""
-        blobs = self._world.blobs
+        blobs = self._context.blobs
         coming = sum(ref.size for ref in plan.wanted if not blobs.has(ref))
         make_folder(blobs.folder)
         return coming + plan.bundle_bytes + RESERVE_BYTES - shutil.disk_usage(blobs.folder).free
@@ -180,11 +180,11 @@ class Transfer:
         self._pause()
         budget = self._deployment.policy.byte_budget
         limits = Limits(None if budget is None else budget - self._spent, silence_s)
-        self._fetcher = Fetcher(self._world.clock, self._world.blobs, refs, limits, done, self._failed)
+        self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, self._failed)
         self._fetcher.start(self._sources())
 
     def _sources(self) -> list[Source]:
-        deployment, post = self._deployment, self._world.post
+        deployment, post = self._deployment, self._context.post
         if deployment.folder is not None:
             return [Folder(post, Path(deployment.folder))]
         if deployment.http is not None:
@@ -205,7 +205,7 @@ class Transfer:
 
     def _full_allowed(self) -> bool:
         rule = self._deployment.policy.full_fallback
-        return rule == "always" or (rule == "unmetered" and not self._world.config.agent.metered)
+        return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
 
 
 def is_open(hours: tuple[int, int], wall: float) -> bool:

@@ -10,25 +10,25 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
 from skerry_agent.deployment.preparation import Preparation, left_s
-from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
-from skerry_agent.deployment.trial import Says, Trial
+from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
-from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
-from skerry_agent.machine.table import step, taken_off
+from skerry_agent.machine.table import removed_by_order, step
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 
 HEALTHY_AFTER_S = 10.0
-TAKE_UP_S = 10.0
-"""So much time has the host to say that it wants nothing, where somebody ordered a model's only release off."""
+RESUME_ORDER_S = 10.0
+"""How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
 NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
@@ -40,17 +40,17 @@ _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateRea
 class Unit:
     """The update machine of one model, with its runners."""
 
-    def __init__(self, model: str, world: World, journal: Journal, listener: socket.socket | None) -> None:
+    def __init__(self, model: str, context: DeviceContext, journal: Journal, listener: socket.socket | None) -> None:
         self.model = model
-        self.world = world
+        self.context = context
         self.listener = listener
         self.record, self._damage = journal.read()
         if self._damage is not None:
             journal.mend(self.record)
         self.issue: str | None = None
         self.trouble: str | None = None
-        self.factory = FactorySearch(model, world)
-        self.waiting = WaitingOrder(world.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
+        self.factory = FactorySearch(model, context)
+        self.waiting = WaitingOrder(context.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
         self.current: Service | None = None
         self.current_slot: Slot | None = None
         self.gap_us: float | None = None
@@ -58,8 +58,8 @@ class Unit:
         self._unwritten: str | None = None
         self._failure = ("", "")
         self._events: deque[Event] = deque()
-        self._preparation = Preparation(world, self.handle)
-        self._launcher = Launcher(model, world, listener)
+        self._preparation = Preparation(context, self.handle)
+        self._launcher = Launcher(model, context, listener)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._timers: dict[str, Timer] = {}
@@ -72,7 +72,7 @@ class Unit:
             events.Admit: self._admit,
             events.Retire: self._retire,
             events.Drop: self._drop,
-            events.Collect: world.collect,
+            events.Collect: context.collect,
         }
 
     # -- the machine ---------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ class Unit:
         while self._events:
             self._advance(self._events[0])
             self._events.popleft()
-        self.world.changed()
+        self.context.changed()
 
     def _advance(self, event: Event) -> None:
         record, effects = step(self.record, event)
@@ -110,7 +110,7 @@ class Unit:
         deployment = record.deployment
         if deployment is None or deployment.outcome is None or deployment.ended_at is not None:
             return record
-        return replace(record, deployment=replace(deployment, ended_at=self.world.clock.wall()))
+        return replace(record, deployment=replace(deployment, ended_at=self.context.clock.wall()))
 
     def _cannot_advance(self, event: Event, why: str) -> None:
         """What cannot be journalled is not begun: the deployment fails, an order waits, and the old model goes on."""
@@ -121,7 +121,7 @@ class Unit:
             State.PROBATION: events.CandidateFailed("disk", why),
         }
         if isinstance(event, events.Ordered):
-            self.waiting.put_off(event.deployment, left_s(event.deployment, self.world.clock.wall()))
+            self.waiting.put_off(event.deployment, left_s(event.deployment, self.context.clock.wall()))
         else:
             self._events.append(failure[self.record.state])
 
@@ -142,8 +142,8 @@ class Unit:
         return tuple(issue for issue in found if issue)
 
     @property
-    def blind(self) -> bool:
-        """Whether a damaged journal has left no word of what the disk holds for this model."""
+    def state_lost(self) -> bool:
+        """Whether the journal was damaged, so that nobody knows which bundles on the disk are still needed."""
         return self._damage is not None and self.record.slots.current is None
 
     @property
@@ -159,13 +159,13 @@ class Unit:
         if known is None or deployment.id not in {known.id, known.after}:
             self.handle(events.Ordered(deployment))
 
-    def take_up(self, deployment: Deployment) -> None:
-        """Begin again what the host still wants of a model that serves nothing, because an order took it off."""
+    def resume_order(self, deployment: Deployment) -> None:
+        """Install again what the host still wants of a model whose only release was removed by an order."""
         record = self.record
-        if record.deployment is None or record.deployment.id != deployment.id or not taken_off(record):
+        if record.deployment is None or record.deployment.id != deployment.id or not removed_by_order(record):
             return
         ended_at = record.deployment.ended_at or 0.0
-        if abs(self.world.clock.wall() - ended_at) >= TAKE_UP_S:
+        if abs(self.context.clock.wall() - ended_at) >= RESUME_ORDER_S:
             self.handle(events.Ordered(deployment))
 
     def withdraw(self) -> None:
@@ -177,7 +177,7 @@ class Unit:
 
     def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._cancel_timer(name)
-        self._timers[name] = self.world.clock.after(seconds, call)
+        self._timers[name] = self.context.clock.after(seconds, call)
 
     def _cancel_timer(self, name: str) -> None:
         timer = self._timers.pop(name, None)
@@ -210,15 +210,15 @@ class Unit:
             return
         self.current_slot = slot
         try:
-            self.current = self._launcher.start(slot, self._current_hooks(slot))
+            self.current = self._launcher.start(slot, self._current_callbacks(slot))
         except DiskError as error:
             self._current_failed(unusable(error), str(error))
 
-    def _current_hooks(self, slot: Slot) -> Hooks:
-        return Hooks(
+    def _current_callbacks(self, slot: Slot) -> ServiceCallbacks:
+        return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            heartbeat=lambda heartbeat: self.world.heartbeat(self.model, slot, heartbeat),
+            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
             failed=self._current_failed,
         )
 
@@ -261,7 +261,7 @@ class Unit:
     def _measure_gap(self) -> None:
         """How long nobody answered, where the old runner had to stop before the new one could start."""
         if self._gap_from is not None:
-            self.gap_us = (self.world.clock.monotonic() - self._gap_from) * 1e6
+            self.gap_us = (self.context.clock.monotonic() - self._gap_from) * 1e6
             self._gap_from = None
 
     # -- fetching and staging ------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ class Unit:
 
     def _have(self) -> dict[str, str]:
         slots = self.record.slots
-        return self.world.folders.artifacts([slots.previous, slots.current])
+        return self.context.folders.artifacts([slots.previous, slots.current])
 
     def _deployment(self) -> Deployment:
         assert self.record.deployment is not None
@@ -298,23 +298,23 @@ class Unit:
         self._preparation.done()
         self.gap_us = None
         if exclusive(slot) and self.current is not None:
-            self._gap_from = self.world.clock.monotonic()
+            self._gap_from = self.context.clock.monotonic()
             self._stop_current()
-        says = Says(
+        callbacks = TrialCallbacks(
             ready=lambda: self.handle(events.CandidateReady()),
-            admitted=self._admitted,
+            accepting=self._candidate_accepting,
             passed=lambda: self.handle(events.ProbationPassed()),
             failed=self._candidate_failed,
-            heartbeat=lambda heartbeat: self.world.heartbeat(self.model, slot, heartbeat),
+            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
         )
-        self._trial = Trial(slot, self._launcher, self.world.clock, says)
+        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks)
         self._trial.begin()
 
     def _admit(self) -> None:
         assert self._trial is not None
         self._trial.admit()
 
-    def _admitted(self) -> None:
+    def _candidate_accepting(self) -> None:
         self._measure_gap()
         if self.current is not None and self.current.accepting:
             self.current.drain()
@@ -327,7 +327,7 @@ class Unit:
         """Without its accelerator a bundle cannot run: the same deployment goes on with the release's cpu bundle."""
         deployment = self.record.deployment
         fits = slot is not None and deployment is not None and deployment.release == slot.release
-        if reason != NO_ACCELERATOR or not fits or "cpu" not in self.world.config.board.targets:
+        if reason != NO_ACCELERATOR or not fits or "cpu" not in self.context.config.board.targets:
             return False
         assert deployment is not None
         self.issue = f"{self.model} runs without the Edge TPU: {detail}"
@@ -341,7 +341,7 @@ class Unit:
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
-        self.current, self.current_slot = self._trial.hand_over(self._current_hooks(slot)), slot
+        self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
         self._trial = None
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Settled())

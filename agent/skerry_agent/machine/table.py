@@ -66,8 +66,8 @@ DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
 
 
-BLAMELESS = ("source_failed",)
-"""Reasons that are not the bundle's: no other would serve either, so none takes its place, however long it lasts."""
+EXTERNAL_CAUSES = ("source_failed",)
+"""Reasons that are not the bundle's fault: no other would serve either, so none takes its place."""
 
 
 class IllegalTransitionError(SkerryError):
@@ -88,8 +88,8 @@ def step(record: Record, event: Event) -> Step:
     return rule(record, event)
 
 
-def taken_off(record: Record) -> bool:
-    """Whether nothing is held because somebody ordered it off, and not because of anything that a release did."""
+def removed_by_order(record: Record) -> bool:
+    """Whether no release is held because an order removed it, and not because it failed."""
     ended = record.deployment
     if record.state is not State.IDLE or record.slots.current is not None or ended is None:
         return False
@@ -301,7 +301,7 @@ def _current_failed(record: Record, event: CurrentFailed) -> Step:
     must not cost what serves.
     """
     crashes, slots = record.crashes + 1, record.slots
-    if event.reason in BLAMELESS or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
+    if event.reason in EXTERNAL_CAUSES or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
         return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]

@@ -33,11 +33,11 @@ class LocalStatus(Struct, frozen=True):
 def model_report(unit: Unit) -> ModelReport:
     """One model as the twin shows it."""
     serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
-    recorded = recorded_report(unit.record, unit.world.clock.wall())
+    recorded = recorded_report(unit.record, unit.context.clock.wall())
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
-        put_off = _deployment(unit.record, waiting, unit.world.clock.wall())
+        put_off = _deployment(unit.record, waiting, unit.context.clock.wall())
         return replace(recorded, deployment=replace(put_off, detail="waits until it can be kept"))
     if deployment is None:
         return recorded

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.config import ModelSection
-from skerry_agent.deployment.unit import TAKE_UP_S
+from skerry_agent.deployment.unit import RESUME_ORDER_S
 from skerry_agent.fetch.sources import Folder
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Record, Slot, Slots
@@ -223,7 +223,7 @@ def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(s
     site.want(1, assignment(1))
     rollback_order(site)
     assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "ordered")
-    site.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    site.clock.advance(RESUME_ORDER_S + 2 * PROGRESS_S)
     assert (site.deployment().id, site.deployment().outcome) == ("d-1", None)
 
 
@@ -233,7 +233,7 @@ def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
     rollback_order(site)
     site.clock.advance(0.1)
     again = Site(tmp_path / "device")
-    again.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    again.clock.advance(RESUME_ORDER_S + 2 * PROGRESS_S)
     assert again.deployment().outcome is None
 
 
@@ -242,7 +242,7 @@ def test_what_the_host_no_longer_wants_is_not_taken_up(site):
     site.want(1, assignment(1))
     rollback_order(site)
     site.want(2)
-    site.clock.advance(10 * TAKE_UP_S)
+    site.clock.advance(10 * RESUME_ORDER_S)
     assert site.deployment().outcome == "cancelled"
 
 
@@ -252,5 +252,5 @@ def test_a_release_that_failed_is_not_taken_up(site):
     site.want(1, assignment(1))
     unit = site.agent._units["m"]
     unit.handle(events.Rejected("untrusted", "no valid signature"))
-    site.clock.advance(10 * TAKE_UP_S)
+    site.clock.advance(10 * RESUME_ORDER_S)
     assert site.deployment().outcome == "rejected"
