@@ -27,7 +27,7 @@ from tests.net.brokers import Mosquitto
 
 CHECK_S = 0.2
 ANSWER_S = 1.0
-PATIENCE_S = 0.4
+RETRY_AFTER_S = 0.4
 
 
 def blob(size: int, seed: str = "blob") -> bytes:
@@ -122,7 +122,7 @@ class Result:
     seconds: float = 0.0
     writes: dict[int, int] = field(default_factory=dict)
     transferred: int = 0
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
 
 
 class Device:
@@ -132,7 +132,7 @@ class Device:
         self.queue = EventQueue()
         self._name = f"net-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self._asked = asked
-        self.limits = limits or Limits(patience_s=PATIENCE_S)
+        self.limits = limits or Limits(retry_after_s=RETRY_AFTER_S)
         address = BrokerAddress("127.0.0.1", port, "mqtt")
         backoff = Backoff(0.05, 0.2)
         self.link = MqttLink(address, self._name, self._will, backoff=backoff, answer_s=ANSWER_S)
@@ -166,7 +166,7 @@ class Device:
         fetcher.stop()
         self.link.stop()
         self.result.seconds = time.monotonic() - began
-        self.result.transferred, self.result.ways = fetcher.transferred, tuple(fetcher.ways)
+        self.result.transferred, self.result.transports = fetcher.transferred, tuple(fetcher.transports)
         return self.result
 
     def _end(self, how: str) -> None:

@@ -131,12 +131,12 @@ class Scene:
         self.plane.close()
         self.plane = Plane(self.broker.port, self.folder / "store", self.data, self.chunk_bytes)
 
-    def arrives_by(self, *ways: str) -> Callable[[Fault], list[str]]:
-        """And its pieces have come in these ways, one after the other."""
+    def arrives_by(self, *transports: str) -> Callable[[Fault], list[str]]:
+        """And its pieces have come by these transports, one after the other."""
 
         def arrives(fault: Fault) -> list[str]:
             _, device, result = self.fetch(fault, 60.0)
-            other = [] if result.ways == ways else [f"came by {result.ways}"]
+            other = [] if result.transports == transports else [f"came by {result.transports}"]
             return other + complaints(device, result, self.ref, self.data)
 
         return arrives

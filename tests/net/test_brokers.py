@@ -103,7 +103,7 @@ def test_a_blob_arrives_that_is_asked_for_because_nothing_of_it_is_retained(brok
         result = device.fetch(ref, 40.0)
     plane.close()
     assert complaints(device, result, ref, data) == []
-    assert result.ways == ("asked",)
+    assert result.transports == ("asked",)
 
 
 def test_what_is_wanted_is_there_for_whoever_asks_later_and_again(host, ear):

@@ -142,8 +142,8 @@ def _progress(deployment: "DeploymentReport") -> str:
     if deployment.state == "fetching" and deployment.bytes_expected:
         share = deployment.bytes_received / deployment.bytes_expected
         words.append(f"{share:.0%} of {deployment.bytes_expected} B")
-    if deployment.ways:
-        words.append(f"by way of {' and '.join(deployment.ways)}")
+    if deployment.transports:
+        words.append(f"transport {' and '.join(deployment.transports)}")
     return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
-from skerry_agent.fetch.sources import Folder, Source
+from skerry_agent.fetch.sources import BlobSource, Folder
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment
@@ -39,7 +39,7 @@ class Transfer:
         self._force_full = deployment.transfer == "full"
         self._before = deployment.bytes_received
         self._spent = deployment.bytes_received
-        self._ways = dict.fromkeys(deployment.ways)
+        self._transports = dict.fromkeys(deployment.transports)
         self._fetcher: Fetcher | None = None
         self._plan: Planned | None = None
         self._work: Callable[[], None] = self._fetch_manifest
@@ -57,10 +57,10 @@ class Transfer:
         return self._before + (self._fetcher.expected if self._plan and self._fetcher else 0)
 
     @property
-    def ways(self) -> tuple[str, ...]:
+    def transports(self) -> tuple[str, ...]:
         """How pieces have come so far: retained, asked, http, folder."""
-        now = self._fetcher.ways if self._fetcher else {}
-        return tuple(self._ways | now)
+        now = self._fetcher.transports if self._fetcher else {}
+        return tuple(self._transports | now)
 
     def start(self) -> None:
         """Begin, or wait for the hour."""
@@ -109,7 +109,7 @@ class Transfer:
     def _pause(self) -> None:
         if self._fetcher is not None:
             self._spent += self._fetcher.transferred
-            self._ways |= self._fetcher.ways
+            self._transports |= self._fetcher.transports
             self._fetcher.stop()
             self._fetcher = None
 
@@ -174,7 +174,7 @@ class Transfer:
 
     def _complete(self) -> None:
         assert self._plan is not None
-        self._handle(events.Fetched(self._plan.transfer, self.received, self.ways))
+        self._handle(events.Fetched(self._plan.transfer, self.received, self.transports))
 
     def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
         self._pause()
@@ -183,7 +183,7 @@ class Transfer:
         self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, self._failed)
         self._fetcher.start(self._sources())
 
-    def _sources(self) -> list[Source]:
+    def _sources(self) -> list[BlobSource]:
         deployment, post = self._deployment, self._context.post
         if deployment.folder is not None:
             return [Folder(post, Path(deployment.folder))]

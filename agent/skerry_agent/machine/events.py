@@ -41,7 +41,7 @@ class Fetched(Event, frozen=True):
 
     transfer: Transfer
     bytes_received: int = 0
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
 
 
 class FetchFailed(Event, frozen=True):

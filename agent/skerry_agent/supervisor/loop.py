@@ -341,7 +341,7 @@ class Supervisor:
 
 def _held(unit: Unit) -> list[Slot]:
     slots = unit.record.slots
-    return [slot for slot in (slots.current, slots.previous, slots.candidate, slots.left) if slot is not None]
+    return [slot for slot in (slots.current, slots.previous, slots.candidate, slots.superseded) if slot is not None]
 
 
 def device_state(device: str, boot: str, connection: int, *, online: bool) -> DeviceState:

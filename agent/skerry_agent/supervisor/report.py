@@ -49,7 +49,7 @@ def model_report(unit: Unit) -> ModelReport:
             detail=transfer.waiting,
             bytes_received=transfer.received,
             bytes_expected=transfer.expected,
-            ways=transfer.ways,
+            transports=transfer.transports,
         )
     return replace(recorded, deployment=deployment)
 
@@ -93,5 +93,5 @@ def _deployment(record: Record, deployment: Deployment, now: float) -> Deploymen
         bytes_expected=deployment.bytes_received,
         seconds=max(0.0, ended_at - deployment.ordered_at),
         attempts=deployment.attempts,
-        ways=deployment.ways,
+        transports=deployment.transports,
     )

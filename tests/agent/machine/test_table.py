@@ -181,7 +181,7 @@ def test_crashes_of_the_current_bundle_bring_the_previous_one_back():
         assert record.slots.current == OLD
         record, _ = step(record, events.CurrentFailed("crashed"))
     assert record.state is State.ROLLING_BACK
-    assert record.slots == Slots(current=OLDER, left=OLD)
+    assert record.slots == Slots(current=OLDER, superseded=OLD)
 
 
 def test_a_damaged_bundle_gives_way_at_once_and_is_not_kept():
@@ -213,7 +213,7 @@ def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, caus
 
 @pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
 def test_what_was_left_is_kept_until_the_older_one_serves(state):
-    before = replace(record_in(state), slots=Slots(OLDER, left=OLD))
+    before = replace(record_in(state), slots=Slots(OLDER, superseded=OLD))
     assert step(before, events.Booted())[0].slots == before.slots
     assert step(before, events.Serving())[0].slots == Slots(OLDER)
 
@@ -244,7 +244,7 @@ def test_a_healthy_bundle_is_forgiven_its_crashes():
 def test_rollback_of_a_committed_release_marks_its_deployment():
     committed = Record(State.IDLE, Slots(NEW, OLD), replace(ORDER, outcome="succeeded"))
     after, _ = step(committed, events.RollbackOrdered("ordered"))
-    assert after.slots == Slots(current=OLD, left=NEW)
+    assert after.slots == Slots(current=OLD, superseded=NEW)
     assert (after.deployment.outcome, after.deployment.reason) == ("rolled_back", "ordered")
 
 
@@ -333,7 +333,7 @@ def test_a_commit_ends_the_stand_in():
 @pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.PROBATION])
 def test_a_rollback_may_name_the_factory_release(state):
     after, effects = step(record_in(state), events.RollbackOrdered(to=FACTORY))
-    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, left=OLD))
+    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, superseded=OLD))
     assert effects[-1] == events.Serve()
 
 

@@ -51,15 +51,15 @@ def assignment(number, version="1.0.0", model="m"):
 def test_orders_are_asked_for_again_less_and_less_often(site):
     asked = []
     site.link.subscribe = lambda names: asked.append((site.clock.now, names))
-    left = []
-    site.link.unsubscribe = left.append
+    unsubscribed = []
+    site.link.unsubscribe = unsubscribed.append
     began = site.clock.now
     site.agent.link_up()
     site.clock.advance(2.5 * 3600.0)
     times = [now - began for now, names in asked if DESIRED in names]
     assert times[:4] == [0.0, FIRST_ASK_S, 3 * FIRST_ASK_S, 7 * FIRST_ASK_S]
     assert times[-1] - times[-2] == LAST_ASK_S
-    assert len(left) == len(asked)  # some brokers send nothing for what is subscribed already
+    assert len(unsubscribed) == len(asked)  # some brokers send nothing for what is subscribed already
 
 
 def test_a_new_connection_asks_at_once_and_starts_the_pauses_anew(site):
@@ -178,9 +178,9 @@ SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
 
 
 def bundles_after_a_start(folder, record, spoil=lambda _path: None):
-    """What is left of three bundles when a supervisor has started on a journal."""
+    """Which bundles are kept of three bundles when a supervisor has started on a journal."""
     state, path = folder / "device" / "state", folder / "device" / "state" / "models" / "m" / "journal.json"
-    for name in ("held", "left", "loose"):
+    for name in ("held", "superseded", "loose"):
         (state / "bundles" / name).mkdir(parents=True)
         write_bundle(state / "bundles" / name, BUNDLE)
     Journal(path).write(record)
@@ -194,15 +194,15 @@ def test_what_no_slot_needs_is_collected(tmp_path):
 
 
 def test_what_may_have_to_come_back_is_kept(tmp_path):
-    left = replace(SLOT, bundle="left")
-    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, left=left))) == ["held", "left"]
+    superseded = replace(SLOT, bundle="superseded")
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, superseded=superseded))) == ["held", "superseded"]
 
 
 def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
     damaged = bundles_after_a_start(
         tmp_path, Record(slots=Slots(SLOT)), lambda path: path.write_bytes(path.read_bytes()[:-3])
     )
-    assert damaged == ["held", "left", "loose"]
+    assert damaged == ["held", "loose", "superseded"]
 
 
 def test_there_is_nothing_to_roll_back_to(site):

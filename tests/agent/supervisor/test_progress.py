@@ -52,15 +52,15 @@ def twin(site):
 
 
 def test_bytes_and_way_are_in_status_and_twin_while_it_is_fetched(site):
-    way = "asked" if site.asked else "retained"
+    transport = "asked" if site.asked else "retained"
     seen = []
     for piece in range(3):
         bring(site, REF.sha256, piece)
         site.clock.advance(loop.PROGRESS_S)
         assert replace(twin(site), seconds=0.0) == replace(site.deployment(), seconds=0.0)
-        seen.append((twin(site).bytes_received, twin(site).bytes_expected, twin(site).ways))
-    assert seen == [((n + 1) * CHUNK_BYTES, len(DATA), (way,)) for n in range(3)]
-    assert f"fetching, 60% of {len(DATA)} B, by way of {way}" in "\n".join(_shown(site.agent.status()))
+        seen.append((twin(site).bytes_received, twin(site).bytes_expected, twin(site).transports))
+    assert seen == [((n + 1) * CHUNK_BYTES, len(DATA), (transport,)) for n in range(3)]
+    assert f"fetching, 60% of {len(DATA)} B, transport {transport}" in "\n".join(_shown(site.agent.status()))
 
 
 def test_withdrawn_half_way_it_is_given_up_at_once(site):
