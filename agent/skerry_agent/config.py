@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
-from skerry_agent.ports.runner_protocol import Engine, Source
+from skerry_agent.ports.runner_protocol import Engine, InputSourceSpec
 from skerry_agent.state import backup_copies
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
@@ -93,7 +93,7 @@ class ModelSection(Struct, frozen=True):
 
     http: str | None = "127.0.0.1:0"
     results_file: str | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
 
 

@@ -37,7 +37,7 @@ class Trial:
         self._slot, self._launcher, self._clock, self._callbacks = slot, launcher, clock, callbacks
         self._over = False
         self._timer: Timer | None = None
-        self._tally = probation.Tally()
+        self._stats = probation.CandidateStats()
         self._admitted_at: float | None = None
 
     def begin(self) -> None:
@@ -56,7 +56,7 @@ class Trial:
             self._failed(unusable(error), str(error))
 
     def admit(self) -> None:
-        """Hand it the listening socket; from now on it is judged."""
+        """Hand it the listening socket; from now on it is on probation."""
         assert self.service is not None
         self._admitted_at = self._clock.monotonic()
         self.service.accept(_exercise_hz(self.service.job))
@@ -91,33 +91,33 @@ class Trial:
         self._callbacks.accepting()
         assert self.service is not None
         limit_s = self.service.job.bundle.probation.max_seconds
-        self._timer = self._clock.after(limit_s + 1.0, self._judge)
+        self._timer = self._clock.after(limit_s + 1.0, self._check_probation)
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
         if self._over:
             return
         if self._admitted_at is not None and self.service is not None and self.service.accepting:
-            self._tally = self._tally.plus(_shown(heartbeat))
-            self._judge()
+            self._stats = self._stats.plus(_shown(heartbeat))
+            self._check_probation()
         self._callbacks.heartbeat(heartbeat)
 
     def _failed(self, reason: str, detail: str) -> None:
         if not self._over:
             self._callbacks.failed(reason, detail)
 
-    def _judge(self) -> None:
+    def _check_probation(self) -> None:
         assert self.service is not None
         assert self._admitted_at is not None
         elapsed_s = self._clock.monotonic() - self._admitted_at
-        verdict = probation.judge(self.service.job.bundle.probation, self._tally, elapsed_s)
-        if verdict.kind == "passed":
+        result = probation.judge_candidate(self.service.job.bundle.probation, self._stats, elapsed_s)
+        if result.kind == "passed":
             self._callbacks.passed()
-        elif verdict.kind == "failed":
-            self._callbacks.failed(verdict.reason, verdict.detail)
+        elif result.kind == "failed":
+            self._callbacks.failed(result.reason, result.detail)
 
 
-def _shown(heartbeat: Heartbeat) -> probation.Tally:
-    return probation.Tally(
+def _shown(heartbeat: Heartbeat) -> probation.CandidateStats:
+    return probation.CandidateStats(
         heartbeat.inferences, heartbeat.errors, heartbeat.invalid_outputs, heartbeat.latency, heartbeat.rss_bytes
     )
 

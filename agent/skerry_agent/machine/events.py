@@ -158,7 +158,7 @@ class StartCandidate(Effect, frozen=True):
 
 
 class Admit(Effect, frozen=True):
-    """Hand the listening socket to the candidate and start to judge it."""
+    """Hand the listening socket to the candidate and begin its probation."""
 
 
 class Retire(Effect, frozen=True):

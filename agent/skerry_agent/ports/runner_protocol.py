@@ -53,7 +53,7 @@ class CameraSource(Struct, frozen=True, tag="camera"):
     height: int | None = None
 
 
-Source = ReplaySource | DirectorySource | CameraSource
+InputSourceSpec = ReplaySource | DirectorySource | CameraSource
 
 
 class Job(Struct, frozen=True):
@@ -66,7 +66,7 @@ class Job(Struct, frozen=True):
     engine: Engine = "litert"
     threads: int = 1
     listen_fd: int | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[InputSourceSpec, ...] = ()
     results_file: str | None = None
     beat_s: float = 1.0
     memory_limit_bytes: int | None = None

@@ -66,7 +66,7 @@ def read_golden(job: Job) -> GoldenSet | None:
 
 
 def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Ready:
-    """Run every golden input and judge the outputs. Without a golden file it only warms, and says 0 samples.
+    """Run every golden input and check the outputs. Without a golden file it only warms, and says 0 samples.
 
     Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
     """

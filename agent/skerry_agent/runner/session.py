@@ -18,9 +18,9 @@ from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.feed import Feed
-from skerry_agent.runner.inference import Inference, Tally
+from skerry_agent.runner.inference import Inference, InferenceCounts
 from skerry_agent.runner.proof import Open, load, prove, read_golden
-from skerry_agent.runner.sources import Exercise, Source, open_source
+from skerry_agent.runner.sources import Exercise, InputSource, open_source
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release
 
@@ -87,17 +87,17 @@ class HeartbeatMaker:
     def next(self) -> Heartbeat:
         """What happened since the last heartbeat."""
         before, self._cpu_s = self._cpu_s, time.process_time()
-        tally = self.inference.take() if self.inference is not None else Tally()
+        counts = self.inference.take() if self.inference is not None else InferenceCounts()
         return Heartbeat(
-            inferences=tally.inferences,
-            errors=tally.errors,
-            invalid_outputs=tally.invalid_outputs,
-            dropped=tally.dropped,
-            latency=tally.latency,
+            inferences=counts.inferences,
+            errors=counts.errors,
+            invalid_outputs=counts.invalid_outputs,
+            dropped=counts.dropped,
+            latency=counts.latency,
             busy_s=self.inference.busy_s if self.inference is not None else 0.0,
             rss_bytes=process.rss_bytes(),
             cpu_s=self._cpu_s - before,
-            outputs=tally.outputs,
+            outputs=counts.outputs,
         )
 
 
@@ -172,7 +172,7 @@ class Session:
 class SourceThread:
     """A source in its thread."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: InputSource) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=source.run, args=(self._stop,), name="source", daemon=True)
         self._thread.start()
