@@ -1,6 +1,6 @@
 """A device of the laboratory: the real supervisor, machine, journal, blobs, updater and outbox over a real folder.
 
-Only the outer world is a stand-in: time turns when told, the broker is a dictionary, the updater's work is done in
+Only what is outside is simulated: time passes when told, the broker is a dictionary, the updater's work is done in
 this process, and a runner is a script that reads its bundle as strictly as the real one. So a whole deployment is a
 few hundred system calls in one process, which can be killed at any of them.
 """

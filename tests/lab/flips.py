@@ -1,6 +1,6 @@
 """One bit flipped in a stored file, or in each of several at once: found, never served, mended by the next order.
 
-What stands behind serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
+A fallback serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
 that rots touches no clock, so the times of the files stay as they were.
 """
 

@@ -1,4 +1,4 @@
-"""The laboratory's sample, and proof that it has teeth: taken away what it guards, it finds broken devices."""
+"""The laboratory's sample, and proof that it detects: with a safeguard taken away, it finds broken devices."""
 
 import random
 

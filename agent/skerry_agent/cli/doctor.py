@@ -1,6 +1,6 @@
-"""`skerry-agent doctor`: what is wrong with this device, one line a check. Changes nothing and loads no model.
+"""`skerry-agent doctor`: checks this device and prints one line per check. Changes nothing and loads no model.
 
-`selftest` proves the models; this looks at what they stand on: clock, disk, keys, runtimes, journals, broker.
+`selftest` runs the models; this checks what they depend on: clock, disk, keys, runtimes, journals, broker.
 """
 
 import os

@@ -147,7 +147,7 @@ def _progress(deployment: "DeploymentReport") -> str:
     return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
 
 
-# -- orders on the spot ------------------------------------------------------------------------------------------------
+# -- local orders -----------------------------------------------------------------------------------------------------
 
 
 def _rollback(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Proves what is on this device without a network: keys, disk, and each current model in a runner of its own."""
+"""`skerry-agent selftest`: checks keys and disk, and runs each current model on its golden inputs. Needs no network."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from skerry_agent.wire.errors import SkerryError
 
 
 class DeviceCheck(Struct, frozen=True):
-    """One thing that was tried."""
+    """One check and its result."""
 
     check: str
     ok: bool

@@ -15,7 +15,7 @@ EXCLUSIVE_POLL_S = 0.1
 
 
 class Launcher:
-    """The way from a slot to a running service."""
+    """Starts a service for a slot, and stops services."""
 
     def __init__(self, model: str, context: DeviceContext, listener: socket.socket | None) -> None:
         self._model, self._context, self._listener = model, context, listener
@@ -56,5 +56,5 @@ def exclusive(slot: Slot) -> bool:
 
 
 def unusable(error: DiskError) -> str:
-    """Damage stays; a disk that did not answer may answer the next time."""
+    """The reason of a failure: damage is final, a disk that did not answer may answer the next time."""
     return "bundle_unreadable" if error.code == "unreadable_record" else "bundle_damaged"

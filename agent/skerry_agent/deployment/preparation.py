@@ -1,7 +1,7 @@
-"""From an order to a bundle on disk: the transfer and the updater of a deployment, and the deadline over both.
+"""Prepares a deployment, from its order to a bundle on disk: the transfer, the updater, and the deadline over both.
 
-Whatever comes back late for a deployment that is over is dropped by its token. What came of it are events for the
-machine; a trial that follows has limits of its own.
+An answer that comes too late, for a deployment that is over, is dropped by its token. Results are events for the
+machine. The trial that follows has limits of its own.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
 
 
 class Preparation:
-    """What works for one model's deployment. `transfer` stays for its figures when it is over."""
+    """The preparation of one model's deployments. `transfer` is kept for its figures when it is over."""
 
     def __init__(self, context: DeviceContext, handle: Callable[[Event], None]) -> None:
         self.transfer: Transfer | None = None

@@ -1,4 +1,4 @@
-"""One deployment's way from the order to complete files on disk: manifest, plan, blobs, under the rollout's policy.
+"""One deployment's transfer, from the order to complete files: manifest, plan, blobs, under the rollout's policy.
 
 Knows the sources and the policy: hours, byte budget, whether the full artifact may take a patch's place. Decides
 nothing about the deployment: it hands the machine `Fetched`, `FetchFailed` or `Rejected`, once, unless it is stopped
@@ -195,7 +195,7 @@ class Transfer:
         return [self._mqtt]
 
     def _failed(self, reason: str, detail: str) -> None:
-        """A patch that does not come is done without, where the policy allows; all else ends the deployment."""
+        """A stalled patch gives way to the full artifact where the policy allows; other failures end the deployment."""
         if reason == "stalled" and self._full_allowed():
             self._force_full, self._plan = True, None
             self._work = self._ask_plan

@@ -169,7 +169,7 @@ class Unit:
             self.handle(events.Ordered(deployment))
 
     def withdraw(self) -> None:
-        """The host wants nothing of this model any more; what was ordered on the spot goes on."""
+        """The host wants nothing of this model any more; a local install goes on."""
         if self.waiting.deployment is not None and self.waiting.deployment.folder is None:
             self.waiting.forget()
         if self.active and self.record.deployment is not None and self.record.deployment.folder is None:

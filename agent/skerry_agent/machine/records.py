@@ -56,7 +56,7 @@ class Slots(Struct, frozen=True):
 class Deployment(Struct, frozen=True):
     """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds.
 
-    Blobs come from `folder` alone where one is given (an install on the spot, `after` the host's deployment of that
+    Blobs come from `folder` alone where one is given (a local install, `after` the host's deployment of that
     id), else from `http` where one is given, else and meanwhile from the broker. `bytes_received` are those of a fetch
     that is over: the patch's, while the full artifact is fetched in its place. `transports` (`ways` in
     the journal) brought its pieces. `asked`:
@@ -86,7 +86,7 @@ class Deployment(Struct, frozen=True):
 class Record(Struct, frozen=True):
     """All that the journal holds of one model.
 
-    `fallback` says why the factory release is the current one, or what could not be gone back to.
+    `fallback` says why the factory release is the current one, or which rollback failed.
     """
 
     state: State = State.IDLE

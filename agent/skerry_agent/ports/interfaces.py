@@ -1,4 +1,4 @@
-"""What the supervisor needs from the world, as Protocols. Real adapters and the fakes of the tests both fit them."""
+"""What the supervisor needs from outside, as Protocols. Real adapters and the fakes of the tests both fit them."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""The supervisor: holds the link, the units, the outbox and the orders, and lets each hear what concerns it.
+"""The supervisor: owns the link, the units, the outbox and the orders, and passes each message to the right one.
 
 Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
 """
@@ -101,7 +101,7 @@ class Supervisor:
             return set()
 
     def stop(self) -> None:
-        """Say goodbye and end the children; `queue.run` returns when they are gone."""
+        """Publish the death certificate and end the children; `queue.run` returns when they are gone."""
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
@@ -185,7 +185,7 @@ class Supervisor:
         self._changed()
 
     def _resume_orders(self) -> None:
-        """A model that serves nothing though something is desired, and no release is to blame, is begun again."""
+        """Install again what is desired of a model that serves nothing, where no release has failed."""
         for assignment in self._orders.desired.assignments if self._orders.desired else ():
             self._units[assignment.model].resume_order(self._deployment(assignment))
 

@@ -1,4 +1,4 @@
-"""What a device says of itself, put together from its units, or from its journals alone. Reads, never changes."""
+"""A device's status, built from its units, or from its journals alone where no agent runs. Reads, never changes."""
 
 from msgspec import Struct
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""Puts together what is measured in an interval: heartbeats of the runners, and samples of the meters."""
+"""Builds the telemetry report of an interval from the runners' heartbeats and the meters' samples."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ class Telemetry:
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
     def heartbeat(self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat) -> None:
-        """Count what a runner says of the last second."""
+        """Add a heartbeat of a runner."""
         known = self._stats.get((model, release)) or ModelStats(model, release, 0, 0)
         outputs = dict(known.outputs)
         for label, count in heartbeat.outputs.items():

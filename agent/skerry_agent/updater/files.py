@@ -1,4 +1,4 @@
-"""What the updater asks of files that it did not just write."""
+"""Checks of files that the updater did not just write."""
 
 from pathlib import Path
 

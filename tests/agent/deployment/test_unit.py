@@ -23,7 +23,7 @@ def device(tmp_path):
     return Device(tmp_path)
 
 
-def test_a_release_is_fetched_proven_judged_and_committed(device):
+def test_a_release_is_fetched_proven_tried_and_committed(device):
     runner = device.install("1.0.0", 1)
     assert device.unit.record.state is State.IDLE
     assert device.unit.record.slots.current.release == "m@1.0.0"
@@ -194,7 +194,7 @@ def test_what_has_failed_is_not_tried_again_until_it_is_ordered_again(device, ou
     assert device.deployment.id == "d2"
 
 
-def test_a_candidate_that_brings_too_little_is_judged_at_its_time_though_it_is_silent(device):
+def test_a_silent_candidate_with_too_few_inferences_fails_at_the_time_limit(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()
     runner = device.processes.runners[-1]

@@ -235,7 +235,7 @@ def test_asking_again_takes_longer_each_time(tmp_path):
     assert not outcome.failures  # the deadline is the unit's
 
 
-def test_every_third_time_in_vain_the_connection_is_made_anew(tmp_path):
+def test_after_three_requests_without_an_answer_the_connection_is_renewed(tmp_path):
     """A broker may hold messages back for good; once may not be enough."""
     link = Deaf({}, lost=10**9)
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
@@ -306,7 +306,7 @@ def test_a_folder_holds_what_an_export_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, DATA[:-1], DATA + b"x", bytes(len(DATA))])
-def test_a_folder_that_lacks_or_spoils_a_file_is_left_for_the_next_source(tmp_path, content):
+def test_a_folder_with_a_missing_or_damaged_file_gives_way_to_the_next_source(tmp_path, content):
     store, calls = BlobStore(tmp_path / "blobs"), queue.SimpleQueue()
     folder, link = tmp_path / "stick", FakeLink(published(DATA))
     folder.mkdir()
@@ -416,7 +416,7 @@ def test_cancelled_half_way_nothing_more_is_read(tmp_path):
     assert not outcome.failures
 
 
-def test_what_was_left_before_its_turn_is_not_read(tmp_path):
+def test_what_was_cancelled_before_its_turn_is_not_read(tmp_path):
     source, got = Read(lambda call: call()), queue.SimpleQueue()
     source.open(lambda _sha, piece, _data: got.put(piece), got.put)
     source.ask(REF, [0, 1, 2])

@@ -22,7 +22,7 @@ QUICK_S = 12 * RETRY_AFTER_S
 
 
 class Site:
-    """A fetch over both ways, a broker that retains what it is given, and a host that answers unless it is away."""
+    """A fetch over both transports, a broker that retains what it is given, and a host that answers unless away."""
 
     def __init__(self, folder, retained=None, *, asked=False, limits=NO_LIMITS):
         self.clock, self.link = FakeClock(), FakeLink(retained or {})
@@ -121,7 +121,7 @@ def test_an_offline_device_asks_nobody_and_asks_anew_when_it_is_back(tmp_path):
     assert {piece for question in site.questions[asked:] for piece in question.pieces} == set(range(REF.chunks))
 
 
-def test_a_host_that_is_away_is_asked_less_and_less_often_and_both_ways_are_tried(tmp_path):
+def test_a_host_that_is_away_is_asked_less_and_less_often_and_both_transports_are_tried(tmp_path):
     site = Site(tmp_path, asked=True)
     site.away = True
     site.start()
@@ -197,7 +197,7 @@ def test_answers_to_another_device_or_about_another_blob_are_not_taken(tmp_path)
     assert site.fetcher.transferred == 0
 
 
-def test_it_goes_on_where_it_was_killed_in_the_other_way(tmp_path):
+def test_it_goes_on_where_it_was_killed_over_the_other_transport(tmp_path):
     first = Site(tmp_path, published(DATA)).start()
     first.link.pump(first.source.message, limit=12)
     second = Site(tmp_path, asked=True).start()

@@ -198,7 +198,7 @@ def exhausted(record, reason):
 
 @pytest.mark.parametrize("reason", ["damaged", "bundle_damaged", "crashed"])
 @pytest.mark.parametrize("cause", ["ordered", "crashes"])
-def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, cause):
+def test_a_previous_bundle_that_does_not_serve_is_replaced_by_the_superseded_one(reason, cause):
     record = replace(record_in(State.IDLE), deployment=replace(ORDER, release=OLD.release, outcome="succeeded"))
     record, _ = step(record, events.RollbackOrdered()) if cause == "ordered" else exhausted(record, "crashed")
     assert (record.slots.current, record.deployment.outcome) == (OLDER, "rolled_back")
@@ -212,7 +212,7 @@ def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, caus
 
 
 @pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
-def test_what_was_left_is_kept_until_the_older_one_serves(state):
+def test_the_superseded_bundle_is_kept_until_the_older_one_serves(state):
     before = replace(record_in(state), slots=Slots(OLDER, superseded=OLD))
     assert step(before, events.Booted())[0].slots == before.slots
     assert step(before, events.Serving())[0].slots == Slots(OLDER)
@@ -310,7 +310,7 @@ def test_what_has_recovered_meanwhile_stays():
     assert step(healthy, events.FactoryFound(FACTORY, "damaged")) == (healthy, [])
 
 
-def test_the_deployment_under_way_is_not_that_which_is_left():
+def test_the_deployment_under_way_is_not_the_superseded_one():
     """The release that is damaged is ordered again: that it makes room for the factory release is no end of it."""
     again = replace(ORDER, release=OLD.release)
     before = Record(State.FETCHING, Slots(OLD), again, crashes=1)

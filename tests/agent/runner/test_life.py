@@ -14,7 +14,7 @@ from skerry_agent.wire.blobs import describe
 from tests.kit.faulty_runner import FAULTY
 
 
-def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
+def test_it_loads_proves_accepts_sends_heartbeats_and_drains(spawn, tiny):
     child = spawn(tiny("add"))
     loaded = child.expect(runner_protocol.Loaded)
     assert loaded.load_us > 0
@@ -197,7 +197,7 @@ def hanging(spawn, tiny):
     return child
 
 
-def test_beats_go_on_and_tell_how_long_an_inference_hangs(hanging):
+def test_heartbeats_go_on_and_tell_how_long_an_inference_hangs(hanging):
     heartbeats = [hanging.expect(runner_protocol.Heartbeat) for _ in range(8)]
     assert heartbeats[-1].busy_s > heartbeats[4].busy_s > 0
     assert heartbeats[-1].inferences == 0

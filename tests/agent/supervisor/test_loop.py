@@ -1,4 +1,4 @@
-"""The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
+"""The supervisor between fakes: how it asks for orders, and how local installs and the host's orders interact."""
 
 import os
 import shutil
@@ -81,7 +81,7 @@ def test_what_is_no_longer_wanted_is_given_up_at_once(site):
     assert not [topic for topic in site.link.subscribed if "/blob/" in topic]
 
 
-def test_an_install_on_the_spot_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
+def test_a_local_install_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
     site.want(1, assignment(1))
     done = site.agent.local(InstallRequest(str(stick)))
     assert done.ok, done.detail
@@ -164,7 +164,7 @@ def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_pa
     assert any(issue.startswith(f"models.m.http: {address} cannot be had: ") for issue in status.issues)
 
 
-def test_an_address_of_the_next_internet(tmp_path):
+def test_an_ipv6_address(tmp_path):
     try:
         open_listener("[::1]:0").close()
     except OSError:
@@ -198,7 +198,7 @@ def test_what_may_have_to_come_back_is_kept(tmp_path):
     assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, superseded=superseded))) == ["held", "superseded"]
 
 
-def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
+def test_nothing_is_collected_while_the_state_of_a_model_is_lost(tmp_path):
     damaged = bundles_after_a_start(
         tmp_path, Record(slots=Slots(SLOT)), lambda path: path.write_bytes(path.read_bytes()[:-3])
     )
@@ -217,7 +217,7 @@ def rollback_order(site, sequence=1):
     site.agent.message(COMMAND, signed(envelope.COMMAND, command))
 
 
-def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(site):
+def test_a_model_that_an_old_order_removed_is_installed_again_if_desired(site):
     """A new state folder knows neither that the order was carried out, nor what it was meant for."""
     site.agent.link_up()
     site.want(1, assignment(1))
@@ -227,7 +227,7 @@ def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(s
     assert (site.deployment().id, site.deployment().outcome) == ("d-1", None)
 
 
-def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
+def test_what_an_order_removed_is_installed_again_after_a_restart_too(tmp_path):
     site = Site(tmp_path / "device")
     site.want(1, assignment(1))
     rollback_order(site)
@@ -237,7 +237,7 @@ def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
     assert again.deployment().outcome is None
 
 
-def test_what_the_host_no_longer_wants_is_not_taken_up(site):
+def test_what_the_host_no_longer_wants_is_not_installed_again(site):
     site.agent.link_up()
     site.want(1, assignment(1))
     rollback_order(site)
@@ -246,7 +246,7 @@ def test_what_the_host_no_longer_wants_is_not_taken_up(site):
     assert site.deployment().outcome == "cancelled"
 
 
-def test_a_release_that_failed_is_not_taken_up(site):
+def test_a_release_that_failed_is_not_installed_again(site):
     site.agent.link_up()
     site.plan = Refusal("rejected", "untrusted", "no valid signature")
     site.want(1, assignment(1))

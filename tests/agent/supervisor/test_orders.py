@@ -201,7 +201,7 @@ def test_a_command_is_run_once_and_answered_whenever_it_comes(rig, tmp_path):
     assert [r.ok for r in rig.replies + later.replies] == [True, True, True]
 
 
-def test_a_command_for_another_device_is_nobodys_business(rig):
+def test_a_command_for_another_device_is_ignored(rig):
     rig.command(Command("dev-2", "c-1", "rollback", 0.0))
     assert (rig.ran, rig.replies) == ([], [])
 
@@ -222,7 +222,7 @@ def test_an_older_command_is_refused_after_a_newer(rig, tmp_path):
     assert "c-1 was refused" in again.orders.issue
 
 
-def test_the_floor_of_commands_outlives_the_answers(rig, tmp_path):
+def test_the_newest_sequence_outlives_the_answers(rig, tmp_path):
     for number in range(100, 100 + 2 * REMEMBERED_COMMANDS):
         rig.command(replace(SEQUENCED, id=f"c-{number}", sequence=number))
     again = Rig(tmp_path)
@@ -232,7 +232,7 @@ def test_the_floor_of_commands_outlives_the_answers(rig, tmp_path):
 
 @pytest.mark.parametrize("name", ["commands.json", "commands.second.json"])
 @pytest.mark.parametrize("spoil", [damage, Path.unlink])
-def test_one_damaged_copy_of_the_floor_opens_no_door(rig, tmp_path, name, spoil):
+def test_one_damaged_copy_of_the_newest_sequence_changes_nothing(rig, tmp_path, name, spoil):
     rig.command(SEQUENCED)
     spoil(tmp_path / name)
     again = Rig(tmp_path)
@@ -242,7 +242,7 @@ def test_one_damaged_copy_of_the_floor_opens_no_door(rig, tmp_path, name, spoil)
     assert len({path.read_bytes() for path in tmp_path.glob("commands.*json")}) == 1
 
 
-def test_the_floor_is_on_disk_before_a_command_is_run(rig, tmp_path):
+def test_the_newest_sequence_is_on_disk_before_a_command_is_run(rig, tmp_path):
     """Killed while it runs, it is run again, but nothing older is."""
 
     def die(_command):

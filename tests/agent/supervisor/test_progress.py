@@ -31,7 +31,7 @@ def site(request, tmp_path):
 
 
 def bring(site, sha256, piece):
-    """One piece reaches the device, in the way in which it waits for it."""
+    """One piece reaches the device, over the transport that it waits for."""
     data = BLOBS[sha256]
     payload = digest_list(data) if piece is None else [*split(data)][piece]
     if site.asked:
@@ -51,7 +51,7 @@ def twin(site):
     return codec.decode(said[-1], Reported).models["m"].deployment
 
 
-def test_bytes_and_way_are_in_status_and_twin_while_it_is_fetched(site):
+def test_bytes_and_transport_are_in_status_and_twin_while_it_is_fetched(site):
     transport = "asked" if site.asked else "retained"
     seen = []
     for piece in range(3):

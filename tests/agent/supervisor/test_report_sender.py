@@ -1,4 +1,4 @@
-"""The sender between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
+"""The report sender between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
 
 import pytest
 
