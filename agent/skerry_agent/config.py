@@ -116,7 +116,7 @@ class AgentConfig(Struct, frozen=True):
 
     @property
     def trust_file(self) -> Path:
-        """The public keys that this device believes."""
+        """The file of the public keys that this device trusts."""
         return Path(self.folder) / self.agent.trust
 
     @property

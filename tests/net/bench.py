@@ -62,7 +62,7 @@ class Host:
         self._client.loop_stop()
 
 
-class Sparing(Mosquitto):
+class LimitedRetention(Mosquitto):
     """One whose access rules take no retained chunks: on MQTT 3.1.1 it acknowledges them and drops them."""
 
     def __init__(self, folder: Path) -> None:
@@ -193,7 +193,7 @@ class CountingStore(BlobStore):
         return part
 
 
-def complaints(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:
+def problems(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:
     """What is wrong with a fetch that should have ended well."""
     if result.ended != "done":
         return [f"ended {result.ended} after {result.seconds:.1f} s"]

@@ -23,7 +23,7 @@ from skerry_host.plane.records import devices, twins
 from skerry_host.plane.registry import open_registry
 from skerry_host.plane.service import Service
 from tests.host.plane.fleet_kit import eventually, make_home
-from tests.net.bench import Device, Host, Plane, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Plane, blob, messages_of, problems, reference
 from tests.net.brokers import KINDS
 from tests.net.proxy import Fault, Proxy
 
@@ -89,7 +89,7 @@ def test_a_blob_arrives_through_a_window_of_exact_topics(broker, host, tmp_path,
     with Proxy(broker.port, fault) as proxy:
         device = Device(proxy.port, tmp_path)
         result = device.fetch(ref, 40.0)
-    assert complaints(device, result, ref, DATA) == []
+    assert problems(device, result, ref, DATA) == []
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told so", "by itself"])
@@ -102,7 +102,7 @@ def test_a_blob_arrives_that_is_asked_for_because_nothing_of_it_is_retained(brok
         device = Device(proxy.port, tmp_path / "device", asked=told)
         result = device.fetch(ref, 40.0)
     plane.close()
-    assert complaints(device, result, ref, data) == []
+    assert problems(device, result, ref, data) == []
     assert result.transports == ("asked",)
 
 

@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.host.plane.fleet_kit import eventually, serving, skerry
-from tests.net.bench import Sparing
+from tests.net.bench import LimitedRetention
 from tests.system.conftest import _device
 from tests.system.fleet import FIRST, SECOND, await_end, outcomes, start_rollout
 
@@ -75,7 +75,7 @@ def test_chunks_are_asked_for_where_none_are_retained_and_everybody_sees_it(home
 def test_a_broker_that_takes_no_chunks_is_found_out(home, installed, tmp_path):
     """Nobody was told: the plane retains them as ever, and the broker acknowledges and drops them."""
     with (
-        Sparing(tmp_path / "broker") as broker,
+        LimitedRetention(tmp_path / "broker") as broker,
         serving(home, "--broker", f"mqtt://127.0.0.1:{broker.port}", "--no-http") as plane,
     ):
         device = next(_device(home, plane, installed, tmp_path / "device"))

@@ -96,7 +96,7 @@ def _trust(config: AgentConfig) -> DeviceCheck:
 
 
 def _factory(config: AgentConfig, status: LocalStatus) -> list[DeviceCheck]:
-    """Verify every factory release; a device without one is not ill."""
+    """Verify every factory release; having none is no failure."""
     none = "none: when nothing else is whole, the device waits for its next order"
     return [
         _verified(config, name) if found.release is not None else DeviceCheck(f"factory {name}", ok=True, detail=none)

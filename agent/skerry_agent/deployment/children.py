@@ -97,7 +97,7 @@ class RunnerProcess:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a child, long ones in pieces: whatever it writes, the supervisor stays small."""
+    """The lines of a child, long ones in pieces, so that the supervisor's memory stays bounded."""
     return iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")
 
 
@@ -131,7 +131,7 @@ class RealProcesses:
         self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
 
     def start_runner(self, job: Job, listener: RunnerListener) -> Runner:
-        """Start a runner. Where the kernel refuses, `listener` hears that it has ended."""
+        """Start a runner. Where the kernel refuses, `listener.exited` is called."""
         try:
             return RunnerProcess(job, listener, self._post)
         except OSError as error:

@@ -1,6 +1,6 @@
-"""Has the factory release of a model verified when nothing else serves or somebody wants it; one search at a time.
+"""Has a model's factory release verified when nothing else serves, or when it is asked for; one search at a time.
 
-Decides nothing: what is found is an event for the machine, what is not found is said in `issue`.
+Decides nothing: what is found is an event for the machine; if nothing is found, `issue` says so.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ class FactorySearch:
         self._model, self._context = model, context
         self._cancel: Callable[[], None] | None = None
 
-    def begin(self, failing: Slot | None, found: Callable[[Slot], None], *, needed: bool = True) -> None:
+    def begin(self, failing: Slot | None, found: Callable[[Slot], None], *, report_missing: bool = True) -> None:
         """Look for it, beside a current slot that fails if there is one; `found` is called with what is verified.
 
-        `needed`: that there is none is worth an issue.
+        `report_missing`: finding none is an issue.
         """
         factory = self._context.folders.factory
         release = factory.release(self._model)
         if release is None:
             missing = f"{self._model} has no usable factory release; it serves again after its next order"
-            self.issue = missing if needed or self._model in factory.models() else None
+            self.issue = missing if report_missing or self._model in factory.models() else None
         elif not self.busy and (targets := self._untried(failing)):
             self._verify(release, targets, found)
 

@@ -19,7 +19,7 @@ class Launcher:
 
     def __init__(self, model: str, context: DeviceContext, listener: socket.socket | None) -> None:
         self._model, self._context, self._listener = model, context, listener
-        self._leaving: Service | None = None
+        self._ending: Service | None = None
 
     def start(self, slot: Slot, callbacks: ServiceCallbacks) -> Service:
         """Start a runner. Raises `DiskError` when its bundle cannot be read."""
@@ -43,11 +43,11 @@ class Launcher:
     def stop(self, service: Service) -> None:
         """Let a service end; until it has left, it may hold the accelerator."""
         service.stop()
-        self._leaving = service
+        self._ending = service
 
     def must_wait(self, slot: Slot) -> bool:
         """An accelerator that admits one process is free only when the runner before has left."""
-        return exclusive(slot) and self._leaving is not None and not self._leaving.gone
+        return exclusive(slot) and self._ending is not None and not self._ending.gone
 
 
 def exclusive(slot: Slot) -> bool:

@@ -130,7 +130,7 @@ class Unit:
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """Everything about this model that somebody should know."""
+        """The problems of this model, for status and twin."""
         current, waiting = self.record.slots.current, self.waiting.deployment
         put_off = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
         stands_in = None
@@ -143,7 +143,7 @@ class Unit:
 
     @property
     def state_lost(self) -> bool:
-        """Whether the journal was damaged, so that nobody knows which bundles on the disk are still needed."""
+        """Whether a damaged journal was read as empty, so that it is unknown which bundles are still needed."""
         return self._damage is not None and self.record.slots.current is None
 
     @property
@@ -251,15 +251,17 @@ class Unit:
         """The last resort. On a device that never had anything, that there is none is no issue."""
         slot = self.record.slots.current
         reason, detail = self._failure if slot is not None else ("no_other_release", "")
-        needed = slot is not None or self._damage is not None
-        self.factory.begin(slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), needed=needed)
+        report_missing = slot is not None or self._damage is not None
+        self.factory.begin(
+            slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), report_missing=report_missing
+        )
 
     def return_to_factory(self) -> None:
-        """Somebody wants the factory release back, whatever serves."""
+        """Go back to the factory release, by order."""
         self.factory.begin(None, lambda slot: self.handle(events.RollbackOrdered(to=slot)))
 
     def _measure_gap(self) -> None:
-        """How long nobody answered, where the old runner had to stop before the new one could start."""
+        """How long no runner answered, where the old runner had to stop before the new one could start."""
         if self._gap_from is not None:
             self.gap_us = (self.context.clock.monotonic() - self._gap_from) * 1e6
             self._gap_from = None

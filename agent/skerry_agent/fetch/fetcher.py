@@ -1,4 +1,4 @@
-"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, whatever the source.
+"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, from any source.
 
 Every chunk is checked before it is written; a wrong or duplicate one is dropped, but counted. What does not come is
 asked for again, each time after a longer pause; where one source fails, the next one is asked. Ends in exactly
@@ -111,7 +111,7 @@ class Fetcher:
             self._part = None
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Turn what the disk says into the one failure that the caller hears."""
+        """Turn an error of the disk into the one call of `failed`."""
         if not self._running:
             return
         try:

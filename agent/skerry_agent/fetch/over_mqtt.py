@@ -24,7 +24,7 @@ def _nobody(*_: object) -> None:
 
 
 class _OverLink:
-    """A source that is up whenever the link is; nobody knows whether the host is, too."""
+    """A source that counts as up whenever the link is, for whether the host is up cannot be known."""
 
     exact = False
 

@@ -1,6 +1,6 @@
 """Sources of blobs: the protocol that all of them follow, and a folder. The others are `over_mqtt` and `over_http`.
 
-A source carries bytes and checks nothing: whoever asked compares every piece with its digest. It may deliver a piece
+A source carries bytes and checks nothing: the fetcher compares every piece with its digest. It may deliver a piece
 never, twice or damaged; it calls `failed` only when it can deliver nothing any more.
 """
 

@@ -288,7 +288,7 @@ def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Recor
     return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
 
 
-def _return(record: Record, superseded: Slot, event: CurrentFailed) -> Record:
+def _restore_superseded(record: Record, superseded: Slot, event: CurrentFailed) -> Record:
     """The older bundle does not serve at all: the superseded one comes back, and the rollback has failed."""
     failed, deployment = record.slots.current, record.deployment
     assert failed is not None
@@ -309,13 +309,13 @@ def _current_failed(record: Record, event: CurrentFailed) -> Step:
     if event.reason in EXTERNAL_CAUSES or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
-        return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
+        return _rolling_back(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
     if slots.superseded is not None:
-        return _leaving(_return(record, slots.superseded, event)), [Serve()]
+        return _rolling_back(_restore_superseded(record, slots.superseded, event)), [Serve()]
     return replace(record, crashes=crashes), [Serve(), SeekFactory()]
 
 
-def _leaving(record: Record) -> Record:
+def _rolling_back(record: Record) -> Record:
     """Idle no longer, until the superseded bundle is removed."""
     return replace(record, state=State.ROLLING_BACK) if record.state is State.IDLE else record
 
@@ -327,7 +327,7 @@ def _factory_found(record: Record, event: FactoryFound) -> Step:
         return record, []
     back = _back_to(record, event.slot, event.reason, event.detail)
     back = replace(back, slots=replace(back.slots, superseded=None))  # it is the last resort: nothing comes after it
-    return back if current is None else _leaving(back), [Serve()]
+    return back if current is None else _rolling_back(back), [Serve()]
 
 
 def _roll_back(record: Record, event: RollbackOrdered) -> Step:

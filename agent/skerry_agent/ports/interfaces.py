@@ -67,10 +67,10 @@ class Runner(Protocol):
 
 
 class RunnerListener(Protocol):
-    """Who hears from a runner. Called in the supervisor's thread."""
+    """Receives a runner's messages and its exit, in the supervisor's thread."""
 
     def heard(self, message: FromRunner) -> None:
-        """The runner said something."""
+        """A message of the runner."""
 
     def exited(self, reason: str, detail: str) -> None:
         """The process has ended; nothing follows."""

@@ -117,4 +117,4 @@ class Inference:
 
 
 def _nobody(_error: EngineError) -> None:
-    """Before anyone asks to be told, the failed inference says enough."""
+    """The default of `lost`: the failed inference is reported anyway."""

@@ -1,4 +1,4 @@
-"""A runner's life: read the job, load, prove, then serve and drain as the supervisor says, any number of times.
+"""The life cycle of a runner: read the job, load, prove, then serve and drain on command, any number of times.
 
 Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model is in `inference`, its clients in `http`.
 """
@@ -36,7 +36,7 @@ def open_job(job: Job) -> Engine:
 
 
 def run(control: Control, open_engine: Open = open_job) -> int:
-    """Live as a runner until told to leave; returns an exit status when it refuses or has nobody to serve."""
+    """Run until told to stop; returns an exit status when the model is refused or there is no supervisor."""
     try:
         job = control.read_job()
     except EOFError:
@@ -71,7 +71,7 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
 
 
 def _leave(control: Control, error: EngineError) -> NoReturn:
-    """Refuse and end, from whatever thread finds that the runtime has become useless."""
+    """Refuse and end, from the thread that finds the runtime unusable."""
     control.send(Refused(error.code, str(error)))
     sys.stderr.flush()
     os._exit(EXIT_REFUSED)

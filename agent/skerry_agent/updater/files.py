@@ -6,7 +6,7 @@ from skerry_agent.state.disk import sha256_of
 
 
 def has_hash(file: Path, sha256: str) -> bool:
-    """Whether a file can be read and has that hash: what lies on a disk for months is not believed by its name."""
+    """Whether a file can be read and has that hash: a file's name is no proof of its content."""
     try:
         return sha256_of(file) == sha256
     except OSError:

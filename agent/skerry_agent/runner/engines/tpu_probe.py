@@ -1,4 +1,4 @@
-"""Tries an Edge TPU in a process of its own, with the very model that is to run: whatever goes wrong does so there.
+"""Tries an Edge TPU in a process of its own, with the model that is to run, so that a crash ends only that process.
 
 A libedgetpu that was built for another TFLite release kills the process, not when it is loaded but when a compiled
 model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child looks, opens,
