@@ -46,20 +46,20 @@ def run(job: runner_protocol.Job, seconds: float) -> dict[str, Any]:
         lines = control.makefile("rb")
         control.sendall(codec.encode(job) + b"\n")
         loaded = _next(lines, runner_protocol.Loaded)
-        _next(lines, runner_protocol.Proved)
+        _next(lines, runner_protocol.Ready)
         start_s = time.perf_counter() - began
         control.sendall(codec.encode(runner_protocol.Accept(exercise_hz=RATE_HZ)) + b"\n")
-        beats = [_next(lines, runner_protocol.Beat) for _ in range(max(2, round(seconds)))]
+        heartbeats = [_next(lines, runner_protocol.Heartbeat) for _ in range(max(2, round(seconds)))]
         child.kill()
     latency = Sketch()
-    for beat in beats:
-        latency = latency.merged(beat.latency)
+    for heartbeat in heartbeats:
+        latency = latency.merged(heartbeat.latency)
     return {
         "engine": f"{loaded.engine} {loaded.engine_version}",
         "delegate": loaded.delegate,
         "start_s": start_s,
         "load_ms": loaded.load_us / 1000,
-        "rss_mb": beats[-1].rss_bytes / 2**20,
+        "rss_mb": heartbeats[-1].rss_bytes / 2**20,
         "p50_ms": (latency.quantile(0.5) or 0.0) / 1000,
     }
 

@@ -84,7 +84,7 @@ class Runner:
         theirs.close()
         self._lines = self._control.makefile("rb")
         self.say(job)
-        self.hear(runner_protocol.Proved)
+        self.hear(runner_protocol.Ready)
 
     def say(self, message: Any) -> None:
         """Send one message."""

@@ -160,7 +160,7 @@ def _memory_of_runner() -> dict[str, float]:
             served = 0
             while served < 100:
                 message: Any = codec.decode(lines.readline(), runner_protocol.FromRunner)  # type: ignore[arg-type]
-                served += message.inferences if isinstance(message, runner_protocol.Beat) else 0
+                served += message.inferences if isinstance(message, runner_protocol.Heartbeat) else 0
             memory = _megabytes(child.pid)
             control.sendall(codec.encode(runner_protocol.Stop()) + b"\n")
     return memory

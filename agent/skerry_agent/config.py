@@ -1,4 +1,4 @@
-"""agent.toml: everything that is particular to one device. Parsed once at the door; all issues are reported together.
+"""agent.toml: the configuration of one device. Parsed once, at the start; all issues are reported together.
 
 Relative paths are relative to the file. `firmware_configs/agent.toml` is the commented template.
 """
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
-from skerry_agent.ports.runner_protocol import Source
+from skerry_agent.ports.runner_protocol import InputSourceSpec
 from skerry_agent.state import backup_copies
 from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EngineName
@@ -94,7 +94,7 @@ class ModelSection(Struct, frozen=True):
 
     http: str | None = "127.0.0.1:0"
     results_file: str | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
 
 
@@ -117,7 +117,7 @@ class AgentConfig(Struct, frozen=True):
 
     @property
     def trust_file(self) -> Path:
-        """The public keys that this device believes."""
+        """The file of the public keys that this device trusts."""
         return Path(self.folder) / self.agent.trust
 
     @property
@@ -177,7 +177,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
 
 
 def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
-    """Keys that nothing reads: a slip of the pen, or of another agent."""
+    """Keys that nothing reads: typing errors, or keys of another version of the agent."""
     if isinstance(given, dict) and isinstance(known, dict):
         for key, value in given.items():
             if key in known:
@@ -190,7 +190,7 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
 
 
 def _issues_of(config: AgentConfig) -> Iterator[str]:
-    """What only shows where fields are held against each other, or taken apart."""
+    """Issues between fields, and within the parts of one."""
     agent = config.agent
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or a good runner seems to hang"

@@ -1,4 +1,4 @@
-"""agent.toml at the door: what cannot work is refused in one line that names the key, before anything starts."""
+"""agent.toml: what cannot work is refused in one line that names the key, before anything starts."""
 
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def test_figures_without_measure_do_no_harm(path, line):
 @pytest.mark.parametrize(
     "line", ["[agent]\nmeterd = true", "[models.fashion]\nmeterd = true", "[agend]\nmeterd = true"]
 )
-def test_a_slip_of_the_pen_is_said_and_ignored(path, line):
+def test_an_unknown_key_is_reported_and_ignored(path, line):
     section = line.partition("\n")[0]
     path.write_text(GOOD.replace(section, line) if section in GOOD else GOOD + line)
     config = load(path)
@@ -101,7 +101,7 @@ def test_sources_are_looked_through_too(path):
     assert "models.fashion.sources.rate" in load(path).issue
 
 
-def test_the_template_has_no_slip():
+def test_the_template_has_no_unknown_key():
     template = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
     assert load(template).issue is None
 

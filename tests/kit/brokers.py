@@ -82,7 +82,7 @@ class Mosquitto(Server):
         return subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
 
 
-class Sparing(Mosquitto):
+class LimitedRetention(Mosquitto):
     """One whose access rules take no retained chunks: on MQTT 3.1.1 it acknowledges them and drops them."""
 
     def __init__(self, folder: Path) -> None:

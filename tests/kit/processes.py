@@ -8,12 +8,12 @@ from skerry_agent.ports.jobs import Answer, UpdaterJob
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
-    Beat,
     Drain,
     Drained,
+    Heartbeat,
     Job,
     Loaded,
-    Proved,
+    Ready,
     Stop,
     ToRunner,
 )
@@ -36,7 +36,7 @@ class FakeRunner:
 
     def prove(self):
         self.listener.heard(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
-        self.listener.heard(Proved(16, 0, 1.0))
+        self.listener.heard(Ready(16, 0, 1.0))
 
     def follow(self):
         """Do what it was told, as a good runner does."""
@@ -49,12 +49,12 @@ class FakeRunner:
                 case Stop():
                     self.listener.exited("crashed", "exit status 0")
 
-    def beat(self, inferences=0, latency_us=100.0, **changes):
+    def heartbeat(self, inferences=0, latency_us=100.0, **changes):
         recorder = Recorder()
         for _ in range(inferences):
             recorder.add(latency_us)
         values = {"errors": 0, "invalid_outputs": 0, "dropped": 0, "busy_s": 0.0, "rss_bytes": 1, "cpu_s": 0.0}
-        self.listener.heard(Beat(inferences=inferences, latency=recorder.take(), **(values | changes)))
+        self.listener.heard(Heartbeat(inferences=inferences, latency=recorder.take(), **(values | changes)))
 
 
 class FakeProcesses:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 PUBLISH, PUBACK = 3, 4
 SLICE, QUICK_SLICE = 4096, 65536
-"""What is handed on at once, on a slow way and on others."""
+"""What is handed on at once, on a slow link and on others."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class Proxy:
                 await device.read(-1)
                 return
             broker, to_broker = await asyncio.open_connection("127.0.0.1", self._broker_port)
-            way = _Way(self, broker, to_device, to_broker)
-            up = asyncio.create_task(_copy(device, way))
-            down = asyncio.create_task(way.run())
+            downstream = _Downstream(self, broker, to_device, to_broker)
+            up = asyncio.create_task(_copy(device, downstream))
+            down = asyncio.create_task(downstream.run())
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if way.silent:  # the device must find out by itself
+            if downstream.silent:  # the device must find out by itself
                 await asyncio.wait({up})
             for task in (up, down):
                 task.cancel()
@@ -158,7 +158,7 @@ class _BrokenError(OSError):
     """The connection breaks here."""
 
 
-class _Way:
+class _Downstream:
     """From the broker to the device, through the faults."""
 
     def __init__(
@@ -229,10 +229,10 @@ class _Way:
         await self._to_device.drain()
 
 
-async def _copy(device: asyncio.StreamReader, way: _Way) -> None:
-    """What the device says, to the broker; into nothing once the way is silent."""
+async def _copy(device: asyncio.StreamReader, downstream: _Downstream) -> None:
+    """What the device says, to the broker; into nothing once the connection is silent."""
     with contextlib.suppress(OSError):
         while data := await device.read(65536):
-            if not way.silent:
-                way.to_broker.write(data)
-                await way.to_broker.drain()
+            if not downstream.silent:
+                downstream.to_broker.write(data)
+                await downstream.to_broker.drain()

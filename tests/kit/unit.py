@@ -1,8 +1,8 @@
 """One model on a device: a unit with fakes behind its ports, over a real folder."""
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.unit import Unit
-from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.jobs import PlanJob, Planned, Staged, StageJob
@@ -54,7 +54,7 @@ class Device:
             models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
         )
         self.folders = BundleFolders(self.folder / "bundles", self.folder / "factory")
-        world = World(
+        context = DeviceContext(
             config,
             self.clock,
             lambda call: call(),
@@ -64,10 +64,10 @@ class Device:
             self.folders,
             changed=lambda: None,
             collect=lambda: None,
-            beat=lambda *_: None,
+            heartbeat=lambda *_: None,
         )
         self.journal = Journal(self.folder / "journal.json")
-        self.unit = Unit("m", world, self.journal, None)
+        self.unit = Unit("m", context, self.journal, None)
         self.unit.handle(events.Booted())
 
     def answer(self, job):
@@ -92,7 +92,7 @@ class Device:
         candidate = self.processes.runners[-1]
         candidate.prove()
         candidate.follow()
-        candidate.beat(inferences=20)
+        candidate.heartbeat(inferences=20)
         assert self.unit.record.deployment.outcome == "succeeded"
         return candidate
 

@@ -1,6 +1,6 @@
 """A device of the laboratory: the real supervisor, machine, journal, blobs, updater and outbox over a real folder.
 
-Only the outer world is a stand-in: time turns when told, the broker is a dictionary, the updater's work is done in
+Only what is outside is simulated: time passes when told, the broker is a dictionary, the updater's work is done in
 this process, and a runner is a script that reads its bundle as strictly as the real one. So a whole deployment is a
 few hundred system calls in one process, which can be killed at any of them.
 """
@@ -21,12 +21,12 @@ from skerry_agent.ports.jobs import Refusal
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
-    Beat,
     Drain,
     Drained,
+    Heartbeat,
     Job,
     Loaded,
-    Proved,
+    Ready,
     Refused,
     Stop,
 )
@@ -55,7 +55,7 @@ telemetry_interval_s = 20.0
 [models.{MODEL}]
 """
 SETTLE_S = 40.0
-BEAT_S = 4.0
+HEARTBEAT_S = 4.0
 
 
 class Timer:
@@ -171,8 +171,8 @@ class LabRunner:
             self._exit("exit status 1")
             return
         self._listener.heard(Loaded(1000.0, 1_000_000))
-        self._listener.heard(Proved(16, 0, 1.0))
-        self._device.queue.after(BEAT_S, self._live)
+        self._listener.heard(Ready(16, 0, 1.0))
+        self._device.queue.after(HEARTBEAT_S, self._live)
 
     def _refused(self) -> Refused | None:
         try:
@@ -185,8 +185,8 @@ class LabRunner:
 
     def _live(self) -> None:
         if not self._gone:
-            self._listener.heard(Beat(0, 0, 0, 0, Recorder().take(), 0.0, 1, 0.0))
-            self._device.queue.after(BEAT_S, self._live)
+            self._listener.heard(Heartbeat(0, 0, 0, 0, Recorder().take(), 0.0, 1, 0.0))
+            self._device.queue.after(HEARTBEAT_S, self._live)
 
     def send(self, message: Any) -> None:
         self._post(lambda: self._follow(message))
@@ -203,17 +203,17 @@ class LabRunner:
         match message:
             case Accept():
                 self._listener.heard(Accepting())
-                self._listener.heard(self._beat())
+                self._listener.heard(self._heartbeat())
             case Drain():
                 self._listener.heard(Drained())
             case Stop():
                 self._exit("exit status 0")
 
-    def _beat(self) -> Beat:
+    def _heartbeat(self) -> Heartbeat:
         recorder = Recorder()
         for _ in range(20):
             recorder.add(SLOW_US if self._job.release in self._device.slow else QUICK_US)
-        return Beat(20, 0, 0, 0, recorder.take(), 0.0, 1, 0.0)
+        return Heartbeat(20, 0, 0, 0, recorder.take(), 0.0, 1, 0.0)
 
 
 class LabProcesses:
@@ -268,7 +268,7 @@ class Device:
 
     def _note_kept(self, ledger: Ledger) -> None:
         """Note a report as kept once the outbox has said so."""
-        outbox = self.supervisor._postman._outbox
+        outbox = self.supervisor._report_sender._outbox
         put = outbox.put
 
         def noted(report: bytes) -> str:

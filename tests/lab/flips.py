@@ -1,6 +1,6 @@
 """One bit flipped in a stored file, or in each of several at once: found, never served, mended by the next order.
 
-What stands behind serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
+A fallback serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
 that rots touches no clock, so the times of the files stay as they were.
 """
 
@@ -60,7 +60,7 @@ def flips(at: Bench, rng: random.Random, moments: int, positions: int) -> Iterat
                 yield f"{moment or 'start'}: {name} {position}", _flipped(at, moment, [name], position, rng)
     scenario = at.stage.scenario
     for several in WITH_FACTORY if scenario.factory else WITHOUT_FACTORY:
-        if several.bare and scenario.order not in scenario.ends:
+        if several.bare and scenario.order not in scenario.final:
             continue  # what is ordered is no good, so nothing could be mended
         _stand_at(at, None)
         names = [name for name in stored_files(at.folder) if any(fnmatchcase(name, p) for p in several.patterns)]

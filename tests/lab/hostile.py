@@ -1,4 +1,4 @@
-"""Malformed models, signed all the same, through the runner's own way to load and prove: whoever watches survives.
+"""Malformed but validly signed models through the runner's own load and proof: the supervising process survives.
 
 A pool child does what a runner does, one model after the other, until one of them kills it; the watcher notes how it
 died, as the supervisor would, and starts another. A model that hangs is ended by an alarm. Reads real models, writes
@@ -37,11 +37,11 @@ _ENDED = struct.Struct("<Ic")
 
 
 @dataclass
-class Tally:
+class HostileCounts:
     """What became of the models: served, refused, died (by signal), hung. `broken` are those without an answer."""
 
     points: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
 
@@ -64,7 +64,7 @@ def mutant(original: bytes, rng: random.Random) -> bytes:
 
 
 def _position(size: int, rng: random.Random) -> int:
-    """The tables of such a file lie at its ends, the weights between them."""
+    """The tables of such a file lie at its outcomes, the weights between them."""
     if rng.random() < 0.2:
         return rng.randrange(size)
     edge = min(STRUCTURE, size)
@@ -109,20 +109,20 @@ def _work(jobs: dict[str, Job], models: dict[str, bytes], seeds: range, out: int
         os.write(out, _ENDED.pack(seed, end))
 
 
-def watch(seeds: range) -> Tally:
+def watch(seeds: range) -> HostileCounts:
     """Try every seed; a child that dies is replaced, and the model that killed it counted."""
-    tally = Tally()
+    counts = HostileCounts()
     with tempfile.TemporaryDirectory(prefix="skerry-hostile-") as folder:
         jobs = originals(Path(folder))
         models = {kind: (Path(job.bundle_dir) / "model.tflite").read_bytes() for kind, job in jobs.items()}
         following = seeds.start
         while following < seeds.stop:
-            following = _one_child(jobs, models, range(following, seeds.stop), tally)
-    return tally
+            following = _one_child(jobs, models, range(following, seeds.stop), counts)
+    return counts
 
 
-def _one_child(jobs: dict[str, Job], models: dict[str, bytes], seeds: range, tally: Tally) -> int:
-    """Let one child work until it ends; the seed to go on with."""
+def _one_child(jobs: dict[str, Job], models: dict[str, bytes], seeds: range, counts: HostileCounts) -> int:
+    """Let one child work until it outcomes; the seed to go on with."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -137,33 +137,33 @@ def _one_child(jobs: dict[str, Job], models: dict[str, bytes], seeds: range, tal
     with os.fdopen(ours, "rb") as answers:
         while len(answer := answers.read(_ENDED.size)) == _ENDED.size:
             seed, end = _ENDED.unpack(answer)
-            tally.ends["served" if end == b"s" else "refused"] += 1
+            counts.outcomes["served" if end == b"s" else "refused"] += 1
             following = seed + 1
     _, status = os.waitpid(pid, 0)
     if status:
-        tally.ends[_how(status)] += 1
+        counts.outcomes[_how(status)] += 1
         following += 1
-    tally.points += following - seeds.start
+    counts.points += following - seeds.start
     return following
 
 
 def _how(status: int) -> str:
-    """An exit as the supervisor would report it. A runner that raises ends with an exit status, and says why."""
+    """An exit as the supervisor would report it. A runner that raises outcomes with an exit status, and says why."""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM:
         return "hung"
     return signal.Signals(-code).name if code < 0 else "raised" if code == RAISED else f"exit {code}"
 
 
-def sweep(models: int, seed: int, workers: int = 2) -> Tally:
-    """Try `models` mutants on some cores; one tally."""
+def sweep(models: int, seed: int, workers: int = 2) -> HostileCounts:
+    """Try `models` mutants on some cores; counts of all."""
     share = -(-models // workers)
     starts = [seed * 1_000_000 + worker * share for worker in range(workers)]
-    total = Tally()
+    total = HostileCounts()
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        for tally in pool.map(watch, [range(start, start + share) for start in starts]):
-            total.points += tally.points
-            total.ends += tally.ends
+        for counts in pool.map(watch, [range(start, start + share) for start in starts]):
+            total.points += counts.points
+            total.outcomes += counts.outcomes
     if total.points != share * workers:
         total.broken.append(f"{total.points} of {share * workers} models were accounted for")
     return total

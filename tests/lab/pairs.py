@@ -35,7 +35,7 @@ PIECE = 250
 
 
 @dataclass
-class Tally:
+class PairCounts:
     """What became of the pairs. `failed` counts those of which a candidate failed, `broken` has those and worse."""
 
     points: int = 0
@@ -110,7 +110,7 @@ def _mutated(data: bytes, rng: random.Random, count: int) -> tuple[bytes, list[s
 Programs = Callable[[bytes, bytes, Guard], dict[Codec, Attempt]]
 
 
-def judge(old: bytes, new: bytes, programs: Programs = encode_programs) -> tuple[Patch, list[str]]:
+def check_pair(old: bytes, new: bytes, programs: Programs = encode_programs) -> tuple[Patch, list[str]]:
     """The patch of one pair, and what is wrong with it: failed candidates, and any that makes another file."""
     made: dict[Codec, Attempt] = {}
 
@@ -133,35 +133,35 @@ def _makes(old: bytes, patch: bytes, new: bytes) -> bool:
     return out == new
 
 
-def try_pairs(seeds: range) -> Tally:
+def try_pairs(seeds: range) -> PairCounts:
     """Try every seed; nothing that one does ends the others."""
-    tally = Tally()
+    counts = PairCounts()
     for seed in seeds:
         what, old, new = pair(seed)
-        tally.points += 1
+        counts.points += 1
         try:
-            patch, issues = judge(old, new)
+            patch, issues = check_pair(old, new)
         except Exception as error:  # noqa: BLE001 - counted
-            tally.broken.append(f"pair {seed}: {what}: {error!r}")
+            counts.broken.append(f"pair {seed}: {what}: {error!r}")
             continue
-        tally.winners[patch.codec] += 1
-        tally.failed += bool(patch.failed)
-        tally.broken += [f"pair {seed}: {what}: {issue}" for issue in issues]
-    return tally
+        counts.winners[patch.codec] += 1
+        counts.failed += bool(patch.failed)
+        counts.broken += [f"pair {seed}: {what}: {issue}" for issue in issues]
+    return counts
 
 
-def sweep(count: int, workers: int = 2) -> Tally:
-    """Try `count` pairs on some cores; one tally."""
-    total = Tally()
+def sweep(count: int, workers: int = 2) -> PairCounts:
+    """Try `count` pairs on some cores; counts of all."""
+    total = PairCounts()
     pieces = [range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
     if count < PIECE * workers:
         pieces = [range(worker * count // workers, (worker + 1) * count // workers) for worker in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        for tally in pool.map(try_pairs, pieces):
-            total.points += tally.points
-            total.winners += tally.winners
-            total.failed += tally.failed
-            total.broken += tally.broken
+        for counts in pool.map(try_pairs, pieces):
+            total.points += counts.points
+            total.winners += counts.winners
+            total.failed += counts.failed
+            total.broken += counts.broken
     return total
 
 
@@ -169,10 +169,10 @@ def main() -> None:
     """Repeat one pair, or say what some make: SEED, or FIRST LAST."""
     first, last = (int(word) for word in (sys.argv[1:] * 2)[:2])
     started = time.monotonic()
-    tally = try_pairs(range(first, last + 1))
-    print(pair(first)[0] if first == last else f"{tally.points} pairs")
-    print("\n".join(tally.broken) or f"well: {dict(tally.winners)}, {time.monotonic() - started:.1f} s")
-    sys.exit(1 if tally.broken else 0)
+    counts = try_pairs(range(first, last + 1))
+    print(pair(first)[0] if first == last else f"{counts.points} pairs")
+    print("\n".join(counts.broken) or f"well: {dict(counts.winners)}, {time.monotonic() - started:.1f} s")
+    sys.exit(1 if counts.broken else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One broken promise or none: the points of each case. Every function yields what went wrong, empty if nothing did."""
+"""The fault points of each case. Every function returns or yields the broken invariants, empty if there is none."""
 
 import random
 import shutil
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from tests.lab import fault
 from tests.lab.fault import Call
+from tests.lab.invariants import recover
 from tests.lab.ledger import Ledger
-from tests.lab.scenarios import Scenario, Stage, prepare
-from tests.lab.verdict import recover
+from tests.lab.scenarios import PreparedScenario, Scenario, prepare
 
 
 @dataclass
 class Bench:
     """A scenario on the bench: its stage, a folder to work in, and the calls of its clean run."""
 
-    stage: Stage
+    stage: PreparedScenario
     folder: Path
     calls: list[Call]
     ledger: Ledger = field(default_factory=Ledger)

@@ -1,6 +1,6 @@
 """What a device goes through while the laboratory breaks it. A scenario is a row; adding one is a line.
 
-`before` is installed in peace. Then one boot does `order` and `then`, and that boot is what faults are put into.
+`before` is installed without faults. Then one boot does `order` and `then`, and faults are injected into that boot.
 """
 
 import shutil
@@ -22,17 +22,18 @@ SLOW = frozenset({BAD})
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row. `ends` are the releases that may be current once everything has been repaired and finished.
+    """One row. `final` are the releases that may be current once everything has been repaired and finished.
 
-    `spare` may be so too where the fault damaged what was current. `factory`: the device came with a factory release.
+    `final_if_damaged` may be so too where the fault damaged the current bundle. `factory`: the device came with a
+    factory release.
     """
 
     name: str
     order: str | None
-    ends: tuple[str, ...]
+    final: tuple[str, ...]
     before: tuple[str, ...] = ()
     then: str = ""
-    spare: tuple[str, ...] = ()
+    final_if_damaged: tuple[str, ...] = ()
     factory: bool = False
     chunk_bytes: int = 4096
     size: int = 20_000
@@ -53,7 +54,7 @@ SCENARIOS = [
     Scenario("full", FULL, (FULL,), (FIRST,)),
     Scenario("patch", PATCHED, (PATCHED,), (FIRST,)),
     Scenario("rollback", None, (FIRST, PATCHED), (FIRST, PATCHED), then="rollback"),
-    Scenario("bad_release", BAD, (PATCHED,), (FIRST, PATCHED), spare=(FIRST,)),
+    Scenario("bad_release", BAD, (PATCHED,), (FIRST, PATCHED), final_if_damaged=(FIRST,)),
     Scenario("garbage", FULL, (FULL,), (FIRST, PATCHED), then="litter"),
     Scenario("reports", None, (FIRST,), (FIRST,), then="reports"),
     Scenario("factory_first_boot", FIRST, (FIRST,), factory=True),
@@ -71,7 +72,7 @@ def rows(sizes: list[tuple[int, int]]) -> list[Scenario]:
 
 
 @dataclass
-class Stage:
+class PreparedScenario:
     """A scenario made ready: the folder that it starts from, and what its broker retains."""
 
     scenario: Scenario
@@ -132,8 +133,8 @@ class Stage:
             self.publisher.desired(self.scenario.order, f"again{self.boots}")
 
 
-def prepare(scenario: Scenario, place: Path) -> Stage:
-    """Install what comes before, in peace, where the faults will be, and publish the order."""
+def prepare(scenario: Scenario, place: Path) -> PreparedScenario:
+    """Install what comes before without faults, where the faults will be, and publish the order."""
     publisher = Publisher(scenario.chunk_bytes, scenario.size)
     for version in ("0.1.0", "0.2.0"):
         publisher.release(version)
@@ -141,9 +142,9 @@ def prepare(scenario: Scenario, place: Path) -> Stage:
     publisher.release("1.1.0", after="1.0.0")
     publisher.release("1.2.0", after="1.1.0")
     publisher.release("2.0.0", after="1.0.0", patched=False)
-    stage = Stage(scenario, place.with_name("template"), publisher)
+    stage = PreparedScenario(scenario, place.with_name("template"), publisher)
     publisher.export("0.2.0", stage.stick)
-    _in_peace(stage, place)
+    _without_faults(stage, place)
     shutil.copytree(place, stage.template)
     if scenario.order is not None:
         publisher.desired(scenario.order, "ordered")
@@ -151,7 +152,7 @@ def prepare(scenario: Scenario, place: Path) -> Stage:
     return stage
 
 
-def _in_peace(stage: Stage, place: Path) -> None:
+def _without_faults(stage: PreparedScenario, place: Path) -> None:
     state, scenario = place / "state", stage.scenario
     state.mkdir(parents=True)
     (place / CONFIG_FILE).write_text(CONFIG)

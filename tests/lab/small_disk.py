@@ -1,4 +1,4 @@
-"""Disks that take nothing: a tiny one, a full one, one that went read-only. The old model serves, a later order works.
+"""Disks that cannot be written: tiny, full or read-only. The old model serves; later orders work.
 
 Mounts a tmpfs of its own, so it needs root; `refusal` says why it cannot run.
 """

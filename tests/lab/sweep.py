@@ -193,10 +193,10 @@ def sweep(amount: Amount, done: Callable[[Result], None]) -> list[Result]:
 def _models(count: int) -> Result:
     """Malformed models, signed all the same."""
     started = time.monotonic()
-    tally = hostile.sweep(count, SEED, WORKERS)
+    counts = hostile.sweep(count, SEED, WORKERS)
     seconds = (time.monotonic() - started) * WORKERS
-    ends = ", ".join(f"{count} {end}" for end, count in tally.ends.most_common())
-    return Result("malformed signed model", tally.points, tally.broken, seconds, remark=ends)
+    ends = ", ".join(f"{count} {end}" for end, count in counts.outcomes.most_common())
+    return Result("malformed signed model", counts.points, counts.broken, seconds, remark=ends)
 
 
 def _patches(count: int) -> Result:
@@ -223,11 +223,11 @@ def _patches(count: int) -> Result:
 def _pairs(count: int) -> Result:
     """Random pairs of real and mutated models through the encoder: every candidate comes off and makes the new file."""
     started = time.monotonic()
-    tally = pairs.sweep(count, WORKERS)
+    counts = pairs.sweep(count, WORKERS)
     seconds = (time.monotonic() - started) * WORKERS
-    ends = ", ".join(f"{count} {codec}" for codec, count in tally.winners.most_common())
+    ends = ", ".join(f"{count} {codec}" for codec, count in counts.winners.most_common())
     return Result(
-        "random pair of models", tally.points, tally.broken, seconds, remark=f"{ends}; {tally.failed} fell back"
+        "random pair of models", counts.points, counts.broken, seconds, remark=f"{ends}; {counts.failed} fell back"
     )
 
 

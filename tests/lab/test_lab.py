@@ -1,4 +1,4 @@
-"""The laboratory's sample, and proof that it has teeth: taken away what it guards, it finds broken devices."""
+"""The laboratory's sample, and proof that it detects: with a safeguard taken away, it finds broken devices."""
 
 import random
 
@@ -32,14 +32,14 @@ def test_sample(case, scenario, folder):
 
 
 def test_malformed_models():
-    tally = hostile.sweep(SAMPLE.models, SEED)
-    assert tally.broken == []
-    assert tally.ends["refused"] > tally.points / 2
+    counts = hostile.sweep(SAMPLE.models, SEED)
+    assert counts.broken == []
+    assert counts.outcomes["refused"] > counts.points / 2
 
 
 def test_random_pairs_of_models():
-    tally = pairs.sweep(SAMPLE.pairs)
-    assert (tally.points, tally.failed, tally.broken) == (SAMPLE.pairs, 0, [])
+    counts = pairs.sweep(SAMPLE.pairs)
+    assert (counts.points, counts.failed, counts.broken) == (SAMPLE.pairs, 0, [])
 
 
 def test_a_pair_follows_from_its_seed():
@@ -52,7 +52,7 @@ def test_pairs_find_a_candidate_that_fails():
             raise ValueError("shapes")
         return {}
 
-    _, issues = pairs.judge(b"old", b"new", failing)
+    _, issues = pairs.check_pair(b"old", b"new", failing)
     assert ["ValueError: shapes" in issue for issue in issues] == [True]
 
 

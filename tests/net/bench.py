@@ -26,7 +26,7 @@ from skerry_host.release.store import Store
 
 CHECK_S = 0.2
 ANSWER_S = 1.0
-PATIENCE_S = 0.4
+RETRY_AFTER_S = 0.4
 
 
 def blob(size: int, seed: str = "blob") -> bytes:
@@ -111,7 +111,7 @@ class Result:
     seconds: float = 0.0
     writes: dict[int, int] = field(default_factory=dict)
     transferred: int = 0
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
 
 
 class Device:
@@ -121,7 +121,7 @@ class Device:
         self.queue = EventQueue()
         self._name = f"net-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self._asked = asked
-        self.limits = limits or Limits(patience_s=PATIENCE_S)
+        self.limits = limits or Limits(retry_after_s=RETRY_AFTER_S)
         address = BrokerAddress("127.0.0.1", port, "mqtt")
         backoff = Backoff(0.05, 0.2)
         self.link = MqttLink(address, self._name, self._will, backoff=backoff, answer_s=ANSWER_S)
@@ -155,7 +155,7 @@ class Device:
         fetcher.stop()
         self.link.stop()
         self.result.seconds = time.monotonic() - began
-        self.result.transferred, self.result.ways = fetcher.transferred, tuple(fetcher.ways)
+        self.result.transferred, self.result.transports = fetcher.transferred, tuple(fetcher.transports)
         return self.result
 
     def _end(self, how: str) -> None:
@@ -182,7 +182,7 @@ class CountingStore(BlobStore):
         return part
 
 
-def complaints(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:
+def problems(device: Device, result: Result, ref: BlobRef, data: bytes) -> list[str]:
     """What is wrong with a fetch that should have ended well."""
     if result.ended != "done":
         return [f"ended {result.ended} after {result.seconds:.1f} s"]

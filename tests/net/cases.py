@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.blobs import CHUNK_BYTES, MAX_CHUNKS, BlobRef, digest_list
-from tests.kit.brokers import Mosquitto, Sparing
+from tests.kit.brokers import LimitedRetention, Mosquitto
 from tests.kit.proxy import Fault, Proxy
-from tests.net.bench import Device, Host, Plane, Result, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Plane, Result, blob, messages_of, problems, reference
 
 SIZE = 2_000_000
 CUTS = 200
@@ -77,12 +77,12 @@ class Scene:
     def arrives(self, fault: Fault, deadline_s: float = 60.0) -> list[str]:
         """The blob arrives whole, and every chunk is applied once."""
         _, device, result = self.fetch(fault, deadline_s)
-        return complaints(device, result, self.ref, self.data)
+        return problems(device, result, self.ref, self.data)
 
     def arrives_cheaply(self, fault: Fault) -> list[str]:
         """And within `MOST_BYTES` times its size, counted on the wire."""
         proxy, device, result = self.fetch(fault, 60.0)
-        broken = complaints(device, result, self.ref, self.data)
+        broken = problems(device, result, self.ref, self.data)
         share = proxy.to_device / len(self.data)
         return broken + ([f"{share:.2f} times its bytes"] if share > MOST_BYTES else [])
 
@@ -109,7 +109,7 @@ class Scene:
             result = device.fetch(self.ref, 60.0)
             restarting.join()
         missed = ["it had arrived before"] if proxy.connections < 2 else []
-        return missed + complaints(device, result, self.ref, self.data)
+        return missed + problems(device, result, self.ref, self.data)
 
     def _restart_broker(self) -> None:
         self.broker.stop()
@@ -124,20 +124,20 @@ class Scene:
             restarting.start()
             result = device.fetch(self.ref, 60.0)
             restarting.join()
-        return complaints(device, result, self.ref, self.data)
+        return problems(device, result, self.ref, self.data)
 
     def _restart_plane(self) -> None:
         assert self.plane is not None
         self.plane.close()
         self.plane = Plane(self.broker.port, self.folder / "store", self.data, self.chunk_bytes)
 
-    def arrives_by(self, *ways: str) -> Callable[[Fault], list[str]]:
-        """And its pieces have come in these ways, one after the other."""
+    def arrives_by(self, *transports: str) -> Callable[[Fault], list[str]]:
+        """And its pieces have come by these transports, one after the other."""
 
         def arrives(fault: Fault) -> list[str]:
             _, device, result = self.fetch(fault, 60.0)
-            other = [] if result.ways == ways else [f"came by {result.ways}"]
-            return other + complaints(device, result, self.ref, self.data)
+            other = [] if result.transports == transports else [f"came by {result.transports}"]
+            return other + problems(device, result, self.ref, self.data)
 
         return arrives
 
@@ -237,7 +237,7 @@ def asked_scene(
 
 
 @contextlib.contextmanager
-def sparing_scene(folder: Path, broker: type[Mosquitto], kept: Callable[[str], bool]) -> Iterator[Scene]:
+def limited_scene(folder: Path, broker: type[Mosquitto], kept: Callable[[str], bool]) -> Iterator[Scene]:
     """The host retains all of the blob as ever, but the broker holds only some of it; devices are told nothing of it.
 
     What is not `kept` is cleared again, as a broker does that evicts: nobody is told.
@@ -276,9 +276,9 @@ def rows(folder: Path) -> Iterator[list[Row]]:
         asks = stack.enter_context(asked_scene(folder / "asks"))
         asks_middle = stack.enter_context(asked_scene(folder / "asks-middle", 600_000, chunk_bytes=16 * 1024))
         asks_small = stack.enter_context(asked_scene(folder / "asks-small", 130_000))
-        refused = stack.enter_context(sparing_scene(folder / "refused", Sparing, lambda _topic: True))
-        small_only = stack.enter_context(sparing_scene(folder / "small-only", Mosquitto, _small_ones))
-        evicted = stack.enter_context(sparing_scene(folder / "evicted", Mosquitto, _first_ones))
+        refused = stack.enter_context(limited_scene(folder / "refused", LimitedRetention, lambda _topic: True))
+        small_only = stack.enter_context(limited_scene(folder / "small-only", Mosquitto, _small_ones))
+        evicted = stack.enter_context(limited_scene(folder / "evicted", Mosquitto, _first_ones))
         share = 0.3
         mixed = [{"duplicate": share}, {"reorder": share}, {"drop": share}, {"flip": share}]
         mixed.append({key: value for each in mixed for key, value in each.items()})

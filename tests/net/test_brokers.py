@@ -26,7 +26,7 @@ from tests.kit.brokers import KINDS
 from tests.kit.home import make_home
 from tests.kit.proxy import Fault, Proxy
 from tests.kit.waiting import eventually
-from tests.net.bench import Device, Host, Plane, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, Plane, blob, messages_of, problems, reference
 
 DATA = blob(1_000_000)
 DESIRED = topics.desired("net-device")
@@ -90,7 +90,7 @@ def test_a_blob_arrives_through_a_window_of_exact_topics(broker, host, tmp_path,
     with Proxy(broker.port, fault) as proxy:
         device = Device(proxy.port, tmp_path)
         result = device.fetch(ref, 40.0)
-    assert complaints(device, result, ref, DATA) == []
+    assert problems(device, result, ref, DATA) == []
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told so", "by itself"])
@@ -103,8 +103,8 @@ def test_a_blob_arrives_that_is_asked_for_because_nothing_of_it_is_retained(brok
         device = Device(proxy.port, tmp_path / "device", asked=told)
         result = device.fetch(ref, 40.0)
     plane.close()
-    assert complaints(device, result, ref, data) == []
-    assert result.ways == ("asked",)
+    assert problems(device, result, ref, data) == []
+    assert result.transports == ("asked",)
 
 
 def test_what_is_wanted_is_there_for_whoever_asks_later_and_again(host, ear):

@@ -14,7 +14,7 @@ from skerry_host.plane.broker.link import Link, Outgoing
 from tests.kit.brokers import Mosquitto
 from tests.kit.proxy import Fault, Proxy
 from tests.kit.waiting import eventually
-from tests.net.bench import Device, Host, blob, complaints, messages_of, reference
+from tests.net.bench import Device, Host, blob, messages_of, problems, reference
 from tests.net.cases import MALFORMED
 
 DATA = blob(300_000)
@@ -28,7 +28,7 @@ def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, c
         with Proxy(broker.port, Fault(garbage=MALFORMED["topic that is not UTF-8"])) as proxy:
             device = Device(proxy.port, tmp_path / "device")
             result = device.fetch(REF, 20.0)
-            assert complaints(device, result, REF, DATA) == []
+            assert problems(device, result, REF, DATA) == []
             assert proxy.connections == 1
         host.close()
     said = capfd.readouterr()

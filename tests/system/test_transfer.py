@@ -6,7 +6,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.kit.brokers import Sparing
+from tests.kit.brokers import LimitedRetention
 from tests.kit.commands import serving, skerry
 from tests.kit.waiting import eventually
 from tests.system.fleet import FIRST, SECOND, await_end, outcomes, provision_installed, start_rollout
@@ -74,7 +74,7 @@ def test_chunks_are_asked_for_where_none_are_retained_and_everybody_sees_it(home
 def test_a_broker_that_takes_no_chunks_is_found_out(home, installed, tmp_path):
     """Nobody was told: the plane retains them as ever, and the broker acknowledges and drops them."""
     with (
-        Sparing(tmp_path / "broker") as broker,
+        LimitedRetention(tmp_path / "broker") as broker,
         serving(home, "--broker", f"mqtt://127.0.0.1:{broker.port}", "--no-http") as plane,
     ):
         device = provision_installed(home, plane.broker, installed, tmp_path / "device")

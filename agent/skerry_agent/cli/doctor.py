@@ -1,6 +1,6 @@
-"""`skerry-agent doctor`: what is wrong with this device, one line a check. Changes nothing and loads no model.
+"""`skerry-agent doctor`: checks this device and prints one line per check. Changes nothing and loads no model.
 
-`selftest` proves the models; this looks at what they stand on: clock, disk, keys, runtimes, journals, broker.
+`selftest` runs the models; this checks what they depend on: clock, disk, keys, runtimes, journals, broker.
 """
 
 import os
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from skerry_agent.cli.selftest import Check
+from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
@@ -28,13 +28,13 @@ RUNTIME_S = 60.0
 LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 
 
-def doctor(config: AgentConfig) -> list[Check]:
+def doctor(config: AgentConfig) -> list[DeviceCheck]:
     """Run every check; never raises for what it finds."""
     agent, status = _agent(config)
     known = status or recorded_status(config)
     return [
         agent,
-        Check("config", ok=config.issue is None, detail=config.issue or config.file),
+        DeviceCheck("config", ok=config.issue is None, detail=config.issue or config.file),
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
@@ -46,27 +46,27 @@ def doctor(config: AgentConfig) -> list[Check]:
     ]
 
 
-def _agent(config: AgentConfig) -> tuple[Check, LocalStatus | None]:
+def _agent(config: AgentConfig) -> tuple[DeviceCheck, LocalStatus | None]:
     """Whether the agent runs and answers, and then what it says."""
     try:
         reply = ask(config.state_dir, StatusRequest())
     except LocalError:
-        return Check("agent", ok=True, detail="not running: `skerry-agent run` starts it"), None
+        return DeviceCheck("agent", ok=True, detail="not running: `skerry-agent run` starts it"), None
     except SilentError as error:
-        return Check("agent", ok=False, detail=str(error)), None
+        return DeviceCheck("agent", ok=False, detail=str(error)), None
     if isinstance(reply, Status):
-        return Check("agent", ok=True, detail="running"), reply.status
-    return Check("agent", ok=False, detail=reply.detail), None
+        return DeviceCheck("agent", ok=True, detail="running"), reply.status
+    return DeviceCheck("agent", ok=False, detail=reply.detail), None
 
 
-def _clock(now: float) -> Check:
+def _clock(now: float) -> DeviceCheck:
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     if PLAUSIBLE_WALL_S < now < LATEST_PLAUSIBLE_S:
-        return Check("clock", ok=True, detail=shown)
-    return Check("clock", ok=False, detail=f"{shown} cannot be: set the clock, or start time synchronisation")
+        return DeviceCheck("clock", ok=True, detail=shown)
+    return DeviceCheck("clock", ok=False, detail=f"{shown} cannot be: set the clock, or start time synchronisation")
 
 
-def _disk(state: Path) -> Check:
+def _disk(state: Path) -> DeviceCheck:
     """A file can be written and synced, and there is room above the reserve."""
     existing = next(path for path in (state, *state.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
@@ -76,33 +76,35 @@ def _disk(state: Path) -> Check:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        return Check("disk", ok=False, detail=f"{existing} cannot be written: {error.strerror}")
+        return DeviceCheck("disk", ok=False, detail=f"{existing} cannot be written: {error.strerror}")
     room = f"{free // 2**20} MB free in {existing}"
     if free < RESERVE_BYTES:
-        return Check("disk", ok=False, detail=f"{room}, at least {RESERVE_BYTES // 2**20} MB are needed: remove files")
-    return Check("disk", ok=True, detail=room)
+        return DeviceCheck(
+            "disk", ok=False, detail=f"{room}, at least {RESERVE_BYTES // 2**20} MB are needed: remove files"
+        )
+    return DeviceCheck("disk", ok=True, detail=room)
 
 
-def _trust(config: AgentConfig) -> Check:
+def _trust(config: AgentConfig) -> DeviceCheck:
     try:
         from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
         issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except (SkerryError, ImportError) as error:
-        return Check("trust", ok=False, detail=str(error))
-    return Check("trust", ok=issue is None, detail=issue or f"keys in {config.trust_file}")
+        return DeviceCheck("trust", ok=False, detail=str(error))
+    return DeviceCheck("trust", ok=issue is None, detail=issue or f"keys in {config.trust_file}")
 
 
-def _factory(config: AgentConfig, status: LocalStatus) -> list[Check]:
-    """Verify every factory release; a device without one is not ill."""
+def _factory(config: AgentConfig, status: LocalStatus) -> list[DeviceCheck]:
+    """Verify every factory release; having none is no failure."""
     none = "none: when nothing else is whole, the device waits for its next order"
     return [
-        _verified(config, name) if found.release is not None else Check(f"factory {name}", ok=True, detail=none)
+        _verified(config, name) if found.release is not None else DeviceCheck(f"factory {name}", ok=True, detail=none)
         for name, found in sorted(status.factory.items())
     ]
 
 
-def _verified(config: AgentConfig, model: str) -> Check:
+def _verified(config: AgentConfig, model: str) -> DeviceCheck:
     try:
         from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
         from skerry_agent.updater.perform import perform  # noqa: PLC0415
@@ -110,56 +112,58 @@ def _verified(config: AgentConfig, model: str) -> Check:
         job = FactoryJob(model, str(config.factory_dir / model), config.board.targets)
         answer = perform(job, KeyTrust.from_file(config.trust_file, config.state_dir))
     except (SkerryError, ImportError) as error:
-        return Check(f"factory {model}", ok=False, detail=str(error))
+        return DeviceCheck(f"factory {model}", ok=False, detail=str(error))
     if isinstance(answer, FactoryReady):
-        return Check(f"factory {model}", ok=True, detail=f"{answer.slot.release} for {answer.slot.target}, verified")
-    return Check(f"factory {model}", ok=False, detail=getattr(answer, "detail", "no answer"))
+        return DeviceCheck(
+            f"factory {model}", ok=True, detail=f"{answer.slot.release} for {answer.slot.target}, verified"
+        )
+    return DeviceCheck(f"factory {model}", ok=False, detail=getattr(answer, "detail", "no answer"))
 
 
-def _runtime(engine: str) -> Check:
+def _runtime(engine: str) -> DeviceCheck:
     """Ask the runtime in a process of its own: a broken one may end the process that loads it."""
     name, command = f"runtime {engine}", [sys.executable, "-m", "skerry_agent.runner.engines.check", engine]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUNTIME_S, check=False)
     except subprocess.TimeoutExpired:
-        return Check(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
+        return DeviceCheck(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
     if done.returncode == 0:
-        return Check(name, ok=True, detail=done.stdout.strip())
+        return DeviceCheck(name, ok=True, detail=done.stdout.strip())
     words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}")
-    return Check(name, ok=False, detail=words[:300])
+    return DeviceCheck(name, ok=False, detail=words[:300])
 
 
-def _broker(config: AgentConfig, status: LocalStatus | None) -> Check:
+def _broker(config: AgentConfig, status: LocalStatus | None) -> DeviceCheck:
     """As the running agent sees it; else whether anything listens there."""
     where = parse_broker_url(config.broker.url)
     name = f"{where.host}:{where.port}"
     if status is not None and status.connected:
-        return Check("broker", ok=True, detail=f"connected to {name}")
+        return DeviceCheck("broker", ok=True, detail=f"connected to {name}")
     try:
         socket.create_connection((where.host, where.port), BROKER_S).close()
     except OSError as error:
-        return Check("broker", ok=False, detail=f"{name} cannot be reached: {error.strerror or error}")
+        return DeviceCheck("broker", ok=False, detail=f"{name} cannot be reached: {error.strerror or error}")
     if status is not None:
-        return Check("broker", ok=False, detail=f"{name} answers, but the agent is not connected: see its log")
-    return Check("broker", ok=True, detail=f"{name} answers")
+        return DeviceCheck("broker", ok=False, detail=f"{name} answers, but the agent is not connected: see its log")
+    return DeviceCheck("broker", ok=True, detail=f"{name} answers")
 
 
-def _sources(config: AgentConfig) -> list[Check]:
+def _sources(config: AgentConfig) -> list[DeviceCheck]:
     """Where a model's samples come from; a watched folder is made when its runner starts."""
     paths = [(n, s.path) for n, m in config.models.items() for s in m.sources if not isinstance(s, DirectorySource)]
     return [
-        Check(
+        DeviceCheck(
             f"source of {name}", ok=Path(path).exists(), detail=path if Path(path).exists() else f"{path} is not there"
         )
         for name, path in paths
     ]
 
 
-def _models(status: LocalStatus) -> list[Check]:
-    checks = [Check("journal", ok=False, detail=issue) for issue in status.issues]
+def _models(status: LocalStatus) -> list[DeviceCheck]:
+    checks = [DeviceCheck("journal", ok=False, detail=issue) for issue in status.issues]
     for name, model in sorted(status.models.items()):
         release = model.current.release if model.current else "no release"
         ok = model.serving or not status.running or model.current is None
         how = "serving" if model.serving else "not serving" if status.running else "by its journal"
-        checks.append(Check(f"model {name}", ok=ok, detail=f"{release}, {how}"))
+        checks.append(DeviceCheck(f"model {name}", ok=ok, detail=f"{release}, {how}"))
     return checks

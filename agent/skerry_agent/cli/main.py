@@ -27,7 +27,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 
 if TYPE_CHECKING:
-    from skerry_agent.cli.selftest import Check
+    from skerry_agent.cli.selftest import DeviceCheck
     from skerry_agent.supervisor.report import LocalStatus
     from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
 
@@ -142,12 +142,12 @@ def _progress(deployment: "DeploymentReport") -> str:
     if deployment.state == "fetching" and deployment.bytes_expected:
         share = deployment.bytes_received / deployment.bytes_expected
         words.append(f"{share:.0%} of {deployment.bytes_expected} B")
-    if deployment.ways:
-        words.append(f"by way of {' and '.join(deployment.ways)}")
+    if deployment.transports:
+        words.append(f"transport {' and '.join(deployment.transports)}")
     return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
 
 
-# -- orders on the spot ------------------------------------------------------------------------------------------------
+# -- local orders -----------------------------------------------------------------------------------------------------
 
 
 def _rollback(options: argparse.Namespace) -> int:
@@ -242,7 +242,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return _checked(doctor(load(options.config)), options)
 
 
-def _checked(checks: "list[Check]", options: argparse.Namespace) -> int:
+def _checked(checks: "list[DeviceCheck]", options: argparse.Namespace) -> int:
     if options.json:
         print(codec.encode(checks).decode())
     else:

@@ -1,4 +1,4 @@
-"""Puts the supervisor together from real parts and runs it until a signal."""
+"""Builds the supervisor with its real adapters and runs it until SIGTERM or SIGINT."""
 
 import signal
 import socket
@@ -35,7 +35,7 @@ def run(config: AgentConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
-    door = _open_door(state, queue, supervisor)
+    door = _open_local_socket(state, queue, supervisor)
     if link is not None:
         link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
     Notifier().begin(queue)
@@ -57,7 +57,7 @@ def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tu
         return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
 
 
-def _open_door(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:
+def _open_local_socket(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:
     """The local socket; without one, on a disk that takes nothing, the device serves all the same."""
     try:
         return listen(state, queue.post, supervisor.local)

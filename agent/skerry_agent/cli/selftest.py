@@ -1,4 +1,4 @@
-"""Proves what is on this device without a network: keys, disk, and each current model in a runner of its own."""
+"""`skerry-agent selftest`: checks keys and disk, and runs each current model on its golden inputs. Needs no network."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.ports.runner_protocol import FromRunner, Job, Proved, Refused, Stop
+from skerry_agent.ports.runner_protocol import FromRunner, Job, Ready, Refused, Stop
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import BundleFolders
@@ -17,53 +17,55 @@ from skerry_agent.supervisor.loop import state_folder
 from skerry_agent.wire.errors import SkerryError
 
 
-class Check(Struct, frozen=True):
-    """One thing that was tried."""
+class DeviceCheck(Struct, frozen=True):
+    """One check and its result."""
 
     check: str
     ok: bool
     detail: str
 
 
-def selftest(config: AgentConfig) -> list[Check]:
+def selftest(config: AgentConfig) -> list[DeviceCheck]:
     """Run every check; never raises for what it finds."""
     return [_keys(config), _disk(config), *_models(config)]
 
 
-def _keys(config: AgentConfig) -> Check:
+def _keys(config: AgentConfig) -> DeviceCheck:
     from skerry_agent.trust.verification import KeyTrust  # noqa: PLC0415 - cryptography may be what is missing
 
     try:
         issue = KeyTrust.from_file(config.trust_file, config.state_dir).issue
     except SkerryError as error:
-        return Check("trust", ok=False, detail=str(error))
-    return Check("trust", ok=issue is None, detail=issue or str(config.trust_file))
+        return DeviceCheck("trust", ok=False, detail=str(error))
+    return DeviceCheck("trust", ok=issue is None, detail=issue or str(config.trust_file))
 
 
-def _disk(config: AgentConfig) -> Check:
+def _disk(config: AgentConfig) -> DeviceCheck:
     folder = state_folder(config)
     free = os.statvfs(folder)
-    return Check("disk", ok=os.access(folder, os.W_OK), detail=f"{free.f_bavail * free.f_frsize // 2**20} MB free")
+    return DeviceCheck(
+        "disk", ok=os.access(folder, os.W_OK), detail=f"{free.f_bavail * free.f_frsize // 2**20} MB free"
+    )
 
 
-def _models(config: AgentConfig) -> list[Check]:
+def _models(config: AgentConfig) -> list[DeviceCheck]:
     folder = state_folder(config) / "models"
     if not folder.exists():
         return []
     return [_model(config, path) for path in sorted({path.parent for path in folder.glob("*/journal.json*")})]
 
 
-def _model(config: AgentConfig, folder: Path) -> Check:
+def _model(config: AgentConfig, folder: Path) -> DeviceCheck:
     record, damage = Journal(folder / "journal.json").read()
     name = f"model {folder.name}"
     if damage:
-        return Check(name, ok=False, detail=damage)
+        return DeviceCheck(name, ok=False, detail=damage)
     if record.slots.current is None:
-        return Check(name, ok=True, detail="no release yet")
+        return DeviceCheck(name, ok=True, detail="no release yet")
     try:
         return Prover(config, folder.name, record.slots.current).prove()
     except (OSError, DiskError) as error:
-        return Check(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
+        return DeviceCheck(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
 
 
 class Prover:
@@ -74,7 +76,7 @@ class Prover:
         self._slot, self._name = slot, f"model {model}"
         self._limit_s = config.agent.start_timeout_s
         self._queue = EventQueue()
-        self._check = Check(self._name, ok=False, detail=f"no answer within {self._limit_s:.0f} s")
+        self._check = DeviceCheck(self._name, ok=False, detail=f"no answer within {self._limit_s:.0f} s")
         self._job = Job(
             model=model,
             release=slot.release,
@@ -87,7 +89,7 @@ class Prover:
             self._job, self
         )
 
-    def prove(self) -> Check:
+    def prove(self) -> DeviceCheck:
         """What the runner found."""
         self._queue.after(self._limit_s, self._runner.kill)
         self._queue.run()
@@ -95,15 +97,15 @@ class Prover:
 
     def heard(self, message: FromRunner) -> None:
         """Take a message of the runner."""
-        if isinstance(message, Proved):
+        if isinstance(message, Ready):
             detail = f"{self._slot.release}: {message.samples} golden samples, at most {message.max_lsb} steps off"
-            self._check = Check(self._name, ok=True, detail=detail)
+            self._check = DeviceCheck(self._name, ok=True, detail=detail)
             self._runner.send(Stop())
         elif isinstance(message, Refused):
-            self._check = Check(self._name, ok=False, detail=f"{message.code}: {message.detail}")
+            self._check = DeviceCheck(self._name, ok=False, detail=f"{message.code}: {message.detail}")
 
     def exited(self, reason: str, detail: str) -> None:
         """The process has ended."""
         if not self._check.ok and "no answer" in self._check.detail:
-            self._check = Check(self._name, ok=False, detail=f"{reason}: {detail}")
+            self._check = DeviceCheck(self._name, ok=False, detail=f"{reason}: {detail}")
         self._queue.stop()

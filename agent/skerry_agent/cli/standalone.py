@@ -53,23 +53,23 @@ class NoLink:
     connection = 0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Nobody hears it."""
+        """Nothing: there is no broker."""
 
     def subscribe(self, topics: list[str]) -> None:
-        """Nothing comes."""
+        """Nothing: there is no broker."""
 
     def unsubscribe(self, topics: list[str]) -> None:
-        """Nothing came."""
+        """Nothing: there is no broker."""
 
     def renew(self) -> None:
-        """There is none to drop."""
+        """Nothing: there is no connection."""
 
     def check(self) -> None:
-        """It is as it is."""
+        """Nothing: there is no connection."""
 
 
 class _NoMeters:
-    """Measures nothing: a command is too short for it."""
+    """Measures nothing: a command ends before an interval does."""
 
     def samples(self, pids: list[int], duration_s: float) -> list[Sample]:  # noqa: ARG002
         """None."""

@@ -1,4 +1,4 @@
-"""Starting and hearing the other two processes. Knows nothing of deployments.
+"""Starts runner and updater processes, and reads what they send. Knows nothing of deployments.
 
 Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. What a
 runner wrote last on its standard error is kept, so that a crash can be explained from afar.
@@ -97,12 +97,12 @@ class RunnerProcess:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a child, long ones in pieces: whatever it writes, the supervisor stays small."""
+    """The lines of a child, long ones in pieces, so that the supervisor's memory stays bounded."""
     return iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")
 
 
-class _Unborn:
-    """A runner that the kernel would not start, for want of memory or processes: it ends as it begins."""
+class _NotStarted:
+    """A runner that the kernel could not start, for want of memory or processes: its exit is reported at once."""
 
     pid = 0
 
@@ -110,10 +110,10 @@ class _Unborn:
         post(lambda: listener.exited("not_started", error.strerror or str(error)))
 
     def send(self, message: ToRunner) -> None:
-        """Nobody hears it."""
+        """Nothing: there is no process."""
 
     def kill(self) -> None:
-        """There is nothing to end."""
+        """Nothing: there is no process."""
 
 
 def _explain(status: int, last_lines: list[str]) -> tuple[str, str]:
@@ -131,11 +131,11 @@ class RealProcesses:
         self._updater = [sys.executable, "-m", "skerry_agent.updater", str(trust_file), str(state), str(os.getpid())]
 
     def start_runner(self, job: Job, listener: RunnerListener) -> Runner:
-        """Start a runner. Where the kernel refuses, `listener` hears that it has ended."""
+        """Start a runner. Where the kernel refuses, `listener.exited` is called."""
         try:
             return RunnerProcess(job, listener, self._post)
         except OSError as error:
-            return _Unborn(listener, self._post, error)
+            return _NotStarted(listener, self._post, error)
 
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
         """Run one updater at a low priority, so that the model in service keeps the processor."""

@@ -1,11 +1,11 @@
-"""Has the factory release of a model verified when nothing else serves or somebody wants it; one search at a time.
+"""Has a model's factory release verified when nothing else serves, or when it is asked for; one search at a time.
 
-Decides nothing: what is found is an event for the machine, what is not found is said in `issue`.
+Decides nothing: what is found is an event for the machine; if nothing is found, `issue` says so.
 """
 
 from collections.abc import Callable
 
-from skerry_agent.deployment.world import World
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.jobs import Answer, FactoryJob, FactoryReady, Refusal
 from skerry_agent.state.disk import DiskError
@@ -15,22 +15,22 @@ from skerry_agent.wire.targets import TargetName
 class FactorySearch:
     """The search for one model's factory release."""
 
-    def __init__(self, model: str, world: World) -> None:
+    def __init__(self, model: str, context: DeviceContext) -> None:
         self.issue: str | None = None
         self.busy = False
-        self._model, self._world = model, world
+        self._model, self._context = model, context
         self._cancel: Callable[[], None] | None = None
 
-    def begin(self, failing: Slot | None, found: Callable[[Slot], None], *, needed: bool = True) -> None:
+    def begin(self, failing: Slot | None, found: Callable[[Slot], None], *, report_missing: bool = True) -> None:
         """Look for it, beside a current slot that fails if there is one; `found` is called with what is verified.
 
-        `needed`: that there is none is worth an issue.
+        `report_missing`: finding none is an issue.
         """
-        factory = self._world.folders.factory
+        factory = self._context.folders.factory
         release = factory.release(self._model)
         if release is None:
             missing = f"{self._model} has no usable factory release; it serves again after its next order"
-            self.issue = missing if needed or self._model in factory.models() else None
+            self.issue = missing if report_missing or self._model in factory.models() else None
         elif not self.busy and (targets := self._untried(failing)):
             self._verify(release, targets, found)
 
@@ -42,11 +42,11 @@ class FactorySearch:
 
     def _untried(self, failing: Slot | None) -> tuple[TargetName, ...]:
         """All targets of the board but the one whose factory bundle fails although it is what was verified."""
-        targets = self._world.config.board.targets
+        targets = self._context.config.board.targets
         if failing is None or not failing.factory:
             return targets
         try:
-            self._world.folders.read(failing)
+            self._context.folders.read(failing)
         except DiskError:
             return targets
         return tuple(target for target in targets if target != failing.target)
@@ -60,8 +60,8 @@ class FactorySearch:
                     found(answer.slot)
                 case Refusal():
                     self.issue = f"the factory release {release} is not fit to serve: {answer.reason}: {answer.detail}"
-                    self._world.changed()
+                    self._context.changed()
 
         self.busy = True
-        folder = self._world.folders.factory.root / self._model
-        self._cancel = self._world.processes.run_updater(FactoryJob(self._model, str(folder), targets), answered)
+        folder = self._context.folders.factory.root / self._model
+        self._cancel = self._context.processes.run_updater(FactoryJob(self._model, str(folder), targets), answered)

@@ -5,8 +5,8 @@ Decides neither when to start nor what to do about a failure: `unit` and `trial`
 
 import socket
 
-from skerry_agent.deployment.service import Hooks, Service
-from skerry_agent.deployment.world import World
+from skerry_agent.deployment.context import DeviceContext
+from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.state.disk import DiskError
@@ -16,21 +16,21 @@ EXCLUSIVE_POLL_S = 0.1
 
 
 class Launcher:
-    """The way from a slot to a running service."""
+    """Starts a service for a slot, and stops services."""
 
-    def __init__(self, model: str, world: World, listener: socket.socket | None) -> None:
-        self._model, self._world, self._listener = model, world, listener
-        self._leaving: Service | None = None
+    def __init__(self, model: str, context: DeviceContext, listener: socket.socket | None) -> None:
+        self._model, self._context, self._listener = model, context, listener
+        self._ending: Service | None = None
 
-    def start(self, slot: Slot, hooks: Hooks) -> Service:
+    def start(self, slot: Slot, callbacks: ServiceCallbacks) -> Service:
         """Start a runner. Raises `DiskError` when its bundle cannot be read."""
-        config = self._world.config
+        config = self._context.config
         section = config.model(self._model)
         job = Job(
             model=self._model,
             release=slot.release,
-            bundle_dir=str(self._world.folders.folder(slot.bundle)),
-            bundle=self._world.folders.read(slot),
+            bundle_dir=str(self._context.folders.folder(slot.bundle)),
+            bundle=self._context.folders.read(slot),
             engine=config.engine_for(slot.target),
             threads=config.board.threads,
             listen_fd=self._listener.fileno() if self._listener is not None else None,
@@ -39,16 +39,16 @@ class Launcher:
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
         )
-        return Service(job, self._world.processes, self._world.clock, config.agent, hooks)
+        return Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
 
     def stop(self, service: Service) -> None:
         """Let a service end; until it has left, it may hold the accelerator."""
         service.stop()
-        self._leaving = service
+        self._ending = service
 
     def must_wait(self, slot: Slot) -> bool:
         """An accelerator that admits one process is free only when the runner before has left."""
-        return exclusive(slot) and self._leaving is not None and not self._leaving.gone
+        return exclusive(slot) and self._ending is not None and not self._ending.gone
 
 
 def exclusive(slot: Slot) -> bool:
@@ -57,5 +57,5 @@ def exclusive(slot: Slot) -> bool:
 
 
 def unusable(error: DiskError) -> str:
-    """Damage stays; a disk that did not answer may answer the next time."""
+    """The reason of a failure: damage is final, a disk that did not answer may answer the next time."""
     return "bundle_unreadable" if error.code == "unreadable_record" else "bundle_damaged"

@@ -1,14 +1,14 @@
-"""From an order to a bundle on disk: the transfer and the updater of a deployment, and the deadline over both.
+"""Prepares a deployment, from its order to a bundle on disk: the transfer, the updater, and the deadline over both.
 
-Whatever comes back late for a deployment that is over is dropped by its token. What came of it are events for the
-machine; a trial that follows has limits of its own.
+An answer that comes too late, for a deployment that is over, is dropped by its token. Results are events for the
+machine. The trial that follows has limits of its own.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.transfer import Transfer
-from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment, Slot
@@ -18,11 +18,11 @@ from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
 
 
 class Preparation:
-    """What works for one model's deployment. `transfer` stays for its figures when it is over."""
+    """The preparation of one model's deployments. `transfer` is kept for its figures when it is over."""
 
-    def __init__(self, world: World, handle: Callable[[Event], None]) -> None:
+    def __init__(self, context: DeviceContext, handle: Callable[[Event], None]) -> None:
         self.transfer: Transfer | None = None
-        self._world, self._handle = world, handle
+        self._context, self._handle = context, handle
         self._token = object()
         self._deadline: Timer | None = None
         self._cancel_updater: Callable[[], None] = _nothing
@@ -30,7 +30,7 @@ class Preparation:
     def fetch(self, deployment: Deployment, have: dict[str, str]) -> None:
         """Fetch what the deployment needs beside the files of `have`, by sha256."""
         self._set_deadline(deployment)
-        self.transfer = Transfer(self._world, deployment, have, self._guarded(self._handle))
+        self.transfer = Transfer(self._context, deployment, have, self._guarded(self._handle))
         self.transfer.start()
 
     def stage(self, deployment: Deployment, have: dict[str, str]) -> None:
@@ -40,13 +40,13 @@ class Preparation:
         job = StageJob(
             release=deployment.release,
             target=deployment.target,
-            manifest_file=str(self._world.blobs.path(deployment.manifest.sha256)),
+            manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
             have=have,
-            blobs_dir=str(self._world.blobs.folder),
-            bundle_dir=str(self._world.folders.folder(bundle)),
+            blobs_dir=str(self._context.blobs.folder),
+            bundle_dir=str(self._context.folders.folder(bundle)),
         )
         answered = self._guarded(lambda answer: self._handle(_made_of(answer, deployment, bundle)))
-        self._cancel_updater = self._world.processes.run_updater(job, answered)
+        self._cancel_updater = self._context.processes.run_updater(job, answered)
 
     def done(self) -> None:
         """There is a bundle: nothing is awaited any more."""
@@ -67,7 +67,7 @@ class Preparation:
         if self._deadline is not None:
             self._deadline.cancel()
         expired = self._guarded(lambda: self._handle(events.Expired()))
-        self._deadline = self._world.clock.after(left_s(deployment, self._world.clock.wall()), expired)
+        self._deadline = self._context.clock.after(left_s(deployment, self._context.clock.wall()), expired)
 
     def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
         """`call`, unless the work it belongs to is over by then."""

@@ -1,6 +1,6 @@
 """One runner in service, from start to exit: readiness, admission, draining, hang detection.
 
-Translates what a runner says into four calls that the unit cares about. Knows nothing of slots or deployments.
+Translates a runner's messages into four callbacks. Knows nothing of slots or deployments.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
-    Beat,
     Drain,
     Drained,
     FromRunner,
+    Heartbeat,
     Job,
     Loaded,
-    Proved,
+    Ready,
     Refused,
     Stop,
 )
@@ -26,25 +26,27 @@ from skerry_agent.ports.runner_protocol import (
 DRAIN_GRACE_S = 5.0
 
 
-class Hooks(Struct, frozen=True):
-    """Who is told what: ready to be admitted, admitted, a second has passed, it is no good (reason, detail)."""
+class ServiceCallbacks(Struct, frozen=True):
+    """What a service reports: ready to be admitted, accepting requests, each heartbeat, failed (reason, detail)."""
 
     ready: Callable[[], None]
     accepting: Callable[[], None]
-    beat: Callable[[Beat], None]
+    heartbeat: Callable[[Heartbeat], None]
     failed: Callable[[str, str], None]
 
 
 class Service:
-    """A runner process and where it stands. After `failed` or `stop` it calls nobody any more."""
+    """A runner process and its state. After `failed` or `stop` no callback is called any more."""
 
-    def __init__(self, job: Job, processes: Processes, clock: Clock, limits: AgentSection, hooks: Hooks) -> None:
+    def __init__(
+        self, job: Job, processes: Processes, clock: Clock, limits: AgentSection, callbacks: ServiceCallbacks
+    ) -> None:
         self.job = job
         self.ready = False
         self.accepting = False
         self.gone = False
         self.loaded: Loaded | None = None
-        self.hooks = hooks
+        self.callbacks = callbacks
         self._clock, self._limits = clock, limits
         self._stopping = False
         self._refusal: Refused | None = None
@@ -56,7 +58,7 @@ class Service:
     # -- orders --------------------------------------------------------------------------------------------------------
 
     def accept(self, exercise_hz: float = 0.0) -> None:
-        """Let it answer; `hooks.accepting` follows."""
+        """Let it answer; `callbacks.accepting` follows."""
         self._runner.send(Accept(exercise_hz))
 
     def drain(self) -> None:
@@ -91,15 +93,15 @@ class Service:
                 pass
             case Loaded():
                 self.loaded = message
-            case Proved():
-                self._proved()
+            case Ready():
+                self._became_ready()
             case Refused():
                 self._refusal = message
             case Accepting():
                 self.accepting = True
-                self.hooks.accepting()
-            case Beat():
-                self._beat(message)
+                self.callbacks.accepting()
+            case Heartbeat():
+                self._heartbeat(message)
             case Drained():
                 pass
 
@@ -113,21 +115,21 @@ class Service:
         self._stopping = True
         if self._refusal is not None:
             reason, detail = self._refusal.code, self._refusal.detail
-        self.hooks.failed(reason, detail)
+        self.callbacks.failed(reason, detail)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
-    def _proved(self) -> None:
+    def _became_ready(self) -> None:
         self.ready = True
         self._timer.cancel()
         self._timer = self._clock.after(self._limits.hang_s, self._watch)
-        self.hooks.ready()
+        self.callbacks.ready()
 
-    def _beat(self, beat: Beat) -> None:
-        if self.ready and beat.busy_s > self._limits.hang_s:
-            self._give_up("hang", f"one inference has taken {beat.busy_s:.1f} s")
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        if self.ready and heartbeat.busy_s > self._limits.hang_s:
+            self._give_up("hang", f"one inference has taken {heartbeat.busy_s:.1f} s")
         else:
-            self.hooks.beat(beat)
+            self.callbacks.heartbeat(heartbeat)
 
     def _watch(self) -> None:
         silent_s = self._clock.monotonic() - self._heard_at
@@ -141,4 +143,4 @@ class Service:
 
     def _give_up(self, reason: str, detail: str) -> None:
         self.kill()
-        self.hooks.failed(reason, detail)
+        self.callbacks.failed(reason, detail)

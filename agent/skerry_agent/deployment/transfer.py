@@ -1,4 +1,4 @@
-"""One deployment's way from the order to complete files on disk: manifest, plan, blobs, under the rollout's policy.
+"""One deployment's transfer, from the order to complete files: manifest, plan, blobs, under the rollout's policy.
 
 Knows the sources and the policy: hours, byte budget, whether the full artifact may take a patch's place. Decides
 nothing about the deployment: it hands the machine `Fetched`, `FetchFailed` or `Rejected`, once, unless it is stopped
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skerry_agent.deployment.world import World
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
-from skerry_agent.fetch.sources import Folder, Source
+from skerry_agent.fetch.sources import BlobSource, Folder
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment
@@ -31,15 +31,15 @@ class Transfer:
     """Fetches what a deployment needs. `have` maps sha256 to files that are on the device already."""
 
     def __init__(
-        self, world: World, deployment: Deployment, have: dict[str, str], handle: Callable[[Event], None]
+        self, context: DeviceContext, deployment: Deployment, have: dict[str, str], handle: Callable[[Event], None]
     ) -> None:
         self.waiting = ""
-        self._world, self._deployment, self._have, self._handle = world, deployment, have, handle
-        self._mqtt = Mqtt(world.link, world.config.device.id, asked=deployment.asked)
+        self._context, self._deployment, self._have, self._handle = context, deployment, have, handle
+        self._mqtt = Mqtt(context.link, context.config.device.id, asked=deployment.asked)
         self._force_full = deployment.transfer == "full"
         self._before = deployment.bytes_received
         self._spent = deployment.bytes_received
-        self._ways = dict.fromkeys(deployment.ways)
+        self._transports = dict.fromkeys(deployment.transports)
         self._fetcher: Fetcher | None = None
         self._plan: Planned | None = None
         self._work: Callable[[], None] = self._fetch_manifest
@@ -57,16 +57,16 @@ class Transfer:
         return self._before + (self._fetcher.expected if self._plan and self._fetcher else 0)
 
     @property
-    def ways(self) -> tuple[str, ...]:
+    def transports(self) -> tuple[str, ...]:
         """How pieces have come so far: retained, asked, http, folder."""
-        now = self._fetcher.ways if self._fetcher else {}
-        return tuple(self._ways | now)
+        now = self._fetcher.transports if self._fetcher else {}
+        return tuple(self._transports | now)
 
     def start(self) -> None:
         """Begin, or wait for the hour."""
         self._go()
         if self._deployment.policy.hours is not None:
-            self._world.clock.after(HOURS_POLL_S, self._watch_hours)
+            self._context.clock.after(HOURS_POLL_S, self._watch_hours)
 
     def stop(self) -> None:
         """Give up; what was written stays for the next attempt."""
@@ -88,7 +88,7 @@ class Transfer:
 
     def _go(self) -> None:
         hours = self._deployment.policy.hours
-        if hours is None or is_open(hours, self._world.clock.wall()):
+        if hours is None or is_open(hours, self._context.clock.wall()):
             self.waiting = ""
             self._work()
         else:
@@ -98,8 +98,8 @@ class Transfer:
         hours = self._deployment.policy.hours
         if self._stopped or hours is None:
             return
-        self._world.clock.after(HOURS_POLL_S, self._watch_hours)
-        if is_open(hours, self._world.clock.wall()):
+        self._context.clock.after(HOURS_POLL_S, self._watch_hours)
+        if is_open(hours, self._context.clock.wall()):
             if self.waiting:
                 self._go()
         elif not self.waiting:
@@ -109,7 +109,7 @@ class Transfer:
     def _pause(self) -> None:
         if self._fetcher is not None:
             self._spent += self._fetcher.transferred
-            self._ways |= self._fetcher.ways
+            self._transports |= self._fetcher.transports
             self._fetcher.stop()
             self._fetcher = None
 
@@ -126,14 +126,14 @@ class Transfer:
         job = PlanJob(
             release=deployment.release,
             target=deployment.target,
-            manifest_file=str(self._world.blobs.path(deployment.manifest.sha256)),
+            manifest_file=str(self._context.blobs.path(deployment.manifest.sha256)),
             have=self._have,
             policy=deployment.policy,
-            metered=self._world.config.agent.metered,
+            metered=self._context.config.agent.metered,
             force_full=self._force_full,
             spent=self._spent,
         )
-        self._cancel_updater = self._world.processes.run_updater(job, self._planned)
+        self._cancel_updater = self._context.processes.run_updater(job, self._planned)
 
     def _planned(self, answer: Answer) -> None:
         self._cancel_updater = _nothing
@@ -162,29 +162,29 @@ class Transfer:
             self._handle(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
-        silence_s = self._world.config.agent.patch_stall_s if plan.transfer == "patch" else None
+        silence_s = self._context.config.agent.patch_stall_s if plan.transfer == "patch" else None
         self._get(plan.wanted, silence_s, self._complete)
 
     def _lacking_bytes(self, plan: Planned) -> int:
         """How much more room it takes: blobs that are not there, the bundle made of them, and the reserve."""
-        blobs = self._world.blobs
+        blobs = self._context.blobs
         coming = sum(ref.size for ref in plan.wanted if not blobs.has(ref))
         make_folder(blobs.folder)
         return coming + plan.bundle_bytes + RESERVE_BYTES - shutil.disk_usage(blobs.folder).free
 
     def _complete(self) -> None:
         assert self._plan is not None
-        self._handle(events.Fetched(self._plan.transfer, self.received, self.ways))
+        self._handle(events.Fetched(self._plan.transfer, self.received, self.transports))
 
     def _get(self, refs: Sequence[BlobRef], silence_s: float | None, done: Callable[[], None]) -> None:
         self._pause()
         budget = self._deployment.policy.byte_budget
         limits = Limits(None if budget is None else budget - self._spent, silence_s)
-        self._fetcher = Fetcher(self._world.clock, self._world.blobs, refs, limits, done, self._failed)
+        self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, self._failed)
         self._fetcher.start(self._sources())
 
-    def _sources(self) -> list[Source]:
-        deployment, post = self._deployment, self._world.post
+    def _sources(self) -> list[BlobSource]:
+        deployment, post = self._deployment, self._context.post
         if deployment.folder is not None:
             return [Folder(post, Path(deployment.folder))]
         if deployment.http is not None:
@@ -195,7 +195,7 @@ class Transfer:
         return [self._mqtt]
 
     def _failed(self, reason: str, detail: str) -> None:
-        """A patch that does not come is done without, where the policy allows; all else ends the deployment."""
+        """A stalled patch gives way to the full artifact where the policy allows; other failures end the deployment."""
         if reason == "stalled" and self._full_allowed():
             self._force_full, self._plan = True, None
             self._work = self._ask_plan
@@ -205,7 +205,7 @@ class Transfer:
 
     def _full_allowed(self) -> bool:
         rule = self._deployment.policy.full_fallback
-        return rule == "always" or (rule == "unmetered" and not self._world.config.agent.metered)
+        return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
 
 
 def is_open(hours: tuple[int, int], wall: float) -> bool:

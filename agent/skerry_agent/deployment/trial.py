@@ -1,6 +1,6 @@
-"""A candidate's trial: loaded and proven beside the current model, admitted to the socket, judged, and handed over.
+"""A candidate's trial: loaded and proven beside the current model, admitted to the socket, measured, and handed over.
 
-Says what came of it, by five calls; what is done about that is decided by the machine. Does not know the journal.
+Reports what came of it by callbacks; the machine decides what is done about that. Does not know the journal.
 """
 
 from collections.abc import Callable
@@ -8,33 +8,36 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
-from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.machine import probation
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Timer
-from skerry_agent.ports.runner_protocol import Beat, Job
+from skerry_agent.ports.runner_protocol import Heartbeat, Job
 from skerry_agent.state.disk import DiskError
 
 
-class Says(Struct, frozen=True):
-    """Who is told what: proven, answering, every condition met, no good (reason, detail), what a second brought."""
+class TrialCallbacks(Struct, frozen=True):
+    """What a trial reports: ready (proven and warm), accepting requests, probation passed, failed (reason, detail).
+
+    `heartbeat` passes on every heartbeat of the candidate's runner.
+    """
 
     ready: Callable[[], None]
-    admitted: Callable[[], None]
+    accepting: Callable[[], None]
     passed: Callable[[], None]
     failed: Callable[[str, str], None]
-    beat: Callable[[Beat], None]
+    heartbeat: Callable[[Heartbeat], None]
 
 
 class Trial:
-    """The trial of one candidate. Once it is over, it calls nobody any more."""
+    """The trial of one candidate. Once it is over, no callback is called any more."""
 
-    def __init__(self, slot: Slot, launcher: Launcher, clock: Clock, says: Says) -> None:
+    def __init__(self, slot: Slot, launcher: Launcher, clock: Clock, callbacks: TrialCallbacks) -> None:
         self.service: Service | None = None
-        self._slot, self._launcher, self._clock, self._says = slot, launcher, clock, says
+        self._slot, self._launcher, self._clock, self._callbacks = slot, launcher, clock, callbacks
         self._over = False
         self._timer: Timer | None = None
-        self._tally = probation.Tally()
+        self._stats = probation.CandidateStats()
         self._admitted_at: float | None = None
 
     def begin(self) -> None:
@@ -44,23 +47,25 @@ class Trial:
         if self._launcher.must_wait(self._slot):
             self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)
             return
-        hooks = Hooks(ready=self._ready, accepting=self._admitted, beat=self._beat, failed=self._failed)
+        callbacks = ServiceCallbacks(
+            ready=self._ready, accepting=self._accepting, heartbeat=self._heartbeat, failed=self._failed
+        )
         try:
-            self.service = self._launcher.start(self._slot, hooks)
+            self.service = self._launcher.start(self._slot, callbacks)
         except DiskError as error:
             self._failed(unusable(error), str(error))
 
     def admit(self) -> None:
-        """Hand it the listening socket; from now on it is judged."""
+        """Hand it the listening socket; from now on it is on probation."""
         assert self.service is not None
         self._admitted_at = self._clock.monotonic()
         self.service.accept(_exercise_hz(self.service.job))
 
-    def hand_over(self, hooks: Hooks) -> Service:
-        """It is over, and passed: its service goes on under other hooks."""
+    def hand_over(self, callbacks: ServiceCallbacks) -> Service:
+        """It is over, and passed: its service goes on with other callbacks."""
         assert self.service is not None
         self._end()
-        self.service.hooks = hooks
+        self.service.callbacks = callbacks
         return self.service
 
     def drop(self) -> None:
@@ -74,45 +79,47 @@ class Trial:
         if self._timer is not None:
             self._timer.cancel()
 
-    # -- what its runner says ------------------------------------------------------------------------------------------
+    # -- callbacks of its service -------------------------------------------------------------------------------------
 
     def _ready(self) -> None:
         if not self._over:
-            self._says.ready()
+            self._callbacks.ready()
 
-    def _admitted(self) -> None:
+    def _accepting(self) -> None:
         if self._over:
             return
-        self._says.admitted()
+        self._callbacks.accepting()
         assert self.service is not None
         limit_s = self.service.job.bundle.probation.max_seconds
-        self._timer = self._clock.after(limit_s + 1.0, self._judge)
+        self._timer = self._clock.after(limit_s + 1.0, self._check_probation)
 
-    def _beat(self, beat: Beat) -> None:
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
         if self._over:
             return
         if self._admitted_at is not None and self.service is not None and self.service.accepting:
-            self._tally = self._tally.plus(_shown(beat))
-            self._judge()
-        self._says.beat(beat)
+            self._stats = self._stats.plus(_shown(heartbeat))
+            self._check_probation()
+        self._callbacks.heartbeat(heartbeat)
 
     def _failed(self, reason: str, detail: str) -> None:
         if not self._over:
-            self._says.failed(reason, detail)
+            self._callbacks.failed(reason, detail)
 
-    def _judge(self) -> None:
+    def _check_probation(self) -> None:
         assert self.service is not None
         assert self._admitted_at is not None
         elapsed_s = self._clock.monotonic() - self._admitted_at
-        verdict = probation.judge(self.service.job.bundle.probation, self._tally, elapsed_s)
-        if verdict.kind == "passed":
-            self._says.passed()
-        elif verdict.kind == "failed":
-            self._says.failed(verdict.reason, verdict.detail)
+        result = probation.judge_candidate(self.service.job.bundle.probation, self._stats, elapsed_s)
+        if result.kind == "passed":
+            self._callbacks.passed()
+        elif result.kind == "failed":
+            self._callbacks.failed(result.reason, result.detail)
 
 
-def _shown(beat: Beat) -> probation.Tally:
-    return probation.Tally(beat.inferences, beat.errors, beat.invalid_outputs, beat.latency, beat.rss_bytes)
+def _shown(heartbeat: Heartbeat) -> probation.CandidateStats:
+    return probation.CandidateStats(
+        heartbeat.inferences, heartbeat.errors, heartbeat.invalid_outputs, heartbeat.latency, heartbeat.rss_bytes
+    )
 
 
 def _exercise_hz(job: Job) -> float:

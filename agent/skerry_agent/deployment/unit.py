@@ -10,26 +10,26 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
 from skerry_agent.deployment.preparation import Preparation, left_s
-from skerry_agent.deployment.service import Hooks, Service
+from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
-from skerry_agent.deployment.trial import Says, Trial
+from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
-from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
-from skerry_agent.machine.table import step, taken_off
+from skerry_agent.machine.table import removed_by_order, step
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.wire.targets import TARGETS
 
 HEALTHY_AFTER_S = 10.0
-TAKE_UP_S = 10.0
-"""So much time has the host to say that it wants nothing, where somebody ordered a model's only release off."""
+RESUME_ORDER_S = 10.0
+"""How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
 NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
@@ -41,17 +41,17 @@ _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateRea
 class Unit:
     """The update machine of one model, with its runners."""
 
-    def __init__(self, model: str, world: World, journal: Journal, listener: socket.socket | None) -> None:
+    def __init__(self, model: str, context: DeviceContext, journal: Journal, listener: socket.socket | None) -> None:
         self.model = model
-        self.world = world
+        self.context = context
         self.listener = listener
         self.record, self._damage = journal.read()
         if self._damage is not None:
             journal.mend(self.record)
         self.issue: str | None = None
         self.trouble: str | None = None
-        self.factory = FactorySearch(model, world)
-        self.waiting = WaitingOrder(world.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
+        self.factory = FactorySearch(model, context)
+        self.waiting = WaitingOrder(context.clock, lambda order: self.handle(events.Ordered(order)), self._lapsed)
         self.current: Service | None = None
         self.current_slot: Slot | None = None
         self.gap_us: float | None = None
@@ -59,8 +59,8 @@ class Unit:
         self._unwritten: str | None = None
         self._failure = ("", "")
         self._events: deque[Event] = deque()
-        self._preparation = Preparation(world, self.handle)
-        self._launcher = Launcher(model, world, listener)
+        self._preparation = Preparation(context, self.handle)
+        self._launcher = Launcher(model, context, listener)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._timers: dict[str, Timer] = {}
@@ -73,7 +73,7 @@ class Unit:
             events.Admit: self._admit,
             events.Retire: self._retire,
             events.Drop: self._drop,
-            events.Collect: world.collect,
+            events.Collect: context.collect,
         }
 
     # -- the machine ---------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Unit:
         while self._events:
             self._advance(self._events[0])
             self._events.popleft()
-        self.world.changed()
+        self.context.changed()
 
     def _advance(self, event: Event) -> None:
         record, effects = step(self.record, event)
@@ -111,7 +111,7 @@ class Unit:
         deployment = record.deployment
         if deployment is None or deployment.outcome is None or deployment.ended_at is not None:
             return record
-        return replace(record, deployment=replace(deployment, ended_at=self.world.clock.wall()))
+        return replace(record, deployment=replace(deployment, ended_at=self.context.clock.wall()))
 
     def _cannot_advance(self, event: Event, why: str) -> None:
         """What cannot be journalled is not begun: the deployment fails, an order waits, and the old model goes on."""
@@ -122,7 +122,7 @@ class Unit:
             State.PROBATION: events.CandidateFailed("disk", why),
         }
         if isinstance(event, events.Ordered):
-            self.waiting.put_off(event.deployment, left_s(event.deployment, self.world.clock.wall()))
+            self.waiting.put_off(event.deployment, left_s(event.deployment, self.context.clock.wall()))
         else:
             self._events.append(failure[self.record.state])
 
@@ -131,7 +131,7 @@ class Unit:
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """Everything about this model that somebody should know."""
+        """The problems of this model, for status and twin."""
         current, waiting = self.record.slots.current, self.waiting.deployment
         put_off = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
         stands_in = None
@@ -143,8 +143,8 @@ class Unit:
         return tuple(issue for issue in found if issue)
 
     @property
-    def blind(self) -> bool:
-        """Whether a damaged journal has left no word of what the disk holds for this model."""
+    def state_lost(self) -> bool:
+        """Whether a damaged journal was read as empty, so that it is unknown which bundles are still needed."""
         return self._damage is not None and self.record.slots.current is None
 
     @property
@@ -160,17 +160,17 @@ class Unit:
         if known is None or deployment.id not in {known.id, known.after}:
             self.handle(events.Ordered(deployment))
 
-    def take_up(self, deployment: Deployment) -> None:
-        """Begin again what the host still wants of a model that serves nothing, because an order took it off."""
+    def resume_order(self, deployment: Deployment) -> None:
+        """Install again what the host still wants of a model whose only release was removed by an order."""
         record = self.record
-        if record.deployment is None or record.deployment.id != deployment.id or not taken_off(record):
+        if record.deployment is None or record.deployment.id != deployment.id or not removed_by_order(record):
             return
         ended_at = record.deployment.ended_at or 0.0
-        if abs(self.world.clock.wall() - ended_at) >= TAKE_UP_S:
+        if abs(self.context.clock.wall() - ended_at) >= RESUME_ORDER_S:
             self.handle(events.Ordered(deployment))
 
     def withdraw(self) -> None:
-        """The host wants nothing of this model any more; what was ordered on the spot goes on."""
+        """The host wants nothing of this model any more; a local install goes on."""
         if self.waiting.deployment is not None and self.waiting.deployment.folder is None:
             self.waiting.forget()
         if self.active and self.record.deployment is not None and self.record.deployment.folder is None:
@@ -178,7 +178,7 @@ class Unit:
 
     def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._cancel_timer(name)
-        self._timers[name] = self.world.clock.after(seconds, call)
+        self._timers[name] = self.context.clock.after(seconds, call)
 
     def _cancel_timer(self, name: str) -> None:
         timer = self._timers.pop(name, None)
@@ -211,15 +211,15 @@ class Unit:
             return
         self.current_slot = slot
         try:
-            self.current = self._launcher.start(slot, self._current_hooks(slot))
+            self.current = self._launcher.start(slot, self._current_callbacks(slot))
         except DiskError as error:
             self._current_failed(unusable(error), str(error))
 
-    def _current_hooks(self, slot: Slot) -> Hooks:
-        return Hooks(
+    def _current_callbacks(self, slot: Slot) -> ServiceCallbacks:
+        return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            beat=lambda beat: self.world.beat(self.model, slot, beat),
+            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
             failed=self._current_failed,
         )
 
@@ -252,17 +252,19 @@ class Unit:
         """The last resort. On a device that never had anything, that there is none is no issue."""
         slot = self.record.slots.current
         reason, detail = self._failure if slot is not None else ("no_other_release", "")
-        needed = slot is not None or self._damage is not None
-        self.factory.begin(slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), needed=needed)
+        report_missing = slot is not None or self._damage is not None
+        self.factory.begin(
+            slot, lambda f: self.handle(events.FactoryFound(f, reason, detail)), report_missing=report_missing
+        )
 
     def return_to_factory(self) -> None:
-        """Somebody wants the factory release back, whatever serves."""
+        """Go back to the factory release, by order."""
         self.factory.begin(None, lambda slot: self.handle(events.RollbackOrdered(to=slot)))
 
     def _measure_gap(self) -> None:
-        """How long nobody answered, where the old runner had to stop before the new one could start."""
+        """How long no runner answered, where the old runner had to stop before the new one could start."""
         if self._gap_from is not None:
-            self.gap_us = (self.world.clock.monotonic() - self._gap_from) * 1e6
+            self.gap_us = (self.context.clock.monotonic() - self._gap_from) * 1e6
             self._gap_from = None
 
     # -- fetching and staging ------------------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ class Unit:
 
     def _have(self) -> dict[str, str]:
         slots = self.record.slots
-        return self.world.folders.artifacts([slots.previous, slots.current])
+        return self.context.folders.artifacts([slots.previous, slots.current])
 
     def _deployment(self) -> Deployment:
         assert self.record.deployment is not None
@@ -299,23 +301,23 @@ class Unit:
         self._preparation.done()
         self.gap_us = None
         if exclusive(slot) and self.current is not None:
-            self._gap_from = self.world.clock.monotonic()
+            self._gap_from = self.context.clock.monotonic()
             self._stop_current()
-        says = Says(
+        callbacks = TrialCallbacks(
             ready=lambda: self.handle(events.CandidateReady()),
-            admitted=self._admitted,
+            accepting=self._candidate_accepting,
             passed=lambda: self.handle(events.ProbationPassed()),
             failed=self._candidate_failed,
-            beat=lambda beat: self.world.beat(self.model, slot, beat),
+            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
         )
-        self._trial = Trial(slot, self._launcher, self.world.clock, says)
+        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks)
         self._trial.begin()
 
     def _admit(self) -> None:
         assert self._trial is not None
         self._trial.admit()
 
-    def _admitted(self) -> None:
+    def _candidate_accepting(self) -> None:
         self._measure_gap()
         if self.current is not None and self.current.accepting:
             self.current.drain()
@@ -329,7 +331,7 @@ class Unit:
         deployment = self.record.deployment
         fits = slot is not None and deployment is not None and deployment.release == slot.release
         fallback = TARGETS[slot.target].fallback if slot is not None else None
-        if reason != NO_ACCELERATOR or not fits or fallback not in self.world.config.board.targets:
+        if reason != NO_ACCELERATOR or not fits or fallback not in self.context.config.board.targets:
             return False
         assert deployment is not None
         assert fallback is not None
@@ -344,7 +346,7 @@ class Unit:
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
-        self.current, self.current_slot = self._trial.hand_over(self._current_hooks(slot)), slot
+        self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
         self._trial = None
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Settled())

@@ -1,6 +1,6 @@
 """An order that the journal could not take: tried again after pauses, each twice as long, until its deadline.
 
-Without it such an order would be taken up only after a restart or with the next one. Does not know the disk: whoever
+Without it such an order would be carried out only after a restart or with the next one. Does not know the disk: whoever
 owns it says when the order was taken.
 """
 

@@ -1,7 +1,7 @@
-"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, whatever the source.
+"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, from any source.
 
 Every chunk is checked before it is written; a wrong or duplicate one is dropped, but counted. What does not come is
-asked for again, each time after a longer pause; a source that is of no use is left for the next one. Ends in exactly
+asked for again, each time after a longer pause; where one source fails, the next one is asked. Ends in exactly
 one call of `done` or `failed`. Deadlines and what a failure means are the caller's.
 """
 
@@ -12,7 +12,7 @@ from random import uniform
 
 from msgspec import Struct
 
-from skerry_agent.fetch.sources import Source
+from skerry_agent.fetch.sources import BlobSource
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.state.blobs import BlobStore, Part
 from skerry_agent.state.disk import DiskError, what_failed
@@ -22,28 +22,31 @@ from skerry_agent.wire.errors import WireError
 
 WINDOW = 8
 FIRST_WINDOW = 2
-UNHURRIED_S = 4.0
+MAX_WINDOW_S = 4.0
 """A window that takes longer than this to fill is too wide: answers would queue behind it."""
 
-PATIENCE_S = 5.0
-MAX_PATIENCE_S = 60.0
+RETRY_AFTER_S = 5.0
+MAX_RETRY_AFTER_S = 60.0
 REPEATS_UNTIL_RENEWAL = 3
 MAX_DAMAGED = 20
 """Damaged pieces in a row until a fetch is given up: what is retained is itself damaged, not its way here."""
 
-WASTE_FACTOR, WASTE_BYTES = 3, 1024 * 1024
-"""Bytes that may come in vain, in addition to those expected, before a fetch is given up."""
+OVERRUN_FACTOR, OVERRUN_BYTES = 3, 1024 * 1024
+"""How much may be received beyond what is expected: this many times as much, and so many bytes."""
+
+TRANSFER_OVERRUN = "too_much_in_vain"
+"""The reason of a fetch that received far more than it asked for; on the wire it keeps its first spelling."""
 
 
 class Limits(Struct, frozen=True):
     """When to give up: bytes that may still be received, and seconds of silence while the source is up.
 
-    `patience_s` is how long a piece may take before it is asked for again, on a link that is quick.
+    `retry_after_s` is how long a piece may take on a quick link before it is asked for again.
     """
 
     bytes_left: int | None = None
     silence_s: float | None = None
-    patience_s: float = PATIENCE_S
+    retry_after_s: float = RETRY_AFTER_S
 
 
 class Fetcher:
@@ -61,7 +64,7 @@ class Fetcher:
         self._clock, self._store, self._limits = clock, store, limits
         self._queue = [ref for ref in refs if not store.has(ref)]
         self._done, self._failed = done, failed
-        self._sources: deque[Source] = deque()
+        self._sources: deque[BlobSource] = deque()
         self._part: Part | None = None
         self._window: dict[Piece, float] = {}
         self._width = FIRST_WINDOW
@@ -75,24 +78,24 @@ class Fetcher:
         self.expected = sum(ref.size for ref in refs)
         self.received = sum(ref.size for ref in refs if ref not in self._queue)
         self.transferred = 0
-        """Every byte that came, also in vain."""
-        self.ways: dict[str, None] = {}
-        """How pieces came, in the order of their first use."""
+        """Every byte received, also damaged and repeated ones."""
+        self.transports: dict[str, None] = {}
+        """The transports that have brought pieces, in the order of their first use."""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self, sources: Sequence[Source]) -> None:
+    def start(self, sources: Sequence[BlobSource]) -> None:
         """Begin with the first blob that is not there. The sources are closed when the fetch is over."""
         self._sources = deque(sources)
         self._running = True
         for source in sources:
-            source.open(self._delivered, partial(self._useless, source))
+            source.open(self._delivered, partial(self._source_failed, source))
         self._guard(self._next)
         if self._running:
             self._watch()
 
     def resume(self) -> None:
-        """The way is open again and everything was asked for anew: silence counts from now."""
+        """The link is back and everything was asked for anew: silence counts from now."""
         self._ask_at_once(self._window)
 
     def stop(self) -> None:
@@ -108,7 +111,7 @@ class Fetcher:
             self._part = None
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Turn what the disk says into the one failure that the caller hears."""
+        """Turn an error of the disk into the one call of `failed`."""
         if not self._running:
             return
         try:
@@ -122,7 +125,7 @@ class Fetcher:
         self.stop()
         self._failed(reason, detail)
 
-    # -- the way through the blobs -------------------------------------------------------------------------------------
+    # -- one blob after the other --------------------------------------------------------------------------------------
 
     def _next(self) -> None:
         if not self._queue:
@@ -179,9 +182,9 @@ class Fetcher:
         self.transferred += len(data)
         limit = self._limits.bytes_left
         if limit is not None and self.transferred > limit:
-            self._fail("over_byte_budget", f"{self.transferred} B came, only {limit} B were left")
-        elif self.transferred > (1 + WASTE_FACTOR) * self.expected + WASTE_BYTES:
-            self._fail("too_much_in_vain", f"{self.transferred} B came for {self.expected} B that are wanted")
+            self._fail("over_byte_budget", f"{self.transferred} B were received, only {limit} B were left")
+        elif self.transferred > (1 + OVERRUN_FACTOR) * self.expected + OVERRUN_BYTES:
+            self._fail(TRANSFER_OVERRUN, f"{self.transferred} B were received, {self.expected} B were expected")
         elif piece in self._window:
             self._take_wanted(piece, data)
 
@@ -198,9 +201,9 @@ class Fetcher:
         self._damaged += 1
         name = self._queue[0].sha256[:12]
         if self._sources[0].exact:
-            self._useless(self._sources[0], f"what it holds of {name} is damaged")
+            self._source_failed(self._sources[0], f"what it holds of {name} is damaged")
         elif self._damaged > MAX_DAMAGED:
-            self._fail("too_much_in_vain", f"{self._damaged} damaged pieces of {name} came in a row")
+            self._fail(TRANSFER_OVERRUN, f"{self._damaged} damaged pieces of {name} in a row")
         else:
             self._await([piece])
 
@@ -228,8 +231,8 @@ class Fetcher:
     def _heard(self, piece: Piece) -> None:
         """A piece is done with: the source answers, and how quickly says how wide the window may be."""
         asked_at = self._window.pop(piece)
-        self.ways[self._sources[0].way] = None
-        self._sources[0].leave(self._queue[0], [piece])
+        self.transports[self._sources[0].transport] = None
+        self._sources[0].cancel(self._queue[0], [piece])
         now = self._clock.monotonic()
         gap_s = now - max(self._heard_at, asked_at)
         self._heard_at = now
@@ -238,23 +241,23 @@ class Fetcher:
             self._repeats = 0
             self._watch()
         self._slowest_s = max(gap_s, 0.8 * self._slowest_s)
-        if self._slowest_s * self._width > UNHURRIED_S:
+        if self._slowest_s * self._width > MAX_WINDOW_S:
             self._width = max(1, self._width - 1)
         elif self._width < WINDOW:
             self._width += 1
 
     # -- what does not come --------------------------------------------------------------------------------------------
 
-    def _patience_s(self) -> float:
+    def _retry_after_s(self) -> float:
         """How long silence is normal here: longer on a slow link, and longer after each time of asking again."""
-        usual = max(self._limits.patience_s, 3 * self._slowest_s * self._width)
-        return float(min(MAX_PATIENCE_S, usual * 2**self._repeats))
+        usual = max(self._limits.retry_after_s, 3 * self._slowest_s * self._width)
+        return float(min(MAX_RETRY_AFTER_S, usual * 2**self._repeats))
 
     def _watch(self) -> None:
         """Look again after a while that is normal now; what was thought normal before does not count any more."""
         if self._timer is not None:
             self._timer.cancel()
-        wait_s = self._patience_s() * uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet that was cut off together
+        wait_s = self._retry_after_s() * uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet that was cut off together
         self._timer = self._clock.after(wait_s, lambda: self._guard(lambda: self._look(wait_s)))
 
     def _look(self, waited_s: float) -> None:
@@ -273,7 +276,7 @@ class Fetcher:
                 self._sources[0].renew()
         self._watch()
 
-    def _useless(self, source: Source, why: str) -> None:
+    def _source_failed(self, source: BlobSource, why: str) -> None:
         """Go on with the next source, if there is one."""
         if not self._running:
             return

@@ -6,7 +6,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from skerry_agent.fetch.sources import Reading
+from skerry_agent.fetch.sources import ThreadedSource
 from skerry_agent.ports.interfaces import Post
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef
@@ -16,17 +16,17 @@ TRIES = 3
 RETRY_S = 1.0
 
 SLOWEST_BYTES_S = 4000
-"""A piece that comes more slowly, beyond what a short one may take, is left to the next source."""
+"""A piece that comes more slowly than this, beyond a start-up allowance, is asked of the next source."""
 
 
 class SlowError(ConnectionError):
     """A server that answers, but too slowly for it to be of use: asking it again would take as long."""
 
 
-class Http(Reading):
+class Http(ThreadedSource):
     """Byte ranges of `<base>/<sha256>`, and `<base>/<sha256>/digests`, over one kept-alive connection."""
 
-    way = "http"
+    transport = "http"
 
     def __init__(self, post: Post, base: str) -> None:
         """Raises `ValueError` where nothing can be reached at `base`, whatever the network."""
@@ -38,7 +38,7 @@ class Http(Reading):
         self._connection: http.client.HTTPConnection | None = None
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
-        """See `Reading`; a connection that breaks is opened again a few times."""
+        """See `ThreadedSource`; a connection that breaks is opened again a few times."""
         for _ in range(TRIES - 1):
             try:
                 return self._read(ref, piece)
@@ -49,7 +49,7 @@ class Http(Reading):
         return self._read(ref, piece)
 
     def end(self) -> None:
-        """See `Reading`."""
+        """See `ThreadedSource`."""
         self._disconnect()
 
     def _read(self, ref: BlobRef, piece: Piece) -> bytes:
@@ -65,11 +65,11 @@ class Http(Reading):
 
     def _get(self, path: str, headers: dict[str, str], size: int) -> bytes:
         """The body, which must be `size` bytes long: no more is read of a server that sends without end."""
-        watch = _Watch(TIMEOUT_S + size / SLOWEST_BYTES_S)
+        cutoff = _Cutoff(TIMEOUT_S + size / SLOWEST_BYTES_S)
         try:
             connection = self._connected()
             connection.request("GET", path, headers=headers)
-            watch.over(connection.sock)
+            cutoff.over(connection.sock)
             response = connection.getresponse()
             if response.status != (206 if "Range" in headers else 200):
                 raise ConnectionError(f"{self._parts.netloc} answers {response.status} for {path}")
@@ -78,11 +78,11 @@ class Http(Reading):
                 raise ConnectionError(f"{self._parts.netloc} sends another length for {path}")
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
-            if watch.has_cut:
+            if cutoff.has_cut:
                 raise SlowError(f"{self._parts.netloc} sends less than {SLOWEST_BYTES_S} B/s") from None
             raise error if isinstance(error, OSError) else ConnectionError(repr(error)) from None
         finally:
-            watch.end()
+            cutoff.end()
         return body
 
     def _connected(self) -> http.client.HTTPConnection:
@@ -97,8 +97,8 @@ class Http(Reading):
             self._connection = None
 
 
-class _Watch:
-    """Cuts a connection after a while, whatever comes on it: its own time-out begins anew with every byte."""
+class _Cutoff:
+    """Cuts a connection after a limit, for the socket's own time-out begins anew with every byte."""
 
     def __init__(self, limit_s: float) -> None:
         self.has_cut = False

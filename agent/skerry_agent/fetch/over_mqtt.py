@@ -15,16 +15,16 @@ from skerry_agent.wire.asking import MAX_PIECES, Ask, Piece, parse_answer
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 
-BOTH_AT = 2
-"""When asking again has not helped so often, both ways are tried."""
+TRY_BOTH_AFTER = 2
+"""After so many repeated questions without an answer, both transports are tried."""
 
 
 def _nobody(*_: object) -> None:
-    """Hears what comes after `close`."""
+    """Ignores what comes after `close`."""
 
 
 class _OverLink:
-    """What rests on the link alone: it is up with it, and comes back by itself. Whether the host is, nobody knows."""
+    """A source that counts as up whenever the link is, for whether the host is up cannot be known."""
 
     exact = False
 
@@ -38,7 +38,7 @@ class _OverLink:
         return self._link.connected
 
     def open(self, deliver: Deliver, failed: Failed) -> None:  # noqa: ARG002 - it never fails for good
-        """See `Source`."""
+        """See `BlobSource`."""
         self._deliver = deliver
 
     def renew(self) -> None:
@@ -49,27 +49,27 @@ class _OverLink:
 class Retained(_OverLink):
     """Chunks retained by the broker, each on a topic of its own."""
 
-    way = "retained"
+    transport = "retained"
 
     def __init__(self, link: Link) -> None:
         super().__init__(link)
         self._asked: set[str] = set()
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Subscribe; what is subscribed already is first left, so that the broker sends it again."""
+        """Subscribe; unsubscribe first where already subscribed, so that the broker sends it again."""
         wanted = [_topic(ref.sha256, piece) for piece in pieces]
         self._link.unsubscribe([topic for topic in wanted if topic in self._asked])
         self._link.subscribe(wanted)
         self._asked.update(wanted)
 
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+    def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """Unsubscribe."""
-        left = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
-        self._link.unsubscribe(left)
-        self._asked.difference_update(left)
+        known = [topic for piece in pieces if (topic := _topic(ref.sha256, piece)) in self._asked]
+        self._link.unsubscribe(known)
+        self._asked.difference_update(known)
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         self._link.unsubscribe(sorted(self._asked))
         self._asked.clear()
         self._deliver = _nobody
@@ -96,7 +96,7 @@ def _topic(sha256: str, piece: Piece) -> str:
 class Asked(_OverLink):
     """Pieces that the host sends because they were asked for, on one topic a blob."""
 
-    way = "asked"
+    transport = "asked"
 
     def __init__(self, link: Link, device: str) -> None:
         super().__init__(link)
@@ -112,13 +112,13 @@ class Asked(_OverLink):
         self._awaited.setdefault(ref.sha256, {}).update(wanted)
         self._send(ref.sha256, list(wanted))
 
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Await them no more; what is on its way already comes in vain."""
+    def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """Await them no more; an answer that is under way is ignored."""
         for piece in pieces:
             self._awaited.get(ref.sha256, {}).pop(piece, None)
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         self._link.unsubscribe([topics.piece(self._device, sha256) for sha256 in self._awaited])
         self._awaited.clear()
         self._deliver = _nobody
@@ -148,20 +148,20 @@ class Asked(_OverLink):
 
 
 class Mqtt:
-    """Both ways: the one that answered last, and after a silence the other one, too.
+    """Both transports: the one that answered last, and after a silence the other one, too.
 
-    What was asked for in one way stays asked for: it may still come, for instance because the host is back.
+    What was asked for over one transport stays asked for: it may still come, for instance because the host is back.
     """
 
     exact = False
 
     def __init__(self, link: Link, device: str, *, asked: bool = False) -> None:
-        self.way = ""
+        self.transport = ""
         self._link = link
-        self._ways: dict[str, Retained | Asked] = {w.way: w for w in (Retained(link), Asked(link, device))}
-        self._best = Asked.way if asked else Retained.way
-        self._silent: set[tuple[str, Piece]] = set()
-        self._in_vain = 0
+        self._transports: dict[str, Retained | Asked] = {t.transport: t for t in (Retained(link), Asked(link, device))}
+        self._best = Asked.transport if asked else Retained.transport
+        self._unanswered: set[tuple[str, Piece]] = set()
+        self._repeats = 0
 
     @property
     def up(self) -> bool:
@@ -169,51 +169,51 @@ class Mqtt:
         return self._link.connected
 
     def open(self, deliver: Deliver, failed: Failed) -> None:
-        """See `Source`."""
-        for name, way in self._ways.items():
-            way.open(partial(self._came, name, deliver), failed)
+        """See `BlobSource`."""
+        for name, transport in self._transports.items():
+            transport.open(partial(self._came, name, deliver), failed)
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """Ask in the way that is thought to work, or in both."""
+        """Ask over the transport that answered last, or over both."""
         wanted = list(pieces)
         keys = {(ref.sha256, piece) for piece in wanted}
-        if keys & self._silent:
-            self._in_vain += 1
-        self._silent |= keys
-        for name, way in self._ways.items():
-            if name == self._best or self._in_vain >= BOTH_AT:
-                way.ask(ref, wanted)
+        if keys & self._unanswered:
+            self._repeats += 1
+        self._unanswered |= keys
+        for name, transport in self._transports.items():
+            if name == self._best or self._repeats >= TRY_BOTH_AFTER:
+                transport.ask(ref, wanted)
 
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """See `Source`."""
-        left = list(pieces)
-        self._silent -= {(ref.sha256, piece) for piece in left}
-        for way in self._ways.values():
-            way.leave(ref, left)
+    def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """See `BlobSource`."""
+        cancelled = list(pieces)
+        self._unanswered -= {(ref.sha256, piece) for piece in cancelled}
+        for transport in self._transports.values():
+            transport.cancel(ref, cancelled)
 
     def renew(self) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         self._link.renew()
 
     def close(self) -> None:
-        """See `Source`."""
-        self._silent.clear()
-        self._in_vain = 0
-        for way in self._ways.values():
-            way.close()
+        """See `BlobSource`."""
+        self._unanswered.clear()
+        self._repeats = 0
+        for transport in self._transports.values():
+            transport.close()
 
     def link_up(self) -> None:
         """The link is back: what is awaited is asked for anew."""
-        for way in self._ways.values():
-            way.link_up()
+        for transport in self._transports.values():
+            transport.link_up()
 
     def message(self, topic: str, payload: bytes) -> bool:
         """Take a message of the broker; False if it is no piece of a blob."""
-        return any(way.message(topic, payload) for way in self._ways.values())
+        return any(transport.message(topic, payload) for transport in self._transports.values())
 
     def _came(self, name: str, deliver: Deliver, sha256: str, piece: Piece, data: bytes) -> None:
-        if (sha256, piece) in self._silent:
-            self._silent.discard((sha256, piece))  # it may be damaged: asking for it again is then no silence
-            self.way = self._best = name
-            self._in_vain = 0
+        if (sha256, piece) in self._unanswered:
+            self._unanswered.discard((sha256, piece))  # it may be damaged: asking for it again is then no silence
+            self.transport = self._best = name
+            self._repeats = 0
         deliver(sha256, piece, data)

@@ -1,7 +1,7 @@
-"""Where the pieces of blobs come from, behind one small port: a folder here, see `over_mqtt` and `over_http` too.
+"""Sources of blobs: the protocol that all of them follow, and a folder. The others are `over_mqtt` and `over_http`.
 
-A source carries bytes and checks nothing: whoever asked compares every piece with its digest. It may deliver a piece
-never, twice or damaged; it says `failed` only when it can deliver nothing any more.
+A source carries bytes and checks nothing: the fetcher compares every piece with its digest. It may deliver a piece
+never, twice or damaged; it calls `failed` only when it can deliver nothing any more.
 """
 
 import queue
@@ -19,48 +19,48 @@ Deliver = Callable[[str, Piece, bytes], None]
 Failed = Callable[[str], None]
 
 
-class Source(Protocol):
+class BlobSource(Protocol):
     """Something that can be asked for pieces of blobs; `open` it once, then ask."""
 
     exact: bool
-    """Whether a wrong piece means that the source holds it so: asking again is then of no use."""
+    """Whether a damaged piece means that the source itself is damaged, so that asking again is of no use."""
 
     @property
-    def way(self) -> str:
-        """The way that the latest piece has come: retained, asked, http or folder."""
+    def transport(self) -> str:
+        """The transport of the latest piece: retained, asked, http or folder."""
 
     @property
     def up(self) -> bool:
         """Whether an answer may be expected now: silence counts only then."""
 
     def open(self, deliver: Deliver, failed: Failed) -> None:
-        """Say who gets (sha256, piece, bytes), in the supervisor's thread, and who hears that it is of no use."""
+        """Set the callbacks: `deliver(sha256, piece, bytes)` and `failed(reason)`, in the supervisor's thread."""
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """Ask for pieces, again if they were asked for."""
 
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+    def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """They are not wanted any more."""
 
     def renew(self) -> None:
-        """Asking again has not helped: begin anew, where the source knows how."""
+        """Asking again has not helped: reconnect, where the source can."""
 
     def close(self) -> None:
         """Nothing is wanted any more; nothing is delivered after this."""
 
 
-class Reading:
-    """A source that is read piece by piece in a thread of its own; subclasses say how."""
+class ThreadedSource:
+    """A source that a thread of its own reads piece by piece; subclasses implement `read`."""
 
     exact = True
     up = True
-    way = "folder"
+    transport = "folder"
 
     def __init__(self, post: Post) -> None:
         self._post = post
         self._wanted: queue.SimpleQueue[tuple[BlobRef, Piece] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
-        self._left: set[tuple[str, Piece]] = set()
+        self._cancelled: set[tuple[str, Piece]] = set()
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
         """The piece; raises `OSError` when it cannot be had."""
@@ -70,25 +70,25 @@ class Reading:
         """Give back what `read` has opened. Called once, in the thread that read."""
 
     def open(self, deliver: Deliver, failed: Failed) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         self._deliver, self._failed = deliver, failed
         threading.Thread(target=self._work, name="source", daemon=True).start()
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         for piece in pieces:
-            self._left.discard((ref.sha256, piece))
+            self._cancelled.discard((ref.sha256, piece))
             self._wanted.put((ref, piece))
 
-    def leave(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
-        """See `Source`."""
-        self._left.update((ref.sha256, piece) for piece in pieces)
+    def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
+        """See `BlobSource`."""
+        self._cancelled.update((ref.sha256, piece) for piece in pieces)
 
     def renew(self) -> None:
-        """Every read stands alone."""
+        """Nothing: there is no connection that outlives a read."""
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `BlobSource`."""
         self._closed.set()
         self._wanted.put(None)
 
@@ -96,7 +96,7 @@ class Reading:
         try:
             while (wanted := self._wanted.get()) is not None and not self._closed.is_set():
                 ref, piece = wanted
-                if (ref.sha256, piece) not in self._left:
+                if (ref.sha256, piece) not in self._cancelled:
                     self._hand(ref.sha256, piece, self.read(ref, piece))
         except OSError as error:
             self._say(error.strerror or str(error))
@@ -110,7 +110,7 @@ class Reading:
         self._post(lambda: None if self._closed.is_set() else self._failed(why))
 
 
-class Folder(Reading):
+class Folder(ThreadedSource):
     """Files named by their sha256, as `skerry release export` writes them."""
 
     def __init__(self, post: Post, folder: Path) -> None:
@@ -118,7 +118,7 @@ class Folder(Reading):
         self._folder = folder
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
-        """See `Reading`; the digest list is made from the file, and is wrong when the file is."""
+        """See `ThreadedSource`; the digest list is made from the file, and is wrong when the file is."""
         with open_regular(self._folder / ref.sha256) as file:
             if piece is None:
                 return digest_list(file.read(ref.size + 1), ref.chunk_bytes)

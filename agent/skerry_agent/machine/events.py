@@ -41,11 +41,11 @@ class Fetched(Event, frozen=True):
 
     transfer: Transfer
     bytes_received: int = 0
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
 
 
 class FetchFailed(Event, frozen=True):
-    """It cannot be had: `reason` is a stable word, for instance disk_full, over_budget, full_not_allowed."""
+    """The fetch has failed: `reason` is a stable word, for instance disk_full, over_budget, full_not_allowed."""
 
     reason: str
     detail: str = ""
@@ -112,14 +112,14 @@ class Healthy(Event, frozen=True):
 
 
 class RollbackOrdered(Event, frozen=True):
-    """Somebody wants the previous bundle back, or the one that is given: the factory release, verified."""
+    """A rollback was ordered: to the previous bundle, or to the one that is given: the factory release, verified."""
 
     reason: str = "ordered"
     to: Slot | None = None
 
 
 class FactoryFound(Event, frozen=True):
-    """The factory release has been sought, because nothing else serves, and verified. `reason`: what fails."""
+    """The factory release was found and verified, because nothing else serves. `reason`: why nothing serves."""
 
     slot: Slot
     reason: str
@@ -158,7 +158,7 @@ class StartCandidate(Effect, frozen=True):
 
 
 class Admit(Effect, frozen=True):
-    """Hand the listening socket to the candidate and start to judge it."""
+    """Hand the listening socket to the candidate and begin its probation."""
 
 
 class Retire(Effect, frozen=True):

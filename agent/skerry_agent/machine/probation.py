@@ -1,4 +1,4 @@
-"""Whether a candidate has met its probation: a pure judgement over what it has shown so far. No clock, no processes."""
+"""Whether a candidate passes probation, decided from its statistics so far. Pure: no clock, no processes."""
 
 from typing import Literal
 
@@ -8,8 +8,8 @@ from skerry_agent.wire.manifest import Probation
 from skerry_agent.wire.sketch import Sketch
 
 
-class Tally(Struct, frozen=True):
-    """What a candidate has shown since it was admitted."""
+class CandidateStats(Struct, frozen=True):
+    """A candidate's statistics since it was admitted."""
 
     inferences: int = 0
     errors: int = 0
@@ -17,9 +17,9 @@ class Tally(Struct, frozen=True):
     latency: Sketch = Sketch()
     rss_bytes: int = 0
 
-    def plus(self, more: "Tally") -> "Tally":
-        """This and what it has shown since."""
-        return Tally(
+    def plus(self, more: "CandidateStats") -> "CandidateStats":
+        """These statistics and later ones together."""
+        return CandidateStats(
             self.inferences + more.inferences,
             self.errors + more.errors,
             self.invalid_outputs + more.invalid_outputs,
@@ -28,7 +28,7 @@ class Tally(Struct, frozen=True):
         )
 
 
-class Verdict(Struct, frozen=True):
+class ProbationResult(Struct, frozen=True):
     """`wait`, `passed`, or `failed` with the gate that failed and by how much."""
 
     kind: Literal["wait", "passed", "failed"]
@@ -36,35 +36,39 @@ class Verdict(Struct, frozen=True):
     detail: str = ""
 
 
-def judge(budget: Probation, tally: Tally, elapsed_s: float) -> Verdict:
-    """Judge a candidate `elapsed_s` seconds after it was admitted."""
-    if tally.invalid_outputs:
-        return Verdict("failed", "invalid_output", f"{tally.invalid_outputs} outputs held NaN or infinity")
-    if budget.max_rss_bytes is not None and tally.rss_bytes > budget.max_rss_bytes:
-        return Verdict("failed", "memory_over_budget", f"{tally.rss_bytes} B resident, budget {budget.max_rss_bytes} B")
-    if tally.inferences + tally.errors < budget.min_inferences:
-        return _too_little(budget, tally, elapsed_s)
-    return _errors(budget, tally) or _latency(budget, tally) or Verdict("passed")
+def judge_candidate(budget: Probation, stats: CandidateStats, elapsed_s: float) -> ProbationResult:
+    """The result `elapsed_s` seconds after the candidate was admitted."""
+    if stats.invalid_outputs:
+        return ProbationResult("failed", "invalid_output", f"{stats.invalid_outputs} outputs held NaN or infinity")
+    if budget.max_rss_bytes is not None and stats.rss_bytes > budget.max_rss_bytes:
+        return ProbationResult(
+            "failed", "memory_over_budget", f"{stats.rss_bytes} B resident, budget {budget.max_rss_bytes} B"
+        )
+    if stats.inferences + stats.errors < budget.min_inferences:
+        return _too_little(budget, stats, elapsed_s)
+    return _errors(budget, stats) or _latency(budget, stats) or ProbationResult("passed")
 
 
-def _too_little(budget: Probation, tally: Tally, elapsed_s: float) -> Verdict:
+def _too_little(budget: Probation, stats: CandidateStats, elapsed_s: float) -> ProbationResult:
     if elapsed_s < budget.max_seconds:
-        return Verdict("wait")
-    seen = f"{tally.inferences} of {budget.min_inferences} inferences in {elapsed_s:.0f} s"
-    return Verdict("failed", "too_few_inferences", seen)
+        return ProbationResult("wait")
+    seen = f"{stats.inferences} of {budget.min_inferences} inferences in {elapsed_s:.0f} s"
+    return ProbationResult("failed", "too_few_inferences", seen)
 
 
-def _errors(budget: Probation, tally: Tally) -> Verdict | None:
-    rate = tally.errors / (tally.inferences + tally.errors)
+def _errors(budget: Probation, stats: CandidateStats) -> ProbationResult | None:
+    rate = stats.errors / (stats.inferences + stats.errors)
     if rate <= budget.max_error_rate:
         return None
-    return Verdict("failed", "too_many_errors", f"{rate:.1%} of requests failed, budget {budget.max_error_rate:.1%}")
+    return ProbationResult(
+        "failed", "too_many_errors", f"{rate:.1%} of requests failed, budget {budget.max_error_rate:.1%}"
+    )
 
 
-def _latency(budget: Probation, tally: Tally) -> Verdict | None:
-    p95 = tally.latency.quantile(0.95)
+def _latency(budget: Probation, stats: CandidateStats) -> ProbationResult | None:
+    p95 = stats.latency.quantile(0.95)
     if budget.latency_p95_us is None or p95 is None or p95 <= budget.latency_p95_us:
         return None
-    return Verdict(
+    return ProbationResult(
         "failed", "latency_over_budget", f"p95 {p95:.0f} us on real load, budget {budget.latency_p95_us:.0f} us"
     )

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 from skerry_agent.wire.blobs import BlobRef
@@ -41,23 +42,24 @@ class Slot(Struct, frozen=True):
 
 
 class Slots(Struct, frozen=True):
-    """What is held: the one that serves, the one before it, the one on trial.
+    """The bundles that are kept: the one that serves, the one before it, the one on trial.
 
-    `left` has given its place to an older one and is kept until that serves.
+    `superseded` (`left` in the journal) was replaced by an older bundle and is kept until that one serves.
     """
 
     current: Slot | None = None
     previous: Slot | None = None
     candidate: Slot | None = None
-    left: Slot | None = None
+    superseded: Slot | None = msgspec.field(default=None, name="left")
 
 
 class Deployment(Struct, frozen=True):
     """One attempt to move this model to a release. It has ended when `outcome` is set. Times are wall clock seconds.
 
-    Blobs come from `folder` alone where one is given (an install on the spot, `after` the host's deployment of that
+    Blobs come from `folder` alone where one is given (a local install, `after` the host's deployment of that
     id), else from `http` where one is given, else and meanwhile from the broker. `bytes_received` are those of a fetch
-    that is over: the patch's, while the full artifact is fetched in its place. `ways` are how its pieces came. `asked`:
+    that is over: the patch's, while the full artifact is fetched in its place. `transports` (`ways` in
+    the journal) brought its pieces. `asked`:
     the host retains no chunks, so they are asked for from the start.
     """
 
@@ -78,13 +80,13 @@ class Deployment(Struct, frozen=True):
     folder: str | None = None
     after: str = ""
     asked: bool = False
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = msgspec.field(default=(), name="ways")
 
 
 class Record(Struct, frozen=True):
     """All that the journal holds of one model.
 
-    `fallback` says why the factory release is the current one, or what could not be gone back to.
+    `fallback` says why the factory release is the current one, or which rollback failed.
     """
 
     state: State = State.IDLE

@@ -66,8 +66,8 @@ DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
 
 
-BLAMELESS = ("source_failed",)
-"""Reasons that are not the bundle's: no other would serve either, so none takes its place, however long it lasts."""
+EXTERNAL_CAUSES = ("source_failed",)
+"""Reasons that are not the bundle's fault: no other would serve either, so none takes its place."""
 
 
 class IllegalTransitionError(SkerryError):
@@ -88,8 +88,8 @@ def step(record: Record, event: Event) -> Step:
     return rule(record, event)
 
 
-def taken_off(record: Record) -> bool:
-    """Whether nothing is held because somebody ordered it off, and not because of anything that a release did."""
+def removed_by_order(record: Record) -> bool:
+    """Whether no release is held because an order removed it, and not because it failed."""
     ended = record.deployment
     if record.state is not State.IDLE or record.slots.current is not None or ended is None:
         return False
@@ -112,8 +112,8 @@ def _stay(record: Record, _event: Event) -> Step:
 
 
 def _serves(record: Record, _event: Event) -> Step:
-    """What was left for it is needed no more."""
-    return replace(record, slots=replace(record.slots, left=None)), []
+    """The current bundle serves, so the one that it superseded is needed no more."""
+    return replace(record, slots=replace(record.slots, superseded=None)), []
 
 
 def _serve_again(record: Record, _event: Event) -> Step:
@@ -126,7 +126,7 @@ def _serving(record: Record) -> list[Effect]:
 
 
 def _serve_and_tidy(record: Record, _event: Event) -> Step:
-    """Also collect: the agent may have ended between the end of a deployment and the removal of what it left."""
+    """Also collect: the agent may have ended between the end of a deployment and the removal of its files."""
     return record, [*_serving(record), Collect()]
 
 
@@ -154,7 +154,7 @@ def _is_current(record: Record, deployment: Deployment) -> bool:
     return (current.manifest_sha256, current.target) == (deployment.manifest.sha256, deployment.target)
 
 
-def _supersede(record: Record, event: Ordered) -> Step:
+def _replace_order(record: Record, event: Ordered) -> Step:
     """A newer order replaces the one under way. The current bundle takes the socket back if a candidate holds it."""
     begun, effects = _begin(record, event)
     serve = _serving(record) if record.state is State.PROBATION else []
@@ -182,7 +182,7 @@ def _fetched(record: Record, event: Fetched) -> Step:
         record.deployment,
         transfer=event.transfer,
         bytes_received=event.bytes_received,
-        ways=event.ways,
+        transports=event.transports,
         attempts=0,
     )
     return replace(record, state=State.VERIFYING, deployment=deployment), [Stage()]
@@ -238,7 +238,7 @@ def _candidate_unfit(record: Record, event: CandidateFailed) -> Step:
 
 
 def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) -> Step:
-    """It served and must go: back to the current bundle, which is the last good one."""
+    """It has served and failed: back to the current bundle, which is the last good one."""
     detail = event.detail if isinstance(event, CandidateFailed) else ""
     ended = _ended(record, "rolled_back", event.reason, detail)
     if isinstance(event, RollbackOrdered) and event.to is not None:
@@ -250,9 +250,9 @@ def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) 
 
 def _commit(record: Record, _event: Event) -> Step:
     assert record.slots.candidate is not None
-    left = record.slots.current
-    renewed = left is not None and left.bundle == record.slots.candidate.bundle
-    slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else left)
+    before = record.slots.current
+    renewed = before is not None and before.bundle == record.slots.candidate.bundle
+    slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else before)
     done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, fallback="")
     return done, [Retire(), Collect()]
 
@@ -266,63 +266,68 @@ def _finish_commit(record: Record, _event: Event) -> Step:
 
 
 def _rolled_back(record: Record, _event: Event) -> Step:
-    return replace(record, state=State.IDLE, slots=replace(record.slots, left=None)), [Collect()]
+    return replace(record, state=State.IDLE, slots=replace(record.slots, superseded=None)), [Collect()]
 
 
 def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Record:
-    """An older bundle becomes current. The deployment that brought the one that is left says so.
+    """An older bundle becomes current; the deployment that brought the superseded one ends rolled back.
 
-    The one that is left stays on the disk until the older one serves, unless it is damaged.
+    The superseded bundle stays on the disk until the older one serves, unless it is damaged.
     """
     deployment = record.deployment
-    left = record.slots.current
-    if deployment is not None and deployment.outcome and left is not None and deployment.release == left.release:
+    superseded = record.slots.current
+    if (
+        deployment is not None
+        and deployment.outcome
+        and superseded is not None
+        and deployment.release == superseded.release
+    ):
         deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
     fallback = (f"{reason}: {detail}" if detail else reason) if slot.factory else ""
-    slots = Slots(slot, candidate=record.slots.candidate, left=None if reason in DAMAGED else left)
+    slots = Slots(slot, candidate=record.slots.candidate, superseded=None if reason in DAMAGED else superseded)
     return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
 
 
-def _return(record: Record, left: Slot, event: CurrentFailed) -> Record:
-    """What took its place does not serve at all: the one that was left comes back, and nobody has rolled back."""
+def _restore_superseded(record: Record, superseded: Slot, event: CurrentFailed) -> Record:
+    """The older bundle does not serve at all: the superseded one comes back, and the rollback has failed."""
     failed, deployment = record.slots.current, record.deployment
     assert failed is not None
     why = f"{failed.release} does not serve: {event.reason}: {event.detail}"
-    if deployment is not None and deployment.outcome == "rolled_back" and deployment.release == left.release:
+    if deployment is not None and deployment.outcome == "rolled_back" and deployment.release == superseded.release:
         deployment = replace(deployment, outcome="succeeded", reason="rollback_failed", detail=why)
-    slots = Slots(left, candidate=record.slots.candidate)
+    slots = Slots(superseded, candidate=record.slots.candidate)
     return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=why)
 
 
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
-    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the one behind it takes its place.
+    """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the previous bundle takes its place.
 
-    Where none is behind it, the one that it took the place of, if that is still there: a way back that leads nowhere
-    must not cost what serves.
+    Where there is no previous one, the bundle that it superseded, if that is still there: a failed rollback must not
+    cost the device a bundle that serves.
     """
     crashes, slots = record.crashes + 1, record.slots
-    if event.reason in BLAMELESS or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
+    if event.reason in EXTERNAL_CAUSES or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
-        return _leaving(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
-    if slots.left is not None:
-        return _leaving(_return(record, slots.left, event)), [Serve()]
+        return _rolling_back(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
+    if slots.superseded is not None:
+        return _rolling_back(_restore_superseded(record, slots.superseded, event)), [Serve()]
     return replace(record, crashes=crashes), [Serve(), SeekFactory()]
 
 
-def _leaving(record: Record) -> Record:
-    """Idle no longer: until the bundle that was left is removed."""
+def _rolling_back(record: Record) -> Record:
+    """Idle no longer, until the superseded bundle is removed."""
     return replace(record, state=State.ROLLING_BACK) if record.state is State.IDLE else record
 
 
 def _factory_found(record: Record, event: FactoryFound) -> Step:
-    """It takes the place of nothing at all, or of what fails; not of what has recovered meanwhile."""
+    """It becomes current where nothing is, or where the current bundle still fails."""
     current = record.slots.current
     if event.slot == current or (current is not None and not record.crashes):
         return record, []
     back = _back_to(record, event.slot, event.reason, event.detail)
-    back = replace(back, slots=replace(back.slots, left=None))  # it is the last resort: nothing comes after it
-    return back if current is None else _leaving(back), [Serve()]
+    back = replace(back, slots=replace(back.slots, superseded=None))  # it is the last resort: nothing comes after it
+    return back if current is None else _rolling_back(back), [Serve()]
 
 
 def _roll_back(record: Record, event: RollbackOrdered) -> Step:
@@ -340,7 +345,7 @@ def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
 
 
 _WORKING: dict[type[Event], Rule] = {
-    Ordered: _supersede,
+    Ordered: _replace_order,
     OrderLapsed: _stay,
     Withdrawn: _withdraw,
     CurrentFailed: _current_failed,

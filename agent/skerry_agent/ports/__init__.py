@@ -1,1 +1,1 @@
-"""What the processes of an agent and the world around it ask of each other: interfaces, messages, the clock."""
+"""The interfaces between the processes of an agent, and to what is outside: interfaces, messages, the clock."""

@@ -1,4 +1,4 @@
-"""What the supervisor needs from the world, as Protocols. Real adapters and the fakes of the tests both fit them."""
+"""What the supervisor needs from outside, as Protocols. Real adapters and the fakes of the tests both fit them."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -67,10 +67,10 @@ class Runner(Protocol):
 
 
 class RunnerListener(Protocol):
-    """Who hears from a runner. Called in the supervisor's thread."""
+    """Receives a runner's messages and its exit, in the supervisor's thread."""
 
     def heard(self, message: FromRunner) -> None:
-        """The runner said something."""
+        """A message of the runner."""
 
     def exited(self, reason: str, detail: str) -> None:
         """The process has ended; nothing follows."""

@@ -4,16 +4,19 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
 
     runner       supervisor     meaning
     Loaded                      the model is in memory
-    Proved                      golden outputs match, nothing is NaN or constant, it is warm
+    Ready                       golden outputs match, nothing is NaN or constant, it is warm
     Refused                     it is not fit to serve, or no longer; the runner exits after saying why
                  Accept         start the sources and accept connections from the shared listening socket
     Accepting                   done
                  Drain          stop sources and accepting, answer what is open with `Connection: close`
     Drained                     nothing is open any more
-    Beat                        once a second while it runs, whatever it is doing
+    Heartbeat                   once a second while it runs, whatever it is doing
                  Stop           leave
 
 A runner whose control socket closes leaves too: it never outlives its supervisor.
+
+The tags on the socket keep their spelling: a package that is upgraded under a running supervisor starts newer runners.
+`Ready` is the fact that the update machine knows as `CandidateReady`.
 """
 
 from msgspec import Struct
@@ -47,7 +50,7 @@ class CameraSource(Struct, frozen=True, tag="camera"):
     height: int | None = None
 
 
-Source = ReplaySource | DirectorySource | CameraSource
+InputSourceSpec = ReplaySource | DirectorySource | CameraSource
 
 
 class Job(Struct, frozen=True):
@@ -60,7 +63,7 @@ class Job(Struct, frozen=True):
     engine: EngineName = "litert"
     threads: int = 1
     listen_fd: int | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[InputSourceSpec, ...] = ()
     results_file: str | None = None
     beat_s: float = 1.0
     memory_limit_bytes: int | None = None
@@ -76,7 +79,7 @@ class Loaded(Struct, frozen=True, tag="loaded"):
     delegate: str = ""
 
 
-class Proved(Struct, frozen=True, tag="proved"):
+class Ready(Struct, frozen=True, tag="proved"):
     """Golden outputs match. `max_lsb` is the largest difference in quantized steps, `top1` the share that agrees."""
 
     samples: int
@@ -103,8 +106,8 @@ class Drained(Struct, frozen=True, tag="drained"):
     """No connection and no source is open any more."""
 
 
-class Beat(Struct, frozen=True, tag="beat"):
-    """What happened since the last beat. `busy_s` is how long the inference now running has taken so far."""
+class Heartbeat(Struct, frozen=True, tag="beat"):
+    """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far."""
 
     inferences: int
     errors: int
@@ -133,5 +136,5 @@ class Stop(Struct, frozen=True, tag="stop"):
     """Leave now."""
 
 
-FromRunner = Loaded | Proved | Refused | Accepting | Drained | Beat
+FromRunner = Loaded | Ready | Refused | Accepting | Drained | Heartbeat
 ToRunner = Accept | Drain | Stop

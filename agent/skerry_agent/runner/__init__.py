@@ -1,1 +1,1 @@
-"""The inference process: loads one model, proves it, answers inference, measures. It may die without harm to others."""
+"""The inference process: loads one model, proves it, answers inference, measures. If it crashes, no other does."""

@@ -32,7 +32,7 @@ class Camera:
             raise SourceError(f"camera source {spec.path} cannot be opened", hint=hint)
 
     def run(self, stop: threading.Event) -> None:
-        """See `Source.run`."""
+        """See `InputSource.run`."""
         at, due = 0, time.monotonic()
         while not stop.wait(max(0.0, due - time.monotonic())):
             frame = self._newest(due)

@@ -1,6 +1,6 @@
-"""The runner's end of the control socket: reads commands, beats once a second, ends the process when the socket closes.
+"""The runner's end of the control socket: reads commands, sends heartbeats, ends the process with the socket.
 
-It has a thread of its own that never waits for the model, so that beats go on while an inference hangs and `Stop`
+It has a thread of its own that never waits for the model, so that heartbeats go on while an inference hangs and `Stop`
 works even then. Decides nothing else: other commands wait in a queue for `skerry_agent.runner.session`.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from skerry_agent.ports.runner_protocol import Accept, Beat, Drain, FromRunner, Job, Stop, ToRunner
+from skerry_agent.ports.runner_protocol import Accept, Drain, FromRunner, Heartbeat, Job, Stop, ToRunner
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES, decode, encode
 from skerry_agent.wire.errors import WireError
 
@@ -62,11 +62,11 @@ class Control:
         except OSError:
             leave()
 
-    def start(self, beat: Callable[[], Beat], beat_s: float) -> None:
-        """Read commands and beat from now on, in a thread."""
-        threading.Thread(target=self._run, args=(beat, beat_s), name="control", daemon=True).start()
+    def start(self, heartbeat: Callable[[], Heartbeat], beat_s: float) -> None:
+        """Read commands and send heartbeats from now on, in a thread."""
+        threading.Thread(target=self._run, args=(heartbeat, beat_s), name="control", daemon=True).start()
 
-    def _run(self, beat: Callable[[], Beat], beat_s: float) -> None:
+    def _run(self, heartbeat: Callable[[], Heartbeat], beat_s: float) -> None:
         poller = select.poll()
         poller.register(self._peer, select.POLLIN)
         due = time.monotonic() + beat_s
@@ -74,7 +74,7 @@ class Control:
             if poller.poll(max(0.0, due - time.monotonic()) * 1000):
                 self._receive()
             if time.monotonic() >= due:
-                self.send(beat())
+                self.send(heartbeat())
                 due = max(due + beat_s, time.monotonic())
 
     def _receive(self) -> None:

@@ -4,7 +4,7 @@ SkerryError
 ├── EngineError       a model or its runtime cannot be used
 ├── InferenceError    one inference failed; the next may work
 └── UnfitError        the model is not fit to serve: becomes a `Refused` message
-    └── SourceError   nor is any other, until somebody sees to what should feed it
+    └── SourceError   what should feed it cannot be used, so no other model would be served either
 """
 
 from skerry_agent.wire.errors import SkerryError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
-from skerry_agent.runner.complaints import Complaints
+from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
 from skerry_agent.wire.codec import encode
@@ -20,7 +20,7 @@ class Feed:
 
     def __init__(self, job: Job, inference: Inference) -> None:
         self.inference = inference
-        self.complaints = Complaints()
+        self.errors = ErrorLog()
         self._bundle = job.bundle
         self._release = job.release
         self._results = Path(job.results_file) if job.results_file else None
@@ -57,7 +57,7 @@ def guarded(feed: Feed, action: Callable[[], None]) -> None:
     try:
         action()
     except InferenceError as error:
-        feed.complaints.say(error)
+        feed.errors.log(error)
     except (ProcessingError, OSError) as error:
         feed.inference.failed()
-        feed.complaints.say(error)
+        feed.errors.log(error)

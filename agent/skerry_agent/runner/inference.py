@@ -1,4 +1,4 @@
-"""One model in one process: one inference at a time, each timed, judged and counted.
+"""One model in one process: one inference at a time, each timed, checked and counted.
 
 Latency is the time in the runtime: set the inputs, invoke, copy the outputs out. Waiting for one's turn is not in it.
 Knows no source, no socket and no message.
@@ -22,7 +22,7 @@ _NONE = -1
 """The answer of a task that has no single one."""
 
 
-class Tally(Struct, frozen=True):
+class InferenceCounts(Struct, frozen=True):
     """What was counted since the last `Inference.take`; `outputs` is the histogram of a classifier's answers."""
 
     inferences: int = 0
@@ -88,7 +88,7 @@ class Inference:
         since = self._since
         return 0.0 if since is None else perf_counter() - since
 
-    def take(self) -> Tally:
+    def take(self) -> InferenceCounts:
         """What was counted since the last call; starts anew."""
         with self._counting:
             errors, self._errors = self._errors, 0
@@ -100,7 +100,7 @@ class Inference:
             histogram[answer] += 1
             bad += is_invalid
         outputs = {str(answer): count for answer, count in histogram.items() if answer != _NONE}
-        return Tally(len(done), errors, bad, dropped, latency.take(), outputs)
+        return InferenceCounts(len(done), errors, bad, dropped, latency.take(), outputs)
 
     def _timed(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
         with self._turn:
@@ -117,4 +117,4 @@ class Inference:
 
 
 def _nobody(_error: EngineError) -> None:
-    """Before anyone asks to be told, the failed inference says enough."""
+    """The default of `lost`: the failed inference is reported anyway."""

@@ -37,7 +37,7 @@ def limit_memory(limit_bytes: int) -> None:
 
     RLIMIT_AS would count mapped model files and reserved heaps, which cost nothing; RLIMIT_RSS does nothing.
     RLIMIT_DATA (private writable memory, touched or not) is the nearest: what is untouched so far is allowed for.
-    It stops a runaway; the exact budget is judged by the supervisor from `Beat.rss_bytes`.
+    It stops a runaway; the exact budget is judged by the supervisor from `Heartbeat.rss_bytes`.
     """
     status = _status()
     untouched = max(0, status["VmData"] - status["RssAnon"])

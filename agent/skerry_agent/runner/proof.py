@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from skerry_agent.ports.runner_protocol import Job, Proved
+from skerry_agent.ports.runner_protocol import Job, Ready
 from skerry_agent.processing import (
     Array,
     GoldenSet,
@@ -65,14 +65,14 @@ def read_golden(job: Job) -> GoldenSet | None:
         raise UnfitError(f"golden file: {error}") from None
 
 
-def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Proved:
-    """Run every golden input and judge the outputs. Without a golden file it only warms, and says 0 samples.
+def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Ready:
+    """Run every golden input and check the outputs. Without a golden file it only warms, and says 0 samples.
 
     Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
     """
     if golden is None:
         _check_valid(_warm(inference, [np.zeros(t.shape, t.dtype) for t in inference.inputs]))
-        return Proved(samples=0, max_lsb=0, top1=1.0)
+        return Ready(samples=0, max_lsb=0, top1=1.0)
     got = _run_all(inference, golden)
     _check_valid(got)
     if reason := constant(got):
@@ -81,7 +81,7 @@ def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Proved:
     if not result.ok:
         raise UnfitError(result.detail, code="golden_mismatch")
     _warm(inference, golden.sample(0, inference.inputs))
-    return Proved(result.samples, result.max_lsb, result.top1)
+    return Ready(result.samples, result.max_lsb, result.top1)
 
 
 def _run_all(inference: Inference, golden: GoldenSet) -> list[Array]:

@@ -1,4 +1,4 @@
-"""A runner's life: read the job, load, prove, then serve and drain as the supervisor says, any number of times.
+"""The life cycle of a runner: read the job, load, prove, then serve and drain on command, any number of times.
 
 Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model is in `inference`, its clients in `http`.
 """
@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from skerry_agent.ports.runner_protocol import Accept, Accepting, Beat, Drain, Drained, Job, Loaded, Refused
+from skerry_agent.ports.runner_protocol import Accept, Accepting, Drain, Drained, Heartbeat, Job, Loaded, Refused
 from skerry_agent.runner import engines, process
 from skerry_agent.runner.artifact import checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.feed import Feed
-from skerry_agent.runner.inference import Inference, Tally
+from skerry_agent.runner.inference import Inference, InferenceCounts
 from skerry_agent.runner.proof import Open, load, prove, read_golden
-from skerry_agent.runner.sources import Exercise, Source, open_source
+from skerry_agent.runner.sources import Exercise, InputSource, open_source
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release
 
@@ -36,7 +36,7 @@ def open_job(job: Job) -> Engine:
 
 
 def run(control: Control, open_engine: Open = open_job) -> int:
-    """Live as a runner until told to leave; returns an exit status when it refuses or has nobody to serve."""
+    """Run until told to stop; returns an exit status when the model is refused or there is no supervisor."""
     try:
         job = control.read_job()
     except EOFError:
@@ -46,63 +46,63 @@ def run(control: Control, open_engine: Open = open_job) -> int:
         return EXIT_REFUSED
     if job.memory_limit_bytes is not None:
         process.limit_memory(job.memory_limit_bytes)
-    pulse = Pulse()
-    control.start(pulse.beat, job.beat_s)
+    heartbeats = HeartbeatMaker()
+    control.start(heartbeats.next, job.beat_s)
     try:
-        session = _prepare(job, control, pulse, open_engine)
+        session = _prepare(job, control, heartbeats, open_engine)
     except UnfitError as refusal:
         control.send(Refused(refusal.code, str(refusal)))
         return EXIT_REFUSED
     return session.obey()
 
 
-def _prepare(job: Job, control: Control, pulse: "Pulse", open_engine: Open) -> "Session":
+def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engine: Open) -> "Session":
     """Load, prove, and say so. Raises `UnfitError`."""
     began = time.perf_counter()
-    inference = pulse.inference = load(job, open_engine)
+    inference = heartbeats.inference = load(job, open_engine)
     inference.lost = lambda error: _leave(control, error)
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference)
-    proved = prove(job, inference, read_golden(job))
+    ready = prove(job, inference, read_golden(job))
     process.trim()
-    control.send(proved)
+    control.send(ready)
     return session
 
 
 def _leave(control: Control, error: EngineError) -> NoReturn:
-    """Refuse and end, from whatever thread finds that the runtime has become useless."""
+    """Refuse and end, from the thread that finds the runtime unusable."""
     control.send(Refused(error.code, str(error)))
     sys.stderr.flush()
     os._exit(EXIT_REFUSED)
 
 
-class Pulse:
-    """Makes the beats; before a model is loaded they say only that the process lives."""
+class HeartbeatMaker:
+    """Makes the heartbeats; before a model is loaded they say only that the process lives."""
 
     def __init__(self) -> None:
         self.inference: Inference | None = None
         self._cpu_s = time.process_time()
 
-    def beat(self) -> Beat:
-        """What happened since the last beat."""
+    def next(self) -> Heartbeat:
+        """What happened since the last heartbeat."""
         before, self._cpu_s = self._cpu_s, time.process_time()
-        tally = self.inference.take() if self.inference is not None else Tally()
-        return Beat(
-            inferences=tally.inferences,
-            errors=tally.errors,
-            invalid_outputs=tally.invalid_outputs,
-            dropped=tally.dropped,
-            latency=tally.latency,
+        counts = self.inference.take() if self.inference is not None else InferenceCounts()
+        return Heartbeat(
+            inferences=counts.inferences,
+            errors=counts.errors,
+            invalid_outputs=counts.invalid_outputs,
+            dropped=counts.dropped,
+            latency=counts.latency,
             busy_s=self.inference.busy_s if self.inference is not None else 0.0,
             rss_bytes=process.rss_bytes(),
             cpu_s=self._cpu_s - before,
-            outputs=tally.outputs,
+            outputs=counts.outputs,
         )
 
 
 class Session:
-    """A proven model that serves when told to."""
+    """A model that is ready, and serves when told to."""
 
     def __init__(self, job: Job, control: Control, inference: Inference) -> None:
         self._job = job
@@ -110,8 +110,8 @@ class Session:
         self._inference = inference
         feed = Feed(job, inference)
         self._sources = [open_source(spec, feed) for spec in job.sources]
-        self._running: list[Activity] = []
-        self._exercise: Activity | None = None
+        self._running: list[SourceThread] = []
+        self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
 
     def obey(self) -> int:
@@ -127,14 +127,14 @@ class Session:
         """Serve from now on. Saying it again only changes the exercise."""
         if self._stop_serving is None:
             self._stop_serving = self._open_http()
-            self._running = [Activity(source) for source in self._sources]
+            self._running = [SourceThread(source) for source in self._sources]
         self._set_exercise(exercise_hz)
         self._control.send(Accepting())
 
     def _drain(self, grace_s: float) -> None:
         self._set_exercise(0.0)
-        for activity in self._running:
-            activity.stop()
+        for source in self._running:
+            source.stop()
         self._running = []
         if self._stop_serving is not None:
             self._stop_serving(grace_s)
@@ -147,7 +147,7 @@ class Session:
             self._exercise = None
         golden = read_golden(self._job) if rate_hz > 0 else None
         if golden is not None:
-            self._exercise = Activity(Exercise(golden, self._inference, rate_hz))
+            self._exercise = SourceThread(Exercise(golden, self._inference, rate_hz))
 
     def _open_http(self) -> Callable[[float], None]:
         """Serve the inference API; returns what drains it."""
@@ -169,10 +169,10 @@ class Session:
         return drain
 
 
-class Activity:
+class SourceThread:
     """A source in its thread."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: InputSource) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=source.run, args=(self._stop,), name="source", daemon=True)
         self._thread.start()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
-from skerry_agent.runner.complaints import Complaints
+from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed, guarded
 from skerry_agent.runner.inference import Inference
@@ -21,14 +21,14 @@ SETTLE_S = 2.0
 """A file that cannot be read may still be in writing: it is only given up when it has been still for this long."""
 
 
-class Source(Protocol):
-    """Something that feeds samples."""
+class InputSource(Protocol):
+    """A running source of samples, apart from the inference API."""
 
     def run(self, stop: threading.Event) -> None:
         """Feed until `stop` is set."""
 
 
-def open_source(spec: runner_protocol.Source, feed: Feed) -> Source:
+def open_source(spec: runner_protocol.InputSourceSpec, feed: Feed) -> InputSource:
     """The source that a job describes. Raises `SourceError` if it cannot be read."""
     if isinstance(spec, runner_protocol.ReplaySource):
         return Replay(spec, feed)
@@ -53,7 +53,7 @@ class Replay:
         self._feed = feed
 
     def run(self, stop: threading.Event) -> None:
-        """See `Source.run`."""
+        """See `InputSource.run`."""
         at = 0
 
         def feed_next() -> None:
@@ -81,7 +81,7 @@ class Directory:
             raise SourceError(f"watched folder {spec.path} cannot be used: {error}") from None
 
     def run(self, stop: threading.Event) -> None:
-        """See `Source.run`."""
+        """See `InputSource.run`."""
         while not stop.wait(self._poll_s):
             for path in sorted(self._folder.glob("[!.]*.npy")):
                 if stop.is_set():
@@ -102,12 +102,12 @@ class Directory:
             raise
         self._move(path, "done")
 
-    def _move(self, path: Path, verdict: str) -> None:
-        path.replace(self._folder / verdict / path.name)
+    def _move(self, path: Path, folder: str) -> None:
+        path.replace(self._folder / folder / path.name)
 
 
 class Exercise:
-    """Runs golden inputs at a rate, where no other load comes: a tick is skipped when something else was inferred."""
+    """Runs golden inputs at a fixed rate where there is no other load: a tick is skipped after any other inference."""
 
     def __init__(self, golden: GoldenSet, inference: Inference, rate_hz: float) -> None:
         self._golden = golden
@@ -115,8 +115,8 @@ class Exercise:
         self._rate_hz = rate_hz
 
     def run(self, stop: threading.Event) -> None:
-        """See `Source.run`."""
-        at, seen, complaints = 0, self._inference.started, Complaints()
+        """See `InputSource.run`."""
+        at, seen, errors = 0, self._inference.started, ErrorLog()
 
         def exercise() -> None:
             nonlocal at, seen
@@ -124,7 +124,7 @@ class Exercise:
                 try:
                     self._inference.infer(self._golden.sample(at, self._inference.inputs))
                 except InferenceError as error:
-                    complaints.say(error)
+                    errors.log(error)
                 at = (at + 1) % len(self._golden)
             seen = self._inference.started
 

@@ -2,7 +2,7 @@
 
 A copy is kept in the state folder when the file has proved good. A file that cannot be used is damaged; so is one whose
 content differs although its time of writing does not, for a bit that rots touches no clock. Then the copy is used, and
-that is said. A file that was written since and is valid wins: somebody wanted it so.
+that is said. A file that was written since and is valid wins: it was edited.
 """
 
 import os

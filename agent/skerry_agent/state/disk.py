@@ -1,7 +1,7 @@
 """Files that survive a crash: the one place that writes what must not be lost or torn.
 
 Write to a temporary name, fsync, rename, fsync the folder: a reader finds the old content or the new, never a part.
-Records carry a checksum, so a damaged file is detected and not believed.
+Records carry a checksum, so a damaged file is detected and not used.
 """
 
 import contextlib

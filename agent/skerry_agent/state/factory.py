@@ -33,7 +33,7 @@ class FactoryFolder:
         return self.root / bundle.removeprefix(FACTORY)
 
     def models(self) -> set[str]:
-        """Models that have one, whatever its worth."""
+        """Models that have one, verified or not."""
         with contextlib.suppress(OSError):
             return {path.parent.name for path in self.root.glob(f"*/{MANIFEST_FILE}") if _is_name(path.parent.name)}
         return set()

@@ -1,7 +1,7 @@
 """Reports on disk until somebody removes them. Bounded: the oldest go first, and how many went is counted.
 
-One checksummed file a report, named by a running number. Knows neither broker nor host: when a report may
-go is the postman's to say.
+One checksummed file a report, named by a running number. Knows neither broker nor host:
+`supervisor.report_sender` decides when a report may be removed.
 """
 
 import contextlib

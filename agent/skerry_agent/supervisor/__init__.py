@@ -1,1 +1,1 @@
-"""The resident process: its loop, its link to the host, and what it hears and says there and on the spot."""
+"""The resident process: its loop, its link to the broker, the host's orders, reports, and the local socket."""

@@ -1,9 +1,9 @@
-"""The way to the broker: an adapter over paho. Correctness rests on QoS 1, retained messages and the last will only.
+"""The link to the broker: an adapter over paho. Correctness rests on QoS 1, retained messages and the last will only.
 
 paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
 are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
-A connection that takes questions and gives no answers is dropped: it may be half open, with nobody behind it. So is one
-that brings packets which are malformed or larger than anything of this protocol.
+A connection on which nothing is acknowledged is dropped, for it may be half open. So is one that brings packets which
+are malformed or larger than any of this protocol.
 """
 
 import contextlib

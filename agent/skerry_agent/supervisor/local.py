@@ -1,4 +1,4 @@
-"""The local door: `skerry-agent status|rollback` talk to the running supervisor over a Unix socket in its state folder.
+"""The local socket: how `skerry-agent status|rollback|install` talk to the running supervisor, in its state folder.
 
 Works without a network. One JSON line each way. The socket is readable by the agent's user only.
 """

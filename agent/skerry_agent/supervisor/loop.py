@@ -1,4 +1,4 @@
-"""The supervisor: holds the link, the units, the outbox and the orders, and lets each hear what concerns it.
+"""The supervisor: owns the link, the units, the outbox and the orders, and passes each message to the right one.
 
 Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, keep_copy, parse_listen
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.unit import Unit
-from skerry_agent.deployment.world import World
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
-from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder, what_failed
 from skerry_agent.state.install import InstallError, order_of, read_export
@@ -27,8 +27,8 @@ from skerry_agent.state.slots import BundleFolders
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
-from skerry_agent.supervisor.postman import Postman
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
@@ -53,11 +53,13 @@ class Supervisor:
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._postman = Postman(outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts")
+        self._report_sender = ReportSender(
+            outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
+        )
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
-        self._world = World(
+        self._context = DeviceContext(
             config,
             queue,
             queue.post,
@@ -67,7 +69,7 @@ class Supervisor:
             self._folders,
             self._changed,
             self._collect,
-            self._beat,
+            self._heartbeat,
         )
         self._units: dict[str, Unit] = {}
         self._sequence = 0
@@ -99,7 +101,7 @@ class Supervisor:
             return set()
 
     def stop(self) -> None:
-        """Say goodbye and end the children; `queue.run` returns when they are gone."""
+        """Publish the death certificate and end the children; `queue.run` returns when they are gone."""
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
@@ -111,7 +113,7 @@ class Supervisor:
             with contextlib.suppress(OSError):  # the journal's first write says what is wrong
                 make_folder(folder)
             listener = self._listener(model)
-            unit = self._units[model] = Unit(model, self._world, Journal(folder / "journal.json"), listener)
+            unit = self._units[model] = Unit(model, self._context, Journal(folder / "journal.json"), listener)
             unit.handle(events.Booted())
         return self._units[model]
 
@@ -139,7 +141,7 @@ class Supervisor:
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
-        self._postman.link_up()
+        self._report_sender.link_up()
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
@@ -159,7 +161,7 @@ class Supervisor:
         elif topic == topics.command(self.device):
             self._orders.command_message(payload, self._run_command, self._reply)
         elif topic == topics.receipt(self.device):
-            self._postman.receipt(payload)
+            self._report_sender.receipt(payload)
         else:
             for unit in self._units.values():
                 if unit.transfer is not None:
@@ -167,7 +169,7 @@ class Supervisor:
 
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
-        self._postman.acked(token)
+        self._report_sender.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -182,10 +184,10 @@ class Supervisor:
             self._units[model].withdraw()
         self._changed()
 
-    def _take_up(self) -> None:
-        """A model that serves nothing though something is desired, and no release is to blame, is begun again."""
+    def _resume_orders(self) -> None:
+        """Install again what is desired of a model that serves nothing, where no release has failed."""
         for assignment in self._orders.desired.assignments if self._orders.desired else ():
-            self._units[assignment.model].take_up(self._deployment(assignment))
+            self._units[assignment.model].resume_order(self._deployment(assignment))
 
     def _deployment(self, assignment: Assignment) -> Deployment:
         return Deployment(
@@ -261,7 +263,7 @@ class Supervisor:
         return LocalStatus(
             device=self.device,
             connected=self._link.connected,
-            waiting_reports=self._postman.waiting,
+            waiting_reports=self._report_sender.waiting,
             models={name: model_report(unit) for name, unit in units.items()},
             http={name: _url(unit.listener) for name, unit in units.items() if unit.listener},
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
@@ -304,19 +306,19 @@ class Supervisor:
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
         self._link.check()
-        self._take_up()
+        self._resume_orders()
         if any(unit.active for unit in self._units.values()):
             self._changed()
 
-    def _beat(self, model: str, slot: Slot, beat: Beat) -> None:
+    def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
-        self._telemetry.beat(model, slot.release, loaded.load_us if loaded else None, beat)
+        self._telemetry.heartbeat(model, slot.release, loaded.load_us if loaded else None, heartbeat)
 
     def _telemetry_due(self) -> None:
         self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
-        self._postman.put(codec.encode(self._telemetry.take(list(self._pids()), self._postman.dropped)))
+        self._report_sender.put(codec.encode(self._telemetry.take(list(self._pids()), self._report_sender.dropped)))
 
     def _pids(self) -> Iterable[int]:
         for unit in self._units.values():
@@ -330,7 +332,7 @@ class Supervisor:
 
     def _collect_now(self) -> None:
         """While a deployment is under way everything may still be needed; what is not known may be needed too."""
-        if self._disk_issue or any(unit.active or unit.blind for unit in self._units.values()):
+        if self._disk_issue or any(unit.active or unit.state_lost for unit in self._units.values()):
             return
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
@@ -339,7 +341,7 @@ class Supervisor:
 
 def _held(unit: Unit) -> list[Slot]:
     slots = unit.record.slots
-    return [slot for slot in (slots.current, slots.previous, slots.candidate, slots.left) if slot is not None]
+    return [slot for slot in (slots.current, slots.previous, slots.candidate, slots.superseded) if slot is not None]
 
 
 def device_state(device: str, boot: str, connection: int, *, online: bool) -> DeviceState:

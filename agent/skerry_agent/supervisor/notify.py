@@ -1,6 +1,6 @@
 """Tells systemd that the supervisor is ready and alive (sd_notify(3)). Silent where nobody asked for it.
 
-A supervisor whose loop stands still says nothing, and systemd starts it anew.
+A supervisor whose loop hangs sends nothing, and systemd restarts it.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What the host orders: desired states and commands, verified in an updater process before anything believes them.
+"""The host's orders: desired states and commands, verified in an updater process before they take effect.
 
 One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
 orders without a network and no damage makes it take older ones; and, also twice, the sequence of the newest command,
@@ -44,10 +44,10 @@ class Answered(Struct, frozen=True):
     sequence: int = 0
 
 
-class _Desk:
-    """Has messages verified one after the other, so that no flood of them starts a flood of processes.
+class _VerificationQueue:
+    """Has messages verified one at a time, so that a flood of them does not start a flood of processes.
 
-    Of desired states only the newest waits; of commands the newest `WAITING_COMMANDS`.
+    Only the newest desired state and the newest `WAITING_COMMANDS` commands wait.
     """
 
     def __init__(self, processes: Processes, clock: Clock) -> None:
@@ -90,7 +90,7 @@ class _Desk:
 
 
 class Orders:
-    """The door through which orders of the host come in."""
+    """Receives the host's orders: has them verified, keeps the newest, and applies or runs each of them once."""
 
     def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
         self.issue: str | None = None
@@ -100,7 +100,7 @@ class Orders:
         self._accepted = self._read_newest(self._accepted_files, Accepted, lambda copy: copy.desired.generation)
         answered = self._read_newest(self._answered_files, Answered, lambda copy: (copy.sequence, len(copy.results)))
         self._answered = answered or Answered()
-        self._desk = _Desk(processes, clock)
+        self._verification = _VerificationQueue(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
         try:
@@ -143,7 +143,7 @@ class Orders:
                 self.issue = None
                 apply(desired)
 
-        self._desk.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+        self._verification.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
 
     def _is_accepted(self, raw: bytes) -> bool:
         return self._accepted is not None and self._accepted.raw == raw
@@ -163,7 +163,7 @@ class Orders:
             if command is not None and command.device == self._device:
                 reply(self._result_of(command, run))
 
-        self._desk.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
+        self._verification.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
 
     def _parsed(self, answer: Answer, kind: type[T]) -> T | None:
         match answer:

@@ -1,4 +1,4 @@
-"""What a device says of itself, put together from its units, or from its journals alone. Reads, never changes."""
+"""A device's status, built from its units, or from its journals alone where no agent runs. Reads, never changes."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,11 +33,11 @@ class LocalStatus(Struct, frozen=True):
 def model_report(unit: Unit) -> ModelReport:
     """One model as the twin shows it."""
     serving = next((s for s in (unit.candidate, unit.current) if s is not None and s.accepting), None)
-    recorded = recorded_report(unit.record, unit.world.clock.wall())
+    recorded = recorded_report(unit.record, unit.context.clock.wall())
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
-        put_off = _deployment(unit.record, waiting, unit.world.clock.wall())
+        put_off = _deployment(unit.record, waiting, unit.context.clock.wall())
         return replace(recorded, deployment=replace(put_off, detail="waits until it can be kept"))
     if deployment is None:
         return recorded
@@ -49,7 +49,7 @@ def model_report(unit: Unit) -> ModelReport:
             detail=transfer.waiting,
             bytes_received=transfer.received,
             bytes_expected=transfer.expected,
-            ways=transfer.ways,
+            transports=transfer.transports,
         )
     return replace(recorded, deployment=deployment)
 
@@ -93,5 +93,5 @@ def _deployment(record: Record, deployment: Deployment, now: float) -> Deploymen
         bytes_expected=deployment.bytes_received,
         seconds=max(0.0, ended_at - deployment.ordered_at),
         attempts=deployment.attempts,
-        ways=deployment.ways,
+        transports=deployment.transports,
     )

@@ -1,16 +1,16 @@
-"""Puts together what is measured in an interval: beats of the runners, and samples of the meters."""
+"""Builds the telemetry report of an interval from the runners' heartbeats and the meters' samples."""
 
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from skerry_agent.ports.interfaces import Clock, Meters
-from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 
 
 class Telemetry:
-    """Collects beats until `take` makes a report of them."""
+    """Collects heartbeats until `take` makes a report of them."""
 
     def __init__(self, device: str, boot: str, clock: Clock, meters: Meters) -> None:
         self._device, self._boot = device, boot
@@ -23,22 +23,22 @@ class Telemetry:
         self._cpu_s = 0.0
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
-    def beat(self, model: str, release: str, load_us: float | None, beat: Beat) -> None:
-        """Count what a runner says of the last second."""
+    def heartbeat(self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat) -> None:
+        """Add a heartbeat of a runner."""
         known = self._stats.get((model, release)) or ModelStats(model, release, 0, 0)
         outputs = dict(known.outputs)
-        for label, count in beat.outputs.items():
+        for label, count in heartbeat.outputs.items():
             outputs[label] = outputs.get(label, 0) + count
-        self._cpu_s += beat.cpu_s
+        self._cpu_s += heartbeat.cpu_s
         self._stats[model, release] = replace(
             known,
-            inferences=known.inferences + beat.inferences,
-            errors=known.errors + beat.errors,
-            invalid_outputs=known.invalid_outputs + beat.invalid_outputs,
-            dropped=known.dropped + beat.dropped,
-            latency=known.latency.merged(beat.latency),
+            inferences=known.inferences + heartbeat.inferences,
+            errors=known.errors + heartbeat.errors,
+            invalid_outputs=known.invalid_outputs + heartbeat.invalid_outputs,
+            dropped=known.dropped + heartbeat.dropped,
+            latency=known.latency.merged(heartbeat.latency),
             load_us=load_us,
-            rss_bytes=beat.rss_bytes,
+            rss_bytes=heartbeat.rss_bytes,
             outputs=outputs,
         )
 

@@ -1,1 +1,1 @@
-"""Whose signatures this device believes."""
+"""The keys that this device trusts."""

@@ -1,4 +1,4 @@
-"""How a job of the updater ends before its end."""
+"""The error that ends a job of the updater with a refusal."""
 
 from skerry_agent.ports.jobs import Refusal
 from skerry_agent.wire.errors import SkerryError

@@ -1,4 +1,4 @@
-"""What the updater asks of files that it did not just write."""
+"""Checks of files that the updater did not just write."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from skerry_agent.state.disk import sha256_of
 
 
 def has_hash(file: Path, sha256: str) -> bool:
-    """Whether a file can be read and has that hash: what lies on a disk for months is not believed by its name."""
+    """Whether a file can be read and has that hash: a file's name is no proof of its content."""
     try:
         return sha256_of(file) == sha256
     except OSError:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from skerry_agent.wire.names import Count, DeviceId, ReleaseName
 from skerry_agent.wire.sketch import Sketch
 
-Source = Literal["measured", "modelled"]
+MeasurementSource = Literal["measured", "modelled"]
 
 
 class Sample(Struct, frozen=True):
@@ -20,7 +20,7 @@ class Sample(Struct, frozen=True):
     name: str
     value: float
     unit: str
-    source: Source
+    source: MeasurementSource
     method: str = ""
 
 
@@ -37,7 +37,7 @@ class ModelStats(Struct, frozen=True):
     load_us: float | None = None
     rss_bytes: int | None = None
     energy_uj: float | None = None
-    energy_source: Source | None = None
+    energy_source: MeasurementSource | None = None
     energy_method: str = ""
     outputs: dict[str, int] = {}
 

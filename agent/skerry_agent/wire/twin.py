@@ -5,6 +5,7 @@ Also the birth and death certificate, and commands. Times are seconds since 1970
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
@@ -103,7 +104,7 @@ class SlotReport(Struct, frozen=True):
 class DeploymentReport(Struct, frozen=True):
     """One device's attempt: where it is, and once it has ended, how and why. Bytes are those received for it.
 
-    `ways` are how its pieces came, in the order of their first use: retained, asked, http, folder.
+    `transports` (`ways` in JSON) brought its pieces, in the order of their first use: retained, asked, http, folder.
     """
 
     id: str
@@ -118,7 +119,7 @@ class DeploymentReport(Struct, frozen=True):
     seconds: float = 0.0
     attempts: Count = 0
     gap_us: float | None = None
-    ways: tuple[str, ...] = ()
+    transports: tuple[str, ...] = msgspec.field(default=(), name="ways")
 
 
 class RuntimeReport(Struct, frozen=True):

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, is_open
-from skerry_agent.deployment.world import World
 from skerry_agent.fetch.over_http import Http
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.machine import events
@@ -44,12 +44,12 @@ class Site:
         self.processes = FakeProcesses(self.answer)
         store, folders = BlobStore(folder / "blobs"), BundleFolders(folder / "bundles", folder / "factory")
         nothing = lambda *_: None  # noqa: E731
-        world = World(
+        context = DeviceContext(
             config, self.clock, lambda c: c(), self.link, self.processes, store, folders, nothing, nothing, nothing
         )
         self.store = store
         order = Deployment("d1", "m@1.0.0", "cpu", describe(MANIFEST), TransferPolicy(**policy), **source)
-        self.transfer = Transfer(world, order, {}, self.events.append)
+        self.transfer = Transfer(context, order, {}, self.events.append)
 
     def answer(self, job):
         assert isinstance(job, PlanJob)

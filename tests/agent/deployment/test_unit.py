@@ -23,7 +23,7 @@ def device(tmp_path):
     return Device(tmp_path)
 
 
-def test_a_release_is_fetched_proven_judged_and_committed(device):
+def test_a_release_is_fetched_proven_tried_and_committed(device):
     runner = device.install("1.0.0", 1)
     assert device.unit.record.state is State.IDLE
     assert device.unit.record.slots.current.release == "m@1.0.0"
@@ -51,7 +51,7 @@ def test_a_slow_candidate_gives_the_socket_back_without_a_restart(device):
     slow.prove()
     slow.follow()
     old.follow()
-    slow.beat(inferences=20, latency_us=20_000)
+    slow.heartbeat(inferences=20, latency_us=20_000)
     assert device.deployment.reason == "latency_over_budget"
     assert Accept(0.0) in old.sent
     old.follow()
@@ -94,7 +94,7 @@ def test_a_candidate_that_hangs_in_one_inference_is_killed(device):
     bad = device.processes.runners[-1]
     bad.prove()
     bad.follow()
-    bad.beat(busy_s=11.0)
+    bad.heartbeat(busy_s=11.0)
     assert bad.killed
     assert device.deployment.reason == "hang"
 
@@ -127,7 +127,7 @@ def test_a_candidate_without_load_does_not_stay_on_trial_for_ever(device):
     runner.follow()
     for _ in range(5):
         device.clock.advance(5.0)
-        runner.beat(inferences=1)
+        runner.heartbeat(inferences=1)
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
 
 
@@ -194,16 +194,16 @@ def test_what_has_failed_is_not_tried_again_until_it_is_ordered_again(device, ou
     assert device.deployment.id == "d2"
 
 
-def test_a_candidate_that_brings_too_little_is_judged_at_its_time_though_it_is_silent(device):
+def test_a_silent_candidate_with_too_few_inferences_fails_at_the_time_limit(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()
     runner = device.processes.runners[-1]
     runner.prove()
     runner.follow()
     device.clock.advance(9.0)
-    runner.beat(inferences=1)
+    runner.heartbeat(inferences=1)
     device.clock.advance(9.0)
-    runner.beat(inferences=1)
+    runner.heartbeat(inferences=1)
     device.clock.advance(3.5)
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
 
@@ -254,7 +254,7 @@ def test_after_a_kill_every_state_is_taken_up_again(device):
     for runner in device.processes.runners:
         runner.prove()
         runner.follow()
-    device.processes.runners[-1].beat(inferences=20)
+    device.processes.runners[-1].heartbeat(inferences=20)
     assert device.unit.record.slots.current.release == "m@1.1.0"
 
 
@@ -298,7 +298,7 @@ def test_the_current_runner_may_be_found_healthy_while_it_takes_the_socket_back(
     slow.prove()
     slow.follow()
     device.processes.runners[0].follow()
-    slow.beat(inferences=20, latency_us=20_000)
+    slow.heartbeat(inferences=20, latency_us=20_000)
     assert device.unit.record.state is State.ROLLING_BACK
     device.clock.advance(1.5)
     device.processes.runners[0].follow()
@@ -403,7 +403,7 @@ def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(t
     first = device.processes.runners[-1]
     first.prove()
     first.follow()
-    first.beat(inferences=20)
+    first.heartbeat(inferences=20)
 
     device.unit.order(replace(order("1.1.0", 2), target="edgetpu"))
     device.pump()
@@ -434,7 +434,7 @@ def test_a_missing_accelerator_falls_back_to_the_cpu_bundle_and_says_so(device):
     assert (refused.job.engine, fallback.job.engine) == ("edgetpu", "litert")
     fallback.prove()
     fallback.follow()
-    fallback.beat(inferences=20)
+    fallback.heartbeat(inferences=20)
     assert (device.deployment.id, device.deployment.outcome) == ("d1", "succeeded")
     assert device.unit.record.slots.current.target == "cpu"
     assert device.unit.issue == "m runs without the Edge TPU: no Edge TPU is plugged in"
@@ -445,12 +445,12 @@ def test_an_accelerator_that_is_pulled_out_in_service_is_done_without(device):
     first = order_for_tpu(device, "1.0.0", 1)
     first.prove()
     first.follow()
-    first.beat(inferences=20)
+    first.heartbeat(inferences=20)
     first.listener.exited("no_accelerator", "the Edge TPU is gone")
     device.pump()
     fallback = device.processes.runners[-1]
     assert fallback.job.engine == "litert"
     fallback.prove()
     fallback.follow()
-    fallback.beat(inferences=20)
+    fallback.heartbeat(inferences=20)
     assert device.unit.record.slots.current.target == "cpu"

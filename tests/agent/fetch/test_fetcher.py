@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from skerry_agent.fetch.fetcher import (
     FIRST_WINDOW,
     MAX_DAMAGED,
-    MAX_PATIENCE_S,
-    PATIENCE_S,
-    WASTE_BYTES,
-    WASTE_FACTOR,
+    MAX_RETRY_AFTER_S,
+    OVERRUN_BYTES,
+    OVERRUN_FACTOR,
+    RETRY_AFTER_S,
+    TRANSFER_OVERRUN,
     WINDOW,
     Fetcher,
     Limits,
 )
 from skerry_agent.fetch.over_mqtt import Retained
-from skerry_agent.fetch.sources import Folder, Reading
+from skerry_agent.fetch.sources import Folder, ThreadedSource
 from skerry_agent.state import blobs as agent_blobs
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import topics
@@ -230,11 +231,11 @@ def test_asking_again_takes_longer_each_time(tmp_path):
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
     outcome.start()
     outcome.clock.advance(3600.0)
-    assert 3600 / MAX_PATIENCE_S / 1.2 <= link.asked <= 2.5 * 3600 / MAX_PATIENCE_S
+    assert 3600 / MAX_RETRY_AFTER_S / 1.2 <= link.asked <= 2.5 * 3600 / MAX_RETRY_AFTER_S
     assert not outcome.failures  # the deadline is the unit's
 
 
-def test_every_third_time_in_vain_the_connection_is_made_anew(tmp_path):
+def test_after_three_requests_without_an_answer_the_connection_is_renewed(tmp_path):
     """A broker may hold messages back for good; once may not be enough."""
     link = Deaf({}, lost=10**9)
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
@@ -278,7 +279,7 @@ def test_a_chunk_that_is_always_wrong_ends_the_fetch(tmp_path):
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
     outcome.start()
     link.pump(outcome.message, limit=5000)
-    assert [reason for reason, _ in outcome.failures] == ["too_much_in_vain"]
+    assert [reason for reason, _ in outcome.failures] == [TRANSFER_OVERRUN]
     assert outcome.fetcher.transferred <= len(DATA) + 32 * REF.chunks + (MAX_DAMAGED + 2) * CHUNK
 
 
@@ -305,7 +306,7 @@ def test_a_folder_holds_what_an_export_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, DATA[:-1], DATA + b"x", bytes(len(DATA))])
-def test_a_folder_that_lacks_or_spoils_a_file_is_left_for_the_next_source(tmp_path, content):
+def test_a_folder_with_a_missing_or_damaged_file_gives_way_to_the_next_source(tmp_path, content):
     store, calls = BlobStore(tmp_path / "blobs"), queue.SimpleQueue()
     folder, link = tmp_path / "stick", FakeLink(published(DATA))
     folder.mkdir()
@@ -347,7 +348,7 @@ def test_a_fleet_that_was_cut_off_together_does_not_ask_again_together(tmp_path)
         while outcome.link.asked < 2:
             outcome.clock.advance(0.05)
         asked_at.append(outcome.clock.now)
-    assert max(asked_at) - min(asked_at) > 0.2 * PATIENCE_S
+    assert max(asked_at) - min(asked_at) > 0.2 * RETRY_AFTER_S
 
 
 def test_bytes_that_nobody_asked_for_have_a_limit(tmp_path):
@@ -356,10 +357,10 @@ def test_bytes_that_nobody_asked_for_have_a_limit(tmp_path):
     outcome = Outcome(link, BlobStore(tmp_path), [REF])
     outcome.start()
     outcome.message(topics.digests(REF.sha256), link.retained[topics.digests(REF.sha256)])
-    for _ in range(((1 + WASTE_FACTOR) * len(DATA) + WASTE_BYTES) // CHUNK + 2):
+    for _ in range(((1 + OVERRUN_FACTOR) * len(DATA) + OVERRUN_BYTES) // CHUNK + 2):
         outcome.message(topics.chunk(REF.sha256, 20), bytes(CHUNK))
-    assert [reason for reason, _ in outcome.failures] == ["too_much_in_vain"]
-    assert WASTE_BYTES < outcome.fetcher.transferred <= (1 + WASTE_FACTOR) * len(DATA) + WASTE_BYTES + CHUNK
+    assert [reason for reason, _ in outcome.failures] == [TRANSFER_OVERRUN]
+    assert OVERRUN_BYTES < outcome.fetcher.transferred <= (1 + OVERRUN_FACTOR) * len(DATA) + OVERRUN_BYTES + CHUNK
 
 
 def test_after_a_long_silence_what_is_lost_next_is_asked_for_soon(tmp_path):
@@ -369,17 +370,17 @@ def test_after_a_long_silence_what_is_lost_next_is_asked_for_soon(tmp_path):
     outcome.start()
     while not link.subscribed:
         outcome.clock.advance(1.0)
-    assert outcome.clock.now > 1000.0 + MAX_PATIENCE_S
+    assert outcome.clock.now > 1000.0 + MAX_RETRY_AFTER_S
     link.pump(outcome.message, limit=3)
     link.lost = 1
     link.pump(outcome.message)
     heard_at = outcome.clock.now
     while not link.subscribed:
         outcome.clock.advance(1.0)
-    assert outcome.clock.now - heard_at <= 3 * PATIENCE_S
+    assert outcome.clock.now - heard_at <= 3 * RETRY_AFTER_S
 
 
-class Read(Reading):
+class Read(ThreadedSource):
     """A source that is read in a thread; it waits for `gate` before each piece."""
 
     def __init__(self, post):
@@ -415,11 +416,11 @@ def test_cancelled_half_way_nothing_more_is_read(tmp_path):
     assert not outcome.failures
 
 
-def test_what_was_left_before_its_turn_is_not_read(tmp_path):
+def test_what_was_cancelled_before_its_turn_is_not_read(tmp_path):
     source, got = Read(lambda call: call()), queue.SimpleQueue()
     source.open(lambda _sha, piece, _data: got.put(piece), got.put)
     source.ask(REF, [0, 1, 2])
-    source.leave(REF, [1])
+    source.cancel(REF, [1])
     for _ in range(3):
         source.gate.release()
     assert [got.get(timeout=5), got.get(timeout=5)] == [0, 2]

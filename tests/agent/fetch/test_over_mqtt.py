@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_agent.fetch.fetcher import MAX_PATIENCE_S, PATIENCE_S, WINDOW, Fetcher, Limits
+from skerry_agent.fetch.fetcher import MAX_RETRY_AFTER_S, RETRY_AFTER_S, WINDOW, Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.wire import codec, topics
@@ -17,12 +17,12 @@ DATA = bytes(i * 7 % 251 for i in range(20 * CHUNK + 17))
 REF = describe(DATA, CHUNK)
 PIECES = dict(enumerate(split(DATA, CHUNK))) | {None: digest_list(DATA, CHUNK)}
 QUESTIONS, ANSWERS = topics.ask("dev-1"), topics.piece("dev-1", REF.sha256)
-QUICK_S = 12 * PATIENCE_S
+QUICK_S = 12 * RETRY_AFTER_S
 """Within this a device that hears nothing has asked again twice."""
 
 
 class Site:
-    """A fetch over both ways, a broker that retains what it is given, and a host that answers unless it is away."""
+    """A fetch over both transports, a broker that retains what it is given, and a host that answers unless away."""
 
     def __init__(self, folder, retained=None, *, asked=False, limits=NO_LIMITS):
         self.clock, self.link = FakeClock(), FakeLink(retained or {})
@@ -68,7 +68,7 @@ def test_told_so_it_asks_at_once_through_a_bounded_window(tmp_path):
     assert sorted(asked, key=str) == sorted(PIECES, key=str)
     assert site.link.most_subscribed == 1
     assert not site.link.subscribed
-    assert list(site.fetcher.ways) == ["asked"]
+    assert list(site.fetcher.transports) == ["asked"]
 
 
 def test_never_more_pieces_are_awaited_than_the_window_holds(tmp_path):
@@ -85,7 +85,7 @@ def test_never_more_pieces_are_awaited_than_the_window_holds(tmp_path):
 def test_where_chunks_are_retained_nobody_is_asked(tmp_path):
     site = Site(tmp_path, published(DATA)).start()
     site.run()
-    assert (site.ended, site.questions, list(site.fetcher.ways)) == (["done"], [], ["retained"])
+    assert (site.ended, site.questions, list(site.fetcher.transports)) == (["done"], [], ["retained"])
 
 
 def test_silent_chunks_are_asked_for_after_a_while(tmp_path):
@@ -94,7 +94,7 @@ def test_silent_chunks_are_asked_for_after_a_while(tmp_path):
     assert not site.questions
     site.wait(QUICK_S)
     assert site.ended == ["done"]
-    assert list(site.fetcher.ways) == ["asked"]
+    assert list(site.fetcher.transports) == ["asked"]
 
 
 def test_a_broker_that_retains_some_chunks_only(tmp_path):
@@ -104,7 +104,7 @@ def test_a_broker_that_retains_some_chunks_only(tmp_path):
     site.run()
     site.wait(QUICK_S)
     assert site.ended == ["done"]
-    assert list(site.fetcher.ways) == ["retained", "asked"]
+    assert list(site.fetcher.transports) == ["retained", "asked"]
 
 
 def test_an_offline_device_asks_nobody_and_asks_anew_when_it_is_back(tmp_path):
@@ -121,7 +121,7 @@ def test_an_offline_device_asks_nobody_and_asks_anew_when_it_is_back(tmp_path):
     assert {piece for question in site.questions[asked:] for piece in question.pieces} == set(range(REF.chunks))
 
 
-def test_a_host_that_is_away_is_asked_less_and_less_often_and_both_ways_are_tried(tmp_path):
+def test_a_host_that_is_away_is_asked_less_and_less_often_and_both_transports_are_tried(tmp_path):
     site = Site(tmp_path, asked=True)
     site.away = True
     site.start()
@@ -131,10 +131,10 @@ def test_a_host_that_is_away_is_asked_less_and_less_often_and_both_ways_are_trie
         site.step()
         subscribed |= site.link.subscribed
     assert not site.ended  # the deadline is the unit's
-    assert 3600 / MAX_PATIENCE_S / 3 <= len(site.questions) <= 2.5 * 3600 / MAX_PATIENCE_S
+    assert 3600 / MAX_RETRY_AFTER_S / 3 <= len(site.questions) <= 2.5 * 3600 / MAX_RETRY_AFTER_S
     assert topics.digests(REF.sha256) in subscribed
     site.away = False
-    site.wait(6 * MAX_PATIENCE_S)
+    site.wait(6 * MAX_RETRY_AFTER_S)
     assert site.ended == ["done"]
 
 
@@ -147,7 +147,7 @@ def test_a_host_that_comes_back_and_retains_is_listened_to(tmp_path):
     site.away = False
     site.run()
     assert site.ended == ["done"]
-    assert list(site.fetcher.ways) == ["retained"]
+    assert list(site.fetcher.transports) == ["retained"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_answers_to_another_device_or_about_another_blob_are_not_taken(tmp_path)
     assert site.fetcher.transferred == 0
 
 
-def test_it_goes_on_where_it_was_killed_in_the_other_way(tmp_path):
+def test_it_goes_on_where_it_was_killed_over_the_other_transport(tmp_path):
     first = Site(tmp_path, published(DATA)).start()
     first.link.pump(first.source.message, limit=12)
     second = Site(tmp_path, asked=True).start()

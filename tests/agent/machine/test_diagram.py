@@ -1,4 +1,4 @@
-"""The picture in the documentation is the table."""
+"""The diagram in the documentation is drawn from today's table."""
 
 from tests.agent.machine.diagram import DOCUMENT, document_with_diagram
 

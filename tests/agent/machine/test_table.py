@@ -214,7 +214,7 @@ def test_what_is_current_but_keeps_failing_is_made_anew():
 def test_what_a_fetch_brought_is_kept():
     after, _ = step(record_in(State.FETCHING), events.Fetched("patch", 10, ("mqtt", "http")))
     kept = after.deployment
-    assert (kept.transfer, kept.bytes_received, kept.ways) == ("patch", 10, ("mqtt", "http"))
+    assert (kept.transfer, kept.bytes_received, kept.transports) == ("patch", 10, ("mqtt", "http"))
 
 
 def test_a_patch_that_failed_has_the_full_file_fetched_once():
@@ -288,7 +288,7 @@ def test_crashes_of_the_current_bundle_bring_the_previous_one_back():
         assert record.slots.current == OLD
         record, _ = step(record, events.CurrentFailed("crashed"))
     assert record.state is State.ROLLING_BACK
-    assert record.slots == Slots(current=OLDER, left=OLD)
+    assert record.slots == Slots(current=OLDER, superseded=OLD)
 
 
 def test_a_damaged_bundle_gives_way_at_once_and_is_not_kept():
@@ -305,7 +305,7 @@ def exhausted(record, reason):
 
 @pytest.mark.parametrize("reason", ["damaged", "bundle_damaged", "crashed"])
 @pytest.mark.parametrize("cause", ["ordered", "crashes"])
-def test_a_previous_bundle_that_does_not_serve_gives_the_place_back(reason, cause):
+def test_a_previous_bundle_that_does_not_serve_is_replaced_by_the_superseded_one(reason, cause):
     record = replace(record_in(State.IDLE), deployment=replace(ORDER, release=OLD.release, outcome="succeeded"))
     record, _ = step(record, events.RollbackOrdered()) if cause == "ordered" else exhausted(record, "crashed")
     assert (record.slots.current, record.deployment.outcome) == (OLDER, "rolled_back")
@@ -332,7 +332,7 @@ ROLLED_BACK = replace(ORDER, release=OLD.release, outcome="rolled_back", reason=
     ],
 )
 def test_only_the_deployment_that_was_rolled_back_is_said_to_have_come_back(deployment, says):
-    before = Record(State.STAGED, Slots(OLDER, None, NEW, left=OLD), deployment, crashes=1)
+    before = Record(State.STAGED, Slots(OLDER, None, NEW, superseded=OLD), deployment, crashes=1)
     after, _ = step(before, events.CurrentFailed("damaged", "why"))
     assert (after.slots, after.crashes) == (Slots(OLD, candidate=NEW), 0)
     said = after.deployment
@@ -340,8 +340,8 @@ def test_only_the_deployment_that_was_rolled_back_is_said_to_have_come_back(depl
 
 
 @pytest.mark.parametrize("state", [State.ROLLING_BACK, State.FETCHING, State.STAGED])
-def test_what_was_left_is_kept_until_the_older_one_serves(state):
-    before = replace(record_in(state), slots=Slots(OLDER, left=OLD))
+def test_the_superseded_bundle_is_kept_until_the_older_one_serves(state):
+    before = replace(record_in(state), slots=Slots(OLDER, superseded=OLD))
     assert step(before, events.Booted())[0].slots == before.slots
     assert step(before, events.Serving())[0].slots == Slots(OLDER)
 
@@ -372,7 +372,7 @@ def test_a_healthy_bundle_is_forgiven_its_crashes():
 def test_rollback_of_a_committed_release_marks_its_deployment():
     committed = Record(State.IDLE, Slots(NEW, OLD), replace(ORDER, outcome="succeeded"))
     after, _ = step(committed, events.RollbackOrdered("ordered"))
-    assert after.slots == Slots(current=OLD, left=NEW)
+    assert after.slots == Slots(current=OLD, superseded=NEW)
     assert (after.deployment.outcome, after.deployment.reason) == ("rolled_back", "ordered")
     assert (after.deployment.detail, after.fallback) == ("", "")  # no stand-in: it was there before
 
@@ -469,7 +469,7 @@ def test_during_a_trial_it_is_not_needed():
     assert step(failing, events.FactoryFound(FACTORY, "crashed")) == (failing, [])
 
 
-def test_the_deployment_under_way_is_not_that_which_is_left():
+def test_the_deployment_under_way_is_not_the_superseded_one():
     """The release that is damaged is ordered again: that it makes room for the factory release is no end of it."""
     again = replace(ORDER, release=OLD.release)
     before = Record(State.FETCHING, Slots(OLD), again, crashes=1)
@@ -492,7 +492,7 @@ def test_a_commit_ends_the_stand_in():
 @pytest.mark.parametrize("state", [State.IDLE, State.FETCHING, State.PROBATION])
 def test_a_rollback_may_name_the_factory_release(state):
     after, effects = step(record_in(state), events.RollbackOrdered(to=FACTORY))
-    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, left=OLD))
+    assert (after.state, after.slots) == (State.ROLLING_BACK, Slots(FACTORY, superseded=OLD))
     assert effects[-1] == events.Serve()
 
 

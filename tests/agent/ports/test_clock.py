@@ -1,11 +1,11 @@
-"""The supervisor's queue: nobody is kept out."""
+"""The supervisor's queue: timers do not starve calls."""
 
 import time
 
 from skerry_agent.ports.clock import EventQueue
 
 
-def test_work_that_is_always_due_keeps_no_call_out():
+def test_timers_that_are_always_due_do_not_starve_calls():
     """Reports on a card that takes longer to write one than the interval lasts."""
     queue, runs = EventQueue(), []
 

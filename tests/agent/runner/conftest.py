@@ -38,7 +38,7 @@ class Child:
         theirs.close()
         self.control.settimeout(TIMEOUT_S)
         self.lines = self.control.makefile("rb")
-        self.beats = []
+        self.heartbeats = []
         if job is not None:
             self.say(job)
 
@@ -54,35 +54,38 @@ class Child:
         return codec.decode(line, runner_protocol.FromRunner) if line else None
 
     def expect(self, kind):
-        """The next message that is no beat (beats are kept), or the next beat if that is asked for."""
+        """The next message that is no heartbeat (heartbeats are kept), or the next heartbeat if that is asked for."""
         while True:
             message = self.hear()
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, runner_protocol.Beat), (message, self.last_words() if message is None else "")
-            self.beats.append(message)
+            assert isinstance(message, runner_protocol.Heartbeat), (
+                message,
+                self.last_words() if message is None else "",
+            )
+            self.heartbeats.append(message)
 
     def ready(self, exercise_hz=0.0):
         self.expect(runner_protocol.Loaded)
-        proved = self.expect(runner_protocol.Proved)
+        ready = self.expect(runner_protocol.Ready)
         self.say(runner_protocol.Accept(exercise_hz))
         self.expect(runner_protocol.Accepting)
-        return proved
+        return ready
 
     def wait_for(self, condition):
-        """Take beats until `condition(sum of them)` holds."""
+        """Take heartbeats until `condition(sum of them)` holds."""
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
-            self.beats.append(self.expect(runner_protocol.Beat))
+            self.heartbeats.append(self.expect(runner_protocol.Heartbeat))
             total = SimpleNamespace(
                 **{
-                    name: sum(getattr(beat, name) for beat in self.beats)
+                    name: sum(getattr(heartbeat, name) for heartbeat in self.heartbeats)
                     for name in ("inferences", "errors", "invalid_outputs", "dropped")
                 }
             )
             if condition(total):
                 return total
-        raise AssertionError(self.beats[-1])
+        raise AssertionError(self.heartbeats[-1])
 
     def last_words(self):
         self.process.wait(TIMEOUT_S)

@@ -56,8 +56,8 @@ def built(tmp_path):
 def test_a_release_of_this_host_proves_itself_there(spawn, listener, real_model, built, model):
     job, made = built(real_model(model))
     runner = spawn(replace(job, listen_fd=listener.fileno()), listener, python=str(PYTHON))
-    proved = runner.ready()
-    assert proved.samples == SAMPLES
+    ready = runner.ready()
+    assert ready.samples == SAMPLES
     sample = made.golden.sample(0, job.bundle.inputs)[0]
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v2/models/tiny"
     tensor = {"name": job.bundle.inputs[0].name, "shape": list(sample.shape), "data": sample.ravel().tolist()}

@@ -22,7 +22,7 @@ class Heard:
     def __init__(self, seconds=0.0):
         self.frames, self.names, self.dropped, self.failures = [], [], 0, 0
         self.inference = SimpleNamespace(drop=self.drop, failed=self.failed)
-        self.complaints = SimpleNamespace(say=lambda error: None)
+        self.errors = SimpleNamespace(say=lambda error: None)
         self._seconds = seconds
 
     def sample(self, raw, source):

@@ -27,7 +27,7 @@ def model(tiny, tmp_path):
 
 def refusal(model, library, **question) -> str:
     with pytest.raises(EngineError) as refused:
-        tpu_probe.prove(tpu_probe.Question(RUNTIME, library, model), **question)
+        tpu_probe.probe(tpu_probe.Question(RUNTIME, library, model), **question)
     assert refused.value.code == "no_accelerator"
     assert "\n" not in str(refused.value)
     return str(refused.value)

@@ -24,7 +24,7 @@ LEAKING = _BEGIN + FAULTY.replace("FAULT", "leak()")
 def ends(child) -> int:
     """How it ends once it serves."""
     child.expect(runner_protocol.Loaded)
-    child.expect(runner_protocol.Proved)
+    child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=50))
     while child.hear() is not None:
         pass
@@ -43,7 +43,7 @@ def test_a_runner_without_descriptors_ends_and_does_not_only_look_alive(spawn, t
 
 
 @pytest.mark.parametrize("value", ["float('nan')", "float('inf')"])
-def test_outputs_that_are_no_numbers_are_counted_in_the_beat(spawn, tiny, value):
+def test_outputs_that_are_no_numbers_are_counted_in_the_heartbeat(spawn, tiny, value):
     fault = f"outputs = self._engine.infer(inputs); return [output * {value} for output in outputs]"
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", fault)))
     child.ready(exercise_hz=50)

@@ -268,7 +268,7 @@ def test_expect_continue_chunked_bodies_and_pipelining(served):
 def test_nothing_answers_before_accept_and_the_queue_waits(spawn, tiny, listener):
     child = spawn(tiny("add", listen_fd=listener.fileno()), listener)
     child.expect(runner_protocol.Loaded)
-    child.expect(runner_protocol.Proved)
+    child.expect(runner_protocol.Ready)
     with socket.create_connection(listener.getsockname(), timeout=0.3) as client:
         client.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
         with pytest.raises(TimeoutError):

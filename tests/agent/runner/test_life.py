@@ -14,17 +14,17 @@ from skerry_agent.wire.blobs import describe
 from tests.kit.faulty_runner import FAULTY
 
 
-def test_it_loads_proves_accepts_beats_and_drains(spawn, tiny):
+def test_it_loads_proves_accepts_sends_heartbeats_and_drains(spawn, tiny):
     child = spawn(tiny("add"))
     loaded = child.expect(runner_protocol.Loaded)
     assert loaded.load_us > 0
     assert loaded.rss_bytes > 1_000_000
-    assert child.expect(runner_protocol.Proved) == runner_protocol.Proved(samples=3, max_lsb=0, top1=1.0)
+    assert child.expect(runner_protocol.Ready) == runner_protocol.Ready(samples=3, max_lsb=0, top1=1.0)
     child.say(runner_protocol.Accept())
     child.expect(runner_protocol.Accepting)
-    beat = child.expect(runner_protocol.Beat)
-    assert beat.busy_s == 0
-    assert beat.inferences == 0  # golden inputs are not load
+    heartbeat = child.expect(runner_protocol.Heartbeat)
+    assert heartbeat.busy_s == 0
+    assert heartbeat.inferences == 0  # golden inputs are not load
     child.say(runner_protocol.Drain(grace_s=0))
     child.expect(runner_protocol.Drained)
     child.say(runner_protocol.Stop())
@@ -35,14 +35,14 @@ def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn
     child = spawn(tiny("add"))
     child.ready(exercise_hz=100)
     child.wait_for(lambda total: total.inferences >= 10)
-    beat = next(b for b in child.beats if b.inferences)
-    assert beat.latency.count == beat.inferences
-    assert beat.outputs == {"3": beat.inferences}  # x + (1, 2, 3, 4) of rising x is largest at the end
+    heartbeat = next(b for b in child.heartbeats if b.inferences)
+    assert heartbeat.latency.count == heartbeat.inferences
+    assert heartbeat.outputs == {"3": heartbeat.inferences}  # x + (1, 2, 3, 4) of rising x is largest at the end
     child.say(runner_protocol.Drain(grace_s=0))
     child.expect(runner_protocol.Drained)
-    child.beats.clear()
-    child.expect(runner_protocol.Beat)
-    assert child.expect(runner_protocol.Beat).inferences == 0
+    child.heartbeats.clear()
+    child.expect(runner_protocol.Heartbeat)
+    assert child.expect(runner_protocol.Heartbeat).inferences == 0
     child.say(runner_protocol.Accept(exercise_hz=100))
     child.expect(runner_protocol.Accepting)
     child.wait_for(lambda total: total.inferences >= 5)
@@ -171,7 +171,7 @@ def test_it_ends_when_its_supervisor_leaves_before_the_job(spawn):
 def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", "ctypes.string_at(0)")))
     child.expect(runner_protocol.Loaded)
-    child.expect(runner_protocol.Proved)
+    child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=50))
     while child.hear() is not None:
         pass
@@ -182,7 +182,7 @@ def test_an_accelerator_lost_in_service_is_told_as_a_missing_one_is(spawn, tiny)
     gone = 'raise session.EngineError("the Edge TPU is gone", code="no_accelerator")'
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", gone)))
     child.expect(runner_protocol.Loaded)
-    child.expect(runner_protocol.Proved)
+    child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=50))
     messages = list(iter(child.hear, None))
     assert messages[-1] == runner_protocol.Refused("no_accelerator", "the Edge TPU is gone")
@@ -197,15 +197,15 @@ def hanging(spawn, tiny):
     return child
 
 
-def test_beats_go_on_and_tell_how_long_an_inference_hangs(hanging):
-    beats = [hanging.expect(runner_protocol.Beat) for _ in range(8)]
-    assert beats[-1].busy_s > beats[4].busy_s > 0
-    assert beats[-1].inferences == 0
+def test_heartbeats_go_on_and_tell_how_long_an_inference_hangs(hanging):
+    heartbeats = [hanging.expect(runner_protocol.Heartbeat) for _ in range(8)]
+    assert heartbeats[-1].busy_s > heartbeats[4].busy_s > 0
+    assert heartbeats[-1].inferences == 0
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])
 def test_a_hanging_runner_still_leaves(hanging, how):
-    while not hanging.expect(runner_protocol.Beat).busy_s:
+    while not hanging.expect(runner_protocol.Heartbeat).busy_s:
         pass
     hanging.say(runner_protocol.Stop()) if how == "stop" else hanging.control.shutdown(socket.SHUT_RDWR)
     assert hanging.process.wait(10) == 0
@@ -215,7 +215,7 @@ def test_memory_over_its_limit_ends_only_the_runner(spawn, job_for, real_model):
     job = job_for(real_model("edgetpu/mobilenet_v2_1.0_224_quant.tflite"), samples=1, memory_limit_bytes=1_000_000)
     child = spawn(job)
     message = child.hear()
-    while isinstance(message, runner_protocol.Beat):
+    while isinstance(message, runner_protocol.Heartbeat):
         message = child.hear()
     assert message is None or isinstance(message, runner_protocol.Refused)
     assert child.process.wait(10) != 0

@@ -144,4 +144,4 @@ def test_a_task_without_a_single_answer_writes_its_outputs(spawn, tiny, tmp_path
     child.wait_for(lambda total: total.inferences >= 2)
     line = json.loads((tmp_path / "results").read_text().splitlines()[0])
     assert line["outputs"] == {"y": [1.0, 2.0, 3.0, 4.0]}
-    assert child.beats[-1].outputs == {}
+    assert child.heartbeats[-1].outputs == {}

@@ -36,11 +36,11 @@ def either(spawn):
 
 def serve(child):
     """(what it says of itself, its proof, the latencies of its first inferences)."""
-    loaded, proved = child.expect(runner_protocol.Loaded), child.expect(runner_protocol.Proved)
+    loaded, ready = child.expect(runner_protocol.Loaded), child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=100))
     child.expect(runner_protocol.Accepting)
     child.wait_for(lambda total: total.inferences >= 5 and not total.errors)
-    return loaded, proved, next(beat.latency for beat in child.beats if beat.inferences)
+    return loaded, ready, next(heartbeat.latency for heartbeat in child.heartbeats if heartbeat.inferences)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def serve(child):
 def test_a_real_model_gives_what_litert_s_own_kernels_give_to_the_last_bit(either, job_for, real_model, name):
     """The runner itself compares, as on a device. XNNPACK, which litert uses by itself, rounds differently."""
     job = with_own_kernels(job_for(real_model(name), samples=8))
-    loaded, proved, latency = serve(either(job, "tflite_runtime"))
-    assert proved == runner_protocol.Proved(samples=8, max_lsb=0, top1=1.0)
+    loaded, ready, latency = serve(either(job, "tflite_runtime"))
+    assert ready == runner_protocol.Ready(samples=8, max_lsb=0, top1=1.0)
     assert (loaded.engine, loaded.engine_version, loaded.delegate) == ("tflite-runtime", "2.14.0", "")
     assert latency.count
 
@@ -76,8 +76,8 @@ def with_own_kernels(job):
 def test_a_built_bundle_is_proven_and_each_runtime_says_the_same_things_of_itself(either, built, engine):  # noqa: F811
     (bundle,) = (bundle for bundle in built.record.bundles if bundle.target == "cpu")
     job = runner_protocol.Job("fashion", "fashion@1.0.0", str(built.path), bundle, beat_s=0.1)
-    loaded, proved, latency = serve(either(job, engine))
-    assert proved.samples > 0
+    loaded, ready, latency = serve(either(job, engine))
+    assert ready.samples > 0
     assert loaded.engine.replace("-", "_").endswith(engine)
     assert loaded.engine_version[0].isdigit()
     assert loaded.delegate == ("XNNPACK" if engine == "litert" else "")

@@ -1,4 +1,4 @@
-"""The local door: it outlives clients that go away, and a supervisor that is silent is not called absent."""
+"""The local socket: it outlives clients that disconnect, and a silent supervisor is not reported as absent."""
 
 import os
 import socket
@@ -19,8 +19,8 @@ DONE = Done(ok=True, detail="here")
 
 
 @pytest.fixture
-def door(tmp_path):
-    """A door whose supervisor answers as soon as `free` is set."""
+def served(tmp_path):
+    """A served whose supervisor answers as soon as `free` is set."""
     free = threading.Event()
 
     def post(call):
@@ -41,8 +41,8 @@ def client(folder):
 
 
 @pytest.mark.parametrize("words", [b'{"type":"status"}\n', b"", b"{"])
-def test_clients_that_do_not_wait_for_the_answer_leave_the_door_open(door, words):
-    folder, free = door
+def test_clients_that_do_not_wait_for_the_answer_do_no_harm(served, words):
+    folder, free = served
     for _ in range(3):
         with client(folder) as connection:
             connection.sendall(words)
@@ -50,16 +50,16 @@ def test_clients_that_do_not_wait_for_the_answer_leave_the_door_open(door, words
     assert ask(folder, StatusRequest()) == DONE
 
 
-def test_where_nobody_is_nobody_runs(tmp_path):
+def test_no_supervisor_runs(tmp_path):
     with pytest.raises(LocalError):
         ask(tmp_path, StatusRequest())
     with pytest.raises(LocalError):
         ask(tmp_path / "nowhere", StatusRequest())
 
 
-def test_a_door_behind_which_nobody_answers(door, monkeypatch):
+def test_a_supervisor_that_does_not_answer(served, monkeypatch):
     monkeypatch.setattr(local, "ANSWER_TIMEOUT_S", 0.1)
-    folder, free = door
+    folder, free = served
     config = AgentConfig(DeviceSection("d"), BrokerSection("mqtt://x"), BoardSection("t"), folder=str(folder.parent))
     (folder.parent / "state").symlink_to(folder)
     with pytest.raises(SilentError, match="does not answer"):
@@ -83,7 +83,7 @@ def test_a_source_that_is_not_there_is_said(tmp_path):
     ]
 
 
-def test_a_supervisor_without_a_door_is_there_all_the_same(tmp_path):
+def test_a_supervisor_without_a_socket_is_found_by_its_lock(tmp_path):
     """A disk that takes nothing has no room for the socket."""
     with locked(tmp_path, "busy"), pytest.raises(SilentError):
         ask(tmp_path, StatusRequest())

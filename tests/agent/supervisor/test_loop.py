@@ -1,4 +1,4 @@
-"""The supervisor between fakes: how it asks for orders, what a local install and a withdrawal do to each other."""
+"""The supervisor between fakes: how it asks for orders, and how local installs and the host's orders interact."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.config import ModelSection
-from skerry_agent.deployment.unit import TAKE_UP_S
+from skerry_agent.deployment.unit import RESUME_ORDER_S
 from skerry_agent.fetch.sources import Folder
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Record, Slot, Slots
@@ -51,15 +51,15 @@ def assignment(number, version="1.0.0", model="m"):
 def test_orders_are_asked_for_again_less_and_less_often(site):
     asked = []
     site.link.subscribe = lambda names: asked.append((site.clock.now, names))
-    left = []
-    site.link.unsubscribe = left.append
+    unsubscribed = []
+    site.link.unsubscribe = unsubscribed.append
     began = site.clock.now
     site.agent.link_up()
     site.clock.advance(2.5 * 3600.0)
     times = [now - began for now, names in asked if DESIRED in names]
     assert times[:4] == [0.0, FIRST_ASK_S, 3 * FIRST_ASK_S, 7 * FIRST_ASK_S]
     assert times[-1] - times[-2] == LAST_ASK_S
-    assert len(left) == len(asked)  # some brokers send nothing for what is subscribed already
+    assert len(unsubscribed) == len(asked)  # some brokers send nothing for what is subscribed already
 
 
 def test_a_new_connection_asks_at_once_and_starts_the_pauses_anew(site):
@@ -81,7 +81,7 @@ def test_what_is_no_longer_wanted_is_given_up_at_once(site):
     assert not [topic for topic in site.link.subscribed if "/blob/" in topic]
 
 
-def test_an_install_on_the_spot_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
+def test_a_local_install_replaces_a_fetch_and_the_hosts_order_does_not_return(site, stick):
     site.want(1, assignment(1))
     done = site.agent.local(InstallRequest(str(stick)))
     assert done.ok, done.detail
@@ -164,7 +164,7 @@ def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_pa
     assert any(issue.startswith(f"models.m.http: {address} cannot be had: ") for issue in status.issues)
 
 
-def test_an_address_of_the_next_internet(tmp_path):
+def test_an_ipv6_address(tmp_path):
     try:
         open_listener("[::1]:0").close()
     except OSError:
@@ -178,9 +178,9 @@ SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
 
 
 def bundles_after_a_start(folder, record, spoil=lambda _path: None):
-    """What is left of three bundles when a supervisor has started on a journal."""
+    """Which bundles are kept of three bundles when a supervisor has started on a journal."""
     state, path = folder / "device" / "state", folder / "device" / "state" / "models" / "m" / "journal.json"
-    for name in ("held", "left", "loose"):
+    for name in ("held", "superseded", "loose"):
         (state / "bundles" / name).mkdir(parents=True)
         write_bundle(state / "bundles" / name, BUNDLE)
     Journal(path).write(record)
@@ -194,15 +194,15 @@ def test_what_no_slot_needs_is_collected(tmp_path):
 
 
 def test_what_may_have_to_come_back_is_kept(tmp_path):
-    left = replace(SLOT, bundle="left")
-    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, left=left))) == ["held", "left"]
+    superseded = replace(SLOT, bundle="superseded")
+    assert bundles_after_a_start(tmp_path, Record(slots=Slots(SLOT, superseded=superseded))) == ["held", "superseded"]
 
 
-def test_nothing_is_collected_while_nobody_knows_what_is_needed(tmp_path):
+def test_nothing_is_collected_while_the_state_of_a_model_is_lost(tmp_path):
     damaged = bundles_after_a_start(
         tmp_path, Record(slots=Slots(SLOT)), lambda path: path.write_bytes(path.read_bytes()[:-3])
     )
-    assert damaged == ["held", "left", "loose"]
+    assert damaged == ["held", "loose", "superseded"]
 
 
 def test_there_is_nothing_to_roll_back_to(site):
@@ -217,40 +217,40 @@ def rollback_order(site, sequence=1):
     site.agent.message(COMMAND, signed(envelope.COMMAND, command))
 
 
-def test_a_device_that_an_old_order_left_with_nothing_takes_up_what_is_desired(site):
+def test_a_model_that_an_old_order_removed_is_installed_again_if_desired(site):
     """A new state folder knows neither that the order was carried out, nor what it was meant for."""
     site.agent.link_up()
     site.want(1, assignment(1))
     rollback_order(site)
     assert (site.deployment().outcome, site.deployment().reason) == ("cancelled", "ordered")
-    site.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    site.clock.advance(RESUME_ORDER_S + 2 * PROGRESS_S)
     assert (site.deployment().id, site.deployment().outcome) == ("d-1", None)
 
 
-def test_what_an_order_took_off_is_taken_up_after_a_restart_too(tmp_path):
+def test_what_an_order_removed_is_installed_again_after_a_restart_too(tmp_path):
     site = Site(tmp_path / "device")
     site.want(1, assignment(1))
     rollback_order(site)
     site.clock.advance(0.1)
     again = Site(tmp_path / "device")
-    again.clock.advance(TAKE_UP_S + 2 * PROGRESS_S)
+    again.clock.advance(RESUME_ORDER_S + 2 * PROGRESS_S)
     assert again.deployment().outcome is None
 
 
-def test_what_the_host_no_longer_wants_is_not_taken_up(site):
+def test_what_the_host_no_longer_wants_is_not_installed_again(site):
     site.agent.link_up()
     site.want(1, assignment(1))
     rollback_order(site)
     site.want(2)
-    site.clock.advance(10 * TAKE_UP_S)
+    site.clock.advance(10 * RESUME_ORDER_S)
     assert site.deployment().outcome == "cancelled"
 
 
-def test_a_release_that_failed_is_not_taken_up(site):
+def test_a_release_that_failed_is_not_installed_again(site):
     site.agent.link_up()
     site.plan = Refusal("rejected", "untrusted", "no valid signature")
     site.want(1, assignment(1))
     unit = site.agent._units["m"]
     unit.handle(events.Rejected("untrusted", "no valid signature"))
-    site.clock.advance(10 * TAKE_UP_S)
+    site.clock.advance(10 * RESUME_ORDER_S)
     assert site.deployment().outcome == "rejected"

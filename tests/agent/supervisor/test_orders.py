@@ -16,7 +16,7 @@ from tests.kit.processes import FakeProcesses
 DESIRED = Desired("dev-1", 5, 0.0)
 
 
-class Desk:
+class Rig:
     def __init__(self, folder):
         self.clock = FakeClock()
         self.applied = []
@@ -42,14 +42,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def rig(tmp_path):
+    return Rig(tmp_path)
 
 
-def test_a_newer_desired_state_is_applied_and_survives_a_restart(desk, tmp_path):
-    desk.desired(DESIRED)
-    assert desk.applied == [DESIRED]
-    again = Desk(tmp_path).orders
+def test_a_newer_desired_state_is_applied_and_survives_a_restart(rig, tmp_path):
+    rig.desired(DESIRED)
+    assert rig.applied == [DESIRED]
+    again = Rig(tmp_path).orders
     assert again.desired == DESIRED
     assert again.generation == 5
 
@@ -66,93 +66,93 @@ def test_a_newer_desired_state_is_applied_and_survives_a_restart(desk, tmp_path)
     ],
     ids=["older", "same generation, other content", "other device", "expired", "unsigned", "malformed"],
 )
-def test_anything_else_is_ignored_and_said(desk, message, issue):
-    desk.desired(DESIRED)
-    desk.desired(message)
-    assert desk.applied == [DESIRED]
-    assert issue in desk.orders.issue
+def test_anything_else_is_ignored_and_said(rig, message, issue):
+    rig.desired(DESIRED)
+    rig.desired(message)
+    assert rig.applied == [DESIRED]
+    assert issue in rig.orders.issue
 
 
-def test_an_old_order_stays_ignored_after_a_restart(desk, tmp_path):
-    desk.desired(DESIRED)
-    later = Desk(tmp_path)
+def test_an_old_order_stays_ignored_after_a_restart(rig, tmp_path):
+    rig.desired(DESIRED)
+    later = Rig(tmp_path)
     later.desired(replace(DESIRED, generation=4))
     assert later.applied == []
 
 
-def test_the_same_message_again_is_not_verified_again(desk):
-    desk.desired(DESIRED)
-    desk.desired(DESIRED)
-    desk.orders.desired_message(b"", desk.applied.append)
-    assert len(desk.processes.jobs) == 1
+def test_the_same_message_again_is_not_verified_again(rig):
+    rig.desired(DESIRED)
+    rig.desired(DESIRED)
+    rig.orders.desired_message(b"", rig.applied.append)
+    assert len(rig.processes.jobs) == 1
 
 
 @pytest.fixture
-def slow(desk):
-    """The desk, whose updater answers only when it is told to: `slow()` lets the earliest that runs answer."""
-    desk.processes._answers = lambda _job: None
-    desk.processes.most = 0
+def slow(rig):
+    """The rig, whose updater answers only when it is told to: `slow()` lets the earliest that runs answer."""
+    rig.processes._answers = lambda _job: None
+    rig.processes.most = 0
 
     def answer():
-        desk.processes.most = max(desk.processes.most, len(desk.processes.askers))
-        desk.processes.askers.pop(0)(desk.verify(desk.processes.jobs.pop(0)))
+        rig.processes.most = max(rig.processes.most, len(rig.processes.askers))
+        rig.processes.askers.pop(0)(rig.verify(rig.processes.jobs.pop(0)))
 
     return answer
 
 
-def test_a_message_that_comes_again_while_it_is_verified_is_no_news(desk, slow):
-    desk.desired(DESIRED)
-    desk.desired(DESIRED)
+def test_a_message_that_comes_again_while_it_is_verified_is_no_news(rig, slow):
+    rig.desired(DESIRED)
+    rig.desired(DESIRED)
     slow()
     slow()
-    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+    assert (rig.applied, rig.orders.issue) == ([DESIRED], None)
 
 
-def test_a_flood_of_desired_states_is_verified_one_at_a_time_and_the_newest_counts(desk, slow):
+def test_a_flood_of_desired_states_is_verified_one_at_a_time_and_the_newest_counts(rig, slow):
     for number in range(100):
-        desk.desired(b"garbage %d" % number)
-    desk.desired(DESIRED)
-    assert len(desk.processes.askers) == 1
+        rig.desired(b"garbage %d" % number)
+    rig.desired(DESIRED)
+    assert len(rig.processes.askers) == 1
     slow()
     slow()
-    assert (desk.applied, desk.processes.askers, desk.processes.most) == ([DESIRED], [], 1)
+    assert (rig.applied, rig.processes.askers, rig.processes.most) == ([DESIRED], [], 1)
 
 
-def test_an_updater_that_hangs_holds_nothing_up_for_ever(desk, slow):
-    desk.desired(b"hangs")
-    desk.desired(DESIRED)
-    desk.clock.advance(VERIFY_S)
-    assert "could not be verified" in desk.orders.issue
-    desk.processes.jobs.pop(0)
-    desk.processes.askers.pop(0)
+def test_an_updater_that_hangs_holds_nothing_up_for_ever(rig, slow):
+    rig.desired(b"hangs")
+    rig.desired(DESIRED)
+    rig.clock.advance(VERIFY_S)
+    assert "could not be verified" in rig.orders.issue
+    rig.processes.jobs.pop(0)
+    rig.processes.askers.pop(0)
     slow()
-    assert (desk.applied, desk.orders.issue) == ([DESIRED], None)
+    assert (rig.applied, rig.orders.issue) == ([DESIRED], None)
 
 
-def test_a_flood_of_commands_is_bounded_and_holds_up_no_desired_state(desk, slow):
+def test_a_flood_of_commands_is_bounded_and_holds_up_no_desired_state(rig, slow):
     for number in range(100):
-        desk.command(Command("dev-1", f"c-{number}", "rollback", 0.0))
-    desk.desired(DESIRED)
+        rig.command(Command("dev-1", f"c-{number}", "rollback", 0.0))
+    rig.desired(DESIRED)
     slow()
     slow()
-    assert desk.applied == [DESIRED]
-    while desk.processes.askers:
+    assert rig.applied == [DESIRED]
+    while rig.processes.askers:
         slow()
-    assert desk.ran == ["c-0", *(f"c-{number}" for number in range(100 - WAITING_COMMANDS, 100))]
-    assert desk.processes.most == 1
+    assert rig.ran == ["c-0", *(f"c-{number}" for number in range(100 - WAITING_COMMANDS, 100))]
+    assert rig.processes.most == 1
 
 
-def test_an_unset_clock_cannot_say_that_an_order_has_expired(desk):
-    desk.clock.now -= 1_700_000_000
-    desk.desired(replace(DESIRED, expires=500.0))
-    assert len(desk.applied) == 1
+def test_an_unset_clock_cannot_say_that_an_order_has_expired(rig):
+    rig.clock.now -= 1_700_000_000
+    rig.desired(replace(DESIRED, expires=500.0))
+    assert len(rig.applied) == 1
 
 
-def test_what_cannot_be_kept_is_not_accepted(desk, tmp_path):
+def test_what_cannot_be_kept_is_not_accepted(rig, tmp_path):
     (tmp_path / ".desired.json.tmp").mkdir()
-    desk.desired(DESIRED)
-    assert desk.applied == []
-    assert "could not be kept" in desk.orders.issue
+    rig.desired(DESIRED)
+    assert rig.applied == []
+    assert "could not be kept" in rig.orders.issue
 
 
 def damage(path):
@@ -161,10 +161,10 @@ def damage(path):
 
 @pytest.mark.parametrize("name", ["desired.json", "desired.second.json"])
 @pytest.mark.parametrize("spoil", [damage, Path.unlink])
-def test_one_damaged_copy_changes_nothing_and_is_mended(desk, tmp_path, name, spoil):
-    desk.desired(DESIRED)
+def test_one_damaged_copy_changes_nothing_and_is_mended(rig, tmp_path, name, spoil):
+    rig.desired(DESIRED)
     spoil(tmp_path / name)
-    again = Desk(tmp_path)
+    again = Rig(tmp_path)
     assert again.orders.desired == DESIRED
     assert (again.orders.issue is None) == (spoil is Path.unlink)
     again.desired(replace(DESIRED, generation=4))
@@ -172,111 +172,111 @@ def test_one_damaged_copy_changes_nothing_and_is_mended(desk, tmp_path, name, sp
     assert len({path.read_bytes() for path in tmp_path.glob("desired.*json")}) == 1
 
 
-def test_of_two_copies_the_newer_counts(desk, tmp_path):
-    desk.desired(DESIRED)
+def test_of_two_copies_the_newer_counts(rig, tmp_path):
+    rig.desired(DESIRED)
     older = (tmp_path / "desired.json").read_bytes()
-    desk.desired(replace(DESIRED, generation=6))
+    rig.desired(replace(DESIRED, generation=6))
     (tmp_path / "desired.json").write_bytes(older)
-    assert Desk(tmp_path).orders.generation == 6
+    assert Rig(tmp_path).orders.generation == 6
 
 
-def test_a_desired_state_of_which_both_copies_are_damaged_is_asked_for_again(desk, tmp_path):
-    desk.desired(DESIRED)
+def test_a_desired_state_of_which_both_copies_are_damaged_is_asked_for_again(rig, tmp_path):
+    rig.desired(DESIRED)
     for path in tmp_path.glob("desired.*"):
         damage(path)
-    again = Desk(tmp_path)
+    again = Rig(tmp_path)
     assert again.orders.desired is None
     assert "is damaged" in again.orders.issue
     again.desired(DESIRED)
     assert again.applied == [DESIRED]
 
 
-def test_a_command_is_run_once_and_answered_whenever_it_comes(desk, tmp_path):
+def test_a_command_is_run_once_and_answered_whenever_it_comes(rig, tmp_path):
     command = Command("dev-1", "c-1", "rollback", 0.0)
-    desk.command(command)
-    desk.command(command)
-    later = Desk(tmp_path)
+    rig.command(command)
+    rig.command(command)
+    later = Rig(tmp_path)
     later.command(command)
-    assert (desk.ran, later.ran) == (["c-1"], [])
-    assert [r.ok for r in desk.replies + later.replies] == [True, True, True]
+    assert (rig.ran, later.ran) == (["c-1"], [])
+    assert [r.ok for r in rig.replies + later.replies] == [True, True, True]
 
 
-def test_a_command_for_another_device_is_nobodys_business(desk):
-    desk.command(Command("dev-2", "c-1", "rollback", 0.0))
-    assert (desk.ran, desk.replies) == ([], [])
+def test_a_command_for_another_device_is_ignored(rig):
+    rig.command(Command("dev-2", "c-1", "rollback", 0.0))
+    assert (rig.ran, rig.replies) == ([], [])
 
 
 SEQUENCED = Command("dev-1", "c-2", "rollback", 0.0, sequence=2)
 
 
-def test_an_older_command_is_refused_after_a_newer(desk, tmp_path):
+def test_an_older_command_is_refused_after_a_newer(rig, tmp_path):
     """Also after a restart, and after more commands than the answers that are kept."""
-    desk.command(SEQUENCED)
+    rig.command(SEQUENCED)
     older = replace(SEQUENCED, id="c-1", sequence=1)
-    desk.command(older)
-    again = Desk(tmp_path)
+    rig.command(older)
+    again = Rig(tmp_path)
     again.command(older)
-    assert (desk.ran, again.ran) == (["c-2"], [])
-    for reply in (desk.replies[1], again.replies[0]):
+    assert (rig.ran, again.ran) == (["c-2"], [])
+    for reply in (rig.replies[1], again.replies[0]):
         assert (reply.ok, reply.detail) == (False, "it is older (sequence 1) than a command that was run here (2)")
     assert "c-1 was refused" in again.orders.issue
 
 
-def test_the_floor_of_commands_outlives_the_answers(desk, tmp_path):
+def test_the_newest_sequence_outlives_the_answers(rig, tmp_path):
     for number in range(100, 100 + 2 * REMEMBERED_COMMANDS):
-        desk.command(replace(SEQUENCED, id=f"c-{number}", sequence=number))
-    again = Desk(tmp_path)
+        rig.command(replace(SEQUENCED, id=f"c-{number}", sequence=number))
+    again = Rig(tmp_path)
     again.command(replace(SEQUENCED, id="c-100", sequence=100))
     assert again.ran == []
 
 
 @pytest.mark.parametrize("name", ["commands.json", "commands.second.json"])
 @pytest.mark.parametrize("spoil", [damage, Path.unlink])
-def test_one_damaged_copy_of_the_floor_opens_no_door(desk, tmp_path, name, spoil):
-    desk.command(SEQUENCED)
+def test_one_damaged_copy_of_the_newest_sequence_changes_nothing(rig, tmp_path, name, spoil):
+    rig.command(SEQUENCED)
     spoil(tmp_path / name)
-    again = Desk(tmp_path)
+    again = Rig(tmp_path)
     again.command(replace(SEQUENCED, id="c-1", sequence=1))
     again.command(SEQUENCED)
     assert (again.ran, [r.ok for r in again.replies]) == ([], [False, True])
     assert len({path.read_bytes() for path in tmp_path.glob("commands.*json")}) == 1
 
 
-def test_the_floor_is_on_disk_before_a_command_is_run(desk, tmp_path):
+def test_the_newest_sequence_is_on_disk_before_a_command_is_run(rig, tmp_path):
     """Killed while it runs, it is run again, but nothing older is."""
 
     def die(_command):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        desk.orders.command_message(codec.encode(SEQUENCED), die, desk.replies.append)
-    again = Desk(tmp_path)
+        rig.orders.command_message(codec.encode(SEQUENCED), die, rig.replies.append)
+    again = Rig(tmp_path)
     again.command(replace(SEQUENCED, id="c-1", sequence=1))
     again.command(SEQUENCED)
     assert again.ran == ["c-2"]
 
 
-def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(desk):
-    late = replace(SEQUENCED, expires=desk.clock.wall() - 1.0)
-    desk.command(late)
-    assert (desk.ran, desk.replies[0].detail) == ([], "it has expired")
-    desk.clock.now -= 1_700_000_000
-    desk.command(replace(late, expires=1.0))
-    assert desk.ran == ["c-2"]
+def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(rig):
+    late = replace(SEQUENCED, expires=rig.clock.wall() - 1.0)
+    rig.command(late)
+    assert (rig.ran, rig.replies[0].detail) == ([], "it has expired")
+    rig.clock.now -= 1_700_000_000
+    rig.command(replace(late, expires=1.0))
+    assert rig.ran == ["c-2"]
 
 
-def test_a_full_disk_holds_no_command_up(desk, tmp_path):
+def test_a_full_disk_holds_no_command_up(rig, tmp_path):
     (tmp_path / ".commands.json.tmp").mkdir()
-    desk.command(SEQUENCED)
-    assert (desk.ran, desk.replies[0].ok) == (["c-2"], True)
-    assert "could not be kept" in desk.orders.issue
+    rig.command(SEQUENCED)
+    assert (rig.ran, rig.replies[0].ok) == (["c-2"], True)
+    assert "could not be kept" in rig.orders.issue
 
 
-def test_answers_of_an_agent_before_sequences_are_read(desk, tmp_path):
+def test_answers_of_an_agent_before_sequences_are_read(rig, tmp_path):
     """Its file has no sequence and no second copy; a host from then sends no sequence."""
     body = b'{"results":[{"device":"dev-1","id":"c-9","ok":true,"detail":"done"}]}'
     write_sealed(tmp_path / "commands.json", body)
-    again = Desk(tmp_path)
+    again = Rig(tmp_path)
     again.command(Command("dev-1", "c-9", "rollback", 0.0))
     again.command(Command("dev-1", "c-10", "rollback", 0.0))
     again.command(SEQUENCED)

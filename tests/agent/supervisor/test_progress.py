@@ -31,7 +31,7 @@ def site(request, tmp_path):
 
 
 def bring(site, sha256, piece):
-    """One piece reaches the device, in the way in which it waits for it."""
+    """One piece reaches the device, over the transport that it waits for."""
     data = BLOBS[sha256]
     payload = digest_list(data) if piece is None else [*split(data)][piece]
     if site.asked:
@@ -51,16 +51,16 @@ def twin(site):
     return codec.decode(said[-1], Reported).models["m"].deployment
 
 
-def test_bytes_and_way_are_in_status_and_twin_while_it_is_fetched(site):
-    way = "asked" if site.asked else "retained"
+def test_bytes_and_transport_are_in_status_and_twin_while_it_is_fetched(site):
+    transport = "asked" if site.asked else "retained"
     seen = []
     for piece in range(3):
         bring(site, REF.sha256, piece)
         site.clock.advance(loop.PROGRESS_S)
         assert replace(twin(site), seconds=0.0) == replace(site.deployment(), seconds=0.0)
-        seen.append((twin(site).bytes_received, twin(site).bytes_expected, twin(site).ways))
-    assert seen == [((n + 1) * CHUNK_BYTES, len(DATA), (way,)) for n in range(3)]
-    assert f"fetching, 60% of {len(DATA)} B, by way of {way}" in "\n".join(_shown(site.agent.status()))
+        seen.append((twin(site).bytes_received, twin(site).bytes_expected, twin(site).transports))
+    assert seen == [((n + 1) * CHUNK_BYTES, len(DATA), (transport,)) for n in range(3)]
+    assert f"fetching, 60% of {len(DATA)} B, transport {transport}" in "\n".join(_shown(site.agent.status()))
 
 
 def test_withdrawn_half_way_it_is_given_up_at_once(site):

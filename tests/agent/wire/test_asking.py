@@ -1,4 +1,4 @@
-"""Questions for pieces and their answers: what is refused at the door, and that bytes come back as they went."""
+"""Questions for pieces and their answers: what is refused, and that bytes come back as they were sent."""
 
 import pytest
 from hypothesis import given

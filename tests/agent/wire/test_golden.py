@@ -97,7 +97,7 @@ MESSAGES = {
             "fashion": ModelReport(
                 "fetching",
                 serving=True,
-                deployment=DeploymentReport("d-1", "fashion@1.1.0", "fetching", ways=("retained", "asked")),
+                deployment=DeploymentReport("d-1", "fashion@1.1.0", "fetching", transports=("retained", "asked")),
             )
         },
     ),

@@ -46,10 +46,10 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
     except EngineError as error:  # the cpu bundle may run on another runtime
         raise tpu_probe.unusable(error.message, error.hint) from None
     question = tpu_probe.Question(module.__name__, library, model, tpu_probe.PATIENCE_S)
-    proved = tpu_probe.prove(question)
-    about = f"{proved.found.about} on {proved.device}"
+    usable = tpu_probe.probe(question)
+    about = f"{usable.found.about} on {usable.device}"
     try:
-        delegate = tpu_probe.open_again(proved, question)
+        delegate = tpu_probe.open_again(usable, question)
         return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
     except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
         reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)

@@ -1,4 +1,4 @@
-"""Tries an Edge TPU in a process of its own, with the very model that is to run: whatever goes wrong does so there.
+"""Tries an Edge TPU in a process of its own, with the model that is to run, so that a crash ends only that process.
 
 A libedgetpu that was built for another TFLite release kills the process, not when it is loaded but when a compiled
 model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child looks, opens,
@@ -52,7 +52,7 @@ class Opened(Struct, frozen=True, tag="opened"):
     index: int
 
 
-class Proved(Struct, frozen=True):
+class UsableDevice(Struct, frozen=True):
     """The model ran on a device of these."""
 
     found: tpu.Found
@@ -70,7 +70,7 @@ def look(question: Question, timeout_s: float = TIMEOUT_S) -> tpu.Found:
     return found
 
 
-def prove(question: Question, timeout_s: float = TIMEOUT_S) -> Proved:
+def probe(question: Question, timeout_s: float = TIMEOUT_S) -> UsableDevice:
     """Run the model once on the first device that is free.
 
     Raises `EngineError` (no_accelerator) that says why this process must not try.
@@ -92,17 +92,17 @@ def prove(question: Question, timeout_s: float = TIMEOUT_S) -> Proved:
             f"the Edge TPU does not run the model: {words}",
             f"install a libedgetpu that was built for this {_package(question)}, or use the cpu target",
         )
-    return Proved(found, opened.index)
+    return UsableDevice(found, opened.index)
 
 
-def open_again(proved: Proved, question: Question) -> Any:
+def open_again(usable: UsableDevice, question: Question) -> Any:
     """The delegate of the device that the child has just left. Raises `ValueError` when it stays in use or away."""
-    name = proved.found.driver
+    name = usable.found.driver
     driver = coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, question.module)
     end = time.monotonic() + question.patience_s
     while True:
         try:
-            return driver.delegate(proved.index)
+            return driver.delegate(usable.index)
         except ValueError:
             if time.monotonic() > end:
                 raise

@@ -138,7 +138,7 @@ def test_a_server_that_drips_is_left_for_the_broker(tmp_path, monkeypatch, head)
     server = Drip(head=head)
     fetch = Fetch(tmp_path / "device", server.base, over_mqtt())
     assert fetch.run() == ["done"]
-    assert list(fetch.fetcher.ways) == ["retained"]
+    assert list(fetch.fetcher.transports) == ["retained"]
     assert server.asked == 1
 
 

@@ -83,7 +83,7 @@ def hear(session: Session, device: str, report: DeploymentReport, now: float) ->
         report.gap_us,
     )
     row.bytes_received, row.bytes_expected = report.bytes_received, report.bytes_expected
-    row.ways = ", ".join(report.ways)[:64]
+    row.ways = ", ".join(report.transports)[:64]
     if report.outcome is None:
         return None
     row.outcome, row.ended = report.outcome, now

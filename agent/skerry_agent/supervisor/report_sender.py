@@ -1,4 +1,4 @@
-"""Sends the reports that wait in the outbox, a window at a time; one goes from the disk when the host has stored it.
+"""Sends the outbox's reports, a window at a time, and deletes each one once the host has stored it.
 
 The host says so by receipts. What a broker has taken may be lost with the broker, so it stays until a receipt names it;
 it is sent again, once a connection, when a receipt names one that was made later. A host of before receipts never sends
@@ -33,8 +33,8 @@ class _Identity(msgspec.Struct, frozen=True):
     sequence: int
 
 
-class Postman:
-    """Between the outbox and the link; `marker` is the file that says that this host sends receipts."""
+class ReportSender:
+    """Sends the reports of an outbox over a link; `marker` is a file that exists once this host has sent a receipt."""
 
     def __init__(self, outbox: Outbox, link: Link, topic: str, marker: Path) -> None:
         self._outbox, self._link, self._topic, self._marker = outbox, link, topic, marker

@@ -9,15 +9,15 @@ from skerry_agent.updater.perform import perform
 from tests.lab.device import Device
 from tests.lab.ledger import Ledger
 from tests.lab.materials import MODEL
-from tests.lab.scenarios import Stage
+from tests.lab.scenarios import PreparedScenario
 
 STANDS_IN = "serves its factory release"
 AT_ONCE_S = 2.0
 """A device serves within this: a runner that failed once is started again after half a second."""
 
 
-def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False, bare: bool = False) -> None:
-    """Boot again, without a network and then with one; note every promise that is broken.
+def recover(stage: PreparedScenario, state: Path, ledger: Ledger, *, damaged: bool = False, bare: bool = False) -> None:
+    """Boot again, without a network and then with one; note every invariant that is broken.
 
     `damaged` says that the fault may have changed content on the disk: then saying so is right, and only then. `bare`:
     it hit all that could serve, so that nothing does before there is a network.
@@ -34,14 +34,14 @@ def recover(stage: Stage, state: Path, ledger: Ledger, *, damaged: bool = False,
         ledger.note(f"broken {broken}")
 
 
-def _serves(stage: Stage, device: Device, *, bare: bool) -> list[str]:
+def _serves(stage: PreparedScenario, device: Device, *, bare: bool) -> list[str]:
     """Whoever had a model has one now, before any network; and who has none for once, says so."""
     if bare and device.serving is None:
         said = device.supervisor._issues() or device.unit.active  # or it waits for what has been ordered
         return [] if said else ["serves nothing offline, and does not say so"]
     if stage.scenario.serves and device.serving is None:
         return [f"serves nothing offline; {device.unit.record.state}, current {device.current}"]
-    if device.serving not in {None, *stage.scenario.serves, *stage.scenario.ends}:
+    if device.serving not in {None, *stage.scenario.serves, *stage.scenario.final}:
         return [f"serves {device.serving}"]
     return []
 
@@ -52,9 +52,9 @@ def _intact(device: Device) -> list[str]:
     return [f"found damage: {what}" for what in (*device.refusals, *issues)]
 
 
-def _finished(stage: Stage, device: Device, *, damaged: bool) -> list[str]:
+def _finished(stage: PreparedScenario, device: Device, *, damaged: bool) -> list[str]:
     record = device.unit.record
-    ends = (*stage.scenario.ends, *(stage.scenario.spare if damaged else ()))
+    ends = (*stage.scenario.final, *(stage.scenario.final_if_damaged if damaged else ()))
     if device.current in ends and device.serving == device.current and record.state == "idle":
         return []
     deployment = record.deployment

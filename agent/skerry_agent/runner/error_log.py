@@ -1,4 +1,4 @@
-"""Says on standard error what goes wrong with samples, and does not say it a hundred times a second."""
+"""Logs what goes wrong with samples on standard error, without repeating a line a hundred times a second."""
 
 import logging
 import time
@@ -7,16 +7,16 @@ REPEAT_S = 60.0
 _LOG = logging.getLogger(__name__)
 
 
-class Complaints:
-    """Each different line at once, the same line again only after `REPEAT_S`; how many were held back is said then."""
+class ErrorLog:
+    """Logs a new line at once and the same line again only after `REPEAT_S`, with the number of lines left out."""
 
     def __init__(self) -> None:
         self._last = ""
         self._at = 0.0
         self._held_back = 0
 
-    def say(self, error: Exception) -> None:
-        """Log an error, or count it if it was just said."""
+    def log(self, error: Exception) -> None:
+        """Log an error, or count it if it was just logged."""
         line, now = str(error), time.monotonic()
         if line == self._last and now - self._at < REPEAT_S:
             self._held_back += 1

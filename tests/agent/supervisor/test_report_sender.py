@@ -1,16 +1,16 @@
-"""The postman between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
+"""The report sender between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
 
 import pytest
 
 from skerry_agent.state.outbox import Outbox
-from skerry_agent.supervisor.postman import UNNAMED, WINDOW, Postman
+from skerry_agent.supervisor.report_sender import UNNAMED, WINDOW, ReportSender
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.kit.link import FakeLink
 
 
 class Post:
-    """A postman on a folder, what it has published, and a broker that takes what it is told to."""
+    """A sender on a folder, what it has published, and a broker that takes what it is told to."""
 
     def __init__(self, folder):
         self.folder, self.link, self.taken = folder, FakeLink(), 0
@@ -18,25 +18,25 @@ class Post:
 
     def restart(self):
         self.outbox = Outbox(self.folder / "outbox", 10**6)
-        self.postman = Postman(self.outbox, self.link, "t", self.folder / "outbox" / "receipts")
-        self.postman.link_up()
+        self.sender = ReportSender(self.outbox, self.link, "t", self.folder / "outbox" / "receipts")
+        self.sender.link_up()
 
     def put(self, *sequences, boot="boot-1"):
         for sequence in sequences:
-            self.postman.put(codec.encode(Report("dev-1", boot, sequence, 0.0, 0.0, 1.0)))
+            self.sender.put(codec.encode(Report("dev-1", boot, sequence, 0.0, 0.0, 1.0)))
 
     def take(self):
         """The broker acknowledges all that it has got."""
         while self.taken < len(self.link.published):
             self.taken += 1
-            self.postman.acked(self.taken)
+            self.sender.acked(self.taken)
 
     def reconnect(self):
         self.taken = len(self.link.published)
-        self.postman.link_up()
+        self.sender.link_up()
 
     def stored(self, *spans, boot="boot-1"):
-        self.postman.receipt(codec.encode(Receipt((Stored(boot, spans),))))
+        self.sender.receipt(codec.encode(Receipt((Stored(boot, spans),))))
 
     @property
     def sent(self):
@@ -118,7 +118,7 @@ def test_a_host_without_receipts_costs_a_few_reports_of_disk(post):
     while post.taken < UNNAMED + 5:
         post.take()
     assert post.kept == list(range(5, UNNAMED + 5))
-    assert post.postman.waiting == 0
+    assert post.sender.waiting == 0
 
 
 def test_that_the_host_sends_receipts_is_known_after_a_restart(post):
@@ -129,7 +129,7 @@ def test_that_the_host_sends_receipts_is_known_after_a_restart(post):
     post.put(*range(1, UNNAMED + 10))
     post.taken = 1
     post.take()
-    assert len(post.kept) == post.postman.waiting == UNNAMED + 9
+    assert len(post.kept) == post.sender.waiting == UNNAMED + 9
 
 
 def test_the_window_bounds_what_is_on_its_way(post):
@@ -142,25 +142,25 @@ def test_the_window_bounds_what_is_on_its_way(post):
 def test_what_made_room_is_forgotten(tmp_path):
     post = Post(tmp_path)
     post.outbox = Outbox(tmp_path / "small", 10**6, max_reports=10)
-    post.postman = Postman(post.outbox, post.link, "t", tmp_path / "small" / "receipts")
+    post.sender = ReportSender(post.outbox, post.link, "t", tmp_path / "small" / "receipts")
     post.stored((0, 0))
     for sequence in range(100):
         post.put(sequence)
         post.take()
-    assert len(post.postman._taken) <= 11
-    assert post.postman.dropped == 90
+    assert len(post.sender._taken) <= 11
+    assert post.sender.dropped == 90
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"boots":[{"boot":"b","spans":[[1]]}]}', b'{"boots":{}}'])
 def test_what_is_no_receipt_removes_nothing(post, payload):
     post.put(0)
     post.take()
-    post.postman.receipt(payload)
+    post.sender.receipt(payload)
     assert post.kept == [0]
     assert not (post.folder / "outbox" / "receipts").exists()
 
 
 def test_a_report_that_no_receipt_could_name_goes_when_the_broker_has_taken_it(post):
-    post.postman.put(b"of another kind")
+    post.sender.put(b"of another kind")
     post.take()
     assert post.outbox.pending() == []

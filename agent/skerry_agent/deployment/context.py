@@ -1,4 +1,4 @@
-"""What every model of a device shares: configuration, ports, what is on disk, and who is told what. Does nothing."""
+"""What all models of a device share: configuration, ports, stores and callbacks. Does nothing itself."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from msgspec import Struct
 from skerry_agent.config import AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
-from skerry_agent.ports.runner_protocol import Beat
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
 
 
-class World(Struct, frozen=True):
-    """The surroundings of a unit.
+class DeviceContext(Struct, frozen=True):
+    """Everything that a unit uses and does not own.
 
-    `changed`: there is something worth reporting. `collect`: the disk may hold what nobody needs. `beat`: what the
-    runner of a model's slot says of the last second.
+    Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
+    heartbeat of the runner of a model's slot.
     """
 
     config: AgentConfig
@@ -28,4 +28,4 @@ class World(Struct, frozen=True):
     folders: BundleFolders
     changed: Callable[[], None]
     collect: Callable[[], None]
-    beat: Callable[[str, Slot, Beat], None]
+    heartbeat: Callable[[str, Slot, Heartbeat], None]
