@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table", "warn"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 REGISTRY_VARIABLE = "SKERRY_REGISTRY"
 
-json_option: Callable[[Command], Command] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option: Callable[[Function], Function] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextmanager

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from skerry_host.build.edgetpu.inspect import Inspection
     from skerry_host.build.edgetpu.preflight import Preflight
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
 
 
-def runtime_options(*names: str) -> Callable[[Command], Command]:
+def runtime_options(*names: str) -> Callable[[Function], Function]:
     """`--board`, or `--runtime` under these names, for the driver that the file is meant for."""
     text = "The runtime of the Edge TPU's driver, the lowest of the fleet [the board's, else the newest]."
     runtime = click.option(*names, "--runtime", type=click.IntRange(1, 99), help=text)

@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-class Lazy(click.Group):
+class LazyGroup(click.Group):
     """A group whose commands are imported when they are used; their one-line help is known without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,7 +52,7 @@ class Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=click.Path(path_type=Path), help="The host's folder [$SKERRY_HOME, else ./.skerry].")
 @click.option("--registry", metavar="URL", help="Another registry than the home's, for instance postgresql://...")
 @click.version_option(package_name="skerry-host", prog_name="skerry")

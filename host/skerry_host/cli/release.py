@@ -11,7 +11,7 @@ from skerry_agent.wire.manifest import Release
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.home import open_home
 from skerry_host.release.compare import compare, transfers
-from skerry_host.release.create import PATCHES_FROM, Encoder, Order, create_release
+from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release
 from skerry_host.release.diff import create as make_patch
 from skerry_host.release.export import export
 from skerry_host.release.keys import load
@@ -40,15 +40,15 @@ def release() -> None:
 @json_option
 def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
     """Sign a BUILD and put it into the store."""
-    release_build(Order(build, version, patches_from, notes), as_json, make_patch)
+    release_build(ReleaseRequest(build, version, patches_from, notes), as_json, make_patch)
 
 
-def release_build(order: Order, as_json: bool, encoder: Encoder) -> None:
-    """Make the release of `order` with patches by `encoder`; say what it is, and what of the patches failed."""
+def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> None:
+    """Make the release of `request` with patches by `encoder`; say what it is, and what of the patches failed."""
     home = open_home()
     store, signer = Store(home.store), load(home.keys, "release")
     with nullcontext() if as_json else console().status("reading the build") as status:
-        made = create_release(order, store, signer, status.update if status else lambda _step: None, encoder)
+        made = create_release(request, store, signer, status.update if status else lambda _step: None, encoder)
     warn(made.warnings)
     if as_json:
         emit_json({"existed": made.existed, **_summary(store, made.release), "warnings": made.warnings})

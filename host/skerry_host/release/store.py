@@ -1,4 +1,4 @@
-"""The content-addressed store of artifacts and signed releases. Signs nothing and makes nothing: it keeps bytes.
+"""The content-addressed store of artifacts and signed releases. Stores bytes; makes and signs nothing.
 
     objects/ab/<sha256>               every artifact, patch and signed manifest, by its hash
     releases/<model>/<version>.json   the signed envelope, byte for byte as it was signed

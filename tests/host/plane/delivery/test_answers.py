@@ -8,7 +8,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import MAX_PIECES, Ask, parse_answer
 from skerry_agent.wire.blobs import describe, digest_list, split
 from skerry_host.plane.broker.link import Incoming
-from skerry_host.plane.delivery.answers import BATCH, MOST_MORE_BYTES, MOST_TIMES, MOST_WAITING, Answers
+from skerry_host.plane.delivery.answers import BATCH, MAX_EXTRA_BYTES, MAX_SENDS, MAX_WAITING, Answers
 from skerry_host.release.store import Store
 from tests.kit.home import model_bytes
 from tests.kit.waiting import eventually
@@ -146,8 +146,8 @@ def test_one_device_waits_for_a_bounded_number_of_pieces_the_newest(rig):
     for start in range(0, 80, 8):
         rig.ask(*range(start, start + 8))
     rig.answers.allow({"dev-1": SMALL_CHUNKS})
-    rig.await_answers(MOST_WAITING)
-    assert [piece for _, piece, _ in rig.got] == list(range(80 - MOST_WAITING, 80))
+    rig.await_answers(MAX_WAITING)
+    assert [piece for _, piece, _ in rig.got] == list(range(80 - MAX_WAITING, 80))
     assert rig.answers.counts["too_many"]
 
 
@@ -162,7 +162,7 @@ def test_devices_take_turns(rig):
 
 def test_a_device_that_asks_for_ever_is_not_answered_for_ever(rig):
     rig.answers.allow({"dev-1": rig.mine})
-    most = MOST_TIMES * len(DATA) + MOST_MORE_BYTES
+    most = MAX_SENDS * len(DATA) + MAX_EXTRA_BYTES
     while not rig.answers.counts["too_many"]:
         rig.ask(*range(8))
         rig.await_answers(0)

@@ -11,13 +11,13 @@ from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.twin import CommandResult, Desired
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.delivery.publish import MOST_RETAINED, Publisher, retainable
+from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher, retainable
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, events, orders, rollouts
 from skerry_host.plane.registry.tables import OrderRow
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import Wish, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.kit.home import add_release, make_home, model_bytes
@@ -60,7 +60,7 @@ class MemoryLink:
 
 class Rig:
     def __init__(self, folder):
-        self.allowed, self.most = {}, MOST_RETAINED
+        self.allowed, self.most = {}, MAX_RETAINED
         self.home = make_home(folder)
         self.model = model_bytes("m", 200_000)
         self.release = add_release(self.home, "1.0.0", self.model)
@@ -68,7 +68,7 @@ class Rig:
         self.store, self.link = Store(self.home.store), MemoryLink()
         self.now = 1000.0
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
-        self.conductor = Conductor(self.registry, director, self.clock)
+        self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         self.publisher = self.new_publisher()
         with self.registry.write() as session:
             for name in ("dev-1", "dev-2"):
@@ -80,17 +80,17 @@ class Rig:
     def new_publisher(self):
         return Publisher(self.registry, self.store, self.link, self.clock, self.allow, self.most)
 
-    def allow(self, needs):
-        self.allowed = needs
+    def allow(self, required):
+        self.allowed = required
         self.told = any(topic.endswith("/desired") for topic in self.link.sent)
 
     def start(self):
         with self.registry.write() as session:
-            wish = Wish(self.release, devices.every(session), "all", Policy(silence_s=60))
-            return start_rollout(session, wish, self.now)
+            request = RolloutRequest(self.release, devices.every(session), "all", Policy(silence_s=60))
+            return start_rollout(session, request, self.now)
 
     def turn(self):
-        self.conductor.tick()
+        self.rollout_loop.tick()
         self.publisher.sync()
 
     @property
@@ -226,8 +226,8 @@ def test_the_limit_counts_messages_and_what_is_live_stays():
 
 def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of_it(rig):
     with rig.registry.write() as session:
-        wish = Wish(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
-        start_rollout(session, wish, rig.now)
+        request = RolloutRequest(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
+        start_rollout(session, request, rig.now)
     rig.turn()
     assert not rig.told
     assert {device: set(refs) for device, refs in rig.allowed.items()} == {
@@ -249,7 +249,7 @@ def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_fo
     rig.turn()
     assert topics.desired("dev-2") in rig.link.retained_messages
     assert not any(model in topic for topic in blob_topics(rig))
-    assert errors(rig) == ["publishing it has cost the connection 3 times: it is left to be asked for"]
+    assert errors(rig) == ["the connection was lost 3 times while publishing it: devices must request it"]
 
 
 def test_a_broker_that_retains_nothing_at_all_is_named(rig):
@@ -259,7 +259,7 @@ def test_a_broker_that_retains_nothing_at_all_is_named(rig):
         rig.turn()
         rig.link.come_back(empty=False)
     assert errors(rig) == [
-        "publishing it has cost the connection 3 times: the broker must retain small messages, and seems not to"
+        "the connection was lost 3 times while publishing it: the broker must retain small messages, and seems not to"
     ]
 
 
@@ -271,7 +271,7 @@ def errors(rig):
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
     director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, asked=asked)
-    rig.conductor = Conductor(rig.registry, director, rig.clock)
+    rig.rollout_loop = RolloutLoop(rig.registry, director, rig.clock)
     rig.start()
     rig.turn()
     envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
@@ -328,7 +328,7 @@ def ordered(rig):
             session,
             OrderRow(id=secrets.token_hex(4), device="dev-1", kind="rollback", state="pending", created=rig.now),
         )
-    rig.conductor.tick()
+    rig.rollout_loop.tick()
     with rig.registry.read() as session:
         (order,) = orders.open_orders(session)
     return CommandResult("dev-1", order.id, ok=False, detail="no previous release")

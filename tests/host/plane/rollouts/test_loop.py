@@ -15,9 +15,9 @@ from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, orders, rollouts, twins
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts import rollback
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import Wish, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.gather import device_views
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -26,7 +26,7 @@ from tests.kit.home import add_release, make_home, model_bytes
 
 
 class Rig:
-    """A conductor, one device, and what the device says."""
+    """The rollout loop, one device, and what the device says."""
 
     def __init__(self, folder):
         self.home, self.now = make_home(folder), 1000.0
@@ -34,7 +34,7 @@ class Rig:
             add_release(self.home, version, model_bytes(version, 3000))
         self.registry, self.store = open_registry(self.home.registry), Store(self.home.store)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
-        self.conductor = Conductor(self.registry, director, self.clock)
+        self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         ingest = Ingest(self.registry, self.clock)
         self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
         with self.registry.write() as session:
@@ -46,14 +46,16 @@ class Rig:
     def start(self, version, **policy):
         with self.registry.write() as session:
             everyone = devices.every(session)
-            wish = Wish(self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy))
-            started = start_rollout(session, wish, self.now)
+            request = RolloutRequest(
+                self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy)
+            )
+            started = start_rollout(session, request, self.now)
         self.turn()
         return started
 
     def turn(self):
         self.now += 1
-        self.conductor.tick()
+        self.rollout_loop.tick()
 
     def say(self, model):
         self.device.kept.generation, self.device.kept.models["fashion"] = self.twin.generation, model
@@ -150,7 +152,7 @@ def test_a_release_that_the_store_lost_ends_its_rollout(rig):
     release = rig.store.release("fashion@1.0.0")
     (rig.home.store / "releases" / "fashion" / "1.0.0.json").unlink()
     with rig.registry.write() as session:
-        started = start_rollout(session, Wish(release, devices.every(session), "all", Policy()), rig.now)
+        started = start_rollout(session, RolloutRequest(release, devices.every(session), "all", Policy()), rig.now)
     rig.turn()
     rig.turn()
     row, deployment = rig.row(started)
@@ -203,7 +205,7 @@ def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
     rig.say(replace(model, state="idle", current=model.previous, previous=None))
     rig.turn()
     assert (rig.order().state, rig.wanted) == ("done", "fashion@1.0.0")
-    assert not any(rig.conductor.tick() for _ in range(3))
+    assert not any(rig.rollout_loop.tick() for _ in range(3))
 
 
 def test_a_refused_order_changes_nothing(rig):
@@ -286,7 +288,7 @@ def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
     assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
     with rig.registry.read() as session:
         (model,) = device_views(session, devices.every(session))[0].models
-    assert (model.astray, model.release, model.wanted) == (True, "fashion@1.0.0", "fashion@1.1.0")
+    assert (model.diverged, model.release, model.desired) == (True, "fashion@1.0.0", "fashion@1.1.0")
 
 
 def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
