@@ -28,9 +28,9 @@ class Finding(Struct, frozen=True):
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check packages, broker, home, keys, registry and store."""
+    """Check Python packages, broker, home, keys, registry, store and disk."""
     checks = [_packages(), _broker(), *(_tried(name, look) for name, look in _LOOKS.items()), _space()]
-    made = table("", "what", "found")
+    made = table("", "check", "result")
     for check in checks:
         sign = "[green]ok[/]" if check.ok else "[red]no[/]" if check.needed else "[yellow]--[/]"
         made.add_row(sign, check.name, safe(check.detail))

@@ -104,7 +104,7 @@ class Store:
             return path.read_bytes()
         except FileNotFoundError:
             there = ", ".join(self.releases()) or "none yet: run `skerry release create`"
-            raise ReleaseError(f"there is no release {name}", hint=f"there is {there}", code="no_release") from None
+            raise ReleaseError(f"there is no release {name}", hint=f"available: {there}", code="no_release") from None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from None
 

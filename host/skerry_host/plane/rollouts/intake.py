@@ -71,14 +71,16 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     models = reported.models if reported else {}
     if model is not None and model not in models:
         there = ", ".join(models) or "nothing yet"
-        raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it reports {there}", code="no_model")
+        raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
     going_back = [name for name, m in models.items() if model in {None, name} and _can_go_back(m)]
     if not going_back:
         hint = "start a rollout of the release that it should run"
         raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")
     if len(going_back) > 1:
         named = ", ".join(going_back)
-        raise FleetError(f"device {device} runs {named}", hint="name one with --model", code="which_model")
+        raise FleetError(
+            f"device {device} runs several models: {named}", hint="name one with --model", code="which_model"
+        )
     order = OrderRow(
         id=f"rollback-{secrets.token_hex(6)}",
         device=device,
