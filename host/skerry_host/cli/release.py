@@ -44,7 +44,7 @@ def create(build: Path, version: str | None, patches_from: int, notes: str, as_j
 
 
 def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> None:
-    """Make the release of `request` with patches by `encoder`; say what it is, and what of the patches failed."""
+    """Make the release of `request` with patches by `encoder`; print it, and which patches failed."""
     home = open_home()
     store, signer = Store(home.store), load(home.keys, "release")
     with nullcontext() if as_json else console().status("reading the build") as status:
@@ -89,17 +89,19 @@ def diff(old: str, new: str, as_json: bool) -> None:
     """Compare RELEASE1 with RELEASE2. Also shows how many bytes a device downloads from the first to the second."""
     store = Store(open_home().store)
     before, after = store.release(old), store.release(new)
-    rows, ways = compare(before, after), transfers(before, after)
+    rows, moves = compare(before, after), transfers(before, after)
     if as_json:
-        emit_json({"old": old, "new": new, "differences": rows, "transfers": ways})
+        emit_json({"old": old, "new": new, "differences": rows, "transfers": moves})
         return
     made = table("", safe(old), safe(new))
     for row in rows:
         made.add_row(safe(row.what), safe(row.old), safe(row.new))
     console().print(made if rows else "no differences")
-    for way in ways:
-        by = "with patches" if way.patched else "without a patch"
-        line = f"{way.target}: {size(way.fetched)} travel {by}, {way.fetched / way.full:.1%} of {size(way.full)}"
+    for move in moves:
+        by = "with patches" if move.patched else "without a patch"
+        line = (
+            f"{move.target}: {size(move.fetched)} to download {by}, {move.fetched / move.full:.1%} of {size(move.full)}"
+        )
         console().print(line)
 
 

@@ -1,4 +1,4 @@
-"""How a rollout may fetch, as the command line says it; and a rollout watched to its end."""
+"""The transfer policy of a rollout by its command line options; and a rollout watched to its end."""
 
 import json
 

@@ -77,7 +77,7 @@ def test_plan(given_rollout, deployments, expected):
 
 
 @pytest.mark.parametrize("state", ENDED)
-def test_nothing_follows_the_end(state):
+def test_a_rollout_that_has_ended_has_no_actions(state):
     assert plan(rollout(state), [deployment("a"), deployment("b", sent=1.0)], NOW) == []
 
 

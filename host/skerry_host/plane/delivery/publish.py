@@ -22,7 +22,7 @@ from skerry_host.plane.registry.records.orders import Commands
 from skerry_host.release.store import Store
 
 MAX_RETAINED = 1000
-"""Chunks and digest lists that a broker shall hold at once; also the limit of some hosted brokers."""
+"""How many chunks and digest lists are retained at once by default; also the limit of some hosted brokers."""
 
 MAX_LOSSES = 3
 log = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Ingest:
     """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
 
-    `stored` names the devices of which reports are stored, now or before, so that they can be told.
+    `stored` names the devices whose reports have been stored, so that they can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:

@@ -37,10 +37,10 @@ def forecast(session: Session, store: Store, release: Release, devices: Sequence
 def _of(session: Session, store: Store, release: Release, device: Device, target: Target) -> Forecast:
     held, holds = _held(store, twins.find(session, device.id).reported, release.model)
     bundle = release.bundle(target)
-    way = transfer(release, bundle, held)
+    moved = transfer(release, bundle, held)
     route = cheapest(release.patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
-    return Forecast(device.id, target, holds, path, way.fetched, way.full)
+    return Forecast(device.id, target, holds, path, moved.fetched, moved.full)
 
 
 def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str], str | None]:

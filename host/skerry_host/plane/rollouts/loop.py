@@ -92,7 +92,7 @@ class RolloutLoop:
         if before.manifest.sha256 == model.current.manifest_sha256:
             return before
         running = RunningRelease(row.device, row.model, model.current, TransferPolicy())
-        reason = f"runs there, {row.release} was {row.outcome}"
+        reason = f"kept after {row.release} was {(row.outcome or 'closed').replace('_', ' ')}"
         try:
             return adopt(session, self._director, running, reason, self._clock())
         except SkerryError as error:

@@ -1,4 +1,4 @@
-"""Gathers what is shown (`views`) out of the registry, with a few queries whatever the number of devices."""
+"""Reads the data to be shown (`views`) from the registry, with a few queries whatever the number of devices."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -188,7 +188,7 @@ def _by_report(session: Session, ids: list[int]) -> dict[int, list[ModelStatsRow
 
 
 def totals(session: Session, now: float) -> Totals:
-    """The whole fleet in figures, from the newest report of each device where that is fresh."""
+    """Totals over the fleet, from the newest report of each device if it is recent."""
     newest = select(func.max(ReportRow.id)).where(ReportRow.received > now - FRESH_S).group_by(ReportRow.device)
     stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
         ReportRow, ReportRow.id == ModelStatsRow.report

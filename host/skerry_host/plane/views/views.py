@@ -167,7 +167,7 @@ class Totals(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """All of it; `devices` may be one page of the fleet."""
+    """The fleet at one moment; `devices` may be one page of it."""
 
     at: float
     totals: Totals

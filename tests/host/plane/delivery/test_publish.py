@@ -1,4 +1,4 @@
-"""The publisher against a broker in memory: what is said, what is not said twice, what is cleared."""
+"""The publisher against a broker in memory: what is published, what is not published twice, what is cleared."""
 
 import contextlib
 import secrets
@@ -128,7 +128,7 @@ def test_desired_travels_as_the_bytes_that_were_signed(rig):
     assert envelope.signatures[0].keyid == keys.load(rig.home.keys, "director").keyid
 
 
-def test_a_connection_lost_half_way_is_taken_up_again(rig):
+def test_publishing_resumes_after_a_lost_connection(rig):
     rig.start()
     rig.link.fail_after = 4
     rig.turn()
@@ -139,7 +139,7 @@ def test_a_connection_lost_half_way_is_taken_up_again(rig):
     assert topics.desired("dev-2") in rig.link.retained_messages
 
 
-def test_a_broker_that_remembers_is_not_sent_the_blobs_again(rig):
+def test_a_broker_that_kept_the_blobs_is_not_sent_them_again(rig):
     rig.start()
     rig.turn()
     rig.link.come_back(empty=False)
@@ -147,7 +147,7 @@ def test_a_broker_that_remembers_is_not_sent_the_blobs_again(rig):
     assert sorted(rig.link.sent) == [topics.desired("dev-1"), topics.desired("dev-2")]
 
 
-def test_a_broker_that_forgot_is_told_all_of_it(rig):
+def test_a_broker_that_lost_everything_is_sent_it_again(rig):
     rig.start()
     rig.turn()
     before = dict(rig.link.retained_messages)
@@ -168,7 +168,7 @@ def test_a_new_plane_clears_what_an_old_one_published(rig):
     assert set(rig.link.retained_messages) == {topics.desired("dev-1"), topics.desired("dev-2")}
 
 
-def test_a_blob_that_the_store_lost_is_said_once_and_stops_nothing(rig):
+def test_a_blob_that_the_store_lost_is_logged_once_and_stops_nothing(rig):
     rig.start()
     sha = rig.release.bundles[0].model.blob.sha256
     (rig.home.store / "objects" / sha[:2] / sha).unlink()
@@ -185,7 +185,7 @@ def blob_topics(rig):
     return {topic for topic in rig.link.retained_messages if "/blob/" in topic}
 
 
-def test_none_is_retained_where_all_shall_be_asked_for(rig):
+def test_no_chunk_is_retained_with_a_limit_of_zero(rig):
     rig.start()
     rig.most = 0
     rig.publisher = rig.new_publisher()
@@ -194,7 +194,7 @@ def test_none_is_retained_where_all_shall_be_asked_for(rig):
     assert topics.desired("dev-1") in rig.link.retained_messages
 
 
-def test_what_was_retained_is_cleared_when_that_is_set(rig):
+def test_retained_chunks_are_cleared_when_the_limit_becomes_zero(rig):
     rig.start()
     rig.turn()
     assert blob_topics(rig)
@@ -224,7 +224,7 @@ def test_the_limit_counts_messages_and_what_is_live_stays():
     assert not retainable(refs, {last}, (), 4)
 
 
-def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of_it(rig):
+def test_devices_may_request_what_their_deployment_needs_before_they_know_of_it(rig):
     with rig.registry.write() as session:
         request = RolloutRequest(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
         start_rollout(session, request, rig.now)
@@ -239,7 +239,7 @@ def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of
     assert not rig.allowed
 
 
-def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_for(rig):
+def test_a_blob_whose_publication_ends_the_connection_again_and_again_must_be_requested(rig):
     model = rig.release.bundles[0].model.blob.sha256
     rig.start()
     rig.link.refuses = (f"{model}/2",)
@@ -269,7 +269,7 @@ def errors(rig):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
+def test_the_signed_desired_state_says_whether_to_request_at_once(rig, asked):
     director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, asked=asked)
     rig.rollout_loop = RolloutLoop(rig.registry, director, rig.clock)
     rig.start()

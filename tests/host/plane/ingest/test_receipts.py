@@ -1,4 +1,4 @@
-"""What the host says it has stored: exactly that, however it came; and what is missing is counted."""
+"""Receipts name exactly the reports that are stored, in whatever order they came; missing ones are counted."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The rollout loop over a real registry: what it orders, what it takes back, and how an ordered rollback settles."""
+"""The rollout loop over a real registry: desired states, closed deployments, and how an ordered rollback ends."""
 
 import pytest
 from msgspec.structs import replace
@@ -100,7 +100,7 @@ def rig(tmp_path):
     made.registry.close()
 
 
-def test_a_device_that_rolled_back_is_left_in_peace(rig):
+def test_a_device_that_rolled_back_is_not_updated_again(rig):
     rig.start("1.0.0")
     good = rig.end("succeeded")
     bad = rig.start("1.1.0")
@@ -113,7 +113,7 @@ def test_a_device_that_rolled_back_is_left_in_peace(rig):
     assert (rig.wanted, rig.twin.generation) == ("fashion@1.1.0", generation)
 
 
-def test_a_closed_deployment_falls_back_past_a_bad_release(rig):
+def test_a_closed_deployment_falls_back_to_the_last_that_succeeded(rig):
     """What rolled back must not come back when the next rollout times out."""
     rig.start("1.0.0")
     good = rig.end("succeeded")
@@ -127,7 +127,7 @@ def test_a_closed_deployment_falls_back_past_a_bad_release(rig):
     assert rig.wanted == "fashion@1.0.0"
 
 
-def test_a_first_deployment_that_is_aborted_leaves_nothing_wanted(rig):
+def test_an_aborted_first_deployment_leaves_no_desired_release(rig):
     started = rig.start("1.0.0")
     with rig.registry.write() as session:
         abort_rollout(session, started[:9], rig.now)
@@ -160,7 +160,7 @@ def test_a_release_that_the_store_lost_ends_its_rollout(rig):
     assert "there is no release fashion@1.0.0" in deployment.reason
 
 
-def test_the_word_of_a_device_after_the_host_closed_is_not_taken(rig):
+def test_a_report_on_a_deployment_that_the_host_has_closed_is_ignored(rig):
     started = rig.start("1.0.0")
     said = rig.twin.assignment("fashion")
     rig.now += 100
@@ -218,7 +218,7 @@ def test_a_refused_order_changes_nothing(rig):
     assert (rig.order().state, rig.order().detail, rig.wanted) == ("failed", "no previous release", "fashion@1.1.0")
 
 
-def test_an_order_that_nobody_answers_ends(rig):
+def test_an_order_without_an_answer_expires(rig):
     two_releases(rig)
     with rig.registry.write() as session:
         order_rollback(session, "dev-1", None, rig.now)
@@ -252,7 +252,7 @@ def rolled_back_on_the_spot(rig):
 
 
 @pytest.mark.parametrize("how", ["aborted", "timed_out"])
-def test_a_closed_deployment_leaves_what_the_device_runs(rig, how):
+def test_a_closed_deployment_adopts_what_the_device_runs(rig, how):
     """Not what it ran before somebody rolled it back at the device: nobody has ordered that again."""
     rolled_back_on_the_spot(rig)
     started = rig.start("1.2.0")
@@ -273,7 +273,7 @@ def test_a_change_while_a_deployment_was_open_is_kept_when_it_is_closed(rig):
     assert rig.wanted == "fashion@1.0.0"
 
 
-def test_a_closed_deployment_wants_nothing_where_the_store_holds_another_release_of_that_name(rig):
+def test_a_closed_deployment_adopts_nothing_where_the_store_holds_another_release_of_that_name(rig):
     model = two_releases(rig)
     rig.start("1.2.0")
     rig.say(replace(model, current=replace(model.previous, manifest_sha256="f" * 64)))
@@ -291,7 +291,7 @@ def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
     assert (model.diverged, model.release, model.desired) == (True, "fashion@1.0.0", "fashion@1.1.0")
 
 
-def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
+def test_a_device_whose_rollback_fails_has_succeeded_after_all(rig):
     left = rolled_back_on_the_spot(rig)
     said = rig.twin.reported.models["fashion"]
     rig.say(replace(said, deployment=replace(said.deployment, outcome="succeeded", reason="rollback_failed")))
@@ -316,7 +316,7 @@ def test_commands_to_a_device_are_numbered_upwards_and_expire(rig):
     assert [command.expires for command in sent] == [command.issued + rollback.ANSWER_S for command in sent]
 
 
-def test_a_deployment_that_is_taken_up_again_has_succeeded(rig):
+def test_a_cancelled_deployment_that_is_resumed_has_succeeded(rig):
     """An old order ended it at a device that had forgotten; what the host itself ended stays ended."""
     started = rig.start("1.0.0")
     wanted = rig.twin.assignment("fashion")

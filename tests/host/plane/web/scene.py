@@ -1,4 +1,4 @@
-"""A fleet with a history, for the page's tests: told to the registry by the wire's own messages. No tests here."""
+"""A fleet with a history for the tests of the pages, made by device messages through ingest. No tests here."""
 
 import math
 import random
