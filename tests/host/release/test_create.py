@@ -183,7 +183,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
         assert run(["release", *arguments]) == 0
     assert "with patches" in capsys.readouterr().out
     assert run(["release", "show", "toy@9.0.0"]) == 2
-    assert "there is toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
+    assert "available: toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
 
 
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
