@@ -47,9 +47,10 @@ class Power(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Peak(Struct, frozen=True, forbid_unknown_fields=True):
-    """What bounds the board: 10^9 operations a second of all cores (a multiply-add is two), 10^9 bytes a second of RAM.
+    """Peak throughput: 10^9 operations a second of all cores (a multiply-add is two), 10^9 bytes a second of RAM.
 
-    `link_gb_s` is the way to the accelerator. `source` says where from; "Estimate" begins what was not measured.
+    `link_gb_s` is the link to the accelerator. `source` says where the figures come from; estimates begin with
+    "Estimate".
     """
 
     int8_gops: Positive

@@ -1,6 +1,6 @@
-"""What a build hands to a release: the format of build.json, which stands beside the artifacts. Data only.
+"""The format of build.json, which a build writes beside its artifacts and a release reads. Data only.
 
-Here, and not in `builder` or `release`, because neither of the two knows the other.
+Here, and not in `builder` or `release`, because neither of the two imports the other.
 """
 
 from typing import Annotated, Literal

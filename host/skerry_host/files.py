@@ -1,4 +1,4 @@
-"""Writes files so that a reader, or a crash, finds the old content or the new one, never a half of it."""
+"""Writes files atomically: a reader, or a crash, finds the old content or the new one, never part of it."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Where one host keeps its state: paths only, and making the folder. Reads and writes none of the files in it."""
+"""The home: the folder where one host keeps its state. Paths, and making the folder; does not touch the files in it."""
 
 import os
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ def test_the_plane_says_what_is_wrong_with_a_broker_that_retains_nothing(broker,
         eventually(said, "it says so", 40.0)
         assert plane.stop() == 0
     assert said() == [
-        "publishing it has cost the connection 3 times: the broker must retain small messages, and seems not to"
+        "the connection was lost 3 times while publishing it: the broker must retain small messages, and seems not to"
     ]
 
 

@@ -1,1 +1,1 @@
-"""Commands: parse, call, print. The only place that turns errors into exit codes."""
+"""The commands: parse arguments, call, print. The only place that turns errors into exit codes."""

@@ -1,4 +1,4 @@
-"""Which devices `--group` and `--device` mean, for every command that orders something of several."""
+"""The devices that `--group` and `--device` select, for every command that acts on several."""
 
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def chosen_devices(session: "Session", group: str | None, names: tuple[str, ...]) -> tuple[list[Device], str]:
-    """The devices that the options mean, and how to say so; raises `click.UsageError` unless one option is given."""
+    """The selected devices and a description of them; raises `click.UsageError` unless exactly one option is given."""
     if bool(group) == bool(names):
-        message = "name either --group or --device"
+        message = "give either --group or --device"
         raise click.UsageError(message, click.get_current_context())
     if group:
         return devices.members(session, devices.find_group(session, group)), f"group {group}"

@@ -1,4 +1,4 @@
-"""What every command shares: the home and registry it works on, `--json`, and how a table is printed."""
+"""Shared by all commands: the home and registry they work on, `--json`, and how tables are printed."""
 
 import os
 import sys
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table", "warn"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 REGISTRY_VARIABLE = "SKERRY_REGISTRY"
 
-json_option: Callable[[Command], Command] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option: Callable[[Function], Function] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @contextmanager
@@ -51,20 +51,20 @@ def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> 
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Say each on a line of its own, beside the output, as errors are."""
+    """Print each on a line of its own on standard error."""
     for line in warnings:
         sys.stderr.write(f"warning: {' '.join(line.splitlines())}\n")
 
 
 def safe(text: str) -> str:
-    """Text that came from elsewhere, so that nothing in it is taken for markup."""
+    """Text from outside, escaped so that nothing in it is taken for markup."""
     from rich.markup import escape  # noqa: PLC0415
 
     return escape(text)
 
 
 def console() -> "Console":
-    """Where people read; full width when the output is not a terminal, so that nothing is cut in a pipe."""
+    """The output for people; wide when it is not a terminal, so that nothing is cut in a pipe."""
     from rich.console import Console  # noqa: PLC0415
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -1,4 +1,4 @@
-"""`skerry delta`: patches between two files, by hand. Releases make their own; devices apply theirs."""
+"""`skerry delta`: creates, applies and measures patches between two files. Releases and devices do so by themselves."""
 
 import mmap
 from collections.abc import Callable
@@ -24,7 +24,7 @@ output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_typ
 
 @click.group()
 def delta() -> None:
-    """Create, apply and measure patches."""
+    """Create, apply and measure patches (delta updates)."""
 
 
 @delta.command("create")
@@ -33,14 +33,14 @@ def delta() -> None:
 @output
 @json_option
 def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
-    """Write the smallest patch that turns OLD into NEW."""
+    """Create the smallest patch from OLD to NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
     write_patch((old, new, output), as_json, create)
 
 
 def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[bytes, bytes], Patch]") -> None:
-    """Write what `make` makes of (old, new) to the third path, and say what it is and which candidates failed."""
+    """Write the patch that `make` makes of (old, new) to the third path; report size and failed candidates."""
     old, new, output = paths
     patch = make(old.read_bytes(), new.read_bytes())
     output.write_bytes(patch.data)
@@ -61,7 +61,7 @@ def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[
 @output
 @json_option
 def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
-    """Write the file that PATCH makes of OLD, with the device's own decoder."""
+    """Apply PATCH to OLD with the device's decoder."""
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb") as out:
@@ -81,7 +81,7 @@ def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
 @click.argument("new", type=existing)
 @json_option
 def bench_pair(old: Path, new: Path, as_json: bool) -> None:
-    """Measure Skerry's patch from OLD to NEW beside every generic tool that is installed."""
+    """Compare patch sizes with generic tools. Measures every tool that is installed, from OLD to NEW."""
     from skerry_host.patch.bench import bench  # noqa: PLC0415 - keeps `--help` quick
 
     with console().status("measuring") as _:

@@ -1,4 +1,4 @@
-"""`skerry device`: enrol devices and see what they are and say."""
+"""`skerry device`: enrol devices and show their state."""
 
 import time
 from pathlib import Path
@@ -13,6 +13,7 @@ from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
+from skerry_host.plane.views.labels import label, transports
 from skerry_host.plane.views.words import reading
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def device() -> None:
 
 @device.command()
 @click.argument("name")
-@click.option("--board", required=True, help="One of firmware_configs/boards.")
-@click.option("--tag", "tags", multiple=True, help="May be given several times.")
-@click.option("--broker", metavar="URL", help="Where the device finds the broker [that of `skerry serve`].")
+@click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
+@click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
+@click.option("--broker", metavar="URL", help="The broker's address for the device [that of `skerry serve`].")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
 )
@@ -38,7 +39,7 @@ def device() -> None:
 def provision(
     name: str, board: str, tags: tuple[str, ...], broker: str | None, out: Path | None, as_json: bool
 ) -> None:
-    """Enrol a device and write its folder: agent.toml and trust.json."""
+    """Enrol a device and write its configuration: agent.toml and trust.json."""
     provisioning.check_id(name)
     home = open_home()
     hardware = load_board(board)
@@ -55,16 +56,16 @@ def provision(
 @device.command()
 @json_option
 def boards(as_json: bool) -> None:
-    """The boards that a device may have."""
+    """List the boards that are known."""
     names = list_boards()
     emit(names, as_json, lambda: "\n".join(names))
 
 
 @device.command(name="list")
-@click.option("--where", default="all", metavar="EXPR", help="For instance: tag:lab")
+@click.option("--where", default="all", metavar="EXPR", help="Which ones, for instance tag:lab [all].")
 @json_option
 def list_devices(where: str, as_json: bool) -> None:
-    """All devices."""
+    """List devices."""
     with registry() as opened, opened.read() as session:
         views = device_views(session, devices.members(session, where))
     hint = "no devices: `skerry device provision NAME --board B` enrols one"
@@ -75,7 +76,7 @@ def list_devices(where: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """One device: its twin, its models, its newest measurements and deployments."""
+    """Show one device: its desired and reported state, newest measurements and deployments."""
     with registry() as opened, opened.read() as session:
         view = device_views(session, [devices.find(session, name)])[0]
         past = deployments_of(session, name)
@@ -98,28 +99,28 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     ]
     for model in view.models:
         newest = model.newest
-        lines.append(
-            f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), before it {model.previous or '-'}"
-        )
+        lines.append(f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
     lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
-    lines += [f"issue: {safe(issue)}" for issue in view.issues]
+    lines += [f"issue: {safe(label(issue))}" for issue in view.issues]
     if view.reports_missing:
-        dropped = f"the device has given up {view.outbox_dropped} since its start"
-        lines.append(f"reports: {view.reports_missing} are missing here, lost or still on the device; {dropped}")
+        dropped = f"the device has dropped {view.outbox_dropped} since its start"
+        lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")
     lines += [_past(d) for d in past]
     return "\n".join(lines)
 
 
 def _state(model: "ModelView") -> str:
-    return f"{model.state}, wanted: {model.wanted}" if model.astray else model.state
+    return f"{label(model.state)}, desired: {model.desired}" if model.diverged else label(model.state)
 
 
 def _past(d: "DeploymentView") -> str:
-    words = (d.release, d.outcome or d.state, safe(d.reason), d.transfer, safe(d.ways), size(d.bytes_received))
-    return " ".join(word for word in words if word)
+    result = ": ".join(filter(None, (label(d.outcome or d.state), label(d.reason))))
+    transfer = " ".join(filter(None, (d.transfer, size(d.bytes_received))))
+    by = transports(d.transports)
+    return safe(f"{d.release} {result} ({transfer}{f' by {by}' if by else ''})")
 
 
 def _online(view: "DeviceView") -> str:

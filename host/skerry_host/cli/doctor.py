@@ -16,8 +16,8 @@ from skerry_host.release import keys
 from skerry_host.release.store import Store
 
 
-class Check(Struct, frozen=True):
-    """One thing that was looked at. `needed` is False where the host does with less."""
+class Finding(Struct, frozen=True):
+    """The result of one check. `needed` is False for what the host can do without."""
 
     name: str
     ok: bool
@@ -28,9 +28,9 @@ class Check(Struct, frozen=True):
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check packages, broker, home, keys, registry and store."""
+    """Check Python packages, broker, home, keys, registry, store and disk."""
     checks = [_packages(), _broker(), *(_tried(name, look) for name, look in _LOOKS.items()), _space()]
-    made = table("", "what", "found")
+    made = table("", "check", "result")
     for check in checks:
         sign = "[green]ok[/]" if check.ok else "[red]no[/]" if check.needed else "[yellow]--[/]"
         made.add_row(sign, check.name, safe(check.detail))
@@ -38,7 +38,7 @@ def doctor(as_json: bool) -> int:
     return 0 if all(check.ok or not check.needed for check in checks) else 1
 
 
-def _packages() -> Check:
+def _packages() -> Finding:
     wanted = (
         "ai_edge_litert",
         "paho.mqtt",
@@ -50,7 +50,7 @@ def _packages() -> Check:
         "uvicorn",
     )
     missing = [name for name in wanted if not _has(name)]
-    return Check(
+    return Finding(
         "python packages", not missing, f"missing: {', '.join(missing)}" if missing else f"{len(wanted)} found"
     )
 
@@ -62,22 +62,22 @@ def _has(name: str) -> bool:
         return False
 
 
-def _broker() -> Check:
+def _broker() -> Finding:
     program = find_mosquitto()
     if program:
-        return Check("broker", True, program)
+        return Finding("broker", True, program)
     embedded = _has("iotcore")
     detail = (
         "the embedded broker; install mosquitto for more than a demo" if embedded else "install mosquitto or iotcore"
     )
-    return Check("broker", embedded, detail)
+    return Finding("broker", embedded, detail)
 
 
-def _tried(name: str, look: Callable[[], str]) -> Check:
+def _tried(name: str, look: Callable[[], str]) -> Finding:
     try:
-        return Check(name, True, look())
+        return Finding(name, True, look())
     except SkerryError as error:
-        return Check(name, False, str(error))
+        return Finding(name, False, str(error))
 
 
 def _registry() -> str:
@@ -93,9 +93,9 @@ def _store() -> str:
     return f"{len(Store(open_home().store).releases())} releases"
 
 
-def _space() -> Check:
+def _space() -> Finding:
     free = shutil.disk_usage(".").free
-    return Check("disk", free > 1e9, f"{free / 1e9:.1f} GB free")
+    return Finding("disk", free > 1e9, f"{free / 1e9:.1f} GB free")
 
 
 _LOOKS: dict[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""`skerry edgetpu`: what will map, what a compiled file says of itself, and the user's compiler."""
+"""`skerry edgetpu`: predicts what maps to the Edge TPU, runs the user's compiler, inspects compiled files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from skerry_host.builder.edgetpu.inspect import Inspection
     from skerry_host.builder.edgetpu.preflight import Preflight
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
 
 
-def runtime_options(*names: str) -> Callable[[Command], Command]:
-    """`--board`, or `--runtime` under these names, for the driver that the file is meant for."""
-    text = "The runtime of the Edge TPU's driver, the lowest of the fleet [the board's, else the newest]."
+def runtime_options(*names: str) -> Callable[[Function], Function]:
+    """`--board`, or `--runtime` under these names, for the driver that the file must run on."""
+    text = "Runtime version of the oldest Edge TPU driver in the fleet [the board's, else the newest]."
     runtime = click.option(*names, "--runtime", type=click.IntRange(1, 99), help=text)
-    board = click.option("--board", metavar="B", help="The board that the file is meant for: its driver's runtime.")
+    board = click.option("--board", metavar="B", help="Take the runtime version of this board's driver.")
     return lambda command: board(runtime(command))
 
 
 def _runtime(board: str | None, runtime: int | None) -> int:
-    """What the driver offers; one that is given by hand counts more than the board's. Raises `BoardError`."""
+    """The runtime version: the one given, else the board's, else the newest. Raises `BoardError`."""
     offered = load_board(board).edgetpu_runtime() if board else NEWEST_EDGETPU_RUNTIME
     return runtime or offered
 
 
 @click.group()
 def edgetpu() -> None:
-    """Predict, compile and inspect models for the Edge TPU."""
+    """Check, compile and inspect models for the Edge TPU."""
 
 
 @edgetpu.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @runtime_options()
-@click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the graph here.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write a drawing of the graph here.")
 @json_option
 def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | None, as_json: bool) -> None:
-    """Predict which operators of an int8 TFLite FILE the compiler will map. It may be wrong, and blocks nothing."""
+    """Predict which operators will map to the Edge TPU. FILE is an int8 TFLite model; the prediction may be wrong."""
     from skerry_host.builder.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
 
     if svg is not None:
@@ -72,7 +72,7 @@ def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | No
 @runtime_options()
 @json_option
 def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -> None:
-    """What a compiled FILE says of itself. It is opened in a process of its own."""
+    """Show what a compiled FILE contains. It is opened in a child process."""
     from skerry_host.builder.edgetpu.inspect import inspect_file  # noqa: PLC0415
 
     found = inspect_file(file)
@@ -93,15 +93,26 @@ def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -
     "-o", "--out", type=click.Path(path_type=Path), default=Path(), help="The folder for outputs and log [.]."
 )
 @runtime_options("-m")
-@click.option("-n", "--segments", type=click.IntRange(1, 16), default=1, help="A pipeline over so many Edge TPUs.")
 @click.option(
-    "-t", "--timeout", type=click.FloatRange(1), default=180.0, show_default=True, help="Seconds for one run."
+    "-n", "--segments", type=click.IntRange(1, 16), default=1, help="Split the model over this number of Edge TPUs."
 )
-@click.option("-d", "--search", is_flag=True, help="Search for a part that compiles, at once.")
-@click.option("--compiler", metavar="PROGRAM", help="A program, or image:NAME [$SKERRY_EDGETPU_COMPILER, else PATH].")
+@click.option(
+    "-t",
+    "--timeout",
+    type=click.FloatRange(1),
+    default=180.0,
+    show_default=True,
+    help="Seconds for one run of the compiler.",
+)
+@click.option("-d", "--search", is_flag=True, help="Search at once for a part of the model that compiles.")
+@click.option(
+    "--compiler",
+    metavar="PROGRAM",
+    help="The edgetpu_compiler, or image:NAME [$SKERRY_EDGETPU_COMPILER, else in PATH].",
+)
 @json_option
 def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as_json: bool, **options: Any) -> None:
-    """Compile int8 TFLite FILES with your edgetpu_compiler; several are co-compiled: they share the chip's memory."""
+    """Compile int8 TFLite FILES with your edgetpu_compiler. Several are co-compiled, to share the chip's memory."""
     from skerry_host.builder.edgetpu.compile import Order, compile_models  # noqa: PLC0415
 
     runtime = _runtime(options["board"], options["runtime"])
@@ -120,7 +131,7 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
 
 
 def _require_place(path: Path) -> None:
-    """A picture goes to a file in a folder that is there; raises `click.BadParameter`."""
+    """The drawing's folder must exist; raises `click.BadParameter`."""
     if path.is_dir() or not path.parent.is_dir():
         what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise click.BadParameter(f"{what}; name a file in a folder that is there", param_hint="--svg")
@@ -196,7 +207,7 @@ def _compilation(done: "Compilation") -> dict[str, Any]:
 
 
 def _model(model: "CompiledModel") -> dict[str, Any]:
-    """As JSON; what is predicted stands apart from what is."""
+    """As JSON; what was predicted is apart from what was found."""
     files = [
         {
             "path": file.path,

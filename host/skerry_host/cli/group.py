@@ -1,4 +1,4 @@
-"""`skerry group`: named selections of devices."""
+"""`skerry group`: named groups of devices."""
 
 import time
 
@@ -10,15 +10,17 @@ from skerry_host.plane.registry.records import devices
 
 @click.group()
 def group() -> None:
-    """Name a selection of devices by id, board and tags."""
+    """Create, list and show groups of devices."""
 
 
 @group.command()
 @click.argument("name")
-@click.option("--where", required=True, metavar="EXPR", help="For instance: board=raspberry-pi-4 and tag:lab")
+@click.option(
+    "--where", required=True, metavar="EXPR", help="Which devices, for instance: board=raspberry-pi-4 and tag:lab"
+)
 @json_option
 def create(name: str, where: str, as_json: bool) -> None:
-    """Keep a selection under a name. It is looked up anew whenever it is used."""
+    """Create a dynamic group. Devices belong to it while they match."""
     with registry() as opened, opened.write() as session:
         devices.add_group(session, name, where, time.time())
         members = [device.id for device in devices.members(session, where)]
@@ -29,7 +31,7 @@ def create(name: str, where: str, as_json: bool) -> None:
 @group.command(name="list")
 @json_option
 def list_groups(as_json: bool) -> None:
-    """All groups."""
+    """List groups."""
     with registry() as opened, opened.read() as session:
         rows = [
             {"name": name, "where": where, "devices": len(devices.members(session, where))}
@@ -45,7 +47,7 @@ def list_groups(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """The devices of a group."""
+    """List the devices of a group."""
     with registry() as opened, opened.read() as session:
         where = devices.find_group(session, name)
         members = devices.members(session, where)

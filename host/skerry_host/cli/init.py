@@ -1,4 +1,4 @@
-"""`skerry init`: make a home."""
+"""`skerry init`: creates a home."""
 
 import click
 
@@ -9,7 +9,7 @@ from skerry_host.home import init_home
 @click.command()
 @json_option
 def init(as_json: bool) -> None:
-    """Make a home: store, signing keys, registry. What is there already is kept."""
+    """Create a home: release store, signing keys, registry. What exists already is kept."""
     home = init_home()
     with registry(home):
         pass

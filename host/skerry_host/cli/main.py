@@ -1,4 +1,4 @@
-"""`skerry`: finds the command, and turns every error into one line and an exit code. Loads only what is asked for."""
+"""`skerry`: runs a command and turns every error into one line and an exit code. Imports only that command."""
 
 import importlib
 import os
@@ -11,27 +11,27 @@ import click
 from skerry_agent.wire.errors import SkerryError
 
 COMMANDS = {
-    "demo": ("skerry_host.cli.demo:demo", "The whole story on this machine."),
-    "init": ("skerry_host.cli.init:init", "Make a home: store, keys, registry."),
-    "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, ingest, rollouts, web page."),
+    "demo": ("skerry_host.cli.demo:demo", "Run everything once on this machine, from build to rollback."),
+    "init": ("skerry_host.cli.init:init", "Create a home: release store, signing keys, registry."),
+    "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, telemetry ingest, rollouts, web page."),
     "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
-    "model": ("skerry_host.cli.model:model", "Build, inspect and evaluate models."),
-    "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Predict, compile and inspect models for the Edge TPU."),
-    "release": ("skerry_host.cli.release:release", "Create, list and show releases."),
-    "delta": ("skerry_host.cli.delta:delta", "Create and apply patches."),
+    "model": ("skerry_host.cli.model:model", "Quantize, evaluate, inspect and profile models."),
+    "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Check, compile and inspect models for the Edge TPU."),
+    "release": ("skerry_host.cli.release:release", "Create, list, compare and export signed releases."),
+    "delta": ("skerry_host.cli.delta:delta", "Create, apply and measure patches (delta updates)."),
     "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),
-    "group": ("skerry_host.cli.group:group", "Name a selection of devices."),
-    "rollout": ("skerry_host.cli.rollout:rollout", "Move devices to a release."),
-    "rollback": ("skerry_host.cli.rollback:rollback", "Order devices back to their last good release."),
-    "monitor": ("skerry_host.cli.monitor:monitor", "Watch the fleet, live."),
+    "group": ("skerry_host.cli.group:group", "Create, list and show groups of devices."),
+    "rollout": ("skerry_host.cli.rollout:rollout", "Roll out releases to devices: plan, start, watch, abort."),
+    "rollback": ("skerry_host.cli.rollback:rollback", "Roll devices back to their previous release."),
+    "monitor": ("skerry_host.cli.monitor:monitor", "Show the fleet live."),
 }
 
 
-class Lazy(click.Group):
+class LazyGroup(click.Group):
     """A group whose commands are imported when they are used; their one-line help is known without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the story, not of the alphabet."""
+        """In the order of the workflow, not of the alphabet."""
         del ctx
         return list(COMMANDS)
 
@@ -52,12 +52,14 @@ class Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--home", type=click.Path(path_type=Path), help="The host's folder [$SKERRY_HOME, else ./.skerry].")
-@click.option("--registry", metavar="URL", help="Another registry than the home's, for instance postgresql://...")
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", type=click.Path(path_type=Path), help="The home folder [$SKERRY_HOME, else ./.skerry].")
+@click.option(
+    "--registry", metavar="URL", help="Use this registry instead of the home's, for instance postgresql://..."
+)
 @click.version_option(package_name="skerry-host", prog_name="skerry")
 def cli(home: Path | None, registry: str | None) -> None:
-    """Take a trained model to a fleet of small devices, and keep it healthy there."""
+    """Deploy neural networks to fleets of small devices: quantize, release, roll out, monitor, roll back."""
     if home is not None:
         os.environ["SKERRY_HOME"] = str(home.absolute())
     if registry is not None:
@@ -65,7 +67,7 @@ def cli(home: Path | None, registry: str | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit code. An error is one line for people, with `--json` data for machines, too."""
+    """Run one command; returns the exit code. An error is one line for people and, with `--json`, data for programs."""
     try:
         result = cli.main(args=list(arguments), prog_name="skerry", standalone_mode=False)
     except SkerryError as error:
@@ -77,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see `{usage} --help`", 2)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 1)
-    except BrokenPipeError:  # the reader has gone: nothing is left to tell it
+    except BrokenPipeError:  # the other end of the pipe is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ModuleNotFoundError) as error:
@@ -97,7 +99,7 @@ def _print_facts(error: SkerryError) -> None:
 
 
 def _words(error: OSError | ModuleNotFoundError) -> str:
-    """What is wrong outside of this program; a module of its own that is missing is its own fault."""
+    """A one-line message for an error of the environment; a missing module of Skerry's own is a bug and is raised."""
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     if (error.name or "skerry").startswith("skerry"):

@@ -1,4 +1,4 @@
-"""`skerry model`: from a recipe to proven int8 artifacts. `model_files` looks into files that are at hand."""
+"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. `model_files` has inspect and profile."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def kept_report(path: Path | None) -> Iterator[None]:
-    """Write the report of a refused build to `path`, and refuse it."""
+    """Write the report of a refused build to `path`, and pass the refusal on."""
     from skerry_host.builder.recipe.errors import BuildRefused  # noqa: PLC0415
 
     try:
@@ -34,7 +34,7 @@ def kept_report(path: Path | None) -> Iterator[None]:
 
 
 def _check_report(path: Path | None) -> None:
-    """Refuse a report's place that cannot be written before the work begins."""
+    """Refuse a report path that cannot be written, before the work begins."""
     from skerry_host.builder.output import require_folder  # noqa: PLC0415
     from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415
 
@@ -59,18 +59,27 @@ def _keep(path: Path | None, page: str) -> None:
 
 @click.group()
 def model() -> None:
-    """Build, evaluate, inspect and profile models."""
+    """Quantize, evaluate, inspect and profile models."""
 
 
 @model.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--board", required=True, help="One of firmware_configs/boards.")
-@click.option("--version", metavar="V", help="Which source file to build [the newest].")
-@click.option("--target", "targets", multiple=True, help="Build only this; may be given several times.")
+@click.option("--board", required=True, help="The board to build for; `skerry device boards` lists them.")
+@click.option("--version", metavar="V", help="The version of the source to build [the newest].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="Build only this target (cpu, edgetpu, onnx); may be given several times.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
-@click.option("--report", type=click.Path(path_type=Path), help="Write the report here, too, even if refused.")
-@click.option("--previous", metavar="R", help="Keep near this release, for small patches [the model's newest].")
-@click.option("--trust-source", is_flag=True, help="Let a source that carries code run it.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Also write the HTML report here, even if a gate fails."
+)
+@click.option(
+    "--previous", metavar="R", help="Keep scales close to this release, so that patches are small [the model's newest]."
+)
+@click.option("--trust-source", is_flag=True, help="Allow a source that contains code to run it.")
 @json_option
 def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     recipe: Path,
@@ -83,7 +92,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     trust_source: bool,
     as_json: bool,
 ) -> None:
-    """Make int8 artifacts of RECIPE for a board, prove them, and write a build."""
+    """Quantize the model of RECIPE for a board. Nothing is written unless every gate passes."""
     from skerry_host.builder.build import Order  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.build import build as run_build  # noqa: PLC0415
     from skerry_host.builder.report.page import NAME as REPORT  # noqa: PLC0415
@@ -116,7 +125,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @json_option
 def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
-    """Score a model FILE (float or int8) on the evaluation data of RECIPE."""
+    """Evaluate a model FILE (float or int8) on the data of RECIPE."""
     from skerry_host.builder.check import check_model  # noqa: PLC0415
 
     score = check_model(file, recipe)
@@ -137,7 +146,7 @@ model.add_command(profile)
 def _verdict(record: "BuildRecord") -> "Table":
     made = table("gate", ">measured", ">limit", "")
     for check in record.checks:
-        made.add_row(check.name, check.value, check.limit, "ok" if check.ok else "missed")
+        made.add_row(check.name, check.value, check.limit, "passed" if check.ok else "failed")
     return made
 
 

@@ -1,4 +1,4 @@
-"""`skerry model inspect` and `profile`: a look into model files, TFLite and ONNX."""
+"""`skerry model inspect` and `profile`, for TFLite and ONNX files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 @file_argument
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
-    """What a TFLite or ONNX FILE holds; TFLite is opened in a process of its own, and run there."""
+    """Show operators and tensors of a TFLite or ONNX FILE. A TFLite file is opened and run once in a child process."""
     if file.suffix.lower() == ".onnx":
         _inspect_onnx(file, as_json)
     else:
@@ -38,12 +38,12 @@ def inspect(file: Path, as_json: bool) -> None:
     "--by",
     type=click.Choice(["kernels", "operators"]),
     default="kernels",
-    help="TFLite: what the runtime runs, or the model's operators, each alone [kernels].",
+    help="TFLite: time the kernels of the runtime (with XNNPACK), or each operator alone [kernels].",
 )
 @click.option("--trace", "trace_to", type=click.Path(path_type=Path), help="Write a trace for Chrome or Perfetto.")
 @json_option
 def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> None:
-    """Where the time of one inference of FILE goes, on this machine with one thread."""
+    """Profile one inference of a model FILE. On this machine, with one thread."""
     from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.runtime.profile.result import trace  # noqa: PLC0415
 
@@ -108,9 +108,9 @@ def _inspect_onnx(file: Path, as_json: bool) -> None:
             console().print(safe(f"{kind:6}  {tensor.name}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}"))
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in found.opsets.items())
     console().print(f"{size(file.stat().st_size)}, {size(found.parameter_bytes)} of them parameters")
-    console().print(safe(f"operators of {opsets}; IR {found.ir_version}; by {found.producer or 'nobody named'}"))
+    console().print(safe(f"operators of {opsets}; IR {found.ir_version}; producer {found.producer or 'unknown'}"))
     if found.open_sizes:
-        console().print(safe(f"open sizes: {', '.join(found.open_sizes)}; fix them in [source.shapes] of a recipe"))
+        console().print(safe(f"dynamic sizes: {', '.join(found.open_sizes)}; fix them in [source.shapes] of a recipe"))
     if found.external:
         console().print(safe(f"weights in other files: {', '.join(found.external)}"))
 

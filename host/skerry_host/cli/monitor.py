@@ -1,4 +1,4 @@
-"""`skerry monitor`: the fleet as a table, live. Reads the registry; works whether the plane serves or not."""
+"""`skerry monitor`: a live table of the fleet. Reads the registry; works also while `skerry serve` does not run."""
 
 import time
 from contextlib import suppress
@@ -11,15 +11,16 @@ from skerry_host.cli.common import ago, console, emit_json, json_option, micros,
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.gather import overview
+from skerry_host.plane.views.labels import label
 from skerry_host.plane.views.views import DeviceView, ModelView, Overview, RolloutView
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Print it once.")
-@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two looks.")
+@click.option("--once", is_flag=True, help="Print the table once and exit.")
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two refreshes [1].")
 @json_option
 def monitor(once: bool, interval: float, as_json: bool) -> None:
-    """Watch devices: state, release, latency, rate, energy."""
+    """Show the fleet live: state, release, latency, rate and energy of each device."""
     with registry() as opened:
         if as_json:
             emit_json(_look(opened))
@@ -59,11 +60,11 @@ def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str
         return device.id, dot, "-", "-", "-", "-", "-", "-", "-", seen
     newest = model.newest
     if newest is None:
-        return device.id, dot, model.state, model.release or "-", "-", "-", "-", "-", "-", seen
+        return device.id, dot, label(model.state), model.release or "-", "-", "-", "-", "-", "-", seen
     return (
         device.id,
         dot,
-        model.state,
+        label(model.state),
         model.release or "-",
         micros(newest.p50_us),
         micros(newest.p95_us),
@@ -76,4 +77,5 @@ def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str
 
 def _bar(rollout: RolloutView) -> str:
     ended = len(rollout.deployments) - rollout.count(None)
-    return f"rollout {rollout.id}  {rollout.release}: {rollout.state}, {ended} of {len(rollout.deployments)} ended"
+    state = f"{label(rollout.state)}, {ended} of {len(rollout.deployments)} ended"
+    return f"rollout {rollout.id}  {rollout.release}: {state}"

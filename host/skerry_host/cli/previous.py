@@ -1,4 +1,4 @@
-"""Which release a build keeps near: the one named, else the newest of the recipe's model in the home's store."""
+"""Finds the release that a build should stay close to, for small patches: the one named, else the model's newest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The bar of commands that take a while: on standard error, and only in a terminal."""
+"""The progress bar of long commands: on standard error, and only in a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def steps(quiet: bool) -> "Iterator[Progress]":
-    """A bar on standard error that shows what a build is doing; nothing is shown where it would be in the way."""
+    """A bar on standard error that shows the steps of a build; nothing with `quiet` or outside a terminal."""
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415

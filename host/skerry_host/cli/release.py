@@ -12,7 +12,7 @@ from skerry_host.cli.common import console, emit, emit_json, json_option, safe, 
 from skerry_host.home import open_home
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
-from skerry_host.release.create import PATCHES_FROM, Encoder, Order, create_release
+from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release
 from skerry_host.release.export import export
 from skerry_host.release.keys import load
 from skerry_host.release.store import Store
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 
 @click.group()
 def release() -> None:
-    """Create, list and show releases."""
+    """Create, list, compare and export signed releases."""
 
 
 @release.command()
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--version", metavar="V", help="MAJOR.MINOR.PATCH [that of the build].")
+@click.option("--version", metavar="V", help="MAJOR.MINOR.PATCH [the build's].")
 @click.option(
     "--patches-from",
     type=click.IntRange(0, 32),
     default=PATCHES_FROM,
     show_default=True,
-    help="How many earlier releases get a patch.",
+    help="From how many earlier releases to make patches.",
 )
-@click.option("--notes", default="", help="Kept in the manifest.")
+@click.option("--notes", default="", help="A text for the manifest.")
 @json_option
 def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
-    """Sign a BUILD and put it into the store."""
-    release_build(Order(build, version, patches_from, notes), as_json, make_patch)
+    """Sign a BUILD and add it to the release store."""
+    release_build(ReleaseRequest(build, version, patches_from, notes), as_json, make_patch)
 
 
-def release_build(order: Order, as_json: bool, encoder: Encoder) -> None:
-    """Make the release of `order` with patches by `encoder`; say what it is, and what of the patches failed."""
+def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> None:
+    """Make the release of `request` with patches by `encoder`; print it, and which patches failed."""
     home = open_home()
     store, signer = Store(home.store), load(home.keys, "release")
     with nullcontext() if as_json else console().status("reading the build") as status:
-        made = create_release(order, store, signer, status.update if status else lambda _step: None, encoder)
+        made = create_release(request, store, signer, status.update if status else lambda _step: None, encoder)
     warn(made.warnings)
     if as_json:
         emit_json({"existed": made.existed, **_summary(store, made.release), "warnings": made.warnings})
@@ -61,7 +61,7 @@ def release_build(order: Order, as_json: bool, encoder: Encoder) -> None:
 @release.command("list")
 @json_option
 def list_releases(as_json: bool) -> None:
-    """All releases, oldest first."""
+    """List releases, oldest first."""
     store = Store(open_home().store)
     releases = [store.release(name) for name in store.releases()]
     emit([_summary(store, found) for found in releases], as_json, lambda: _table_of(releases))
@@ -71,7 +71,7 @@ def list_releases(as_json: bool) -> None:
 @click.argument("name", metavar="RELEASE")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Everything that the manifest of RELEASE says."""
+    """Show the manifest of RELEASE."""
     store = Store(open_home().store)
     found = store.release(name)
     emit(
@@ -86,31 +86,40 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("new", metavar="RELEASE2")
 @json_option
 def diff(old: str, new: str, as_json: bool) -> None:
-    """What changed from RELEASE1 to RELEASE2, and what the way between them costs."""
+    """Compare RELEASE1 with RELEASE2. Also shows how many bytes a device downloads from the first to the second."""
     store = Store(open_home().store)
     before, after = store.release(old), store.release(new)
-    rows, ways = compare(before, after), transfers(before, after)
+    rows, moves = compare(before, after), transfers(before, after)
     if as_json:
-        emit_json({"old": old, "new": new, "differences": rows, "transfers": ways})
+        emit_json({"old": old, "new": new, "differences": rows, "transfers": moves})
         return
     made = table("", safe(old), safe(new))
     for row in rows:
         made.add_row(safe(row.what), safe(row.old), safe(row.new))
-    console().print(made if rows else "nothing differs")
-    for way in ways:
-        by = "with patches" if way.patched else "without a patch"
-        line = f"{way.target}: {size(way.fetched)} travel {by}, {way.fetched / way.full:.1%} of {size(way.full)}"
+    console().print(made if rows else "no differences")
+    for move in moves:
+        by = "with patches" if move.patched else "without a patch"
+        line = (
+            f"{move.target}: {size(move.fetched)} to download {by}, {move.fetched / move.full:.1%} of {size(move.full)}"
+        )
         console().print(line)
 
 
 @release.command("export")
 @click.argument("name", metavar="RELEASE")
-@click.option("--target", required=True, help="cpu, edgetpu or onnx: what the devices run.")
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="A folder or USB stick.")
-@click.option("--only-patches", is_flag=True, help="Leave the full model out: for devices with an earlier release.")
+@click.option("--target", required=True, help="The target that the devices run: cpu, edgetpu or onnx.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to write.",
+)
+@click.option("--only-patches", is_flag=True, help="Leave out the full model, for devices that can patch.")
 @json_option
 def export_release(name: str, target: str, folder: Path, only_patches: bool, as_json: bool) -> None:
-    """Write RELEASE to a folder, for `skerry-agent install` on devices without a network."""
+    """Export RELEASE to a folder or USB stick, for `skerry-agent install` on devices without a network."""
     done = export(Store(open_home().store), name, target, folder, only_patches=only_patches)
     text = f"{done.release} for {target}: {done.files} files, {size(done.bytes)}; next: skerry-agent install {folder}"
     emit(done, as_json, lambda: text)
@@ -138,7 +147,7 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
 
 
 def _table_of(releases: list[Release]) -> "Table":
-    made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">from the last", "built")
+    made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">from previous", "built")
     last: dict[str, Release] = {}
     for found in releases:
         quality = found.quality

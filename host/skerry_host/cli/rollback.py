@@ -1,4 +1,4 @@
-"""`skerry rollback`: order devices back."""
+"""`skerry rollback`: orders devices back to their previous release."""
 
 import time
 
@@ -10,12 +10,12 @@ from skerry_host.plane.rollouts import intake
 
 
 @click.command()
-@click.option("--group", help="A group's devices.")
-@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
-@click.option("--model", help="Where a device runs several.")
+@click.option("--group", help="The devices of a group.")
+@click.option("--device", "names", multiple=True, help="A device; may be given several times.")
+@click.option("--model", help="The model, for devices that run several.")
 @json_option
 def rollback(group: str | None, names: tuple[str, ...], model: str | None, as_json: bool) -> None:
-    """Order devices back to their last good release, at once and without a download."""
+    """Roll devices back to their previous release, at once and without a download."""
     with registry() as opened, opened.write() as session:
         chosen, selection = chosen_devices(session, group, names)
         orders = {d.id: intake.order_rollback(session, d.id, model, time.time()) for d in chosen}

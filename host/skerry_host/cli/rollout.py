@@ -1,4 +1,4 @@
-"""`skerry rollout`: move devices to a release, and what became of it."""
+"""`skerry rollout`: plan, start, watch and abort rollouts."""
 
 import re
 import time
@@ -17,6 +17,7 @@ from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.rollouts import intake
 from skerry_host.plane.rollouts.forecast import Forecast, forecast
 from skerry_host.plane.views.gather import rollout_view
+from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
@@ -30,44 +31,56 @@ POLL_S = 0.2
 
 
 def _hours(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    """`22:00-05:30` as minutes after midnight."""
+    """`22:00-05:30` in minutes after midnight."""
     if text is None:
         return None
     matched = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text)
     if matched is None or matched.group(1, 2) == matched.group(3, 4):
-        raise click.BadParameter(f"{text!r} is no window of hours; write for instance 22:00-05:30")
+        raise click.BadParameter(f"{text!r} is not a time window; write for instance 22:00-05:30")
     start_hour, start_minute, end_hour, end_minute = map(int, matched.groups())
     return 60 * start_hour + start_minute, 60 * end_hour + end_minute
 
 
 @click.group()
 def rollout() -> None:
-    """Move devices to a release."""
+    """Roll out releases to devices: plan, start, watch, abort."""
 
 
 @rollout.command()
 @click.argument("release")
-@click.option("--group", help="A group's devices.")
-@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
-@click.option("--deadline", type=click.FloatRange(min=1), default=3600.0, help="Seconds that a device may take.")
+@click.option("--group", help="The devices of a group.")
+@click.option("--device", "names", multiple=True, help="A device; may be given several times.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=3600.0, help="Seconds that a device may take [3600].")
 @click.option(
-    "--silence", type=click.FloatRange(min=1), help="Seconds without a word until it is timed out [deadline]."
+    "--silence",
+    type=click.FloatRange(min=1),
+    help="Seconds without a report after which a device counts as timed out [the deadline].",
 )
-@click.option("--full-fallback", type=click.Choice(["always", "unmetered", "never"]), default="always")
-@click.option("--byte-budget", type=click.IntRange(min=1), help="Bytes that a device may receive for it.")
-@click.option("--hours", callback=_hours, metavar="HH:MM-HH:MM", help="When devices may fetch, by their own clocks.")
-@click.option("--max-unsuccessful", type=click.FloatRange(0, 1), default=0.0, help="Share that may end otherwise.")
-@click.option("--wait", is_flag=True, help="Wait until it has ended; exit 1 unless it succeeded.")
+@click.option(
+    "--full-fallback",
+    type=click.Choice(["always", "unmetered", "never"]),
+    default="always",
+    help="Whether devices may download the full file where no patch fits [always].",
+)
+@click.option("--byte-budget", type=click.IntRange(min=1), help="Largest number of bytes that a device may download.")
+@click.option("--hours", callback=_hours, metavar="HH:MM-HH:MM", help="When devices may download, in their local time.")
+@click.option(
+    "--max-unsuccessful",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Largest fraction of devices that may fail, from 0 to 1 [0].",
+)
+@click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
 def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
-    """Move devices to RELEASE (model@version)."""
+    """Start a rollout of RELEASE (model@version) to a group or to single devices."""
     home = open_home()
     manifest = Store(home.store).release(release)
     with registry(home) as opened:
         with opened.write() as session:
             chosen, selection = chosen_devices(session, group, names)
-            wish = intake.Wish(manifest, chosen, selection, _policy(**limits))
-            started = intake.start_rollout(session, wish, time.time())
+            request = intake.RolloutRequest(manifest, chosen, selection, _policy(**limits))
+            started = intake.start_rollout(session, request, time.time())
         if not wait:
             data = {"rollout": started, "release": release, "devices": [d.id for d in chosen]}
             emit(data, as_json, lambda: f"rollout {started}: {release} to {len(chosen)} devices ({selection})")
@@ -79,11 +92,11 @@ def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, a
 
 @rollout.command()
 @click.argument("release")
-@click.option("--group", help="A group's devices.")
-@click.option("--device", "names", multiple=True, help="One device; may be given several times.")
+@click.option("--group", help="The devices of a group.")
+@click.option("--device", "names", multiple=True, help="A device; may be given several times.")
 @json_option
 def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> None:
-    """Show what RELEASE would cost each device in bytes, and by which path; starts nothing."""
+    """Show how many bytes each device would download for RELEASE, by patch or in full; starts nothing."""
     store = Store(open_home().store)
     manifest = store.release(release)
     with registry() as opened, opened.read() as session:
@@ -93,7 +106,7 @@ def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool)
 
 
 def _planned(rows: "list[Forecast]") -> "Table":
-    made = table("device", "target", "runs", "path", ">bytes", ">of full")
+    made = table("device", "target", "runs", "transfer", ">bytes", ">of full")
     for row in rows:
         share = f"{row.bytes_expected / row.full_bytes:.1%}"
         made.add_row(row.device, row.target, row.holds or "-", row.path, size(row.bytes_expected), share)
@@ -105,10 +118,10 @@ def _planned(rows: "list[Forecast]") -> "Table":
 
 @rollout.command()
 @click.argument("rollout_id", required=False)
-@click.option("--watch", "watched", is_flag=True, help="Show how it goes on until it has ended.")
+@click.option("--watch", "watched", is_flag=True, help="Show the progress until the rollout has ended.")
 @json_option
 def status(rollout_id: str | None, watched: bool, as_json: bool) -> None:
-    """One rollout device by device, or all in short."""
+    """Show one rollout device by device, or a list of the newest."""
     if watched:
         _watch(rollout_id, as_json)
         return
@@ -121,15 +134,16 @@ def status(rollout_id: str | None, watched: bool, as_json: bool) -> None:
     if as_json:
         emit_json(views)
         return
-    made = table("rollout", "release", "devices", "state", "outcome", "started")
+    made = table("rollout", "release", "devices", "state", "result", "started")
     for view in views:
-        made.add_row(view.id, view.release, view.selection, view.state, view.reason, ago(view.created))
+        state, reason = label(view.state), safe(label(view.reason))
+        made.add_row(view.id, view.release, view.selection, state, reason, ago(view.created))
     emit(views, False, lambda: made if views else "no rollouts yet: `skerry rollout start RELEASE --group G`")
 
 
 def _watch(rollout_id: str | None, as_json: bool) -> None:
     if rollout_id is None or as_json:
-        raise click.UsageError("--watch shows one rollout in a terminal: name it, and leave --json out")
+        raise click.UsageError("--watch shows one rollout in a terminal: give its id, and leave out --json")
     with registry() as opened:
         view = watch(opened, rollout_id, console())
     console().print(_shown(view))
@@ -139,7 +153,7 @@ def _watch(rollout_id: str | None, as_json: bool) -> None:
 @click.argument("rollout_id")
 @json_option
 def abort(rollout_id: str, as_json: bool) -> None:
-    """End a rollout: open deployments are cancelled, their devices stay with what they had."""
+    """Abort a rollout: deployments in progress are cancelled, and their devices keep what they run."""
     with registry() as opened, opened.write() as session:
         whole = intake.abort_rollout(session, rollout_id, time.time())
     emit({"rollout": whole, "state": "aborting"}, as_json, lambda: f"rollout {whole} is being aborted")
@@ -170,24 +184,24 @@ def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
 def _shown(view: "RolloutView") -> "Group":
     from rich.console import Group  # noqa: PLC0415
 
-    made = table("device", "state", "outcome", "transfer", ">bytes", ">of full", ">seconds", "reason")
+    made = table("device", "state", "outcome", "transfer", "transport", ">bytes", ">of full", ">seconds", "reason")
     for row in view.deployments:
         made.add_row(*_cells(row))
-    return Group(f"{view.id}  {view.release} for {view.selection}: [bold]{view.state}[/] {safe(view.reason)}", made)
+    result = f"[bold]{label(view.state)}[/] {safe(label(view.reason))}"
+    return Group(f"{view.id}  {view.release} for {view.selection}: {result}", made)
 
 
 def _cells(row: "DeploymentView") -> tuple[str, ...]:
     share = f"{row.bytes_received / row.full_bytes:.0%}" if row.full_bytes and row.bytes_received else ""
     colour = {"succeeded": "green", None: "cyan"}.get(row.outcome, "red")
-    outcome = f"[{colour}]{row.outcome or ''}[/]"
-    why = safe(": ".join(filter(None, (row.reason, row.detail))))
     return (
         row.device,
-        row.state,
-        outcome,
-        f"{row.transfer or ''} {safe(row.ways)}".strip(),
+        label(row.state),
+        f"[{colour}]{label(row.outcome or '')}[/]",
+        row.transfer or "",
+        safe(transports(row.transports)),
         size(row.bytes_received),
         share,
         f"{row.seconds:.1f}",
-        why,
+        safe(because(row.reason, row.detail)),
     )

@@ -1,4 +1,4 @@
-"""`skerry serve`: run the host plane on a home."""
+"""`skerry serve`: runs the host plane on a home."""
 
 import logging
 import signal
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--broker", metavar="URL", help="A broker that runs already: mqtt(s)://[USER:PASSWORD@]HOST:PORT")
+@click.option("--broker", metavar="URL", help="Use this broker, start none: mqtt(s)://[USER:PASSWORD@]HOST:PORT")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=1883, help="Of the broker started here; 0: any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=1883,
+    help="Port of the broker started here; 0 takes a free one [1883].",
 )
-@click.option("--http-port", type=click.IntRange(0, 65535), default=8090, help="Of the web page; 0: any free one.")
-@click.option("--no-http", is_flag=True, help="No web page.")
-@click.option("--blobs", metavar="HOST:PORT", help="Also serve blobs over HTTP there; devices prefer it.")
-@click.option("--blobs-url", metavar="URL", help="How devices reach --blobs, where a proxy stands between.")
+@click.option(
+    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 takes a free one [8090]."
+)
+@click.option("--no-http", is_flag=True, help="Do not serve the web page.")
+@click.option("--blobs", metavar="HOST:PORT", help="Also serve downloads over HTTP at this address; devices prefer it.")
+@click.option("--blobs-url", metavar="URL", help="The URL of --blobs as devices see it, if behind a proxy.")
 @click.option(
     "--retained",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Chunks that the broker shall retain at most; devices ask for the rest. 0: none are retained. [1000]",
+    help="Largest number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
 )
 @json_option
 def serve(
@@ -44,7 +49,7 @@ def serve(
     as_json: bool,
     **http: str | None,
 ) -> None:
-    """Run the host plane until it is told to stop: broker, ingest, rollouts, web page."""
+    """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
@@ -70,7 +75,7 @@ def serve(
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
-    """Serve blobs where they are asked for; the address that devices are told."""
+    """Serve blobs over HTTP if requested; returns the URL that devices are given."""
     from skerry_host.plane.delivery.over_http import PATH, blob_application  # noqa: PLC0415
     from skerry_host.plane.web.server import Server  # noqa: PLC0415
 
@@ -78,7 +83,7 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
         return blobs_url
     host, _, port = blobs.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter(f"{blobs!r} is no address; write HOST:PORT", param_hint="--blobs")
+        raise click.BadParameter(f"{blobs!r} is not an address; write HOST:PORT", param_hint="--blobs")
     if host == "0.0.0.0" and blobs_url is None:  # noqa: S104 - it is what this refuses
         raise click.UsageError("--blobs 0.0.0.0 needs --blobs-url: devices must be told an address that they can reach")
     served = stack.enter_context(Server(blob_application(store), host, int(port))).url + PATH
@@ -86,13 +91,13 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
 
 
 def _check_url(url: str | None) -> None:
-    """Refuse what devices would refuse."""
+    """Refuse a URL that devices would refuse."""
     try:
         msgspec.convert(url, BaseUrl | None)
         urlsplit(url or "")  # brackets that hold no address
     except (msgspec.ValidationError, ValueError):
         hint = "write http://HOST[:PORT][/PATH], or https://"
-        raise click.BadParameter(f"{url!r} is no address for blobs; {hint}", param_hint="--blobs-url") from None
+        raise click.BadParameter(f"{url!r} is not a usable URL; {hint}", param_hint="--blobs-url") from None
 
 
 def _stop_on_signals(service: "Service") -> None:
@@ -101,7 +106,7 @@ def _stop_on_signals(service: "Service") -> None:
 
 
 def _announce(addresses: dict[str, str | None], as_json: bool) -> None:
-    """Say where it serves, at once: whoever started this process waits for the line."""
+    """Print the addresses at once: whoever started this process waits for the line."""
     if as_json:
         emit_json(addresses)
     else:

@@ -1,4 +1,4 @@
-"""A rollout as it goes on in the terminal: one bar a device, filled by the bytes that it has received. Reads only."""
+"""Shows the progress of a rollout in the terminal: one bar a device, filled by the bytes received. Reads only."""
 
 import time
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from skerry_host.cli.common import safe
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views.gather import rollout_view
+from skerry_host.plane.views.labels import label, transports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from skerry_host.plane.views.views import DeploymentView, RolloutView
 
 POLL_S = 0.2
-MOST_BARS = 20
-"""Where a rollout has more devices, those that are at work are shown first."""
+MAX_BARS = 20
+"""Where a rollout has more devices, those in progress are shown first."""
 
 
 def watch(opened: "Registry", rollout_id: str, console: "Console") -> "RolloutView":
@@ -45,10 +46,11 @@ def watch(opened: "Registry", rollout_id: str, console: "Console") -> "RolloutVi
 
 def _show(progress: "Progress", bars: "dict[str, TaskID]", row: "DeploymentView") -> None:
     if row.device not in bars:
-        if len(bars) >= MOST_BARS:
+        if len(bars) >= MAX_BARS:
             return
         bars[row.device] = progress.add_task(safe(row.device), total=None, state="")
     expected = row.bytes_expected or None
     done = expected if row.outcome == "succeeded" else row.bytes_received
-    ways = f" ({safe(row.ways)})" if row.ways else ""
-    progress.update(bars[row.device], total=expected, completed=done, state=f"{row.outcome or row.state}{ways}")
+    by = f" ({safe(transports(row.transports))})" if row.transports else ""
+    state = f"{label(row.outcome or row.state)}{by}"
+    progress.update(bars[row.device], total=expected, completed=done, state=state)

@@ -18,7 +18,7 @@ class Device:
 
 
 def choose_target(device: Device, offered: Iterable[TargetName], release: str) -> TargetName:
-    """The target that a device likes best among those a release offers; raises `FleetError` when there is none."""
+    """The first of a device's targets that a release offers; raises `FleetError` when there is none."""
     there = list(offered)
     for target in device.targets:
         if target in there:

@@ -5,7 +5,7 @@
     factor     = "not" factor | "(" expression ")" | "all" | test
     test       = ("id" | "board") ("=" | "!=") PATTERN | "tag:" NAME
 
-PATTERN may hold `*` and `?`. It is parsed, never evaluated by Python; nothing else can be reached from it.
+PATTERN may hold `*` and `?`. The text is parsed and never evaluated as Python.
 """
 
 import re
@@ -24,10 +24,10 @@ MAX_LENGTH = 1000
 
 
 class Selection(Protocol):
-    """Whatever says which devices are meant."""
+    """A condition on devices."""
 
     def matches(self, device: Device) -> bool:
-        """Whether a device is meant."""
+        """Whether a device is selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +41,41 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The device's id or board fits a pattern."""
+    """The device's id or board matches a pattern."""
 
     name: Literal["id", "board"]
     pattern: str
 
     def matches(self, device: Device) -> bool:
-        """Whether the field fits."""
+        """Whether the field matches."""
         return fnmatchcase(device.id if self.name == "id" else device.board, self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The device bears a tag."""
+    """The device has a tag."""
 
     name: str
 
     def matches(self, device: Device) -> bool:
-        """Whether it bears it."""
+        """Whether it has it."""
         return self.name in device.tags
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What another selection does not mean."""
+    """Every device that another selection leaves out."""
 
     inner: Selection
 
     def matches(self, device: Device) -> bool:
-        """The opposite."""
+        """Whether the other selection does not match."""
         return not self.inner.matches(device)
 
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """What every part means."""
+    """Devices that match every part."""
 
     parts: tuple[Selection, ...]
 
@@ -86,7 +86,7 @@ class Both:
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """What any part means."""
+    """Devices that match at least one part."""
 
     parts: tuple[Selection, ...]
 

@@ -1,4 +1,4 @@
-"""The policy of a rollout: how devices may fetch, how long they may be silent, and what a wave must meet.
+"""The policy of a rollout: how devices may download, how long they may be silent, and how many may fail.
 
 Data only. It is kept as JSON in the registry, so fields are added with defaults and never change their meaning.
 """
@@ -11,7 +11,7 @@ from skerry_agent.wire.twin import TransferPolicy
 
 
 class Policy(Struct, frozen=True):
-    """Durations in seconds. `max_unsuccessful` is the share of a wave (0..1) that may end otherwise than succeeded."""
+    """Durations in seconds. `max_unsuccessful` is the largest fraction of a wave's devices (0..1) that may fail."""
 
     transfer: TransferPolicy = TransferPolicy()
     silence_s: Annotated[float, Meta(gt=0)] = 3600.0

@@ -4,9 +4,9 @@
        │                  └────a wave did not────────────────> failed
        └──ordered by a person──> aborting ──nothing is left open──> aborted
 
-A wave is admitted whole, once the wave before it has ended and passed its gate. A deployment ends by the device's
-own word; one of which nothing was heard for `policy.silence_s` is ended here as timed_out, so that no rollout waits
-for ever.
+A wave is admitted as a whole, once the wave before it has ended and passed its gate. A deployment ends when its device
+reports an outcome; if nothing was heard of it for `policy.silence_s`, it is ended here as timed_out, so that no rollout
+waits for ever.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry_agent.wire.twin import Outcome
-from skerry_host.fleet.gate import judge
+from skerry_host.fleet.gate import evaluate_gate
 from skerry_host.fleet.policy import Policy
 
 RolloutState = Literal["pending", "running", "aborting", "succeeded", "failed", "aborted"]
@@ -33,7 +33,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One device's attempt: `sent` when it was ordered, `heard` when the device last spoke of it."""
+    """One device's attempt: `sent` is when it was ordered, `heard` when the device last reported on it."""
 
     id: str
     device: str
@@ -45,14 +45,14 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Order a deployment of its device."""
+    """Send a deployment to its device."""
 
     deployment: Deployment
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End a deployment from the host's side; the device is told to stay with what it had."""
+    """End a deployment from the host's side; the device keeps what it runs."""
 
     deployment: Deployment
     outcome: Outcome
@@ -71,7 +71,7 @@ Action = Admit | Close | Enter
 
 
 def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> list[Action]:
-    """What is to be done now, in order; empty when the rollout waits for its devices or has ended."""
+    """The actions that are due now, in order; empty when the rollout waits for its devices or has ended."""
     if rollout.state in ENDED:
         return []
     if rollout.state == "aborting":
@@ -88,7 +88,7 @@ def _abort(deployments: Sequence[Deployment]) -> list[Action]:
 
 
 def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action]:
-    """Walk the waves in order up to the first that is not through."""
+    """Go through the waves in order up to the first that has not passed its gate."""
     begin: list[Action] = [Enter("running", "admitted")] if rollout.state == "pending" else []
     reason = "no devices"
     for wave in sorted({d.wave for d in deployments}):
@@ -96,15 +96,15 @@ def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action
         if any(d.outcome is None for d in members):
             admitted = [Admit(d) for d in members if d.sent is None and d.outcome is None]
             return [*begin, *admitted]
-        verdict = judge(rollout.policy, [d.outcome for d in members if d.outcome is not None])
-        if not verdict.passed:
-            return [*_halt(deployments, wave), Enter("failed", verdict.reason)]
-        reason = verdict.reason
+        result = evaluate_gate(rollout.policy, [d.outcome for d in members if d.outcome is not None])
+        if not result.passed:
+            return [*_halt(deployments, wave), Enter("failed", result.reason)]
+        reason = result.reason
     return [*begin, Enter("succeeded", reason)]
 
 
 def _halt(deployments: Sequence[Deployment], wave: int) -> list[Action]:
-    """Close what was never sent because an earlier wave did not pass."""
+    """Cancel the deployments of later waves, which were never sent."""
     return [Close(d, "cancelled", f"wave {wave} did not pass its gate") for d in deployments if d.outcome is None]
 
 

@@ -3,7 +3,7 @@
 SkerryError
 └── PlaneError          the host plane cannot do what was asked
     ├── BrokerError     no broker could be started
-    │   └── AddressError    what should be a broker's address is none: the user's mistake
+    │   └── AddressError    not a valid broker address: the user's mistake
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
@@ -25,7 +25,7 @@ class BrokerError(PlaneError):
 
 
 class AddressError(BrokerError):
-    """An address that no broker can have."""
+    """Not a valid broker address."""
 
     code = "address"
     exit_code = 2

@@ -1,4 +1,4 @@
-"""Writes the folder that a device is started with: agent.toml and trust.json. Enrols nothing."""
+"""Writes a device's configuration folder: agent.toml and trust.json. Enrols nothing."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ADDRESS_FILE = "serve.json"
 
 
 def broker_of(home: Home) -> str:
-    """Where `skerry serve` last offered its broker, else the usual place."""
+    """The broker address of the last `skerry serve`, else the default."""
     try:
         return str(json.loads((home.root / ADDRESS_FILE).read_text("utf-8"))["broker"])
     except (OSError, ValueError, KeyError):
@@ -27,7 +27,7 @@ def broker_of(home: Home) -> str:
 
 
 def note_addresses(home: Home, broker: str, page: str | None) -> None:
-    """Leave word where the broker and the page are."""
+    """Record where the broker and the web page are, for `device provision`."""
     content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
     write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
 
@@ -87,7 +87,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         f"uncertainty = {power.uncertainty!r}",
         f"source = {json.dumps(power.source, ensure_ascii=False)}",
         "",
-        "# Inputs and the local inference interface of a model, if the defaults do not fit:",
+        "# Inputs and the local inference API of a model, if you need other values than the defaults:",
         "# [models.MODEL]",
         '# http = "127.0.0.1:8000"',
         '# results_file = "results.jsonl"',

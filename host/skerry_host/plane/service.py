@@ -1,7 +1,7 @@
-"""The serving plane: joins broker, link, ingest, conductor and publisher, and keeps them going until told to stop.
+"""The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
-Three threads besides paho's: this one turns the rollout loop, one writes what devices say, one sends the pieces that
-they ask for. Everything that must survive is in the registry; this module keeps nothing.
+Three threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
+chunks that devices request. Everything that must survive a restart is in the registry; this module keeps nothing.
 """
 
 import fcntl
@@ -23,21 +23,21 @@ from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.link import Incoming, Link
 from skerry_host.plane.delivery.answers import Answers
-from skerry_host.plane.delivery.publish import MOST_RETAINED, Publisher
+from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import devices, events, receipts, telemetry
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.counters import Counters
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 
 TICK_S = 0.2
 PAUSE_S = 0.05
-"""At least so long between two ticks, however much the devices say."""
+"""The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
 KEEP_TELEMETRY_S = 30 * 24 * 3600.0
 KEEP_EVENTS_S = 365 * 24 * 3600.0
@@ -48,13 +48,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How blobs go out: at most `retained` messages of them are retained at once, and devices ask for the rest.
+    """How blobs are sent: at most `retained` messages of them are retained at once, and devices request the rest.
 
-    `http` is where devices may fetch them as well, if anywhere.
+    `http` is where devices may download them as well, if anywhere.
     """
 
     http: str | None = None
-    retained: int = MOST_RETAINED
+    retained: int = MAX_RETAINED
 
 
 class Service:
@@ -75,14 +75,14 @@ class Service:
         self.ingest = Ingest(registry, time.time)
         self.link = Link(broker.url, _client_id(home), (*SUBSCRIPTIONS, topics.ALL_ASKS), self._receive)
         self.answers = Answers(store, self.link.publish)
-        self._conductor = Conductor(registry, director, time.time)
+        self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
     def run(self) -> None:
-        """Turn the loop until `stop`; a tick that fails for a passing reason is tried again. A bug ends it."""
+        """Run the loop until `stop`; a tick that fails for a temporary reason is tried again. A bug ends it."""
         while not self._stopping.is_set():
             try:
                 self._tick()
@@ -110,7 +110,7 @@ class Service:
             log.warning("the broker had died and was started again")
         self._receipts.send()
         self._recall()
-        self._conductor.tick()
+        self._rollout_loop.tick()
         self._publisher.sync()
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
@@ -120,7 +120,7 @@ class Service:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
 
     def _receive(self, message: Incoming) -> None:
-        """In paho's thread. A question need not be safe before it is acknowledged: its device asks again."""
+        """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
             self.link.acknowledge([message])
@@ -144,7 +144,7 @@ class Service:
         return guarded
 
     def _recall(self) -> None:
-        """In a new connection, hear what the devices said before: RabbitMQ retains nothing for a wildcard."""
+        """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard."""
         epoch = self.link.epoch
         if epoch == self._recalled or not self.link.connected:
             return

@@ -18,7 +18,7 @@ class Difference(Struct, frozen=True):
 
 
 class Transfer(Struct, frozen=True):
-    """Bytes of artifacts for one target: those that must travel from one release to the next, and all of them."""
+    """Bytes of artifacts for one target: those that a device must download from one release to the next, and all."""
 
     target: TargetName
     fetched: int

@@ -24,12 +24,12 @@ PATCHES_FROM = 3
 """How many earlier releases get a patch of their own."""
 
 CHAINS_FROM = 10
-"""So far back a release keeps patches of earlier releases, where one after the other they are shorter than the file."""
+"""How many releases back patches are kept, for devices that apply them one after the other instead of the full file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be released. Without `version` the release takes the one that was built."""
+class ReleaseRequest:
+    """A request for a release. Without `version` it takes the one of the build."""
 
     build: Path
     version: str | None = None
@@ -54,25 +54,25 @@ Encoder = Callable[[bytes, bytes], Patch]
 
 
 def create_release(
-    order: Order,
+    request: ReleaseRequest,
     store: Store,
     signer: Signer,
     progress: Callable[[str], None] = lambda _step: None,
     encoder: Encoder = make_patch,
 ) -> Created:
-    """Put a build into the store as a signed release; the same build again changes nothing.
+    """Add a build to the store as a signed release; the same build again changes nothing.
 
-    A patch that cannot be made is left out: devices can always take the file. Raises `ReleaseError` when the folder is
-    no build, is damaged, or the name is taken; `StoreError`, `OSError`.
+    A patch that cannot be made is left out: devices can always take the full file. Raises `ReleaseError` if the folder
+    is no build, is damaged, or the name is taken; `StoreError`, `OSError`.
     """
-    record = read_build(order.build)
-    contents = read_artifacts(order.build, record)
-    name = _name(record, order.version)
+    record = read_build(request.build)
+    contents = read_artifacts(request.build, record)
+    name = _name(record, request.version)
     with store.exclusive():
         if name in store.releases():
             return _existing(store, name, record)
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
-        bases = earlier[-order.patches_from :] if order.patches_from > 0 else []
+        bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
         progress(f"making patches from {len(bases)} earlier releases")
         warnings: list[str] = []
         made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
@@ -81,7 +81,7 @@ def create_release(
         patches = [ref for ref, _data in made]
         patches += _chains(record, patches, bases, earlier[-CHAINS_FROM:])
         counter = max((other.counter for other in earlier), default=0) + 1
-        release = _manifest(record, name, counter, order.notes, patches)
+        release = _manifest(record, name, counter, request.notes, patches)
         manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
     return Created(release, manifest, existed=False, warnings=tuple(warnings))
 

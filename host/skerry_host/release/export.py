@@ -1,6 +1,6 @@
-"""A release in a folder, for a USB stick: the signed manifest as `release.json`, and files named by their sha256.
+"""Exports a release to a folder or USB stick: the signed manifest as `release.json`, and files named by their sha256.
 
-What a device does with it is the same as with what comes over the network; so nothing is signed or made here.
+A device treats it like what comes over the network, so nothing is signed or made here.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The two local signing keys: `release` signs manifests, `director` what each device shall run.
+"""The two local signing keys: `release` signs manifests, `director` signs each device's desired state.
 
 Each is a PKCS#8 PEM file that only its owner may read. A folder of files is all that this module knows.
 """

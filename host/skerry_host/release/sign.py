@@ -1,6 +1,6 @@
 """Signs payloads with ed25519 in a DSSE envelope. Holds no policy of who may sign what; verifies nothing.
 
-`Signer` is the port: whatever signs (a file's key now, TUF roles or a hardware token later) looks like this.
+`Signer` is the interface of whatever signs: today a key file; a hardware token would be another implementation.
 """
 
 import hashlib

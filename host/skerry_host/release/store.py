@@ -1,4 +1,4 @@
-"""The content-addressed store of artifacts and signed releases. Signs nothing and makes nothing: it keeps bytes.
+"""The content-addressed store of artifacts and signed releases. Stores bytes; makes and signs nothing.
 
     objects/ab/<sha256>               every artifact, patch and signed manifest, by its hash
     releases/<model>/<version>.json   the signed envelope, byte for byte as it was signed
@@ -104,7 +104,7 @@ class Store:
             return path.read_bytes()
         except FileNotFoundError:
             there = ", ".join(self.releases()) or "none yet: run `skerry release create`"
-            raise ReleaseError(f"there is no release {name}", hint=f"there is {there}", code="no_release") from None
+            raise ReleaseError(f"there is no release {name}", hint=f"available: {there}", code="no_release") from None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from None
 

@@ -71,11 +71,11 @@ MISTAKES = {
     "no release name": (["rollout", "start", "fashion", "--device", "abc"], 2, "use MODEL@MAJOR.MINOR.PATCH"),
     "an unknown rollout": (["rollout", "status", "abc"], 2, "there is no rollout 'abc'"),
     "an abort of nothing": (["rollout", "abort", "abc"], 2, "there is no rollout 'abc'"),
-    "a rollback of nobody": (["rollback"], 2, "name either --group or --device"),
-    "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is no address for blobs"),
+    "a rollback of nobody": (["rollback"], 2, "give either --group or --device"),
+    "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is not a usable URL"),
     "blobs by another way": (["serve", "--blobs-url", "ftp://x/y"], 2, "write http://HOST[:PORT][/PATH]"),
-    "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is no address"),
-    "a rollback of both": (["rollback", "--group", "g", "--device", "d"], 2, "name either --group or --device"),
+    "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is not a"),
+    "a rollback of both": (["rollback", "--group", "g", "--device", "d"], 2, "give either --group or --device"),
 }  # fmt: skip
 
 

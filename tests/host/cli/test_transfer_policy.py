@@ -1,4 +1,4 @@
-"""How a rollout may fetch, as the command line says it; and a rollout watched to its end."""
+"""The transfer policy of a rollout by its command line options; and a rollout watched to its end."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_watch_ends_with_the_rollout(home, monkeypatch):
         with open_registry(home.registry) as opened, opened.write() as session:
             (row,) = rollouts.deployments(session, started)
             report = DeploymentReport(row.id, row.release, state, outcome, bytes_received=received, bytes_expected=1000)
-            rollouts.hear(session, "dev-1", report, 1.0)
+            rollouts.apply_report(session, "dev-1", report, 1.0)
             rollouts.find(session, started).state = "succeeded" if outcome else "running"
 
     monkeypatch.setattr("skerry_host.cli.watch.time.sleep", device_goes_on)

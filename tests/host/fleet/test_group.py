@@ -1,4 +1,4 @@
-"""The selection of a group: what it means, and that it refuses what it does not know."""
+"""Group selections: which devices they select, and what is refused."""
 
 import contextlib
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.fleet.gate import judge
+from skerry_host.fleet.gate import evaluate_gate
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, Enter, Rollout, plan
 
@@ -77,7 +77,7 @@ def test_plan(given_rollout, deployments, expected):
 
 
 @pytest.mark.parametrize("state", ENDED)
-def test_nothing_follows_the_end(state):
+def test_a_rollout_that_has_ended_has_no_actions(state):
     assert plan(rollout(state), [deployment("a"), deployment("b", sent=1.0)], NOW) == []
 
 
@@ -110,7 +110,7 @@ def test_every_rollout_ends_and_no_wave_overtakes(devices, allowed):
 
 
 def test_gate_says_why():
-    assert judge(POLICY, ["succeeded", "succeeded"]).reason == "2 of 2 succeeded"
-    verdict = judge(Policy(max_unsuccessful=0.2), ["succeeded", "failed", "rolled_back"])
-    assert not verdict.passed
-    assert verdict.reason == "1 failed, 1 rolled back of 3, 20% allowed"
+    assert evaluate_gate(POLICY, ["succeeded", "succeeded"]).reason == "2 of 2 succeeded"
+    result = evaluate_gate(Policy(max_unsuccessful=0.2), ["succeeded", "failed", "rolled_back"])
+    assert not result.passed
+    assert result.reason == "1 failed, 1 rolled back of 3, 20% allowed"

@@ -17,12 +17,12 @@ from skerry_host.cli.release import release_build
 from skerry_host.patch import DiffError, Failed, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
-from skerry_host.release.create import Order, create_release
+from skerry_host.release.create import ReleaseRequest, create_release
 from skerry_host.release.errors import ReleaseError
 
 
 def test_what_is_signed_is_stored_byte_for_byte(make_build, store, keys):
-    made = create_release(Order(make_build()), store, keys.release)
+    made = create_release(ReleaseRequest(make_build()), store, keys.release)
     raw = store.envelope("toy@1.0.0")
     signed = codec.decode(raw, Envelope)
     assert store.get(made.manifest.sha256) == raw
@@ -38,7 +38,7 @@ def test_what_is_signed_is_stored_byte_for_byte(make_build, store, keys):
 
 def test_counters_rise_per_model_whatever_the_versions_say(make_build, store, keys):
     for model, version in (("toy", "2.0.0"), ("toy", "1.0.0"), ("other", "1.0.0"), ("toy", "1.5.0")):
-        create_release(Order(make_build(version, model=model)), store, keys.release)
+        create_release(ReleaseRequest(make_build(version, model=model)), store, keys.release)
     assert store.releases() == ["other@1.0.0", "toy@2.0.0", "toy@1.0.0", "toy@1.5.0"]
     assert [store.release(name).counter for name in store.releases()] == [1, 1, 2, 3]
 
@@ -46,31 +46,31 @@ def test_counters_rise_per_model_whatever_the_versions_say(make_build, store, ke
 def test_two_at_once_never_share_a_counter(make_build, store, keys):
     builds = [make_build(f"1.{i}.0", i) for i in range(4)]
     with ThreadPoolExecutor() as pool:
-        made = list(pool.map(lambda build: create_release(Order(build), store, keys.release), builds))
+        made = list(pool.map(lambda build: create_release(ReleaseRequest(build), store, keys.release), builds))
     assert sorted(one.release.counter for one in made) == [1, 2, 3, 4]
 
 
 def test_the_same_build_again_changes_nothing(make_build, store, keys):
     build = make_build()
-    first = create_release(Order(build), store, keys.release)
-    again = create_release(Order(build), store, keys.release)
+    first = create_release(ReleaseRequest(build), store, keys.release)
+    again = create_release(ReleaseRequest(build), store, keys.release)
     assert (first.existed, again.existed) == (False, True)
     assert again.manifest == first.manifest
 
 
 def test_a_release_never_changes(make_build, store, keys):
-    create_release(Order(make_build(seed=1)), store, keys.release)
+    create_release(ReleaseRequest(make_build(seed=1)), store, keys.release)
     before = store.envelope("toy@1.0.0")
     with pytest.raises(ReleaseError) as refused:
-        create_release(Order(make_build(seed=2)), store, keys.release)
+        create_release(ReleaseRequest(make_build(seed=2)), store, keys.release)
     assert refused.value.code == "exists"
     assert store.envelope("toy@1.0.0") == before
 
 
 def test_patches_from_the_last_releases_make_the_new_files(make_build, store, keys):
     for seed in (1, 2, 3, 4):
-        create_release(Order(make_build(f"1.{seed}.0", seed)), store, keys.release)
-    made = create_release(Order(make_build("1.5.0", 5), patches_from=2), store, keys.release).release
+        create_release(ReleaseRequest(make_build(f"1.{seed}.0", seed)), store, keys.release)
+    made = create_release(ReleaseRequest(make_build("1.5.0", 5), patches_from=2), store, keys.release).release
     bases = {store.release(f"toy@1.{seed}.0").bundles[0].model.blob.sha256 for seed in (3, 4)}
     model = made.bundles[0].model.blob
     assert {ref.base_sha256 for ref in made.patches if ref.new_sha256 == model.sha256} == bases
@@ -83,7 +83,7 @@ def test_patches_from_the_last_releases_make_the_new_files(make_build, store, ke
 
 def test_a_device_that_is_further_behind_follows_a_chain(make_build, store, keys):
     for seed in (1, 2, 3):
-        create_release(Order(make_build(f"1.{seed}.0", seed), patches_from=1), store, keys.release)
+        create_release(ReleaseRequest(make_build(f"1.{seed}.0", seed), patches_from=1), store, keys.release)
     made = store.release("toy@1.3.0")
     first, last = (store.release(f"toy@1.{seed}.0").bundles[0].model.blob for seed in (1, 3))
     route = cheapest(made.patches, {first.sha256}, last.sha256)
@@ -100,22 +100,22 @@ def test_a_device_that_is_further_behind_follows_a_chain(make_build, store, keys
 
 def test_a_chain_longer_than_the_file_is_not_kept(make_build, store, keys):
     for seed in (1, 2):
-        create_release(Order(make_build(f"1.{seed}.0", seed), patches_from=0), store, keys.release)
-    made = create_release(Order(make_build("1.3.0", 3), patches_from=0), store, keys.release).release
+        create_release(ReleaseRequest(make_build(f"1.{seed}.0", seed), patches_from=0), store, keys.release)
+    made = create_release(ReleaseRequest(make_build("1.3.0", 3), patches_from=0), store, keys.release).release
     assert made.patches == ()
 
 
 def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, keys):
-    create_release(Order(make_build("1.0.0")), store, keys.release)
-    same = create_release(Order(make_build("1.0.1")), store, keys.release).release
+    create_release(ReleaseRequest(make_build("1.0.0")), store, keys.release)
+    same = create_release(ReleaseRequest(make_build("1.0.1")), store, keys.release).release
     assert same.patches == ()
-    none = create_release(Order(make_build("1.0.2", 2), patches_from=0), store, keys.release).release
+    none = create_release(ReleaseRequest(make_build("1.0.2", 2), patches_from=0), store, keys.release).release
     assert none.patches == ()
 
 
 def test_blob_refs_name_all_that_a_device_may_need_once(make_build, store, keys):
-    create_release(Order(make_build("1.0.0", 1)), store, keys.release)
-    made = create_release(Order(make_build("1.1.0", 2)), store, keys.release)
+    create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release)
     refs = store.blob_refs("toy@1.1.0")
     expected = {made.manifest.sha256, *(ref.blob.sha256 for ref in made.release.patches)}
     expected |= {artifact.blob.sha256 for artifact in made.release.bundles[0].artifacts}
@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_build_is_refused_and_nothing_is_stored(make_build, 
     folder = make_build()
     BAD_BUILDS[case](folder)
     with pytest.raises(ReleaseError) as refused:
-        create_release(Order(folder), store, keys.release)
+        create_release(ReleaseRequest(folder), store, keys.release)
     assert refused.value.exit_code == 2
     assert store.releases() == []
 
@@ -148,13 +148,13 @@ def test_a_folder_that_is_no_build_is_refused_and_nothing_is_stored(make_build, 
 @pytest.mark.parametrize("version", ["1", "v1.0.0", "1.0.0/../..", ""])
 def test_a_version_that_is_none(make_build, store, keys, version: str):
     with pytest.raises(ReleaseError) as refused:
-        create_release(Order(make_build(None), version), store, keys.release)
+        create_release(ReleaseRequest(make_build(None), version), store, keys.release)
     assert refused.value.code == "version"
 
 
 def test_compare_and_transfers(make_build, store, keys):
-    old = create_release(Order(make_build("1.0.0", 1)), store, keys.release).release
-    new = create_release(Order(make_build("1.1.0", 2)), store, keys.release).release
+    old = create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release).release
+    new = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release).release
     assert compare(old, old) == []
     assert {row.what for row in compare(old, new)} == {"counter", "source", "cpu model.tflite", "cpu golden.npz"}
     (way,) = transfers(old, new)
@@ -183,7 +183,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
         assert run(["release", *arguments]) == 0
     assert "with patches" in capsys.readouterr().out
     assert run(["release", "show", "toy@9.0.0"]) == 2
-    assert "there is toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
+    assert "available: toy@1.0.0, toy@1.1.0" in capsys.readouterr().err
 
 
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
@@ -192,8 +192,8 @@ def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, s
             raise DiffError("no candidate is left")
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
 
-    create_release(Order(make_build("1.0.0", 1)), store, keys.release)
-    made = create_release(Order(make_build("1.1.0", 2)), store, keys.release, encoder=failing)
+    create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release, encoder=failing)
     assert made.release.name in store.releases()
     assert len(made.release.patches) == 1
     texts = sorted(line.partition(": ")[2] for line in made.warnings)
@@ -210,7 +210,7 @@ def test_the_command_says_what_failed(as_json, make_build, tmp_path: Path, capsy
     assert run(["init"]) == 0
     assert run(["release", "create", str(make_build("1.0.0", 1))]) == 0
     assert "warning" not in capsys.readouterr().err
-    release_build(Order(make_build("1.1.0", 2)), as_json, failing)
+    release_build(ReleaseRequest(make_build("1.1.0", 2)), as_json, failing)
     said = capsys.readouterr()
     lines = said.err.splitlines()
     assert len(lines) == 2  # one for each of two files

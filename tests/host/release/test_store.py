@@ -9,7 +9,7 @@ from skerry_agent.wire import blobs
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.files import write_atomic, write_new
 from skerry_host.home import HomeError, home_at, init_home, open_home
-from skerry_host.release.create import Order, create_release
+from skerry_host.release.create import ReleaseRequest, create_release
 from skerry_host.release.errors import KeyFileError, ReleaseError, StoreError
 from skerry_host.release.keys import load, load_or_create, trust_keys
 from skerry_host.release.store import Store
@@ -48,7 +48,7 @@ def test_a_release_that_is_not_there(store: Store, name: str):
 
 
 def test_a_damaged_release_names_its_file(make_build, store: Store, keys, tmp_path: Path):
-    create_release(Order(make_build()), store, keys.release)
+    create_release(ReleaseRequest(make_build()), store, keys.release)
     (tmp_path / "store" / "releases" / "toy" / "1.0.0.json").write_bytes(b"{}")
     with pytest.raises(StoreError, match=r"1\.0\.0\.json is damaged"):
         store.release("toy@1.0.0")
@@ -56,7 +56,7 @@ def test_a_damaged_release_names_its_file(make_build, store: Store, keys, tmp_pa
 
 def test_the_files_of_a_device_s_slot(make_build, store: Store, keys):
     """Of a release that another host made, only the model is known: the device names it."""
-    release = create_release(Order(make_build()), store, keys.release).release
+    release = create_release(ReleaseRequest(make_build()), store, keys.release).release
     files = {artifact.blob.sha256 for artifact in release.bundle("cpu").artifacts}
     model = release.bundle("cpu").model.blob.sha256
     assert len(files) == 3

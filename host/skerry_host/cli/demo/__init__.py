@@ -1,4 +1,4 @@
-"""`skerry demo`: the whole story on this machine, with the same commands and processes that a fleet uses."""
+"""`skerry demo`: the whole workflow on this machine, with the same commands and processes that a fleet uses."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[4]
 
 @click.command()
 @click.option("--json-file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the result as JSON.")
-@click.option("--stay", is_flag=True, help="Keep everything running at the end, until Ctrl-C: look at the page.")
+@click.option("--stay", is_flag=True, help="Keep everything running at the end, until Ctrl-C, to look at the web page.")
 @click.option(
     "--recipe",
     type=click.Path(file_okay=False, path_type=Path),
@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).resolve().parents[4]
     help="A recipe with versions 1.0.0, 1.1.0 and 1.2.0  [models/fashion]",
 )
 def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
-    """Build, release, roll out, watch, patch, and see a bad release rolled back: on this machine, for real."""
+    """Build, release and roll out a model to three local agents, update it by patch, see a bad release rolled back."""
     if not (recipe / "recipe.toml").exists():
         raise DemoError(f"{recipe} holds no recipe.toml", hint="run it in a checkout of Skerry, or pass --recipe")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what it started ends with it
@@ -36,4 +36,4 @@ def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
         json_file.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
         out.print(f"written: {json_file}")
     if not outcome.ok:
-        raise DemoError("the story did not end as it should", hint="the table above says where")
+        raise DemoError("the demo did not end as expected", hint="the table above shows where")

@@ -1,4 +1,4 @@
-"""A client application of the demo: asks a device for inferences all the time and counts what it does not get."""
+"""A client application of the demo: requests inferences from a device all the time and counts those that fail."""
 
 import http.client
 import json
@@ -46,7 +46,7 @@ class Client(threading.Thread):
         self._connection.close()
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Send requests until told to stop."""
         due = time.monotonic()
         while not self._over.wait(max(0.0, due - time.monotonic())):
             due += 1 / RATE_HZ

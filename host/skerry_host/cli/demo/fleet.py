@@ -1,4 +1,4 @@
-"""The processes of the demo: `skerry` commands, the host plane, the agents. Whatever happens, none outlives it."""
+"""The processes of the demo: `skerry` commands, the host plane, the agents. All of them end with the demo."""
 
 import contextlib
 import json
@@ -94,7 +94,7 @@ class Agent:
 
 @contextlib.contextmanager
 def stopping(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """End a process with the block: asked first, killed if it does not listen."""
+    """End a process with the block: terminated, and killed if that does not help."""
     try:
         yield
     finally:

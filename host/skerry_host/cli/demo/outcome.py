@@ -1,4 +1,4 @@
-"""What came out of the demo, read from the registry, and whether it is what the story promises."""
+"""The result of the demo, read from the registry, and whether it is as expected."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from skerry_host.plane.registry.tables import DeploymentRow, ModelStatsRow, Repo
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The good release as the host's gates saw it."""
+    """The good release as the gates of its build measured it."""
 
     metric: str
     float_value: float
@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether every device ended on the good release, by a patch, and sent the bad one back by itself."""
+        """Whether every device ended on the good release, by a patch, and rolled back the bad one by itself."""
         patched = [d for d in self.deployments if d.release == self.good]
         refused = [d for d in self.deployments if d.release == self.bad]
         return (

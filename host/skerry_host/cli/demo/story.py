@@ -1,4 +1,4 @@
-"""The story of the demo, step by step. Every step is a command that a user could type; the processes are real."""
+"""The steps of the demo. Every step is a command that a user could type; the processes are real."""
 
 import contextlib
 import subprocess
@@ -15,6 +15,7 @@ from skerry_host.cli.demo.fleet import Agent, DemoError, Host
 from skerry_host.cli.demo.outcome import Outcome, Quality, deployment_outcomes, device_outcome
 from skerry_host.home import open_home
 from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.views.labels import label
 
 BOARD = "generic-x86"
 DEVICES = ("shelf-01", "shelf-02", "dock-01")
@@ -26,7 +27,7 @@ REPLAY_HZ = 50.0
 
 @dataclass(slots=True)
 class Story:
-    """Where it happens and how it is told."""
+    """Where the demo runs and what it prints to."""
 
     folder: Path
     recipe: Path
@@ -35,12 +36,12 @@ class Story:
     started: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """One line of the story, with the seconds since the start."""
+        """Print one line, with the seconds since the start."""
         self.out.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}")
 
 
 def tell(story: Story) -> Outcome:
-    """The whole story. Raises `DemoError` where it cannot go on; leaves no process behind."""
+    """Run the whole demo. Raises `DemoError` where it cannot go on; leaves no process behind."""
     host = Host(story.folder / "home")
     host.run("init")
     with contextlib.ExitStack() as stack:
@@ -56,12 +57,12 @@ def tell(story: Story) -> Outcome:
         story.say(f"{len(agents)} agents run, each a supervisor that starts an updater and a runner")
         _roll_out(story, host, FIRST)
         clients = [stack.enter_context(Client(agent.status()["http"]["fashion"], "fashion")) for agent in agents]
-        story.say("a client asks each device for inferences over HTTP from now on, and counts what it loses")
+        story.say("from now on a client sends inference requests to each device over HTTP, and counts those that fail")
         quality = _build_and_release(story, host, SECOND)
         _roll_out(story, host, SECOND)
         _wait_for_build(story, slow_build)
         _release(story, host, BAD)
-        story.say(f"fashion@{BAD} has passed every gate of the host; no host can see that it is slow on a device")
+        story.say(f"fashion@{BAD} has passed every gate of the build; that it is slow shows on devices only")
         _roll_out(story, host, BAD)
         time.sleep(WATCH_S)
         outcome = _gather(story, host, agents, clients, quality)
@@ -101,7 +102,7 @@ def _release(story: Story, host: Host, version: str) -> dict[str, Any]:
 
 
 def _provision(story: Story, host: Host, device: str) -> Agent:
-    """Enrol a device, and let it look at the held-out samples as if they came from a camera."""
+    """Enrol a device, and let it replay the held-out samples as if they came from a camera."""
     folder = story.folder / device
     host.run("device", "provision", device, "--board", BOARD, "--out", str(folder))
     agent = Agent(device, folder)
@@ -118,16 +119,17 @@ def _roll_out(story: Story, host: Host, version: str) -> None:
     if rollout is None:
         raise DemoError(f"the rollout of {release} did not start")
     for deployment in sorted(rollout["deployments"], key=lambda d: str(d["device"])):
-        why = f": {deployment['detail'] or deployment['reason']}" if deployment["reason"] else ""
+        reason = label(deployment["reason"])
+        why = f": {deployment['detail'] or reason}" if reason else ""
         story.say(
-            f"{release} on {deployment['device']}: [bold]{deployment['outcome']}[/bold]{why} "
+            f"{release} on {deployment['device']}: [bold]{label(deployment['outcome'])}[/bold]{why} "
             f"({deployment['transfer']}, {size(deployment['bytes_received'])}, {deployment['seconds']:.1f} s)"
         )
 
 
 def _wait_for_build(story: Story, build: "subprocess.Popen[str]") -> None:
     if build.poll() is None:
-        story.say(f"waiting for the build of fashion@{BAD}, which began with the story: its model is slow to evaluate")
+        story.say(f"waiting for the build of fashion@{BAD}, started at the beginning: its model is slow to evaluate")
     _, errors = build.communicate()
     if build.returncode:
         raise DemoError(f"the build of {BAD} failed: {errors.strip().splitlines()[-1] if errors.strip() else ''}")
@@ -165,8 +167,9 @@ def _show(story: Story, outcome: Outcome) -> None:
     moved = table("release", "device", "outcome", "transfer", ">bytes", ">of full", ">seconds", "reason")
     for d in outcome.deployments:
         share = f"{d.bytes / d.full_bytes:.1%}" if d.full_bytes else "-"
-        result = f"[green]{d.outcome}[/green]" if d.outcome == "succeeded" else f"[yellow]{d.outcome}[/yellow]"
-        moved.add_row(d.release, d.device, result, d.transfer, size(d.bytes), share, f"{d.seconds:.1f}", d.reason)
+        colour = "green" if d.outcome == "succeeded" else "yellow"
+        result, reason = f"[{colour}]{label(d.outcome or 'running')}[/]", label(d.reason)
+        moved.add_row(d.release, d.device, result, d.transfer, size(d.bytes), share, f"{d.seconds:.1f}", reason)
     now = table("device", "release", ">inferences", ">p50", ">p95", ">p99", ">energy/inference", "source")
     for device in outcome.devices:
         quantiles = [micros(device.latency_us[name]) for name in ("p50", "p95", "p99")]

@@ -1,7 +1,7 @@
 """Gives the plane a broker: mosquitto with a generated configuration, the embedded wheel, or one that runs elsewhere.
 
-A broker that is started here listens on loopback only and ends when this process does, however that ends. Speaks
-no MQTT: `link` does. Later issues add certificates and access rules to the configuration.
+A broker that is started here listens on loopback only, without passwords, and ends when this process does, however that
+ends. Speaks no MQTT: `link` does.
 """
 
 import os
@@ -184,7 +184,7 @@ def free_port() -> int:
 def _mosquitto_conf(folder: Path, port: int) -> str:
     lines = [
         f"listener {port} {LOOPBACK}",
-        "allow_anonymous true",  # loopback only; certificates come with device identity
+        "allow_anonymous true",  # it listens on loopback only
         "persistence true",
         f"persistence_location {folder}/",
         "autosave_interval 30",

@@ -1,8 +1,8 @@
-"""The plane's connection to the broker: MQTT 3.1.1 through paho, QoS 1. Carries bytes; knows no message of the wire.
+"""The plane's connection to the broker: MQTT 3.1.1 through paho, QoS 1. Carries bytes; knows no message format.
 
-Reconnects by itself and subscribes anew each time. Incoming messages are acknowledged only when whoever consumes
-them says so, so that a killed plane gets them again. `epoch` counts the connections: what was retained may be gone in
-a new one.
+Reconnects by itself and subscribes anew each time. Incoming messages are acknowledged only when their consumer has
+stored them, so that a killed plane gets them again. `epoch` counts the connections: after a new one, the broker may
+have lost what it retained.
 """
 
 import ssl
@@ -24,7 +24,7 @@ QOS = 1
 WINDOW = 64
 KEEPALIVE_S = 30
 ACK_S = 30.0
-MOST_TOPICS = 8
+MAX_TOPICS = 8
 """In one SUBSCRIBE: some brokers take no more."""
 
 
@@ -97,7 +97,7 @@ class Link:
         return all(self._await(info, epoch) for info in window)
 
     def acknowledge(self, messages: Iterable[Incoming]) -> None:
-        """The messages are safe here; those of an earlier connection are left out: they come again."""
+        """Acknowledge stored messages; those of an earlier connection are left out: the broker sends them again."""
         for message in messages:
             if message.epoch == self.epoch:
                 self._client.ack(message.mid, QOS)
@@ -117,8 +117,8 @@ class Link:
 
     def recall(self, topics: Sequence[str]) -> None:
         """Have what the broker retains on exact topics delivered: not every broker does that for a wildcard."""
-        for start in range(0, len(topics), MOST_TOPICS):
-            some = list(topics[start : start + MOST_TOPICS])
+        for start in range(0, len(topics), MAX_TOPICS):
+            some = list(topics[start : start + MAX_TOPICS])
             self._client.subscribe([(topic, QOS) for topic in some])
             self._client.unsubscribe(some)
 

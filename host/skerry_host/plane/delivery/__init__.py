@@ -1,1 +1,1 @@
-"""From the registry to the devices: retained messages, answers to questions, blobs over HTTP. Decides nothing."""
+"""From the registry to the devices: retained messages, chunks on request, blobs over HTTP. Decides nothing."""

@@ -1,7 +1,7 @@
 """Blobs over HTTP: `/blobs/<sha256>` with byte ranges, `/blobs/<sha256>/digests`. Immutable, so they may be cached.
 
-An application of its own, without the page: devices must reach it, people's browsers need not. Whoever knows a hash may
-have the bytes, as on the broker; every device checks them against the signed manifest, so nothing here is checked.
+An application of its own, apart from the web page: devices must reach it, browsers need not. Anybody who knows a hash
+gets the bytes, as on the broker; devices check them against the signed manifest, so nothing is checked here.
 """
 
 from functools import lru_cache

@@ -1,9 +1,8 @@
-"""Keeps the broker's retained messages equal to what the registry says: blobs in use, desired states, open commands.
+"""Keeps the broker's retained messages in step with the registry: blobs in use, desired states, open commands.
 
-Blobs go out before the desired states that need them, each chunk once; they are cleared when no device needs them.
-After a lost connection everything small is said again, and a blob only if its last chunk is no longer there. What would
-be more chunks than a broker shall retain is left out: devices ask for it (`answers`). Decides nothing: the registry is
-its only source.
+Blobs are published before the desired states that need them, each chunk once, and cleared when no device needs them.
+After a reconnect everything small is published again, and a blob only if its last chunk is gone. Blobs that exceed the
+limit of retained messages are left out: devices request them (`answers`). Decides nothing: it reads the registry only.
 """
 
 import logging
@@ -14,7 +13,7 @@ from skerry_agent.wire import blobs, topics
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Link, Outgoing
-from skerry_host.plane.delivery.needs import Refs, find_needs
+from skerry_host.plane.delivery.required_blobs import Refs, find_required_blobs
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
 from skerry_host.plane.registry.records import events, orders, twins
@@ -22,18 +21,18 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.orders import Commands
 from skerry_host.release.store import Store
 
-MOST_RETAINED = 1000
-"""Chunks and digest lists that a broker shall hold at once; also the limit of some hosted brokers."""
+MAX_RETAINED = 1000
+"""How many chunks and digest lists are retained at once by default; also the limit of some hosted brokers."""
 
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 log = logging.getLogger(__name__)
 
 
 class Publisher:
     """Publishes what changed since the last `sync` of this connection.
 
-    `allow` hears what each device may ask for, before the device can know of it. At most `most_retained` messages of
-    blobs are retained at once.
+    `allow` is told which blobs each device may request, before the device can know of them. At most `max_retained`
+    messages of blobs are retained at once.
     """
 
     def __init__(
@@ -43,19 +42,19 @@ class Publisher:
         link: Link,
         clock: Callable[[], float],
         allow: Callable[[dict[str, Refs]], None],
-        most_retained: int = MOST_RETAINED,
+        max_retained: int = MAX_RETAINED,
     ) -> None:
         self._registry = registry
         self._store = store
         self._link = link
         self._clock = clock
         self._allow = allow
-        self._most_retained = most_retained
+        self._most_retained = max_retained
         self._epoch = 0
         self._blobs: set[str] = set()
         self._desired: dict[str, int] = {}
         self._commands: dict[str, bytes] = {}
-        self._unsure: set[str] = set()
+        self._maybe_retained: set[str] = set()
         self._broken: set[str] = set()
         self._losses: Counter[str] = Counter()
 
@@ -64,29 +63,29 @@ class Publisher:
         if not self._link.connected:
             return
         if self._epoch != self._link.epoch:
-            self._meet_again()
+            self._reconnected()
         with self._registry.read() as session:
-            needs = find_needs(session, self._store)
+            required = find_required_blobs(session, self._store)
             live = {row.sha256 for row in published.every(session)}
             envelopes = twins.envelopes(session)
             commands = orders.commands(session)
-        self._allow(needs.by_device)
-        costly = {what for what, losses in self._losses.items() if losses >= MOST_LOSSES}
-        kept = retainable(needs.blobs, live - costly, costly, self._most_retained)
+        self._allow(required.by_device)
+        costly = {what for what, losses in self._losses.items() if losses >= MAX_LOSSES}
+        kept = retainable(required.blobs, live - costly, costly, self._most_retained)
         due = [ref for ref in kept.values() if ref.sha256 not in self._blobs]
         if self._clear_blobs(kept) and all(self._publish_blob(ref) for ref in due):
             self._publish_desired(envelopes)
             self._publish_commands(commands)
 
-    def _meet_again(self) -> None:
-        """A new connection: find out which blobs the broker still has; all else is said again.
+    def _reconnected(self) -> None:
+        """After a reconnect: find out which blobs the broker still has; everything else is published again.
 
-        A broker that was restarted may hold a command again that had been cleared, so those are cleared again, too.
+        A restarted broker may have restored a command that had been cleared, so those are cleared again, too.
         """
         epoch = self._link.epoch
         with self._registry.read() as session:
             last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.every(session)}
-            self._unsure = orders.ordered_devices(session)
+            self._maybe_retained = orders.ordered_devices(session)
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
         self._desired, self._commands, self._epoch = {}, {}, epoch
@@ -100,7 +99,7 @@ class Publisher:
             return True
         with self._registry.write() as session:
             published.add(session, ref, self._clock())
-        if not self._try(ref.sha256, blob_messages(ref, data), "it is left to be asked for"):
+        if not self._try(ref.sha256, blob_messages(ref, data), "devices must request it"):
             return False
         self._blobs.add(ref.sha256)
         log.info("published blob %s: %d bytes in %d chunks", ref.sha256[:12], ref.size, ref.chunks)
@@ -116,12 +115,12 @@ class Publisher:
         """What is answered after `commands` was read stays until the next call: only what was read is forgotten."""
         sent, over = commands.sent, commands.over
         fresh = {device: raw for device, raw in sent.items() if self._commands.get(device) != raw}
-        stale = (self._unsure | set(over.values())) - set(sent)
+        stale = (self._maybe_retained | set(over.values())) - set(sent)
         messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
         messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
         if not self._link.publish(messages):
             return
-        self._commands, self._unsure = dict(sent), set()
+        self._commands, self._maybe_retained = dict(sent), set()
         if over:
             with self._registry.write() as session:
                 orders.forget_envelopes(session, over)
@@ -141,13 +140,13 @@ class Publisher:
         return True
 
     def _try(self, what: str, messages: Iterable[Outgoing], then: str) -> bool:
-        """Publish; where that costs the connection again and again, a broker may refuse to retain: it is noted."""
+        """Publish; when that ends the connection again and again, the broker may refuse to retain: log an event."""
         if self._link.publish(messages):
             del self._losses[what]
             return True
         self._losses[what] += 1
-        if self._losses[what] == MOST_LOSSES:
-            self._note(what[:14], f"publishing it has cost the connection {MOST_LOSSES} times: {then}")
+        if self._losses[what] == MAX_LOSSES:
+            self._note(what[:14], f"the connection was lost {MAX_LOSSES} times while publishing it: {then}")
         return False
 
     def _note_broken(self, sha256: str, error: SkerryError) -> None:
@@ -163,7 +162,7 @@ class Publisher:
 
 
 def retainable(needed: Refs, live: Collection[str], left_out: Collection[str], most: int) -> Refs:
-    """What shall be retained of the blobs that are needed: as many messages as `most`, first those that are `live`."""
+    """Which required blobs to retain: at most `most` messages, those that are `live` first."""
     kept: Refs = {}
     room = most
     for ref in sorted(needed.values(), key=lambda ref: ref.sha256 not in live):
@@ -178,7 +177,7 @@ def _messages(ref: BlobRef) -> int:
 
 
 def blob_messages(ref: BlobRef, data: bytes) -> Iterator[Outgoing]:
-    """All that is retained for a blob; the digest list first, so that every chunk can be checked when it comes."""
+    """All messages of a blob; the digest list first, so that every chunk can be checked when it arrives."""
     if ref.digests_sha256 is not None:
         yield Outgoing(topics.digests(ref.sha256), blobs.digest_list(data, ref.chunk_bytes))
     for index, chunk in enumerate(blobs.split(data, ref.chunk_bytes)):

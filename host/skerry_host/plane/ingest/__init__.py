@@ -1,1 +1,1 @@
-"""From the devices into the registry, and the receipts for it. Decides nothing."""
+"""Writes device messages into the registry and sends receipts for stored reports. Decides nothing."""

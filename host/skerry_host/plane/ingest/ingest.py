@@ -1,7 +1,7 @@
-"""Takes over what devices say: validates every message, drops what was seen, writes in batches.
+"""Writes device messages to the registry: validates each, drops duplicates, writes in batches.
 
-A malformed message is counted and logged and changes nothing; it never stops the plane. Decides nothing: what follows
-from a report is the conductor's to say.
+A malformed message is counted and logged and changes nothing; it never stops the plane. What follows from a report is
+decided by the rollout loop, not here.
 """
 
 import logging
@@ -26,28 +26,28 @@ from skerry_host.plane.registry.tables import DeviceRow
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
 UNSTORABLE = (ValueError, OverflowError, StatementError)
-"""What a message that is well typed but absurd (a bucket named x, a count of 2**80) makes of itself on the way in."""
+"""Raised for a message that is well typed but cannot be stored (a bucket named x, a count of 2**80)."""
 
-Spoken = TypeVar("Spoken", DeviceState, Reported, CommandResult, Report)
-MAX_STRANGERS = 1000
+DeviceMessage = TypeVar("DeviceMessage", DeviceState, Reported, CommandResult, Report)
+MAX_UNKNOWN_DEVICES = 1000
 log = logging.getLogger(__name__)
 
 
 class Ingest:
     """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
 
-    `stored` names the devices of which reports are stored, now or before, so that they can be told.
+    `stored` names the devices whose reports have been stored, so that they can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
-        self._strangers: set[str] = set()
+        self._unknown: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
-        """Apply all in one transaction; where one spoils it, each in its own.
+        """Apply all in one transaction; if a message cannot be stored, each in its own.
 
         Raises `OperationalError` when the registry cannot be written.
         """
@@ -65,23 +65,23 @@ class Ingest:
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
         reports: list[Report] = []
         with self._registry.write() as session:
-            tally = Counter(self._apply_one(session, message, reports) for message in messages)
+            results = Counter(self._apply_one(session, message, reports) for message in messages)
             fresh = telemetry.add(session, reports, self._clock())
             receipts.note(session, reports, self._clock())
             for device in {report.device for report in reports} if fresh else ():
                 twins.seen(session, device, self._clock())
-        tally.update(accepted=fresh, duplicate=len(reports) - fresh)
-        del tally["later"]
-        self.counts.update(tally)
+        results.update(accepted=fresh, duplicate=len(reports) - fresh)
+        del results["later"]
+        self.counts.update(results)
         for device in {report.device for report in reports}:
             self.stored.put(device)
 
     def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
-        """What became of a message; telemetry is put into `reports` and counted "later", together."""
+        """The result of one message; telemetry is added to `reports`, as "later", and counted in one go."""
         try:
             device = topics.device_of(message.topic)
             if session.get(DeviceRow, device) is None:
-                self._note_stranger(device)
+                self._log_unknown(device)
                 return "unknown"
             if message.topic.startswith(TELEMETRY):
                 reports.append(_decode(message, Report, device))
@@ -115,7 +115,7 @@ class Ingest:
         for model in reported.models.values():
             if model.deployment is None:
                 continue
-            outcome = rollouts.hear(session, reported.device, model.deployment, now)
+            outcome = rollouts.apply_report(session, reported.device, model.deployment, now)
             if outcome:
                 text = ": ".join(filter(None, (model.deployment.release, model.deployment.reason)))
                 events.add(session, Event(now, outcome, reported.device, text))
@@ -129,18 +129,18 @@ class Ingest:
         events.add(session, Event(self._clock(), word, result.device, f"{order.kind}: {result.detail}".rstrip(": ")))
         return True
 
-    def _note_stranger(self, device: str) -> None:
-        """Said once for each, so that a stranger cannot fill the log."""
-        if device not in self._strangers and len(self._strangers) < MAX_STRANGERS:
-            self._strangers.add(device)
-            log.warning("device %s is not enrolled: what it says is dropped", device)
+    def _log_unknown(self, device: str) -> None:
+        """Log each unknown device once, so that it cannot fill the log."""
+        if device not in self._unknown and len(self._unknown) < MAX_UNKNOWN_DEVICES:
+            self._unknown.add(device)
+            log.warning("device %s is not enrolled: its messages are dropped", device)
 
     def _refuse(self, message: Incoming, reason: str) -> None:
-        log.warning("a message on %s cannot be kept: %s", message.topic, reason.splitlines()[0])
+        log.warning("a message on %s cannot be stored: %s", message.topic, reason.splitlines()[0])
         self.counts["malformed"] += 1
 
 
-def _decode(message: Incoming, kind: type[Spoken], device: str) -> Spoken:
+def _decode(message: Incoming, kind: type[DeviceMessage], device: str) -> DeviceMessage:
     decoded = codec.decode(message.payload, kind)
     if decoded.device != device:
         raise WireError(kind.__name__.lower(), [f"device: is {decoded.device!r} on the topic of {device!r}"])

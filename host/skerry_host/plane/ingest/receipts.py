@@ -1,6 +1,6 @@
-"""Tells devices which of their reports are stored: one small message a device and tick, however many have come.
+"""Tells devices which of their telemetry reports are stored: one small message a device and tick.
 
-Not retained, and not repeated: one that is lost is made good by the next, which comes with the next report.
+Not retained and not repeated: the next receipt, after the next report, makes up for one that is lost.
 """
 
 import queue

@@ -1,1 +1,1 @@
-"""The only state of the host: its tables, their migrations, and one module of queries for each noun."""
+"""The database that holds all state of the host plane: tables, migrations, and queries for each kind of record."""

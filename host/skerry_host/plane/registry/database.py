@@ -53,7 +53,7 @@ class Registry:
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
-        """One line for what is neither a lock, a full disk nor the fault of what is written."""
+        """Turn a damaged database into a one-line error; a lock, a full disk or bad data is passed on."""
         try:
             yield
         except DatabaseError as error:

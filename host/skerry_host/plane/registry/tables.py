@@ -44,7 +44,7 @@ class GroupRow(Base):
 
 
 class TwinRow(Base):
-    """What the host wants of a device, and what it last said; `settled` when it needs no blob for what is wanted."""
+    """A device's desired and reported state; `settled` when it needs no blob for the desired one."""
 
     __tablename__ = "twins"
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
@@ -81,7 +81,7 @@ class RolloutRow(Base):
 class DeploymentRow(Base):
     """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it.
 
-    `ways` are how its pieces came, with commas between.
+    `transports` are those that its bytes came by, separated by commas.
     """
 
     __tablename__ = "deployments"
@@ -97,7 +97,7 @@ class DeploymentRow(Base):
     reason: Mapped[str] = mapped_column(default="")
     detail: Mapped[str] = mapped_column(default="")
     transfer: Mapped[str | None]
-    ways: Mapped[str] = mapped_column(default="")
+    transports: Mapped[str] = mapped_column("ways", default="")
     bytes_received: Mapped[int] = mapped_column(default=0)
     bytes_expected: Mapped[int] = mapped_column(default=0)
     full_bytes: Mapped[int] = mapped_column(default=0)
@@ -154,9 +154,9 @@ class ReportRow(Base):
 
 
 class ReceiptRow(Base):
-    """Which reports of one boot are stored: spans (JSON) of sequences, in order and apart.
+    """Which reports of one boot are stored: ranges (JSON) of sequence numbers, in order, with gaps between them.
 
-    `closed` counts those that lay in holes which were closed, because there were too many. `touched`: the last came.
+    `closed` counts the reports in gaps that were given up because there were too many; `touched` is the last update.
     """
 
     __tablename__ = "receipts"

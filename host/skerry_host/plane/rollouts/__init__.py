@@ -1,1 +1,1 @@
-"""What people order and what devices shall run: written into the registry, published by `delivery`."""
+"""Turns requests for rollouts and rollbacks into each device's desired state, in the registry; `delivery` sends it."""

@@ -1,6 +1,7 @@
-"""Wants what a device runs already, so that it is sent neither forward nor back to what nobody has ordered.
+"""Adopts the release that a device runs as its desired state, so that it is not moved to a release nobody has ordered.
 
-Where the device's own word and the store disagree about a release, nothing is wanted: the device keeps what it has.
+Where the store holds another release of that name than the device runs, there is no desired state for the model, and
+the device keeps what it has.
 """
 
 import secrets
@@ -15,8 +16,8 @@ from skerry_host.plane.rollouts.director import Director
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """What a device says that it runs of a model, and the policy that holds there."""
+class RunningRelease:
+    """The release of a model that a device reports to run, and the transfer policy in force."""
 
     device: str
     model: str
@@ -24,21 +25,21 @@ class Running:
     policy: TransferPolicy
 
 
-def adopt(session: Session, director: Director, running: Running, reason: str, now: float) -> Assignment:
-    """An assignment of what runs, with a deployment that has succeeded already for it to point at.
+def adopt(session: Session, director: Director, running: RunningRelease, reason: str, now: float) -> Assignment:
+    """An assignment of the running release, with a deployment for it that counts as succeeded already.
 
     Raises `SkerryError` when the store does not hold the release, or holds another of that name.
     """
     row = _deployment(running, reason, now)
     assignment = director.assignment(row, running.policy)
     if assignment.manifest.sha256 != running.slot.manifest_sha256:
-        hint = "start a rollout of the release that it shall run"
+        hint = "start a rollout of the release that it should run"
         raise PlaneError(f"the store holds another {row.release} than the device runs", hint=hint, code="other_release")
     session.add(row)
     return assignment
 
 
-def _deployment(running: Running, reason: str, now: float) -> DeploymentRow:
+def _deployment(running: RunningRelease, reason: str, now: float) -> DeploymentRow:
     return DeploymentRow(
         id=f"back-{secrets.token_hex(6)}",
         device=running.device,

@@ -1,4 +1,4 @@
-"""Says what a device shall run: makes its next Desired, signs it, keeps the signed bytes. Publishes nothing."""
+"""Writes and signs the next desired state of a device and keeps the signed bytes in the registry. Publishes nothing."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from skerry_host.release.store import Store
 class Director:
     """Holds the director key and the store of releases.
 
-    `http` is where devices may fetch blobs, if anywhere; `asked`: no chunk is retained, devices are to ask at once.
+    `http` is where devices may fetch blobs, if anywhere; `asked`: the broker retains no chunk, so devices request each.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Director:
         self._asked = asked
 
     def assignment(self, row: DeploymentRow, policy: TransferPolicy) -> Assignment:
-        """What a deployment asks of its device; raises `ReleaseError` when the release is not in the store."""
+        """The assignment that a deployment gives its device; raises `ReleaseError` when the store lacks the release."""
         manifest = self._store.manifest_ref(row.release)
         release = self._store.release(row.release)
         release.bundle(row.target)
@@ -37,7 +37,7 @@ class Director:
         return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
-        """The device shall run this of a model from now on (None: nothing in particular); its other models stay."""
+        """Replace the assignment of one model in the device's desired state (None: remove it); other models stay."""
         twin = twins.find(session, device)
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
@@ -46,7 +46,7 @@ class Director:
         return desired
 
     def command(self, command: Command) -> bytes:
-        """A signed command, as the bytes that travel."""
+        """A signed command, as the bytes that are sent."""
         return self._signed(envelope.COMMAND, command)
 
     def _signed(self, payload_type: str, message: object) -> bytes:
@@ -54,5 +54,5 @@ class Director:
 
 
 def _next_generation(twin: Twin) -> int:
-    """Above all that the device has accepted, also when the registry was made anew and forgot."""
+    """Above every generation that the device has accepted, also when the registry was lost and made anew."""
     return max(twin.generation, twin.reported.generation if twin.reported else 0) + 1

@@ -1,6 +1,6 @@
-"""What a rollout would cost each device in bytes, by which path, before anything is started. Reads only.
+"""Estimates how many bytes a rollout would send to each device, by patch or in full. Reads only; starts nothing.
 
-The path is the one that the device itself would choose (`skerry_agent.wire.routes`) from what it has reported to hold.
+It chooses as the device itself would (`skerry_agent.wire.routes`), by the files that the device reports to hold.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from skerry_host.release.store import Store
 
 
 class Forecast(Struct, frozen=True):
-    """One device: from which release, by how many patches of its model (0: the full file), how many bytes."""
+    """One device: the release that it holds, how the model would come (patch, full, held), and how many bytes."""
 
     device: str
     target: TargetName
@@ -38,10 +38,10 @@ def forecast(session: Session, store: Store, release: Release, devices: Sequence
 def _of(session: Session, store: Store, release: Release, device: Device, target: TargetName) -> Forecast:
     held, holds = _held(store, twins.find(session, device.id).reported, release.model)
     bundle = release.bundle(target)
-    way = transfer(release, bundle, held)
+    moved = transfer(release, bundle, held)
     route = cheapest(release.patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
-    return Forecast(device.id, target, holds, path, way.fetched, way.full)
+    return Forecast(device.id, target, holds, path, moved.fetched, moved.full)
 
 
 def _held(store: Store, reported: Reported | None, model: str) -> tuple[set[str], str | None]:

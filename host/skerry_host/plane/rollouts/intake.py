@@ -1,6 +1,6 @@
-"""Takes what a person asks for into the registry: a rollout, its end, a rollback. Performs none of it.
+"""Records in the registry what a person requests: a rollout, its abort, a rollback. Performs none of it.
 
-The serving plane finds it there, now or when it is started next. Everything is checked before anything is written.
+The serving plane finds it there, now or at its next start. Everything is checked before anything is written.
 """
 
 import secrets
@@ -24,8 +24,8 @@ from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRo
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A rollout as it was asked for; `selection` says in words which devices are meant."""
+class RolloutRequest:
+    """A rollout as it was requested; `selection` describes the devices in words."""
 
     release: Release
     devices: Sequence[Device]
@@ -33,31 +33,31 @@ class Wish:
     policy: Policy
 
 
-def start_rollout(session: Session, wish: Wish, now: float) -> str:
-    """Keep a rollout of one wave and return its id; raises `FleetError` when no device or no target fits."""
-    if not wish.devices:
+def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
+    """Record a rollout of one wave and return its id; raises `FleetError` when no device or no target matches."""
+    if not request.devices:
         hint = "`skerry device list` shows boards and tags"
-        raise FleetError(f"{wish.selection} selects no device", hint=hint, code="no_devices")
-    offered = [bundle.target for bundle in wish.release.bundles]
-    targets = {device.id: choose_target(device, offered, wish.release.name) for device in wish.devices}
+        raise FleetError(f"{request.selection} selects no device", hint=hint, code="no_devices")
+    offered = [bundle.target for bundle in request.release.bundles]
+    targets = {device.id: choose_target(device, offered, request.release.name) for device in request.devices}
     rollout = RolloutRow(
-        id=f"{wish.release.model[:40]}-{secrets.token_hex(4)}",
-        release=wish.release.name,
-        selection=wish.selection,
-        policy=codec.encode(wish.policy),
+        id=f"{request.release.model[:40]}-{secrets.token_hex(4)}",
+        release=request.release.name,
+        selection=request.selection,
+        policy=codec.encode(request.policy),
         state="pending",
         created=now,
     )
     session.add(rollout)
     session.flush()
-    session.add_all(_deployment(rollout, wish.release, device, targets[device]) for device in targets)
-    text = f"{wish.release.name} for {wish.selection}: {len(targets)} devices"
+    session.add_all(_deployment(rollout, request.release, device, targets[device]) for device in targets)
+    text = f"{request.release.name} for {request.selection}: {len(targets)} devices"
     events.add(session, Event(now, "rollout", rollout.id, text))
     return rollout.id
 
 
 def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
-    """Order that a rollout ends and return its whole id; raises `UnknownError`, or `FleetError` when it has ended."""
+    """Order the abort of a rollout and return its full id; raises `UnknownError`, or `FleetError` when it has ended."""
     row = rollouts.find(session, rollout_id)
     if row.state in ENDED:
         raise FleetError(f"rollout {row.id} has ended: {row.state}", hint="start another one", code="ended")
@@ -72,14 +72,16 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     models = reported.models if reported else {}
     if model is not None and model not in models:
         there = ", ".join(models) or "nothing yet"
-        raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it reports {there}", code="no_model")
+        raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
     going_back = [name for name, m in models.items() if model in {None, name} and _can_go_back(m)]
     if not going_back:
-        hint = "start a rollout of the release that it shall run"
+        hint = "start a rollout of the release that it should run"
         raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")
     if len(going_back) > 1:
         named = ", ".join(going_back)
-        raise FleetError(f"device {device} runs {named}", hint="name one with --model", code="which_model")
+        raise FleetError(
+            f"device {device} runs several models: {named}", hint="name one with --model", code="which_model"
+        )
     order = OrderRow(
         id=f"rollback-{secrets.token_hex(6)}",
         device=device,
@@ -93,7 +95,7 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
 
 
 def _can_go_back(model: ModelReport) -> bool:
-    """It has a previous release, or an attempt under way that can be given up."""
+    """It has a previous release, or a deployment in progress that can be cancelled."""
     under_way = model.deployment is not None and model.deployment.outcome is None
     return model.previous is not None or (under_way and model.current is not None)
 

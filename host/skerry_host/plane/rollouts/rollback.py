@@ -1,9 +1,9 @@
-"""An ordered rollback, from the wish to the day when Desired and Reported agree again.
+"""An ordered rollback, from the request until the desired and the reported state agree again.
 
     pending ──signed──> sent ──device: ok──> answered ──it reports what it runs──> done
                           └──device: no, or no answer──> failed
 
-The device goes back by itself; the host then wants what the device runs, so that it is not sent forward again.
+The device rolls back by itself; the host then adopts what it runs as its desired state, so that it stays there.
 """
 
 from sqlalchemy import select
@@ -15,7 +15,7 @@ from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolic
 from skerry_host.plane.registry.records import events, orders, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
-from skerry_host.plane.rollouts.adopt import Running, adopt
+from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
 
 ANSWER_S = 24 * 3600.0
@@ -56,13 +56,13 @@ def _send(session: Session, order: OrderRow, director: Director, now: float) -> 
 
 
 def _adopt(session: Session, order: OrderRow, director: Director, now: float) -> None:
-    """Want what the device runs now."""
+    """Make what the device runs now its desired state."""
     twin = twins.find(session, order.device)
     for name, model in _models(twin.reported, order.model).items():
-        wanted = twin.assignment(name)
-        if model.current is None or (wanted and wanted.manifest.sha256 == model.current.manifest_sha256):
+        assigned = twin.assignment(name)
+        if model.current is None or (assigned and assigned.manifest.sha256 == model.current.manifest_sha256):
             continue
-        running = Running(order.device, name, model.current, wanted.policy if wanted else TransferPolicy())
+        running = RunningRelease(order.device, name, model.current, assigned.policy if assigned else TransferPolicy())
         try:
             assignment = adopt(session, director, running, "rolled back on order", now)
         except SkerryError as error:

@@ -1,4 +1,4 @@
-"""Gathers what is shown (`views`) out of the registry, with a few queries whatever the number of devices."""
+"""Reads the data to be shown (`views`) from the registry, with a few queries whatever the number of devices."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ from skerry_host.plane.views.views import (
 )
 
 HISTORY = 40
-"""So many intervals of a device are charted."""
+"""How many intervals of a device are charted."""
 POWER = "power"
 """The sample that holds a device's power in watts."""
 FRESH_S = 120.0
@@ -88,7 +88,7 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
         reason=row.reason,
         detail=row.detail,
         transfer=row.transfer,
-        ways=row.ways,
+        transports=row.transports,
         bytes_received=row.bytes_received,
         bytes_expected=row.bytes_expected,
         full_bytes=row.full_bytes,
@@ -102,7 +102,7 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
 
 def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> DeviceView:
     reported = twin.reported
-    names = sorted({*(reported.models if reported else ()), *_wanted_models(twin)})
+    names = sorted({*(reported.models if reported else ()), *_desired_models(twin)})
     return DeviceView(
         id=device.id,
         board=device.board,
@@ -120,21 +120,21 @@ def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> De
     )
 
 
-def _wanted_models(twin: Twin) -> list[str]:
+def _desired_models(twin: Twin) -> list[str]:
     return [a.model for a in twin.desired.assignments] if twin.desired else []
 
 
 def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelView:
     report = twin.reported.models.get(name) if twin.reported else None
     report = report or ModelReport("idle", serving=False)
-    wanted = twin.assignment(name)
+    assigned = twin.assignment(name)
     mine = _intervals(name, telemetry) if telemetry else []
     stats = mine[-1][1] if mine else None
     return ModelView(
         model=name,
         release=report.current.release if report.current else None,
         previous=report.previous.release if report.previous else None,
-        wanted=wanted.release if wanted else None,
+        desired=assigned.release if assigned else None,
         state=report.state,
         serving=report.serving,
         attempted=report.deployment.release if report.deployment else None,
@@ -188,7 +188,7 @@ def _by_report(session: Session, ids: list[int]) -> dict[int, list[ModelStatsRow
 
 
 def totals(session: Session, now: float) -> Totals:
-    """The whole fleet in figures, from the newest report of each device where that is fresh."""
+    """Totals over the fleet, from the newest report of each device if it is recent."""
     newest = select(func.max(ReportRow.id)).where(ReportRow.received > now - FRESH_S).group_by(ReportRow.device)
     stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
         ReportRow, ReportRow.id == ModelStatsRow.report

@@ -1,9 +1,9 @@
-"""What is shown of a fleet, to commands, the HTTP interface and the page alike. Plain data with units in the names.
+"""The data that commands, the HTTP API and the web page show of a fleet. Plain values with units in their names.
 
 Times are seconds since 1970. Absent is None. Made by `gather`; holds no queries.
 """
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class SampleView(Struct, frozen=True):
@@ -29,9 +29,9 @@ class Point(Struct, frozen=True):
 
 
 class DeploymentView(Struct, frozen=True):
-    """One device's attempt; `state` is "waiting" before the device has spoken of it.
+    """One device's attempt; `state` is "waiting" before the device has reported on it.
 
-    `ways` are how its pieces came, in the order of their first use: retained, asked, http, folder.
+    `transports` are those that its bytes came by, in the order of first use: retained, asked, http, folder.
     """
 
     id: str
@@ -53,7 +53,7 @@ class DeploymentView(Struct, frozen=True):
     gap_us: float | None
     sent: float | None
     ended: float | None
-    ways: str = ""
+    transports: str = field(default="", name="ways")
 
 
 class RolloutView(Struct, frozen=True):
@@ -86,13 +86,14 @@ class RolloutView(Struct, frozen=True):
 class ModelView(Struct, frozen=True):
     """One model on one device; figures are of the newest interval, `points` oldest first.
 
-    `attempted`, `outcome` and `reason` are the device's latest attempt, `wanted` is what the host wants.
+    `attempted`, `outcome` and `reason` are of the device's latest deployment; `desired` is the release in its desired
+    state.
     """
 
     model: str
     release: str | None
     previous: str | None
-    wanted: str | None
+    desired: str | None = field(name="wanted")
     state: str
     serving: bool
     attempted: str | None = None
@@ -106,9 +107,9 @@ class ModelView(Struct, frozen=True):
     points: tuple[Point, ...] = ()
 
     @property
-    def astray(self) -> bool:
-        """Whether it settled on something else than what the host wants: it went back by itself, or on the spot."""
-        return self.wanted is not None and self.wanted != self.release and self.state == "idle"
+    def diverged(self) -> bool:
+        """Whether it runs another release than the desired one, and is not about to change: it has rolled back."""
+        return self.desired is not None and self.desired != self.release and self.state == "idle"
 
     @property
     def newest(self) -> Point | None:
@@ -118,10 +119,10 @@ class ModelView(Struct, frozen=True):
 
 
 class DeviceView(Struct, frozen=True):
-    """One device; `generation` is what the host wants, `accepted` what the device has taken over.
+    """One device; `generation` is that of its desired state, `accepted` the newest that the device has accepted.
 
-    `reports_missing` are not here, though later ones are: lost, or still on the device. `outbox_dropped` were given up
-    there.
+    `reports_missing` counts telemetry reports that have not arrived though later ones have: lost, or still on the
+    device. `outbox_dropped` counts those that the device has discarded.
     """
 
     id: str
@@ -140,7 +141,7 @@ class DeviceView(Struct, frozen=True):
     reports_missing: int = 0
 
     def sample(self, beginning: str) -> SampleView | None:
-        """The first sample whose name begins so."""
+        """The first sample whose name begins with this."""
         return next((s for s in self.samples if s.name.startswith(beginning)), None)
 
 
@@ -166,7 +167,7 @@ class Totals(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """All of it; `devices` may be one page of the fleet."""
+    """The fleet at one moment; `devices` may be one page of it."""
 
     at: float
     totals: Totals

@@ -1,16 +1,21 @@
-"""How values read, on the page and in the terminal: units, ages, absent things. Knows no markup."""
+"""Formats values for the page and the terminal: units, ages, missing values. Knows no markup.
+
+The words for codes such as outcomes and reasons are in `labels`.
+"""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from skerry_host.plane.views import labels
+
 DASH = "–"
 UNITS = {"degC": "°C"}
 
 
 def micros(value: float | None) -> str:
-    """Microseconds in the unit that reads best."""
+    """Microseconds in a readable unit."""
     if value is None:
         return DASH
     if value < 1000:
@@ -19,7 +24,7 @@ def micros(value: float | None) -> str:
 
 
 def energy(value: float | None) -> str:
-    """Microjoules in the unit that reads best."""
+    """Microjoules in a readable unit."""
     if value is None:
         return DASH
     return f"{value:.0f} µJ" if value < 1000 else f"{value / 1000:.1f} mJ"
@@ -35,21 +40,21 @@ def size(count: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number with as many digits as it deserves."""
+    """A number with as many digits as are significant."""
     if value is None:
         return DASH
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def reading(value: float, unit: str) -> str:
-    """A measurement with its unit; unit 1 is a share."""
+    """A measurement with its unit; unit 1 is a ratio."""
     if unit in {"B", "bytes"}:
         return size(value)
     return percent(value) if unit == "1" else f"{figure(value)} {UNITS.get(unit, unit)}"
 
 
 def percent(share: float) -> str:
-    """A share of 1, with a decimal where it is small."""
+    """A ratio in percent, with a decimal where it is small."""
     return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"
 
 
@@ -82,7 +87,7 @@ def instant(then: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """A code for people: rolled_back is rolled back."""
+    """A measurement's name for people: soc_temperature is soc temperature."""
     return text.replace("_", " ")
 
 
@@ -101,6 +106,9 @@ def tone(word: str | None) -> str:
     return next((name for name, words in TONES.items() if word in words), "quiet")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (micros, energy, size, figure, reading, percent, ago, span, clock, instant, plain, tone)
-}
+_FORMATS: tuple[Callable[..., str], ...] = (
+    micros, energy, size, figure, reading, percent, ago, span, clock, instant, plain, tone,
+    labels.label, labels.event_label, labels.transports,
+)  # fmt: skip
+FILTERS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _FORMATS}
+"""What templates may call, by name."""

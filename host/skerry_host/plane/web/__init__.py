@@ -1,1 +1,1 @@
-"""The web page and the HTTP interface for programs, made from the registry as it is now. Changes nothing."""
+"""The web page and the HTTP API, made from the registry as it is now. Changes nothing."""

@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG: sparkline, chart, bars. Pure: values in, markup out; colours are the style sheet's."""
+"""Charts as inline SVG: sparkline, line chart, bars. Pure: values in, markup out; the style sheet sets the colours."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from skerry_host.plane.views import words
+from skerry_host.plane.views.labels import label as label_of
 from skerry_host.plane.views.views import Point, RolloutView
 
 Field = str
@@ -47,7 +48,7 @@ def energy_chart(points: Sequence[Point]) -> Markup:
 
 
 def outcome_bar(rollout: RolloutView) -> Markup:
-    """The deployments of a rollout as one bar: a stretch for each outcome, the open ones last."""
+    """The deployments of a rollout as one bar: a segment for each outcome, those in progress last."""
     total, x = max(1, len(rollout.deployments)), 0.0
     parts: list[str] = []
     for outcome in (*OUTCOMES, None):
@@ -56,7 +57,7 @@ def outcome_bar(rollout: RolloutView) -> Markup:
             kind = words.tone(outcome) if outcome else "open"
             parts.append(f'<rect class="fill-{kind}" x="{x:.2f}" y="0" width="{width:.2f}" height="6"/>')
         x += width
-    label = ", ".join(f"{rollout.count(o)} {words.plain(o)}" for o in OUTCOMES if rollout.count(o)) or "all open"
+    label = ", ".join(f"{rollout.count(o)} {label_of(o)}" for o in OUTCOMES if rollout.count(o)) or "all in progress"
     return _svg((100.0, 6.0), "bar", label, parts, stretch=True)
 
 

@@ -1,4 +1,4 @@
-"""Headers that every answer bears: the page may load nothing from elsewhere, and nobody may frame it."""
+"""Security headers of every response: the page may load nothing from elsewhere, and nobody may frame it."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""Renders pages on the host: they say everything without a line of script; the script only keeps them fresh."""
+"""Renders the pages on the host. They work without JavaScript; the script only refreshes them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

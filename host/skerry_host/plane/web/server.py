@@ -1,4 +1,4 @@
-"""Runs an application in a thread of the serving process. Knows nothing of what it serves."""
+"""Runs an ASGI application in a thread of the serving process. Knows nothing of what it serves."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Who is answered and who is not, over a store and a broker in memory: fishing, floods, back pressure, damage."""
+"""Chunk requests that are answered or refused, with a store and a broker in memory: floods, back pressure, damage."""
 
 import threading
 
@@ -8,7 +8,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import MAX_PIECES, Ask, parse_answer
 from skerry_agent.wire.blobs import describe, digest_list, split
 from skerry_host.plane.broker.link import Incoming
-from skerry_host.plane.delivery.answers import BATCH, MOST_MORE_BYTES, MOST_TIMES, MOST_WAITING, Answers
+from skerry_host.plane.delivery.answers import BATCH, MAX_EXTRA_BYTES, MAX_SENDS, MAX_WAITING, Answers
 from skerry_host.release.store import Store
 from tests.kit.home import model_bytes
 from tests.kit.waiting import eventually
@@ -81,7 +81,7 @@ def test_a_device_gets_nothing_but_what_its_own_deployment_needs(rig, needs, cap
     assert not rig.sent
 
 
-def test_a_deployment_that_ends_while_a_question_waits_is_not_answered(rig):
+def test_a_deployment_that_ends_while_a_request_waits_is_not_answered(rig):
     rig.gate.clear()
     rig.answers.allow({"dev-1": rig.mine, "dev-2": rig.mine})
     rig.ask(0)
@@ -94,7 +94,7 @@ def test_a_deployment_that_ends_while_a_question_waits_is_not_answered(rig):
     assert [piece for _, piece, _ in rig.got] == [0, 2]
 
 
-def test_what_is_asked_before_the_plane_knows_its_fleet_waits(rig):
+def test_requests_wait_until_the_plane_knows_its_fleet(rig):
     rig.ask(0)
     assert not rig.sent
     rig.answers.allow({"dev-1": rig.mine})
@@ -114,7 +114,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_question_is_counted_and_ignored(rig, raw, caplog):
+def test_a_malformed_request_is_counted_and_ignored(rig, raw, caplog):
     rig.answers.allow({"dev-1": rig.mine, "dev-2": rig.mine})
     rig.answers.take(Incoming(topics.ask("dev-1"), raw))
     assert dict(rig.answers.counts) == {"malformed": 1}
@@ -132,7 +132,7 @@ def test_a_chunk_that_the_blob_does_not_have_is_malformed(rig):
     assert [piece for _, piece, _ in rig.got] == [0]
 
 
-def test_asking_again_while_it_waits_is_answered_once(rig):
+def test_a_repeated_request_is_answered_once(rig):
     for _ in range(100):
         rig.ask(0, 1)
     rig.answers.allow({"dev-1": rig.mine})
@@ -146,8 +146,8 @@ def test_one_device_waits_for_a_bounded_number_of_pieces_the_newest(rig):
     for start in range(0, 80, 8):
         rig.ask(*range(start, start + 8))
     rig.answers.allow({"dev-1": SMALL_CHUNKS})
-    rig.await_answers(MOST_WAITING)
-    assert [piece for _, piece, _ in rig.got] == list(range(80 - MOST_WAITING, 80))
+    rig.await_answers(MAX_WAITING)
+    assert [piece for _, piece, _ in rig.got] == list(range(80 - MAX_WAITING, 80))
     assert rig.answers.counts["too_many"]
 
 
@@ -160,9 +160,9 @@ def test_devices_take_turns(rig):
     assert [topic for topic, _, _ in rig.got].index(topics.piece("modest", REF.sha256)) == 1
 
 
-def test_a_device_that_asks_for_ever_is_not_answered_for_ever(rig):
+def test_a_device_that_never_stops_requesting_is_refused(rig):
     rig.answers.allow({"dev-1": rig.mine})
-    most = MOST_TIMES * len(DATA) + MOST_MORE_BYTES
+    most = MAX_SENDS * len(DATA) + MAX_EXTRA_BYTES
     while not rig.answers.counts["too_many"]:
         rig.ask(*range(8))
         rig.await_answers(0)
@@ -174,7 +174,7 @@ def test_a_device_that_asks_for_ever_is_not_answered_for_ever(rig):
     rig.await_answers(sent + 1)
 
 
-def test_hundreds_that_ask_at_once_take_the_memory_of_one_batch(rig):
+def test_hundreds_of_requests_at_once_take_the_memory_of_one_batch(rig):
     """Back pressure: while the broker takes nothing, nothing more is read; what waits are names of pieces."""
     rig.gate.clear()
     fleet = [f"dev-{i}" for i in range(500)]
@@ -189,7 +189,7 @@ def test_hundreds_that_ask_at_once_take_the_memory_of_one_batch(rig):
     assert all(len(batch) <= BATCH for batch in rig.sent)
 
 
-def test_what_a_lost_connection_swallowed_is_asked_for_again(rig):
+def test_what_a_lost_connection_dropped_is_requested_again(rig):
     rig.answers.allow({"dev-1": rig.mine})
     rig.up = False
     rig.ask(0)
@@ -200,7 +200,7 @@ def test_what_a_lost_connection_swallowed_is_asked_for_again(rig):
     eventually(lambda: rig.answers.counts["answered"] == 1, "only what was taken counts")
 
 
-def test_a_blob_that_the_store_lost_is_said_and_the_rest_is_answered(rig, caplog):
+def test_a_blob_that_the_store_lost_is_logged_and_the_rest_is_answered(rig, caplog):
     rig.store.path(REF.sha256).unlink()
     rig.answers.allow({"dev-1": rig.mine, "dev-2": rig.others})
     rig.ask(None, 0)

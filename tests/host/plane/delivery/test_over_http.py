@@ -131,7 +131,7 @@ class Drip:
 
 
 @pytest.mark.parametrize("head", [False, True], ids=["from the first byte", "the body"])
-def test_a_server_that_drips_is_left_for_the_broker(tmp_path, monkeypatch, head):
+def test_a_server_that_is_too_slow_is_left_for_the_broker(tmp_path, monkeypatch, head):
     """Every byte comes in time, so that no time-out of the socket ends it."""
     monkeypatch.setattr("skerry_agent.fetch.over_http.TIMEOUT_S", 0.3)
     monkeypatch.setattr("skerry_agent.fetch.over_http.SLOWEST_BYTES_S", 10**9)
@@ -174,7 +174,7 @@ class Odd:
                     connection.sendall(f"HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n".encode() + body)
 
 
-def test_a_server_that_hangs_up_is_asked_again(monkeypatch):
+def test_a_server_that_closes_the_connection_is_tried_again(monkeypatch):
     monkeypatch.setattr("skerry_agent.fetch.over_http.RETRY_S", 0.01)
     server = Odd(None, None, (206, FIRST, len(FIRST)))
     assert Http(lambda call: call(), server.base).read(REF, 0) == FIRST

@@ -1,4 +1,4 @@
-"""The publisher against a broker in memory: what is said, what is not said twice, what is cleared."""
+"""The publisher against a broker in memory: what is published, what is not published twice, what is cleared."""
 
 import contextlib
 import secrets
@@ -11,13 +11,13 @@ from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.twin import CommandResult, Desired
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.delivery.publish import MOST_RETAINED, Publisher, retainable
+from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher, retainable
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, events, orders, rollouts
 from skerry_host.plane.registry.tables import OrderRow
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import Wish, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.kit.home import add_release, make_home, model_bytes
@@ -60,7 +60,7 @@ class MemoryLink:
 
 class Rig:
     def __init__(self, folder):
-        self.allowed, self.most = {}, MOST_RETAINED
+        self.allowed, self.most = {}, MAX_RETAINED
         self.home = make_home(folder)
         self.model = model_bytes("m", 200_000)
         self.release = add_release(self.home, "1.0.0", self.model)
@@ -68,7 +68,7 @@ class Rig:
         self.store, self.link = Store(self.home.store), MemoryLink()
         self.now = 1000.0
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
-        self.conductor = Conductor(self.registry, director, self.clock)
+        self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         self.publisher = self.new_publisher()
         with self.registry.write() as session:
             for name in ("dev-1", "dev-2"):
@@ -80,17 +80,17 @@ class Rig:
     def new_publisher(self):
         return Publisher(self.registry, self.store, self.link, self.clock, self.allow, self.most)
 
-    def allow(self, needs):
-        self.allowed = needs
+    def allow(self, required):
+        self.allowed = required
         self.told = any(topic.endswith("/desired") for topic in self.link.sent)
 
     def start(self):
         with self.registry.write() as session:
-            wish = Wish(self.release, devices.every(session), "all", Policy(silence_s=60))
-            return start_rollout(session, wish, self.now)
+            request = RolloutRequest(self.release, devices.every(session), "all", Policy(silence_s=60))
+            return start_rollout(session, request, self.now)
 
     def turn(self):
-        self.conductor.tick()
+        self.rollout_loop.tick()
         self.publisher.sync()
 
     @property
@@ -128,7 +128,7 @@ def test_desired_travels_as_the_bytes_that_were_signed(rig):
     assert envelope.signatures[0].keyid == keys.load(rig.home.keys, "director").keyid
 
 
-def test_a_connection_lost_half_way_is_taken_up_again(rig):
+def test_publishing_resumes_after_a_lost_connection(rig):
     rig.start()
     rig.link.fail_after = 4
     rig.turn()
@@ -139,7 +139,7 @@ def test_a_connection_lost_half_way_is_taken_up_again(rig):
     assert topics.desired("dev-2") in rig.link.retained_messages
 
 
-def test_a_broker_that_remembers_is_not_sent_the_blobs_again(rig):
+def test_a_broker_that_kept_the_blobs_is_not_sent_them_again(rig):
     rig.start()
     rig.turn()
     rig.link.come_back(empty=False)
@@ -147,7 +147,7 @@ def test_a_broker_that_remembers_is_not_sent_the_blobs_again(rig):
     assert sorted(rig.link.sent) == [topics.desired("dev-1"), topics.desired("dev-2")]
 
 
-def test_a_broker_that_forgot_is_told_all_of_it(rig):
+def test_a_broker_that_lost_everything_is_sent_it_again(rig):
     rig.start()
     rig.turn()
     before = dict(rig.link.retained_messages)
@@ -168,7 +168,7 @@ def test_a_new_plane_clears_what_an_old_one_published(rig):
     assert set(rig.link.retained_messages) == {topics.desired("dev-1"), topics.desired("dev-2")}
 
 
-def test_a_blob_that_the_store_lost_is_said_once_and_stops_nothing(rig):
+def test_a_blob_that_the_store_lost_is_logged_once_and_stops_nothing(rig):
     rig.start()
     sha = rig.release.bundles[0].model.blob.sha256
     (rig.home.store / "objects" / sha[:2] / sha).unlink()
@@ -185,7 +185,7 @@ def blob_topics(rig):
     return {topic for topic in rig.link.retained_messages if "/blob/" in topic}
 
 
-def test_none_is_retained_where_all_shall_be_asked_for(rig):
+def test_no_chunk_is_retained_with_a_limit_of_zero(rig):
     rig.start()
     rig.most = 0
     rig.publisher = rig.new_publisher()
@@ -194,7 +194,7 @@ def test_none_is_retained_where_all_shall_be_asked_for(rig):
     assert topics.desired("dev-1") in rig.link.retained_messages
 
 
-def test_what_was_retained_is_cleared_when_that_is_set(rig):
+def test_retained_chunks_are_cleared_when_the_limit_becomes_zero(rig):
     rig.start()
     rig.turn()
     assert blob_topics(rig)
@@ -224,10 +224,10 @@ def test_the_limit_counts_messages_and_what_is_live_stays():
     assert not retainable(refs, {last}, (), 4)
 
 
-def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of_it(rig):
+def test_devices_may_request_what_their_deployment_needs_before_they_know_of_it(rig):
     with rig.registry.write() as session:
-        wish = Wish(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
-        start_rollout(session, wish, rig.now)
+        request = RolloutRequest(rig.release, [devices.find(session, "dev-1")], "dev-1", Policy(silence_s=60))
+        start_rollout(session, request, rig.now)
     rig.turn()
     assert not rig.told
     assert {device: set(refs) for device, refs in rig.allowed.items()} == {
@@ -239,7 +239,7 @@ def test_devices_may_ask_for_what_their_own_deployment_needs_before_they_know_of
     assert not rig.allowed
 
 
-def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_for(rig):
+def test_a_blob_whose_publication_ends_the_connection_again_and_again_must_be_requested(rig):
     model = rig.release.bundles[0].model.blob.sha256
     rig.start()
     rig.link.refuses = (f"{model}/2",)
@@ -249,7 +249,7 @@ def test_a_blob_that_costs_the_connection_again_and_again_is_left_to_be_asked_fo
     rig.turn()
     assert topics.desired("dev-2") in rig.link.retained_messages
     assert not any(model in topic for topic in blob_topics(rig))
-    assert errors(rig) == ["publishing it has cost the connection 3 times: it is left to be asked for"]
+    assert errors(rig) == ["the connection was lost 3 times while publishing it: devices must request it"]
 
 
 def test_a_broker_that_retains_nothing_at_all_is_named(rig):
@@ -259,7 +259,7 @@ def test_a_broker_that_retains_nothing_at_all_is_named(rig):
         rig.turn()
         rig.link.come_back(empty=False)
     assert errors(rig) == [
-        "publishing it has cost the connection 3 times: the broker must retain small messages, and seems not to"
+        "the connection was lost 3 times while publishing it: the broker must retain small messages, and seems not to"
     ]
 
 
@@ -269,9 +269,9 @@ def errors(rig):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_the_signed_order_says_whether_to_ask_at_once(rig, asked):
+def test_the_signed_desired_state_says_whether_to_request_at_once(rig, asked):
     director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, asked=asked)
-    rig.conductor = Conductor(rig.registry, director, rig.clock)
+    rig.rollout_loop = RolloutLoop(rig.registry, director, rig.clock)
     rig.start()
     rig.turn()
     envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
@@ -328,7 +328,7 @@ def ordered(rig):
             session,
             OrderRow(id=secrets.token_hex(4), device="dev-1", kind="rollback", state="pending", created=rig.now),
         )
-    rig.conductor.tick()
+    rig.rollout_loop.tick()
     with rig.registry.read() as session:
         (order,) = orders.open_orders(session)
     return CommandResult("dev-1", order.id, ok=False, detail="no previous release")

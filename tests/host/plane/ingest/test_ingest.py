@@ -138,7 +138,7 @@ def test_any_value_in_any_field(registry, ingest, field, value):
         totals(session, NOW)
 
 
-def test_an_older_word_never_replaces_a_newer(registry, ingest):
+def test_an_older_message_never_replaces_a_newer_one(registry, ingest):
     newer = ModelReport("committed", serving=True)
     ingest.apply([reported(5, fashion=newer), reported(4), reported(5)])
     assert ingest.counts == Counter(accepted=1, duplicate=2)

@@ -1,4 +1,4 @@
-"""What the host says it has stored: exactly that, however it came; and what is missing is counted."""
+"""Receipts name exactly the reports that are stored, in whatever order they came; missing ones are counted."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, receipts
-from skerry_host.plane.registry.records.receipts import MOST_BOOTS, joined
+from skerry_host.plane.registry.records.receipts import MAX_BOOTS, joined
 from skerry_host.plane.views.gather import device_views
 
 
@@ -91,11 +91,11 @@ def test_what_cannot_be_stored_is_not_named(host):
 
 
 def test_a_receipt_names_the_boots_heard_of_last(host):
-    for boot in range(MOST_BOOTS + 3):
+    for boot in range(MAX_BOOTS + 3):
         host.hear(0, boot=f"boot-{boot}")
     host.hear(1, boot="boot-0")
     named = {stored.boot for stored in host.receipt().boots}
-    assert named == {"boot-0", *(f"boot-{boot}" for boot in range(4, MOST_BOOTS + 3))}
+    assert named == {"boot-0", *(f"boot-{boot}" for boot in range(4, MAX_BOOTS + 3))}
 
 
 def test_boots_of_long_ago_are_forgotten(host, registry):

@@ -1,4 +1,4 @@
-"""A fleet with a history, for the page's tests: told to the registry by the wire's own messages. No tests here."""
+"""A fleet with a history for the tests of the pages, made by device messages through ingest. No tests here."""
 
 import math
 import random
@@ -15,9 +15,9 @@ from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import Registry, open_registry
 from skerry_host.plane.registry.records import devices, rollouts, twins
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import Wish, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.kit.device import DirectPort, FakeDevice
@@ -47,7 +47,7 @@ class Scene:
         self.store = Store(self.home.store)
         self.ingest = Ingest(self.registry, self.clock)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
-        self.conductor = Conductor(self.registry, director, self.clock)
+        self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         self.random = random.Random(7)
         self.devices = {name: FakeDevice(name, DirectPort(self.take), board=board) for name, board in BOARDS.items()}
 
@@ -75,13 +75,13 @@ class Scene:
         """Order a release for all; each device ends as `ends` says, else succeeds."""
         release = self.store.release(f"fashion@{version}")
         with self.registry.write() as session:
-            wish = Wish(release, devices.every(session), "group everything", Policy())
-            rollout = start_rollout(session, wish, self.now)
-        self.conductor.tick()
+            request = RolloutRequest(release, devices.every(session), "group everything", Policy())
+            rollout = start_rollout(session, request, self.now)
+        self.rollout_loop.tick()
         for name in BOARDS:
             self.now += 2.3
             self._deploy(name, release, (ends or {}).get(name, ("succeeded", "", "")), transfer)
-        self.conductor.tick()
+        self.rollout_loop.tick()
         return rollout
 
     def measure(self, intervals: int) -> None:

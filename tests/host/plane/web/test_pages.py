@@ -128,7 +128,7 @@ def test_an_empty_fleet_says_how_to_begin(tmp_path):
     ):
         page = client.get("/").text
         assert "skerry device provision" in page
-        assert "Nothing happened yet" in page
+        assert "No events yet" in page
 
 
 def test_what_a_device_says_is_text(scene, client):

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `migrate.upgrade` hands over. Has no command line of its own."""
+"""Runs the migrations on the connection that `migrate.upgrade` provides. Has no command line of its own."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""What the registry remembers, one module for each noun: functions over a session, no decisions and no wire."""
+"""Queries of the registry, one module for each kind of record: functions over a session, without decisions or I/O."""

@@ -1,4 +1,4 @@
-"""Commands to single devices, from the wish of a person to the device's answer."""
+"""Orders: commands to single devices, from a person's request to the device's answer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ OPEN = ("pending", "sent", "answered")
 
 
 def add(session: Session, order: OrderRow) -> None:
-    """Keep a wish; the serving plane sends it."""
+    """Record an order; the serving plane sends it."""
     session.add(order)
 
 
 def open_orders(session: Session) -> Sequence[OrderRow]:
-    """Orders that are not over, oldest first."""
+    """Orders that have not ended, oldest first."""
     return session.scalars(select(OrderRow).where(OrderRow.state.in_(OPEN)).order_by(OrderRow.created)).all()
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What is, or may be, on the devices' command topics, as of one moment.
+    """The commands that are, or may be, retained on the devices' command topics, as of one moment.
 
     `sent` is the signed command that each device has yet to answer. `over` maps the id of an order to its device where
     nothing more is expected of that device, though the command may still be retained.
@@ -65,7 +65,7 @@ def forget_envelopes(session: Session, ids: Iterable[str]) -> None:
 
 
 def answer(session: Session, result: CommandResult, now: float) -> OrderRow | None:
-    """Take over a device's answer; None when it answers nothing that is open."""
+    """Store a device's answer; None when it belongs to no open order."""
     row = session.get(OrderRow, result.id)
     if row is None or row.device != result.device or row.state != "sent":
         return None

@@ -1,6 +1,6 @@
-"""Which reports are stored, per device and boot, as spans of sequences: what devices are told, and what is missing.
+"""Which telemetry reports are stored, per device and boot, as ranges of sequence numbers; and which are missing.
 
-Kept beside the reports, not read from them: those are pruned, and there are many.
+Kept in a table of its own, for the reports themselves are many and are pruned.
 """
 
 from collections import defaultdict
@@ -13,10 +13,10 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import Receipt, Report, Span, Stored
 from skerry_host.plane.registry.tables import ReceiptRow
 
-MOST_SPANS = 200
+MAX_SPANS = 200
 """With more holes than this between them, the oldest hole is closed: what is in it is lost, and counted."""
 
-MOST_BOOTS = 8
+MAX_BOOTS = 8
 """A receipt names the boots that a device may still hold reports of: so many, those heard of last."""
 
 
@@ -40,7 +40,7 @@ def of(session: Session, devices: Iterable[str]) -> dict[str, Receipt]:
     place = func.row_number().over(partition_by=ReceiptRow.device, order_by=ReceiptRow.touched.desc()).label("place")
     newest = select(ReceiptRow.device, ReceiptRow.boot, ReceiptRow.spans, place)
     ranked = newest.where(ReceiptRow.device.in_(list(devices))).subquery()
-    query = select(ranked.c.device, ranked.c.boot, ranked.c.spans).where(ranked.c.place <= MOST_BOOTS)
+    query = select(ranked.c.device, ranked.c.boot, ranked.c.spans).where(ranked.c.place <= MAX_BOOTS)
     boots: defaultdict[str, list[Stored]] = defaultdict(list)
     for device, boot, spans in session.execute(query):
         boots[device].append(Stored(boot, codec.decode(spans, tuple[Span, ...])))
@@ -62,7 +62,7 @@ def prune(session: Session, before: float) -> None:
     session.execute(delete(ReceiptRow).where(ReceiptRow.touched < before))
 
 
-def joined(spans: Sequence[Span], sequences: Iterable[int], most: int = MOST_SPANS) -> tuple[tuple[Span, ...], int]:
+def joined(spans: Sequence[Span], sequences: Iterable[int], most: int = MAX_SPANS) -> tuple[tuple[Span, ...], int]:
     """The spans with some sequences in them, in order and apart; and how many lay in holes that were closed."""
     made: list[Span] = []
     for first, last in sorted([*spans, *((each, each) for each in sequences)]):

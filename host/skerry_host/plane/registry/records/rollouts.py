@@ -66,12 +66,12 @@ def as_deployment(row: DeploymentRow) -> Deployment:
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:
-    """What the device ran on order before this deployment."""
+    """The last assignment that succeeded before this deployment."""
     return codec.decode(row.fallback, Assignment) if row.fallback else None
 
 
-def hear(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
-    """Take over what a device says of a deployment; returns the outcome when this is the report that makes it so."""
+def apply_report(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
+    """Store a device's report on a deployment; returns the outcome if this report is the one that ends it."""
     row = session.get(DeploymentRow, report.id)
     if row is None or row.device != device or not _may_become(row, report.outcome):
         return None
@@ -83,7 +83,7 @@ def hear(session: Session, device: str, report: DeploymentReport, now: float) ->
         report.gap_us,
     )
     row.bytes_received, row.bytes_expected = report.bytes_received, report.bytes_expected
-    row.ways = ", ".join(report.transports)[:64]
+    row.transports = ", ".join(report.transports)[:64]
     if report.outcome is None:
         return None
     row.outcome, row.ended = report.outcome, now
@@ -91,9 +91,9 @@ def hear(session: Session, device: str, report: DeploymentReport, now: float) ->
 
 
 def _may_become(row: DeploymentRow, said: str | None) -> bool:
-    """An end is final, but a device may leave what it has committed, and return to it when the way back fails.
+    """An outcome is final, except that a device may roll back what it has committed, and return if that fails.
 
-    It also takes up again what an order took off it, where it holds nothing else and the same is still desired.
+    It also resumes a deployment that an ordered rollback had cancelled, if it has nothing else and it is still desired.
     """
     if row.outcome == "cancelled" and row.reason == "ordered":
         return said == "succeeded"

@@ -1,4 +1,4 @@
-"""Telemetry reports: kept once each whatever arrives how often, and read back for tables and charts."""
+"""Telemetry reports: each is stored once, however often it arrives, and read back for tables and charts."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -19,7 +19,7 @@ AHEAD_S = 86_400.0
 
 
 def add(session: Session, reports: Sequence[Report], now: float) -> int:
-    """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+    """Store reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
     keys = _insert_new(session, reports, now)
     unset = {(r.device, r.boot) for _, r in keys if not _plausible(r.started, now)}
     for device, boot in sorted(unset | _set_since(session, [key for key, _ in keys])):

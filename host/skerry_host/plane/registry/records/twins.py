@@ -1,4 +1,4 @@
-"""Each device's twin: what it was told and what it last said. Drops what is old or was seen before."""
+"""Each device's twin: its desired state and what it last reported. Drops messages that are old or duplicates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,18 +42,18 @@ def of(session: Session, devices: Iterable[str]) -> dict[str, Twin]:
 
 
 def unsettled(session: Session) -> list[Twin]:
-    """Twins of devices that may still need blobs for what they were told."""
+    """Twins of devices that may still need blobs for their desired state."""
     return [_twin(row) for row in session.scalars(select(TwinRow).where(TwinRow.settled.is_(False)))]
 
 
 def envelopes(session: Session) -> dict[str, tuple[int, bytes]]:
-    """(generation, signed bytes) of each device that was told anything."""
+    """(generation, signed bytes) of each device that has a desired state."""
     query = select(TwinRow.device, TwinRow.generation, TwinRow.envelope).where(TwinRow.envelope.is_not(None))
     return {device: (generation, envelope) for device, generation, envelope in session.execute(query) if envelope}
 
 
 def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
-    """Keep what a device is told from now on, with the exact bytes that were signed."""
+    """Store a device's new desired state, with the exact bytes that were signed."""
     row = session.get_one(TwinRow, desired.device)
     row.generation = desired.generation
     row.desired = codec.encode(desired)
@@ -62,7 +62,7 @@ def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
 
 
 def accept_state(session: Session, state: DeviceState, now: float) -> bool:
-    """Keep a birth or will; False when it is of an older connection of the same boot, or was seen before."""
+    """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate."""
     row = session.get(TwinRow, state.device)
     if row is None or (row.state_boot == state.boot and _is_old(row, state)):
         return False
@@ -74,7 +74,7 @@ def accept_state(session: Session, state: DeviceState, now: float) -> bool:
 
 
 def accept_reported(session: Session, reported: Reported, raw: bytes, now: float) -> bool:
-    """Keep what a device says; False when it said it before."""
+    """Store a device's reported state; False when it is a duplicate."""
     row = session.get(TwinRow, reported.device)
     if row is None:
         return False
@@ -94,7 +94,7 @@ def seen(session: Session, device_id: str, now: float) -> None:
 
 
 def open_assignments(twin: Twin) -> list[Assignment]:
-    """What the device was told and has neither reached nor given up."""
+    """Assignments that the device has neither completed nor given up."""
     return [a for a in (twin.desired.assignments if twin.desired else ()) if not _has_ended(twin, a)]
 
 

@@ -1,1 +1,1 @@
-"""What programs read: the fleet as JSON, metrics for Prometheus, and whether the plane is alive."""
+"""The HTTP API: the fleet as JSON, metrics for Prometheus, and a health check."""

@@ -12,7 +12,7 @@ from skerry_host.plane.web.json_response import json_response
 
 
 def overview(query: Query) -> Response:
-    """All of it."""
+    """The whole fleet."""
     with query.registry.read() as session:
         return json_response(gather.overview(session, time.time()))
 

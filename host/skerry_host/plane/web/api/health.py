@@ -1,4 +1,4 @@
-"""Whether the plane is alive, for whatever supervises it. Reads no registry, so it answers where that is locked."""
+"""Whether the plane is alive, for a process supervisor. Reads no registry, so it answers while that is locked."""
 
 from dataclasses import asdict
 

@@ -49,11 +49,11 @@ class _Collector:
 
 
 def _plane(counters: Counters) -> Iterator[Metric]:
-    messages = CounterMetricFamily("skerry_messages", "Messages of devices by what became of them.", labels=["result"])
+    messages = CounterMetricFamily("skerry_messages", "Messages of devices by result.", labels=["result"])
     for result in ("accepted", "duplicate", "unknown", "malformed"):
         messages.add_metric([result], counters.messages.get(result, 0))
     yield messages
-    pieces = CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices asked for.", labels=["result"])
+    pieces = CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices requested.", labels=["result"])
     for result in ("answered", "malformed", "not_needed", "too_many", "unreadable"):
         pieces.add_metric([result], counters.answers.get(result, 0))
     yield pieces

@@ -1,4 +1,4 @@
-"""Whose clock a report's `started` is of: the device's, or the host's where the device has none."""
+"""Adds whose clock a report's `started` is from: the device's, or the host's where the device has none."""
 
 import sqlalchemy as sa
 from alembic import op

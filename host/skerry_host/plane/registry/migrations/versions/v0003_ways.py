@@ -1,4 +1,4 @@
-"""How the pieces of a deployment came: retained, asked, http, folder, in the order of their first use."""
+"""Adds the transports of a deployment: retained, asked, http, folder, in the order of their first use."""
 
 import sqlalchemy as sa
 from alembic import op

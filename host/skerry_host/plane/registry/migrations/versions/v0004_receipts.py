@@ -1,4 +1,4 @@
-"""What is stored of each boot's reports, as spans. What was stored before is stored, and none before it is missing."""
+"""Adds receipts: which reports of each boot are stored. Existing reports are entered."""
 
 import json
 

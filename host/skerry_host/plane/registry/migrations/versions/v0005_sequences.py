@@ -1,4 +1,4 @@
-"""Commands are numbered, so that a device never runs an older one after a newer."""
+"""Numbers the commands to a device, so that it never runs an older one after a newer."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which blobs devices need now. Reads the registry and the store; publishes nothing.
+"""Which blobs devices need for their deployments now. Reads the registry and the store; publishes nothing.
 
 For every open deployment: its manifest, the artifacts of its target, and the patches from what its device has.
 """
@@ -25,57 +25,57 @@ from skerry_host.release.store import Store
 Refs = dict[str, BlobRef]
 """Blobs by sha256, in the order in which a device asks for them."""
 
-Wanted = dict[str, set[tuple[str, str]]]
-"""The bundles, as (release, target), that each device wants."""
+Bundles = dict[str, set[tuple[str, str]]]
+"""The bundles, as (release, target), that each device is to have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """`blobs` are those of all deployments under way or about to be; `by_device` those of the ones under way."""
+class RequiredBlobs:
+    """`blobs` are those of all deployments in progress or about to start; `by_device` those in progress."""
 
     blobs: Refs
     by_device: dict[str, Refs]
 
 
-def find_needs(session: Session, store: Store) -> Needs:
-    """What is needed now. A release that the store has lost needs nothing: the conductor ends such deployments."""
+def find_required_blobs(session: Session, store: Store) -> RequiredBlobs:
+    """All of them. A release that the store has lost requires none: the rollout loop ends such deployments."""
     under_way, waiting = _under_way(session), _waiting(session)
-    shelf = _Shelf(store, twins.of(session, {*under_way, *waiting}))
-    by_device = {device: shelf.refs(device, wanted) for device, wanted in under_way.items()}
-    every = [*by_device.values(), *(shelf.refs(device, wanted) for device, wanted in waiting.items())]
-    return Needs({sha256: ref for refs in every for sha256, ref in refs.items()}, by_device)
+    lookup = _BlobLookup(store, twins.of(session, {*under_way, *waiting}))
+    by_device = {device: lookup.refs(device, bundles) for device, bundles in under_way.items()}
+    every = [*by_device.values(), *(lookup.refs(device, bundles) for device, bundles in waiting.items())]
+    return RequiredBlobs({sha256: ref for refs in every for sha256, ref in refs.items()}, by_device)
 
 
-def _under_way(session: Session) -> Wanted:
+def _under_way(session: Session) -> Bundles:
     return {
         twin.device: {(a.release, a.target) for a in twins.open_assignments(twin)} for twin in twins.unsettled(session)
     }
 
 
-def _waiting(session: Session) -> Wanted:
-    """What devices will be told soon."""
+def _waiting(session: Session) -> Bundles:
+    """The bundles of deployments that have not been sent yet."""
     query = select(DeploymentRow.release, DeploymentRow.target, DeploymentRow.device).join(
         RolloutRow, RolloutRow.id == DeploymentRow.rollout
     )
     unsent = query.where(RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
-    wanted: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    bundles: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for release, target, device in session.execute(unsent):
-        wanted[device].add((release, target))
-    return wanted
+        bundles[device].add((release, target))
+    return bundles
 
 
-class _Shelf:
-    """Looks up what bundles are made of, for devices that have something already; most devices are alike."""
+class _BlobLookup:
+    """Looks up the blobs of bundles, given what each device holds; caches, since most devices hold the same."""
 
     def __init__(self, store: Store, known: dict[str, Twin]) -> None:
         self._store, self._twins = store, known
         self._files: dict[SlotReport, set[str]] = {}
         self._refs: dict[tuple[str, str, frozenset[str]], Refs] = {}
 
-    def refs(self, device: str, wanted: Iterable[tuple[str, str]]) -> Refs:
+    def refs(self, device: str, bundles: Iterable[tuple[str, str]]) -> Refs:
         """All blobs of some bundles that a device may need."""
         found: Refs = {}
-        for release, target in sorted(wanted):
+        for release, target in sorted(bundles):
             key = (release, target, self._held(device, release))
             if key not in self._refs:
                 self._refs[key] = _refs_of(self._store, *key)

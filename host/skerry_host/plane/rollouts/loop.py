@@ -1,6 +1,6 @@
-"""The rollout loop: asks the pure planner what is next and performs it in the registry, one transaction a tick.
+"""The rollout loop: asks the pure planner what is to be done next and does it in the registry, one transaction a tick.
 
-What it decides is published later by `publish`, out of the registry: so a plane that is killed between any two lines
+`delivery.publish` sends the result to the devices from the registry, so that a plane that is killed at any moment
 resumes from what was committed. Talks to no broker.
 """
 
@@ -18,14 +18,14 @@ from skerry_host.plane.registry.records import events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 from skerry_host.plane.rollouts import rollback
-from skerry_host.plane.rollouts.adopt import Running, adopt
+from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
 
 log = logging.getLogger(__name__)
 
 
-class Conductor:
-    """Moves rollouts and orders on."""
+class RolloutLoop:
+    """Advances rollouts and ordered rollbacks."""
 
     def __init__(self, registry: Registry, director: Director, clock: Callable[[], float]) -> None:
         self._registry = registry
@@ -33,7 +33,7 @@ class Conductor:
         self._clock = clock
 
     def tick(self) -> bool:
-        """Do what is due; True when anything was. Takes the write lock only then."""
+        """Do what is due; True when anything was. Takes the write lock only when there is something to do."""
         now = self._clock()
         with self._registry.read() as session:
             due = any(_actions(session, row, now) for row in rollouts.active(session))
@@ -81,9 +81,9 @@ class Conductor:
             self._director.assign(session, row.device, row.model, self._kept(session, row))
 
     def _kept(self, session: Session, row: DeploymentRow) -> Assignment | None:
-        """What the device shall run after a deployment that is closed: what it runs, which may have changed since.
+        """The desired state after a deployment was closed: the release that the device reports to run.
 
-        Where it says nothing of that, what it ran on order before; nothing where nothing was ever ordered.
+        Where it reports none, the last assignment that succeeded; None where there never was one.
         """
         before, twin = rollouts.fallback(row), twins.find(session, row.device)
         model = twin.reported.models.get(row.model) if twin.reported else None
@@ -91,8 +91,8 @@ class Conductor:
             return before
         if before.manifest.sha256 == model.current.manifest_sha256:
             return before
-        running = Running(row.device, row.model, model.current, TransferPolicy())
-        reason = f"runs there, {row.release} was {row.outcome}"
+        running = RunningRelease(row.device, row.model, model.current, TransferPolicy())
+        reason = f"kept after {row.release} was {(row.outcome or 'closed').replace('_', ' ')}"
         try:
             return adopt(session, self._director, running, reason, self._clock())
         except SkerryError as error:
@@ -104,7 +104,7 @@ class Conductor:
         self._note(session, outcome, row.device, f"{row.release}: {reason}")
 
     def _fallback(self, session: Session, row: DeploymentRow) -> Assignment | None:
-        """The last assignment that succeeded: a bad one must not come back when this one is closed."""
+        """The last assignment that succeeded: a failed one must not come back when this one is closed."""
         current = twins.find(session, row.device).assignment(row.model)
         if current is None:
             return None

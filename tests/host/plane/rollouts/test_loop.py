@@ -1,4 +1,4 @@
-"""The rollout loop over a real registry: what it orders, what it takes back, and how an ordered rollback settles."""
+"""The rollout loop over a real registry: desired states, closed deployments, and how an ordered rollback ends."""
 
 import pytest
 from msgspec.structs import replace
@@ -15,9 +15,9 @@ from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, orders, rollouts, twins
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts import rollback
-from skerry_host.plane.rollouts.conductor import Conductor
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import Wish, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.rollouts.intake import RolloutRequest, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.gather import device_views
 from skerry_host.release import keys
 from skerry_host.release.store import Store
@@ -26,7 +26,7 @@ from tests.kit.home import add_release, make_home, model_bytes
 
 
 class Rig:
-    """A conductor, one device, and what the device says."""
+    """The rollout loop, one device, and what the device says."""
 
     def __init__(self, folder):
         self.home, self.now = make_home(folder), 1000.0
@@ -34,7 +34,7 @@ class Rig:
             add_release(self.home, version, model_bytes(version, 3000))
         self.registry, self.store = open_registry(self.home.registry), Store(self.home.store)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
-        self.conductor = Conductor(self.registry, director, self.clock)
+        self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         ingest = Ingest(self.registry, self.clock)
         self.device = FakeDevice("dev-1", DirectPort(lambda topic, raw: ingest.apply([Incoming(topic, raw)])))
         with self.registry.write() as session:
@@ -46,14 +46,16 @@ class Rig:
     def start(self, version, **policy):
         with self.registry.write() as session:
             everyone = devices.every(session)
-            wish = Wish(self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy))
-            started = start_rollout(session, wish, self.now)
+            request = RolloutRequest(
+                self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy)
+            )
+            started = start_rollout(session, request, self.now)
         self.turn()
         return started
 
     def turn(self):
         self.now += 1
-        self.conductor.tick()
+        self.rollout_loop.tick()
 
     def say(self, model):
         self.device.kept.generation, self.device.kept.models["fashion"] = self.twin.generation, model
@@ -98,7 +100,7 @@ def rig(tmp_path):
     made.registry.close()
 
 
-def test_a_device_that_rolled_back_is_left_in_peace(rig):
+def test_a_device_that_rolled_back_is_not_updated_again(rig):
     rig.start("1.0.0")
     good = rig.end("succeeded")
     bad = rig.start("1.1.0")
@@ -111,7 +113,7 @@ def test_a_device_that_rolled_back_is_left_in_peace(rig):
     assert (rig.wanted, rig.twin.generation) == ("fashion@1.1.0", generation)
 
 
-def test_a_closed_deployment_falls_back_past_a_bad_release(rig):
+def test_a_closed_deployment_falls_back_to_the_last_that_succeeded(rig):
     """What rolled back must not come back when the next rollout times out."""
     rig.start("1.0.0")
     good = rig.end("succeeded")
@@ -125,7 +127,7 @@ def test_a_closed_deployment_falls_back_past_a_bad_release(rig):
     assert rig.wanted == "fashion@1.0.0"
 
 
-def test_a_first_deployment_that_is_aborted_leaves_nothing_wanted(rig):
+def test_an_aborted_first_deployment_leaves_no_desired_release(rig):
     started = rig.start("1.0.0")
     with rig.registry.write() as session:
         abort_rollout(session, started[:9], rig.now)
@@ -150,7 +152,7 @@ def test_a_release_that_the_store_lost_ends_its_rollout(rig):
     release = rig.store.release("fashion@1.0.0")
     (rig.home.store / "releases" / "fashion" / "1.0.0.json").unlink()
     with rig.registry.write() as session:
-        started = start_rollout(session, Wish(release, devices.every(session), "all", Policy()), rig.now)
+        started = start_rollout(session, RolloutRequest(release, devices.every(session), "all", Policy()), rig.now)
     rig.turn()
     rig.turn()
     row, deployment = rig.row(started)
@@ -158,7 +160,7 @@ def test_a_release_that_the_store_lost_ends_its_rollout(rig):
     assert "there is no release fashion@1.0.0" in deployment.reason
 
 
-def test_the_word_of_a_device_after_the_host_closed_is_not_taken(rig):
+def test_a_report_on_a_deployment_that_the_host_has_closed_is_ignored(rig):
     started = rig.start("1.0.0")
     said = rig.twin.assignment("fashion")
     rig.now += 100
@@ -203,7 +205,7 @@ def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
     rig.say(replace(model, state="idle", current=model.previous, previous=None))
     rig.turn()
     assert (rig.order().state, rig.wanted) == ("done", "fashion@1.0.0")
-    assert not any(rig.conductor.tick() for _ in range(3))
+    assert not any(rig.rollout_loop.tick() for _ in range(3))
 
 
 def test_a_refused_order_changes_nothing(rig):
@@ -216,7 +218,7 @@ def test_a_refused_order_changes_nothing(rig):
     assert (rig.order().state, rig.order().detail, rig.wanted) == ("failed", "no previous release", "fashion@1.1.0")
 
 
-def test_an_order_that_nobody_answers_ends(rig):
+def test_an_order_without_an_answer_expires(rig):
     two_releases(rig)
     with rig.registry.write() as session:
         order_rollback(session, "dev-1", None, rig.now)
@@ -250,7 +252,7 @@ def rolled_back_on_the_spot(rig):
 
 
 @pytest.mark.parametrize("how", ["aborted", "timed_out"])
-def test_a_closed_deployment_leaves_what_the_device_runs(rig, how):
+def test_a_closed_deployment_adopts_what_the_device_runs(rig, how):
     """Not what it ran before somebody rolled it back at the device: nobody has ordered that again."""
     rolled_back_on_the_spot(rig)
     started = rig.start("1.2.0")
@@ -271,7 +273,7 @@ def test_a_change_while_a_deployment_was_open_is_kept_when_it_is_closed(rig):
     assert rig.wanted == "fashion@1.0.0"
 
 
-def test_a_closed_deployment_wants_nothing_where_the_store_holds_another_release_of_that_name(rig):
+def test_a_closed_deployment_adopts_nothing_where_the_store_holds_another_release_of_that_name(rig):
     model = two_releases(rig)
     rig.start("1.2.0")
     rig.say(replace(model, current=replace(model.previous, manifest_sha256="f" * 64)))
@@ -286,10 +288,10 @@ def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
     assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
     with rig.registry.read() as session:
         (model,) = device_views(session, devices.every(session))[0].models
-    assert (model.astray, model.release, model.wanted) == (True, "fashion@1.0.0", "fashion@1.1.0")
+    assert (model.diverged, model.release, model.desired) == (True, "fashion@1.0.0", "fashion@1.1.0")
 
 
-def test_a_device_whose_way_back_fails_has_succeeded_after_all(rig):
+def test_a_device_whose_rollback_fails_has_succeeded_after_all(rig):
     left = rolled_back_on_the_spot(rig)
     said = rig.twin.reported.models["fashion"]
     rig.say(replace(said, deployment=replace(said.deployment, outcome="succeeded", reason="rollback_failed")))
@@ -314,7 +316,7 @@ def test_commands_to_a_device_are_numbered_upwards_and_expire(rig):
     assert [command.expires for command in sent] == [command.issued + rollback.ANSWER_S for command in sent]
 
 
-def test_a_deployment_that_is_taken_up_again_has_succeeded(rig):
+def test_a_cancelled_deployment_that_is_resumed_has_succeeded(rig):
     """An old order ended it at a device that had forgotten; what the host itself ended stays ended."""
     started = rig.start("1.0.0")
     wanted = rig.twin.assignment("fashion")

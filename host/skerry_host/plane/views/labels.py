@@ -1,0 +1,145 @@
+"""The words shown to people for the codes of the wire and the registry: outcomes, states, reasons, transports.
+
+One table for the terminal and the web page alike. JSON and the registry keep the codes, so nothing here is parsed.
+"""
+
+import re
+
+LABELS = {
+    # outcomes of deployments
+    "succeeded": "succeeded",
+    "rejected": "rejected",
+    "failed": "failed",
+    "rolled_back": "rolled back",
+    "cancelled": "cancelled",
+    "timed_out": "timed out",
+    # states of a device, of its update machine and of a rollout
+    "online": "online",
+    "offline": "offline",
+    "serving": "serving",
+    "waiting": "waiting",
+    "ended": "ended",
+    "idle": "idle",
+    "fetching": "fetching",
+    "verifying": "verifying",
+    "staged": "staged",
+    "probation": "probation",
+    "committed": "committed",
+    "rolling_back": "rolling back",
+    "pending": "pending",
+    "running": "running",
+    "aborting": "aborting",
+    "aborted": "aborted",
+    # transports
+    "retained": "MQTT retained",
+    "asked": "MQTT on request",
+    "http": "HTTP",
+    "folder": "folder",
+    # reasons that lie in the host, the network or the disk
+    "already_current": "already installed",
+    "deadline": "deadline exceeded",
+    "disk": "disk error",
+    "disk_full": "disk full",
+    "full_not_allowed": "full download not allowed",
+    "no_other_release": "no other release to serve",
+    "ordered": "rollback ordered",
+    "over_byte_budget": "byte budget exceeded",
+    "rollback_failed": "rollback failed",
+    "stalled": "download stalled",
+    "too_much_in_vain": "transfer overrun",
+    "unreachable": "no download source reachable",
+    "withdrawn": "withdrawn by the host",
+    # reasons that lie in trust and integrity
+    "bundle_damaged": "damaged bundle",
+    "bundle_gone": "missing bundle",
+    "bundle_unreadable": "unreadable bundle",
+    "damaged": "damaged file",
+    "damaged_record": "damaged record",
+    "device_id": "invalid device id",
+    "digest_mismatch": "digest list checksum mismatch",
+    "factory_unfit": "factory release unusable",
+    "foreign_record": "record of unknown format",
+    "golden_format": "malformed golden file",
+    "hash_mismatch": "checksum mismatch",
+    "malformed": "malformed message",
+    "missing_blob": "missing file",
+    "no_bundle": "no bundle for this target",
+    "release_name": "invalid release name",
+    "unreadable_record": "unreadable record",
+    "untrusted": "untrusted signature",
+    "wrong_release": "wrong release",
+    "wrong_type": "wrong message type",
+    # reasons that lie in a patch
+    "format_version": "unsupported patch format",
+    "not_a_patch": "not a Skerry patch",
+    "patch_failed": "patch failed",
+    "too_large": "patched file too large",
+    "trailing_bytes": "trailing bytes in patch",
+    "wrong_base": "wrong patch base",
+    "wrong_result": "wrong patch result",
+    # reasons that lie in the model on the device
+    "constant_output": "constant output",
+    "crashed": "runner crashed",
+    "golden_mismatch": "golden outputs not reproduced",
+    "hang": "inference hung",
+    "inference_failed": "inference failed",
+    "invalid_output": "NaN or infinite output",
+    "latency_over_budget": "latency over budget",
+    "load_failed": "model load failed",
+    "memory_over_budget": "memory over budget",
+    "no_accelerator": "accelerator not found",
+    "not_started": "runner did not start",
+    "sample": "unusable sample",
+    "source_failed": "input source failed",
+    "start_timeout": "start timed out",
+    "too_few_inferences": "too few inferences",
+    "too_many_errors": "too many errors",
+    # reasons that lie in the agent itself
+    "agent_restarts": "too many agent restarts",
+    "config": "invalid configuration",
+    "error": "error",
+    "illegal_transition": "illegal state transition",
+    "install": "installation failed",
+    "no_answer": "no answer",
+    "not_running": "agent not running",
+    "updater_died": "updater crashed",
+    "updater_error": "updater error",
+    "updater_not_started": "updater did not start",
+    "updater_timeout": "updater timed out",
+}
+
+EVENTS = {
+    "answered": "command answered",
+    "kept": "release kept",
+    "order": "order",
+    "ordered": "command sent",
+    "refused": "command refused",
+}
+"""Kinds of events that read otherwise than the codes above, or are no such code."""
+
+_CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
+
+
+def label(text: str) -> str:
+    """The word for a code, or a sentence in which codes stand between colons, with those replaced.
+
+    A code that is not in the table comes from a newer agent: it is shown with spaces for underscores.
+    """
+    if _CODE.match(text):
+        return LABELS.get(text, text.replace("_", " "))
+    return ": ".join(LABELS.get(part, part) for part in text.split(": "))
+
+
+def event_label(kind: str) -> str:
+    """The word for a kind of event."""
+    return EVENTS.get(kind) or label(kind)
+
+
+def transports(codes: str) -> str:
+    """The words for transports, which the registry keeps with commas between."""
+    return ", ".join(map(label, filter(None, codes.split(", "))))
+
+
+def because(reason: str, detail: str) -> str:
+    """A reason and its detail as one text; empty when there is neither."""
+    return ": ".join(map(label, filter(None, (reason, detail))))
