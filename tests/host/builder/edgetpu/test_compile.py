@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -249,6 +249,15 @@ def test_an_image_that_is_not_there_is_told_in_dockers_words(tmp_path: Path, mod
     assert "build or pull the container image" in refused.value.hint
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a person's shell has it; where tests run in several processes, those ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_compilation_leaves_no_compiler_behind(tmp_path: Path, model: Path) -> None:
     program = tmp_path / "edgetpu_compiler"
     program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n", "utf-8")
