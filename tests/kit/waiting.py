@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-
 BUSY = 4.0
 """A machine that runs other tests beside this one may be so much slower. Waiting finds what hangs, not what is slow."""
 
