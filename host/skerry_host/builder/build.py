@@ -40,7 +40,7 @@ from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from skerry_host.builder.targets.base import Compiled, TargetBuilder
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import Past, keep_near
@@ -84,7 +84,7 @@ class _Prepared:
     board: Board
     loaded: LoadedRecipe
     out: Path
-    source: Source
+    source: SourceModel
     builders: Sequence[TargetBuilder]
     data: DataSet
     warnings: tuple[str, ...]
@@ -240,9 +240,9 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
     classes = prod(source.graph.output_specs()[0].shape[1:])
-    own = for_file(".tflite" if source.waist else ".onnx")
+    own = for_file(".tflite" if source.is_tflite else ".onnx")
     prep = own.preprocess(loaded.recipe.preprocess, source.graph)
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     return load_data(loaded, source.graph.input_specs()[0], classes)
@@ -254,7 +254,7 @@ def _layers(work: Work, chosen: Chosen) -> list[Layer]:
     return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
 
 
-def _quality(reference: Score | None, chosen: Chosen, source: Source) -> Quality:
+def _quality(reference: Score | None, chosen: Chosen, source: SourceModel) -> Quality:
     """Without `reference` there is no float model to compare with."""
     score = chosen.score
     return Quality(

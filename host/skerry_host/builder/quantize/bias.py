@@ -18,12 +18,12 @@ from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import Layer, real_weights, replace, values, weighted
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 SAMPLES = 64
 
 
-def correct(model: Any, source: Source, inputs: Inputs, progress: Progress) -> int:
+def correct(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
     """Correct the biases of a static int8 `schema.ModelT` in place; how many layers."""
     before = read_model(source.data)
     floats = {_name(before, layer.output): layer for layer in weighted(before)}
@@ -58,7 +58,7 @@ def _shift(model: Any, layer: Layer, shift: Array) -> None:
     replace(model, layer.bias, np.clip(steps, ends.min, ends.max).astype(np.int32))
 
 
-def _means(source: Source, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
+def _means(source: SourceModel, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
     """The mean of each channel (last axis) of some activations of the float model."""
     interpreter = Interpreter(
         model_content=source.data,

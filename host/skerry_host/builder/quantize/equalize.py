@@ -18,7 +18,7 @@ from skerry_host.builder.quantize.step import Draft, Step
 from skerry_host.builder.quantize.weights import Layer, replace, values, weighted
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 ROUNDS = 3
 LIMIT = 1e3
@@ -26,7 +26,7 @@ LIMIT = 1e3
 _HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 
-def equalize(source: Source) -> Source:
+def equalize(source: SourceModel) -> SourceModel:
     """The same model with equalized weights; the same bytes where no two layers can be."""
     model = read_model(source.data)
     joined = list(pairs(model))

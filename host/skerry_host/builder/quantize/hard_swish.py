@@ -11,10 +11,10 @@ from skerry_host.builder.modelfile.graph import describe, op_name
 from skerry_host.builder.modelfile.parts import RELU6, like, multiply, plus, times
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step, int8
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 
-def spell_out(source: Source) -> Source:
+def spell_out(source: SourceModel) -> SourceModel:
     """The same model without HARD_SWISH; the same bytes where there is none."""
     if not any(op.name == "HARD_SWISH" for op in source.graph.ops):
         return source

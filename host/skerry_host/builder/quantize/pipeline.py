@@ -17,7 +17,7 @@ from skerry_host.builder.quantize.step import Choices, Draft, Step, Symptom
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 PIPELINE: tuple[Step, ...] = (
     equalize.STEP,
@@ -30,7 +30,9 @@ PIPELINE: tuple[Step, ...] = (
 )
 
 
-def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent) -> bytes:
+def quantize(
+    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+) -> bytes:
     """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
     if source.quantized:
         return source.data

@@ -8,7 +8,7 @@ from skerry_agent.processing import Array
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 Ranges = dict[str, dict[str, Array]]
 """What litert-quantizer calls QSVs: {"min": (1,), "max": (1,)} by the name of an activation."""
@@ -24,7 +24,7 @@ class Draft:
     `ranges` are of its activations, once they were measured. `model` is the quantized `schema.ModelT`, None before.
     """
 
-    source: Source
+    source: SourceModel
     plan: Quantize
     inputs: Inputs
     progress: Progress

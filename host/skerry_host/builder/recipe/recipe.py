@@ -27,8 +27,8 @@ RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Source(Struct, frozen=True):
-    """The trained model's file; `{version}` in it is replaced by the version that is built.
+class SourcePlan(Struct, frozen=True):
+    """`[source]`: the trained model's file; `{version}` in it is replaced by the version that is built.
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
     has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
@@ -138,7 +138,7 @@ class Recipe(Struct, frozen=True):
     name: ModelName
     task: TaskName
     license: str
-    source: Source
+    source: SourcePlan
     data: Data
     preprocess: Preprocess = Preprocess()
     postprocess: Postprocess = Postprocess()

@@ -12,7 +12,7 @@ from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import Attempt, Fit, Tools, search
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import Job, TargetBuilder
 
 SEARCH_SAMPLES = 200
@@ -29,7 +29,7 @@ class Work:
 
     builder: TargetBuilder
     recipe: Recipe
-    source: Source
+    source: SourceModel
     data: DataSet
     reference: Score
     progress: Progress
@@ -77,7 +77,7 @@ def choose(work: Work) -> Chosen:
     return Chosen(model, plan, score(model), steps, reference)
 
 
-def _as_it_is(plan: Quantize, source: Source) -> Quantize:
+def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
     """The plan that an already quantized source was evidently made by: its own input and activations decide."""
     if not source.quantized:
         return plan

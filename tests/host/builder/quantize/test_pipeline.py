@@ -14,7 +14,7 @@ from skerry_host.builder.quantize.pipeline import PIPELINE, choices, quantize, r
 from skerry_host.builder.quantize.step import Step, always
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, REPOSITORY
 
 RECIPE = REPOSITORY / "docs" / "recipe.md"
@@ -23,7 +23,7 @@ OF_THE_BUILD = {"delta_friendly", "sticky"}
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> SourceModel:
     return load_source(FASHION / "fashion-1.0.0.tflite")
 
 

@@ -24,7 +24,7 @@ from skerry_host.builder.quantize.weights import replace as replace_values
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Budget, Quantize, load_recipe
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, NOW
 
 PREP = Preprocess(1 / 255)
@@ -40,12 +40,12 @@ CALIBRATION, EVALUATION = load("calibration.npz", 100), load("evaluation.npz", 3
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> SourceModel:
     return load_source(FASHION / "fashion-1.0.0.tflite")
 
 
 @pytest.fixture(scope="module")
-def reference(source: Source) -> Score:
+def reference(source: SourceModel) -> Score:
     return evaluate(source.data, EVALUATION, PREP, TASK)
 
 
@@ -66,7 +66,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_way_makes_a_model_that_follows_the_float_one(source: Source, reference: Score, case: str):
+def test_each_way_makes_a_model_that_follows_the_float_one(source: SourceModel, reference: Score, case: str):
     plan, ends, least_db = CASES[case]
     model = quantize(source, CALIBRATION, PREP, plan)
     session = Session(model)
@@ -78,13 +78,13 @@ def test_each_way_makes_a_model_that_follows_the_float_one(source: Source, refer
     assert len(model) < len(source.data) / 2
 
 
-def test_unsigned_ends_answer_as_signed_ones(source: Source):
+def test_unsigned_ends_answer_as_signed_ones(source: SourceModel):
     signed, unsigned = (quantize(source, CALIBRATION, PREP, Quantize(io=io)) for io in ("int8", "uint8"))
     one, two = (evaluate(model, EVALUATION, PREP, TASK).outputs for model in (signed, unsigned))
     assert all(np.array_equal(a, b) for a, b in zip(one.values(), two.values(), strict=True))
 
 
-def test_correcting_biases_helps_where_weights_have_one_scale(source: Source, reference: Score):
+def test_correcting_biases_helps_where_weights_have_one_scale(source: SourceModel, reference: Score):
     plan = Quantize(per_channel=False)
     plain, corrected = (
         evaluate(quantize(source, CALIBRATION, PREP, p), EVALUATION, PREP, TASK)
@@ -132,7 +132,7 @@ def test_a_build_may_ask_for_another_form(make_recipe, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def lopsided(source: Source) -> Source:
+def lopsided(source: SourceModel) -> SourceModel:
     model = read_model(source.data)
     for op in model.subgraphs[0].operators:
         if hasattr(op.builtinOptions, "fusedActivationFunction"):
@@ -152,14 +152,14 @@ def lopsided(source: Source) -> Source:
         if number == 3:
             break
     data = write_model(model)
-    return Source(data, describe(read_model(data)), source.sha256, source.file_bytes, ())
+    return SourceModel(data, describe(read_model(data)), source.sha256, source.file_bytes, ())
 
 
 def _w(model, layer: Layer):
     return values(model, layer.weight, "float32")
 
 
-def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: Source):
+def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: SourceModel):
     even = equalize(lopsided)
     assert even.data != lopsided.data
     reference, other = (evaluate(s.data, EVALUATION, PREP, TASK) for s in (lopsided, even))
@@ -172,7 +172,7 @@ def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: Source):
     assert kept["probabilities"] > lost["probabilities"] + 10
 
 
-def test_nothing_is_moved_across_relu6(source: Source):
+def test_nothing_is_moved_across_relu6(source: SourceModel):
     assert list(pairs(read_model(source.data))) == []
     assert equalize(source) is source
     assert len(list(weighted(read_model(source.data)))) == 16

@@ -19,7 +19,7 @@ from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources import code
 from skerry_host.builder.sources.converters import TFMOT, VARIABLE
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.converters import converter, tensorflow
 from tests.kit.recipes import NOW, REAL, needs_real
 
@@ -91,7 +91,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def integers(source: Source) -> Session:
+def integers(source: SourceModel) -> Session:
     return Session(quantize(source, samples("calibration"), PREP, Quantize(io="float")))
 
 

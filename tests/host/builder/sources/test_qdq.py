@@ -70,7 +70,7 @@ def recipe(tmp_path: Path) -> Path:
 def test_it_is_taken_byte_for_byte(recipe: Path):
     source = load_source(recipe / "model.onnx")
     assert source.data == (recipe / "model.onnx").read_bytes()
-    assert (source.quantized, source.waist) == (True, False)
+    assert (source.quantized, source.is_tflite) == (True, False)
     assert source.changes == ("int8 ONNX (QDQ), for the onnx target only",)
 
 
@@ -100,7 +100,7 @@ def test_another_target_is_refused(recipe: Path, tmp_path: Path, capsys):
     command = ["model", "build", str(recipe), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
     assert run(command) == 2
     error = capsys.readouterr().err
-    assert "no cpu target: an ONNX model that is quantized already cannot become TFLite without harm" in error
+    assert "no cpu target: an ONNX model that is quantized already cannot be converted to TFLite without loss" in error
     assert "give the float ONNX model" in error
 
 

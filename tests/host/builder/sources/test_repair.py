@@ -17,7 +17,7 @@ from skerry_host.builder.quantize.op_versions import write_versions
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.edgetpu.models import Maker
 
 RANDOM = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def grouped(multiplier: int = 1, *, groups: int = 4) -> bytes:
     return made.data(["x"], ["y"])
 
 
-def loaded(data: bytes, folder: Path) -> Source:
+def loaded(data: bytes, folder: Path) -> SourceModel:
     (folder / "m.tflite").write_bytes(data)
     return load_source(folder / "m.tflite")
 

@@ -16,7 +16,7 @@ from skerry_host.builder.quantize.onnx import quantize_onnx
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.report.cost import costs
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.table import BUILDERS
 
 PREP = Preprocess(layout="nchw")
@@ -55,7 +55,7 @@ def plain() -> bytes:
 
 @pytest.fixture(scope="module")
 def int8(plain: bytes) -> bytes:
-    return quantize_onnx(Source(b"", describe_onnx(plain), "", 0, (), onnx=plain), SAMPLES, PREP, Quantize())
+    return quantize_onnx(SourceModel(b"", describe_onnx(plain), "", 0, (), onnx=plain), SAMPLES, PREP, Quantize())
 
 
 def compared(plain: bytes, int8: bytes) -> list[Layer]:
@@ -126,13 +126,13 @@ def test_an_old_opset_becomes_one_that_runtimes_load(plain: bytes):
     old = onnx.load_from_string(plain)
     old.opset_import[0].version = 11  # these operators meant the same then
     data = old.SerializeToString()
-    made = quantize_onnx(Source(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
+    made = quantize_onnx(SourceModel(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
     assert onnx.load_from_string(made).opset_import[0].version >= 17
     assert Session(made).run_raw(IMAGES[0], PREP)[0].shape == (1, 4)
 
 
 @pytest.mark.parametrize("calibrator", ["moving-average", "min-max", "percentile", "mse"])
 def test_each_calibrator_makes_a_model_that_runs(plain: bytes, calibrator: str):
-    source = Source(b"", describe_onnx(plain), "", 0, (), onnx=plain)
+    source = SourceModel(b"", describe_onnx(plain), "", 0, (), onnx=plain)
     made = quantize_onnx(source, SAMPLES, PREP, Quantize(calibrator=calibrator))
     assert min(layer.sqnr_db for layer in compared(plain, made)) > 15
