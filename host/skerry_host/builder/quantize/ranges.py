@@ -36,7 +36,7 @@ def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progr
     The input's is what it must hold: no calibrator clips what a device hands in.
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
-    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.ends())}
+    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.input_range())}
     return _measured(source, inputs, plan, progress) | given | trained
 
 
@@ -124,6 +124,6 @@ STEP = Step(
     _run,
     keys=("calibrator", "percentile"),
     choices=calibrators,
-    turn=1,
+    search_order=1,
     remedies={"clipped": "calibrator = 'min-max'", "outliers": "calibrator = 'mse' or 'percentile'"},
 )

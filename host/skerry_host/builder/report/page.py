@@ -11,7 +11,7 @@ from skerry_host.builder.diagnose.advice import least_db
 from skerry_host.builder.report import figures
 from skerry_host.builder.report.facts import (
     Facts,
-    Row,
+    OperatorRow,
     TargetFacts,
     accelerator_of,
     changes_to_make,
@@ -26,11 +26,11 @@ NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class TargetSection:
     """One target as the template shows it."""
 
     part: TargetFacts
-    table: list[Row]
+    table: list[OperatorRow]
     roof: Roof | None
     accuracy: Markup
     errors: Markup
@@ -49,12 +49,12 @@ def render(facts: Facts) -> str:
     return words
 
 
-def _section(facts: Facts, part: TargetFacts) -> Section:
+def _section(facts: Facts, part: TargetFacts) -> TargetSection:
     roof = roof_of(facts, part)
     limit = least_db(facts.recipe.budget.min_sqnr_db)
     table = rows(part, roof, limit, accelerator_of(facts))
     title, drawing, note = _errors(facts, part)
-    return Section(
+    return TargetSection(
         part=part,
         table=table,
         roof=roof,

@@ -21,12 +21,12 @@ from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example,
 from skerry_host.builder.sources.fake_quant import TrainedRanges, take_ranges
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.normalise import (
-    endless,
     fixed_batch,
     normalise,
+    not_finite,
     quantized,
     unfit,
-    unfit_ends,
+    unfit_io,
     unfit_quantized,
     unique_names,
 )
@@ -84,7 +84,7 @@ def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) ->
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_ends(graph)
+    reasons = unfit_io(graph)
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     changes = (*converted.changes, "int8 ONNX (QDQ), for the onnx target only")
@@ -95,7 +95,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     found = probe(file)
     data = file.read_bytes()
     model = read_model(data)
-    broken = endless(model)
+    broken = not_finite(model)
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
         raise ModelError(message, hint="train or export it again", code="unfit")

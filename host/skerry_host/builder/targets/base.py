@@ -17,7 +17,7 @@ from skerry_host.builder.sources.load import SourceModel
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class QuantizationJob:
     """What a target's model file is made from; every plan that a search tries is a job of its own."""
 
     source: SourceModel
@@ -73,7 +73,7 @@ class TargetBuilder(Protocol):
         return prep
 
     @abstractmethod
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """Its model file, proven to run where that is in doubt; raises `ModelError`."""
 
     def predict(self, model: bytes) -> Preflight | None:  # noqa: ARG002

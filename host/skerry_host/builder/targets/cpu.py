@@ -3,9 +3,9 @@
 from skerry_agent.wire.targets import CPU
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.runtime.probe import prove
+from skerry_host.builder.runtime.probe import check_runs
 from skerry_host.builder.sources.load import SourceModel
-from skerry_host.builder.targets.base import Job, TargetBuilder
+from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 
 class CpuBuilder(TargetBuilder):
@@ -29,9 +29,9 @@ class CpuBuilder(TargetBuilder):
         """See `TargetBuilder.float_model`."""
         return source.data
 
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
         model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
         if not job.source.quantized:
-            prove(model)
+            check_runs(model)
         return model

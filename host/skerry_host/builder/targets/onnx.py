@@ -7,7 +7,7 @@ from skerry_agent.wire.targets import ONNX
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
-from skerry_host.builder.targets.base import Job, TargetBuilder
+from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 CHANNELS = {1, 3, 4}
 """Sizes of an axis that may be the colours of an image."""
@@ -38,7 +38,7 @@ class OnnxBuilder(TargetBuilder):
         planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
         return replace(prep, layout="nchw") if planes else prep
 
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
         from skerry_host.builder.quantize.onnx import quantize_onnx  # noqa: PLC0415  (an extra)
 

@@ -10,7 +10,7 @@ from skerry_agent.wire.manifest import Quality
 from skerry_host.build_record import Check
 from skerry_host.builder.judge import gates
 from skerry_host.builder.judge.evaluate import wilson
-from skerry_host.builder.judge.gates import Measured, judge
+from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import top1
 from skerry_host.builder.judge.signal import sqnr_db
@@ -66,17 +66,17 @@ def quality(int8: float = 0.92, sqnr: float = 30.0, size: int = 1000) -> Quality
 
 def test_the_form_is_the_one_that_was_asked_for():
     plan = Quantize(activations="int16", io="int16")
-    verdicts = judge(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
+    verdicts = run_gates(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
     assert verdicts[1].check.name == "int16 top1"
     assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
 
 
 def test_what_came_quantized_is_compared_with_nothing():
     alone = replace(quality(), float_value=None, float_interval=None, sqnr_db={}, float_bytes=None)
-    names = [verdict.check.name for verdict in judge(Measured(graph(), alone, ""), Budget())]
+    names = [verdict.check.name for verdict in run_gates(Measured(graph(), alone, ""), Budget())]
     assert names == ["fully int8", "int8 top1", "size", "golden outputs"]
     itself = replace(alone, metric="agreement", int8_value=1.0)
-    assert "int8 agreement" not in [v.check.name for v in judge(Measured(graph(), itself, ""), Budget())]
+    assert "int8 agreement" not in [v.check.name for v in run_gates(Measured(graph(), itself, ""), Budget())]
 
 
 BUDGET = Budget(max_accuracy_drop=0.01, min_accuracy=0.9, min_sqnr_db=15.0, max_bytes=2000)
@@ -95,7 +95,7 @@ GATES = {
 @pytest.mark.parametrize("case", GATES)
 def test_gates(case: str):
     measured, expected = GATES[case]
-    verdicts = judge(measured, BUDGET)
+    verdicts = run_gates(measured, BUDGET)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     assert len(reasons) == len(expected)
     assert all(part in reason for part, reason in zip(expected, reasons, strict=True))
@@ -103,7 +103,7 @@ def test_gates(case: str):
 
 
 def test_only_a_loss_by_quantization_is_worth_a_look_at_the_layers():
-    marked = {case: any(v.lost_signal for v in judge(measured, BUDGET)) for case, (measured, _) in GATES.items()}
+    marked = {case: any(v.lost_signal for v in run_gates(measured, BUDGET)) for case, (measured, _) in GATES.items()}
     assert {case for case, lost in marked.items() if lost} == {
         "accuracy and drop",
         "only the drop",
@@ -113,7 +113,7 @@ def test_only_a_loss_by_quantization_is_worth_a_look_at_the_layers():
 
 
 def test_a_missing_size_budget_is_no_gate():
-    verdicts = judge(Measured(graph(), quality(size=10**9), ""), Budget())
+    verdicts = run_gates(Measured(graph(), quality(size=10**9), ""), Budget())
     assert all(verdict.check.ok for verdict in verdicts)
 
 
@@ -138,11 +138,11 @@ def test_every_key_of_the_budget_has_a_gate_and_is_documented():
     assert [key for key in keys if f"| `[budget] {key}` |" not in documented] == []
 
 
-def test_a_gate_that_is_added_judges(monkeypatch: pytest.MonkeyPatch):
-    refused = gates.Verdict(Check("colour", "red", "green", False), "paint it")
+def test_a_gate_that_is_added_is_run(monkeypatch: pytest.MonkeyPatch):
+    refused = gates.GateResult(Check("colour", "red", "green", False), "paint it")
     never = gates.Gate(lambda _m, _b: pytest.fail("it has nothing to say"), lambda _m: False)
     monkeypatch.setattr(gates, "GATES", (*gates.GATES, gates.Gate(lambda _m, _b: refused), never))
-    assert judge(Measured(graph(), quality(), ""), BUDGET)[-1] is refused
+    assert run_gates(Measured(graph(), quality(), ""), BUDGET)[-1] is refused
 
 
 @pytest.mark.parametrize(("activations", "words"), [("int8", "int8"), ("int16", "int16"), ("float", "8-bit weights")])

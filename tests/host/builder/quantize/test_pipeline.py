@@ -38,10 +38,10 @@ def names(plan: Quantize) -> list[str]:
 
 
 def test_each_plan_has_its_steps():
-    plain = ["spell out HARD_SWISH", "calibrate", "choose integers", "write operator versions"]
+    plain = ["decompose HARD_SWISH", "calibrate", "quantize", "write operator versions"]
     assert names(Quantize()) == plain
-    assert names(Quantize(activations="float", io="float")) == ["choose integers"]
-    assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "choose integers"]
+    assert names(Quantize(activations="float", io="float")) == ["quantize"]
+    assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "quantize"]
     everything = Quantize(equalize=True, bias_correction=True, io="uint8")
     assert names(everything) == [step.name for step in PIPELINE]
 
@@ -75,7 +75,7 @@ def test_a_trained_model_is_not_equalized(source, samples):
     assert refused.value.code == "trained"
 
 
-def test_a_search_asks_the_steps_by_turn():
+def test_a_search_goes_through_the_steps_by_search_order():
     plan = Quantize(calibrator="moving-average")
     found = [name for step in choices() for name, _candidate in step(plan)]
     assert found == [

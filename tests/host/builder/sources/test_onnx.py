@@ -177,7 +177,7 @@ STAND_IN = """#!/bin/sh
     [
         ("echo 'ValueError: op Foo is unknown' >&2; exit 1", "converter", "ValueError: op Foo is unknown"),
         ("kill -SEGV $$", "crash", "crashes (SIGSEGV)"),
-        ("sleep 60", "hang", "takes over 1 s"),
+        ("sleep 60", "hang", "timed out after 1 s"),
         ("exit 0", "converter", "makes no float32 model"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.quantize.pipeline import quantize
@@ -120,7 +120,7 @@ def test_a_build_of_it_is_int8_and_as_accurate_as_before(made: Path, tmp_path: P
     (tmp_path / "recipe.toml").write_text(text, "utf-8")
     for file in (made / name, DIGITS / "calibration.npz", DIGITS / "evaluation.npz"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    record = build(Order(tmp_path, "generic-x86", NOW, out=tmp_path / "b")).record
+    record = build(BuildRequest(tmp_path, "generic-x86", NOW, out=tmp_path / "b")).record
     assert record.checks[0].name == "fully int8"
     assert all(check.ok for check in record.checks)
     assert any("no float model is at hand" in line for line in record.remarks) == (name == "int8.tflite")

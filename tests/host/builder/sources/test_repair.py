@@ -110,10 +110,10 @@ def test_no_calibrator_clips_what_a_device_hands_in(tmp_path: Path, calibrator: 
 def test_the_input_holds_what_the_samples_have_and_what_a_uint8_can_be(tmp_path: Path):
     tensor = loaded(grouped(), tmp_path).graph.input_specs()[0]
     real = Samples(PICTURES.astype(np.float32), SAMPLES.labels, labelled=False)
-    assert Inputs(SAMPLES, PREP, tensor, "").ends() == pytest.approx((-1, 1))
+    assert Inputs(SAMPLES, PREP, tensor, "").input_range() == pytest.approx((-1, 1))
     low, high = PICTURES.min() / 127.5 - 1, PICTURES.max() / 127.5 - 1
-    assert Inputs(real, PREP, tensor, "").ends() == pytest.approx((low, high))
-    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").ends() == pytest.approx((0, PICTURES.max() + 5.0))
+    assert Inputs(real, PREP, tensor, "").input_range() == pytest.approx((low, high))
+    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").input_range() == pytest.approx((0, PICTURES.max() + 5.0))
 
 
 def test_weights_are_clipped_where_there_are_other_constants_too(tmp_path: Path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.cli.previous import previous_model
 from tests.kit.patch_models import patch_of
 from tests.kit.recipes import NOW
@@ -12,7 +12,7 @@ COARSE = ("per_channel = true", 'per_channel = true\ncalibrator = "moving-averag
 
 
 def near(folder, tmp_path, previous, name):
-    made = build(Order(folder, "generic-x86", NOW, "1.1.0", tmp_path / name, previous=previous))
+    made = build(BuildRequest(folder, "generic-x86", NOW, "1.1.0", tmp_path / name, previous=previous))
     return (made.path / "model.tflite").read_bytes(), made.record
 
 
@@ -27,7 +27,7 @@ def test_a_release_kept_near_travels_in_fewer_bytes(built, recipe, tmp_path):
 
 
 def test_what_costs_accuracy_is_not_taken(make_recipe, tmp_path):
-    before = build(Order(make_recipe(COARSE), "raspberry-pi-4", NOW, "1.0.0", tmp_path / "before"))
+    before = build(BuildRequest(make_recipe(COARSE), "raspberry-pi-4", NOW, "1.0.0", tmp_path / "before"))
     old = (before.path / "model.tflite").read_bytes()
     folder = make_recipe(COARSE, ('calibrator = "', 'sticky = 2.0\ncalibrator = "'), ("drop = 0.01", "drop = 0.003"))
     model, record = near(folder, tmp_path, old, "sticky")

@@ -9,8 +9,8 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain, first_lost
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
-from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.modelfile.onnx import describe_onnx
 from skerry_host.builder.quantize.onnx import quantize_onnx
 from skerry_host.builder.recipe.recipe import Quantize
@@ -58,7 +58,7 @@ def int8(plain: bytes) -> bytes:
     return quantize_onnx(SourceModel(b"", describe_onnx(plain), "", 0, (), onnx=plain), SAMPLES, PREP, Quantize())
 
 
-def compared(plain: bytes, int8: bytes) -> list[Layer]:
+def compared(plain: bytes, int8: bytes) -> list[LayerStats]:
     return layers(activations_of(plain), activations_of(int8), IMAGES[:6], PREP)
 
 
