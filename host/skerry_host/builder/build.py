@@ -1,4 +1,4 @@
-"""The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
+"""The whole build: recipe and source model in, a folder of tested artifacts out, or the reasons why not.
 
 Five stages: prepare, quantize, judge, compile, write. Decides nothing itself: `gates` judges, `targets` makes
 artifacts. Nothing is written unless every gate passes.
@@ -46,8 +46,8 @@ from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
 
-AS_IT_IS = "the source is quantized already and taken as it is: no float model is at hand to compare with"
-NO_LABELS = "the evaluation samples have no labels: how good a model is that came quantized is not known"
+AS_IT_IS = "the source is quantized already and taken as it is: there is no float model to compare with"
+NO_LABELS = "the evaluation samples have no labels: the accuracy of a model that came quantized is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class _Prepared:
 
     @property
     def plan(self) -> Quantize:
-        """How the recipe wants integers chosen."""
+        """The recipe's quantization settings."""
         return self.loaded.recipe.quantize
 
     def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
@@ -162,7 +162,7 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
 
 
 def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
-    """Hold the model against the gates; where quantization is to blame, say in which layers and what to try."""
+    """Run the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
     session = Session(chosen.model)
@@ -271,7 +271,7 @@ def _quality(reference: Score | None, chosen: Chosen, source: SourceModel) -> Qu
 
 
 def _golden_problem(model: bytes, golden: GoldenSet) -> str:
-    """Why the recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    """Why the golden outputs are of no use; empty if a freshly loaded model reproduces them bit for bit."""
     again = golden_samples.replay(Session(model), golden)
     result = compare_golden(golden.outputs, again, Golden(max_lsb=0, min_top1=1.0))
     return "" if result.ok and not constant(golden.outputs) else constant(golden.outputs) or result.detail

@@ -1,4 +1,4 @@
-"""Scores a model file that is at hand, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
+"""Evaluates an existing model file, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
 
 import tempfile
 from dataclasses import replace

@@ -16,7 +16,7 @@ FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is judged. `golden_problem` says why the recorded outputs are no proof, empty if they are one.
+    """What the gates are given. `golden_problem` says why the golden outputs are of no use, empty if they are.
 
     `as_it_is`: the source was quantized already, its input and output types are given.
     """
@@ -164,7 +164,7 @@ def known(measured: Measured) -> bool:
 
 
 def always(_measured: Measured) -> bool:
-    """Every model is judged."""
+    """The gate applies to every model."""
     return True
 
 

@@ -59,7 +59,7 @@ class Labels(Struct, frozen=True):
 class Data(Struct, frozen=True):
     """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
 
-    Without `labels` a model is judged by how often it agrees with the float model.
+    Without `labels` a model is evaluated by how often it agrees with the float model.
     """
 
     calibration: RelativePath
@@ -68,7 +68,7 @@ class Data(Struct, frozen=True):
 
 
 class Quantize(Struct, frozen=True):
-    """How integers are chosen. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
+    """How the model is quantized. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
 
     `search` looks for better choices of the keys below it, in at most `search_steps` tries; absent, only where a build
     would be refused for what quantization cost.

@@ -171,7 +171,7 @@ def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | No
 
 
 def confused(counts: Array, names: Sequence[str], most: int = 3) -> list[str]:
-    """The pairs of classes that are taken for each other most."""
+    """The pairs of classes that are confused most often."""
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None), wrong.shape))[0][:most]
     return [f"{names[a]} as {names[b]} ({wrong[a, b]})" for a, b in order if wrong[a, b]]

@@ -70,12 +70,12 @@ def _section(facts: Facts, part: TargetFacts) -> TargetSection:
 
 
 def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
-    """What the model gets wrong: classes taken for each other, or values off the float model's."""
+    """What the model gets wrong: classes confused with each other, or values that differ from the float model's."""
     name, got = next(iter(part.score.outputs.items()))
     classes = got[0].size
     counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
-        return f"Values of {name}", Markup(), "The source came quantized: no float model is at hand to compare with."
+        return f"Values of {name}", Markup(), "The source came quantized: there is no float model to compare with."
     if counts is None:
         assert part.reference is not None
         reference = next(iter(part.reference.outputs.values()))
@@ -84,7 +84,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     labels = _labels(facts.recipe.labels.names, classes)
     worst = confused(counts, labels)
     note = f"Most often: {', '.join(worst)}." if worst else "No sample was answered wrongly."
-    return "Who is taken for whom", figures.confusion(counts, labels), note
+    return "Confusion matrix", figures.confusion(counts, labels), note
 
 
 def _labels(names: Sequence[str], classes: int) -> Sequence[str]:

@@ -20,7 +20,7 @@ SEARCH_SAMPLES = 200
 NOISE_SAMPLES = 2
 """Differences of so many answers say nothing."""
 SLACK_DB = 1.0
-"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
+"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is evaluated."""
 
 
 @dataclass(frozen=True, slots=True)

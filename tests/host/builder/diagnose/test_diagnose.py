@@ -1,4 +1,4 @@
-"""Layers compared with the float model's, on models whose damage is known."""
+"""Layer statistics: layers compared with the float model's, on models whose damage is known."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """A model on its predecessor's scale grid: scales of the right form, the same values, a smaller patch."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

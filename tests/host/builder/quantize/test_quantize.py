@@ -1,4 +1,4 @@
-"""Every way to choose the integers, on the real fashion model and on small models made for the purpose."""
+"""Every way to quantize, on the real fashion model and on small models made for the purpose."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The search with made-up models, and on a real one that the plain way spoils."""
+"""The search with made-up models, and on a real one that the default settings spoil."""
 
 from pathlib import Path
 

@@ -182,7 +182,7 @@ def test_a_report_needs_nothing_from_elsewhere(built: Build):
     for words in (
         "Every gate passed",
         "Signal by layer",
-        "Who is taken for whom",
+        "Confusion matrix",
         "Memory or arithmetic?",
         "Operators",
     ):
