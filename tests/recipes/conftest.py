@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.sources.converters import ONNX2TF, TENSORFLOW, python_with
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +43,6 @@ def built(tmp_path_factory: pytest.TempPathFactory):
     def make(name: str, board: str = "generic-x86") -> Build:
         if reason := absent(name):
             pytest.skip(reason)
-        return build(Order(MODELS / name, board, NOW, out=tmp_path_factory.mktemp("recipes") / name))
+        return build(BuildRequest(MODELS / name, board, NOW, out=tmp_path_factory.mktemp("recipes") / name))
 
     return make

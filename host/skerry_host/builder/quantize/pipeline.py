@@ -11,26 +11,28 @@ from collections.abc import Iterator
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.tflite import write_model
-from skerry_host.builder.quantize import bias, ends, equalize, hard_swish, integers, op_versions, ranges
+from skerry_host.builder.quantize import bias, equalize, hard_swish, io_type, op_versions, quantizer, ranges
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.step import Choices, Draft, Step, Symptom
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 PIPELINE: tuple[Step, ...] = (
     equalize.STEP,
     hard_swish.STEP,
     ranges.STEP,
-    integers.STEP,
+    quantizer.STEP,
     bias.STEP,
     op_versions.STEP,
-    ends.STEP,
+    io_type.STEP,
 )
 
 
-def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent) -> bytes:
+def quantize(
+    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+) -> bytes:
     """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
     if source.quantized:
         return source.data
@@ -44,7 +46,7 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize,
 
 def choices() -> tuple[Choices, ...]:
     """What a search may try, in the order in which it does."""
-    return tuple(step.choices for step in sorted(PIPELINE, key=lambda step: step.turn) if step.turn)
+    return tuple(step.choices for step in sorted(PIPELINE, key=lambda step: step.search_order) if step.search_order)
 
 
 def remedy(symptom: Symptom) -> str:
