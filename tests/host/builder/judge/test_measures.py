@@ -185,20 +185,20 @@ INTEGERS = {
     "ONNX": (
         net("int8 int8 float32 float32", "Conv", "DequantizeLinear", "Relu"),
         Quantize(),
-        ("int8 in compute operators", "1/1 heavy ops", ""),
+        ("int8 in compute operators", "1/1 compute ops", ""),
     ),
     **{
         f"ONNX, a float {name} of int8 weights": (
             net("float32 float32 int8 float32", name, "QuantizeLinear", "DequantizeLinear", weights="int8"),
             Quantize(),
-            ("int8 in compute operators", "0/1 heavy ops", f"not int8: {name} (t1)"),
+            ("int8 in compute operators", "0/1 compute ops", f"not int8: {name} (t1)"),
         )
         for name in ("Conv", "ConvTranspose", "Gemm", "MatMul")
     },
     "ONNX, many": (
         net("float32 " * 7 + "float32", *["Gemm"] * 6, "DequantizeLinear"),
         Quantize(),
-        ("int8 in compute operators", "0/6 heavy ops", "not int8: " + ", ".join(f"Gemm (t{i})" for i in range(1, 6))),
+        ("int8 in compute operators", "0/6 compute ops", "not int8: " + ", ".join(f"Gemm (t{i})" for i in range(1, 6))),
     ),
 }
 
