@@ -1,7 +1,7 @@
 """`skerry-agent install --factory FOLDER`: verify an export and keep it as its model's factory release.
 
-At every instant the release before is whole, or the new one is: files are named by their content, so both lie side by
-side until the manifest, replaced atomically, says which of them is meant. Needs no running agent and disturbs none.
+At every instant either the old or the new factory release is complete: files are named by their content, so both sets
+lie side by side until the manifest is replaced atomically. Works with or without a running agent.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from skerry_agent.config import AgentConfig
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
 from skerry_agent.state.disk import DiskError, copy_durably, locked, make_folder, sha256_of, write_atomic
-from skerry_agent.state.factory import laid_out
+from skerry_agent.state.factory import named_by_content
 from skerry_agent.state.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire.targets import TargetName
@@ -50,7 +50,7 @@ def _verified(export: Export, trust: Trust, targets: Iterable[TargetName]) -> li
 
 
 def _names(export: Export, targets: list[TargetName]) -> list[str]:
-    bundles = [laid_out(export.release.bundle(target)) for target in targets]
+    bundles = [named_by_content(export.release.bundle(target)) for target in targets]
     return sorted({artifact.name for bundle in bundles for artifact in bundle.artifacts})
 
 

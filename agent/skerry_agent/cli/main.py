@@ -1,6 +1,6 @@
-"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses, calls, prints.
+"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses arguments, calls, prints.
 
-Only here errors become exit codes: 0, 1 for a failure, 2 for the user's mistake.
+The only place that turns errors into exit codes: 0, 1 for a failure, 2 for a usage error.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
-from skerry_agent.state.disk import what_failed
+from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
     Done,
     InstallRequest,
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_code
     except OSError as error:
-        print(f"error: {what_failed(error)}", file=sys.stderr)
+        print(f"error: {os_error_text(error)}", file=sys.stderr)
         status = 1
     sys.exit(status)
 
@@ -82,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from skerry_agent.cli.run import run  # noqa: PLC0415
-    from skerry_agent.cli.standalone import only_one  # noqa: PLC0415 - the other commands need neither this nor paho
+    from skerry_agent.cli.standalone import single_instance  # noqa: PLC0415 - the other commands need neither this nor paho
 
     config = load(options.config)
     if config.issue is not None:
         print(f"warning: {config.issue}", file=sys.stderr)
-    with only_one(config):
+    with single_instance(config):
         return run(config)
 
 
@@ -177,13 +177,15 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from skerry_agent.state.install import order_of, read_export  # noqa: PLC0415
+    from skerry_agent.state.install import deployment_of, read_export  # noqa: PLC0415
 
     config, folder = load(options.config), options.folder.absolute()
     if options.factory:
         return _install_factory(config, folder, options)
     export = read_export(folder)
-    order_of(export, config.board.targets, None, 0.0)  # what cannot be is the user's mistake, before anybody is asked
+    deployment_of(
+        export, config.board.targets, None, 0.0
+    )  # what cannot be is the user's mistake, before anybody is asked
     model = export.release.model
     latest: list[DeploymentReport] = []
 

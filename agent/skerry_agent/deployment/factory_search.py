@@ -1,6 +1,7 @@
-"""Has a model's factory release verified when nothing else serves, or when it is asked for; one search at a time.
+"""Has a model's factory release verified when nothing else can serve, or on request; one search at a time.
 
-Decides nothing: what is found is an event for the machine; if nothing is found, `issue` says so.
+Decides nothing: a verified factory release is an event for the update machine; otherwise `issue` says why there is
+none.
 """
 
 from collections.abc import Callable

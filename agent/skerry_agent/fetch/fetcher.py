@@ -1,8 +1,8 @@
-"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, from any source.
+"""Downloads blobs piece by piece: a window slides over the chunks that are still missing, from any source.
 
-Every chunk is checked before it is written; a wrong or duplicate one is dropped, but counted. What does not come is
-asked for again, each time after a longer pause; where one source fails, the next one is asked. Ends in exactly
-one call of `done` or `failed`. Deadlines and what a failure means are the caller's.
+Every chunk is checked before it is written; a damaged or duplicate one is dropped, but counted. A piece that does not
+arrive is requested again, with exponential backoff; where one source fails, the next one is used. Ends in exactly one
+call of `done` or `failed`. Knows no deadline and does not interpret failures: the caller does.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from msgspec import Struct
 from skerry_agent.fetch.sources import BlobSource
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.state.blobs import BlobStore, Part
-from skerry_agent.state.disk import DiskError, what_failed
+from skerry_agent.state.disk import DiskError, os_error_text
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, parse_digests, sole_digest
 from skerry_agent.wire.errors import WireError
@@ -119,7 +119,7 @@ class Fetcher:
         except DiskError as error:
             self._fail(error.code, str(error))
         except OSError as error:
-            self._fail("disk", what_failed(error))
+            self._fail("disk", os_error_text(error))
 
     def _fail(self, reason: str, detail: str) -> None:
         self.stop()

@@ -1,4 +1,4 @@
-"""Blobs by HTTP byte ranges. A module of its own: only devices that use it import the HTTP client."""
+"""Downloads blobs by HTTP byte ranges. A separate module, so that only devices that use it import the HTTP client."""
 
 import contextlib
 import http.client

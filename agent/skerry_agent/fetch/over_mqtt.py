@@ -1,7 +1,7 @@
-"""Pieces of blobs through the broker: retained chunks, or asked of the host where a broker does not keep those.
+"""Downloads blobs through the broker: retained chunks, or chunks on request where the broker does not retain them.
 
-`Mqtt` is both: after a silence it tries the other one, too. Nothing here rests on what a broker queues: what
-was asked and did not come is asked for again.
+`Mqtt` combines the two: after a silence it tries the other one as well. Does not rely on a broker's queue: a request
+that gets no answer is sent again.
 """
 
 import contextlib

@@ -1,14 +1,14 @@
 """The update machine of one model: a table of (state, event), pure.
 
 `step(record, event)` returns the next record and the effects to perform. The caller writes the record to the journal
-first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may order it again.
-A pair that is not in the table raises `IllegalTransitionError` and nothing changes: it is a bug of the caller.
-This module does no input or output, knows no clock, and never retries by itself what has ended.
+first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may repeat it. A pair
+that is not in the table raises `IllegalTransitionError` and changes nothing: it is a bug of the caller. This module
+does no I/O, has no clock, and never retries a deployment that has ended.
 
-A deployment that ended keeps its id in the record, so the same order, delivered again, is not carried out again.
+A deployment that has ended keeps its id in the record, so the same order, delivered again, is not carried out again.
 
-Behind current and previous stands the factory release, which is not in the record until it is needed: it is sought when
-nothing else serves, and once verified it is the current slot like any other.
+The factory release is the fallback after current and previous. It is not in the record until it is needed: it is looked
+for when nothing else can serve, and once verified it is the current slot like any other.
 """
 
 from collections.abc import Callable

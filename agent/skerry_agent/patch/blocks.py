@@ -1,4 +1,4 @@
-"""Codecs `full` and `zstd`: the new file compressed as it is, or against pieces of the old one.
+"""Codecs `full` and `zstd`: the new file compressed on its own, or with pieces of the old one as dictionaries.
 
 `full` is one section. `zstd` is a sequence of blocks, each a magicless frame whose dictionary is a slice of the old
 file: so memory stays bounded for a file of any size. Neither knows anything about models.

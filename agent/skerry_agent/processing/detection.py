@@ -1,4 +1,4 @@
-"""From a detector's real-valued outputs to boxes, in 0..1 of the sample. Knows no quantization and no runtime."""
+"""Decodes a detector's real-valued outputs to boxes, in 0..1 of the sample. Knows no quantization and no runtime."""
 
 from collections.abc import Sequence
 from functools import lru_cache

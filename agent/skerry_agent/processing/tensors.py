@@ -1,4 +1,4 @@
-"""From a raw sample to a model's input and from its outputs to an answer: the same code on host and device.
+"""Pre- and postprocessing: from a raw sample to a model's input, and from its outputs to an answer; on host and device.
 
 Quantization is TFLite's affine one: real = scale * (q - zero_point). Knows no file, no runtime and no clock.
 """

@@ -1,6 +1,6 @@
-"""The runner's end of the control socket: reads commands, sends heartbeats, ends the process with the socket.
+"""The runner's end of the control socket: reads commands, sends heartbeats, ends the process when the socket closes.
 
-It has a thread of its own that never waits for the model, so that heartbeats go on while an inference hangs and `Stop`
+It has its own thread, which never waits for the model, so that heartbeats go on while an inference hangs and `Stop`
 works even then. Decides nothing else: other commands wait in a queue for `skerry_agent.runner.session`.
 """
 

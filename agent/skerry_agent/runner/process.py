@@ -1,4 +1,4 @@
-"""What a runner asks of its kernel and its C library: its limits and its memory. Linux only."""
+"""Memory limits and memory use of a runner, through the kernel and the C library. Linux only."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ _M_ARENA_MAX = -8
 _LARGE = 1024 * 1024
 
 
-def keep_small() -> None:
+def reduce_memory() -> None:
     """Ask Python and glibc (mallopt(3)) not to trade memory for speed that a runner does not need.
 
     To be called before anything large is imported. Threads share two heaps instead of 8 per core; what is large is

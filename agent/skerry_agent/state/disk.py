@@ -1,4 +1,4 @@
-"""Files that survive a crash: the one place that writes what must not be lost or torn.
+"""Files that survive a crash: the only module that writes what must not be lost or torn.
 
 Write to a temporary name, fsync, rename, fsync the folder: a reader finds the old content or the new, never a part.
 Records carry a checksum, so a damaged file is detected and not used.
@@ -30,7 +30,7 @@ class DiskError(SkerryError):
     code = "disk"
 
 
-def what_failed(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """In words: what the system says, and of which file."""
     return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
 
@@ -86,7 +86,7 @@ def _replace(path: Path, fill: Callable[[BufferedWriter], object]) -> None:
     sync_folder(path.parent)
 
 
-LOCK_PATIENCE_S = 0.5
+LOCK_TIMEOUT_S = 0.5
 """Somebody who asks whether a folder is locked holds its lock for an instant."""
 
 
@@ -114,7 +114,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not _lock(lock):
-            time.sleep(LOCK_PATIENCE_S)
+            time.sleep(LOCK_TIMEOUT_S)
             if not _lock(lock):
                 raise SkerryError(busy, hint="stop it first, or wait until it has ended")
         yield

@@ -34,7 +34,7 @@ class Journal:
         except DiskError:
             return None
 
-    def mend(self, record: Record) -> None:
+    def repair(self, record: Record) -> None:
         """Make what `read` found the newest, so that the next start finds it, too, however much is damaged until then.
 
         What may be whole, but could not be read now, stays as it is; so does damage behind which there is nothing.

@@ -1,6 +1,6 @@
-"""Reports on disk until somebody removes them. Bounded: the oldest go first, and how many went is counted.
+"""Telemetry reports on disk until they are removed. Bounded: the oldest are dropped first, and counted.
 
-One checksummed file a report, named by a running number. Knows neither broker nor host:
+One checksummed file per report, named by a running number. Knows neither broker nor host:
 `supervisor.report_sender` decides when a report may be removed.
 """
 

@@ -1,6 +1,6 @@
-"""The device's trust.json as the supervisor sees it: whether it is damaged, and a copy kept once it has proved good.
+"""Watches trust.json for the supervisor: detects damage, and keeps a copy once its keys are known to work.
 
-Good means that an updater has verified something by it, so a copy is never made of keys that open nothing.
+They are known to work when an updater has verified a message with them, so unusable keys are never copied.
 """
 
 import contextlib

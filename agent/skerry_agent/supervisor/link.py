@@ -2,8 +2,8 @@
 
 paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
 are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
-A connection on which nothing is acknowledged is dropped, for it may be half open. So is one that brings packets which
-are malformed or larger than any of this protocol.
+A connection on which nothing is acknowledged is dropped, because it may be half open. So is one that delivers packets
+that are malformed or larger than this protocol allows.
 """
 
 import contextlib

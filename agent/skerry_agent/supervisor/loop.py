@@ -1,6 +1,6 @@
 """The supervisor: owns the link, the units, the outbox and the orders, and passes each message to the right one.
 
-Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
+Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in one thread, from one queue.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
-from skerry_agent.state.disk import make_folder, what_failed
-from skerry_agent.state.install import InstallError, order_of, read_export
+from skerry_agent.state.disk import make_folder, os_error_text
+from skerry_agent.state.install import InstallError, deployment_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.slots import BundleFolders
@@ -248,12 +248,12 @@ class Supervisor:
             unit = self._unit(export.release.model)
             if unit.active and unit.record.state is not State.FETCHING:
                 return Done(ok=False, detail=f"{unit.model} is at another deployment; try again when it has ended")
-            order = order_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
+            order = deployment_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
             self._blobs.keep(order.manifest.sha256, export.raw)
         except InstallError as error:
             return Done(ok=False, detail=str(error))
         except OSError as error:
-            return Done(ok=False, detail=what_failed(error))
+            return Done(ok=False, detail=os_error_text(error))
         unit.order(order)
         return Done(ok=True, detail=order.id)
 

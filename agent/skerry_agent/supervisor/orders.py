@@ -1,9 +1,9 @@
 """The host's orders: desired states and commands, verified in an updater process before they take effect.
 
-One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
-orders without a network and no damage makes it take older ones; and, also twice, the sequence of the newest command,
-before it is run, and the latest answers. Ignores what is older than accepted, of another device, or expired; says so in
-`issue`, and of a command in the answer to it.
+One message is verified at a time. Kept on disk, in two copies each: the newest accepted desired state, so that a device
+works without a network and no damage makes it accept an older one; and the sequence of the newest command, written
+before the command runs, with the latest answers. Orders that are older than the accepted one, expired or meant for
+another device are ignored; `issue` says so, and for a command the answer to it.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class Accepted(Struct, frozen=True):
     desired: Desired
 
 
-class Answered(Struct, frozen=True):
+class CommandLog(Struct, frozen=True):
     """Commands that were carried out, newest last; `sequence` is that of the newest that was begun."""
 
     results: tuple[CommandResult, ...] = ()
@@ -98,8 +98,8 @@ class Orders:
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
         self._accepted = self._read_newest(self._accepted_files, Accepted, lambda copy: copy.desired.generation)
-        answered = self._read_newest(self._answered_files, Answered, lambda copy: (copy.sequence, len(copy.results)))
-        self._answered = answered or Answered()
+        answered = self._read_newest(self._answered_files, CommandLog, lambda copy: (copy.sequence, len(copy.results)))
+        self._answered = answered or CommandLog()
         self._verification = _VerificationQueue(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
@@ -224,7 +224,7 @@ class Orders:
             return "it has expired"
         return None
 
-    def _remember(self, answered: Answered, command: Command) -> None:
+    def _remember(self, answered: CommandLog, command: Command) -> None:
         """What cannot be kept holds no command up: it may take room to give room back."""
         self._answered = answered
         try:

@@ -1,4 +1,4 @@
-"""trust.json: the public keys that a device trusts, by role. Its form only, so that the supervisor can check it.
+"""trust.json: the public keys that a device trusts, by role. Only the format, so that the supervisor can check it.
 
 Neither cryptography nor numpy is imported here; `verification` makes keys of what is read.
 """

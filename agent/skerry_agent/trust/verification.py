@@ -1,7 +1,7 @@
 """Verification of signed messages against the keys this device trusts. Imported by the updater process only.
 
-Today the `Trust` port stands on local ed25519 keys: `trust.json` maps a role (`release`, `director`) to raw public
-keys in base64. It does not know expiry or key rotation.
+Implements the `Trust` port with local ed25519 keys: `trust.json` maps a role (`release`, `director`) to raw public keys
+in base64. It does not know expiry or key rotation.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Makes a bundle out of what was fetched and what is held: copies files, applies patches, checks every hash."""
+"""Makes a bundle from fetched files and files already on the device: copies, applies patches, checks every hash."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""Checks of files that the updater did not just write."""
+"""Checks files that the updater did not write itself."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What has to be fetched for a release: patches where a route of them fits, else whole files, within the policy.
+"""Plans what to fetch for a release: patches where a route of them fits, else whole files, within the policy.
 
 Fetches nothing and writes nothing.
 """

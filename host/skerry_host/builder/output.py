@@ -1,4 +1,4 @@
-"""Writes the folder of a build: all of it, or nothing. Replaces a build, never what is not one. Knows no model."""
+"""Writes the folder of a build: all of it, or nothing. Replaces an older build, never other files. Knows no model."""
 
 import os
 import shutil

@@ -51,8 +51,8 @@ def serve(
 ) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
-    from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
+    from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
+    from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
@@ -61,14 +61,14 @@ def serve(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
     with ExitStack() as stack:
-        stack.enter_context(only_one(home))
+        stack.enter_context(single_instance(home))
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
         blobs = _serve_blobs(stack, Store(home.store), **http)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
-        note_addresses(home, running.url, page)
+        write_addresses(home, running.url, page)
         _stop_on_signals(service)
         _announce({"broker": running.url, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
         service.run()

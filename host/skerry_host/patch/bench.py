@@ -1,4 +1,4 @@
-"""Measures Skerry's patch of one pair of files beside generic tools: size, time, memory. It judges nothing."""
+"""Measures Skerry's patch of one pair of files beside generic tools: size, time, memory. Decides nothing."""
 
 import json
 import subprocess

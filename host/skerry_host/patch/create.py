@@ -1,4 +1,4 @@
-"""Makes a patch: builds every candidate, keeps the smallest, and proves it with the device's own decoder.
+"""Makes a patch: builds every candidate, keeps the smallest, and verifies it with the device's own decoder.
 
 A candidate that fails is left out and named in the result. It does not write files or choose policies.
 """
@@ -99,7 +99,7 @@ def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Fai
     """The codec of the smallest patch that makes the new file."""
     for codec in sorted(patches, key=lambda name: len(patches[name])):
         with failures.guard(codec):
-            _prove(old, patches[codec], new)
+            _verify(old, patches[codec], new)
             return codec
     raise EncodeError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
 
@@ -122,7 +122,7 @@ def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
     return pack_header(PatchHeader(FORMAT_VERSION, *digests, len(old), len(new), codec))
 
 
-def _prove(old: bytes, patch: bytes, new: bytes) -> None:
+def _verify(old: bytes, patch: bytes, new: bytes) -> None:
     made = bytearray()
     try:
         apply(old, patch, made.extend, max_new_bytes=len(new))

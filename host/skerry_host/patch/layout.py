@@ -1,4 +1,4 @@
-"""Tells what kind of model a file is, if any. Damaged models are plain bytes to the encoder, never an error."""
+"""Detects what kind of model a file is, if any. Damaged models are plain bytes to the encoder, never an error."""
 
 from skerry_host.patch.parse_onnx import is_onnx, parse_onnx
 from skerry_host.patch.parse_tflite import is_tflite, parse_tflite

@@ -26,7 +26,7 @@ def broker_of(home: Home) -> str:
         return DEFAULT_BROKER
 
 
-def note_addresses(home: Home, broker: str, page: str | None) -> None:
+def write_addresses(home: Home, broker: str, page: str | None) -> None:
     """Record where the broker and the web page are, for `device provision`."""
     content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
     write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password

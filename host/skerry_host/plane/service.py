@@ -1,7 +1,7 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
 Three threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request. Everything that must survive a restart is in the registry; this module keeps nothing.
+chunks that devices request. Everything that must survive a restart is in the registry; this module keeps no state.
 """
 
 import fcntl
@@ -149,7 +149,7 @@ class Service:
         if epoch == self._recalled or not self.link.connected:
             return
         with self._registry.read() as session:
-            names = [device.id for device in devices.every(session)]
+            names = [device.id for device in devices.all_devices(session)]
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
         self._recalled = epoch
 
@@ -208,7 +208,7 @@ class Service:
 
 
 @contextmanager
-def only_one(home: Home) -> Iterator[IO[str]]:
+def single_instance(home: Home) -> Iterator[IO[str]]:
     """Holds the home for one serving plane; raises `PlaneError` when another has it."""
     with (home.root / "serve.lock").open("a+", encoding="utf-8") as file:
         try:

@@ -7,7 +7,7 @@ import pytest
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.deployment.context import DeviceContext
-from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, is_open
+from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, within_hours
 from skerry_agent.fetch.over_http import Http
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.machine import events
@@ -161,11 +161,11 @@ def utc(monkeypatch):
 )
 @pytest.mark.usefixtures("utc")
 def test_a_window_of_hours(hours, opened):
-    assert is_open(hours, NOON) is opened
+    assert within_hours(hours, NOON) is opened
 
 
 def test_a_clock_that_was_never_set_knows_no_hour():
-    assert is_open((0, 1), 1000.0)
+    assert within_hours((0, 1), 1000.0)
 
 
 @pytest.mark.usefixtures("utc")

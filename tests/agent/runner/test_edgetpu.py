@@ -25,9 +25,9 @@ def model(tiny, tmp_path):
     return ModelFile(str(tmp_path / "copy" / "model.tflite"))
 
 
-def refusal(model, library, **question) -> str:
+def refusal(model, library, **request) -> str:
     with pytest.raises(EngineError) as refused:
-        tpu_probe.probe(tpu_probe.Question(RUNTIME, library, model), **question)
+        tpu_probe.probe(tpu_probe.ProbeRequest(RUNTIME, library, model), **request)
     assert refused.value.code == "no_accelerator"
     assert "\n" not in str(refused.value)
     return str(refused.value)

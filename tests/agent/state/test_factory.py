@@ -176,7 +176,7 @@ class WithFactory(Device):
 
     def serve(self):
         runner = self.processes.runners[-1]
-        runner.prove()
+        runner.validate()
         runner.follow()
         return runner.job.release
 
@@ -244,7 +244,7 @@ def test_a_candidate_that_fails_leaves_it_serving(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()
     bad = device.processes.runners[-1]
-    bad.prove()
+    bad.validate()
     bad.follow()
     bad.listener.exited("crashed", "killed by SIGSEGV")
     for runner in device.processes.runners:

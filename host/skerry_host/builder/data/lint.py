@@ -1,7 +1,7 @@
 """The calibration linter: whether samples can give good ranges and a fair evaluation. Runs no model.
 
-What makes a build worthless is refused, what is doubtful is a warning. `data` has already checked that the arrays
-fit the model and are finite. A new check is a function and an entry of `CHECKS`.
+Samples that make a build worthless are refused, doubtful ones are a warning. `samples` has already checked that the
+arrays fit the model and are finite. A new check is a function and an entry of `CHECKS`.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from skerry_agent.processing import Array
 from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.recipe.errors import RecipeError
 
-FEW = 100
+MIN_SAMPLES = 100
 """Fewer samples than this give ranges that the next hundred would widen."""
-LOOKED_AT = 200
+STATISTICS_SAMPLES = 200
 """Samples that statistics are taken of."""
 NOISE = 0.1
 """Neighbouring values of noise correlate by less."""
@@ -52,8 +52,8 @@ def require(data: DataSet, recipe: str) -> tuple[str, ...]:
 def few(data: DataSet) -> Finding | None:
     """Too few samples for ranges."""
     count = len(data.calibration)
-    text = f"only {count} calibration samples: {FEW} or more give steadier ranges"
-    return Finding("few", "warning", text) if count < FEW else None
+    text = f"only {count} calibration samples: {MIN_SAMPLES} or more give steadier ranges"
+    return Finding("few", "warning", text) if count < MIN_SAMPLES else None
 
 
 def noise(data: DataSet) -> Finding | None:
@@ -189,4 +189,4 @@ def _rows(inputs: Array) -> Array:
 
 def _some(inputs: Array) -> Array:
     """Samples from all over the set."""
-    return inputs[:: max(1, len(inputs) // LOOKED_AT)]
+    return inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)]

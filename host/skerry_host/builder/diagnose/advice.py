@@ -1,4 +1,4 @@
-"""From measured layers to words: where the signal is lost, why it may be, and what to try. Pure; measures nothing."""
+"""Turns layer statistics into advice: where the signal is lost, the likely cause, what to try. Measures nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Compiles int8 models with the user's compiler and accepts only what an Edge TPU can run. Writes files and logs.
 
 The compiler's exit code and its "compiled successfully" are not trusted: an output counts when it exists, holds at
-least one Edge TPU operator, and takes and gives what its source does. A run that fails where a search may help is
-repeated once with `-d`.
+least one Edge TPU operator, and has the inputs and outputs of its source. After a failure for which a search may help,
+the run is repeated once with `-d`.
 """
 
 import re

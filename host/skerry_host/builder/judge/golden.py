@@ -53,7 +53,7 @@ def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        order = choose(samples.labels[indices], plan.samples, unsteadiness(session, taken, elsewhere))
+        order = choose(samples.labels[indices], plan.samples, instability(session, taken, elsewhere))
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
@@ -70,7 +70,7 @@ def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
     )
 
 
-def unsteadiness(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
+def instability(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
     """For each sample the steps by which its answer moves: `elsewhere`, and with inputs a step up or down."""
     rng = np.random.default_rng(0)
     moved = [elsewhere]

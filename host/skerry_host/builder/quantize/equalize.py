@@ -1,7 +1,7 @@
-"""Cross-layer equalization: scales weights of adjacent layers so that channels have similar ranges. Outputs stay.
+"""Cross-layer equalization: scales weights of adjacent layers so that channels have similar ranges. Keeps the outputs.
 
 Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization through Weight Equalization and Bias Correction (ICCV
-2019), section 4.1. Holds where what is between two layers is positively homogeneous: nothing or RELU, not RELU6.
+2019), section 4.1. Valid if only positively homogeneous functions lie between two layers: nothing or RELU, not RELU6.
 """
 
 import dataclasses

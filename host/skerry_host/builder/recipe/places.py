@@ -1,4 +1,4 @@
-"""Where a recipe's source file is: beside it, in an installed package, or in a named folder. Opens nothing."""
+"""Finds a recipe's source file: beside it, in an installed package, or in a named folder. Opens nothing."""
 
 import os
 import string

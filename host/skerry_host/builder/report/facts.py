@@ -1,4 +1,4 @@
-"""What a report says, gathered: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
+"""Gathers the facts of a report: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the
 from skerry_host.builder.runtime.latency import Latency
 from skerry_host.builder.targets.base import Compiled
 
-MOST_CLASSES = 30
+MAX_CLASSES = 30
 """A larger confusion matrix cannot be read."""
 
 
@@ -162,7 +162,7 @@ def _moves(graph: Graph, tensor: int) -> bool:
 
 def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:
     """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
-    if not samples.labelled or not 2 <= classes <= MOST_CLASSES:
+    if not samples.labelled or not 2 <= classes <= MAX_CLASSES:
         return None
     answers = next(iter(score.outputs.values())).reshape(len(samples), -1).argmax(axis=1)
     counts = np.zeros((classes, classes), np.int64)

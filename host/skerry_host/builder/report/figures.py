@@ -1,4 +1,4 @@
-"""The report's figures as inline SVG: accuracy, confusion, errors, signal by layer, roofline, sizes. Pure."""
+"""The report's figures as inline SVG: accuracy, confusion matrix, errors, SQNR by layer, roofline, sizes. Pure."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Loads and runs an untrusted model file once, in a child process that may crash, hang or run out of memory.
 
-The child parses the file, loads it, runs it once on zeros, and asks the kernels that stand in for XNNPACK whether they
-would. Says nothing of the model's accuracy.
+The child parses the file, loads it, runs it once on zeros, and checks whether the kernels that replace XNNPACK would
+run it. Says nothing of the model's accuracy.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Runs a converter in a child process: bounded in time and memory, ended with all that it started.
+"""Runs a converter in a child process: bounded in time and memory, ended together with its own children.
 
-Of its output the end is kept, of outputs the last few. Knows no converter. What a child says on its last line that
-begins with `{` is its answer.
+The end of its output is kept in a file, for the last few runs. The last line that begins with `{` is its answer. Knows
+no converter.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.sources.converters import lacks
+from skerry_host.builder.sources.converters import missing_package
 
 MEMORY_BYTES = 16 * 1024**3
 """Address space, not resident memory: TensorFlow maps far more than it touches."""
@@ -54,7 +54,7 @@ def run(conversion: Conversion) -> str:
         raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
     absent = _ABSENT.search(reason(output)) if status else None
     if absent:
-        raise lacks(conversion.command[0], absent[1])
+        raise missing_package(conversion.command[0], absent[1])
     if status:
         raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
     return output

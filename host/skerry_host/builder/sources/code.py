@@ -1,4 +1,4 @@
-"""Finds what in a source would run code of its own when it is opened. Reads names; loads no model.
+"""Finds code in a source model that would run when the model is opened. Reads names; loads no model.
 
 A .keras archive is searched by its config, HDF5 and SavedModel files by the names of what they hold.
 """

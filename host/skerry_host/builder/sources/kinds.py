@@ -1,4 +1,4 @@
-"""Tells what a source is by its name and first bytes. Opens nothing else of it, and believes no name alone."""
+"""Detects the format of a source by its name and first bytes. Reads nothing else of it, and trusts no name alone."""
 
 from pathlib import Path
 from typing import Literal

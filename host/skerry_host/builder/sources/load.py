@@ -1,6 +1,6 @@
 """Loads a recipe's source model: converted to TFLite, checked to load and run, made fit for the quantizer.
 
-Quantizes nothing. A source that is quantized already is not changed; an ONNX one of these stays ONNX.
+Quantizes nothing. A source that is quantized already is not changed, and such an ONNX model stays ONNX.
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import Graph, Tensor
-from skerry_host.builder.sources.repair import flat_biases, fold_float16, fuse_clamps, grouped_as_depthwise
+from skerry_host.builder.sources.repair import flatten_biases, fold_float16, fuse_clamps, grouped_to_depthwise
 
 SIGNATURE = "serving_default"
 _INTEGERS = {"int8", "uint8", "int16"}
@@ -74,8 +74,8 @@ def _names_io(found: Any, main: Any) -> bool:
 STEPS: tuple[Callable[[Any], str | None], ...] = (
     builtin_codes,
     fold_float16,
-    flat_biases,
-    grouped_as_depthwise,
+    flatten_biases,
+    grouped_to_depthwise,
     fuse_clamps,
     fixed_batch,
     signature,

@@ -1,7 +1,7 @@
 """Makes an ONNX file fit for conversion, in a child process: fixed shapes, folded constants, plain names.
 
 `python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES` takes SHAPES as JSON {input: sizes}.
-The last line it prints is a `Prepared`. Parses files that nobody vouches for: not to be done in the host's own process.
+The last line it prints is a `Prepared`. Parses untrusted files: not for the host's own process.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a target is to a build. One file each; `table` lists them, and nothing else of the builder knows them apart."""
+"""The interface of a target. One file each; `table` lists them, and nothing else of the builder tells them apart."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

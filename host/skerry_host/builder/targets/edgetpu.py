@@ -1,7 +1,7 @@
-"""The `edgetpu` target: the cpu target's int8 model, compiled. The cpu bundle always stands beside it.
+"""The `edgetpu` target: the cpu target's int8 model, compiled. Its release always has the cpu bundle as well.
 
-No Edge TPU is at hand on a host, so nothing is run here: golden outputs are those of the cpu model, and a device's own
-probation judges the rest. Without a compiler the build goes on and says so.
+A host has no Edge TPU, so nothing is run here: golden outputs are those of the cpu model, and a device's own probation
+decides. Without a compiler the build goes on and says so.
 """
 
 from msgspec.structs import replace

@@ -161,7 +161,7 @@ def test_a_builder_that_speaks_of_it_is_one_for_its_keras(tmp_path: Path):
 
 
 def test_a_missing_package_is_named_with_its_command(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("skerry_host.builder.sources.converters.beside", lambda: tmp_path / "none")
+    monkeypatch.setattr("skerry_host.builder.sources.converters.converters_folder", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b'"class_name": "QuantizeWrapperV2"')
     with pytest.raises(ModelError, match="needs tensorflow_model_optimization, which is not installed") as refused:

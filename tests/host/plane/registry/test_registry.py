@@ -46,7 +46,7 @@ def test_many_processes_worth_of_writers_do_not_lose_a_row(tmp_path):
     for thread in threads:
         thread.join()
     with open_registry(tmp_path / "r.sqlite") as registry, registry.read() as session:
-        assert len(twins.of(session, [d.id for d in devices.every(session)])) == 60
+        assert len(twins.of(session, [d.id for d in devices.all_devices(session)])) == 60
 
 
 def test_a_write_that_raises_leaves_nothing(tmp_path):
@@ -54,7 +54,7 @@ def test_a_write_that_raises_leaves_nothing(tmp_path):
         with pytest.raises(UnknownError), registry.write() as session:
             _twice(session)
         with registry.read() as session:
-            assert devices.every(session) == []
+            assert devices.all_devices(session) == []
 
 
 def _twice(session):
@@ -102,4 +102,4 @@ def test_a_registry_that_is_none_any_more_is_one_line(tmp_path):
                 pytest.raises(RegistryError, match=r"cannot be used any more: file is not a database"),
                 use() as session,
             ):
-                devices.every(session)
+                devices.all_devices(session)

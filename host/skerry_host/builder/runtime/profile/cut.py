@@ -1,4 +1,4 @@
-"""Cuts one operator out of a TFLite model as a model of its own. Runs nothing."""
+"""Extracts one operator of a TFLite model as a model of its own. Runs nothing."""
 
 from typing import Any
 

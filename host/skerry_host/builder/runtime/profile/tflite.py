@@ -1,7 +1,7 @@
 """Times the operators of a TFLite model by running each one alone on the runtime that devices use.
 
-What the runtime fuses across operators it cannot fuse here, so the time of the whole is given beside the sum. No probe
-has seen what was cut out of a model, so it runs in a child process.
+Fusion across operators is lost that way, so the time of the whole model is given beside the sum. The extracted models
+have not been probed, so they run in a child process.
 """
 
 import resource
@@ -29,7 +29,7 @@ from skerry_host.builder.runtime.profile.cut import cut
 from skerry_host.builder.runtime.profile.litert import UnavailableError, profile_kernels
 from skerry_host.builder.runtime.profile.result import OpTime, Profile
 
-RUNS, LEAST, WARM = 50, 5, 2
+RUNS, MIN_RUNS, WARM = 50, 5, 2
 SECONDS = 0.2
 """After so long no further run of one operator is begun, but for the least number."""
 LIMIT_SECONDS = 900.0
@@ -120,7 +120,7 @@ def _median(run: Callable[[], None], clock: Clock) -> float:
         run()
     times: list[float] = []
     end = clock() + SECONDS
-    while len(times) < LEAST or (len(times) < RUNS and clock() < end):
+    while len(times) < MIN_RUNS or (len(times) < RUNS and clock() < end):
         start = clock()
         run()
         times.append(clock() - start)

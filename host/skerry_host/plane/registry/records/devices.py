@@ -39,7 +39,7 @@ def find(session: Session, device_id: str) -> Device:
     return _device(row)
 
 
-def every(session: Session) -> list[Device]:
+def all_devices(session: Session) -> list[Device]:
     """All devices by id."""
     return [_device(row) for row in session.scalars(select(DeviceRow).order_by(DeviceRow.id))]
 
@@ -63,14 +63,14 @@ def find_group(session: Session, name: str) -> str:
     return row.where
 
 
-def every_group(session: Session) -> list[tuple[str, str]]:
+def all_groups(session: Session) -> list[tuple[str, str]]:
     """(name, selection) of all groups by name."""
     return [(row.name, row.where) for row in session.scalars(select(GroupRow).order_by(GroupRow.name))]
 
 
 def members(session: Session, where: str) -> list[Device]:
     """The devices that a selection means, by id; raises `WhereError`."""
-    return group.select(group.parse(where), every(session))
+    return group.select(group.parse(where), all_devices(session))
 
 
 def _device(row: DeviceRow) -> Device:
