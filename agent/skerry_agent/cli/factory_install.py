@@ -20,7 +20,7 @@ from skerry_agent.wire.targets import TargetName
 def install_factory(config: AgentConfig, trust: Trust, source: Path) -> str:
     """Keep the release in `source`; its name.
 
-    Raises `InstallError` when it is no export, not verified or not for this board, `OSError` when the disk refuses it.
+    Raises `InstallError` when it is not an export, not verified or not for this board; `OSError` on a disk error.
     """
     export = read_export(source)
     targets = _verified(export, trust, config.board.targets)
@@ -45,7 +45,7 @@ def _verified(export: Export, trust: Trust, targets: Iterable[TargetName]) -> li
         else:
             why = why or str(getattr(answer, "detail", ""))
     if not verified:
-        raise InstallError(f"{export.folder} is not fit to be a factory release: {why}")
+        raise InstallError(f"{export.folder} cannot be used as a factory release: {why}")
     return verified
 
 
@@ -60,7 +60,7 @@ def _keep(source: Path, target: Path) -> None:
         return
     copy_durably(source, target)
     if sha256_of(target) != target.name:
-        raise DiskError(f"{target} is not what was written", hint="the disk damages files: replace it")
+        raise DiskError(f"{target} differs from what was written", hint="the disk corrupts files: replace it")
 
 
 def _tidy(folder: Path, keep: set[str]) -> None:

@@ -68,15 +68,17 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("run", _run, "Run the agent until it is told to stop.")
-    command("status", _status, "Show what the agent does; what its journals say, and exit 1, where none runs.")
+    command("status", _status, "Show the agent's status, or that of its journals, with exit 1, if no agent runs.")
     rollback = command("rollback", _rollback, "Go back to the previous release of a model, without a network.")
-    rollback.add_argument("--factory", action="store_true", help="to the release that came with the device")
-    rollback.add_argument("model", nargs="?", help="needed where the device has several models")
+    rollback.add_argument("--factory", action="store_true", help="go back to the factory release")
+    rollback.add_argument("model", nargs="?", help="required if the device has several models")
     install = command("install", _install, "Install a release from a folder or USB stick, without a network.")
-    install.add_argument("folder", type=Path, help="as `skerry release export` wrote it")
-    install.add_argument("--factory", action="store_true", help="keep it to fall back to; what serves stays")
-    command("selftest", _selftest, "Prove the current model on its golden inputs in a process of its own.")
-    command("doctor", _doctor, "Look for what is wrong with this device.")
+    install.add_argument("folder", type=Path, help="written by `skerry release export`")
+    install.add_argument(
+        "--factory", action="store_true", help="keep it as the factory release; change nothing that serves"
+    )
+    command("selftest", _selftest, "Run the current models on their golden inputs, in a separate process.")
+    command("doctor", _doctor, "Check this device and show what is wrong.")
     return parser
 
 
@@ -171,7 +173,7 @@ def _rollback(options: argparse.Namespace) -> int:
         latest[:] = [_ask_status(config)]
     current = latest[0].models[reply.model].current
     if (current.release if current else "") != reply.release:
-        raise SkerryError(f"{reply.model} did not go back to {reply.release}: {'; '.join(latest[0].issues)}")
+        raise SkerryError(f"{reply.model} did not roll back to {reply.release}: {'; '.join(latest[0].issues)}")
     print(codec.encode(reply).decode() if options.json else reply.detail)
     return 0
 
@@ -225,7 +227,7 @@ def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"
 
         reply = carry_out(config, request, watch, limit_s)
     if not isinstance(reply, Done) or not reply.ok:
-        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
+        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent did not answer")
     return reply
 
 

@@ -69,7 +69,7 @@ def _model(config: AgentConfig, folder: Path) -> DeviceCheck:
 
 
 class ModelTest:
-    """Starts a runner without a socket, waits for its proof, ends it."""
+    """Starts a runner without a socket, waits until it has validated the model, and ends it."""
 
     def __init__(self, config: AgentConfig, model: str, slot: Slot) -> None:
         folders = BundleFolders(config.state_dir / "bundles", config.factory_dir)

@@ -98,7 +98,7 @@ def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
             return events.PatchFailed(f"{answer.reason}: {answer.detail}")
         case Refusal():
             return events.StageFailed(answer.reason, answer.detail)
-    return events.StageFailed("updater_error", f"{type(answer).__name__} is no answer to a stage job")
+    return events.StageFailed("updater_error", f"{type(answer).__name__} is not an answer to a stage job")
 
 
 def _nothing() -> None:

@@ -92,7 +92,7 @@ class Transfer:
             self.waiting = ""
             self._work()
         else:
-            self.waiting = "waits for {:02}:{:02}".format(*divmod(hours[0], 60))
+            self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
 
     def _watch_hours(self) -> None:
         hours = self._deployment.policy.hours
@@ -158,7 +158,7 @@ class Transfer:
             self._handle(events.FetchFailed("disk", os_error_text(error)))
             return
         if lacking > 0:
-            detail = f"{plan.bundle_bytes} B of bundle and what makes it do not fit: {lacking} B more are needed"
+            detail = f"{plan.bundle_bytes} B for the bundle and its downloads do not fit: {lacking} B more are needed"
             self._handle(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.

@@ -17,7 +17,7 @@ from skerry_agent.state.disk import DiskError
 
 
 class TrialCallbacks(Struct, frozen=True):
-    """What a trial reports: ready (proven and warm), accepting requests, probation passed, failed (reason, detail).
+    """What a trial reports: ready (validated and warm), accepting requests, probation passed, failed (reason, detail).
 
     `heartbeat` passes on every heartbeat of the candidate's runner.
     """

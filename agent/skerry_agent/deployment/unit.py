@@ -35,7 +35,7 @@ NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
-"""Events that may not advance without a journal; all others keep the old model serving and happen anyway."""
+"""Events that must be journalled before anything happens; all others keep the old model serving and happen anyway."""
 
 
 class Unit:

@@ -22,7 +22,7 @@ class WaitingOrder:
         self._pause_s = FIRST_PAUSE_S
 
     def retry_later(self, deployment: Deployment, seconds_left: float) -> None:
-        """It could not be taken (again); `seconds_left` seconds are left until its deadline."""
+        """Retry after a pause: it could not be written (again), and has `seconds_left` until its deadline."""
         if self.deployment is None or self.deployment.id != deployment.id:
             self.forget()
             self.deployment = deployment
@@ -31,7 +31,7 @@ class WaitingOrder:
         self._pause_s = min(LAST_PAUSE_S, 2 * self._pause_s)
 
     def forget(self) -> None:
-        """It was taken, withdrawn or replaced."""
+        """Stop retrying: it was written, withdrawn or replaced."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -23,16 +23,16 @@ from skerry_agent.wire.errors import WireError
 WINDOW = 8
 FIRST_WINDOW = 2
 MAX_WINDOW_S = 4.0
-"""A window that takes longer than this to fill is too wide: answers would queue behind it."""
+"""A window that takes longer than this to fill is too large: answers would queue behind it."""
 
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
 REPEATS_UNTIL_RENEWAL = 3
 MAX_DAMAGED = 20
-"""Damaged pieces in a row until a fetch is given up: what is retained is itself damaged, not its way here."""
+"""Damaged pieces in a row after which a fetch fails: the retained message itself is damaged, not the transfer."""
 
 OVERRUN_FACTOR, OVERRUN_BYTES = 3, 1024 * 1024
-"""How much may be received beyond what is expected: this many times as much, and so many bytes."""
+"""How much may be received beyond the expected bytes: this factor, and this many bytes."""
 
 TRANSFER_OVERRUN = "too_much_in_vain"
 """The reason of a fetch that received far more than it asked for; on the wire it keeps its first spelling."""
@@ -266,7 +266,7 @@ class Fetcher:
         if self._sources[0].up and now - self._heard_at >= waited_s:
             self._silent_s += waited_s
         if self._limits.silence_s is not None and self._silent_s >= self._limits.silence_s:
-            self._fail("stalled", f"{self._queue[0].sha256[:12]} did not come within {self._silent_s:.0f} s")
+            self._fail("stalled", f"{self._queue[0].sha256[:12]} did not arrive within {self._silent_s:.0f} s")
             return
         overdue = [piece for piece, asked_at in self._window.items() if now - asked_at >= waited_s]
         if self._sources[0].up and overdue:

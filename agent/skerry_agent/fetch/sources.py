@@ -23,7 +23,7 @@ class BlobSource(Protocol):
     """Something that can be asked for pieces of blobs; `open` it once, then ask."""
 
     exact: bool
-    """Whether a damaged piece means that the source itself is damaged, so that asking again is of no use."""
+    """Whether a damaged piece means that the source itself is damaged, so that there is no point in asking again."""
 
     @property
     def transport(self) -> str:

@@ -54,20 +54,20 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 
 MAX_ATTEMPTS = 3
-"""How often a restart of the agent may take up the same stage again before the deployment fails."""
+"""How often the same stage may be resumed after a restart of the agent before the deployment fails."""
 
 MAX_FETCH_STARTS = 30
-"""The same for fetching: a slow link may take days and many power cuts, so much is allowed, but not without end."""
+"""The same for fetching: higher, because a slow link may take days and many power cuts, but finite."""
 
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
 
 DAMAGED = ("bundle_damaged", "damaged")
-"""Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
+"""Reasons that a restart of the runner cannot fix: the bundle's description or a file is not what was verified."""
 
 
 EXTERNAL_CAUSES = ("source_failed",)
-"""Reasons that are not the bundle's fault: no other would serve either, so none takes its place."""
+"""Reasons that are not the bundle's fault: no other bundle would serve either, so there is no rollback."""
 
 
 class IllegalTransitionError(SkerryError):

@@ -36,7 +36,7 @@ def apply_zstd(old: memoryview, reader: Reader, sink: Sink) -> None:
 
 def _unpack(frame: memoryview, dictionary: memoryview, size: int) -> bytes:
     if not size:
-        raise damaged("an empty block")
+        raise damaged("a block is empty")
     base = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     decoder = zstandard.ZstdDecompressor(
         dict_data=base if len(dictionary) else None,
@@ -50,5 +50,5 @@ def _unpack(frame: memoryview, dictionary: memoryview, size: int) -> bytes:
     except zstandard.ZstdError as error:
         raise damaged(f"a block does not unpack ({error})") from None
     if len(block) != size or extra:
-        raise damaged("a block has another length than it says")
+        raise damaged("a block does not have the length in its header")
     return block

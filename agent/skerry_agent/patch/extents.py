@@ -64,7 +64,7 @@ class _Machine:
         before = self._sink.left
         self._perform(kind, size)
         if self._sink.left == before:
-            raise damaged("an extent makes nothing")
+            raise damaged("an extent produces no bytes")
 
     def _perform(self, kind: int, size: int) -> None:
         match kind & KIND_MASK:

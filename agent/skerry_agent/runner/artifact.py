@@ -13,7 +13,7 @@ from skerry_agent.wire.manifest import Artifact
 
 @contextlib.contextmanager
 def open_checked(job: Job, artifact: Artifact) -> Iterator[str]:
-    """A path that leads to the checked file itself, whatever is put under its name meanwhile; valid within the block.
+    """A path to the checked file itself, even if another is put under its name meanwhile; valid within the block.
 
     Raises `EngineError` when the file does not have the manifest's hash, `OSError` when it is not there.
     """

@@ -47,7 +47,7 @@ class Control:
         self.commands: queue.SimpleQueue[Accept | Drain] = queue.SimpleQueue()
 
     def read_job(self) -> Job:
-        """Wait for the first line. Raises `WireError` if it is no job, `EOFError` if the supervisor leaves first."""
+        """Wait for the first line. Raises `WireError` if it is not a job, `EOFError` if the supervisor exits first."""
         while data := self._peer.recv(_CHUNK):
             if lines := self._lines.feed(data):
                 self._enqueue(lines[1:])

@@ -53,7 +53,7 @@ class Feed:
 
 
 def counting_errors(feed: Feed, action: Callable[[], None]) -> None:
-    """Do it; what fails is told and counted (a failed inference has counted itself)."""
+    """Run `action`; a failure is logged and counted (a failed inference has counted itself)."""
     try:
         action()
     except InferenceError as error:

@@ -18,7 +18,7 @@ from skerry_agent.runner.feed import Feed, counting_errors
 from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
-"""A file that cannot be read may still be in writing: it is only given up when it has been still for this long."""
+"""An unreadable file may still be being written: it counts as an error only when unchanged for this long."""
 
 
 class InputSource(Protocol):

@@ -49,12 +49,12 @@ def choose(original: Path, copy: BackupCopy | None, parse: Callable[[bytes], T])
         value = parse(now.content)
         if copy is None or not _rotten(now, copy):
             return value, None
-        damage = "its content has changed, but nobody has written it"
+        damage = "its content has changed, but its modification time has not"
     except (OSError, SkerryError) as error:
         if copy is None:
             raise
         damage = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return parse(copy.content), f"{original} is damaged, and its copy is used; write it again ({damage})"
+    return parse(copy.content), f"{original} is damaged, its backup copy is used; restore the file ({damage})"
 
 
 def keep(original: Path, state: Path, parse: Callable[[bytes], object]) -> None:

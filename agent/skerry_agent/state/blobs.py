@@ -16,7 +16,7 @@ from skerry_agent.wire.blobs import BlobRef, parse_digests
 from skerry_agent.wire.errors import WireError
 
 RESERVE_BYTES = 4 * 1024 * 1024
-"""Left free for the journal and the outbox whatever is fetched."""
+"""Disk space that no download may use: it is for the journal and the outbox."""
 
 
 class Part:

@@ -87,7 +87,7 @@ def _replace(path: Path, fill: Callable[[BufferedWriter], object]) -> None:
 
 
 LOCK_TIMEOUT_S = 0.5
-"""Somebody who asks whether a folder is locked holds its lock for an instant."""
+"""A process that only checks whether a folder is locked holds its lock for an instant."""
 
 
 def is_locked(folder: Path) -> bool:
@@ -169,7 +169,7 @@ def read_record(path: Path, kind: type[T]) -> T | None:
     try:
         return None if body is None else codec.decode(body, kind)
     except WireError as error:
-        raise DiskError(f"{path} is not understood: {'; '.join(error.issues)}", code="foreign_record") from None
+        raise DiskError(f"{path} has an unknown format: {'; '.join(error.issues)}", code="foreign_record") from None
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -178,7 +178,7 @@ def open_regular(path: Path) -> BufferedReader:
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+    raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 def read_regular(path: Path, most: int) -> bytes:

@@ -52,16 +52,16 @@ class FactoryFolder:
             if hashlib.sha256(raw).hexdigest() == slot.manifest_sha256:
                 return named_by_content(codec.decode(codec.decode(raw, Envelope).payload, Release).bundle(slot.target))
         except FileNotFoundError:
-            raise DiskError(f"{path} is gone", hint="install a factory release again", code="bundle_gone") from None
+            raise DiskError(f"{path} is missing", hint="install a factory release again", code="bundle_gone") from None
         except OSError as error:
             raise DiskError(f"{path} cannot be read: {error.strerror}", code="unreadable_record") from None
         except WireError as error:
-            raise DiskError(f"{path} is not understood: {error.message}", code="foreign_record") from None
-        raise DiskError(f"{path} is not what was verified", hint="install it again", code="damaged_record")
+            raise DiskError(f"{path} has an unknown format: {error.message}", code="foreign_record") from None
+        raise DiskError(f"{path} has changed since it was verified", hint="install it again", code="damaged_record")
 
 
 def named_by_content(bundle: Bundle) -> Bundle:
-    """A bundle as an export holds it: each file has the name of its content."""
+    """A bundle as an export holds it: each file is named by its sha256."""
     return replace(bundle, artifacts=tuple(replace(a, name=a.blob.sha256) for a in bundle.artifacts))
 
 

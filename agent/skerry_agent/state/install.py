@@ -46,7 +46,7 @@ def read_export(folder: Path) -> Export:
         hint = "`skerry release export RELEASE --target T -o DIR` on the host writes one"
         raise InstallError(f"{folder / MANIFEST_FILE}: {error.strerror}", hint=hint) from None
     except WireError as error:
-        raise InstallError(f"{folder / MANIFEST_FILE} is no release: {error.message}") from None
+        raise InstallError(f"{folder / MANIFEST_FILE} is not a release: {error.message}") from None
 
 
 def deployment_of(export: Export, targets: tuple[TargetName, ...], known: Deployment | None, now: float) -> Deployment:

@@ -11,7 +11,7 @@ from pathlib import Path
 from skerry_agent.state.disk import DiskError, make_folder, read_sealed, write_sealed
 
 BLOCK_BYTES = 4096
-"""What a file takes on the disk is a multiple of this, on almost every file system."""
+"""On almost every file system a file takes a multiple of this on disk."""
 
 
 class Outbox:

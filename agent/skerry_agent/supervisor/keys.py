@@ -35,7 +35,7 @@ class WatchedKeys:
         return self._processes.start_runner(job, listener)
 
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
-        """Run one updater; an answer that is no refusal proves the keys good."""
+        """Run one updater; any answer but a refusal shows that the keys work."""
 
         def answered(result: Answer) -> None:
             if isinstance(result, Refusal):

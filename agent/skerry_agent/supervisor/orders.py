@@ -179,7 +179,7 @@ class Orders:
     def _acceptable(self, desired: Desired) -> bool:
         now = self._clock.wall()
         if desired.device != self._device:
-            self.issue = f"a desired state of device {desired.device} was ignored"
+            self.issue = f"a desired state for device {desired.device} was ignored"
         elif desired.generation <= self.generation:
             self.issue = f"desired generation {desired.generation} was ignored: {self.generation} is accepted"
         elif desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
@@ -194,7 +194,7 @@ class Orders:
             for path in self._accepted_files:
                 write_record(path, accepted)
         except OSError as error:
-            self.issue = f"desired generation {accepted.desired.generation} could not be kept: {error.strerror}"
+            self.issue = f"desired generation {accepted.desired.generation} could not be saved: {error.strerror}"
             return False
         self._accepted = accepted
         return True
@@ -231,4 +231,4 @@ class Orders:
             for path in self._answered_files:
                 write_record(path, answered)
         except OSError as error:
-            self.issue = f"command {command.id} could not be kept: {error.strerror}"
+            self.issue = f"command {command.id} could not be saved: {error.strerror}"

@@ -38,7 +38,7 @@ def model_report(unit: Unit) -> ModelReport:
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
         retried = _deployment(unit.record, waiting, unit.context.clock.wall())
-        return replace(recorded, deployment=replace(retried, detail="waits until it can be kept"))
+        return replace(recorded, deployment=replace(retried, detail="waiting until the journal can be written"))
     if deployment is None:
         return recorded
     deployment = replace(deployment, gap_us=unit.gap_us)

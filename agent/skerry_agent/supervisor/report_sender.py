@@ -23,7 +23,7 @@ from skerry_agent.wire.telemetry import Receipt
 WINDOW = 20
 
 MAX_UNCONFIRMED = 50
-"""So many reports that a broker has taken stay where no receipt has ever come."""
+"""How many acknowledged reports are kept if no receipt has ever come."""
 
 
 class _Identity(msgspec.Struct, frozen=True):

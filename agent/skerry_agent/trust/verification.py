@@ -48,7 +48,9 @@ class KeyTrust:
             key = keys.get(signature.keyid)
             if key is not None and _valid(key, signature.sig, message):
                 return envelope.payload
-        raise TrustError(f"no valid signature by a key of role {role}", hint="was this device provisioned elsewhere?")
+        raise TrustError(
+            f"no valid signature by a key of role {role}", hint="was this device provisioned by another host?"
+        )
 
 
 def _key(raw: bytes) -> tuple[str, Ed25519PublicKey]:

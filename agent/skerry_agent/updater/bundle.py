@@ -94,7 +94,7 @@ def _apply_patch(old: Path, patch: PatchRef, target: Path, file: Path) -> None:
     except PatchError as error:
         raise RefusedError(Refusal("patch_failed", error.code, str(error))) from None
     if header.new_sha256 != patch.new_sha256:
-        raise RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {target.name}"))
+        raise RefusedError(Refusal("patch_failed", "wrong_result", f"the patch produces a different {target.name}"))
 
 
 def _mapped(path: Path) -> memoryview:

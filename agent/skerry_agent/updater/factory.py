@@ -31,6 +31,6 @@ def find_factory(job: FactoryJob, trust: Trust) -> Answer:
             manifest_sha256 = hashlib.sha256(raw).hexdigest()
             model_sha256 = bundle.model.blob.sha256
             return FactoryReady(Slot(FACTORY + job.model, manifest.name, target, manifest_sha256, model_sha256))
-        faults.append(f"the {', '.join(wrong)} of its {target} bundle are gone or damaged")
+        faults.append(f"the {', '.join(wrong)} of its {target} bundle are missing or damaged")
     detail = "; ".join(faults) or f"it has no bundle for {', '.join(job.targets)}"
     return Refusal("failed", "factory_unfit", f"{manifest.name}: {detail}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Set
 from skerry_agent.wire.manifest import PatchRef
 
 MAX_PATCHES = 4
-"""No route is longer: every patch costs a device the time of writing a whole file."""
+"""The longest route: every patch costs a device the time of writing a whole file."""
 
 Route = tuple[PatchRef, ...]
 

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--broker", metavar="URL", help="Use this broker, start none: mqtt(s)://[USER:PASSWORD@]HOST:PORT")
+@click.option(
+    "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=1883,
-    help="Port of the broker started here; 0 takes a free one [1883].",
+    help="Port of the broker started here; 0 picks a free one [1883].",
 )
 @click.option(
-    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 takes a free one [8090]."
+    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 picks a free one [8090]."
 )
 @click.option("--no-http", is_flag=True, help="Do not serve the web page.")
 @click.option("--blobs", metavar="HOST:PORT", help="Also serve downloads over HTTP at this address; devices prefer it.")
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     "--retained",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Largest number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
+    help="Maximum number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
 )
 @json_option
 def serve(

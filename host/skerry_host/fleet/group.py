@@ -75,7 +75,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Devices that match every part."""
+    """Devices that match all parts."""
 
     parts: tuple[Selection, ...]
 

@@ -5,7 +5,7 @@
        └──ordered by a person──> aborting ──nothing is left open──> aborted
 
 A wave is admitted as a whole, once the wave before it has ended and passed its gate. A deployment ends when its device
-reports an outcome; if nothing was heard of it for `policy.silence_s`, it is ended here as timed_out, so that no rollout
+reports an outcome; if it sends no report for `policy.silence_s`, it is ended here as timed_out, so that no rollout
 waits for ever.
 """
 
@@ -115,4 +115,4 @@ def _is_late(policy: Policy, deployment: Deployment, now: float) -> bool:
 
 
 def _silence(policy: Policy) -> str:
-    return f"nothing was heard for {policy.silence_s:g} s"
+    return f"no report for {policy.silence_s:g} s"

@@ -28,7 +28,7 @@ class EncodeError(SkerryError):
     code = "round_trip"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint="report this pair of files; devices can take the whole file")
+        super().__init__(message, hint="report this pair of files; devices can download the full file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Fai
         with failures.guard(codec):
             _verify(old, patches[codec], new)
             return codec
-    raise EncodeError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
+    raise EncodeError(f"every candidate failed: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +129,4 @@ def _verify(old: bytes, patch: bytes, new: bytes) -> None:
     except PatchError as error:
         raise EncodeError(f"the device refuses the patch: {error.message}") from error
     if made != new:
-        raise EncodeError("the patch does not make the new file")
+        raise EncodeError("the patch does not reproduce the new file")

@@ -6,7 +6,7 @@ from skerry_host.patch.tensors import Layout, LayoutError
 
 
 def layout_of(data: bytes) -> Layout:
-    """Where the numbers of `data` lie; an empty layout if it is no model that Skerry knows."""
+    """Where the numbers of `data` lie; an empty layout if it is not a known model format."""
     try:
         if is_tflite(data):
             return parse_tflite(data)

@@ -87,7 +87,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         f"uncertainty = {power.uncertainty!r}",
         f"source = {json.dumps(power.source, ensure_ascii=False)}",
         "",
-        "# Inputs and the local inference API of a model, if you need other values than the defaults:",
+        "# Inputs and the local inference API of a model, if the defaults do not suit:",
         "# [models.MODEL]",
         '# http = "127.0.0.1:8000"',
         '# results_file = "results.jsonl"',

@@ -87,7 +87,7 @@ class Service:
             try:
                 self._tick()
             except (OperationalError, BrokerError, OSError) as error:
-                log.warning("this tick failed and is tried again: %s", str(error).splitlines()[0])
+                log.warning("this tick failed and will be retried: %s", str(error).splitlines()[0])
             self._stopping.wait(PAUSE_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -107,7 +107,7 @@ class Service:
 
     def _tick(self) -> None:
         if self._broker.ensure():
-            log.warning("the broker had died and was started again")
+            log.warning("the broker had exited and was restarted")
         self._receipts.send()
         self._recall()
         self._rollout_loop.tick()
@@ -179,7 +179,7 @@ class Service:
             try:
                 self.ingest.apply(batch)
             except OperationalError as error:
-                log.warning("the registry cannot be written, trying again: %s", error.orig)
+                log.warning("the registry cannot be written, retrying: %s", error.orig)
                 if self._stopping.wait(1.0):
                     return False
             else:
@@ -217,7 +217,7 @@ def single_instance(home: Home) -> Iterator[IO[str]]:
             file.seek(0)
             pid = file.read().strip() or "unknown"
             hint = "stop that one first"
-            raise PlaneError(f"process {pid} serves {home.root} already", hint=hint, code="serving") from None
+            raise PlaneError(f"process {pid} already serves {home.root}", hint=hint, code="serving") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

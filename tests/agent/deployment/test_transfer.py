@@ -173,7 +173,7 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     site = Site(tmp_path, stall_s=1e6, hours=(13 * 60, 14 * 60))
     site.clock.now = NOON - 1_700_000_000
     site.transfer.start()
-    assert site.transfer.waiting == "waits for 13:00"
+    assert site.transfer.waiting == "waiting until 13:00"
     assert not site.link.subscribed
     site.link.retained.pop(topics.chunk(describe(PATCH).sha256, 0))
     site.clock.advance(HOUR_S + HOURS_POLL_S)
@@ -181,7 +181,7 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     assert site.transfer.waiting == ""
     assert site.link.subscribed == {topics.chunk(describe(PATCH).sha256, 0)}
     site.clock.advance(HOUR_S)
-    assert site.transfer.waiting == "waits for 13:00"
+    assert site.transfer.waiting == "waiting until 13:00"
     assert not site.link.subscribed
     site.link.retained[topics.chunk(describe(PATCH).sha256, 0)] = PATCH
     site.clock.advance(23 * HOUR_S)

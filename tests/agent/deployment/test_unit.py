@@ -343,7 +343,7 @@ def test_an_order_that_cannot_be_journalled_is_tried_again_until_it_can(device, 
         device.unit.order(order("1.1.0", 2))
         device.clock.advance(50.0)
         report = model_report(device.unit).deployment
-        assert (report.id, report.outcome, report.detail) == ("d2", None, "waits until it can be kept")
+        assert (report.id, report.outcome, report.detail) == ("d2", None, "waiting until the journal can be written")
     device.clock.advance(60.0)
     assert (device.deployment.id, device.unit.record.state) == ("d2", State.FETCHING)
     assert device.unit.issues == ()
@@ -446,7 +446,7 @@ def test_an_accelerator_that_is_pulled_out_in_service_is_done_without(device):
     first.validate()
     first.follow()
     first.heartbeat(inferences=20)
-    first.listener.exited("no_accelerator", "the Edge TPU is gone")
+    first.listener.exited("no_accelerator", "the Edge TPU was lost")
     device.pump()
     fallback = device.processes.runners[-1]
     assert fallback.job.engine == "litert"

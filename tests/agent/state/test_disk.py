@@ -52,7 +52,7 @@ def test_a_journal_that_is_gone_is_damage_where_there_was_one_before(tmp_path):
     path.unlink()
     record, issue = Journal(path).read()
     assert record == FIRST
-    assert "is gone" in issue
+    assert "is missing" in issue
     Journal(path).repair(record)
     assert Journal(path).read() == (FIRST, None)
 

@@ -28,7 +28,7 @@ class EdgeTpuEngine:
         except InferenceError as error:
             if tpu.by_system():
                 raise
-            raise tpu_probe.unusable(f"the Edge TPU is gone ({error})", "replug it") from None
+            raise tpu_probe.unusable(f"the Edge TPU was lost ({error})", "replug it") from None
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -53,14 +53,14 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
         return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
     except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
         reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)
-        raise tpu_probe.unusable(f"the Edge TPU is gone: {reason}", "use it from one process only") from None
+        raise tpu_probe.unusable(f"the Edge TPU was lost: {reason}", "use it from one process only") from None
 
 
 def check(library: str = tpu.LIBRARY) -> str:
     """The driver and its devices, and whose pycoral there is; opens none. Raises `EngineError`."""
     module = _interpreter_module()
     impostor = coral.installed() == "other"
-    note = "; the pycoral here is another project's of that name: not used" if impostor else ""
+    note = "; the pycoral installed here is another project's package: not used" if impostor else ""
     runtime = tflite.check(module)
     try:
         found = tpu_probe.find_devices(tpu_probe.ProbeRequest(module.__name__, library))

@@ -78,7 +78,7 @@ def by_library(library: str) -> Found:
     try:
         version, listing, free = loaded.edgetpu_version, loaded.edgetpu_list_devices, loaded.edgetpu_free_devices
     except AttributeError as error:
-        raise OSError(f"{library} is no libedgetpu: {error}") from None
+        raise OSError(f"{library} is not a libedgetpu: {error}") from None
     version.restype, version.argtypes = ctypes.c_char_p, []
     listing.restype, listing.argtypes = ctypes.POINTER(_Device), [ctypes.POINTER(ctypes.c_size_t)]
     free.restype, free.argtypes = None, [ctypes.POINTER(_Device)]

@@ -128,7 +128,7 @@ def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | N
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise unusable(f"the Edge TPU does not answer within {timeout_s:.0f} s", "replug it") from None
+        raise unusable(f"the Edge TPU did not answer within {timeout_s:.0f} s", "replug it") from None
     if child.returncode < 0:
         raise unusable(
             f"{request.library} crashes with {_package(request)} (signal {-child.returncode})",
@@ -138,7 +138,7 @@ def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | N
     words = _words(child)
     if not said:
         raise unusable(
-            f"no Edge TPU can be looked for: {words}",
+            f"cannot look for an Edge TPU: {words}",
             "install libedgetpu1-std, or use the cpu target",
         )
     found = msgspec.json.decode(said[0], type=tpu.Found)
@@ -158,7 +158,7 @@ def _words(child: subprocess.CompletedProcess[str]) -> str:
 def _absent() -> str:
     """No device for the library; the kernel may see one that this process may not open."""
     seen = tpu.by_system()
-    return f"the Edge TPU {seen[0]} is there, but not for this user" if seen else "no Edge TPU is connected"
+    return f"the Edge TPU {seen[0]} is connected, but this user may not open it" if seen else "no Edge TPU is connected"
 
 
 def _package(request: ProbeRequest) -> str:

@@ -72,7 +72,7 @@ def find_compiler(named: str | None = None) -> Compiler:
         return _container(named.removeprefix(IMAGE))
     program = shutil.which(named)
     if program is None:
-        what = "no Edge TPU compiler on this machine" if named == PROGRAM else f"{named} is no program that can be run"
+        what = "no Edge TPU compiler on this machine" if named == PROGRAM else f"{named} is not an executable program"
         raise NoCompilerError(what, hint=_HOW)
     return Compiler(program)
 

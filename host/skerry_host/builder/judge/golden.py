@@ -17,7 +17,7 @@ from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session, is_stateful
 
 CANDIDATES = 4
-"""How many samples are looked at for each one that is taken."""
+"""How many candidates are tried for each golden sample."""
 NOISY_RUNS = 2
 ALLOWANCE = 2
 """A device may differ by this many times what the runtime's own kernels do: there are more kernels than two."""
@@ -97,7 +97,7 @@ def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
 
 
 def problem(model: bytes, golden: GoldenSet) -> str:
-    """Why recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    """Why recorded outputs cannot be used; empty if a freshly loaded model repeats them to the last bit."""
     same = constant(golden.outputs)
     result = compare_golden(golden.outputs, replay(Session(model), golden), _STRICT)
     return same or ("" if result.ok else result.detail)

@@ -109,11 +109,11 @@ def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
     count = len(outputs[0])
     try:
         seen = any(_boxes(outputs, i, task, size).found for i in range(count))
-        issue = "" if seen else f"the model sees no box over min_score in any of {count} samples"
+        issue = "" if seen else f"the model detects no box above min_score in any of {count} samples"
     except ProcessingError as error:
         issue = f"it does not fit the model: {error.message}"
     if issue:
-        hint = "check its keys against the model's outputs, and that the samples show what the model is for"
+        hint = "check its keys against the model's outputs, and that the samples show what the model detects"
         raise RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
 
 

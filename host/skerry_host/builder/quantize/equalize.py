@@ -22,7 +22,7 @@ from skerry_host.builder.sources.load import SourceModel
 
 ROUNDS = 3
 LIMIT = 1e3
-"""The largest factor either way: beyond, float rounding would show."""
+"""The largest factor in either direction: beyond it, float rounding errors would show."""
 _HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 

@@ -35,7 +35,7 @@ class QuantizationLoss:
 
 
 MIN_GAIN_DB = 0.1
-"""Less is no reason to prefer a choice."""
+"""A smaller gain is not worth another setting."""
 
 
 class SearchStep(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from skerry_host.builder.runtime.session import Session
 
 RUNS, WARM = 100, 3
 SECONDS = 1.0
-"""After so long no further run is begun, but for a least number."""
+"""No further run starts after this time, except for a minimum number."""
 MIN_RUNS = 5
 
 

@@ -13,7 +13,7 @@ from skerry_host.build_record import BuildRecord, Speed
 from skerry_host.builder.runtime.latency import measure
 
 NOTABLE_RATIO = 1.1
-"""A form or a number of threads is worth a remark when the other takes so many times as long."""
+"""A setting is reported as faster when another takes this many times as long."""
 
 
 def with_speeds(record: BuildRecord, board: Board, form: str, model: bytes, real: bytes | None) -> BuildRecord:
@@ -47,7 +47,7 @@ def remark(speeds: tuple[Speed, ...]) -> str:
     if other is None:
         return line
     near = other.p50_us < best.p50_us * NOTABLE_RATIO
-    return f"{line}, {'hardly faster than' if near else 'against'} {_words(other)}"
+    return f"{line}, {'barely faster than' if near else 'against'} {_words(other)}"
 
 
 def _words(speed: Speed) -> str:

@@ -73,8 +73,8 @@ def _started(conversion: Conversion, log: IO[bytes]) -> "subprocess.Popen[bytes]
             preexec_fn=_limit,  # noqa: PLW1509  (no thread of this process holds a lock that it needs)
         )
     except OSError as error:
-        message = f"{conversion.what} cannot begin: {conversion.command[0]}: {error.strerror}"
-        raise ModelError(message, hint="name another Python", code="converter") from None
+        message = f"{conversion.what} cannot start: {conversion.command[0]}: {error.strerror}"
+        raise ModelError(message, hint="set another Python", code="converter") from None
 
 
 def answer(output: str) -> str:
@@ -87,7 +87,7 @@ def reason(output: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b.*:", line)]
-    return (errors or lines or ["it gives no reason"])[-1][:300]
+    return (errors or lines or ["it gave no reason"])[-1][:300]
 
 
 _ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")
@@ -121,7 +121,7 @@ def _kept(output: str) -> str:
     _forget(Path(tempfile.gettempdir()), LOGS - 1)
     with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
         file.write(output)
-    return f"all that it said: {file.name}"
+    return f"full output: {file.name}"
 
 
 def _forget(folder: Path, kept: int) -> None:

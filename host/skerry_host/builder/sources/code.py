@@ -58,11 +58,11 @@ def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(_CONFIG).file_size > MAX_CONFIG_BYTES:
-                raise ModelError(f"{path} has an absurdly large {_CONFIG}", code="damaged")
+                raise ModelError(f"{path} has an implausibly large {_CONFIG}", code="damaged")
             return json.loads(archive.read(_CONFIG))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError, EOFError) as error:
         line = " ".join(str(error).split())
-        raise ModelError(f"{path} is no .keras archive: {line}", hint="save it again", code="damaged") from None
+        raise ModelError(f"{path} is not a .keras archive: {line}", hint="save it again", code="damaged") from None
 
 
 def _foreign(config: Any) -> Iterator[str]:

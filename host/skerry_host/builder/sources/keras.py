@@ -24,7 +24,7 @@ _ADVICE = {
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
 _SAFE_MODE = "safe_mode"
-"""In Keras's own refusal of code, which advises to switch the refusal off."""
+"""Part of Keras's own refusal to run code, which suggests turning the check off."""
 
 
 def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
@@ -54,8 +54,8 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
 
 
 def _untrusted(path: Path, what: str) -> ModelError:
-    hint = "if you trust where it comes from, add --trust-source"
-    return ModelError(f"{path} carries code that would run on this machine: {what}", hint=hint, code="untrusted")
+    hint = "if you trust its source, add --trust-source"
+    return ModelError(f"{path} contains code that would run on this machine: {what}", hint=hint, code="untrusted")
 
 
 def _examples(out: Path) -> tuple[Example, ...]:

@@ -71,7 +71,7 @@ def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _as_it_is(model: Any, files: tuple[str, ...], source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
-    """A QDQ model, proven to load and run: its bytes, but for a shape that had to be fixed."""
+    """A QDQ model that loads and runs: its bytes, unchanged except for a shape that had to be fixed."""
     if _opset(model) < _OPSET:
         problem = f"is quantized already (QDQ), with the operators of version {_opset(model)}"
         raise _UnfitError(problem, f"export it with opset_version={_OPSET}, or give the float model")

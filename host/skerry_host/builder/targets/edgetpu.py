@@ -48,6 +48,8 @@ class EdgeTpuBuilder(CpuBuilder):
         said = done.model.files[0]
         need = said.inspection.min_runtime
         bundle = replace(base, target=self.target.name, artifacts=(compiled, *others), min_edgetpu_runtime=need)
-        remark = f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, for no Edge TPU is at hand"
+        remark = (
+            f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, because this machine has no Edge TPU"
+        )
         files = ((MODEL, done.data), (LOG, done.log.encode()))
         return Compiled("; ".join((remark, *said.warnings)), bundle, files, done)

@@ -36,4 +36,4 @@ def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
         json_file.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
         out.print(f"written: {json_file}")
     if not outcome.ok:
-        raise DemoError("the demo did not end as expected", hint="the table above shows where")
+        raise DemoError("the demo did not give the expected result", hint="the table above shows where")

@@ -62,7 +62,7 @@ def run_demo(demo: Demo) -> Outcome:
         _roll_out(demo, host, SECOND)
         _wait_for_build(demo, slow_build)
         _release(demo, host, BAD)
-        demo.print_line(f"fashion@{BAD} has passed every gate of the build; that it is slow shows on devices only")
+        demo.print_line(f"fashion@{BAD} has passed every gate of the build; only a device can tell that it is too slow")
         _roll_out(demo, host, BAD)
         time.sleep(WATCH_S)
         outcome = _gather(demo, host, agents, clients, quality)
@@ -185,7 +185,7 @@ def _show(demo: Demo, outcome: Outcome) -> None:
 
 
 def _stay(demo: Demo, page: str) -> None:
-    demo.out.print(f"the fleet keeps running; its page is {page}; stop it all with Ctrl-C")
+    demo.out.print(f"the fleet keeps running, web page {page}; stop it with Ctrl-C")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

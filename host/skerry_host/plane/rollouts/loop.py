@@ -96,7 +96,7 @@ class RolloutLoop:
         try:
             return adopt(session, self._director, running, reason, self._clock())
         except SkerryError as error:
-            self._note(session, "kept", row.device, f"{model.current.release} runs there, but {error}")
+            self._note(session, "kept", row.device, f"{model.current.release} runs on the device, but {error}")
             return None
 
     def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:

@@ -31,7 +31,7 @@ HISTORY = 40
 POWER = "power"
 """The sample that holds a device's power in watts."""
 FRESH_S = 120.0
-"""Figures older than this say nothing about now and are left out of the totals."""
+"""Values older than this are not current and are left out of the totals."""
 
 
 @dataclass(frozen=True, slots=True)

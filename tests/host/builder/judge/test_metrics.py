@@ -35,9 +35,9 @@ def test_a_silent_output_agrees_with_a_silent_one():
 
 SHAPES = {
     "one output": ([np.zeros((3, 10))], "the model has 1 outputs, postprocess names output 1"),
-    "no boxes": ([np.zeros((3, 10, 3)), np.zeros((3, 10))], "output 0 has no 4 numbers for each box"),
+    "no boxes": ([np.zeros((3, 10, 3)), np.zeros((3, 10))], "output 0 does not have 4 numbers per box"),
     "uneven scores": ([np.zeros((3, 4, 4)), np.ones((3, 3))], "output 1 has 3 values for 4 boxes"),
-    "nothing seen": ([np.zeros((3, 2, 4)), np.zeros((3, 2, 1))], "sees no box over min_score in any of 3 samples"),
+    "nothing seen": ([np.zeros((3, 2, 4)), np.zeros((3, 2, 1))], "detects no box above min_score in any of 3 samples"),
 }
 
 

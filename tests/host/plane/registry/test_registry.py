@@ -65,7 +65,7 @@ def _twice(session):
 def test_the_same_device_twice_is_refused(tmp_path):
     with open_registry(tmp_path / "r.sqlite") as registry, registry.write() as session:
         devices.add(session, Device("dev-1", "generic-x86"), 1.0)
-        with pytest.raises(UnknownError, match="dev-1 is enrolled already"):
+        with pytest.raises(UnknownError, match="dev-1 is already enrolled"):
             devices.add(session, Device("dev-1", "generic-x86"), 1.0)
 
 
@@ -99,7 +99,7 @@ def test_a_registry_that_is_none_any_more_is_one_line(tmp_path):
         path.write_bytes(b"no database at all " * 500)
         for use in (registry.read, registry.write):
             with (
-                pytest.raises(RegistryError, match=r"cannot be used any more: file is not a database"),
+                pytest.raises(RegistryError, match=r"can no longer be used: file is not a database"),
                 use() as session,
             ):
                 devices.all_devices(session)

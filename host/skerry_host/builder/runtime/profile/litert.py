@@ -50,7 +50,7 @@ def profile_kernels(
     python: str = sys.executable,
     installed: Callable[[str], str] = metadata.version,
 ) -> Profile:
-    """The time of each kernel of a file that has been proven to run; raises `UnavailableError`.
+    """The time of each kernel of a file that is known to run; raises `UnavailableError`.
 
     The child is a `python` of its own; `installed` tells the version of a package.
     """

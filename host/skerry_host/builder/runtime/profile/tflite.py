@@ -31,7 +31,7 @@ from skerry_host.builder.runtime.profile.result import OpTime, Profile
 
 RUNS, MIN_RUNS, WARM = 50, 5, 2
 SECONDS = 0.2
-"""After so long no further run of one operator is begun, but for the least number."""
+"""No further run of one operator starts after this time, except for a minimum number."""
 LIMIT_SECONDS = 900.0
 Clock = Callable[[], float]
 Unit = Literal["kernels", "operators"]
@@ -42,14 +42,14 @@ Kernels = Callable[[Path], Profile]
 def profile_file(
     path: Path, progress: Progress = silent, *, by: Unit = "kernels", kernels: Kernels = profile_kernels
 ) -> Profile:
-    """The time of each kernel of a file proven to run (`probe`); of each operator if asked, or if the former fails."""
+    """The time of each kernel of a file known to run (`probe`); of each operator if asked, or if the former fails."""
     note = ""
     if by == "kernels":
         progress("running under LiteRT's profiler")
         try:
             return kernels(path)
         except UnavailableError as error:
-            note = f"{error}; operators are timed one by one instead"
+            note = f"{error}; operators are timed individually instead"
     return replace(profile_operators(path, progress), note=note)
 
 
@@ -65,7 +65,7 @@ def profile_operators(path: Path, progress: Progress = silent, seconds: float = 
         finally:
             timer.cancel()
     if child.returncode or not found:
-        hint = "look at the times of kernels instead: leave --by out"
+        hint = "time kernels instead: leave out --by"
         raise ModelError(f"operator {at} of {path} cannot be run alone: its process ended", hint=hint, code="crash")
     return msgspec.json.decode(found, type=Profile)
 
@@ -83,7 +83,7 @@ def _follow(lines: Iterable[str], progress: Progress) -> tuple[int, str]:
 
 
 def profile_tflite(data: bytes, progress: Progress = silent, clock: Clock = time.perf_counter) -> Profile:
-    """The time of each operator of the main graph; `data` must have been proven to run (`probe`)."""
+    """The time of each operator of the main graph; `data` must be known to run (`probe`)."""
     model = read_model(data)
     graph = describe(model)
     whole = _time(data, clock)

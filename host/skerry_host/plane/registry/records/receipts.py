@@ -14,7 +14,7 @@ from skerry_agent.wire.telemetry import Receipt, Report, Span, Stored
 from skerry_host.plane.registry.tables import ReceiptRow
 
 MAX_SPANS = 200
-"""With more holes than this between them, the oldest hole is closed: what is in it is lost, and counted."""
+"""With more gaps than this, the oldest gap is closed: its reports count as lost."""
 
 MAX_BOOTS = 8
 """A receipt names the boots that a device may still hold reports of: so many, those reported of last."""
