@@ -13,7 +13,7 @@ from skerry_agent.wire.targets import CPU, EDGETPU, ONNX, TARGETS, TargetName, w
 
 
 def test_the_table_holds_every_name_that_messages_may_have():
-    assert set(TARGETS) == set(get_args(TargetName)) == {"cpu", "edgetpu", "onnx"}
+    assert set(TARGETS) == set(get_args(TargetName)) >= {"cpu", "edgetpu", "onnx"}
     assert all(target.name == name for name, target in TARGETS.items())
 
 

@@ -13,7 +13,7 @@ from skerry_host.builder.quantize import pipeline
 from skerry_host.builder.quantize.pipeline import PIPELINE, choices, quantize, remedy
 from skerry_host.builder.quantize.step import Step, always
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.recipe import STEPS, Quantize
 from skerry_host.builder.sources.load import Source, load_source
 from tests.kit.recipes import FASHION, REPOSITORY
 
@@ -31,6 +31,13 @@ def source() -> Source:
 def samples() -> Samples:
     inputs = np.load(FASHION / "calibration.npz")["inputs"][:4]
     return Samples(inputs, np.zeros(len(inputs), np.int64))
+
+
+def test_every_file_with_a_step_is_in_the_pipeline_and_its_steps_have_names_of_their_own():
+    folder = Path(pipeline.__file__).parent
+    assert {path.stem for path in folder.glob("*.py") if "\nSTEP = Step(" in path.read_text("utf-8")} == set(STEPS)
+    assert [type(step) for step in PIPELINE] == [Step] * len(STEPS)
+    assert len({step.name for step in PIPELINE}) == len(STEPS)
 
 
 def names(plan: Quantize) -> list[str]:
