@@ -49,8 +49,8 @@ def test_each_plan_has_its_steps():
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["choose integers"]
     assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "choose integers"]
-    everything = Quantize(equalize=True, bias_correction=True, io="uint8")
-    assert names(everything) == [step.name for step in PIPELINE]
+    asked = names(Quantize(equalize=True, bias_correction=True, io="uint8"))
+    assert [name for name in asked if name not in plain] == ["equalize", "correct biases", "uint8 ends"]
 
 
 def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monkeypatch, source, samples):
