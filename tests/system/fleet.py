@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "models" / "fashion"
 BOARD = "generic-x86"
 FIRST, SECOND, BAD = "fashion@1.0.0", "fashion@1.1.0", "fashion@1.3.0"
+NOWHERE = "mqtt://127.0.0.1:9"
+"""The address of a broker that does not answer."""
 PATIENCE_S = 40.0
 MARK = "SKERRY_TEST_MARK"
 
@@ -209,6 +211,12 @@ def provision_installed(home: Home, broker: str, installed: Path, folder: Path) 
     device = provision(home, "shelf-01", broker, folder)
     shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
     return device
+
+
+def slots(device: Device) -> tuple[str, str | None]:
+    """The current release of a device, and the one before it."""
+    found = device.record().slots
+    return found.current.release, found.previous.release if found.previous else None
 
 
 def start_rollout(home: Home, release: str, *devices: str) -> str:

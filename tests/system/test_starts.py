@@ -11,8 +11,7 @@ import pytest
 
 from tests.kit.commands import skerry
 from tests.kit.waiting import eventually
-from tests.system.fleet import FIRST, SECOND, Device, provision
-from tests.system.test_without_broker import NOWHERE, slots
+from tests.system.fleet import FIRST, NOWHERE, SECOND, Device, provision, slots
 
 pytestmark = pytest.mark.system
 

@@ -9,11 +9,9 @@ import socket
 import pytest
 
 from tests.kit.commands import skerry
-from tests.system.fleet import BAD, FIRST, SECOND, Device, provision
+from tests.system.fleet import BAD, FIRST, NOWHERE, SECOND, Device, provision, slots
 
 pytestmark = pytest.mark.system
-
-NOWHERE = "mqtt://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -48,11 +46,6 @@ def sticks(built, tmp_path_factory):
 def stick(sticks, tmp_path):
     """A stick with the second release, to be spoiled."""
     return shutil.copytree(sticks / SECOND, tmp_path / "stick")
-
-
-def slots(device):
-    found = device.record().slots
-    return found.current.release, found.previous.release if found.previous else None
 
 
 def test_install_from_a_stick_by_patch(either, sticks):
