@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
+# Tests mostly wait, so there are twice as many processes as processors; each has brokers, ports and folders of its own.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 BENCHMARKS := $(filter-out benchmarks/real_bundle.py,$(wildcard benchmarks/*.py))
 
 .PHONY: help setup demo test lint bench sweep clean
@@ -26,7 +28,7 @@ test: .venv/.ready-dev
 	@scripts/setup-converters
 	@scripts/setup-coral
 	@scripts/setup-aarch64
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import BuildRefused
@@ -140,7 +140,7 @@ def whole_build(model: Path, samples: Path) -> dict[str, Any]:
         (folder / "m.tflite").write_bytes(model.read_bytes())
         start = time.perf_counter()
         try:
-            build(Order(folder, "raspberry-pi-4", datetime.now(UTC), out=folder / "out"))
+            build(BuildRequest(folder, "raspberry-pi-4", datetime.now(UTC), out=folder / "out"))
             end = "built"
         except BuildRefused as refused:  # random weights may answer all alike
             end = f"refused: {refused}"[:200]

@@ -8,8 +8,6 @@ are absent are named, not failed: install bsdiff4, detools, hdiffpatch from PyPI
 Measures no training and no accuracy.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -62,7 +60,7 @@ PAIRS = {
 
 
 def measured(pair: Pair, folder: Path) -> dict[str, Any]:
-    """Return every figure of one pair."""
+    """Every figure of one pair."""
     old, new = MODELS / pair.old, MODELS / pair.new
     if pair.grid:
         made = folder / "grid.tflite"

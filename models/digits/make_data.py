@@ -1,4 +1,4 @@
-"""Takes scikit-learn's digits (1,797 images of 8x8 pixels; UCI, CC BY 4.0) apart, to train, calibrate and judge with.
+"""Splits scikit-learn's digits (1,797 images of 8x8 pixels; UCI, CC BY 4.0) for training, calibration and evaluation.
 
 python models/digits/make_data.py        # needs scikit-learn
 """

@@ -15,8 +15,6 @@ It does not quantize, sign or release anything: that is `skerry model build`. Se
 float sums on several threads differ in the last bits, so a second run gives equal accuracy, not equal bytes.
 """
 
-from __future__ import annotations
-
 import argparse
 import gzip
 import os

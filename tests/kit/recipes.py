@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.build import Build, BuildRequest, build
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FASHION = REPOSITORY / "models" / "fashion"
@@ -51,7 +51,7 @@ def recipe(make_recipe: MakeRecipe) -> Path:
 
 @pytest.fixture(scope="session")
 def built(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    return build(Order(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path_factory.mktemp("out") / "build"))
+    return build(BuildRequest(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path_factory.mktemp("out") / "build"))
 
 
 @pytest.fixture(scope="session")

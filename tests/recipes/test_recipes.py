@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from skerry_agent.processing import Answer, Detections, answer_for, load_golden, preprocess
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import load_source
 from skerry_host.cli.main import run
-
-from .conftest import MODELS, NOW, ROOT, absent
+from tests.recipes.packages import MODELS, NOW, ROOT, absent
 
 REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or ROOT.parent / "shared" / "models")
 BUILT = ["text-direction", "face-detector", "wake-word", "digits"]
@@ -126,7 +125,7 @@ def test_the_text_detector_is_refused_with_the_layer_named(tmp_path):
     for name in ("calibration.npz", "evaluation.npz"):
         np.savez(tmp_path / name, inputs=np.load(MODELS / "text-detector" / name)["inputs"][:20, :96, :96])
     with pytest.raises(BuildRefused) as refused:
-        build(Order(tmp_path, "raspberry-pi-3", NOW, out=tmp_path / "out"))
+        build(BuildRequest(tmp_path, "raspberry-pi-3", NOW, out=tmp_path / "out"))
     text = str(refused.value)
     assert "under min_sqnr_db 20.0" in text
     assert "the signal is first lost" in text

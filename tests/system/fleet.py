@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "models" / "fashion"
 BOARD = "generic-x86"
 FIRST, SECOND, BAD = "fashion@1.0.0", "fashion@1.1.0", "fashion@1.3.0"
-NOWHERE = "mqtt://127.0.0.1:9"
-"""The address of a broker that does not answer."""
 PATIENCE_S = 40.0
+NOWHERE = "mqtt://127.0.0.1:9"
+"""An address at which no broker answers."""
 MARK = "SKERRY_TEST_MARK"
 
 
@@ -167,6 +167,12 @@ class Device:
         """Folders of bundles on its disk."""
         return {path.name for path in (self.state / "bundles").iterdir()}
 
+    def slots(self) -> tuple[str, str | None]:
+        """The releases in its current and previous slots."""
+        found = self.record().slots
+        assert found.current is not None
+        return found.current.release, found.previous.release if found.previous else None
+
     def held(self) -> set[str]:
         """Folders of bundles that its journal knows."""
         slots = self.record().slots
@@ -211,12 +217,6 @@ def provision_installed(home: Home, broker: str, installed: Path, folder: Path) 
     device = provision(home, "shelf-01", broker, folder)
     shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
     return device
-
-
-def slots(device: Device) -> tuple[str, str | None]:
-    """The current release of a device, and the one before it."""
-    found = device.record().slots
-    return found.current.release, found.previous.release if found.previous else None
 
 
 def start_rollout(home: Home, release: str, *devices: str) -> str:

@@ -4,8 +4,6 @@
 file: so memory stays bounded for a file of any size. Neither knows anything about models.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import zstandard

@@ -3,8 +3,6 @@
 Layout in docs/patch-format.md. It does not decode a payload.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 from typing import Final, Literal, cast
@@ -33,7 +31,7 @@ class PatchHeader:
 
 
 def pack_header(header: PatchHeader) -> bytes:
-    """Return the bytes that open a patch."""
+    """The bytes that open a patch."""
     fixed = _FIXED.pack(
         MAGIC,
         header.format_version,
@@ -45,7 +43,7 @@ def pack_header(header: PatchHeader) -> bytes:
 
 
 def pack_varint(value: int) -> bytes:
-    """Return `value`, at least 0, as a little-endian base-128 integer."""
+    """`value`, at least 0, as a little-endian base-128 integer."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -55,12 +53,12 @@ def pack_varint(value: int) -> bytes:
 
 
 def read_header(patch: bytes | memoryview) -> PatchHeader:
-    """Return the header of `patch`. Raises `PatchError` of code not_a_patch, format_version or damaged."""
+    """The header of `patch`. Raises `PatchError` of code not_a_patch, format_version or damaged."""
     return split(patch)[0]
 
 
 def split(patch: bytes | memoryview) -> tuple[PatchHeader, Reader]:
-    """Return the header of `patch` and a reader that stands at its payload."""
+    """The header of `patch` and a reader that stands at its payload."""
     view = memoryview(patch)
     if bytes(view[:3]) != MAGIC:
         raise PatchError("not_a_patch", "this is not a Skerry patch")

@@ -4,8 +4,6 @@ Pure: bytes in, bytes out through a callable. It does not open, sync or rename f
 wrote if this raises.
 """
 
-from __future__ import annotations
-
 import hashlib
 import mmap
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The one error of the patch codec. It does not decide what to do about it: the updater and the CLI do."""
 
-from __future__ import annotations
-
 from skerry_agent.wire.errors import SkerryError
 
 HINTS = {
@@ -27,5 +25,5 @@ class PatchError(SkerryError, ValueError):
 
 
 def damaged(message: str) -> PatchError:
-    """Return the error for bytes that no encoder writes."""
+    """The error for bytes that no encoder writes."""
     return PatchError("damaged", f"patch is damaged: {message}")

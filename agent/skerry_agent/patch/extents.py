@@ -1,10 +1,8 @@
 """Codecs `bsdiff` and `model`: runs a program of extents over the old file, in the order of the new one.
 
-Every extent is checked against the bounds of the old file, its streams and the promised size before it runs. What a
-tensor is, nobody here knows.
+Every extent is checked against the bounds of the old file, its streams and the promised size before it runs. It knows
+nothing of tensors.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +106,7 @@ class _Machine:
             self._sink.put(block.data)
 
     def _changed(self, size: int) -> NDArray[np.int64]:
-        """Return the places, ascending, that the next runs of an ADD extent of `size` bytes change."""
+        """The places, ascending, that the next runs of an ADD extent of `size` bytes change."""
         runs = all_varints(self._runs.take(self._runs.varint(self._runs.left))).astype(np.int64)
         if len(runs) % 2:
             raise damaged("a run of changes has no length")

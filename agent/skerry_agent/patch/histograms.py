@@ -4,8 +4,6 @@ A shape is one byte a symbol: 0 for absent, else an eighth-octave logarithm of i
 integers, so encoder and every device agree to the bit.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Final
 
@@ -24,7 +22,7 @@ _OCTAVE: Final = np.array([256, 279, 304, 332, 362, 395, 431, 470], dtype=np.int
 
 
 def weights_of(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the relative weights that log codes stand for; code 0 is weight 0. Raises `PatchError('damaged')`."""
+    """The relative weights that log codes stand for; code 0 is weight 0. Raises `PatchError('damaged')`."""
     if codes.size and int(codes.max()) > MAX_CODE:
         raise damaged("a histogram code is out of range")
     step = codes.astype(np.int64) - 1
@@ -33,7 +31,7 @@ def weights_of(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def frequencies(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return frequencies for one context's 256 codes: each 1 to 4095 where present, sum 4096.
+    """Frequencies for one context's 256 codes: each 1 to 4095 where present, sum 4096.
 
     Raises `PatchError('damaged')` for fewer than two symbols, since a certain symbol has no code in this format.
     """
@@ -58,7 +56,7 @@ class Follow(IntEnum):
 
 
 def parse_codes(plane: bytes, contexts: int, symbols: int, follow: Follow) -> NDArray[np.uint8]:
-    """Return shapes (contexts, 256) from `plane`, (symbols + 1) * contexts bytes; the escape's codes come last."""
+    """Shapes (contexts, 256) from `plane`, (symbols + 1) * contexts bytes; the escape's codes come last."""
     codes = np.zeros((contexts, 256), dtype=np.uint8)
     grid = np.frombuffer(plane, dtype=np.uint8)
     if follow is Follow.CONTEXT:

@@ -3,8 +3,6 @@
 Single IEEE operations and integers only, so every CPU makes the same bits. It does not write output.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -29,12 +27,12 @@ class Pooled:
 
 
 def words_at(old: memoryview, start: int, count: int) -> Words:
-    """Return `count` little-endian words of `old`."""
+    """`count` little-endian words of `old`."""
     return np.frombuffer(old[start : start + 4 * count], dtype="<u4").astype(np.uint32)
 
 
 def make_pool(vectors: list[Vector], old: memoryview, symbols: Symbols) -> list[Pooled]:
-    """Return all vectors in order. Raises `PatchError('damaged')`."""
+    """All vectors in order. Raises `PatchError('damaged')`."""
     pool: list[Pooled] = []
     for vector in vectors:
         before = words_at(old, vector.old_at, vector.count)
@@ -52,26 +50,26 @@ def _make(vector: Vector, before: Words, pool: list[Pooled], symbols: Symbols) -
 
 
 def in_blocks(count: int, read: Callable[[int], Words]) -> Words:
-    """Return `count` words, read at most `MAX_NUMBERS` at a time."""
+    """`count` words, read at most `MAX_NUMBERS` at a time."""
     sizes = [min(MAX_NUMBERS, count - start) for start in range(0, count, MAX_NUMBERS)]
     return np.concatenate([np.zeros(0, dtype=np.uint32), *map(read, sizes)])
 
 
 def on_grid(before: Words, steps: Words) -> Words:
-    """Return f32(s * (1 + k / 512)) for scales s and signed steps k: exact in f64, so rounded once."""
+    """Scales f32(s * (1 + k / 512)) of scales s and signed steps k: exact in f64, so rounded once."""
     with np.errstate(all="ignore"):
         factor = 1 + steps.view(np.int32).astype(np.float64) / GRID_STEPS
         return _as_f32(before.view(np.float32).astype(np.float64) * factor)
 
 
 def product(a: Words, b: Words) -> Words:
-    """Return f32(a * b): the product of two f32 is exact in f64, so rounded once."""
+    """The words f32(a * b): the product of two f32 is exact in f64, so rounded once."""
     with np.errstate(all="ignore"):
         return _as_f32(a.view(np.float32).astype(np.float64) * b.view(np.float32).astype(np.float64))
 
 
 def rescaled(values: Words, before: Words, after: Words) -> Words:
-    """Return rint(v * (before / after)) for signed words v: a bias whose scale has changed; 0 where not a number."""
+    """The words rint(v * (before / after)) of signed words v: a bias whose scale has changed; 0 where not a number."""
     with np.errstate(all="ignore"):
         ratio = before.view(np.float32).astype(np.float64) / after.view(np.float32).astype(np.float64)
         moved = np.rint(values.view(np.int32) * ratio)

@@ -3,8 +3,6 @@
 Everything that sizes an allocation is checked here against a fixed limit. Layout in docs/patch-format.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -92,7 +90,7 @@ class Program:
 
 
 def parse_program(table: bytes, old_size: int) -> Program:
-    """Return the program that `table` holds. Raises `PatchError('damaged')`."""
+    """The program that `table` holds. Raises `PatchError('damaged')`."""
     reader = Reader(table)
     codes = _codes(reader)
     shapes = [_shape(reader, len(codes)) for _ in range(reader.varint(MAX_CONTEXTS))]

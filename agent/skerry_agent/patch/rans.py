@@ -4,8 +4,6 @@ States are 32 bits, words 16, probabilities 12 (J. Duda, "Asymmetric numeral sys
 F. Giesen, "Interleaved entropy coders", 2014). It does not know what the symbols mean. The encoder is on the host.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -22,7 +20,7 @@ _LOW, _LOW_BITS, _SHIFT, _WORD = (np.uint32(value) for value in (LOW, TOTAL - 1,
 
 
 def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return (contexts * 4096) packed slots: symbol << 24 | frequency << 12 | offset inside the symbol's range."""
+    """Packed slots (contexts * 4096): symbol << 24 | frequency << 12 | offset inside the symbol's range."""
     table = np.empty((len(codes), TOTAL), dtype=np.uint32)
     for row, shape in zip(table, codes, strict=True):
         counts = frequencies(shape)
@@ -52,7 +50,7 @@ class Decoder:
         self._steps = steps
 
     def decode(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return one symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
+        """One symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
         slots = contexts << BITS
         found = np.empty(len(slots), dtype=np.uint32)
         lanes = len(self._states)

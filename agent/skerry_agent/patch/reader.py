@@ -1,7 +1,5 @@
 """Reads integers and slices from a patch, never beyond its end. It does not interpret them."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +10,7 @@ MAX_VARINT = (1 << 32) - 1
 
 
 def all_varints(data: bytes | memoryview) -> NDArray[np.int32]:
-    """Return every integer of `data`, each at most 4 bytes long. Raises `PatchError('damaged')`."""
+    """Every integer of `data`, each at most 4 bytes long. Raises `PatchError('damaged')`."""
     raw = np.frombuffer(data, dtype=np.uint8)
     ends = np.flatnonzero(raw < 0x80)
     starts = np.concatenate([np.zeros(1, np.intp), ends + 1])
@@ -39,7 +37,7 @@ class Reader:
         return len(self._data) - self._at
 
     def take(self, count: int) -> memoryview:
-        """Return the next `count` bytes without copying them."""
+        """The next `count` bytes without copying them."""
         if count > self.left:
             raise damaged(f"{count} bytes wanted, {self.left} left")
         piece = self._data[self._at : self._at + count]
@@ -47,11 +45,11 @@ class Reader:
         return piece
 
     def byte(self) -> int:
-        """Return the next byte."""
+        """The next byte."""
         return self.take(1)[0]
 
     def varint(self, limit: int = MAX_VARINT) -> int:
-        """Return a little-endian base-128 integer of at most `limit`."""
+        """A little-endian base-128 integer of at most `limit`."""
         value = 0
         for shift in range(0, 7 * MAX_VARINT_BYTES, 7):
             byte = self.byte()
@@ -63,6 +61,6 @@ class Reader:
         raise damaged("an integer is too long")
 
     def signed(self, limit: int = MAX_VARINT) -> int:
-        """Return a zigzag integer: 0, -1, 1, -2, ... whose magnitude is at most about `limit`."""
+        """A zigzag integer: 0, -1, 1, -2, ... whose magnitude is at most about `limit`."""
         raw = self.varint(min(MAX_VARINT, 2 * limit + 1))
         return -(raw + 1 >> 1) if raw & 1 else raw >> 1

@@ -4,8 +4,6 @@ A section is the one general-purpose compressor of the format. It may start from
 file that both sides know. It does not know what its bytes mean.
 """
 
-from __future__ import annotations
-
 import lzma
 from collections.abc import Sequence
 from typing import Final
@@ -22,7 +20,7 @@ _CHUNK: Final = 1 << 16
 
 
 def filters(method: int) -> list[dict[str, int]]:
-    """Return the LZMA2 filter chain for a section's method byte. Raises `PatchError('damaged')`."""
+    """The LZMA2 filter chain for a section's method byte. Raises `PatchError('damaged')`."""
     dictionary, coder = DICTIONARIES.get(method & 0xF), method >> 4
     if dictionary is None or coder >= len(LITERAL_CODERS):
         raise damaged(f"section method {method} is unknown")
@@ -44,7 +42,7 @@ class Section:
             self._teach(self._lzma, preset)
 
     def read(self, count: int) -> bytes:
-        """Return the next `count` bytes, all of them, or raise `PatchError('damaged')`."""
+        """The next `count` bytes, all of them, or raise `PatchError('damaged')`."""
         if count > self.left:
             raise damaged(f"{count} bytes wanted from a section with {self.left} left")
         self.left -= count

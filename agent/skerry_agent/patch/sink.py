@@ -1,7 +1,5 @@
 """Where decoded bytes go: hashed, counted and never more than promised. It does not open files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Bytes, small signed integers and 32-bit numbers out of a patch's coded symbols. It does not choose contexts."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -17,7 +15,7 @@ MAX_NUMBERS: Final = 1 << 14  # at a time, to bound memory
 
 
 def unzigzag(symbols: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Return 0, -1, 1, -2, ... for symbols 0, 1, 2, 3, ..."""
+    """0, -1, 1, -2, ... for symbols 0, 1, 2, 3, ..."""
     wide = symbols.astype(np.int32)
     return (wide >> 1) ^ -(wide & 1)
 
@@ -33,7 +31,7 @@ class Symbols:
         self.contexts = decoder.contexts if decoder else 0
 
     def read(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return one symbol for each of `contexts`; symbol 255 stands for a byte in the escape stream."""
+        """One symbol for each of `contexts`; symbol 255 stands for a byte in the escape stream."""
         if self._decoder is None:
             raise damaged("symbols are used but none are coded")
         symbols = self._decoder.decode(contexts)
@@ -43,11 +41,11 @@ class Symbols:
         return symbols
 
     def small(self, count: int, context: int) -> NDArray[np.int32]:
-        """Return `count` integers from -128 to 127, all coded in `context`."""
+        """`count` integers from -128 to 127, all coded in `context`."""
         return unzigzag(self.read(np.full(count, context, dtype=np.intp)))
 
     def numbers(self, count: int, context: int) -> NDArray[np.uint32]:
-        """Return `count` numbers in two's complement: symbol `class << 2 | second bit << 1 | sign`, then low bits."""
+        """`count` numbers in two's complement: symbol `class << 2 | second bit << 1 | sign`, then low bits."""
         symbols = self.read(np.full(count, context, dtype=np.intp)).astype(np.int64)
         klass, second = symbols >> 2, (symbols >> 1) & 1
         if count and int(klass.max()) > MAX_CLASS:
@@ -64,7 +62,7 @@ class Symbols:
             self._decoder.finish()
 
     def _raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the next values of so many bits each, at most 30, most significant bit first."""
+        """The next values of so many bits each, at most 30, most significant bit first."""
         ends = np.cumsum(lengths) + self._bit
         total = int(ends[-1]) if len(ends) else self._bit
         window = self._byte + self._bits.read(max(0, (total + 7) // 8 - len(self._byte)))

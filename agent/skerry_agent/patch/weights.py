@@ -4,8 +4,6 @@ Rows and columns carry levels of spread, whose sum names the context of a residu
 that follows its prediction. It holds one block of rows at a time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +50,7 @@ class Prediction:
 
 
 def read_plan(kind: int, rows: int, program: Program, symbols: Symbols) -> Plan:
-    """Return the plan of the next weight extent: fields from `program.params`, classes from `symbols`."""
+    """The plan of the next weight extent: fields from `program.params`, classes from `symbols`."""
     params = program.params
     cols = params.varint(MAX_SIDE)
     number = params.varint(MAX_CONTEXTS)
@@ -88,7 +86,7 @@ def run_weights(plan: Plan, old: NDArray[np.uint8] | None, symbols: Symbols, sin
 
 
 def predict(plan: Plan, rows: slice, before: NDArray[np.uint8]) -> Prediction:
-    """Return what both sides know of a block of rows whose old bytes are `before` (rows, cols)."""
+    """What both sides know of a block of rows whose old bytes are `before` (rows, cols)."""
     value = (before - np.uint8(plan.zero)).view(np.int8).astype(np.int32)
     levels = plan.levels[rows, None]
     coded = np.broadcast_to(levels >= 0, value.shape)
@@ -127,7 +125,7 @@ def _swap(grid: NDArray[np.uint8], block: Prediction) -> None:
 
 
 def zigzag(values: Grid) -> NDArray[np.uint8]:
-    """Return the symbols 0, 1, 2, 3, ... for 0, -1, 1, -2, ...; values count modulo 256."""
+    """The symbols 0, 1, 2, 3, ... for 0, -1, 1, -2, ...; values count modulo 256."""
     narrow = values.astype(np.int8).astype(np.int32)
     return ((narrow << 1) ^ (narrow >> 31)).astype(np.uint8)
 

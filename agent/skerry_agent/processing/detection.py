@@ -13,7 +13,7 @@ from skerry_agent.wire.manifest import Postprocess
 
 
 class Detection(Struct, frozen=True):
-    """One thing that was seen: its class, how sure, and its box (top, left, bottom, right) in 0..1 of the sample."""
+    """One detected object: its class, its score, and its box (top, left, bottom, right) in 0..1 of the sample."""
 
     index: int
     score: float
@@ -21,7 +21,7 @@ class Detection(Struct, frozen=True):
 
 
 class Detections(Struct, frozen=True):
-    """What a detector says of one sample, the surest first."""
+    """The detections in one sample, the highest score first."""
 
     found: tuple[Detection, ...]
 
@@ -38,7 +38,7 @@ def detect(outputs: Sequence[Array], spec: Postprocess, size: tuple[int, int]) -
         classes, best = outputs[spec.classes].reshape(-1).astype(np.int64), scores.reshape(-1)
     sure = np.flatnonzero(best >= spec.min_score)
     order = sure[np.argsort(-best[sure], kind="stable")]
-    kept = _apart(boxes, classes, order, spec)
+    kept = _non_max_suppression(boxes, classes, order, spec)
     return Detections(tuple(_detection(int(classes[i]), float(best[i]), boxes[i]) for i in kept))
 
 
@@ -102,8 +102,8 @@ def anchors(strides: tuple[int, ...], per_cell: tuple[int, ...], size: tuple[int
     return np.concatenate(made) if made else np.zeros((0, 2))
 
 
-def _apart(boxes: Array, classes: Array, order: Array, spec: Postprocess) -> list[int]:
-    """The indices of boxes that no better one of their class overlaps too much."""
+def _non_max_suppression(boxes: Array, classes: Array, order: Array, spec: Postprocess) -> list[int]:
+    """The indices of the boxes that remain: none overlaps a better one of its class by more than `max_iou`."""
     kept: list[int] = []
     while len(order) and len(kept) < spec.max_detections:
         best, rest = int(order[0]), order[1:]

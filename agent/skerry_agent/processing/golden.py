@@ -1,4 +1,4 @@
-"""Golden inputs and outputs: what a model answered on the host, and whether it answers the same here.
+"""Golden inputs and outputs: what a model computed on the host, compared with what it computes on this device.
 
 A golden file is an .npz with `input_0`.. and `output_0`.. in the model's own dtypes; the first axis of each counts
 samples, the others are the tensor's shape without its batch of 1. Runs no model: `skerry_agent.runner.proof` does.

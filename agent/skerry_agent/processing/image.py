@@ -1,6 +1,6 @@
 """Images to a model's size and colours, in numpy: bilinear with a filter as wide as the shrinking (as PIL does).
 
-A filter of fixed width skips pixels when it shrinks an image, and what a model sees then depends on a pixel's luck.
+A filter of fixed width skips pixels when it shrinks an image (aliasing).
 """
 
 from functools import lru_cache

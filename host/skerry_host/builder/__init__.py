@@ -1,1 +1,1 @@
-"""From a trained model to proven int8 artifacts. Knows nothing of releases, fleets or brokers."""
+"""From a trained model to tested int8 artifacts. Knows nothing of releases, fleets or brokers."""

@@ -1,4 +1,4 @@
-"""The whole build: recipe and source in, a folder of proven artifacts out, or the reasons why not.
+"""The whole build: recipe and source model in, a folder of tested artifacts out, or the reasons why not.
 
 Five stages: prepare, quantize, judge, compile, write. Decides nothing itself: `gates` judges, `targets` makes
 artifacts. Nothing is written unless every gate passes.
@@ -20,11 +20,11 @@ from skerry_host.builder.data import lint
 from skerry_host.builder.data.samples import DataSet, load_data
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
-from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge.evaluate import evaluate, quality
-from skerry_host.builder.judge.gates import Measured, form, judge
+from skerry_host.builder.judge.gates import Measured, form, run_gates
 from skerry_host.builder.judge.metrics import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
@@ -37,19 +37,19 @@ from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from skerry_host.builder.targets.base import Compiled, TargetBuilder
 from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
-from skerry_host.builder.targets.delta_friendly import Past, keep_near
+from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
 
-AS_IT_IS = "the source is quantized already and taken as it is: no float model is at hand to compare with"
-NO_LABELS = "the evaluation samples have no labels: how good a model is that came quantized is not known"
+AS_IT_IS = "the source is quantized already and taken as it is: there is no float model to compare with"
+NO_LABELS = "the evaluation samples have no labels: the accuracy of a model that came quantized is not known"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildRequest:
     """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
 
     `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before.
@@ -78,11 +78,11 @@ class Build:
 class _Prepared:
     """All that was asked for and read, found fit to build from."""
 
-    order: Order
+    request: BuildRequest
     board: Board
     loaded: LoadedRecipe
     out: Path
-    source: Source
+    source: SourceModel
     builders: Sequence[TargetBuilder]
     data: DataSet
     warnings: tuple[str, ...]
@@ -90,7 +90,7 @@ class _Prepared:
 
     @property
     def plan(self) -> Quantize:
-        """How the recipe wants integers chosen."""
+        """The recipe's quantization settings."""
         return self.loaded.recipe.quantize
 
     def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
@@ -118,31 +118,31 @@ class _Judged:
     remarks: tuple[str, ...]
 
 
-def build(order: Order, progress: Progress = silent) -> Build:
+def build(request: BuildRequest, progress: Progress = silent) -> Build:
     """Build a recipe for a board and write the folder.
 
     Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
     """
-    ready = _prepare(order, progress)
+    ready = _prepare(request, progress)
     parts = [_judge(ready, _quantize(ready, builder)) for builder in ready.builders]
     compiled = _compile(ready, parts)
     return _write(ready, parts, compiled)
 
 
-def _prepare(order: Order, progress: Progress) -> _Prepared:
-    """Read what the order names, and refuse what cannot be built before anything takes long."""
-    board = load_board(order.board)
-    builders = choose_targets(board, order.targets)
-    loaded = load_recipe(order.recipe, order.version)
-    _require_fitting_plan(order.targets, loaded)
-    out = (order.out or Path("builds") / _name(loaded)).absolute()
+def _prepare(request: BuildRequest, progress: Progress) -> _Prepared:
+    """Read what the request names, and refuse what cannot be built before anything takes long."""
+    board = load_board(request.board)
+    builders = choose_targets(board, request.targets)
+    loaded = load_recipe(request.recipe, request.version)
+    _require_fitting_plan(request.targets, loaded)
+    out = (request.out or Path("builds") / _name(loaded)).absolute()
     check_output(out)
     progress("checking the source model")
-    source = load_source(loaded.source, loaded.recipe.source, trusted=order.trust_source)
-    builders = for_source(builders, source, loaded.recipe.quantize, order.targets)
+    source = load_source(loaded.source, loaded.recipe.source, trusted=request.trust_source)
+    builders = for_source(builders, source, loaded.recipe.quantize, request.targets)
     data = _data(loaded, source)
     warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
-    return _Prepared(order, board, loaded, out, source, builders, data, warnings, progress)
+    return _Prepared(request, board, loaded, out, source, builders, data, warnings, progress)
 
 
 def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
@@ -150,26 +150,26 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
     recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
     reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, ready.progress)
-    data = replace(data, evaluation=data.evaluation.judged_by(reference.outputs.values()))
+    data = replace(data, evaluation=data.evaluation.compared_with(reference.outputs.values()))
     work = Work(builder, recipe, ready.source, data, reference, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
-    near = keep_near(work, choose(work), Past(ready.order.previous, frozen=frozen))
-    golden = golden_samples.record(near.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
-    return _Candidate(work, near.chosen, golden, near.remark)
+    friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
+    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
+    return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
 def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
-    """Hold the model against the gates; where quantization is to blame, say in which layers and what to try."""
+    """Run the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
     measured = _measured(candidate)
-    verdicts = judge(measured, recipe.budget)
-    reasons = [verdict.reason for verdict in verdicts if verdict.reason]
+    results = run_gates(measured, recipe.budget)
+    reasons = [result.reason for result in results if result.reason]
     compiler = ready.compiler(work.builder)
     last = compiler or work.builder
     tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
     found = [] if quantized else _layers(work, chosen)
-    if any(verdict.lost_signal for verdict in verdicts):
+    if any(result.lost_signal for result in results):
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -177,7 +177,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         form=form(measured),
         graph=measured.graph,
         quality=measured.quality,
-        checks=tuple(verdict.check for verdict in verdicts),
+        checks=tuple(result.check for result in results),
         reasons=reasons,
         layers=found,
         steps=chosen.steps,
@@ -207,7 +207,7 @@ def _measured(candidate: _Candidate) -> Measured:
 
 def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
     """What the board's accelerator gets of the models that passed; None where it has none, or others were asked for."""
-    for compiler in compilers(ready.board, ready.order.targets):
+    for compiler in compilers(ready.board, ready.request.targets):
         problem = compiler.plan_problem(ready.plan)
         if problem:
             return Compiled(f"no {compiler.target.name} bundle: {problem}")
@@ -246,15 +246,15 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: Source) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
     classes = prod(source.graph.output_specs()[0].shape[1:])
-    own = for_file(".tflite" if source.waist else ".onnx")
+    own = for_file(".tflite" if source.is_tflite else ".onnx")
     prep = own.preprocess(loaded.recipe.preprocess, source.graph)
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     return load_data(loaded, source.graph.input_specs()[0], classes)
 
 
-def _layers(work: Work, chosen: Chosen) -> list[Layer]:
+def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     """The model's layers beside the float one's."""
     reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
     return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
@@ -272,7 +272,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         board=ready.board.name,
         bundles=bundles,
         quality=facts[0].quality,
-        provenance=provenance(ready.order.now, ready.loaded, ready.source),
+        provenance=provenance(ready.request.now, ready.loaded, ready.source),
         checks=tuple(check for part in facts for check in part.checks),
         changes=ready.source.changes,
         warnings=ready.warnings,

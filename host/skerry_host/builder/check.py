@@ -1,4 +1,4 @@
-"""Scores a model file that is at hand, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
+"""Evaluates an existing model file, float or int8, TFLite or ONNX, with the data of a recipe. Builds nothing."""
 
 import tempfile
 from dataclasses import replace
@@ -31,15 +31,15 @@ def check_model(file: Path, recipe: Path) -> Score:
     model = _proven(file, builder, loaded)
     graph = describe_any(model)
     if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
-        ends = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
-        raise ModelError(f"{file} has {ends}", hint="only models with one input can be evaluated", code="unfit")
+        sizes = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
+        raise ModelError(f"{file} has {sizes}", hint="only models with one input can be evaluated", code="unfit")
     prep, meaning = builder.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     classes = prod(graph.output_specs()[0].shape[1:])
     samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
     if not has_measure(samples, meaning):
         source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
-        samples = samples.judged_by(evaluate(source, samples, prep, meaning).outputs.values())
+        samples = samples.compared_with(evaluate(source, samples, prep, meaning).outputs.values())
     return evaluate(model, samples, prep, meaning)
 
 

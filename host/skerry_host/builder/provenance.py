@@ -6,12 +6,12 @@ from importlib import metadata
 
 from skerry_agent.wire.manifest import Provenance
 from skerry_host.builder.recipe.recipe import LoadedRecipe
-from skerry_host.builder.sources.load import Source, identity
+from skerry_host.builder.sources.load import SourceModel, identity
 
 TOOLS = ("litert-quantizer", "ai-edge-litert", "numpy", "skerry-host")
 
 
-def provenance(now: datetime, loaded: LoadedRecipe, source: Source) -> Provenance:
+def provenance(now: datetime, loaded: LoadedRecipe, source: SourceModel) -> Provenance:
     """What a later reader needs to make the same build again."""
     data = {"calibration": loaded.calibration, "evaluation": loaded.evaluation}
     return Provenance(

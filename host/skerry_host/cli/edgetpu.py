@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from skerry_host.builder.edgetpu.compile import Compilation, CompiledModel
-    from skerry_host.builder.edgetpu.executable import Layer
+    from skerry_host.builder.edgetpu.executable import ExecutableLayer
     from skerry_host.builder.edgetpu.inspect import Inspection
     from skerry_host.builder.edgetpu.preflight import Preflight
 
@@ -113,10 +113,10 @@ def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -
 @json_option
 def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as_json: bool, **options: Any) -> None:
     """Compile int8 TFLite FILES with your edgetpu_compiler. Several are co-compiled, to share the chip's memory."""
-    from skerry_host.builder.edgetpu.compile import Order, compile_models  # noqa: PLC0415
+    from skerry_host.builder.edgetpu.compile import CompileRequest, compile_models  # noqa: PLC0415
 
     runtime = _runtime(options["board"], options["runtime"])
-    order = Order(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
+    order = CompileRequest(files, out, runtime, options["segments"], options["timeout"], search=options["search"])
     done = compile_models(order, compiler)
     if as_json:
         emit_json(_compilation(done))
@@ -196,7 +196,7 @@ def _layers(found: "Inspection") -> "Table":
     return made
 
 
-def _layer(layer: "Layer") -> tuple[str, ...]:
+def _layer(layer: "ExecutableLayer") -> tuple[str, ...]:
     sizes = (str(layer.y), str(layer.x), str(layer.z))
     return (*sizes, layer.dtype, f"{layer.scale:.6g}", str(layer.zero_point))
 

@@ -94,14 +94,14 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     as_json: bool,
 ) -> None:
     """Quantize the model of RECIPE for a board. Nothing is written unless every gate passes."""
-    from skerry_host.builder.build import Order  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.builder.build import BuildRequest  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.build import build as run_build  # noqa: PLC0415
     from skerry_host.builder.report.page import NAME as REPORT  # noqa: PLC0415
     from skerry_host.builder.runtime.speed import remark  # noqa: PLC0415
 
     _check_report(report)
     before = previous_model(recipe, previous)
-    order = Order(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
+    order = BuildRequest(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
     with steps(as_json) as progress, kept_report(report):
         done = run_build(order, progress)
         _keep(report, done.report)

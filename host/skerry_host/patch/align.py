@@ -4,8 +4,6 @@ A greedy matcher in the manner of bsdiff (C. Percival, "Naive differences of exe
 bytes instead of a suffix array. It proposes pieces; it does not encode them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,7 +73,7 @@ class Aligner:
             yield Piece(done, stop, None)
 
     def _next_hit(self, at: int, stop: int) -> int | None:
-        """Return the first offset in new[at:stop] whose next `SEED` bytes occur in the old file."""
+        """The first offset in new[at:stop] whose next `SEED` bytes occur in the old file."""
         hashes, _, sieve = self._index
         count = FIRST_LOOK
         while at + SEED <= stop:
@@ -115,7 +113,7 @@ class Aligner:
 
 
 def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty: int) -> int:
-    """Return how far `new` follows `old`, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
+    """How far `new` follows `old`, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
     best = best_score = score = start = 0
     count = FIRST_LOOK
     while start < limit:
@@ -135,7 +133,7 @@ def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty:
 
 
 def _hashes(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of the `SEED` bytes at every offset of `data`."""
+    """A 64-bit hash of the `SEED` bytes at every offset of `data`."""
     count = len(data) - SEED + 1
     if count <= 0:
         return np.zeros(0, np.uint64)

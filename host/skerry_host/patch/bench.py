@@ -1,7 +1,5 @@
 """Measures Skerry's patch of one pair of files beside generic tools: size, time, memory. It judges nothing."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from skerry_host.patch.peers import GENERIC, PEERS, SKERRY, Peer
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ToolFigures:
     """One tool: patch size, percent of the full file, seconds to make and apply, extra bytes while applying."""
 
     bytes: int
@@ -36,7 +34,7 @@ class Bench:
     full_bytes: int
     codec: str
     limit_bytes: int | None
-    tools: dict[str, Row]
+    tools: dict[str, ToolFigures]
     absent: list[str]
     warnings: list[str]
 
@@ -47,16 +45,16 @@ class Bench:
         return min(present, key=lambda name: self.tools[name].bytes, default=None)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything, with the comparison that matters."""
+        """Everything, with the comparison that matters."""
         best, own = self.best_generic, self.tools[SKERRY.name]
         smaller = round(self.tools[best].bytes / own.bytes, 3) if best else None
         return {**asdict(self), "best_generic": best, "times_smaller_than_best_generic": smaller}
 
 
 def bench(old: Path, new: Path) -> Bench:
-    """Return the figures of every installed tool for turning `old` into `new`."""
+    """The figures of every installed tool for turning `old` into `new`."""
     size = new.stat().st_size
-    tools: dict[str, Row] = {}
+    tools: dict[str, ToolFigures] = {}
     with tempfile.TemporaryDirectory(prefix="skerry-delta-") as folder:
         patch = Path(folder) / "patch"
         made = create(old.read_bytes(), new.read_bytes())
@@ -70,7 +68,7 @@ def bench(old: Path, new: Path) -> Bench:
     return Bench(size, made.codec, made.entropy_bytes, tools, absent, [str(failure) for failure in made.failed])
 
 
-def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> Row:
+def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> ToolFigures:
     out = patch.with_name("made")
     command = [sys.executable, "-m", "skerry_host.patch.measure", peer.name, old, patch, out]
     answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
@@ -78,4 +76,6 @@ def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> Row:
         raise RuntimeError(f"{peer.name} does not make {new} from its own patch")
     cost = json.loads(answer.stdout)
     percent = round(100 * patch.stat().st_size / max(1, new.stat().st_size), 3)
-    return Row(patch.stat().st_size, percent, round(seconds, 3), round(cost["apply_seconds"], 4), cost["extra_bytes"])
+    return ToolFigures(
+        patch.stat().st_size, percent, round(seconds, 3), round(cost["apply_seconds"], 4), cost["extra_bytes"]
+    )

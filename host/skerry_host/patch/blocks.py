@@ -1,7 +1,5 @@
 """Encodes the generic candidates `full` and `zstd`. It does not look at what the files are."""
 
-from __future__ import annotations
-
 import zstandard
 
 from skerry_agent.patch.blocks import MAX_BLOCK, MAX_DICTIONARY
@@ -10,12 +8,12 @@ from skerry_host.patch.sections import pack_section
 
 
 def encode_full(new: bytes, *, hurried: bool) -> bytes:
-    """Return the payload that holds all of `new`, packed with less effort if `hurried`."""
+    """The payload that holds all of `new`, packed with less effort if `hurried`."""
     return pack_section(new, hurried=hurried)
 
 
 def encode_zstd(old: bytes, new: bytes, *, hurried: bool) -> bytes:
-    """Return the payload of blocks of `new`, each against the slice of `old` around the same place."""
+    """The payload of blocks of `new`, each against the slice of `old` around the same place."""
     return b"".join(_block(old, new, start, 3 if hurried else 19) for start in range(0, len(new), MAX_BLOCK))
 
 

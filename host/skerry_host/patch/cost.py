@@ -3,8 +3,6 @@
 Estimates for choosing; nothing here is written to a patch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +12,7 @@ Symbols = NDArray[np.uint8]
 
 
 def bits_of(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the price in bits of each symbol for `counts` (..., 256), unseen ones at about an escape."""
+    """The price in bits of each symbol for `counts` (..., 256), unseen ones at about an escape."""
     smooth = counts + 0.02
     price = np.log2(smooth.sum(axis=-1, keepdims=True)) - np.log2(smooth)
     capped: NDArray[np.float32] = np.minimum(price, 20.0).astype(np.float32)
@@ -22,19 +20,19 @@ def bits_of(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float
 
 
 def count(symbols: Symbols) -> NDArray[np.int64]:
-    """Return how often each of the 256 symbols occurs."""
+    """How often each of the 256 symbols occurs."""
     return np.bincount(symbols.reshape(-1), minlength=256)
 
 
 def entropy_bits(symbols: Symbols) -> float:
-    """Return the order-0 entropy of all of `symbols`, in bits."""
+    """The order-0 entropy of all of `symbols`, in bits."""
     counts = count(symbols)
     seen = counts[counts > 0]
     return float(seen.sum() * np.log2(max(1, seen.sum())) - (seen * np.log2(seen)).sum())
 
 
 def group(lists: Sequence[Symbols], groups: int) -> list[int]:
-    """Return for each list the group whose histogram suits it; at most `groups`, numbered from 0 without gaps."""
+    """For each list the group whose histogram suits it; at most `groups`, numbered from 0 without gaps."""
     if not lists:
         return []
     counts = np.array([count(symbols) for symbols in lists])

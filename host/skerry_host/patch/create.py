@@ -3,8 +3,6 @@
 A candidate that fails is left out and named in the result. It does not write files or choose policies.
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from skerry_host.patch.programs import Guard, encode_programs
 ZSTD_GAIN, FULL_GAIN = 0.3, 0.15
 
 
-class DiffError(SkerryError):
+class EncodeError(SkerryError):
     """No candidate became a patch that the decoder turns into the new file: a bug, never a user's mistake."""
 
     code = "round_trip"
@@ -63,9 +61,9 @@ ENCODERS = Encoders()
 
 
 def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS) -> Patch:
-    """Return the smallest patch that turns `old` into `new`, already applied once.
+    """The smallest patch that turns `old` into `new`, already applied once.
 
-    A candidate that fails is left out. Raises `DiffError` if none remains.
+    A candidate that fails is left out. Raises `EncodeError` if none remains.
     """
     started, failures = time.perf_counter(), Failures()
     attempts, payloads = _payloads(old, new, encoders, failures)
@@ -80,7 +78,7 @@ def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS) -> Patch:
 def _payloads(
     old: bytes, new: bytes, encoders: Encoders, failures: Failures
 ) -> tuple[dict[Codec, Attempt], dict[Codec, bytes]]:
-    """Return the programs, and the payload of every candidate."""
+    """The programs, and the payload of every candidate."""
     whole: dict[Codec, _WholeFile] = {
         "full": _WholeFile(partial(encoders.full, new), FULL_GAIN),
         "zstd": _WholeFile(partial(encoders.zstd, old, new), ZSTD_GAIN),
@@ -98,12 +96,12 @@ def _payloads(
 
 
 def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Failures) -> Codec:
-    """Return the codec of the smallest patch that makes the new file."""
+    """The codec of the smallest patch that makes the new file."""
     for codec in sorted(patches, key=lambda name: len(patches[name])):
         with failures.guard(codec):
             _prove(old, patches[codec], new)
             return codec
-    raise DiffError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
+    raise EncodeError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class _WholeFile:
     gain: float
 
     def careful(self, hurried: Future[bytes], bound: int) -> bytes:
-        """Return the hurried attempt, or a careful one where that could win over `bound`."""
+        """The hurried attempt, or a careful one where that could win over `bound`."""
         quick = hurried.result()
         return quick if (1 - self.gain) * len(quick) > bound else self.encode(hurried=False)
 
@@ -129,6 +127,6 @@ def _prove(old: bytes, patch: bytes, new: bytes) -> None:
     try:
         apply(old, patch, made.extend, max_new_bytes=len(new))
     except PatchError as error:
-        raise DiffError(f"the device refuses the patch: {error.message}") from error
+        raise EncodeError(f"the device refuses the patch: {error.message}") from error
     if made != new:
-        raise DiffError("the patch does not make the new file")
+        raise EncodeError("the patch does not make the new file")

@@ -1,9 +1,7 @@
-"""Collects the candidates that failed, so that they cost a larger patch and a line, never the patch.
+"""Collects the candidates that failed: they make a patch larger and cost a warning, but never fail it.
 
 It shows nothing: whoever asked for the patch says what failed.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,5 +37,5 @@ class Failures:
 
 
 def in_words(error: Exception) -> str:
-    """Return the class and text of `error` as one line."""
+    """The class and text of `error` as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

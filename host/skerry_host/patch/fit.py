@@ -4,8 +4,6 @@ All grids are fitted together, since they share histograms: prices follow from c
 over. It writes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,14 +46,14 @@ class Fit:
         return np.full(self.new.shape, self.zero, np.uint8) if self.old is None else self.old
 
     def plan(self, shape: Shape, tie_context: int = 0) -> Plan:
-        """Return the choices in the decoder's own terms."""
+        """The choices in the decoder's own terms."""
         rows, cols = self.new.shape
         chosen = (self.levels, self.columns, self.gains, self.thresholds)
         return Plan(rows, cols, self.zero, shape, *chosen, tie_context)
 
 
 def symbols_of(block: Prediction, new: NDArray[np.uint8], zero: int) -> NDArray[np.uint8]:
-    """Return the symbols (rows, cols) that turn the prediction `block` into `new`."""
+    """The symbols (rows, cols) that turn the prediction `block` into `new`."""
     made = zigzag((new.astype(np.int32) - zero - block.value) * block.sign)
     to_zero = zigzag(-block.value * block.sign)
     swapped = np.where(made == 1, to_zero, np.where(made == to_zero, np.uint8(1), made))
@@ -119,7 +117,7 @@ def _first_levels(fits: list[Fit], shape: Shape) -> None:
 
 
 def _widths(fit: Fit, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return base-2 logarithms of the mean error of rows and, about a median of 0, of columns."""
+    """Base-2 logarithms of the mean error of rows and, about a median of 0, of columns."""
     block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
     error = np.abs(_wrapped(fit.new.astype(np.int32) - fit.zero - block.value)) * block.coded + 0.03
     rows, columns = np.ones(error.shape[0]), np.ones(error.shape[1])
@@ -131,7 +129,7 @@ def _widths(fit: Fit, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def _prices(fits: list[Fit], shape: Shape) -> NDArray[np.float32]:
-    """Return bits (levels, buckets, 256) under the histograms of the present choices."""
+    """Bits (levels, buckets, 256) under the histograms of the present choices."""
     counts = np.zeros(shape.levels * shape.buckets * 256, np.int64)
     for fit in fits:
         block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
@@ -170,7 +168,7 @@ def _choose(fit: Fit, shape: Shape, prices: NDArray[np.float32], reach: int) -> 
 
 
 def _best(now: Grid, centre: int, price: Callable[[Grid], NDArray[np.float32]], reach: int) -> Grid:
-    """Return `now` moved by `reach` (at least 1) where that is cheaper; codes cost more the further from `centre`."""
+    """`now` moved by `reach` (at least 1) where that is cheaper; codes cost more the further from `centre`."""
     tries = [now + step for step in sorted(range(-max(1, reach), max(1, reach) + 1), key=abs)]
     tries.append(np.full_like(now, centre))
     costs = [price(grid) + _side_bits(grid - centre) for grid in tries]

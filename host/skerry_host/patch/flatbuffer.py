@@ -3,8 +3,6 @@
 Format: FlatBuffers internals (flatbuffers.dev). It knows no schema.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 
@@ -19,17 +17,17 @@ class Table:
     at: int
 
     def scalar(self, field: int, code: str, default: int = 0) -> int:
-        """Return an integer field of struct format `code`."""
+        """An integer field of struct format `code`."""
         at = self._field(field)
         return default if at is None else _read(self.data, at, code)
 
-    def table(self, field: int) -> Table | None:
-        """Return a table field, or `None` if absent."""
+    def table(self, field: int) -> "Table | None":
+        """A table field, or `None` if absent."""
         at = self._field(field)
         return None if at is None else Table(self.data, at + _read(self.data, at, "I"))
 
     def vector(self, field: int, width: int) -> tuple[int, int]:
-        """Return (offset of the first element, count) of a vector of elements of `width` bytes; (0, 0) if absent."""
+        """(offset of the first element, count) of a vector of elements of `width` bytes; (0, 0) if absent."""
         at = self._field(field)
         if at is None:
             return 0, 0
@@ -39,14 +37,14 @@ class Table:
             raise LayoutError("a vector reaches outside the file")
         return start + 4, count
 
-    def tables(self, field: int) -> list[Table]:
-        """Return the tables of a vector of tables."""
+    def tables(self, field: int) -> "list[Table]":
+        """The tables of a vector of tables."""
         start, count = self.vector(field, 4)
         spots = range(start, start + 4 * count, 4)
         return [Table(self.data, spot + _read(self.data, spot, "I")) for spot in spots]
 
     def integers(self, field: int, code: str) -> list[int]:
-        """Return the integers of a vector of scalars of struct format `code`."""
+        """The integers of a vector of scalars of struct format `code`."""
         width = struct.calcsize(f"<{code}")
         start, count = self.vector(field, width)
         return list(struct.unpack_from(f"<{count}{code}", self.data, start)) if count else []
@@ -61,7 +59,7 @@ class Table:
 
 
 def root(data: bytes) -> Table:
-    """Return the root table of `data`."""
+    """The root table of `data`."""
     return Table(data, _read(data, 0, "I"))
 
 

@@ -4,8 +4,6 @@ A shape costs bytes, so it says no more than the counts support: rare symbols ar
 code follows its neighbour unless the counts insist.
 """
 
-from __future__ import annotations
-
 import lzma
 from dataclasses import dataclass
 
@@ -36,7 +34,7 @@ class Model:
 
 
 def fit(counts: Counts) -> Model:
-    """Return the model for `counts` (contexts, 256) of symbols, with its shapes packed as small as they get."""
+    """The model for `counts` (contexts, 256) of symbols, with its shapes packed as small as they get."""
     escapes = np.array([_escapes(row) for row in counts], np.bool_).reshape(-1, 256)
     kept = np.where(escapes, 0, counts)
     wanted = [_wanted(row, int(counts[i][escapes[i]].sum())) for i, row in enumerate(kept)]
@@ -74,7 +72,7 @@ def _escapes(row: Counts) -> NDArray[np.bool_]:
 
 
 def _wanted(row: Counts, escaped: int) -> NDArray[np.float64]:
-    """Return smoothed counts, the escape's among them: every context keeps one, so that it has two symbols."""
+    """Smoothed counts, the escape's among them: every context keeps one, so that it has two symbols."""
     smooth = np.zeros(256)
     for sign in (0, 1):
         smooth[sign:ESCAPE:2] = _smoothed(row[sign:ESCAPE:2])
@@ -85,7 +83,7 @@ def _wanted(row: Counts, escaped: int) -> NDArray[np.float64]:
 
 
 def _smoothed(chain: Counts) -> NDArray[np.float64]:
-    """Return `chain`, counts in order of magnitude, averaged over windows that widen with the magnitude."""
+    """`chain`, counts in order of magnitude, averaged over windows that widen with the magnitude."""
     used = np.flatnonzero(chain)
     result = np.zeros(len(chain))
     sums = np.concatenate([[0], np.cumsum(chain)])
@@ -99,7 +97,7 @@ def _smoothed(chain: Counts) -> NDArray[np.float64]:
 
 
 def _codes(wanted: NDArray[np.float64], seen: Counts, before: Codes | None) -> Codes:
-    """Return codes near 8 * log2 of `wanted`, each following `before`, or its neighbour of equal sign, if it may."""
+    """Codes near 8 * log2 of `wanted`, each following `before`, or its neighbour of equal sign, if it may."""
     present = wanted > 0
     ideal = np.where(present, 8 * np.log2(np.where(present, wanted, 1) / wanted.max()) + TOP, 0)
     slack = np.minimum(0.5 + SLACK / np.sqrt(seen + 0.5), 8.0)

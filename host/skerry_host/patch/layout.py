@@ -1,14 +1,12 @@
 """Tells what kind of model a file is, if any. Damaged models are plain bytes to the encoder, never an error."""
 
-from __future__ import annotations
-
 from skerry_host.patch.parse_onnx import is_onnx, parse_onnx
 from skerry_host.patch.parse_tflite import is_tflite, parse_tflite
 from skerry_host.patch.tensors import Layout, LayoutError
 
 
 def layout_of(data: bytes) -> Layout:
-    """Return where the numbers of `data` lie; an empty layout if it is no model that Skerry knows."""
+    """Where the numbers of `data` lie; an empty layout if it is no model that Skerry knows."""
     try:
         if is_tflite(data):
             return parse_tflite(data)

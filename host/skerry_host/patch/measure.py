@@ -5,8 +5,6 @@ pages of mapped files belong to the kernel's cache and can go at any time. Tools
 peak resident set of their process, all of it.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys
@@ -29,7 +27,7 @@ class AnonymousPeak:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> AnonymousPeak:
+    def __enter__(self) -> "AnonymousPeak":
         """Start to watch."""
         self._start = _anonymous_bytes()
         self._thread.start()
@@ -51,7 +49,7 @@ def _anonymous_bytes() -> int:
 
 
 def measure(peer: Peer, old: Path, patch: Path, new: Path) -> dict[str, float | int]:
-    """Return seconds (the least of some runs) and extra bytes of applying `patch`."""
+    """Seconds (the least of some runs) and extra bytes of applying `patch`."""
     if peer.command:
         seconds = min(_timed(peer, old, patch, new) for _ in range(REPEATS))
         return {"apply_seconds": seconds, "extra_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}

@@ -3,8 +3,6 @@
 With an empty layout it is the plain, bsdiff-like candidate. It does not choose between candidates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -29,7 +27,7 @@ Region = GridRegion | VectorRegion | WordsRegion
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How finely grids are told apart: levels and buckets for those with a past, levels for those without."""
+    """How many contexts grids get: levels and buckets for those predicted from old ones, levels for new ones."""
 
     levels: int
     buckets: int
@@ -37,7 +35,7 @@ class Form:
 
 
 def forms(regions: Regions) -> list[Form]:
-    """Return the forms worth trying: a histogram must earn its bytes, so few weights get few contexts."""
+    """The forms worth trying: a histogram must earn its bytes, so few weights get few contexts."""
     past = sum(grid.size for grid in regions.grids if grid.source)
     fresh = sum(grid.size for grid in regions.grids if not grid.source)
     coarse = [(15, 4)] if past > 150_000 else [(8, 2)] if past > 50_000 else [(4, 1), (3, 2)]
@@ -45,19 +43,19 @@ def forms(regions: Regions) -> list[Form]:
 
 
 @dataclass(slots=True)
-class Book:
-    """Numbers contexts as they are asked for."""
+class ContextAllocator:
+    """Gives out the numbers of contexts."""
 
     used: int = 0
     shapes: list[Shape] = field(default_factory=list)
 
     def take(self, count: int) -> int:
-        """Return the first of `count` new contexts."""
+        """The first of `count` new contexts."""
         self.used += count
         return self.used - count
 
     def shape(self, levels: int, buckets: int) -> tuple[Shape, int]:
-        """Return a new run of contexts and its number."""
+        """A new run of contexts and its number."""
         self.shapes.append(Shape(self.take(levels * buckets), levels, buckets))
         return self.shapes[-1], len(self.shapes) - 1
 
@@ -85,14 +83,14 @@ class Attempt:
 
 
 def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bound: int) -> Attempt | None:
-    """Return the payload for `regions`, fitted to `form`.
+    """The payload for `regions`, fitted to `form`.
 
     None if its table outgrows the format, or its literal bytes alone could not come below `bound`.
     """
-    book, writer = Book(), Writer(len(files.old))
+    allocator, writer = ContextAllocator(), Writer(len(files.old))
     files.aligner.style = style
-    _vectors(regions, book, writer)
-    emit = _Emitter(files, regions, book, writer, form)
+    _vectors(regions, allocator, writer)
+    emit = _Emitter(files, regions, allocator, writer, form)
     emit.run()
     table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
     if table > MAX_TABLE // 2:
@@ -100,22 +98,22 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
     if least_size(bytes(writer.literal)) > bound:
         return None
     try:
-        packed = writer.pack(book.used, book.shapes, emit.preset(), files.old)
+        packed = writer.pack(allocator.used, allocator.shapes, emit.preset(), files.old)
     except TooLargeError:
         return None
     return Attempt(packed.payload, form, packed.plain, packed.ideal)
 
 
 def fit_grids(regions: Regions, form: Form) -> None:
-    """Fit all grids of `regions`, those with a past and those without."""
+    """Fit all grids of `regions`: those that are predicted from old ones, and new ones."""
     fit_all([grid.fit for grid in regions.grids if grid.source], Shape(0, form.levels, form.buckets))
     fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1))
 
 
-def _vectors(regions: Regions, book: Book, writer: Writer) -> None:
+def _vectors(regions: Regions, allocator: ContextAllocator, writer: Writer) -> None:
     coded = [plan for plan in regions.vectors if plan.origin in {Origin.RESIDUAL, Origin.GRID}]
     chosen = group([number_symbols(plan.values)[0] for plan in coded], SCALE_GROUPS)
-    first = book.take(max(chosen, default=-1) + 1)
+    first = allocator.take(max(chosen, default=-1) + 1)
     contexts = dict(zip(map(id, coded), chosen, strict=True))
     for number, plan in enumerate(regions.vectors):
         tail: tuple[int, ...] = ()
@@ -131,9 +129,9 @@ def _vectors(regions: Regions, book: Book, writer: Writer) -> None:
 class _Emitter:
     """Walks the new file from start to end and writes an extent for each part."""
 
-    def __init__(self, files: Files, regions: Regions, book: Book, writer: Writer, form: Form) -> None:
+    def __init__(self, files: Files, regions: Regions, allocator: ContextAllocator, writer: Writer, form: Form) -> None:
         self._old, self._new, self._aligner = files.old, files.new, files.aligner
-        self._writer, self._book, self._form = writer, book, form
+        self._writer, self._allocator, self._form = writer, allocator, form
         parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled]
         self._parts = sorted(parts, key=lambda part: part.at)
         self._anchors = sorted((at, *rest) for at, rest in regions.anchors.items())
@@ -152,7 +150,7 @@ class _Emitter:
         self._plain(at, len(self._new), old_at, len(self._old))
 
     def preset(self) -> list[tuple[int, int]]:
-        """Return the pieces of the old file that inserted bytes may refer to: those that nothing else used."""
+        """The pieces of the old file that inserted bytes may refer to: those that nothing else used."""
         if not preset_coder.available() or not self._writer.literal:
             return []
         return _bounded(_gaps(sorted(self._copied), len(self._old)))
@@ -202,7 +200,7 @@ class _Emitter:
 
     def _grouped_words(self, words: list[WordsRegion]) -> dict[int, int]:
         chosen = group([number_symbols(part.values)[0] for part in words], BIAS_GROUPS)
-        first = self._book.take(max(chosen, default=-1) + 1)
+        first = self._allocator.take(max(chosen, default=-1) + 1)
         return {id(part): first + number for part, number in zip(words, chosen, strict=True)}
 
     def _grouped_grids(self, grids: list[GridRegion]) -> dict[int, tuple[tuple[Shape, int], Contexts]]:
@@ -211,13 +209,13 @@ class _Emitter:
             chosen = [grid for grid in grids if bool(grid.source) is past]
             if not chosen:
                 continue
-            shape = self._book.shape(*((self._form.levels, self._form.buckets) if past else (self._form.fresh, 1)))
+            shape = self._allocator.shape(*((self._form.levels, self._form.buckets) if past else (self._form.fresh, 1)))
             rows = self._class_contexts([_level_steps(grid) for grid in chosen])
             columns = self._class_contexts([grid.fit.columns for grid in chosen])
             gains = self._class_contexts([grid.fit.gains for grid in chosen])
             steps = [grid.fit.thresholds - int(np.median(grid.fit.thresholds)) for grid in chosen]
             thresholds = self._class_contexts(steps)
-            tie = self._book.take(1) if any(grid.fit.thresholds.any() for grid in chosen) else 0
+            tie = self._allocator.take(1) if any(grid.fit.thresholds.any() for grid in chosen) else 0
             for grid, *found in zip(chosen, rows, columns, gains, thresholds, strict=True):
                 made[id(grid)] = (shape, Contexts(found[0], found[1], found[2], found[3], tie))
         return made
@@ -226,7 +224,7 @@ class _Emitter:
         lists = [zigzag(grid.reshape(-1)) for grid in values]
         used = [number for number, symbols in enumerate(lists) if symbols.any()]
         chosen = group([lists[number] for number in used], CLASS_GROUPS)
-        first = self._book.take(max(1, max(chosen, default=-1) + 1)) if lists else 0
+        first = self._allocator.take(max(1, max(chosen, default=-1) + 1)) if lists else 0
         contexts = dict(zip(used, chosen, strict=True))
         return [first + contexts.get(number, 0) for number in range(len(lists))]
 

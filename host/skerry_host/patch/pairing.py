@@ -3,8 +3,6 @@
 Never by name. It estimates with a sample and changes nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -33,25 +31,25 @@ class Pair:
 
 
 def grid_of(data: bytes, weights: Weights) -> NDArray[np.uint8]:
-    """Return the bytes of `weights` as (rows, cols)."""
+    """The bytes of `weights` as (rows, cols)."""
     flat = np.frombuffer(data, np.uint8, weights.size, weights.at)
     return flat.reshape(weights.rows, weights.cols)
 
 
 def values_of(grid: NDArray[np.uint8], zero: int) -> Values:
-    """Return signed values about the byte `zero`, as the decoder sees them."""
+    """Signed values about the byte `zero`, as the decoder sees them."""
     return (grid - np.uint8(zero)).view(np.int8).astype(np.int32)
 
 
 def spread_bits(values: NDArray[np.signedinteger]) -> float:
-    """Return about how many bits rows of `values` cost: each row a Laplacian of its own width."""
+    """About how many bits rows of `values` cost: each row a Laplacian of its own width."""
     # In int8 the absolute value of -128 is -128.
     width = np.abs(values, dtype=np.int32).mean(axis=1) + 0.05
     return float(values.shape[1] * np.log2(1 + 2 * np.e * width).sum())
 
 
 def pair_layers(old: bytes, new: bytes, old_layout: Layout, new_layout: Layout) -> list[Pair]:
-    """Return a pair for every layer of `new_layout`, in order."""
+    """A pair for every layer of `new_layout`, in order."""
     finder = _Finder(old, new, old_layout)
     return [finder.pair(layer, place) for place, layer in enumerate(new_layout.layers)]
 
@@ -68,7 +66,7 @@ class _Finder:
             self._by_shape[_shape(layer)].append(place)
 
     def pair(self, layer: Layer, place: int) -> Pair:
-        """Return the best pair for `layer`, the new one at `place`."""
+        """The best pair for `layer`, the new one at `place`."""
         if layer.weights is None:
             near = _nearest(self._by_shape[_shape(layer)], place)
             return Pair(layer, self._layers[near[0]] if near else None)

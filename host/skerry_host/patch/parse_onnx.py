@@ -3,8 +3,6 @@
 Field numbers follow onnx.proto3. Only raw_data tensors count; anything else stays plain bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -32,14 +30,14 @@ class _Node:
 
 
 def is_onnx(data: bytes) -> bool:
-    """Say whether `data` begins like a serialized ModelProto: ir_version first, then more fields."""
+    """Whether `data` begins like a serialized ModelProto: ir_version first, then more fields."""
     return (
         len(data) > 16 and data[0] == 0x08 and data[1] < 0x20 and data[2] in {0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42}
     )
 
 
 def parse_onnx(data: bytes) -> Layout:
-    """Return the layers of the model `data`. Raises `LayoutError`."""
+    """The layers of the model `data`. Raises `LayoutError`."""
     nodes: list[_Node] = []
     constants: dict[str, _Constant] = {}
     for number, start, end in _fields(data, 0, len(data)):

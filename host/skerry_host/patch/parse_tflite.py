@@ -3,8 +3,6 @@
 Field numbers follow the TFLite schema, version 3. Edge TPU compiled files keep what stays on the CPU in the same form.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import prod
 
@@ -28,12 +26,12 @@ class _Tensor:
 
 
 def is_tflite(data: bytes) -> bool:
-    """Say whether `data` carries the TFLite file identifier."""
+    """Whether `data` carries the TFLite file identifier."""
     return data[4:8] == b"TFL3"
 
 
 def parse_tflite(data: bytes) -> Layout:
-    """Return the layers of the model `data`. Raises `LayoutError`."""
+    """The layers of the model `data`. Raises `LayoutError`."""
     model = root(data)
     buffers = model.tables(4)
     layers: list[Layer] = []

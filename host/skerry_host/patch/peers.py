@@ -3,8 +3,6 @@
 Each works on paths. Nothing else in Skerry uses them: no release depends on one.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import lzma

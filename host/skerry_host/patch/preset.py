@@ -3,8 +3,6 @@
 Where no liblzma is found, `available` is false and presets are not used. Struct layouts: lzma/lzma12.h of XZ Utils 5.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 from functools import cache
@@ -43,12 +41,12 @@ def _library() -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Say whether this host can encode with a preset dictionary."""
+    """Whether this host can encode with a preset dictionary."""
     return _library() is not None
 
 
 def encode_with_preset(data: bytes, preset: bytes, chain: dict[str, int]) -> bytes:
-    """Return raw LZMA2 chunks for `data` that refer back to `preset`, by the filter `chain`. Raises `OSError`."""
+    """Raw LZMA2 chunks for `data` that refer back to `preset`, by the filter `chain`. Raises `OSError`."""
     library = _library()
     if library is None:
         raise OSError("no liblzma on this host")

@@ -3,8 +3,6 @@
 It tries forms of grids and styles of alignment and keeps the smallest. It does not compare with other codecs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -31,7 +29,7 @@ def _unguarded(_codec: Codec) -> AbstractContextManager[None, None]:
 
 
 def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[Codec, Attempt]:
-    """Return the smallest attempt of each of the two codecs, where it has one."""
+    """The smallest attempt of each of the two codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
     made: dict[Codec, Attempt] = {}
     with guard("model"):
@@ -50,7 +48,7 @@ def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[C
 
 
 def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
-    """Return the smallest attempt, made in a hurry where the first look is far above `bound` bytes."""
+    """The smallest attempt, made in a hurry where the first look is far above `bound` bytes."""
     candidates = forms(regions)
     best: Attempt | None = None
     for form in candidates:

@@ -1,7 +1,5 @@
 """The encoder to `skerry_agent.patch.rans`: symbols in decoding order in, states and words out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +13,7 @@ Run = tuple[NDArray[np.intp], NDArray[np.uint8]]
 
 
 def encode(runs: Sequence[Run], frequencies: NDArray[np.int64], lanes: int) -> bytes:
-    """Return the coded form of `runs`, each (contexts, symbols) of one call of `Decoder.decode`.
+    """The coded form of `runs`, each (contexts, symbols) of one call of `Decoder.decode`.
 
     `frequencies` is (contexts, 256), every row summing to 4096. A code runs backwards, so the last run goes first.
     """

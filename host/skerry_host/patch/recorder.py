@@ -1,7 +1,5 @@
 """Collects what a payload codes, in the order in which the decoder will ask for it, then codes all of it at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +30,7 @@ class Coded:
 
 
 def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Return (symbols, low bits, how many low bits) of signed numbers, as `Symbols.numbers` reads them."""
+    """(symbols, low bits, how many low bits) of signed numbers, as `Symbols.numbers` reads them."""
     size = np.abs(values)
     klass = np.where(size > 0, np.floor(np.log2(np.maximum(size, 1))).astype(np.int64) + 1, 0)
     low = np.maximum(klass - 2, 0)
@@ -42,7 +40,7 @@ def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArra
 
 
 def entropy_bytes(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of symbols counted as (contexts, 256), given their contexts, in bytes."""
+    """The entropy of symbols counted as (contexts, 256), given their contexts, in bytes."""
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return float((counts * (np.log2(totals) - np.log2(np.maximum(counts, 1)))).sum()) / 8
 
@@ -70,7 +68,7 @@ class Recorder:
             self.low.append((low, lengths))
 
     def code(self, contexts: int) -> Coded:
-        """Return everything coded with the best histograms for `contexts` contexts."""
+        """Everything coded with the best histograms for `contexts` contexts."""
         if not contexts:
             return Coded(pack_varint(0), b"", b"", b"", 0.0)
         counts = np.zeros((contexts, 256), np.int64)

@@ -3,8 +3,6 @@
 Whatever is unchanged, tiny or better off as plain bytes is left out. It decides what, not how it is written.
 """
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass, field
 
@@ -84,7 +82,7 @@ class Regions:
 
 
 def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
-    """Return the regions of `new` worth coding specially, none overlapping another."""
+    """The regions of `new` worth coding specially, none overlapping another."""
     finder = _Finder(old, new)
     for pair in pairs:
         finder.layer(pair)
@@ -127,7 +125,7 @@ class _Finder:
             self._fresh(weights, grid[shared:], shared)
 
     def _same_bytes(self, weights: Weights, old: Weights) -> bool:
-        """Say whether nothing but the shape may have changed: then the rows of the two need not be comparable."""
+        """Whether nothing but the shape may have changed: then the rows of the two need not be comparable."""
         before = memoryview(self._old)[old.at : old.at + old.size]
         return before == memoryview(self._new)[weights.at : weights.at + weights.size]
 
@@ -167,7 +165,7 @@ class _Finder:
         self.regions.grids.append(GridRegion(at, Fit(grid, None, weights.zero, weights.across), None))
 
     def _vector(self, old: Span | None, new: Span | None, *, needed: bool = False) -> int | None:
-        """Return the number of the pool vector for a scale, made if it changed or is `needed`."""
+        """The number of the pool vector for a scale, made if it changed or is `needed`."""
         if old is None or new is None or old.count != new.count:
             return None
         if new in self._made:
@@ -260,7 +258,7 @@ class _Finder:
 
 
 def _grid_steps(before: Words, after: Words) -> NDArray[np.int64] | None:
-    """Return k where after = f32(before * (1 + k / 512)) throughout, or `None`."""
+    """The steps k where after = f32(before * (1 + k / 512)) throughout, or `None`."""
     with np.errstate(all="ignore"):
         ratio = after.view(np.float32).astype(np.float64) / before.view(np.float32)
         steps = np.where(np.isfinite(ratio), np.clip(np.rint((ratio - 1) * 512), -512, 1 << 20), 0).astype(np.int64)

@@ -1,7 +1,5 @@
 """Packs the byte sections that `skerry_agent.patch.section` reads, trying each method that it knows."""
 
-from __future__ import annotations
-
 import lzma
 from collections.abc import Sequence
 
@@ -15,12 +13,12 @@ SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this man
 
 
 def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> bytes:
-    """Return the smallest section that holds `data`, which may refer back to `preset`."""
+    """The smallest section that holds `data`, which may refer back to `preset`."""
     return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
 
 
 def least_size(data: bytes) -> float:
-    """Return about the least that `data` could pack to, judged by a sample and what a preset might save.
+    """About the least that `data` could pack to, judged by a sample and what a preset might save.
 
     Weights hardly repeat, so little can be found in them; text and tables have more to give.
     """
@@ -29,13 +27,13 @@ def least_size(data: bytes) -> float:
 
 
 def estimated_size(data: bytes) -> int:
-    """Return about how many bytes `data` packs to, from a sample and without a preset."""
+    """About how many bytes `data` packs to, from a sample and without a preset."""
     sample = _sample(data) if len(data) > SAMPLE else data
     return len(_packed(sample, b"", 1, _EXTREME)) * len(data) // max(1, len(sample))
 
 
 def pack_stored(data: bytes) -> bytes:
-    """Return the section that holds `data` as it is."""
+    """The section that holds `data` as it is."""
     return bytes([STORED]) + pack_varint(len(data)) + data
 
 

@@ -1,6 +1,4 @@
-"""What the encoder wants to know of a model: where its numbers lie in the file. It does not know any file format."""
-
-from __future__ import annotations
+"""Where the weights, biases and scales of a model lie in its file. Knows no file format."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,8 +64,8 @@ class Layout:
 
     layers: tuple[Layer, ...]
 
-    def within(self, size: int) -> Layout:
-        """Return the layout without layers that reach outside a file of `size` bytes or whose weights are none."""
+    def within(self, size: int) -> "Layout":
+        """The layout without layers that reach outside a file of `size` bytes or whose weights are none."""
         return Layout(tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer))))
 
 

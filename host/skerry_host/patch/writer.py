@@ -3,8 +3,6 @@
 It is told what to write; choosing is done elsewhere. Layout: docs/patch-format.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -26,7 +24,7 @@ class TooLargeError(ValueError):
 
 
 def pack_signed(value: int) -> bytes:
-    """Return `value` as a zigzag base-128 integer."""
+    """`value` as a zigzag base-128 integer."""
     return pack_varint(-2 * value - 1 if value < 0 else 2 * value)
 
 
@@ -129,7 +127,7 @@ class Writer:
         self._residuals(fit, shape, contexts.ties)
 
     def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
-        """Return everything packed."""
+        """Everything packed."""
         coded = self.recorder.code(contexts)
         table = coded.shapes + pack_varint(len(shapes))
         for shape in shapes:
@@ -188,7 +186,7 @@ class Writer:
 
 
 def _pack_runs(changes: list[NDArray[np.uint8]], join: int) -> tuple[bytes, bytes]:
-    """Return the streams of runs and of changed bytes, runs joined across at most `join` unchanged bytes."""
+    """The streams of runs and of changed bytes, runs joined across at most `join` unchanged bytes."""
     packed, values = bytearray(), bytearray()
     for change in changes:
         places = np.flatnonzero(change)

@@ -14,7 +14,7 @@ from skerry_agent.wire.manifest import PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.patch import DiffError, Patch
+from skerry_host.patch import EncodeError, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.sign import Signer
@@ -176,7 +176,7 @@ def _patches(
     for base, new in pairs:
         try:
             patch = encoder(store.get(base), contents[new])
-        except DiffError as error:
+        except EncodeError as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)

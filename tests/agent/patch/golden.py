@@ -4,8 +4,6 @@ Each NAME.patch turns base.bin into NAME.bin. They pin the format: a decoder tha
 it, breaks devices in the field.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

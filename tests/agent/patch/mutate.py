@@ -5,8 +5,6 @@ mutant in the message. Prints JSON: refusals by code, how many were harmless, me
 patches are rewritten with stored sections first, so that damage reaches the fields behind the compression.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import time
@@ -58,7 +56,7 @@ def seeds() -> list[Seed]:
 
 
 def stored(old: bytes, patch: bytes) -> bytes:
-    """Return an equal patch none of whose sections is compressed."""
+    """An equal patch none of whose sections is compressed."""
     _, reader = split(patch)
     head = patch[: len(patch) - reader.left]
     table = _raw(Section(reader))
@@ -114,7 +112,7 @@ def run(count: int, seed: int) -> dict[str, object]:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held since its peak was last cleared."""
+    """The most memory that this process has held since its peak was last cleared."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 

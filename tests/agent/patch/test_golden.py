@@ -1,7 +1,5 @@
 """Patches made by an earlier encoder still make the same files: the format is what is written down."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Damaged patches: refused with a reason, or harmless. `make sweep` runs a million; here a sample."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

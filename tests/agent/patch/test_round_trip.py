@@ -1,7 +1,5 @@
 """A patch made on the host makes the new file on the device, or says why it does not."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

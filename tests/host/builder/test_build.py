@@ -15,7 +15,7 @@ from skerry_agent.processing import constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
 from skerry_host.build_record import BuildRecord
-from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layers import layers
@@ -73,7 +73,7 @@ def test_golden_outputs_are_what_another_session_answers(built: Build):
 
 
 def test_the_same_recipe_gives_the_same_artifacts(built: Build, recipe: Path, tmp_path: Path):
-    again = build(Order(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "again"))
+    again = build(BuildRequest(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "again"))
     one, other = (msgspec.structs.replace(b.record, speeds_on_this_machine=()) for b in (again, built))
     assert one == other
 
@@ -85,7 +85,7 @@ def test_of_a_quantized_source_nothing_is_said_of_a_float_model(make_recipe, bui
     if not labelled:
         arrays = np.load(folder / "evaluation.npz")
         np.savez(folder / "evaluation.npz", inputs=arrays["inputs"])
-    made = build(Order(folder, "raspberry-pi-4", NOW, None, tmp_path / "b"))
+    made = build(BuildRequest(folder, "raspberry-pi-4", NOW, None, tmp_path / "b"))
     quality = made.record.quality
     assert (quality.float_value, quality.float_interval, quality.float_bytes, quality.sqnr_db) == (None, None, None, {})
     assert "no float model at hand" in made.report
@@ -95,7 +95,7 @@ def test_of_a_quantized_source_nothing_is_said_of_a_float_model(make_recipe, bui
 
 
 def test_a_coral_board_gets_the_cpu_bundle_that_is_its_fallback(recipe: Path, tmp_path: Path):
-    made = build(Order(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b"))
+    made = build(BuildRequest(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b"))
     assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
     assert "edgetpu" in made.record.not_built
 
@@ -104,7 +104,7 @@ def test_per_tensor_weights(make_recipe, tmp_path: Path):
     folder = make_recipe(
         ("per_channel = true", "per_channel = false"), ("max_accuracy_drop = 0.01", "max_accuracy_drop = 0.1")
     )
-    made = build(Order(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b"))
+    made = build(BuildRequest(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b"))
     model = read_model((made.path / "model.tflite").read_bytes())
     quantizations = [tensor.quantization for tensor in model.subgraphs[0].tensors]
     assert all(len(q.scale) == 1 for q in quantizations if q is not None and q.scale is not None)
@@ -113,7 +113,7 @@ def test_per_tensor_weights(make_recipe, tmp_path: Path):
 def test_a_refused_build_gives_every_reason_and_writes_nothing(make_recipe, tmp_path: Path):
     folder = make_recipe(("min_accuracy = 0.90", "min_accuracy = 1.0"), ("max_bytes = 262144", "max_bytes = 1000"))
     with pytest.raises(BuildRefused) as refused:
-        build(Order(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
+        build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
     assert refused.value.exit_code == 1
     assert len(refused.value.reasons) == 2
     assert list(tmp_path.iterdir()) == []
@@ -141,7 +141,7 @@ def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: P
     """Pain tensorflow#58206, onnx2tf#683: accuracy collapses, and nobody says where."""
     folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 100.0"))
     with pytest.raises(BuildRefused, match=r"least signal in [A-Z_0-9]+ \S+ \(\d+\.\d dB\)"):
-        build(Order(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
+        build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
 
 
 def test_every_layer_is_compared_with_the_float_model(built: Build, float_model: bytes):
@@ -155,7 +155,7 @@ def test_every_layer_is_compared_with_the_float_model(built: Build, float_model:
 
 
 def test_a_build_replaces_a_build_but_nothing_else(recipe: Path, tmp_path: Path):
-    order = Order(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b")
+    order = BuildRequest(recipe, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").touch()
     with pytest.raises(OutputError, match="is not a build"):
@@ -188,7 +188,7 @@ TARGETS = {"edgetpu": "cannot run target edgetpu", "onnx": "needs an ONNX source
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_target_that_the_board_or_skerry_lacks(recipe: Path, tmp_path: Path, target: str):
     with pytest.raises((BoardError, ModelError), match=TARGETS[target]):
-        build(Order(recipe, "raspberry-pi-4", NOW, out=tmp_path / "b", targets=[target]))
+        build(BuildRequest(recipe, "raspberry-pi-4", NOW, out=tmp_path / "b", targets=[target]))
 
 
 def test_the_command_prints_a_verdict_or_json(recipe: Path, tmp_path: Path, capsys):

@@ -1,7 +1,5 @@
 """`skerry delta` by hand: create, apply, compare; mistakes are one line and exit 2."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

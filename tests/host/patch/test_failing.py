@@ -1,7 +1,5 @@
 """A candidate that fails costs a larger patch and a line that says so, never the patch."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import pytest
 
 from skerry_agent.patch import Codec
 from skerry_host.cli.delta import write_patch
-from skerry_host.patch import DiffError, Patch, create
+from skerry_host.patch import EncodeError, Patch, create
 from skerry_host.patch.create import Encoders
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
@@ -69,7 +67,7 @@ def test_a_candidate_that_makes_another_file_is_left_out(pair: tuple[bytes, byte
     patch = create(*pair, Encoders(damaged))
     assert patch.codec in {"zstd", "full"}
     assert [one.codec for one in patch.failed] == ["model"]
-    assert patch.failed[0].reason.startswith("DiffError: ")
+    assert patch.failed[0].reason.startswith("EncodeError: ")
 
 
 def test_a_whole_file_candidate_may_fail(pair: tuple[bytes, bytes]) -> None:
@@ -81,7 +79,7 @@ def test_a_whole_file_candidate_may_fail(pair: tuple[bytes, bytes]) -> None:
 
 
 def test_no_candidate_at_all_is_an_error(pair: tuple[bytes, bytes]) -> None:
-    with pytest.raises(DiffError, match="no candidate is left: full: MemoryError; zstd: MemoryError"):
+    with pytest.raises(EncodeError, match="no candidate is left: full: MemoryError; zstd: MemoryError"):
         create(*pair, Encoders(lambda *_: {}, broken, broken))
 
 

@@ -1,7 +1,5 @@
 """Layers that once made the encoder fail: other shapes, extreme weights, shared scales, dimensions that lie."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +13,7 @@ from tests.kit.patch_models import Made, Net, layer, onnx, patch_of, tflite, tun
 
 
 def reshaped(made: Made, rows: int) -> Made:
-    """Return a layer of other shape with the weight bytes of `made`."""
+    """A layer of other shape with the weight bytes of `made`."""
     weights = made.weights.reshape(rows, -1)
     return replace(layer(np.random.default_rng(6), *weights.shape), weights=weights)
 

@@ -1,7 +1,5 @@
 """Real version pairs: patches stay as small as they have been, and no smaller figure is promised than is tested."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.kit.patch_models import MODELS, patch_of

@@ -1,7 +1,5 @@
 """Whatever happens to a model between two releases, every candidate makes the new file to the bit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -14,7 +14,7 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.cli.release import release_build
-from skerry_host.patch import DiffError, Failed, Patch
+from skerry_host.patch import EncodeError, Failed, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import ReleaseRequest, create_release
@@ -189,7 +189,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
     def failing(old: bytes, new: bytes) -> Patch:
         if len(old) == 2000:
-            raise DiffError("no candidate is left")
+            raise EncodeError("no candidate is left")
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
 
     create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)

@@ -1,1 +1,1 @@
-"""The samples that a recipe names: read and judged fit. Knows no model file."""
+"""The calibration and evaluation samples of a recipe: read and checked. Knows no model file."""

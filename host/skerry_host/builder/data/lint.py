@@ -1,6 +1,6 @@
-"""The calibration linter: whether samples can give good ranges and a fair verdict. Looks at data only, runs no model.
+"""The calibration linter: whether samples can give good ranges and a fair evaluation. Runs no model.
 
-What makes a build worthless is refused, what makes it doubtful is a warning. `data` has already checked that the arrays
+What makes a build worthless is refused, what is doubtful is a warning. `data` has already checked that the arrays
 fit the model and are finite. A new check is a function and an entry of `CHECKS`.
 """
 
@@ -101,26 +101,26 @@ def far(data: DataSet) -> Finding | None:
 
 
 def classes(data: DataSet) -> Finding | None:
-    """Classes that are judged but were never calibrated with."""
+    """Classes of the evaluation samples that no calibration sample has."""
     judged, known = (np.unique(part.labels) for part in (data.evaluation, data.calibration))
     missing = np.setdiff1d(judged, known)
     if len(judged) < 2 or not len(missing) or not (data.calibration.labelled and data.evaluation.labelled):
         return None
     names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    text = f"no calibration sample of {len(missing)} of {len(judged)} classes that are judged ({names})"
+    text = f"{len(missing)} of {len(judged)} evaluated classes have no calibration sample ({names})"
     hopeless = len(known) == 1 or (2 * len(missing) > len(judged) and len(data.calibration) >= 2 * len(judged))
     return Finding("classes", "refusal" if hopeless else "warning", text)
 
 
 def overlap(data: DataSet) -> Finding | None:
-    """Samples that are both calibrated and judged with."""
+    """Samples that are in both sets."""
     seen = digests(data.calibration.inputs)
     shared = sum(digest(sample) in seen for sample in data.evaluation.inputs)
     if not shared:
         return None
     text = f"{shared} of {len(data.evaluation)} evaluation samples are calibration samples, too"
     if 2 * shared > len(data.evaluation):
-        return Finding("overlap", "refusal", f"{text}: the verdict would be on what was calibrated with")
+        return Finding("overlap", "refusal", f"{text}: the model would be evaluated on its calibration data")
     return Finding("overlap", "warning", f"{text}: the accuracy is a little too good")
 
 

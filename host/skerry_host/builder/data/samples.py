@@ -1,4 +1,4 @@
-"""The samples that a recipe names: read, and checked against the model's input and classes. Judges no model."""
+"""The samples that a recipe names: read, and checked against the model's input and classes. Evaluates no model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -36,14 +36,14 @@ class Samples:
         truth = None if self.truth is None else tuple(part[::step] for part in self.truth)
         return Samples(self.inputs[::step], self.labels[::step], self.labelled, truth)
 
-    def judged_by(self, outputs: Iterable[Array]) -> "Samples":
-        """The same samples; answers that no label judges are compared with these outputs of the float model."""
+    def compared_with(self, outputs: Iterable[Array]) -> "Samples":
+        """The same samples; without labels, outputs are compared with these of the float model."""
         return replace(self, truth=tuple(outputs))
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """What is calibrated with, and what is judged with; no sample should be in both."""
+    """The calibration samples (the representative dataset) and the evaluation samples; none should be in both."""
 
     calibration: Samples
     evaluation: Samples
@@ -109,7 +109,7 @@ def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[s
         return [unfit]
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         return ["inputs hold NaN or infinity"]
-    if _endless(inputs, tensor, prep):
+    if _not_finite(inputs, tensor, prep):
         return [f"inputs from {inputs.min():g} to {inputs.max():g} are beyond float32 after preprocessing"]
     if inputs.size and inputs.min() == inputs.max():
         return [f"every input value is {inputs.flat[0]}: these are no real samples"]
@@ -131,7 +131,7 @@ def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
     return ""
 
 
-def _endless(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
+def _not_finite(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
     """Whether the samples with the smallest and the largest value are more than the input's dtype holds."""
     extremes = {int(at) * len(inputs) // inputs.size for at in (inputs.argmin(), inputs.argmax())}
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,1 +1,1 @@
-"""Where an int8 model loses the signal, and what to try. Changes no model."""
+"""Which layers of an int8 model lose the signal to quantization noise, and what to try. Changes no model."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.quantize.pipeline import remedy
 
 NARROW = 0.01
@@ -33,18 +33,18 @@ def least_db(budget_db: float) -> float:
     return min(budget_db, FINE_DB)
 
 
-def first_lost(found: Sequence[Layer], limit_db: float) -> Layer | None:
+def first_lost(found: Sequence[LayerStats], limit_db: float) -> LayerStats | None:
     """The first layer, in the order of execution, with less signal than the limit."""
     return next((layer for layer in found if layer.sqnr_db < limit_db), None)
 
 
-def steepest(found: Sequence[Layer]) -> Layer | None:
+def steepest(found: Sequence[LayerStats]) -> LayerStats | None:
     """The layer that loses most of what comes in."""
     worst = max(found, key=lambda layer: layer.fall_db, default=None)
     return worst if worst is not None and worst.fall_db > 0 else None
 
 
-def explain(found: Sequence[Layer], budget_db: float, tried: Tried) -> str:
+def explain(found: Sequence[LayerStats], budget_db: float, tried: Tried) -> str:
     """One line: where the signal is lost, the layers with the least of it, and what to try."""
     if not found:
         return "no layer of the int8 model can be matched with one of the float model"
@@ -60,7 +60,7 @@ def explain(found: Sequence[Layer], budget_db: float, tried: Tried) -> str:
     return "; ".join([*parts, f"try: {', or '.join(remedies(found, limit_db, tried))}"])
 
 
-def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]:
+def remedies(found: Sequence[LayerStats], limit_db: float, tried: Tried) -> list[str]:
     """What may help, the likeliest first; for the last resort it matters what the target can run."""
     suspects = [layer for layer in (first_lost(found, limit_db), steepest(found)) if layer is not None]
     hints = [
@@ -72,7 +72,7 @@ def remedies(found: Sequence[Layer], limit_db: float, tried: Tried) -> list[str]
     return list(dict.fromkeys(hints))
 
 
-def _hints(layer: Layer) -> list[str]:
+def _hints(layer: LayerStats) -> list[str]:
     hints = []
     if layer.clipped > NARROW:
         hints.append(f"more typical calibration samples or {remedy('clipped')} ({layer.clipped:.0%} is clipped)")
@@ -84,7 +84,7 @@ def _hints(layer: Layer) -> list[str]:
     return hints
 
 
-def notable(layer: Layer, limit_db: float) -> str:
+def notable(layer: LayerStats, limit_db: float) -> str:
     """What is wrong with one layer in a few words, empty if nothing is."""
     words = []
     if layer.sqnr_db < limit_db:

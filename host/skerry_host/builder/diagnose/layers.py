@@ -9,7 +9,7 @@ from typing import Protocol
 
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
-from skerry_host.builder.diagnose.tally import Layer, Tally
+from skerry_host.builder.diagnose.layer_stats import LayerStats, LayerStatsCollector
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 
 SAMPLES = 16
@@ -50,29 +50,29 @@ def layers(
     samples: Sequence[Array] | Array,
     prep: Preprocess,
     progress: Progress = silent,
-) -> list[Layer]:
+) -> list[LayerStats]:
     """Every activation that both models have by the same name and shape, in the order of execution."""
     specs = reference.specs
     shared = [name for name, spec in quantized.specs.items() if name in specs and specs[name].shape == spec.shape]
-    tallies = {name: Tally(quantized.specs[name]) for name in shared}
+    collectors = {name: LayerStatsCollector(quantized.specs[name]) for name in shared}
     for sample in watched(samples[:SAMPLES], "comparing layers with the float model", progress):
         reference.run(sample, prep)
         quantized.run(sample, prep)
         for name in shared:
-            tallies[name].add(reference.real(name), quantized.real(name))
-    return _chain(quantized.written, tallies)
+            collectors[name].add(reference.real(name), quantized.real(name))
+    return _chain(quantized.written, collectors)
 
 
-def _chain(written: Sequence[Written], tallies: Mapping[str, Tally]) -> list[Layer]:
+def _chain(written: Sequence[Written], collectors: Mapping[str, LayerStatsCollector]) -> list[LayerStats]:
     """The layers in order, each with what was lost since its inputs."""
-    found: list[Layer] = []
+    found: list[LayerStats] = []
     decibels_of: dict[str, float] = {}
     for one in written:
-        if one.tensor not in tallies:
+        if one.tensor not in collectors:
             continue
-        tally = tallies[one.tensor]
+        collector = collectors[one.tensor]
         came = [decibels_of[name] for name in one.reads if name in decibels_of]
-        decibels_of[one.tensor] = tally.sqnr_db
-        fall = max(0.0, min(came) - tally.sqnr_db) if came else 0.0
-        found.append(tally.layer(one.index, one.op, one.tensor, fall))
+        decibels_of[one.tensor] = collector.sqnr_db
+        fall = max(0.0, min(came) - collector.sqnr_db) if came else 0.0
+        found.append(collector.layer(one.index, one.op, one.tensor, fall))
     return found

@@ -63,8 +63,8 @@ class _Pairs:
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         rounded = {node.output[0]: node for node in graph.node if node.op_type == _QUANTIZE}
         self._nodes = {node.output[0]: rounded[node.input[0]] for node in graph.node if _widens(node, rounded)}
-        ends = {value.name for value in graph.output}
-        self._called = {node.input[0]: after for after, node in self._nodes.items() if after in ends}
+        outputs = {value.name for value in graph.output}
+        self._called = {node.input[0]: after for after, node in self._nodes.items() if after in outputs}
         self.before = {after: self.called(node.input[0]) for after, node in self._nodes.items()}
         self.behind = {name: after for after, name in self.before.items()}
 

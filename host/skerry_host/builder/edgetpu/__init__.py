@@ -1,4 +1,4 @@
-"""The Edge TPU: what a compiled file says of itself, what the compiler will probably map, and the compiler's adapter.
+"""The Edge TPU: inspects compiled files, predicts which operators the compiler maps, and runs the compiler.
 
 Ships no compiler and no driver, and needs neither to inspect or to predict.
 """

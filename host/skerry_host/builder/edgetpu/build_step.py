@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry_host.builder.edgetpu.compile import CompiledModel, Order, compile_models
+from skerry_host.builder.edgetpu.compile import CompiledModel, CompileRequest, compile_models
 from skerry_host.builder.edgetpu.errors import CompileError
 
 
@@ -37,7 +37,7 @@ def compile_for(model: bytes, *, runtime: int | None = None, seconds: float = 18
         source = Path(name) / "model.tflite"
         source.write_bytes(model)
         try:
-            done = compile_models(Order((source,), Path(name) / "out", runtime=runtime, seconds=seconds))
+            done = compile_models(CompileRequest((source,), Path(name) / "out", runtime=runtime, seconds=seconds))
         except CompileError as error:
             log = error.log.read_text("utf-8") if error.log else ""
             return NotCompiled(error.code, str(error).replace(str(source), "the model"), log)

@@ -1,4 +1,4 @@
-"""Holds a prediction against what the compiler did with the same model, operator by operator. Pure."""
+"""Compares a prediction with what the compiler did with the same model, operator by operator. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

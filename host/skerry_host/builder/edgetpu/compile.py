@@ -16,9 +16,9 @@ from msgspec import Struct
 from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.builder.edgetpu.compare import Comparison, compare
 from skerry_host.builder.edgetpu.compiler import GRACE_S, Compiler, Run, find_compiler, run_compiler
-from skerry_host.builder.edgetpu.ends import differences
 from skerry_host.builder.edgetpu.errors import CompileError
 from skerry_host.builder.edgetpu.inspect import Inspection, inspect_file
+from skerry_host.builder.edgetpu.io_match import io_differences
 from skerry_host.builder.edgetpu.log import CompilerLog, ModelLog, read_log
 from skerry_host.builder.edgetpu.preflight import Preflight, preflight_file
 from skerry_host.builder.recipe.errors import ModelError
@@ -49,7 +49,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CompileRequest:
     """What to compile: several models are co-compiled, `segments` > 1 makes a pipeline over so many Edge TPUs.
 
     `runtime` is the lowest runtime version that the output must run on; it is pinned where that is not the newest there
@@ -131,48 +131,48 @@ class _Attempt:
     failure: tuple[str, str] | None
 
 
-def compile_models(order: Order, compiler: Compiler | str | None = None) -> Compilation:
-    """Compile, and write outputs and log to `order.out`; a compiler that is only named is looked for.
+def compile_models(request: CompileRequest, compiler: Compiler | str | None = None) -> Compilation:
+    """Compile, and write outputs and log to `request.out`; a compiler that is only named is looked for.
 
     Raises `ModelError` for what is no TFLite file, `NoCompilerError`, and `CompileError` when there is no good output:
     then nothing but the log is written.
     """
-    _check(order)
-    predicted = [preflight_file(model, order.runtime or NEWEST_EDGETPU_RUNTIME) for model in order.models]
-    _require_integers(order.models)
+    _check(request)
+    predicted = [preflight_file(model, request.runtime or NEWEST_EDGETPU_RUNTIME) for model in request.models]
+    _require_integers(request.models)
     compiler = find_compiler(compiler) if compiler is None or isinstance(compiler, str) else compiler
-    log = order.out / f"{order.models[0].stem}_edgetpu.compiler.log"
+    log = request.out / f"{request.models[0].stem}_edgetpu.compiler.log"
     with tempfile.TemporaryDirectory(prefix="skerry-edgetpu-") as name:
         folder = Path(name)
         (folder / "in").mkdir()
-        for model in order.models:
+        for model in request.models:
             shutil.copyfile(model, folder / "in" / model.name)
-        attempts = _attempts(order, compiler, folder)
+        attempts = _attempts(request, compiler, folder)
         write_atomic(log, "\n".join(f"$ {attempt.run.command}\n{attempt.run.output}" for attempt in attempts).encode())
         last = attempts[-1]
         if last.failure:
             code, reason = last.failure
-            raise CompileError(reason, hint=_hint(order, code), code=code, log=log)
+            raise CompileError(reason, hint=_hint(request, code), code=code, log=log)
         models = tuple(
-            _model(order, model, found, last, folder) for model, found in zip(order.models, predicted, strict=True)
+            _model(request, model, found, last, folder) for model, found in zip(request.models, predicted, strict=True)
         )
-    searched = order.search or len(attempts) > 1
+    searched = request.search or len(attempts) > 1
     return Compilation(str(compiler), last.said.compiler, len(attempts), searched, str(log), models)
 
 
-def _hint(order: Order, code: str) -> str:
+def _hint(request: CompileRequest, code: str) -> str:
     """A runtime below what the operators need leaves a file without any of them."""
-    pinned = code == "zero_ops" and "-m" in order.arguments()
+    pinned = code == "zero_ops" and "-m" in request.arguments()
     return _HINTS.get("zero_ops_pinned" if pinned else code, "")
 
 
-def _check(order: Order) -> None:
+def _check(request: CompileRequest) -> None:
     """Refuse what the compiler would stumble over."""
-    for model in order.models:
+    for model in request.models:
         check_head(model)
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.tflite", model.name):
             raise ModelError(f"{model} cannot be compiled under its name", hint="rename it to NAME.tflite", code="name")
-    names = [model.name for model in order.models]
+    names = [model.name for model in request.models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ModelError(f"several models are named {', '.join(twice)}", hint="rename one", code="name")
@@ -187,56 +187,59 @@ def _require_integers(models: tuple[Path, ...]) -> None:
             raise ModelError(f"{model} is not quantized", hint=_HINTS["not_quantized"], code="not_quantized")
 
 
-def _attempts(order: Order, compiler: Compiler, folder: Path) -> list[_Attempt]:
+def _attempts(request: CompileRequest, compiler: Compiler, folder: Path) -> list[_Attempt]:
     """One run, and a second that searches if it may help."""
-    first = _attempt(order, compiler, folder)
-    if first.failure and first.failure[0] in SEARCH_HELPS and not order.search:
-        return [first, _attempt(replace(order, search=True), compiler, folder)]
+    first = _attempt(request, compiler, folder)
+    if first.failure and first.failure[0] in SEARCH_HELPS and not request.search:
+        return [first, _attempt(replace(request, search=True), compiler, folder)]
     return [first]
 
 
-def _attempt(order: Order, compiler: Compiler, folder: Path) -> _Attempt:
+def _attempt(request: CompileRequest, compiler: Compiler, folder: Path) -> _Attempt:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    run = run_compiler(compiler, folder, order.arguments(), order.limit_s)
+    run = run_compiler(compiler, folder, request.arguments(), request.limit_s)
     said = read_log(run.output)
-    missing = [name for name in order.all_outputs() if not (out / name).is_file()]
+    missing = [name for name in request.all_outputs() if not (out / name).is_file()]
     if run.returncode is None or missing:
-        return _Attempt(run, said, {}, _refusal(order, run, said))
-    found, failure = _judge(order, out)
+        return _Attempt(run, said, {}, _refusal(request, run, said))
+    found, failure = _check_outputs(request, out)
     return _Attempt(run, said, found, failure)
 
 
-def _judge(order: Order, out: Path) -> tuple[dict[str, Inspection], tuple[str, str] | None]:
+def _check_outputs(request: CompileRequest, out: Path) -> tuple[dict[str, Inspection], tuple[str, str] | None]:
     """What the outputs say of themselves, and why one of them cannot be used."""
     found: dict[str, Inspection] = {}
-    for name in order.all_outputs():
+    for name in request.all_outputs():
         try:
             found[name] = inspect_file(out / name)
         except ModelError as error:
             why = error.message.replace(str(out / name), name)
-            return found, ("damaged_output", f"the compiler took {order.names()}, but its output cannot be read: {why}")
+            return found, (
+                "damaged_output",
+                f"the compiler took {request.names()}, but its output cannot be read: {why}",
+            )
         if not found[name].custom_ops:
             why = f"nothing of {name} would run on an Edge TPU"
-            return found, ("zero_ops", f"the compiler took {order.names()}, but {why}")
-    return found, _mistaken(order, found)
+            return found, ("zero_ops", f"the compiler took {request.names()}, but {why}")
+    return found, _wrong_model(request, found)
 
 
-def _mistaken(order: Order, found: dict[str, Inspection]) -> tuple[str, str] | None:
+def _wrong_model(request: CompileRequest, found: dict[str, Inspection]) -> tuple[str, str] | None:
     """Why an output is of another model than its source."""
-    for model in order.models:
-        wrong = differences(inspect_file(model), [found[name] for name in order.outputs(model)])
+    for model in request.models:
+        wrong = io_differences(inspect_file(model), [found[name] for name in request.outputs(model)])
         if wrong:
             return "other_model", f"the compiler took {model}, but its output is of another model: {'; '.join(wrong)}"
     return None
 
 
-def _refusal(order: Order, run: Run, said: CompilerLog) -> tuple[str, str]:
+def _refusal(request: CompileRequest, run: Run, said: CompilerLog) -> tuple[str, str]:
     """Why there is no output."""
-    names = order.names()
+    names = request.names()
     if run.returncode is None:
-        return "timeout", f"compiling {names} took over {order.limit_s:.0f} s and was ended"
+        return "timeout", f"compiling {names} timed out after {request.limit_s:.0f} s"
     if said.failure:
         return said.failure, f"the compiler refused {names}: {said.detail}"
     if run.returncode:
@@ -254,12 +257,14 @@ def _last_line(output: str) -> str:
     return " ".join(lines[-1].split())[:200] if lines else "it said nothing"
 
 
-def _model(order: Order, model: Path, predicted: Preflight, attempt: _Attempt, folder: Path) -> CompiledModel:
+def _model(
+    request: CompileRequest, model: Path, predicted: Preflight, attempt: _Attempt, folder: Path
+) -> CompiledModel:
     """Keep the outputs of one source."""
     files = []
-    for name in order.outputs(model):
-        write_atomic(order.out / name, (folder / "out" / name).read_bytes())
+    for name in request.outputs(model):
+        write_atomic(request.out / name, (folder / "out" / name).read_bytes())
         found = attempt.found[name]
-        warnings = tuple(found.warnings(order.runtime or NEWEST_EDGETPU_RUNTIME))
-        files.append(CompiledFile(str(order.out / name), found, warnings, attempt.said.of(name)))
+        warnings = tuple(found.warnings(request.runtime or NEWEST_EDGETPU_RUNTIME))
+        files.append(CompiledFile(str(request.out / name), found, warnings, attempt.said.of(name)))
     return CompiledModel(str(model), tuple(files), predicted, compare(predicted, [file.inspection for file in files]))

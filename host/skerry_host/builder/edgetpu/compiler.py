@@ -1,7 +1,7 @@
 """Finds the user's `edgetpu_compiler` and runs it once, in its own folder and for a limited time. Skerry ships none.
 
 Where it is looked for: $SKERRY_EDGETPU_COMPILER (a program, or `image:NAME` of a container image that has it), else
-PATH. Judges nothing: compile.py does.
+PATH. Does not check the output: compile.py does.
 """
 
 import os
@@ -91,7 +91,7 @@ def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], sec
     except OSError as error:
         raise NoCompilerError(f"{compiler} does not start: {error.strerror}", hint=_HOW) from None
     assert process.stdout is not None
-    said = _Ends(process.stdout)
+    said = _HeadAndTail(process.stdout)
     try:
         returncode: int | None = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -111,7 +111,7 @@ def _end(process: "subprocess.Popen[bytes]", compiler: Compiler, folder: Path) -
     process.wait()
 
 
-class _Ends:
+class _HeadAndTail:
     """Reads a stream to its end in a thread of its own, and keeps its first and last bytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:

@@ -50,7 +50,7 @@ _EXECUTABLE = {
 _LAYER = {"name": 0, "bytes": 1, "y": 2, "x": 3, "z": 4, "numerics": 5, "dtype": 6, "executions": 9}
 
 
-class Layer(Struct, frozen=True):
+class ExecutableLayer(Struct, frozen=True):
     """One input or output of an executable: height y, width x, depth z; real = scale * (q - zero_point).
 
     The file stores zero points as if every type were unsigned: `stored_zero_point`.
@@ -81,8 +81,8 @@ class Executable(Struct, frozen=True):
     token: int
     estimated_cycles: int | None
     chip: str
-    inputs: tuple[Layer, ...]
-    outputs: tuple[Layer, ...]
+    inputs: tuple[ExecutableLayer, ...]
+    outputs: tuple[ExecutableLayer, ...]
 
 
 class Package(Struct, frozen=True):
@@ -156,11 +156,11 @@ def _executable(table: Table) -> Executable:
     )
 
 
-def _layer(table: Table) -> Layer:
+def _layer(table: Table) -> ExecutableLayer:
     numerics = table.table(_LAYER["numerics"])
     dtype = DTYPES.get(code := table.integer(_LAYER["dtype"], "h"), f"type_{code}")
     zero = numerics.integer(0) if numerics else 0
-    return Layer(
+    return ExecutableLayer(
         name=table.text(_LAYER["name"]),
         dtype=dtype,
         y=table.integer(_LAYER["y"]),

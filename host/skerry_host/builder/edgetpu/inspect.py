@@ -1,4 +1,4 @@
-"""What a compiled file says of itself. Needs no compiler, no driver and no Edge TPU; judges no accuracy.
+"""Inspects a compiled file. Needs no compiler, no driver and no Edge TPU; says nothing of accuracy.
 
 `inspect_file` reads a file that is not trusted, in a child process; `inspect_model` reads bytes that are.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
-from skerry_host.builder.edgetpu.executable import Layer, Package, read_package
+from skerry_host.builder.edgetpu.executable import ExecutableLayer, Package, read_package
 from skerry_host.builder.edgetpu.sandbox import ask
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
@@ -64,7 +64,7 @@ class Inspection(Struct, frozen=True):
     outputs: tuple[TensorSpec, ...]
     ops: tuple[CompiledOp, ...]
 
-    def layers(self) -> Iterator[tuple[str, Layer]]:
+    def layers(self) -> Iterator[tuple[str, ExecutableLayer]]:
         """("in" or "out", layer) of every operator."""
         for op in self.ops:
             for program in op.package.executables:

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OpNode:
     """One operator as the partition sees it: whether it could map alone, and which operators it waits for."""
 
     mappable: bool
@@ -29,37 +29,37 @@ class Partition:
         return self.kept is not None and self.epochs[index] == self.kept
 
 
-def partition(works: Sequence[Work]) -> Partition:
+def partition(nodes: Sequence[OpNode]) -> Partition:
     """Partition operators that are given in the order of execution, in time linear in their edges."""
-    queue = _Queue(works)
+    queue = _Queue(nodes)
     epochs: dict[int, int] = {}
     kept: int | None = None
     epoch = 0
     while (first := queue.first()) is not None:
-        kind = works[first].mappable
+        kind = nodes[first].mappable
         if kept is None and kind:
             kept = epoch
         while (index := queue.take(kind)) is not None:
             epochs[index] = epoch
         epoch += 1
-    return Partition(tuple(epochs[index] for index in range(len(works))), kept)
+    return Partition(tuple(epochs[index] for index in range(len(nodes))), kept)
 
 
 class _Queue:
     """The operators that are left: which are ready, by kind, in the order of execution."""
 
-    def __init__(self, works: Sequence[Work]) -> None:
-        self._works = works
-        self._waits = [len(work.sources) for work in works]
-        self._users: list[list[int]] = [[] for _ in works]
-        for index, work in enumerate(works):
-            for source in work.sources:
+    def __init__(self, nodes: Sequence[OpNode]) -> None:
+        self._works = nodes
+        self._waits = [len(node.sources) for node in nodes]
+        self._users: list[list[int]] = [[] for _ in nodes]
+        for index, node in enumerate(nodes):
+            for source in node.sources:
                 self._users[source].append(index)
-        self._left: dict[int, None] = dict.fromkeys(range(len(works)))
+        self._left: dict[int, None] = dict.fromkeys(range(len(nodes)))
         self._ready: dict[bool, list[int]] = {True: [], False: []}
         for index, count in enumerate(self._waits):
             if not count:
-                heappush(self._ready[works[index].mappable], index)
+                heappush(self._ready[nodes[index].mappable], index)
 
     def first(self) -> int | None:
         """The first that is ready; in a cyclic graph, where none may be, the first that is left."""
@@ -85,14 +85,14 @@ class _Queue:
         return index
 
 
-def causes(works: Sequence[Work], split: Partition) -> list[int]:
+def causes(nodes: Sequence[OpNode], split: Partition) -> list[int]:
     """For each operator the one that keeps it off the Edge TPU: itself, else its first ancestor that ended the mapping.
 
     Meaningless for operators that are mapped.
     """
     first: list[int | None] = []
-    for work in works:
-        above = {source for source in work.sources if source < len(first)}
-        ends = {s for s in above if not works[s].mappable and (split.kept is None or split.epochs[s] > split.kept)}
-        first.append(min(ends | {f for s in above if (f := first[s]) is not None}, default=None))
-    return [i if not work.mappable or (f := first[i]) is None else f for i, work in enumerate(works)]
+    for node in nodes:
+        above = {source for source in node.sources if source < len(first)}
+        blockers = {s for s in above if not nodes[s].mappable and (split.kept is None or split.epochs[s] > split.kept)}
+        first.append(min(blockers | {f for s in above if (f := first[s]) is not None}, default=None))
+    return [i if not node.mappable or (f := first[i]) is None else f for i, node in enumerate(nodes)]

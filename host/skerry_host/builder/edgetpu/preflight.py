@@ -16,7 +16,7 @@ from msgspec import Struct
 from skerry_host.boards import NEWEST_EDGETPU_RUNTIME
 from skerry_host.builder.edgetpu.conditions import ACTIVATIONS, CHECKS
 from skerry_host.builder.edgetpu.inspect import CUSTOM_OP
-from skerry_host.builder.edgetpu.partition import Work, causes, partition
+from skerry_host.builder.edgetpu.partition import OpNode, causes, partition
 from skerry_host.builder.edgetpu.sandbox import ask
 from skerry_host.builder.edgetpu.table import OperatorTable, operator_table
 from skerry_host.builder.edgetpu.view import Node, View, view
@@ -69,7 +69,7 @@ class Preflight(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Alone:
+class _Standalone:
     """The verdict on one operator, whatever stands around it."""
 
     verdict: Outcome
@@ -87,7 +87,7 @@ def preflight_model(data: bytes, runtime: int = NEWEST_EDGETPU_RUNTIME) -> Prefl
     """Predict for trusted bytes and devices with that `runtime`. Raises `DamagedError`."""
     seen = view(read_model(data))
     table = operator_table()
-    alone = [_alone(node, table, runtime) for node in seen.nodes]
+    alone = [_standalone(node, table, runtime) for node in seen.nodes]
     too_new = [node.op.index for node in seen.nodes if _too_new(node, table)]
     refused = tuple(_refused(seen, table, index) for index in too_new[:1])
     return Preflight(
@@ -108,42 +108,42 @@ def _too_new(node: Node, table: OperatorTable) -> bool:
     return newest is not None and node.op.version > newest
 
 
-def _alone(node: Node, table: OperatorTable, runtime: int) -> _Alone:
+def _standalone(node: Node, table: OperatorTable, runtime: int) -> _Standalone:
     row = table.operators.get(node.op.name)
     if row is None:
         return _unlisted(node, table)
     if row.status:
-        return _Alone("cpu", table.status[row.status], "it is never mapped", table.sources["logs"])
-    unsure = _Alone("maps", table.status["mapped"], "", table.sources["files"])
+        return _Standalone("cpu", table.status[row.status], "it is never mapped", table.sources["logs"])
+    unsure = _Standalone("maps", table.status["mapped"], "", table.sources["files"])
     for condition in table.conditions_of(row):
         holds = CHECKS[condition.check](node, row, condition)
         evidence = f"{condition.evidence} ({table.sources[condition.source]})"
         if holds is False:
-            return _Alone("cpu", table.status[condition.status], f"not met: {condition.text}", evidence)
+            return _Standalone("cpu", table.status[condition.status], f"not met: {condition.text}", evidence)
         if holds is None and unsure.verdict == "maps":
-            unsure = _Alone("unknown", "", f"not certain: {condition.text}", evidence)
+            unsure = _Standalone("unknown", "", f"not certain: {condition.text}", evidence)
     if row.evidence == "documented":
         logged = f"; public logs: {row.logged}" if row.logged else ""
-        return _Alone("unknown", "", "documented, and in no compiled file seen", table.sources["table"] + logged)
+        return _Standalone("unknown", "", "documented, and in no compiled file seen", table.sources["table"] + logged)
     if row.runtime > runtime:
-        return _Alone("unknown", "", f"documented from runtime {row.runtime} on", table.sources["table"])
+        return _Standalone("unknown", "", f"documented from runtime {row.runtime} on", table.sources["table"])
     return unsure
 
 
-def _unlisted(node: Node, table: OperatorTable) -> _Alone:
+def _unlisted(node: Node, table: OperatorTable) -> _Standalone:
     """Not in the table. What is named for a custom operator that computes on floats is another wording."""
     if node.op.name == CUSTOM_OP:
-        return _Alone("cpu", table.status["unsupported"], "it is compiled already", table.sources["files"])
+        return _Standalone("cpu", table.status["unsupported"], "it is compiled already", table.sources["files"])
     floats = any(t.dtype.startswith("float") for t in (*node.present(), *node.outputs))
     status = "dtype" if node.op.custom and floats else "unsupported"
-    return _Alone("cpu", table.status[status], "it is not among the operators that map", table.sources["table"])
+    return _Standalone("cpu", table.status[status], "it is not among the operators that map", table.sources["table"])
 
 
-def _partitioned(seen: View, alone: Sequence[_Alone], table: OperatorTable) -> tuple[Predicted, ...]:
+def _partitioned(seen: View, alone: Sequence[_Standalone], table: OperatorTable) -> tuple[Predicted, ...]:
     """Certain is what comes out both when unknown operators map and when they do not."""
     sources = _sources(seen)
-    hopeful = [Work(a.verdict != "cpu", s) for a, s in zip(alone, sources, strict=True)]
-    careful = [Work(a.verdict == "maps", s) for a, s in zip(alone, sources, strict=True)]
+    hopeful = [OpNode(a.verdict != "cpu", s) for a, s in zip(alone, sources, strict=True)]
+    careful = [OpNode(a.verdict == "maps", s) for a, s in zip(alone, sources, strict=True)]
     best, worst = partition(hopeful), partition(careful)
     broken, doubted = causes(hopeful, best), causes(careful, worst)
     found = []
@@ -156,21 +156,21 @@ def _partitioned(seen: View, alone: Sequence[_Alone], table: OperatorTable) -> t
     return tuple(found)
 
 
-def _following(culprit: _Alone, guilty: int, mapped: tuple[bool, bool], table: OperatorTable) -> _Alone:
+def _following(culprit: _Standalone, guilty: int, mapped: tuple[bool, bool], table: OperatorTable) -> _Standalone:
     """The verdict on an operator that another one keeps off the Edge TPU, or perhaps does."""
     if any(mapped):
-        return _Alone("unknown", "", f"as unknown as operator {guilty}", culprit.evidence)
+        return _Standalone("unknown", "", f"as unknown as operator {guilty}", culprit.evidence)
     evidence = f"{table.partition.evidence} ({table.sources[table.partition.source]})"
-    return _Alone("cpu", table.status["subgraph"], f"it follows operator {guilty}", evidence)
+    return _Standalone("cpu", table.status["subgraph"], f"it follows operator {guilty}", evidence)
 
 
 def _all_refused(
-    seen: View, alone: Sequence[_Alone], table: OperatorTable, too_new: Sequence[int]
+    seen: View, alone: Sequence[_Standalone], table: OperatorTable, too_new: Sequence[int]
 ) -> tuple[Predicted, ...]:
     """Nothing maps: the compiler gives up the model because of operators whose version it does not know."""
     sources = _sources(seen)
-    newer = _Alone("cpu", table.status["version"], "its version is newer than the compiler", table.versions_source)
-    follows = _Alone("cpu", table.status["limitation"], f"the model is given up for operator {too_new[0]}")
+    newer = _Standalone("cpu", table.status["version"], "its version is newer than the compiler", table.versions_source)
+    follows = _Standalone("cpu", table.status["limitation"], f"the model is given up for operator {too_new[0]}")
     return tuple(
         _predicted(node, newer, node.op.index, sources)
         if node.op.index in too_new
@@ -191,7 +191,7 @@ def _refused(seen: View, table: OperatorTable, index: int) -> str:
     )
 
 
-def _predicted(node: Node, verdict: _Alone, cause_index: int, sources: Sequence[frozenset[int]]) -> Predicted:
+def _predicted(node: Node, verdict: _Standalone, cause_index: int, sources: Sequence[frozenset[int]]) -> Predicted:
     index = node.op.index
     return Predicted(
         index=index,

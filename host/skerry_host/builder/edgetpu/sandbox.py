@@ -20,7 +20,7 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.probe import MEMORY_BYTES, check_head
 
 T = TypeVar("T")
-Task = Literal["inspect", "preflight"]
+ReadTask = Literal["inspect", "preflight"]
 
 SECONDS = 60
 _ANSWER = "answer: "
@@ -32,23 +32,23 @@ _TASKS = {
 }
 
 
-class Command(Struct, frozen=True):
+class ReadRequest(Struct, frozen=True):
     """What the child is asked: a task, a file and the task's options."""
 
-    task: Task
+    task: ReadTask
     path: str
     options: dict[str, int] = {}
 
 
-def ask(task: Task, path: Path, kind: type[T], *, seconds: float = SECONDS, **options: int) -> T:
+def ask(task: ReadTask, path: Path, kind: type[T], *, seconds: float = SECONDS, **options: int) -> T:
     """The child's answer as a `kind`; raises `ModelError` for a file that is not TFLite, damaged, or hostile."""
     check_head(path)
-    order = msgspec.json.encode(Command(task, str(path), options)).decode()
-    command = [sys.executable, "-m", "skerry_host.builder.edgetpu.sandbox", order]
+    request = msgspec.json.encode(ReadRequest(task, str(path), options)).decode()
+    command = [sys.executable, "-m", "skerry_host.builder.edgetpu.sandbox", request]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{path} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
+        raise ModelError(f"reading {path} timed out after {seconds:.0f} s", hint=_HINT, code="hang") from None
     try:
         return msgspec.json.decode(_answer(path, done), type=kind)
     except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
@@ -59,7 +59,7 @@ def _answer(path: Path, done: "subprocess.CompletedProcess[str]") -> str:
     """The JSON of a child that has ended; raises `ModelError` when there is none."""
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        raise ModelError(f"{path} crashes its reader ({name})", hint=_HINT, code="crash")
+        raise ModelError(f"{path} crashes the parser ({name})", hint=_HINT, code="crash")
     for line in done.stdout.splitlines():
         if line.startswith(_ANSWER):
             return line.removeprefix(_ANSWER)
@@ -69,18 +69,18 @@ def _answer(path: Path, done: "subprocess.CompletedProcess[str]") -> str:
     raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
 
 
-def _child(order: Command) -> None:
+def _child(request: ReadRequest) -> None:
     """Answer; whatever else than `DamagedError` the parsers trip over ends the child without an answer."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    module, function = _TASKS[order.task]
+    module, function = _TASKS[request.task]
     work = getattr(importlib.import_module(module), function)
     try:
-        line = _ANSWER + work(Path(order.path), **order.options).decode()
+        line = _ANSWER + work(Path(request.path), **request.options).decode()
     except DamagedError as error:
         line = _DAMAGED + json.dumps(str(error))
     print(line, flush=True)  # noqa: T201  (the protocol)
 
 
 if __name__ == "__main__":
-    _child(msgspec.json.decode(sys.argv[1], type=Command))
+    _child(msgspec.json.decode(sys.argv[1], type=ReadRequest))

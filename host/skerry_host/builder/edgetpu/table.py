@@ -53,7 +53,7 @@ class Operator(Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(range(inputs)) if self.data == "all" else self.data
 
 
-class Partition(Struct, frozen=True, forbid_unknown_fields=True):
+class PartitionEvidence(Struct, frozen=True, forbid_unknown_fields=True):
     """By what evidence operators are grouped as they are."""
 
     rule: str
@@ -61,7 +61,7 @@ class Partition(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
-class Activations(Struct, frozen=True, forbid_unknown_fields=True):
+class ActivationEvidence(Struct, frozen=True, forbid_unknown_fields=True):
     """The largest activation that was seen to map, and by what evidence more is a risk."""
 
     largest_mapped_bytes: int
@@ -72,8 +72,8 @@ class Activations(Struct, frozen=True, forbid_unknown_fields=True):
 class _Rows(Struct, frozen=True, forbid_unknown_fields=True):
     sources: dict[str, str]
     status: dict[str, str]
-    partition: Partition
-    activations: Activations
+    partition: PartitionEvidence
+    activations: ActivationEvidence
     condition: tuple[Condition, ...]
     operator: tuple[Operator, ...]
 
@@ -93,8 +93,8 @@ class OperatorTable(Struct, frozen=True):
 
     sources: dict[str, str]
     status: dict[str, str]
-    partition: Partition
-    activations: Activations
+    partition: PartitionEvidence
+    activations: ActivationEvidence
     conditions: dict[str, Condition]
     operators: dict[str, Operator]
     newest: dict[str, int]

@@ -1,6 +1,6 @@
-"""A model as the operator table looks at it: each operator with its inputs by position, its options and its constants.
+"""A model for the checks of the operator table: each operator with inputs by position, options and constants.
 
-Judges nothing. Positions matter here (an absent optional input is `None`), weights are looked up only when asked for.
+Checks nothing. Positions matter here (an absent optional input is `None`), weights are looked up only when asked for.
 """
 
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, scores, golden outputs, gates. Makes no model."""
+"""How good a model is: metrics, scores on held-out samples, golden outputs, gates. Makes no model."""

@@ -1,4 +1,4 @@
-"""How good a model is on held-out samples, and how far the int8 one strays from the float one. Decides nothing.
+"""How good a model is on held-out samples, and the SQNR of the int8 one against the float one. Decides nothing.
 
 Uses the device's own preprocessing; `metrics` knows what a right answer is.
 """
@@ -23,7 +23,7 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A share of samples answered rightly, with its 95 % interval; `outputs` are real values (N, ...) by name."""
+    """The share of correct samples, with its 95 % interval; `outputs` are real values (N, ...) by name."""
 
     metric: str
     samples: int
@@ -33,7 +33,7 @@ class Score:
 
 
 def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
-    """Run a model over all samples and score its answers; without labels and truth, all of them are right."""
+    """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
     raw = run_all(model, samples.inputs, prep, progress)
     graph = describe_any(model)
     real = {spec.name: dequantize(values, spec) for spec, values in zip(graph.output_specs(), raw, strict=True)}

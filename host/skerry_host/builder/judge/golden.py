@@ -1,8 +1,8 @@
-"""Records what the int8 model answers on held-out samples, so that a device can prove itself before it commits.
+"""Records golden outputs: what the int8 model computes for held-out samples. A device must reproduce them to commit.
 
-Other CPUs and runtimes compute the same model with other kernels, which round elsewhere: near a decision a step becomes
-thirty. So the samples taken are those whose answers are steady, and the limits come from how far the runtime's own
-kernels lie apart on them. Decides nothing about the model: `gates` does.
+Other CPUs and runtimes run the same model with other kernels, which round differently; near a decision boundary one
+step becomes thirty. So the samples chosen are those whose outputs are stable, and the limits come from how far the
+runtime's own kernels differ on them. Decides nothing about the model: `gates` does.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from skerry_agent.processing import Array, GoldenSet, compare_golden, constant, 
 from skerry_agent.wire.manifest import Golden, Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.recipe.recipe import GoldenPlan
-from skerry_host.builder.runtime.session import Session, remembers
+from skerry_host.builder.runtime.session import Session, is_stateful
 
 CANDIDATES = 4
 """How many samples are looked at for each one that is taken."""
 NOISY_RUNS = 2
 ALLOWANCE = 2
-"""A device may stray this many times as far as the runtime's own kernels do: there are more kernels than two."""
+"""A device may differ by this many times what the runtime's own kernels do: there are more kernels than two."""
 _STRICT = Golden(max_lsb=0, min_top1=1.0)
 
 
@@ -43,12 +43,12 @@ class Recorded(Struct, frozen=True, eq=False):
 
 
 def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -> Recorded:
-    """Quantized inputs, spread over the classes, with the model's outputs; the steadiest samples of each class.
+    """Quantized inputs, spread over the classes, with the model's outputs; the most stable samples of each class.
 
-    A model that remembers what it saw gets the first samples in their order.
+    A stateful model gets the first samples in their order.
     """
     session, other = Session(model), Session(model, default_kernels=False)
-    in_order = remembers(session.graph)
+    in_order = is_stateful(session.graph)
     indices = choose(samples.labels, plan.samples if in_order else CANDIDATES * plan.samples)
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)

@@ -1,7 +1,7 @@
-"""What a right answer is, for each task. Pure: outputs and samples in, counts out.
+"""The metric of each task: how many samples are answered right. Pure: outputs and samples in, counts out.
 
 With labels an answer is compared with them, without with the float model's: then it shows what quantization changed,
-not how good the model is, and the metric's name says so. A float model that sees nothing is no measure.
+not how good the model is, and the metric's name says so. A detector that finds no box at all is refused.
 """
 
 from collections.abc import Callable, Sequence

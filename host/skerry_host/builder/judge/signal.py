@@ -1,4 +1,4 @@
-"""Signal and noise in decibels: how far one array of real values strays from another. Pure arithmetic."""
+"""Signal and noise in decibels: the SQNR of one array of real values against another. Pure arithmetic."""
 
 import math
 
@@ -26,7 +26,7 @@ def energies(reference: Array, got: Array) -> tuple[float, float]:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """The ratio of two energies in decibels; see `sqnr_db` for its ends."""
+    """The ratio of two energies in decibels; see `sqnr_db` for its limits."""
     if not math.isfinite(signal + noise) or (signal == 0 and noise > 0):
         return -math.inf
     return math.inf if noise == 0 else 10 * math.log10(signal / noise)

@@ -58,13 +58,13 @@ def _forms(main: Any) -> dict[str, tuple[str, tuple[int, ...], int]]:
 
 def _integers(main: Any) -> set[str]:
     """The values that come from a DequantizeLinear or go to QuantizeLinear only, ends of the model excepted."""
-    ends = {value.name for value in (*main.input, *main.output)}
+    io = {value.name for value in (*main.input, *main.output)}
     read: dict[str, set[str]] = {}
     for node in main.node:
         for name in node.input:
             read.setdefault(name, set()).add(node.op_type)
     widened = {node.output[0] for node in main.node if node.op_type == _FROM}
-    return (widened | {name for name, readers in read.items() if readers == {_TO}}) - ends
+    return (widened | {name for name, readers in read.items() if readers == {_TO}}) - io
 
 
 def _tensor(index: int, name: str, forms: dict[str, tuple[str, tuple[int, ...], int]], integer: bool) -> Tensor:

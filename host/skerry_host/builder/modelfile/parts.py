@@ -9,18 +9,18 @@ NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.
 _FLOAT32 = schema.TensorType.FLOAT32
 
 
-def times(model: Any, main: Any, ends: tuple[int, int], factor: float, activation: int = NONE) -> Any:
-    """MUL by a constant; `ends` are the tensors that it reads and writes."""
-    read, written = ends
+def times(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
+    """MUL by a constant; `io` are the tensors that it reads and writes."""
+    read, written = io
     return multiply(model, (read, _constant(model, main, written, factor)), written, activation)
 
 
-def plus(model: Any, main: Any, ends: tuple[int, int], term: float, activation: int = NONE) -> Any:
-    """ADD of a constant; `ends` are the tensors that it reads and writes."""
+def plus(model: Any, main: Any, io: tuple[int, int], term: float, activation: int = NONE) -> Any:
+    """ADD of a constant; `io` are the tensors that it reads and writes."""
     options = schema.AddOptionsT()
     options.fusedActivationFunction = activation
-    reads = (ends[0], _constant(model, main, ends[1], term))
-    return operator(model, schema.BuiltinOperator.ADD, reads, ends[1], options)
+    reads = (io[0], _constant(model, main, io[1], term))
+    return operator(model, schema.BuiltinOperator.ADD, reads, io[1], options)
 
 
 def multiply(model: Any, reads: tuple[int, int], written: int, activation: int = NONE) -> Any:

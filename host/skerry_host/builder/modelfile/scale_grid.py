@@ -1,15 +1,12 @@
 """Delta-friendly quantization: puts a new int8 model on the scale grid of its previous release.
 
-A scale may only become f32(s_previous * (1 + k / 512)), with k fitted per channel so that integers stay put: a patch
-then carries one small number instead of a float, and fewer changed weights. Biases follow from their scales. The
-model's layout does not change. It does not quantize from nothing, choose activation ranges or judge accuracy: the
-evaluation gate does that.
+A scale may only become f32(s_previous * (1 + k / 512)), with k fitted per channel so that integers keep their
+values: a patch then carries one small number instead of a float, and fewer changed weights. Biases follow from their
+scales. The model's layout does not change. Chooses no activation ranges and measures no accuracy.
 
-With `Choice.frozen`, k is 0 everywhere. Edge TPU targets need that, and the same compiler version for both releases,
-because a changed scale changes the compiled instruction stream.
+With `GridOptions.frozen`, k is 0 everywhere. Edge TPU targets need that, and the same compiler version for both
+releases, because a changed scale changes the compiled instruction stream.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +28,7 @@ Steps = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Gridded:
+class GriddedModel:
     """A model on the grid. `kept` is the share of weights that equal the previous release's, before and after.
 
     `layers` counts those that were moved to the grid; others had no counterpart and are as they were.
@@ -44,7 +41,7 @@ class Gridded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class _LayerView:
     """Writable views into a model's bytes: weights (channels, n) int8, scales (channels,), a bias if it has one."""
 
     name: str
@@ -56,7 +53,7 @@ class _Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GridOptions:
     """How close to stay to the previous release.
 
     `frozen` keeps every scale (k = 0). `sticky` keeps an integer that is at most 0.5 + sticky steps from the real
@@ -67,8 +64,10 @@ class Choice:
     sticky: float = 0.0
 
 
-def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", choice: Choice = Choice()) -> Gridded:
-    """Return int8 TFLite `model` with scales on the grid of int8 TFLite `previous`.
+def to_previous_grid(
+    model: bytes, previous: bytes, *, floats: bytes = b"", options: GridOptions = GridOptions()
+) -> GriddedModel:
+    """Int8 TFLite `model` with scales on the grid of int8 TFLite `previous`.
 
     `floats` is the float TFLite that `model` was quantized from: weights are then rounded once, from it; without it,
     from `model` itself. Layers pair up by shape in graph order.
@@ -81,16 +80,16 @@ def to_previous_grid(model: bytes, previous: bytes, *, floats: bytes = b"", choi
         weights: Floats = new.weights.astype(np.float64) * new.scales[:, None]
         if new.name in exact:
             weights = exact[new.name].reshape(weights.shape)
-        layers += _move(new, old, weights, choice)
+        layers += _move(new, old, weights, options)
         after += int(np.count_nonzero(new.weights == old.weights))
         total += new.weights.size
-    return Gridded(bytes(made), layers, before / max(1, total), after / max(1, total))
+    return GriddedModel(bytes(made), layers, before / max(1, total), after / max(1, total))
 
 
 def fit_steps(
     weights: Floats, reference: NDArray[np.float32], integers: NDArray[np.int8], scales: NDArray[np.float32]
 ) -> Steps:
-    """Return k (channels,): the grid steps that keep most of `integers` where they are, at little more noise.
+    """The grid steps k (channels,) that keep most of `integers` where they are, at little more noise.
 
     `weights` (channels, n) are the real new ones, `reference` (channels,) the scales that fit them best, `integers` and
     `scales` those of the previous release.
@@ -112,13 +111,13 @@ def fit_steps(
 
 
 def grid_scales(scales: NDArray[np.float32], steps: Steps) -> NDArray[np.float32]:
-    """Return f32(scales * (1 + steps / 512)), to the bit as a patch's decoder computes it."""
+    """The scales f32(scales * (1 + steps / 512)), to the bit as a patch's decoder computes it."""
     words = np.ascontiguousarray(scales, np.float32).view(np.uint32)
     return on_grid(words, steps.astype(np.int32).view(np.uint32)).view(np.float32)
 
 
 def quantized(weights: Floats, scales: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return symmetric int8 (channels, n): rounded to the nearest step, clipped to -127..127."""
+    """Symmetric int8 (channels, n): rounded to the nearest step, clipped to -127..127."""
     return np.clip(np.rint(weights / scales[:, None].astype(np.float64)), -127, 127).astype(np.int8)
 
 
@@ -128,24 +127,24 @@ def _noise(weights: Floats, scales: NDArray[np.float32]) -> Floats:
     return power
 
 
-def _move(new: _Layer, old: _Layer, weights: Floats, choice: Choice) -> bool:
+def _move(new: _LayerView, old: _LayerView, weights: Floats, options: GridOptions) -> bool:
     """Rewrite `new` in place; False if its numbers forbid it."""
     if not all(np.isfinite(scales).all() and (scales > 0).all() for scales in (new.scales, old.scales)):
         return False
     steps = np.zeros(len(old.scales), np.int64)
-    if not choice.frozen:
+    if not options.frozen:
         steps = fit_steps(weights, new.scales.copy(), old.weights, old.scales)
     new.scales[:] = grid_scales(old.scales, steps)
     rounded = quantized(weights, new.scales)
-    if choice.sticky:
+    if options.sticky:
         away = np.abs(weights / new.scales[:, None].astype(np.float64) - old.weights)
-        rounded = np.where(away <= 0.5 + choice.sticky, old.weights, rounded)
+        rounded = np.where(away <= 0.5 + options.sticky, old.weights, rounded)
     new.weights[:] = rounded
     _follow(new)
     return True
 
 
-def _follow(layer: _Layer) -> None:
+def _follow(layer: _LayerView) -> None:
     """Give the bias the scale that its inputs imply, and the same values in it."""
     if layer.bias is None or layer.bias_scales is None or layer.input_scale is None:
         return
@@ -157,13 +156,13 @@ def _follow(layer: _Layer) -> None:
     layer.bias[:] = np.clip(moved, limits.min, limits.max).astype(np.int32)
 
 
-def _pairs(new: list[_Layer], old: list[_Layer]) -> Iterator[tuple[_Layer, _Layer]]:
+def _pairs(new: list[_LayerView], old: list[_LayerView]) -> Iterator[tuple[_LayerView, _LayerView]]:
     shapes = [[str(layer.weights.shape) for layer in layers] for layers in (new, old)]
     for block in SequenceMatcher(None, shapes[0], shapes[1], autojunk=False).get_matching_blocks():
         yield from zip(new[block.a : block.a + block.size], old[block.b : block.b + block.size], strict=True)
 
 
-def _layers(model: bytearray) -> Iterator[_Layer]:
+def _layers(model: bytearray) -> Iterator[_LayerView]:
     """Yield every operator's weights once, in graph order, as views that write into `model`."""
     root = schema.Model.GetRootAsModel(model, 0)
     seen: set[int] = set()
@@ -177,7 +176,7 @@ def _layers(model: bytearray) -> Iterator[_Layer]:
                 yield layer
 
 
-def _layer(root: Any, inputs: list[Any]) -> _Layer | None:
+def _layer(root: Any, inputs: list[Any]) -> _LayerView | None:
     if len(inputs) < 2 or inputs[1].Type() != INT8:
         return None
     source, tensor = inputs[0], inputs[1]
@@ -193,11 +192,11 @@ def _layer(root: Any, inputs: list[Any]) -> _Layer | None:
         bias = None if isinstance(found, int) else found.view(np.int32)
     input_scale = _scales(source)
     shared = input_scale is not None and len(input_scale) == 1
-    return _Layer(tensor.Name().decode(), grid, scales, bias, bias_scales, input_scale if shared else None)
+    return _LayerView(tensor.Name().decode(), grid, scales, bias, bias_scales, input_scale if shared else None)
 
 
 def _channels(data: NDArray[np.int8], tensor: Any, channels: int) -> NDArray[np.int8] | None:
-    """Return `data` as a view (channels, n), or `None` if its layout allows no such view."""
+    """`data` as a view (channels, n), or `None` if its layout allows no such view."""
     if channels == 1:
         return data.reshape(1, -1)
     axis = tensor.Quantization().QuantizedDimension()
@@ -213,7 +212,7 @@ def _scales(tensor: Any) -> NDArray[np.float32] | None:
 
 
 def _float_weights(model: bytes) -> dict[str, Floats]:
-    """Return float constants by tensor name, (channels first where they come last in a depthwise filter)."""
+    """Float constants by tensor name, (channels first where they come last in a depthwise filter)."""
     root = schema.Model.GetRootAsModel(bytearray(model), 0)
     found: dict[str, Floats] = {}
     for graph in (root.Subgraphs(i) for i in range(root.SubgraphsLength())):

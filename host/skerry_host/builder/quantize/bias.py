@@ -1,4 +1,4 @@
-"""Bias correction: what rounding the weights adds to the mean of a layer's outputs is taken off its bias.
+"""Bias correction: subtracts from each bias the mean error that the rounded weights cause in a layer's outputs.
 
 Nagel et al. (ICCV 2019), section 4.2, with the means of the inputs measured on samples. Changes only int32 biases.
 """
@@ -15,15 +15,15 @@ from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.quantize.weights import Layer, real_weights, replace, values, weighted
+from skerry_host.builder.quantize.weights import WeightedLayer, real_weights, replace, values, weighted
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 SAMPLES = 64
 
 
-def correct(model: Any, source: Source, inputs: Inputs, progress: Progress) -> int:
+def correct(model: Any, source: SourceModel, inputs: Inputs, progress: Progress) -> int:
     """Correct the biases of a static int8 `schema.ModelT` in place; how many layers."""
     before = read_model(source.data)
     floats = {_name(before, layer.output): layer for layer in weighted(before)}
@@ -36,7 +36,7 @@ def correct(model: Any, source: Source, inputs: Inputs, progress: Progress) -> i
     return len(known)
 
 
-def expected_shift(error: Array, mean: Array, layer: Layer) -> Array:
+def expected_shift(error: Array, mean: Array, layer: WeightedLayer) -> Array:
     """The mean change (O,) of a layer's outputs when its weights are off by `error` and its inputs have a mean (I,)."""
     channels = error.shape[layer.in_axis]
     if len(mean) != channels:  # a dense layer over a flattened map, or a depthwise one with a multiplier
@@ -48,17 +48,17 @@ def expected_shift(error: Array, mean: Array, layer: Layer) -> Array:
     return full
 
 
-def _shift(model: Any, layer: Layer, shift: Array) -> None:
+def _shift(model: Any, layer: WeightedLayer, shift: Array) -> None:
     assert layer.bias is not None
     tensors = model.subgraphs[0].tensors
     weight_scale = np.asarray(tensors[layer.weight].quantization.scale, np.float64)
     step = weight_scale * float(tensors[layer.input].quantization.scale[0])
     steps = np.rint(values(model, layer.bias, "int32") - shift / step)
-    ends = np.iinfo(np.int32)
-    replace(model, layer.bias, np.clip(steps, ends.min, ends.max).astype(np.int32))
+    limits = np.iinfo(np.int32)
+    replace(model, layer.bias, np.clip(steps, limits.min, limits.max).astype(np.int32))
 
 
-def _means(source: Source, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
+def _means(source: SourceModel, indices: list[int], inputs: Inputs, progress: Progress) -> dict[int, Array]:
     """The mean of each channel (last axis) of some activations of the float model."""
     interpreter = Interpreter(
         model_content=source.data,
@@ -78,7 +78,7 @@ def _means(source: Source, indices: list[int], inputs: Inputs, progress: Progres
     return {index: total / len(inputs) for index, total in sums.items()}
 
 
-def _int8(model: Any, layer: Layer) -> bool:
+def _int8(model: Any, layer: WeightedLayer) -> bool:
     """Whether a layer computes on 8-bit integers with a 32-bit bias."""
     kind = model.subgraphs[0].tensors[layer.weight].quantization
     bias = model.subgraphs[0].tensors[layer.bias]
@@ -102,10 +102,10 @@ def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
 
 
 STEP = Step(
-    "correct biases",
+    "bias correction",
     lambda plan: plan.bias_correction and plan.activations == "int8",
     _run,
     keys=("bias_correction",),
     choices=choices,
-    turn=4,
+    search_order=4,
 )

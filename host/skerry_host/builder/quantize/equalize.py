@@ -1,4 +1,4 @@
-"""Cross-layer equalization: moves scale between layers so that their channels are of like range. The function stays.
+"""Cross-layer equalization: scales weights of adjacent layers so that channels have similar ranges. Outputs stay.
 
 Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization through Weight Equalization and Bias Correction (ICCV
 2019), section 4.1. Holds where what is between two layers is positively homogeneous: nothing or RELU, not RELU6.
@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step
-from skerry_host.builder.quantize.weights import Layer, replace, values, weighted
+from skerry_host.builder.quantize.weights import WeightedLayer, replace, values, weighted
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 ROUNDS = 3
 LIMIT = 1e3
@@ -26,7 +26,7 @@ LIMIT = 1e3
 _HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 
-def equalize(source: Source) -> Source:
+def equalize(source: SourceModel) -> SourceModel:
     """The same model with equalized weights; the same bytes where no two layers can be."""
     model = read_model(source.data)
     joined = list(pairs(model))
@@ -38,26 +38,26 @@ def equalize(source: Source) -> Source:
     return dataclasses.replace(source, data=write_model(model))
 
 
-def pairs(model: Any) -> Iterator[tuple[Layer, Layer]]:
+def pairs(model: Any) -> Iterator[tuple[WeightedLayer, WeightedLayer]]:
     """Layers of which the second alone reads the first, with nothing between that would notice a factor."""
     main = model.subgraphs[0]
     layers = {layer.input: layer for layer in weighted(model)}
     readers = [int(i) for op in main.operators for i in op.inputs]
-    ends = {int(i) for i in main.outputs}
+    outputs = {int(i) for i in main.outputs}
     for before in layers.values():
         after = layers.get(before.output)
-        alone = readers.count(before.output) == 1 and before.output not in ends
+        alone = readers.count(before.output) == 1 and before.output not in outputs
         if after and alone and before.options.fusedActivationFunction in _HOMOGENEOUS and _single(model, after):
             yield before, after
 
 
-def _single(model: Any, layer: Layer) -> bool:
+def _single(model: Any, layer: WeightedLayer) -> bool:
     """Whether each input channel of a layer has its own place in the weights."""
     channels = model.subgraphs[0].tensors[layer.input].shape[-1]
     return bool(model.subgraphs[0].tensors[layer.weight].shape[layer.in_axis] == channels)
 
 
-def _balance(model: Any, before: Layer, after: Layer) -> None:
+def _balance(model: Any, before: WeightedLayer, after: WeightedLayer) -> None:
     one, two = values(model, before.weight, "float32"), values(model, after.weight, "float32")
     first, second = _range(one, before.out_axis), _range(two, after.in_axis)
     usable = (first > 0) & (second > 0)
@@ -97,4 +97,6 @@ def choices(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
         yield "cross-layer equalization", msgspec.structs.replace(plan, equalize=True)
 
 
-STEP = Step("equalize", lambda plan: plan.equalize, _run, keys=("equalize",), choices=choices, turn=3)
+STEP = Step(
+    "cross-layer equalization", lambda plan: plan.equalize, _run, keys=("equalize",), choices=choices, search_order=3
+)

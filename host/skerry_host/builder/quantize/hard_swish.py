@@ -1,4 +1,4 @@
-"""HARD_SWISH spelt out as ADD, RELU6 and MUL, for integers only: in float it has a quick kernel of its own.
+"""Decomposes HARD_SWISH into ADD, RELU6 and MUL, for int8 only: in float it has a fast kernel of its own.
 
 hard_swish(x) = x * relu6(x + 3) / 6. XNNPACK takes no int8 HARD_SWISH, so each one cuts the graph in two and runs on
 the generic kernel, and the Edge TPU has none; both have quick forms of ADD and MUL.
@@ -11,10 +11,10 @@ from skerry_host.builder.modelfile.graph import describe, op_name
 from skerry_host.builder.modelfile.parts import RELU6, like, multiply, plus, times
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step, int8
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 
-def spell_out(source: Source) -> Source:
+def decompose(source: SourceModel) -> SourceModel:
     """The same model without HARD_SWISH; the same bytes where there is none."""
     if not any(op.name == "HARD_SWISH" for op in source.graph.ops):
         return source
@@ -24,13 +24,13 @@ def spell_out(source: Source) -> Source:
     main.operators = [
         part
         for op in main.operators
-        for part in (_spelt(model, main, op) if names[op.opcodeIndex] == "HARD_SWISH" else [op])
+        for part in (_decomposed(model, main, op) if names[op.opcodeIndex] == "HARD_SWISH" else [op])
     ]
     data = write_model(model)
     return dataclasses.replace(source, data=data, graph=describe(read_model(data)))
 
 
-def _spelt(model: Any, main: Any, op: Any) -> list[Any]:
+def _decomposed(model: Any, main: Any, op: Any) -> list[Any]:
     """The sixth is taken before the product: on integers it only renames the steps of 0..6, and costs nothing."""
     read, written = int(op.inputs[0]), int(op.outputs[0])
     clipped, share = like(main, written, b"/clipped"), like(main, written, b"/share")
@@ -42,7 +42,7 @@ def _spelt(model: Any, main: Any, op: Any) -> list[Any]:
 
 
 def _run(draft: Draft) -> Draft:
-    return dataclasses.replace(draft, source=spell_out(draft.source))
+    return dataclasses.replace(draft, source=decompose(draft.source))
 
 
-STEP = Step("spell out HARD_SWISH", int8, _run)
+STEP = Step("decompose HARD_SWISH", int8, _run)

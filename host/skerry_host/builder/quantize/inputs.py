@@ -1,4 +1,4 @@
-"""Raw samples as the float model's inputs, made as they are asked for: all at once can be more than memory holds."""
+"""Preprocesses samples for the float model one at a time: all at once can be more than memory holds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Inputs:
         """At most `count` of them, from all over the set: the classes may stand in order."""
         return replace(self, samples=self.samples.every(-(-len(self) // count)))
 
-    def ends(self) -> tuple[float, float]:
+    def input_range(self) -> tuple[float, float]:
         """The least and largest value that the input must be able to hold, zero among them.
 
         What the samples have and, of samples in uint8, all that preprocessing can make of one: a device sees others,

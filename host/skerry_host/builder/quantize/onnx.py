@@ -18,7 +18,7 @@ from skerry_host.builder.modelfile.onnx import describe_onnx
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 OPSET = 17
 _METHODS = {"min-max": "MinMax", "moving-average": "MinMax", "percentile": "Percentile", "mse": "MinMax"}
@@ -27,7 +27,7 @@ them, so all that was seen is taken; it has none by mean square error."""
 
 
 def quantize_onnx(
-    source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
 ) -> bytes:
     """An int8 ONNX with float inputs and outputs; raises `ModelError` when onnxruntime cannot make it."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static  # noqa: PLC0415

@@ -18,12 +18,14 @@ from skerry_host.builder.quantize.step import Choices, Draft, Step, Symptom
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import STEPS, Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 PIPELINE: tuple[Step, ...] = tuple(import_module(f"skerry_host.builder.quantize.{name}").STEP for name in STEPS)
 
 
-def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent) -> bytes:
+def quantize(
+    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+) -> bytes:
     """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
     if source.quantized:
         return source.data
@@ -37,7 +39,7 @@ def quantize(source: Source, samples: Samples, prep: Preprocess, plan: Quantize,
 
 def choices() -> tuple[Choices, ...]:
     """What a search may try, in the order in which it does."""
-    return tuple(step.choices for step in sorted(PIPELINE, key=lambda step: step.turn) if step.turn)
+    return tuple(step.choices for step in sorted(PIPELINE, key=lambda step: step.search_order) if step.search_order)
 
 
 def remedy(symptom: Symptom) -> str:

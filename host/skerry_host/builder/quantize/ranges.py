@@ -21,7 +21,7 @@ from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.recipe.progress import Progress, watched
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 THREADS = 2
 CHUNK = 8
@@ -30,17 +30,17 @@ HISTOGRAM_SAMPLES = 64
 """A histogram of values, not of samples: each sample has thousands, and fetching them all takes time."""
 
 
-def measure(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
+def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     """The range of every activation by the plan's calibrator, or as it was trained.
 
     The input's is what it must hold: no calibrator clips what a device hands in.
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
-    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.ends())}
+    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.input_range())}
     return _measured(source, inputs, plan, progress) | given | trained
 
 
-def _measured(source: Source, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
+def _measured(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     if plan.calibrator in UPDATES:
         return _profiled(source, inputs, UPDATES[plan.calibrator], progress)
     outer = _profiled(source, inputs, UPDATES["min-max"], progress)
@@ -60,7 +60,7 @@ UPDATES: dict[str, Callable[[Any, Any], Any]] = {
 """How the range of one more sample joins those before, for the calibrators that look at nothing else."""
 
 
-def _profiled(source: Source, inputs: Inputs, update: Callable[[Any, Any], Any], progress: Progress) -> Ranges:
+def _profiled(source: SourceModel, inputs: Inputs, update: Callable[[Any, Any], Any], progress: Progress) -> Ranges:
     mode = calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
     content = memoryview(bytearray(source.data))
     made = calibrator.Calibrator(content, num_threads=THREADS, mode=mode, qsv_update_func=update)
@@ -77,7 +77,7 @@ def _chunks(items: Iterator[dict[str, Array]]) -> Iterator[list[dict[str, Array]
         yield chunk
 
 
-def _histograms(source: Source, inputs: Inputs, ranges: Ranges, progress: Progress) -> dict[str, Histogram]:
+def _histograms(source: SourceModel, inputs: Inputs, ranges: Ranges, progress: Progress) -> dict[str, Histogram]:
     """The distribution of every activation that has a range of more than one value."""
     graph = source.graph
     written = {i for op in graph.ops for i in op.outputs} | set(graph.inputs)
@@ -124,6 +124,6 @@ STEP = Step(
     _run,
     keys=("calibrator", "percentile"),
     choices=calibrators,
-    turn=1,
+    search_order=1,
     remedies={"clipped": "calibrator = 'min-max'", "outliers": "calibrator = 'mse' or 'percentile'"},
 )

@@ -1,8 +1,8 @@
-"""The accuracy-budgeted search: other ways to choose the integers, until the model is within its budget.
+"""The accuracy-budgeted search: tries other quantization settings until the model is within its budget.
 
-Candidates are ranked on calibration samples, so that the evaluation samples choose nothing and their verdict stays
+Candidates are ranked on calibration samples, so that the evaluation samples choose nothing and their result stays
 fair. Makes no model itself: `make` does. Keeps to the number formats and the granularity that the recipe asks for,
-but for trying one scale per tensor instead of one per channel. What there is to try, the steps of `pipeline` say.
+but for trying one scale per tensor instead of one per channel. The steps of `pipeline` say what there is to try.
 """
 
 from collections.abc import Callable
@@ -17,29 +17,29 @@ from skerry_host.builder.recipe.recipe import Quantize
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How close a model is to the float one: what it loses of the metric, and the SQNR of its worst output."""
+class QuantizationLoss:
+    """What quantization costs a model: the drop of its metric, and the SQNR of its worst output."""
 
     drop: float
     sqnr_db: float
 
-    def beats(self, other: "Fit", noise: float) -> bool:
+    def beats(self, other: "QuantizationLoss", noise: float) -> bool:
         """Whether it loses less; where the difference is within the noise, whether more of the signal is left."""
         if abs(self.drop - other.drop) > noise:
             return self.drop < other.drop
-        return self.sqnr_db > other.sqnr_db + LEAST_GAIN_DB
+        return self.sqnr_db > other.sqnr_db + MIN_GAIN_DB
 
-    def within(self, budget: "Fit") -> bool:
+    def within(self, budget: "QuantizationLoss") -> bool:
         """Whether it loses no more than the budget."""
         return self.drop <= budget.drop and self.sqnr_db >= budget.sqnr_db
 
 
-LEAST_GAIN_DB = 0.1
+MIN_GAIN_DB = 0.1
 """Less is no reason to prefer a choice."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One candidate and what it gained over the best before it.
+class SearchStep(msgspec.Struct, frozen=True):
+    """One candidate plan and what it gained over the best before it.
 
     `drop` and `sqnr_db` are None when it could not be made, or was not tried: `cut`.
     """
@@ -68,59 +68,59 @@ class Tools:
     """
 
     make: Callable[[Quantize], bytes]
-    fit: Callable[[bytes], Fit]
+    loss: Callable[[bytes], QuantizationLoss]
     enough: Callable[[bytes], bool]
     progress: Progress
     noise: float
-    budget: Fit
+    budget: QuantizationLoss
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The best plan, its model, and every step on the way."""
 
     plan: Quantize
     model: bytes
-    steps: tuple[Attempt, ...]
+    steps: tuple[SearchStep, ...]
 
 
-def search(plan: Quantize, model: bytes, tools: Tools) -> Found:
+def search(plan: Quantize, model: bytes, tools: Tools) -> SearchResult:
     """Start from a plan and its model; stop when a model is good enough, all was tried, or its tries are used up.
 
-    No clock ends it: the same source gives the same model on a busy machine.
+    It has no time limit: the same source gives the same model on a busy machine.
     """
-    best, best_model, best_fit = plan, model, tools.fit(model)
-    steps = [Attempt("as in the recipe", best_fit.drop, best_fit.sqnr_db, 0.0, kept=True)]
+    best, best_model, best_loss = plan, model, tools.loss(model)
+    steps = [SearchStep("as in the recipe", best_loss.drop, best_loss.sqnr_db, 0.0, kept=True)]
     for stage in choices():
         improved = False
         for name, candidate in stage(best):
             if len(steps) > plan.search_steps:
-                return Found(best, best_model, (*steps, _cut(plan)))
+                return SearchResult(best, best_model, (*steps, _cut(plan)))
             tools.progress(f"searching: {name}")
             made = _try(candidate, tools)
-            steps.append(_attempt(name, made, best_fit, tools.noise))
+            steps.append(_step(name, made, best_loss, tools.noise))
             if made and steps[-1].kept:
-                best, (best_model, best_fit), improved = candidate, made, True
-        if improved and best_fit.within(tools.budget) and tools.enough(best_model):
+                best, (best_model, best_loss), improved = candidate, made, True
+        if improved and best_loss.within(tools.budget) and tools.enough(best_model):
             break
-    return Found(best, best_model, tuple(steps))
+    return SearchResult(best, best_model, tuple(steps))
 
 
-def _try(plan: Quantize, tools: Tools) -> tuple[bytes, Fit] | None:
+def _try(plan: Quantize, tools: Tools) -> tuple[bytes, QuantizationLoss] | None:
     """A candidate's model and fit; None when the quantizer cannot make it or the runtime cannot run it."""
     try:
         model = tools.make(plan)
-        return model, tools.fit(model)
+        return model, tools.loss(model)
     except ModelError:
         return None
 
 
-def _attempt(name: str, made: tuple[bytes, Fit] | None, best: Fit, noise: float) -> Attempt:
+def _step(name: str, made: tuple[bytes, QuantizationLoss] | None, best: QuantizationLoss, noise: float) -> SearchStep:
     if made is None:
-        return Attempt(name, None, None, 0.0, kept=False)
-    fit = made[1]
-    return Attempt(name, fit.drop, fit.sqnr_db, fit.sqnr_db - best.sqnr_db, kept=fit.beats(best, noise))
+        return SearchStep(name, None, None, 0.0, kept=False)
+    loss = made[1]
+    return SearchStep(name, loss.drop, loss.sqnr_db, loss.sqnr_db - best.sqnr_db, kept=loss.beats(best, noise))
 
 
-def _cut(plan: Quantize) -> Attempt:
-    return Attempt(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)
+def _cut(plan: Quantize) -> SearchStep:
+    return SearchStep(f"the rest, after search_steps = {plan.search_steps}", None, None, 0.0, kept=False, cut=True)

@@ -8,23 +8,23 @@ from skerry_agent.processing import Array
 from skerry_host.builder.quantize.inputs import Inputs
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 Ranges = dict[str, dict[str, Array]]
 """What litert-quantizer calls QSVs: {"min": (1,), "max": (1,)} by the name of an activation."""
 Symptom = Literal["clipped", "outliers", "one scale"]
-"""What a look at the layers may find that a choice of some step cures."""
+"""What layer statistics may show that a setting of some step remedies."""
 Choices = Callable[[Quantize], Iterator[tuple[str, Quantize]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A model on its way to integers: `source` as the steps before have changed it, `inputs` to measure with.
+    """A model that is being quantized: `source` as the steps before have changed it, `inputs` to calibrate with.
 
     `ranges` are of its activations, once they were measured. `model` is the quantized `schema.ModelT`, None before.
     """
 
-    source: Source
+    source: SourceModel
     plan: Quantize
     inputs: Inputs
     progress: Progress
@@ -41,8 +41,8 @@ def nothing(_plan: Quantize) -> Iterator[tuple[str, Quantize]]:
 class Step:
     """One step: whether a plan wants it, and how it makes the next draft. `keys` of [quantize] decide about it.
 
-    `choices` are other plans that a search may try, each with its name; a search asks the steps by `turn`, the choices
-    that change least come first. `remedies`: what to write into a recipe against a symptom.
+    `choices` are other plans that a search may try, each with its name; a search goes through the steps by
+    `search_order`, least change first. `remedies`: what to write into a recipe against a symptom.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Step:
     run: Callable[[Draft], Draft]
     keys: tuple[str, ...] = ()
     choices: Choices = nothing
-    turn: int = 0
+    search_order: int = 0
     remedies: Mapping[Symptom, str] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ _DTYPES = {"float32": np.float32, "int8": np.int8, "int32": np.int32}
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class WeightedLayer:
     """One operator with weights of its own: tensor indices; `bias` is None where there is none."""
 
     position: int
@@ -37,7 +37,7 @@ class Layer:
         return 1 if self.kind == "FULLY_CONNECTED" else 3
 
 
-def weighted(model: Any) -> Iterator[Layer]:
+def weighted(model: Any) -> Iterator[WeightedLayer]:
     """The layers of the main graph whose weights and bias are constants that nothing else uses."""
     main = model.subgraphs[0]
     users = Counter(int(i) for op in main.operators for i in op.inputs if i >= 0)
@@ -50,7 +50,7 @@ def weighted(model: Any) -> Iterator[Layer]:
             continue
         own = [index for index in (inputs[1], bias) if index is not None]
         if all(users[i] == 1 and holders[main.tensors[i].buffer] == 1 and _constant(model, i) for i in own):
-            yield Layer(position, kind, inputs[0], inputs[1], bias, int(op.outputs[0]), op.builtinOptions)
+            yield WeightedLayer(position, kind, inputs[0], inputs[1], bias, int(op.outputs[0]), op.builtinOptions)
 
 
 def values(model: Any, index: int, dtype: str) -> Array:
@@ -66,7 +66,7 @@ def replace(model: Any, index: int, array: Array) -> None:
     model.buffers[tensor.buffer].data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
 
 
-def real_weights(model: Any, layer: Layer) -> Array:
+def real_weights(model: Any, layer: WeightedLayer) -> Array:
     """The int8 weights of a layer as real values: scale * (q - zero_point), by channel where scales are several."""
     form = model.subgraphs[0].tensors[layer.weight].quantization
     scale, zero = np.asarray(form.scale, np.float64), np.asarray(form.zeroPoint, np.float64)

@@ -1,1 +1,1 @@
-"""What a build is asked for, and what all of it says: the recipe, its errors, its progress. Imports no other room."""
+"""The recipe, the errors of a build and how it reports progress. Imports no other room."""

@@ -27,8 +27,8 @@ RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Source(Struct, frozen=True):
-    """The trained model's file; `{version}` in it is replaced by the version that is built.
+class SourcePlan(Struct, frozen=True):
+    """`[source]`: the trained model's file; `{version}` in it is replaced by the version that is built.
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
     has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
@@ -59,7 +59,7 @@ class Labels(Struct, frozen=True):
 class Data(Struct, frozen=True):
     """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
 
-    Without `labels` a model is judged by how often it agrees with the float model.
+    Without `labels` a model is evaluated by how often it agrees with the float model.
     """
 
     calibration: RelativePath
@@ -68,7 +68,7 @@ class Data(Struct, frozen=True):
 
 
 class Quantize(Struct, frozen=True):
-    """How integers are chosen. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
+    """How the model is quantized. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
 
     `search` looks for better choices of the keys below it, in at most `search_steps` tries; absent, only where a build
     would be refused for what quantization cost.
@@ -111,7 +111,7 @@ class Quantize(Struct, frozen=True):
         return [f"quantize.io: {self.io!r} does not go with activations = {self.activations!r}, use {use}"]
 
 
-STEPS = ("equalize", "hard_swish", "ranges", "integers", "bias", "op_versions", "ends")
+STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions", "io_type")
 """The modules of `builder.quantize` that carry out a `Quantize`, in the order in which they run."""
 
 
@@ -142,7 +142,7 @@ class Recipe(Struct, frozen=True):
     name: ModelName
     task: TaskName
     license: str
-    source: Source
+    source: SourcePlan
     data: Data
     preprocess: Preprocess = Preprocess()
     postprocess: Postprocess = Postprocess()

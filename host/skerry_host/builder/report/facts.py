@@ -12,11 +12,11 @@ from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Check
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedies
-from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op
-from skerry_host.builder.quantize.search import Attempt
+from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
@@ -32,11 +32,11 @@ PLACES: dict[Outcome, str] = {"maps": EDGETPU.name, "cpu": CPU.name, "unknown": 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OperatorRow:
     """One operator for the table: its cost, what was measured of its first output, its least time and share of all."""
 
     cost: Cost
-    layer: Layer | None
+    layer: LayerStats | None
     trouble: str
     place: str
     place_reason: str
@@ -61,8 +61,8 @@ class TargetFacts:
     quality: Quality
     checks: tuple[Check, ...]
     reasons: Sequence[str]
-    layers: Sequence[Layer]
-    steps: Sequence[Attempt]
+    layers: Sequence[LayerStats]
+    steps: Sequence[SearchStep]
     tried: Tried
     reference: Score | None
     score: Score
@@ -110,7 +110,7 @@ def roof_of(facts: Facts, part: TargetFacts) -> Roof | None:
     return roof(facts.board.peak, integer=integer) if facts.board.peak else None
 
 
-def rows(part: TargetFacts, bounds: Roof | None, limit_db: float, accelerator: Roof | None = None) -> list[Row]:
+def rows(part: TargetFacts, bounds: Roof | None, limit_db: float, accelerator: Roof | None = None) -> list[OperatorRow]:
     """The operators in order; without bounds the share is of the bytes.
 
     Those predicted for the Edge TPU have the accelerator's bounds, and none where the board's file gives none.
@@ -126,7 +126,7 @@ def rows(part: TargetFacts, bounds: Roof | None, limit_db: float, accelerator: R
     weights = [own.least_us(cost) if own else 0.0 if bounds else float(cost.bytes) for cost, own in timed]
     total, most = sum(weights) or 1.0, max(weights, default=0.0) or 1.0
     return [
-        Row(
+        OperatorRow(
             cost=cost,
             layer=(layer := layers.get(cost.index)),
             trouble=notable(layer, limit_db) if layer else "",
@@ -171,13 +171,13 @@ def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | No
 
 
 def confused(counts: Array, names: Sequence[str], most: int = 3) -> list[str]:
-    """The pairs of classes that are taken for each other most."""
+    """The pairs of classes that are confused most often."""
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None), wrong.shape))[0][:most]
     return [f"{names[a]} as {names[b]} ({wrong[a, b]})" for a, b in order if wrong[a, b]]
 
 
-def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[Row]) -> list[str]:
+def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow]) -> list[str]:
     """What to change, the most useful first: accuracy where it is missed, else where the time goes."""
     advice: list[str] = []
     if part.reasons and part.layers:
@@ -211,7 +211,7 @@ def _unmapped(part: TargetFacts) -> list[str]:
     return [words, *(f"Operator {one.index} ({one.op}): {one.reason}." for one in part.preflight.causes[:2])]
 
 
-def _where_time_goes(table: Sequence[Row]) -> list[str]:
+def _where_time_goes(table: Sequence[OperatorRow]) -> list[str]:
     timed = [row for row in table if row.least_us]
     if not timed:
         return []

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
-from skerry_host.builder.diagnose.tally import Layer
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.report.cost import Cost
 from skerry_host.builder.report.roofline import Roof
 from skerry_host.builder.report.svg import (
@@ -110,7 +110,7 @@ def spread(one: Array, two: Array) -> tuple[Array, Array]:
     return one[picked], two[picked]
 
 
-def signal(layers: Sequence[Layer], limit_db: float) -> Markup:
+def signal(layers: Sequence[LayerStats], limit_db: float) -> Markup:
     """SQNR of each layer in the order of execution; under the limit, the signal is lost."""
     top = max(10.0, min(SHOWN_DB, max(layer.sqnr_db for layer in layers)) * 1.08)
     low = min(0.0, max(-10.0, min(layer.sqnr_db for layer in layers)))

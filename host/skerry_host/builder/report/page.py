@@ -11,7 +11,7 @@ from skerry_host.builder.diagnose.advice import least_db
 from skerry_host.builder.report import figures
 from skerry_host.builder.report.facts import (
     Facts,
-    Row,
+    OperatorRow,
     TargetFacts,
     accelerator_of,
     changes_to_make,
@@ -26,11 +26,11 @@ NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class TargetSection:
     """One target as the template shows it."""
 
     part: TargetFacts
-    table: list[Row]
+    table: list[OperatorRow]
     roof: Roof | None
     accuracy: Markup
     errors: Markup
@@ -49,12 +49,12 @@ def render(facts: Facts) -> str:
     return words
 
 
-def _section(facts: Facts, part: TargetFacts) -> Section:
+def _section(facts: Facts, part: TargetFacts) -> TargetSection:
     roof = roof_of(facts, part)
     limit = least_db(facts.recipe.budget.min_sqnr_db)
     table = rows(part, roof, limit, accelerator_of(facts))
     title, drawing, note = _errors(facts, part)
-    return Section(
+    return TargetSection(
         part=part,
         table=table,
         roof=roof,
@@ -70,12 +70,12 @@ def _section(facts: Facts, part: TargetFacts) -> Section:
 
 
 def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
-    """What the model gets wrong: classes taken for each other, or values off the float model's."""
+    """What the model gets wrong: classes confused with each other, or values that differ from the float model's."""
     name, got = next(iter(part.score.outputs.items()))
     classes = got[0].size
     counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
-        return f"Values of {name}", Markup(), "The source came quantized: no float model is at hand to compare with."
+        return f"Values of {name}", Markup(), "The source came quantized: there is no float model to compare with."
     if counts is None:
         assert part.reference is not None
         reference = next(iter(part.reference.outputs.values()))
@@ -84,7 +84,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     labels = _labels(facts.recipe.labels.names, classes)
     worst = confused(counts, labels)
     note = f"Most often: {', '.join(worst)}." if worst else "No sample was answered wrongly."
-    return "Who is taken for whom", figures.confusion(counts, labels), note
+    return "Confusion matrix", figures.confusion(counts, labels), note
 
 
 def _labels(names: Sequence[str], classes: int) -> Sequence[str]:

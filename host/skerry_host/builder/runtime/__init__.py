@@ -1,1 +1,1 @@
-"""Runs models on the runtimes that devices use: proves, times and profiles them. Judges no answer."""
+"""Runs models on the runtimes that devices use: checks that they run, times and profiles them. Evaluates no output."""

@@ -1,7 +1,7 @@
-"""Looks at a model file that is not trusted, in a child process that may crash, hang or eat memory instead of this one.
+"""Loads and runs an untrusted model file once, in a child process that may crash, hang or run out of memory.
 
 The child parses the file, loads it, runs it once on zeros, and asks the kernels that stand in for XNNPACK whether they
-would. Nothing here judges whether the model is any good.
+would. Says nothing of the model's accuracy.
 """
 
 import json
@@ -46,12 +46,12 @@ class Probe(Struct, frozen=True):
 
 
 def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
-    """Look at a file; raises `ModelError` when it is not TFLite, is cut, or takes its reader down."""
+    """Look at a file; raises `ModelError` when it is not TFLite, truncated, or crashes or hangs the child."""
     check_head(path)
     return _look(str(path), str(path), seconds)
 
 
-def prove(model: bytes) -> None:
+def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
     if problem:
@@ -67,11 +67,13 @@ def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> 
     try:
         done = subprocess.run(command, capture_output=True, input=model, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{name} keeps its reader busy for over {seconds:.0f} s", hint=_HINT, code="hang") from None
-    return judge(name, done)
+        raise ModelError(
+            f"{name}: loading and running it timed out after {seconds:.0f} s", hint=_HINT, code="hang"
+        ) from None
+    return read_outcome(name, done)
 
 
-def judge(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
+def read_outcome(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
     """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
     lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
     if done.returncode < 0:

@@ -77,7 +77,7 @@ def _onnx_runner(data: bytes, _graph: Graph, threads: int, default_kernels: bool
     return OnnxRunner(data, threads, fused=default_kernels)
 
 
-def remembers(graph: Graph) -> bool:
+def is_stateful(graph: Graph) -> bool:
     """Whether an answer depends on the samples before: the model keeps variables (a streaming model)."""
     return any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
 
@@ -86,9 +86,9 @@ def run_all(data: bytes, samples: Array, prep: Preprocess, progress: Progress = 
     """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0.
 
     One loaded model for each core, each with one thread: small models are slower with two threads than with one. A
-    model that remembers what it saw gets the samples in their order.
+    stateful model gets the samples in their order.
     """
-    cores = 1 if remembers(describe_any(data)) else min(WORKERS, len(samples), os.cpu_count() or 1)
+    cores = 1 if is_stateful(describe_any(data)) else min(WORKERS, len(samples), os.cpu_count() or 1)
     idle: SimpleQueue[Session] = SimpleQueue()
     for _ in range(cores):
         idle.put(Session(data))

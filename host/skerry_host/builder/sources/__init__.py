@@ -1,1 +1,1 @@
-"""The kinds of source, one file each; every one ends in a TFLite model, the waist of a build."""
+"""The formats that a source model may have, one file each; all but a quantized ONNX are converted to TFLite."""

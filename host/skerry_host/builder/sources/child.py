@@ -46,7 +46,9 @@ def run(conversion: Conversion) -> str:
         log.seek(max(0, log.seek(0, os.SEEK_END) - OUTPUT_BYTES))
         output = log.read().decode("utf-8", "replace")
     if status is None:
-        raise ModelError(f"{conversion.what} takes over {conversion.seconds:.0f} s", hint=_kept(output), code="hang")
+        raise ModelError(
+            f"{conversion.what} timed out after {conversion.seconds:.0f} s", hint=_kept(output), code="hang"
+        )
     if status < 0:
         name = signal.Signals(-status).name
         raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")

@@ -31,7 +31,7 @@ _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "AVERA
 
 @dataclass(frozen=True, slots=True)
 class _Rounding:
-    """One pair, or one FAKE_QUANT: what it reads and writes, its operators' places, ends of its range by channel."""
+    """One pair, or one FAKE_QUANT: what it reads and writes, its operators' places, bounds of its range by channel."""
 
     read: int
     written: int
@@ -72,16 +72,16 @@ def _roundings(model: Any, main: Any) -> Iterator[_Rounding]:
             integers[int(op.outputs[0])] = (place, int(op.inputs[0]))
         elif name == "DEQUANTIZE" and int(op.inputs[0]) in integers:
             before, read = integers[int(op.inputs[0])]
-            ends = _ends(main.tensors[op.inputs[0]], len(main.tensors[read].shape))
-            if ends is not None:
-                yield _Rounding(read, int(op.outputs[0]), (before, place), *ends)
+            bounds = _real_range(main.tensors[op.inputs[0]], len(main.tensors[read].shape))
+            if bounds is not None:
+                yield _Rounding(read, int(op.outputs[0]), (before, place), *bounds)
         elif name == "FAKE_QUANT":
             options = op.builtinOptions
             low, high = (np.array(value, np.float64) for value in (options.min, options.max))
             yield _Rounding(int(op.inputs[0]), int(op.outputs[0]), (place,), low, high)
 
 
-def _ends(tensor: Any, rank: int) -> tuple[Array, Array] | None:
+def _real_range(tensor: Any, rank: int) -> tuple[Array, Array] | None:
     """The least and largest real value of a quantized tensor, shaped to be laid over its channels; None for others.
 
     real = scale * (q - zero_point), by channel along `quantized_dimension` (schema.fbs, QuantizationParameters).
@@ -105,7 +105,7 @@ def _clip(model: Any, tensor: Any, rounding: _Rounding) -> None:
 
 
 def _read_origins(model: Any, main: Any, sources: dict[int, int]) -> None:
-    """Let all that reads a rounded tensor, ends and signatures included, read what was rounded."""
+    """Let all that reads a rounded tensor, outputs and signatures included, read what was rounded."""
     for op in main.operators:
         op.inputs = np.array([_origin(int(i), sources) for i in op.inputs], np.int32)
     main.outputs = np.array([_origin(int(i), sources) for i in main.outputs], np.int32)

@@ -11,7 +11,7 @@ from skerry_host.builder.sources import code
 from skerry_host.builder.sources.child import Conversion, run
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.converters import TENSORFLOW, TFMOT, python_with
-from skerry_host.builder.sources.faithful import Example
+from skerry_host.builder.sources.equivalence import Example
 from skerry_host.builder.sources.kinds import Kind
 
 _CHILD = Path(__file__).with_name("keras_child.py")

@@ -19,7 +19,7 @@ QAT = "2 (QAT)"
 
 
 def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
-    """Write a float TFLite model to `out`, and beside it, as .npz, a sample and what the source makes of it."""
+    """Write a float TFLite model to `out`, and beside it, as .npz, a sample and the source's outputs for it."""
     version = QAT if qat == "1" else written_by(source) if kind == "keras" else ""
     old = version == QAT or (version.startswith("2.") and importlib.util.find_spec("tf_keras") is not None)
     if old:
@@ -116,7 +116,7 @@ def _signature(tf: Any, source: str) -> tuple[Any, Any]:
 
 
 def _ask(tf: Any, form: Any, function: Any, out: Path) -> None:
-    """Write a made-up sample and the answers to it."""
+    """Write a random sample and the outputs for it."""
     import numpy as np  # noqa: PLC0415  (comes with TensorFlow)
 
     if form.dtype != tf.float32 or None in form.shape.as_list():

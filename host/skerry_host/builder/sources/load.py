@@ -1,6 +1,6 @@
-"""From the source of a recipe to a TFLite model that can be quantized, or is already. Quantizes nothing itself.
+"""Loads a recipe's source model: converted to TFLite, checked to load and run, made fit for the quantizer.
 
-Every kind of source ends in a TFLite file, which is proven to load and run before it is used: the waist of every build.
+Quantizes nothing. A source that is quantized already is not changed; an ONNX one of these stays ONNX.
 """
 
 import hashlib
@@ -17,27 +17,28 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
-from skerry_host.builder.sources.faithful import LEAST_DB, Example, examples, follows
+from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
 from skerry_host.builder.sources.fake_quant import TrainedRanges, take_ranges
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.normalise import (
-    endless,
     fixed_batch,
     normalise,
+    not_finite,
     quantized,
     unfit,
-    unfit_ends,
+    unfit_io,
     unfit_quantized,
     unique_names,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A model that was proven to load and run, its graph, the hash of what it came from, what was changed.
+class SourceModel:
+    """A model that was checked to load and run, its graph, the hash of the source file, and what was changed.
 
-    `quantized`: it computes on integers already, and is not touched. `onnx` is the float ONNX with fixed shapes that it
-    came from, None if it came from something else. `trained`: ranges that came with it (QAT), which nothing may change.
+    `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
+    was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
+    change.
     """
 
     data: bytes
@@ -50,12 +51,12 @@ class Source:
     trained: TrainedRanges = field(default_factory=dict)
 
     @property
-    def waist(self) -> bool:
-        """Whether `data` is TFLite, as of all sources but a quantized ONNX."""
+    def is_tflite(self) -> bool:
+        """Whether `data` is TFLite: it is of every source but a quantized ONNX."""
         return is_tflite(self.data)
 
 
-def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool = False) -> Source:
+def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: bool = False) -> SourceModel:
     """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
 
     `trusted` allows sources that carry code to run it.
@@ -68,7 +69,7 @@ def load_source(path: Path, plan: recipes.Source | None = None, *, trusted: bool
         return _tflite(path, converted, converted.file, sha256, size)
 
 
-def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: bool) -> Converted:
+def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trusted: bool) -> Converted:
     kind = kind_of(path)
     if kind == "tflite":
         return Converted(path)
@@ -77,24 +78,24 @@ def _convert(path: Path, plan: recipes.Source | None, folder: Path, *, trusted: 
     return keras.convert(path, kind, folder, trusted=trusted)
 
 
-def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) -> Source:
+def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) -> SourceModel:
     """A source that never becomes TFLite: `data` is the ONNX."""
     from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
 
     assert converted.onnx is not None
     graph = describe_onnx(converted.onnx)
-    reasons = unfit_ends(graph)
+    reasons = unfit_io(graph)
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
     changes = (*converted.changes, "int8 ONNX (QDQ), for the onnx target only")
-    return Source(converted.onnx, graph, sha256, size, changes, True, converted.onnx)
+    return SourceModel(converted.onnx, graph, sha256, size, changes, True, converted.onnx)
 
 
-def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> Source:
+def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> SourceModel:
     found = probe(file)
     data = file.read_bytes()
     model = read_model(data)
-    broken = endless(model)
+    broken = not_finite(model)
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
         raise ModelError(message, hint="train or export it again", code="unfit")
@@ -111,29 +112,31 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")
     given, data = data, data if ready and not batch else write_model(model)
-    if not trained:  # ranges that were taken out are a change of what is computed
-        changes += _compared(path, converted.examples, given, data)
-    return Source(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
+    if not trained:  # the ranges that were taken out did change what is computed
+        changes += _check_equivalence(path, converted.examples, given, data)
+    return SourceModel(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
 
 
-def _compared(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
-    """What a comparison with the source says; raises `ModelError` when another function came out.
+def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
+    """Check that conversion kept what the model computes; raises `ModelError` (conversion) when it did not.
 
-    `known`: what the source answers if it was converted; else `given`, the file as it came, is asked if it was changed.
+    `known`: the source's outputs for random inputs, if it was converted; else `given`, the file as it came, is run
+    if it was changed.
     """
     rewritten = given != data and describe_any(given).input_specs()[0].dtype == "float32"
     if not known and not rewritten:
         return []
-    found = follows(known or examples(given), data)
+    found = equivalence_db(known or examples(given), data)
     if found is None:
-        return ["not compared with the source: made-up inputs tell nothing"]
-    if found < LEAST_DB:
+        return ["not compared with the source: its outputs for random inputs are zero, or not finite"]
+    if found < MIN_EQUIVALENCE_DB:
         raise ModelError(
-            f"{path} was converted wrongly: what came out follows it by {found:.0f} dB, {LEAST_DB:.0f} are needed",
+            f"{path} was converted wrongly: its TFLite form has {found:.0f} dB SQNR against it, at least "
+            f"{MIN_EQUIVALENCE_DB:.0f} dB are needed",
             hint="export it with opset_version=17 and plain operators, or give a .tflite made another way",
             code="conversion",
         )
-    return [f"compared with the source: {found:.0f} dB"] if known else []
+    return [f"compared with the source: {found:.0f} dB SQNR"] if known else []
 
 
 def identity(path: Path, others: Sequence[Path] = ()) -> tuple[str, int]:

@@ -55,7 +55,7 @@ def fixed_batch(model: Any) -> str | None:
 def signature(model: Any) -> str | None:
     """Add the signature that the quantizer needs, named after the tensors, to a model that has none, or a wrong one."""
     main, there = model.subgraphs[0], bool(model.signatureDefs)
-    if there and _names_ends(model.signatureDefs[0], main):
+    if there and _names_io(model.signatureDefs[0], main):
         return None
     made = schema.SignatureDefT()
     made.signatureKey = SIGNATURE.encode()
@@ -65,10 +65,10 @@ def signature(model: Any) -> str | None:
     return "signature that names no inputs and outputs replaced" if there else "signature added"
 
 
-def _names_ends(found: Any, main: Any) -> bool:
+def _names_io(found: Any, main: Any) -> bool:
     """Whether a signature names inputs as inputs and outputs as outputs."""
     pairs = ((found.inputs, main.inputs), (found.outputs, main.outputs))
-    return all(named and {int(e.tensorIndex) for e in named} <= {int(i) for i in ends} for named, ends in pairs)
+    return all(named and {int(e.tensorIndex) for e in named} <= {int(i) for i in io} for named, io in pairs)
 
 
 STEPS: tuple[Callable[[Any], str | None], ...] = (
@@ -87,7 +87,7 @@ def normalise(model: Any) -> list[str]:
     return [done for step in STEPS if (done := step(model))]
 
 
-def endless(model: Any, most: int = 3) -> list[str]:
+def not_finite(model: Any, most: int = 3) -> list[str]:
     """The names of constants of the main graph that hold NaN or infinity, at most so many."""
     found = []
     for tensor in model.subgraphs[0].tensors:
@@ -107,7 +107,7 @@ def quantized(graph: Graph) -> bool:
 
 def unfit_quantized(graph: Graph) -> list[str]:
     """Why a model that is quantized already cannot be used as it is, every reason; empty if it can."""
-    reasons = unfit_ends(graph)
+    reasons = unfit_io(graph)
     left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
     if left:
         names = ", ".join(sorted(set(left)))
@@ -118,7 +118,7 @@ def unfit_quantized(graph: Graph) -> list[str]:
 def unfit(graph: Graph) -> list[str]:
     """Why a normalised float model cannot be quantized, every reason; empty if it can."""
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = unfit_ends(graph)
+    reasons = unfit_io(graph)
     if graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
@@ -135,12 +135,12 @@ def unfit(graph: Graph) -> list[str]:
     return reasons
 
 
-def unfit_ends(graph: Graph) -> list[str]:
+def unfit_io(graph: Graph) -> list[str]:
     """What is wrong with the inputs and outputs of any model."""
-    return [*_end_reasons(graph), *_shape_reasons(graph)]
+    return [*_io_reasons(graph), *_shape_reasons(graph)]
 
 
-def _end_reasons(graph: Graph) -> list[str]:
+def _io_reasons(graph: Graph) -> list[str]:
     reasons = []
     if len(graph.inputs) != 1:
         reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")

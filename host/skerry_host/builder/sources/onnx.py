@@ -15,7 +15,7 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.child import SECONDS, Conversion, answer, run
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.converters import ONNX2TF, python_with, require_extra
-from skerry_host.builder.sources.faithful import examples
+from skerry_host.builder.sources.equivalence import examples
 from skerry_host.builder.sources.onnx_prepared import Prepared
 
 PREPARE_SECONDS = 120.0

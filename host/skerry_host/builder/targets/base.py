@@ -13,14 +13,14 @@ from skerry_host.builder.edgetpu.preflight import Preflight
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class QuantizationJob:
     """What a target's model file is made from; every plan that a search tries is a job of its own."""
 
-    source: Source
+    source: SourceModel
     samples: Samples
     prep: Preprocess
     plan: Quantize
@@ -61,11 +61,11 @@ class TargetBuilder(Protocol):
         return ""
 
     @abstractmethod
-    def problem(self, source: Source, plan: Quantize) -> str:
+    def problem(self, source: SourceModel, plan: Quantize) -> str:
         """Why it cannot be made of a source as planned, empty if it can."""
 
     @abstractmethod
-    def float_model(self, source: Source) -> bytes:
+    def float_model(self, source: SourceModel) -> bytes:
         """What its model is compared with: the float model in its own format."""
 
     def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:  # noqa: ARG002
@@ -73,7 +73,7 @@ class TargetBuilder(Protocol):
         return prep
 
     @abstractmethod
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """Its model file, proven to run where that is in doubt; raises `ModelError`."""
 
     def predict(self, model: bytes) -> Preflight | None:  # noqa: ARG002

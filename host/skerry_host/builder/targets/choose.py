@@ -1,4 +1,4 @@
-"""From a recipe's plan to the model that is judged: made as asked, or searched for. Writes nothing, refuses nothing."""
+"""Quantizes the model of a target: as the recipe asks, or by a search. Writes nothing, refuses nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import msgspec
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.quantize.equalize import equalize
-from skerry_host.builder.quantize.search import Attempt, Fit, Tools, search
+from skerry_host.builder.quantize.search import QuantizationLoss, SearchStep, Tools, search
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize, Recipe
-from skerry_host.builder.sources.load import Source
-from skerry_host.builder.targets.base import Job, TargetBuilder
+from skerry_host.builder.sources.load import SourceModel
+from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
 NOISE_SAMPLES = 2
 """Differences of so many answers say nothing."""
 SLACK_DB = 1.0
-"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is judged."""
+"""Calibration samples and evaluation samples may differ by so much: a model this close to its budget is evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Work:
 
     builder: TargetBuilder
     recipe: Recipe
-    source: Source
+    source: SourceModel
     data: DataSet
     reference: Score
     progress: Progress
@@ -45,7 +45,7 @@ class Chosen:
     model: bytes
     plan: Quantize
     score: Score
-    steps: tuple[Attempt, ...]
+    steps: tuple[SearchStep, ...]
     reference: bytes
 
 
@@ -58,7 +58,7 @@ def choose(work: Work) -> Chosen:
         return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
 
     def make(plan: Quantize) -> bytes:
-        return work.builder.make(Job(work.source, data.calibration, recipe.preprocess, plan, work.progress))
+        return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.preprocess, plan, work.progress))
 
     def enough(model: bytes) -> bool:
         return _within(score(model), work)
@@ -66,7 +66,7 @@ def choose(work: Work) -> Chosen:
     plan = recipe.quantize
     work.progress(f"quantizing for {work.builder.target.name}")
     model = make(plan)
-    steps: tuple[Attempt, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     wanted = plan.search if plan.search is not None else not enough(model)
     if wanted and work.builder.searched and not work.source.quantized:
         stop = enough if plan.search is None else lambda _model: False
@@ -77,7 +77,7 @@ def choose(work: Work) -> Chosen:
     return Chosen(model, plan, score(model), steps, reference)
 
 
-def _as_it_is(plan: Quantize, source: Source) -> Quantize:
+def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
     """The plan that an already quantized source was evidently made by: its own input and activations decide."""
     if not source.quantized:
         return plan
@@ -99,15 +99,15 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     prep, task = work.recipe.preprocess, work.recipe.meaning
     samples = _some(work.data.calibration)
     reference = evaluate(work.source.data, samples, prep, task, work.progress)
-    samples = samples.judged_by(reference.outputs.values())
+    samples = samples.compared_with(reference.outputs.values())
 
-    def fit(model: bytes) -> Fit:
+    def loss(model: bytes) -> QuantizationLoss:
         score = evaluate(model, samples, prep, task, work.progress)
-        return Fit(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
+        return QuantizationLoss(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
 
     noise = NOISE_SAMPLES / len(samples)
-    budget = Fit(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
-    return Tools(make, fit, enough, work.progress, noise, budget)
+    budget = QuantizationLoss(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
+    return Tools(make, loss, enough, work.progress, noise, budget)
 
 
 def _some(samples: Samples) -> Samples:

@@ -3,13 +3,13 @@
 from skerry_agent.wire.targets import CPU
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.runtime.probe import prove
-from skerry_host.builder.sources.load import Source
-from skerry_host.builder.targets.base import Job, TargetBuilder
+from skerry_host.builder.runtime.probe import check_runs
+from skerry_host.builder.sources.load import SourceModel
+from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 
 class CpuBuilder(TargetBuilder):
-    """Quantizes the TFLite that every source but a quantized ONNX becomes."""
+    """Quantizes the TFLite that every source but a quantized ONNX is converted to."""
 
     target = CPU
     hint = "give the float ONNX model, or build target onnx for a board that has it"
@@ -17,17 +17,21 @@ class CpuBuilder(TargetBuilder):
         "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
     )
 
-    def problem(self, source: Source, plan: Quantize) -> str:  # noqa: ARG002
+    def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
-        return "" if source.waist else "an ONNX model that is quantized already cannot become TFLite without harm"
+        return (
+            ""
+            if source.is_tflite
+            else "an ONNX model that is quantized already cannot be converted to TFLite without loss"
+        )
 
-    def float_model(self, source: Source) -> bytes:
+    def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""
         return source.data
 
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
         model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
         if not job.source.quantized:
-            prove(model)
+            check_runs(model)
         return model

@@ -1,17 +1,17 @@
-"""Delta-friendly quantization as a step of a build: keep near the previous release where that costs nothing measurable.
+"""Delta-friendly quantization: takes over the previous release's scales where that costs no measurable accuracy.
 
-`scale_grid` does the arithmetic; here it is decided, by evaluation, whether its result is taken.
+`scale_grid` does the arithmetic; this decides, by evaluation, whether its result is used.
 """
 
 from dataclasses import dataclass, replace
 
 from skerry_host.builder.judge.evaluate import evaluate
-from skerry_host.builder.modelfile.scale_grid import Choice, to_previous_grid
+from skerry_host.builder.modelfile.scale_grid import GridOptions, to_previous_grid
 from skerry_host.builder.targets.choose import NOISE_SAMPLES, Chosen, Work
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PreviousRelease:
     """The previous release's int8 TFLite model, if there is one; `frozen` keeps its scales, as an Edge TPU needs."""
 
     model: bytes | None
@@ -19,32 +19,37 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
-    """What is built, and a line on what keeping near gave; empty where nothing was tried."""
+class DeltaFriendlyModel:
+    """What is built, and a remark on what delta-friendly quantization gave; empty where it was not tried."""
 
     chosen: Chosen
     remark: str = ""
 
 
-def keep_near(work: Work, chosen: Chosen, past: Past) -> Near:
+def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -> DeltaFriendlyModel:
     """Put the model on the scale grid of the previous release, unless that costs accuracy.
 
     Costs are accepted up to the evaluation's noise; with `sticky` up to the recipe's budget, which the gates check.
     """
     plan = chosen.plan
-    if past.model is None or plan.delta_friendly is False or not work.builder.delta_friendly or work.source.quantized:
-        return Near(chosen)
-    choice = Choice(frozen=past.frozen, sticky=plan.sticky)
-    gridded = to_previous_grid(chosen.model, past.model, floats=work.source.data, choice=choice)
+    if (
+        previous.model is None
+        or plan.delta_friendly is False
+        or not work.builder.delta_friendly
+        or work.source.quantized
+    ):
+        return DeltaFriendlyModel(chosen)
+    options = GridOptions(frozen=previous.frozen, sticky=plan.sticky)
+    gridded = to_previous_grid(chosen.model, previous.model, floats=work.source.data, options=options)
     if not gridded.layers:
-        return Near(chosen, "delta-friendly: no layer of the previous release fits this model")
+        return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release fits this model")
     recipe = work.recipe
     score = evaluate(gridded.model, work.data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
     lost = chosen.score.value - score.value
     allowed = recipe.budget.max_accuracy_drop if plan.sticky else NOISE_SAMPLES / score.samples
     kept = f"{gridded.kept_before:.1%} -> {gridded.kept_after:.1%} of the weights as in the previous release"
     if lost > allowed:
-        return Near(chosen, f"delta-friendly: not taken, it costs {lost:.2%} {score.metric} ({kept})")
+        return DeltaFriendlyModel(chosen, f"delta-friendly: not used, it costs {lost:.2%} {score.metric} ({kept})")
     gained = f"{score.metric} {0.0 - lost:+.2%}"
     remark = f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {gained}"
-    return Near(replace(chosen, model=gridded.model, score=score), remark)
+    return DeltaFriendlyModel(replace(chosen, model=gridded.model, score=score), remark)

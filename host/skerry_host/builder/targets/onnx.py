@@ -6,8 +6,8 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_agent.wire.targets import ONNX
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
-from skerry_host.builder.targets.base import Job, TargetBuilder
+from skerry_host.builder.sources.load import SourceModel
+from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 CHANNELS = {1, 3, 4}
 """Sizes of an axis that may be the colours of an image."""
@@ -22,13 +22,13 @@ class OnnxBuilder(TargetBuilder):
     hint = "give a float ONNX model and activations = 'int8', or build target cpu"
     last_resort = "quantization-aware training, or the cpu target, which has a search and activations = 'int16'"
 
-    def problem(self, source: Source, plan: Quantize) -> str:
+    def problem(self, source: SourceModel, plan: Quantize) -> str:
         """See `TargetBuilder.problem`."""
         if source.onnx is None:
             return "it needs an ONNX source"
         return "" if plan.activations == "int8" or source.quantized else "it is built with int8 activations only"
 
-    def float_model(self, source: Source) -> bytes:
+    def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""
         return source.onnx if source.onnx is not None else source.data
 
@@ -38,7 +38,7 @@ class OnnxBuilder(TargetBuilder):
         planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
         return replace(prep, layout="nchw") if planes else prep
 
-    def make(self, job: Job) -> bytes:
+    def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
         from skerry_host.builder.quantize.onnx import quantize_onnx  # noqa: PLC0415  (an extra)
 

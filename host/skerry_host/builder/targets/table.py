@@ -6,7 +6,7 @@ from skerry_agent.wire.targets import TARGETS, TargetName
 from skerry_host.boards import Board, BoardError
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import TargetBuilder
 from skerry_host.builder.targets.cpu import CpuBuilder
 from skerry_host.builder.targets.edgetpu import EdgeTpuBuilder
@@ -35,7 +35,7 @@ def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[TargetBuilde
 
 
 def for_source(
-    builders: Sequence[TargetBuilder], source: Source, plan: Quantize, asked: Sequence[str] = ()
+    builders: Sequence[TargetBuilder], source: SourceModel, plan: Quantize, asked: Sequence[str] = ()
 ) -> list[TargetBuilder]:
     """Those that can work on a source as planned: only an ONNX one gives an `onnx` bundle, in int8.
 

@@ -81,5 +81,5 @@ def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
     loaded = load_recipe(make_recipe(files={"evaluation.npz": npz(images(50))}))
     samples = load_data(loaded, IMAGE, 10).evaluation
     assert not samples.labelled
-    judged = samples.judged_by([np.zeros((50, 10))])
+    judged = samples.compared_with([np.zeros((50, 10))])
     assert judged.every(10).truth[0].shape == (5, 10)

@@ -1,4 +1,4 @@
-"""Layers compared with the float model's, on models whose damage is known."""
+"""Layer statistics: layers compared with the float model's, on models whose damage is known."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain, first_lost, notable, remedies, steepest
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
-from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
@@ -49,7 +49,7 @@ def silence(model, output, weight) -> None:
     model.buffers[weight.buffer].data = np.zeros(len(model.buffers[weight.buffer].data), np.uint8)
 
 
-def measure(int8: bytes, samples: Samples) -> list[Layer]:
+def measure(int8: bytes, samples: Samples) -> list[LayerStats]:
     reference = activations_of((FASHION / "fashion-1.0.0.tflite").read_bytes())
     return layers(reference, activations_of(int8), samples.inputs[:4], PREP)
 
@@ -89,7 +89,7 @@ def test_progress_is_told(int8: bytes, samples: Samples):
     assert told == [(0, 3), (1, 3), (2, 3)]
 
 
-GOOD = Layer(0, "CONV_2D", "a;b", 30.0, 1.0, 0.0, 0, 0, 8, 4.0, 0.0)
+GOOD = LayerStats(0, "CONV_2D", "a;b", 30.0, 1.0, 0.0, 0, 0, 8, 4.0, 0.0)
 ADVICE = {
     "per tensor": (GOOD, False, "cpu", "per_channel = true"),
     "clipped": (replace(GOOD, sqnr_db=5, clipped=0.2), True, "cpu", "calibrator = 'min-max' (20% is clipped)"),

@@ -61,7 +61,7 @@ class Net:
 
 
 def detector() -> Rows:
-    """As EfficientDet-Lite: uint8 picture, two levels, float boxes for the custom operator that ends it."""
+    """As EfficientDet-Lite: uint8 picture, two levels, float boxes for the custom operator at its output."""
     net = Net((1, 16, 16, 3), "uint8")
     fine = net.conv(net.op("QUANTIZE", net.input), 8)
     coarse = net.op("MAX_POOL_2D", fine, shape=(1, 8, 8, 8))

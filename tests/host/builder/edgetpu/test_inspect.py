@@ -1,4 +1,4 @@
-"""What a compiled file says of itself: exactly as the ground truth, and one line for what is damaged."""
+"""Inspection of compiled files: exactly as the ground truth, and one line for what is damaged."""
 
 from contextlib import suppress
 from pathlib import Path

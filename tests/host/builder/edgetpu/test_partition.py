@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_host.builder.edgetpu.partition import Work, causes, partition
+from skerry_host.builder.edgetpu.partition import OpNode, causes, partition
 
 M, C = True, False
 
 
-def works(*nodes: tuple[bool, set[int]]) -> list[Work]:
-    return [Work(mappable, frozenset(sources)) for mappable, sources in nodes]
+def works(*nodes: tuple[bool, set[int]]) -> list[OpNode]:
+    return [OpNode(mappable, frozenset(sources)) for mappable, sources in nodes]
 
 
 @pytest.mark.parametrize(

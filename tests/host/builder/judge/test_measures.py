@@ -12,7 +12,7 @@ from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge import gates
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output, wilson
-from skerry_host.builder.judge.gates import Measured, judge
+from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import top1
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
@@ -114,7 +114,7 @@ def quality(int8: float = 0.92, sqnr: float = 30.0, size: int = 1000) -> Quality
 
 def test_the_form_is_the_one_that_was_asked_for():
     plan = Quantize(activations="int16", io="int16")
-    verdicts = judge(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
+    verdicts = run_gates(Measured(graph("int16"), quality(int8=0.5), "", plan), Budget(min_accuracy=0.9))
     assert verdicts[1].check.name == "int16 top1"
     assert verdicts[1].reason.startswith("int16 top1 50.00% is under")
 
@@ -185,20 +185,20 @@ INTEGERS = {
     "ONNX": (
         net("int8 int8 float32 float32", "Conv", "DequantizeLinear", "Relu"),
         Quantize(),
-        ("int8 where it counts", "1/1 heavy ops", ""),
+        ("int8 in compute operators", "1/1 compute ops", ""),
     ),
     **{
         f"ONNX, a float {name} of int8 weights": (
             net("float32 float32 int8 float32", name, "QuantizeLinear", "DequantizeLinear", weights="int8"),
             Quantize(),
-            ("int8 where it counts", "0/1 heavy ops", f"not int8: {name} (t1)"),
+            ("int8 in compute operators", "0/1 compute ops", f"not int8: {name} (t1)"),
         )
         for name in ("Conv", "ConvTranspose", "Gemm", "MatMul")
     },
     "ONNX, many": (
         net("float32 " * 7 + "float32", *["Gemm"] * 6, "DequantizeLinear"),
         Quantize(),
-        ("int8 where it counts", "0/6 heavy ops", "not int8: " + ", ".join(f"Gemm (t{i})" for i in range(1, 6))),
+        ("int8 in compute operators", "0/6 compute ops", "not int8: " + ", ".join(f"Gemm (t{i})" for i in range(1, 6))),
     ),
 }
 
@@ -206,26 +206,26 @@ INTEGERS = {
 @pytest.mark.parametrize("case", INTEGERS)
 def test_what_was_asked_for_is_what_there_is(case: str):
     made, plan, (name, value, reason) = INTEGERS[case]
-    verdict = judge(Measured(made, quality(), "", plan), Budget())[0]
+    verdict = run_gates(Measured(made, quality(), "", plan), Budget())[0]
     limit = "some" if name == "8-bit weights" else "all"
     assert (verdict.check, verdict.reason) == (Check(name, value, limit, not reason), reason)
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "float32", "int32"])
 def test_a_source_that_came_quantized_may_keep_its_ends(kind: str):
-    verdict = judge(Measured(net(f"{kind} int8 {kind}", *ROUND), quality(), "", as_it_is=True), Budget())[0]
+    verdict = run_gates(Measured(net(f"{kind} int8 {kind}", *ROUND), quality(), "", as_it_is=True), Budget())[0]
     assert verdict.reason == ("" if kind != "int32" else f"not int8: t0, t2{NO_FORM}")
 
 
 def test_what_came_quantized_is_compared_with_nothing():
     alone = replace(quality(), float_value=None, float_interval=None, sqnr_db={}, float_bytes=None)
-    names = [verdict.check.name for verdict in judge(Measured(graph(), alone, ""), Budget())]
+    names = [verdict.check.name for verdict in run_gates(Measured(graph(), alone, ""), Budget())]
     assert names == ["fully int8", "int8 top1", "size", "golden outputs"]
     itself = replace(alone, metric="agreement", int8_value=1.0)
-    assert "int8 agreement" not in [v.check.name for v in judge(Measured(graph(), itself, ""), Budget())]
+    assert "int8 agreement" not in [v.check.name for v in run_gates(Measured(graph(), itself, ""), Budget())]
     with_float = replace(quality(), metric="agreement")
-    assert "int8 agreement" in [v.check.name for v in judge(Measured(graph(), with_float, ""), Budget())]
-    poor = judge(Measured(graph(), replace(alone, int8_value=0.5), ""), Budget(min_accuracy=0.9))
+    assert "int8 agreement" in [v.check.name for v in run_gates(Measured(graph(), with_float, ""), Budget())]
+    poor = run_gates(Measured(graph(), replace(alone, int8_value=0.5), ""), Budget(min_accuracy=0.9))
     assert poor[1].reason == "int8 top1 50.00% is under min_accuracy 90.00%"
 
 
@@ -238,16 +238,17 @@ def test_what_is_measured_is_said_with_its_limit():
         Check("size", "1000 B", "<= 2000 B", ok=True),
         Check("golden outputs", "repeatable", "repeatable", ok=True),
     ]
-    checks = [verdict.check for verdict in judge(Measured(graph(), quality(), ""), BUDGET)]
+    checks = [result.check for result in run_gates(Measured(graph(), quality(), ""), BUDGET)]
     assert [check for check in checks if check in said] == said
-    other = {v.check.name: v.check for v in judge(Measured(graph(), quality(), "all the same", DYNAMIC), Budget())}
+    results = run_gates(Measured(graph(), quality(), "all the same", DYNAMIC), Budget())
+    other = {result.check.name: result.check for result in results}
     assert (other["size"].limit, other["8-bit weights top1"].limit) == ("none", ">= 0.00%")
     assert (other["golden outputs"].value, other["golden outputs"].limit) == ("all the same", "repeatable")
 
 
 def test_a_refusal_names_the_figure_the_budget_and_the_remedy():
-    verdicts = judge(Measured(graph(), quality(0.5, 10.0, 2001), ""), BUDGET)
-    assert [verdict.reason for verdict in verdicts if verdict.reason] == [
+    results = run_gates(Measured(graph(), quality(0.5, 10.0, 2001), ""), BUDGET)
+    assert [result.reason for result in results if result.reason] == [
         "int8 top1 50.00% is under min_accuracy 90.00%; the float model has 92.50%",
         "top1 drops by 42.50%, over max_accuracy_drop 1.00%; give more, or more typical, calibration samples",
         (
@@ -260,8 +261,8 @@ def test_a_refusal_names_the_figure_the_budget_and_the_remedy():
 
 def test_what_meets_a_budget_exactly_passes():
     """0.925 - 0.915 is a hair over 0.01."""
-    verdicts = judge(Measured(graph(), quality(0.915, 15.0, 2000), ""), replace(BUDGET, min_accuracy=0.915))
-    assert [verdict.reason for verdict in verdicts if verdict.reason] == []
+    results = run_gates(Measured(graph(), quality(0.915, 15.0, 2000), ""), replace(BUDGET, min_accuracy=0.915))
+    assert [result.reason for result in results if result.reason] == []
 
 
 BUDGET = Budget(max_accuracy_drop=0.01, min_accuracy=0.9, min_sqnr_db=15.0, max_bytes=2000)
@@ -280,7 +281,7 @@ GATES = {
 @pytest.mark.parametrize("case", GATES)
 def test_gates(case: str):
     measured, expected = GATES[case]
-    verdicts = judge(measured, BUDGET)
+    verdicts = run_gates(measured, BUDGET)
     reasons = [verdict.reason for verdict in verdicts if verdict.reason]
     assert len(reasons) == len(expected)
     assert all(part in reason for part, reason in zip(expected, reasons, strict=True))
@@ -288,7 +289,7 @@ def test_gates(case: str):
 
 
 def test_only_a_loss_by_quantization_is_worth_a_look_at_the_layers():
-    marked = {case: any(v.lost_signal for v in judge(measured, BUDGET)) for case, (measured, _) in GATES.items()}
+    marked = {case: any(v.lost_signal for v in run_gates(measured, BUDGET)) for case, (measured, _) in GATES.items()}
     assert {case for case, lost in marked.items() if lost} == {
         "accuracy and drop",
         "only the drop",
@@ -298,7 +299,7 @@ def test_only_a_loss_by_quantization_is_worth_a_look_at_the_layers():
 
 
 def test_a_missing_size_budget_is_no_gate():
-    verdicts = judge(Measured(graph(), quality(size=10**9), ""), Budget())
+    verdicts = run_gates(Measured(graph(), quality(size=10**9), ""), Budget())
     assert all(verdict.check.ok for verdict in verdicts)
 
 
@@ -323,11 +324,11 @@ def test_every_key_of_the_budget_has_a_gate_and_is_documented():
     assert [key for key in keys if f"| `[budget] {key}` |" not in documented] == []
 
 
-def test_a_gate_that_is_added_judges(monkeypatch: pytest.MonkeyPatch):
-    refused = gates.Verdict(Check("colour", "red", "green", False), "paint it")
+def test_a_gate_that_is_added_is_run(monkeypatch: pytest.MonkeyPatch):
+    refused = gates.GateResult(Check("colour", "red", "green", False), "paint it")
     never = gates.Gate(lambda _m, _b: pytest.fail("it has nothing to say"), lambda _m: False)
     monkeypatch.setattr(gates, "GATES", (*gates.GATES, gates.Gate(lambda _m, _b: refused), never))
-    assert judge(Measured(graph(), quality(), ""), BUDGET)[-1] is refused
+    assert run_gates(Measured(graph(), quality(), ""), BUDGET)[-1] is refused
 
 
 @pytest.mark.parametrize(("activations", "words"), [("int8", "int8"), ("int16", "int16"), ("float", "8-bit weights")])

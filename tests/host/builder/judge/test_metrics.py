@@ -21,7 +21,7 @@ def test_an_embedding_is_right_when_its_neighbour_is_of_its_kind():
 
 @pytest.mark.parametrize("task", ["classification", "embedding", "raw"])
 def test_without_labels_the_float_model_is_the_measure(task):
-    truth = PLAIN.judged_by([VECTORS])
+    truth = PLAIN.compared_with([VECTORS])
     assert count_right([VECTORS * 2], truth, Task(task), (1, 1)) == ("agreement", 3)
     assert count_right([VECTORS[:, ::-1]], truth, Task(task), (1, 1))[1] == 0
     assert count_right([VECTORS], PLAIN, Task(task), (1, 1))[1] == 3
@@ -29,8 +29,8 @@ def test_without_labels_the_float_model_is_the_measure(task):
 
 def test_a_silent_output_agrees_with_a_silent_one():
     silent = np.zeros((3, 2))
-    assert count_right([silent], PLAIN.judged_by([silent]), Task("raw"), (1, 1))[1] == 3
-    assert count_right([silent], PLAIN.judged_by([VECTORS]), Task("raw"), (1, 1))[1] == 0
+    assert count_right([silent], PLAIN.compared_with([silent]), Task("raw"), (1, 1))[1] == 3
+    assert count_right([silent], PLAIN.compared_with([VECTORS]), Task("raw"), (1, 1))[1] == 0
 
 
 SHAPES = {
@@ -53,13 +53,13 @@ def test_a_detector_that_gives_no_boxes_is_no_measure(case: str, samples: Sample
 def test_labels_that_judge_nothing_do_not_hide_what_quantization_changed(task: str):
     boxes = [np.tile([[[0, 0, 0.5, 0.5]]], (3, 1, 1)), np.ones((3, 1, 1))]
     wrong = [-boxes[0], np.zeros((3, 1, 1))]
-    assert count_right(wrong, LABELLED.judged_by(boxes), Task(task), (8, 8))[1] == 0
+    assert count_right(wrong, LABELLED.compared_with(boxes), Task(task), (8, 8))[1] == 0
 
 
 def test_a_detection_is_right_when_the_boxes_are_the_same():
     task = Task("detection", Postprocess(scores=1, min_score=0.5))
     boxes = np.tile([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], (3, 1, 1))
-    truth = PLAIN.judged_by([boxes, np.array([[[0.9], [0.9]]] * 3)])
+    truth = PLAIN.compared_with([boxes, np.array([[[0.9], [0.9]]] * 3)])
     scores = np.array([[[0.8], [0.7]], [[0.8], [0.2]], [[0.6], [0.6]]])
     moved = boxes.copy()
     moved[2, 1] -= 0.4

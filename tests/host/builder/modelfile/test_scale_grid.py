@@ -1,12 +1,10 @@
 """A model on its predecessor's scale grid: scales of the right form, the same values, a smaller patch."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
 
-from skerry_host.builder.modelfile.scale_grid import Choice, fit_steps, grid_scales, to_previous_grid
+from skerry_host.builder.modelfile.scale_grid import GridOptions, fit_steps, grid_scales, to_previous_grid
 from tests.kit.patch_models import Made, Net, layer, patch_of, tflite, tuned
 
 
@@ -36,7 +34,7 @@ def test_the_patch_is_smaller() -> None:
 def test_frozen_keeps_every_scale() -> None:
     before, after = releases(3)
     old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
-    frozen = to_previous_grid(new, old, choice=Choice(frozen=True)).model
+    frozen = to_previous_grid(new, old, options=GridOptions(frozen=True)).model
     for made in before:
         assert made.scales.tobytes() in frozen
 
@@ -65,6 +63,6 @@ def test_steps_undo_a_common_factor() -> None:
 def test_sticky_rounding_keeps_more_integers_within_its_reach() -> None:
     before, after = releases(7)
     old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
-    plain, sticky = to_previous_grid(new, old), to_previous_grid(new, old, choice=Choice(sticky=0.4))
+    plain, sticky = to_previous_grid(new, old), to_previous_grid(new, old, options=GridOptions(sticky=0.4))
     assert sticky.kept_after > plain.kept_after
     assert len(patch_of(old, sticky.model).data) < len(patch_of(old, plain.model).data)

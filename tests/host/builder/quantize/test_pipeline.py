@@ -14,7 +14,7 @@ from skerry_host.builder.quantize.pipeline import PIPELINE, choices, quantize, r
 from skerry_host.builder.quantize.step import Step, always
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import STEPS, Quantize
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, REPOSITORY
 
 RECIPE = REPOSITORY / "docs" / "recipe.md"
@@ -23,7 +23,7 @@ OF_THE_BUILD = {"delta_friendly", "sticky"}
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> SourceModel:
     return load_source(FASHION / "fashion-1.0.0.tflite")
 
 
@@ -45,12 +45,13 @@ def names(plan: Quantize) -> list[str]:
 
 
 def test_each_plan_has_its_steps():
-    plain = ["spell out HARD_SWISH", "calibrate", "choose integers", "write operator versions"]
+    plain = ["decompose HARD_SWISH", "calibrate", "quantize", "write operator versions"]
     assert names(Quantize()) == plain
-    assert names(Quantize(activations="float", io="float")) == ["choose integers"]
-    assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "choose integers"]
+    assert names(Quantize(activations="float", io="float")) == ["quantize"]
+    assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "quantize"]
     asked = names(Quantize(equalize=True, bias_correction=True, io="uint8"))
-    assert [name for name in asked if name not in plain] == ["equalize", "correct biases", "uint8 ends"]
+    added = [name for name in asked if name not in plain]
+    assert added == ["cross-layer equalization", "bias correction", "uint8 inputs and outputs"]
 
 
 def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monkeypatch, source, samples):
@@ -82,7 +83,7 @@ def test_a_trained_model_is_not_equalized(source, samples):
     assert refused.value.code == "trained"
 
 
-def test_a_search_asks_the_steps_by_turn():
+def test_a_search_goes_through_the_steps_by_search_order():
     plan = Quantize(calibrator="moving-average")
     found = [name for step in choices() for name, _candidate in step(plan)]
     assert found == [

@@ -1,4 +1,4 @@
-"""Every way to choose the integers, on the real fashion model and on small models made for the purpose."""
+"""Every way to quantize, on the real fashion model and on small models made for the purpose."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, integers
@@ -19,12 +19,12 @@ from skerry_host.builder.quantize.bias import expected_shift
 from skerry_host.builder.quantize.equalize import equalize, pairs
 from skerry_host.builder.quantize.histogram import Histogram, clip_by_error, clip_by_share
 from skerry_host.builder.quantize.pipeline import quantize
-from skerry_host.builder.quantize.weights import Layer, values, weighted
+from skerry_host.builder.quantize.weights import WeightedLayer, values, weighted
 from skerry_host.builder.quantize.weights import replace as replace_values
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Budget, Quantize, load_recipe
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, NOW
 
 PREP = Preprocess(1 / 255)
@@ -40,12 +40,12 @@ CALIBRATION, EVALUATION = load("calibration.npz", 100), load("evaluation.npz", 3
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> SourceModel:
     return load_source(FASHION / "fashion-1.0.0.tflite")
 
 
 @pytest.fixture(scope="module")
-def reference(source: Source) -> Score:
+def reference(source: SourceModel) -> Score:
     return evaluate(source.data, EVALUATION, PREP, TASK)
 
 
@@ -57,16 +57,16 @@ CASES = {
     "per tensor": (Quantize(per_channel=False), ("int8", "int8"), 20),
     "octav": (Quantize(weight_ranges="octav"), ("int8", "int8"), 30),
     "bias correction": (Quantize(bias_correction=True), ("int8", "int8"), 30),
-    "uint8 ends": (Quantize(io="uint8"), ("uint8", "uint8"), 30),
-    "float ends": (Quantize(io="float"), ("float32", "float32"), 30),
+    "uint8 inputs and outputs": (Quantize(io="uint8"), ("uint8", "uint8"), 30),
+    "float inputs and outputs": (Quantize(io="float"), ("float32", "float32"), 30),
     "16 bit": (Quantize(activations="int16", io="int16"), ("int16", "int16"), 35),
-    "16 bit, float ends": (Quantize(activations="int16", io="float"), ("float32", "float32"), 35),
+    "16 bit, float inputs and outputs": (Quantize(activations="int16", io="float"), ("float32", "float32"), 35),
     "dynamic range": (Quantize(activations="float", io="float"), ("float32", "float32"), 30),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_way_makes_a_model_that_follows_the_float_one(source: Source, reference: Score, case: str):
+def test_each_way_makes_a_model_that_follows_the_float_one(source: SourceModel, reference: Score, case: str):
     plan, ends, least_db = CASES[case]
     model = quantize(source, CALIBRATION, PREP, plan)
     session = Session(model)
@@ -78,13 +78,13 @@ def test_each_way_makes_a_model_that_follows_the_float_one(source: Source, refer
     assert len(model) < len(source.data) / 2
 
 
-def test_unsigned_ends_answer_as_signed_ones(source: Source):
+def test_uint8_io_answer_as_signed_ones(source: SourceModel):
     signed, unsigned = (quantize(source, CALIBRATION, PREP, Quantize(io=io)) for io in ("int8", "uint8"))
     one, two = (evaluate(model, EVALUATION, PREP, TASK).outputs for model in (signed, unsigned))
     assert all(np.array_equal(a, b) for a, b in zip(one.values(), two.values(), strict=True))
 
 
-def test_correcting_biases_helps_where_weights_have_one_scale(source: Source, reference: Score):
+def test_correcting_biases_helps_where_weights_have_one_scale(source: SourceModel, reference: Score):
     plan = Quantize(per_channel=False)
     plain, corrected = (
         evaluate(quantize(source, CALIBRATION, PREP, p), EVALUATION, PREP, TASK)
@@ -110,9 +110,9 @@ def test_a_board_with_one_is_told_why_it_gets_no_bundle_for_it(make_recipe, tmp_
     folder = make_recipe(('activations = "int8"', f'activations = "{activations}"'), ('io = "int8"', 'io = "float"'))
     board, words = "raspberry-pi-4-coral-usb", f"activations = '{activations}': an Edge TPU computes on 8-bit integers"
     with pytest.raises(RecipeError, match=words) as refused:
-        build(Order(folder, board, NOW, "1.0.0", tmp_path / "b", targets=["edgetpu"]))
+        build(BuildRequest(folder, board, NOW, "1.0.0", tmp_path / "b", targets=["edgetpu"]))
     assert "use int8, or build another --target" in str(refused.value)
-    record = build(Order(folder, board, NOW, "1.0.0", tmp_path / "b")).record
+    record = build(BuildRequest(folder, board, NOW, "1.0.0", tmp_path / "b")).record
     assert [line for line in record.remarks if words in line] == [
         f"no edgetpu bundle: {words} only, mixing is not possible"
     ]
@@ -123,7 +123,7 @@ def test_a_board_with_one_is_told_why_it_gets_no_bundle_for_it(make_recipe, tmp_
 
 def test_a_build_may_ask_for_another_form(make_recipe, tmp_path: Path):
     folder = make_recipe(('activations = "int8"', 'activations = "int16"'), ('io = "int8"', 'io = "float"'))
-    made = build(Order(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
+    made = build(BuildRequest(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
     assert made.record.checks[0].name == "fully int16"
     assert made.record.bundles[0].inputs[0].dtype == "float32"
 
@@ -132,7 +132,7 @@ def test_a_build_may_ask_for_another_form(make_recipe, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def lopsided(source: Source) -> Source:
+def lopsided(source: SourceModel) -> SourceModel:
     model = read_model(source.data)
     for op in model.subgraphs[0].operators:
         if hasattr(op.builtinOptions, "fusedActivationFunction"):
@@ -152,14 +152,14 @@ def lopsided(source: Source) -> Source:
         if number == 3:
             break
     data = write_model(model)
-    return Source(data, describe(read_model(data)), source.sha256, source.file_bytes, ())
+    return SourceModel(data, describe(read_model(data)), source.sha256, source.file_bytes, ())
 
 
-def _w(model, layer: Layer):
+def _w(model, layer: WeightedLayer):
     return values(model, layer.weight, "float32")
 
 
-def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: Source):
+def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: SourceModel):
     even = equalize(lopsided)
     assert even.data != lopsided.data
     reference, other = (evaluate(s.data, EVALUATION, PREP, TASK) for s in (lopsided, even))
@@ -172,7 +172,7 @@ def test_equalization_changes_no_output_but_keeps_the_signal(lopsided: Source):
     assert kept["probabilities"] > lost["probabilities"] + 10
 
 
-def test_nothing_is_moved_across_relu6(source: Source):
+def test_nothing_is_moved_across_relu6(source: SourceModel):
     assert list(pairs(read_model(source.data))) == []
     assert equalize(source) is source
     assert len(list(weighted(read_model(source.data)))) == 16
@@ -181,9 +181,9 @@ def test_nothing_is_moved_across_relu6(source: Source):
 def test_the_expected_shift_of_a_layer():
     error = np.zeros((2, 1, 1, 3))
     error[1, 0, 0] = [0.5, -0.25, 0.0]
-    conv = Layer(0, "CONV_2D", 0, 1, 2, 3, None)
+    conv = WeightedLayer(0, "CONV_2D", 0, 1, 2, 3, None)
     assert expected_shift(error, np.array([2.0, 2.0, 9.0]), conv).tolist() == [0.0, 0.5]
-    depthwise = Layer(0, "DEPTHWISE_CONV_2D", 0, 1, 2, 3, None)
+    depthwise = WeightedLayer(0, "DEPTHWISE_CONV_2D", 0, 1, 2, 3, None)
     assert expected_shift(np.ones((1, 3, 3, 2)), np.array([1.0, 2.0]), depthwise).tolist() == [9.0, 18.0]
 
 

@@ -1,24 +1,24 @@
-"""The search with made-up models, and on a real one that the plain way spoils."""
+"""The search with made-up models, and on a real one that the default settings spoil."""
 
 from pathlib import Path
 
 import pytest
 
-from skerry_host.builder.build import Order, build
-from skerry_host.builder.quantize.search import Fit, Tools, search
+from skerry_host.builder.build import BuildRequest, build
+from skerry_host.builder.quantize.search import QuantizationLoss, Tools, search
 from skerry_host.builder.recipe.errors import BuildRefused, ModelError
 from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Quantize
 from tests.kit.recipes import NOW
 
 FITS = {
-    "calibrator='mse'": Fit(0.02, 14.0),
-    "calibrator='min-max'": Fit(0.04, 12.0),
-    "weight_ranges='octav'": Fit(0.02, 13.0),
-    "equalize=True": Fit(0.005, 18.0),
-    "bias_correction=True": Fit(0.005, 18.05),
+    "calibrator='mse'": QuantizationLoss(0.02, 14.0),
+    "calibrator='min-max'": QuantizationLoss(0.04, 12.0),
+    "weight_ranges='octav'": QuantizationLoss(0.02, 13.0),
+    "equalize=True": QuantizationLoss(0.005, 18.0),
+    "bias_correction=True": QuantizationLoss(0.005, 18.05),
 }
-PLAIN = Fit(0.05, 11.0)
+PLAIN = QuantizationLoss(0.05, 11.0)
 PLAIN_WAY = 'calibrator = "moving-average"'
 """The quickest, not the best."""
 
@@ -31,11 +31,13 @@ def tools(enough_db: float) -> Tools:
             raise ModelError("no histogram")
         return repr(plan).encode()
 
-    def fit(model: bytes) -> Fit:
+    def fit(model: bytes) -> QuantizationLoss:
         found = [fit for text, fit in FITS.items() if text in model.decode()]
         return found[-1] if found else PLAIN
 
-    return Tools(make, fit, lambda model: fit(model).sqnr_db >= enough_db, silent, 0.001, Fit(1.0, enough_db))
+    return Tools(
+        make, fit, lambda model: fit(model).sqnr_db >= enough_db, silent, 0.001, QuantizationLoss(1.0, enough_db)
+    )
 
 
 def run(enough_db: float, steps: int = 12):
@@ -82,7 +84,7 @@ def test_only_the_form_that_the_recipe_asks_for():
 
 def test_a_build_over_its_budget_is_searched_and_says_what_each_step_gained(make_recipe, tmp_path: Path):
     folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"), ('io = "int8"', f'io = "int8"\n{PLAIN_WAY}'))
-    made = build(Order(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))
+    made = build(BuildRequest(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))
     assert made.record.search[0].startswith("as in the recipe: ")
     assert any(line.endswith("kept") for line in made.record.search[1:])
     assert min(made.record.quality.sqnr_db.values()) >= 36.5
@@ -91,7 +93,7 @@ def test_a_build_over_its_budget_is_searched_and_says_what_each_step_gained(make
 def test_a_search_in_vain_is_refused_with_the_layers(make_recipe, tmp_path: Path):
     folder = make_recipe(("min_sqnr_db = 15.0", "min_sqnr_db = 90.0"), ("[budget]", "search_steps = 3\n[budget]"))
     with pytest.raises(BuildRefused, match=r"least signal in .*; try: activations = 'int16'"):
-        build(Order(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
+        build(BuildRequest(folder, "generic-x86", NOW, "1.0.0", tmp_path / "b", targets=["cpu"]))
 
 
 def test_a_recipe_may_forbid_it(make_recipe, tmp_path: Path):
@@ -99,4 +101,4 @@ def test_a_recipe_may_forbid_it(make_recipe, tmp_path: Path):
         ("min_sqnr_db = 15.0", "min_sqnr_db = 36.5"), ('io = "int8"', f'io = "int8"\nsearch = false\n{PLAIN_WAY}')
     )
     with pytest.raises(BuildRefused, match=r"under min_sqnr_db 36\.5"):
-        build(Order(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))
+        build(BuildRequest(folder, "generic-x86", NOW, "1.1.0", tmp_path / "b", targets=["cpu"]))

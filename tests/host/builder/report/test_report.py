@@ -10,7 +10,7 @@ import pytest
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.boards import Peak, list_boards, load_board
-from skerry_host.builder.build import Build, Order, build
+from skerry_host.builder.build import Build, BuildRequest, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
@@ -182,7 +182,7 @@ def test_a_report_needs_nothing_from_elsewhere(built: Build):
     for words in (
         "Every gate passed",
         "Signal by layer",
-        "Who is taken for whom",
+        "Confusion matrix",
         "Memory or arithmetic?",
         "Operators",
     ):
@@ -192,7 +192,7 @@ def test_a_report_needs_nothing_from_elsewhere(built: Build):
 def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, tmp_path: Path, capsys):
     folder = make_recipe(("min_accuracy = 0.90", "min_accuracy = 1.0"))
     with pytest.raises(BuildRefused) as refused:
-        build(Order(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
+        build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
     assert "Why it is refused" in refused.value.report
     page = tmp_path / "why.html"
     command = ["model", "build", str(folder), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
@@ -205,7 +205,7 @@ def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, t
 
 
 def test_a_board_with_an_edge_tpu_shows_where_operators_are_predicted_to_run(recipe: Path, tmp_path: Path):
-    page = build(Order(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b")).report
+    page = build(BuildRequest(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b")).report
     assert "predicted to put it" in page
     assert page.count(">edgetpu</span>") == 18
 

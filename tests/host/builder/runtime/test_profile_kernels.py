@@ -77,7 +77,7 @@ STAND_IN = """#!/bin/sh
 CASES = {
     "a crash": ("kill -SEGV $$", "crashes (signal 11)"),
     "an error": ("echo 'UnavailableError: LiteRtCreateOptions gives status 3' >&2; exit 1", "gives status 3"),
-    "a hang": ("sleep 60", "takes over 1 s"),
+    "a hang": ("sleep 60", "timed out after 1 s"),
 }
 
 

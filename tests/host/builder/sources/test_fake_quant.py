@@ -1,4 +1,4 @@
-"""Ranges that come with a model: taken out of the graph, whoever wrote them, and refused where they are half there."""
+"""Ranges that come with a model: taken out of the graph, whoever wrote them, and refused where they are incomplete."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.runtime.probe import judge, one_line, probe, prove
+from skerry_host.builder.runtime.probe import check_runs, one_line, probe, read_outcome
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import identity, load_source
 from tests.kit.recipes import REAL, needs_real
@@ -220,8 +220,8 @@ def test_a_crash_and_a_hang_are_named(tmp_path: Path, float_model: bytes):
     path = tmp_path / "m.tflite"
     path.write_bytes(float_model)
     with pytest.raises(ModelError, match=r"crashes the runtime \(SIGSEGV\)"):
-        judge(path, subprocess.CompletedProcess([], -signal.SIGSEGV, b"", b""))
-    with pytest.raises(ModelError, match="busy for over 0 s"):
+        read_outcome(path, subprocess.CompletedProcess([], -signal.SIGSEGV, b"", b""))
+    with pytest.raises(ModelError, match="timed out after 0 s"):
         probe(path, seconds=0.001)
 
 
@@ -233,9 +233,9 @@ def collapsed(model):
 
 def test_integers_that_only_xnnpack_takes_are_refused(built):
     made = (built.path / "model.tflite").read_bytes()
-    prove(made)
+    check_runs(made)
     with pytest.raises(ModelError, match="look at the source model"):
-        prove(changed(made, collapsed))
+        check_runs(changed(made, collapsed))
 
 
 def test_the_runtimes_sentences_are_told_apart():

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.recipe import Source
+from skerry_host.builder.recipe.recipe import SourcePlan
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.converters import VARIABLE
 from skerry_host.builder.sources.external_data import issues
@@ -177,7 +177,7 @@ STAND_IN = """#!/bin/sh
     [
         ("echo 'ValueError: op Foo is unknown' >&2; exit 1", "converter", "ValueError: op Foo is unknown"),
         ("kill -SEGV $$", "crash", "crashes (SIGSEGV)"),
-        ("sleep 60", "hang", "takes over 1 s"),
+        ("sleep 60", "hang", "timed out after 1 s"),
         ("exit 0", "converter", "makes no float32 model"),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_converter_that_fails_does_so_apart(tmp_path, monkeypatch, body, code,
 def test_onnx_becomes_a_float_tflite_that_computes_the_same(tmp_path):
     """Trap 2: its float32 output only; and from planes to pixels."""
     source = small_onnx(("N", 3, "H", "W"), hard_sigmoid=True)
-    plan = Source("source.onnx", shapes={"x:0": (1, 3, 8, 8)})
+    plan = SourcePlan("source.onnx", shapes={"x:0": (1, 3, 8, 8)})
     loaded = load_source(saved(tmp_path, source), plan)
     x = np.random.default_rng(2).normal(size=(1, 8, 8, 3)).astype(np.float32)
     assert loaded.graph.input_specs()[0].shape == (1, 8, 8, 3)

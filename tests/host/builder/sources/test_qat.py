@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Preprocess
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.quantize.pipeline import quantize
@@ -19,7 +19,7 @@ from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources import code
 from skerry_host.builder.sources.converters import TFMOT, VARIABLE
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.converters import converter, tensorflow
 from tests.kit.recipes import NOW, REAL, needs_real
 
@@ -91,7 +91,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def integers(source: Source) -> Session:
+def integers(source: SourceModel) -> Session:
     return Session(quantize(source, samples("calibration"), PREP, Quantize(io="float")))
 
 
@@ -120,10 +120,10 @@ def test_a_build_of_it_is_int8_and_as_accurate_as_before(made: Path, tmp_path: P
     (tmp_path / "recipe.toml").write_text(text, "utf-8")
     for file in (made / name, DIGITS / "calibration.npz", DIGITS / "evaluation.npz"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    record = build(Order(tmp_path, "generic-x86", NOW, out=tmp_path / "b")).record
+    record = build(BuildRequest(tmp_path, "generic-x86", NOW, out=tmp_path / "b")).record
     assert record.checks[0].name == "fully int8"
     assert all(check.ok for check in record.checks)
-    assert any("no float model is at hand" in line for line in record.remarks) == (name == "int8.tflite")
+    assert any("no float model to compare" in line for line in record.remarks) == (name == "int8.tflite")
 
 
 @needs_tfmot

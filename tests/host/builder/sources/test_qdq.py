@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import load_source
@@ -70,19 +70,19 @@ def recipe(tmp_path: Path) -> Path:
 def test_it_is_taken_byte_for_byte(recipe: Path):
     source = load_source(recipe / "model.onnx")
     assert source.data == (recipe / "model.onnx").read_bytes()
-    assert (source.quantized, source.waist) == (True, False)
+    assert (source.quantized, source.is_tflite) == (True, False)
     assert source.changes == ("int8 ONNX (QDQ), for the onnx target only",)
 
 
 def test_it_is_evaluated_and_gets_golden_outputs(recipe: Path, tmp_path: Path):
-    made = build(Order(recipe, "generic-x86", NOW, out=tmp_path / "b"))
+    made = build(BuildRequest(recipe, "generic-x86", NOW, out=tmp_path / "b"))
     (bundle,) = made.record.bundles
     assert (bundle.target, bundle.preprocess.layout) == ("onnx", "nchw")
     assert (made.path / bundle.model.name).read_bytes() == (recipe / "model.onnx").read_bytes()
     assert "cpu" in made.record.not_built
     assert "4 operators, int8" in made.report  # without the rounding between them
-    assert {check.name for check in made.record.checks} >= {"int8 where it counts", "golden outputs"}
-    assert any("no float model is at hand" in line for line in made.record.remarks)
+    assert {check.name for check in made.record.checks} >= {"int8 in compute operators", "golden outputs"}
+    assert any("no float model to compare" in line for line in made.record.remarks)
 
 
 @pytest.mark.parametrize(("labelled", "metric"), [(True, "top1"), (False, "agreement")])
@@ -100,7 +100,7 @@ def test_another_target_is_refused(recipe: Path, tmp_path: Path, capsys):
     command = ["model", "build", str(recipe), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
     assert run(command) == 2
     error = capsys.readouterr().err
-    assert "no cpu target: an ONNX model that is quantized already cannot become TFLite without harm" in error
+    assert "no cpu target: an ONNX model that is quantized already cannot be converted to TFLite without loss" in error
     assert "give the float ONNX model" in error
 
 
@@ -111,7 +111,7 @@ def test_what_is_left_in_float_is_named(recipe: Path, tmp_path: Path):
             node.input[0] = "x:0"
     onnx.save(model, str(recipe / "model.onnx"))
     with pytest.raises(Exception, match=r"not int8: Conv \(c\)"):
-        build(Order(recipe, "generic-x86", NOW, out=tmp_path / "b"))
+        build(BuildRequest(recipe, "generic-x86", NOW, out=tmp_path / "b"))
 
 
 def test_an_open_batch_is_fixed(tmp_path: Path):

@@ -17,7 +17,7 @@ from skerry_host.builder.quantize.op_versions import write_versions
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source, load_source
+from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.edgetpu.models import Maker
 
 RANDOM = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def grouped(multiplier: int = 1, *, groups: int = 4) -> bytes:
     return made.data(["x"], ["y"])
 
 
-def loaded(data: bytes, folder: Path) -> Source:
+def loaded(data: bytes, folder: Path) -> SourceModel:
     (folder / "m.tflite").write_bytes(data)
     return load_source(folder / "m.tflite")
 
@@ -110,10 +110,10 @@ def test_no_calibrator_clips_what_a_device_hands_in(tmp_path: Path, calibrator: 
 def test_the_input_holds_what_the_samples_have_and_what_a_uint8_can_be(tmp_path: Path):
     tensor = loaded(grouped(), tmp_path).graph.input_specs()[0]
     real = Samples(PICTURES.astype(np.float32), SAMPLES.labels, labelled=False)
-    assert Inputs(SAMPLES, PREP, tensor, "").ends() == pytest.approx((-1, 1))
+    assert Inputs(SAMPLES, PREP, tensor, "").input_range() == pytest.approx((-1, 1))
     low, high = PICTURES.min() / 127.5 - 1, PICTURES.max() / 127.5 - 1
-    assert Inputs(real, PREP, tensor, "").ends() == pytest.approx((low, high))
-    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").ends() == pytest.approx((0, PICTURES.max() + 5.0))
+    assert Inputs(real, PREP, tensor, "").input_range() == pytest.approx((low, high))
+    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").input_range() == pytest.approx((0, PICTURES.max() + 5.0))
 
 
 def test_weights_are_clipped_where_there_are_other_constants_too(tmp_path: Path):

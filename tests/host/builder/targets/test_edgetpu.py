@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from tests.kit.edgetpu.compiler import REAL, calls
 from tests.kit.edgetpu.models import compiled_of
 from tests.kit.recipes import NOW
@@ -21,7 +21,7 @@ def compiled_like(built):
 def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, compiled_like, tmp_path):
     data = compiled_like()
     stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": data}})
-    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
+    made = build(BuildRequest(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
     tpu, cpu = made.record.bundles
     assert (tpu.target, cpu.target) == ("edgetpu", "cpu")
     assert (made.path / tpu.model.name).read_bytes() == data
@@ -40,7 +40,7 @@ def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, compiled_
 @pytest.mark.skipif(not COMPILED.exists(), reason="no real models: set SKERRY_REAL_MODELS")
 def test_a_compiled_file_of_another_model_never_ships(recipe, stand_in, tmp_path):
     stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": COMPILED.read_bytes()}})
-    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
+    made = build(BuildRequest(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
     assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
     assert "edgetpu" in made.record.not_built
     assert "its output is of another model: input 0 is 1x256 uint8" in made.record.remarks[-1]
@@ -54,7 +54,7 @@ def test_a_build_pins_the_runtime_of_its_board_and_warns_of_a_compiler_that_went
     tmp_path,
 ):
     folder = stand_in({"log": "success.txt", "files": {"model_edgetpu.tflite": compiled_like(runtime=14)}})
-    made = build(Order(recipe, "coral-dev-board", NOW, "1.0.0", tmp_path / "b"))
+    made = build(BuildRequest(recipe, "coral-dev-board", NOW, "1.0.0", tmp_path / "b"))
     assert calls(folder)[0][5:-1] == ["-m", "13"]
     assert made.record.bundles[0].min_edgetpu_runtime == 14
     assert "it needs runtime 14, the board has 13" in made.record.remarks[-1]
@@ -62,7 +62,7 @@ def test_a_build_pins_the_runtime_of_its_board_and_warns_of_a_compiler_that_went
 
 def test_without_a_compiler_the_build_goes_on_and_says_why(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    made = build(Order(recipe, BOARD, NOW, "1.0.0", tmp_path / "b", targets=("edgetpu",)))
+    made = build(BuildRequest(recipe, BOARD, NOW, "1.0.0", tmp_path / "b", targets=("edgetpu",)))
     assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
     assert "no Edge TPU compiler on this machine" in made.record.remarks[-1]
     assert "predicted: 18 of 18 operators would map" in made.record.remarks[-1]

@@ -9,14 +9,14 @@ from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain, first_lost
+from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
-from skerry_host.builder.diagnose.tally import Layer
 from skerry_host.builder.modelfile.onnx import describe_onnx
 from skerry_host.builder.quantize.onnx import quantize_onnx
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.report.cost import costs
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.load import Source
+from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.table import BUILDERS
 
 PREP = Preprocess(layout="nchw")
@@ -55,10 +55,10 @@ def plain() -> bytes:
 
 @pytest.fixture(scope="module")
 def int8(plain: bytes) -> bytes:
-    return quantize_onnx(Source(b"", describe_onnx(plain), "", 0, (), onnx=plain), SAMPLES, PREP, Quantize())
+    return quantize_onnx(SourceModel(b"", describe_onnx(plain), "", 0, (), onnx=plain), SAMPLES, PREP, Quantize())
 
 
-def compared(plain: bytes, int8: bytes) -> list[Layer]:
+def compared(plain: bytes, int8: bytes) -> list[LayerStats]:
     return layers(activations_of(plain), activations_of(int8), IMAGES[:6], PREP)
 
 
@@ -126,13 +126,13 @@ def test_an_old_opset_becomes_one_that_runtimes_load(plain: bytes):
     old = onnx.load_from_string(plain)
     old.opset_import[0].version = 11  # these operators meant the same then
     data = old.SerializeToString()
-    made = quantize_onnx(Source(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
+    made = quantize_onnx(SourceModel(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
     assert onnx.load_from_string(made).opset_import[0].version >= 17
     assert Session(made).run_raw(IMAGES[0], PREP)[0].shape == (1, 4)
 
 
 @pytest.mark.parametrize("calibrator", ["moving-average", "min-max", "percentile", "mse"])
 def test_each_calibrator_makes_a_model_that_runs(plain: bytes, calibrator: str):
-    source = Source(b"", describe_onnx(plain), "", 0, (), onnx=plain)
+    source = SourceModel(b"", describe_onnx(plain), "", 0, (), onnx=plain)
     made = quantize_onnx(source, SAMPLES, PREP, Quantize(calibrator=calibrator))
     assert min(layer.sqnr_db for layer in compared(plain, made)) > 15

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.targets import TARGETS, TargetName
 from skerry_host.boards import Board, BoardError, load_board
-from skerry_host.builder.build import Order, build
+from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file
@@ -68,7 +68,7 @@ def test_a_plan_that_an_accelerator_cannot_run():
 
 def test_asking_for_it_all_the_same_is_refused_before_anything_is_read(make_recipe, tmp_path):
     folder = make_recipe(('activations = "int8"', 'activations = "int16"'), ('io = "int8"', 'io = "int16"'))
-    order = Order(folder, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b", targets=["edgetpu"])
+    order = BuildRequest(folder, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b", targets=["edgetpu"])
     with pytest.raises(RecipeError, match="8-bit integers only") as refused:
         build(order)
     assert (refused.value.code, refused.value.hint) == ("edgetpu", "use int8, or build another --target")

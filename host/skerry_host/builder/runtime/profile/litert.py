@@ -61,7 +61,7 @@ def profile_kernels(
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise UnavailableError(f"LiteRT's profiler takes over {seconds:.0f} s") from None
+        raise UnavailableError(f"LiteRT's profiler timed out after {seconds:.0f} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode < 0:
         raise UnavailableError(f"LiteRT's profiler crashes (signal {-done.returncode})")
@@ -129,7 +129,7 @@ class _Library:
 
 
 class _Model:
-    """A compiled model with its buffers and its profiler. Nothing is given back: the process ends soon."""
+    """A compiled model with its buffers and its profiler. Nothing is given back: the process io soon."""
 
     def __init__(self, path: Path) -> None:
         self._call = call = _Library()
@@ -173,8 +173,8 @@ class _Model:
     def run(self) -> None:
         """One inference on zeros."""
         sizes = ctypes.c_size_t(len(self._inputs)), ctypes.c_size_t(len(self._outputs))
-        ends = (sizes[0], self._inputs, sizes[1], self._outputs)
-        self._call("LiteRtRunCompiledModel", self._compiled, ctypes.c_size_t(0), *ends)
+        io = (sizes[0], self._inputs, sizes[1], self._outputs)
+        self._call("LiteRtRunCompiledModel", self._compiled, ctypes.c_size_t(0), *io)
 
     def window(self) -> str:
         """The profiler's summary after `RUNS` more inferences. A reset empties its buffer, not the summary."""

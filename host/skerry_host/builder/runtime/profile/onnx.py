@@ -27,7 +27,7 @@ def profile_onnx(path: Path, python: str = sys.executable) -> Profile:
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
-            raise ModelError(f"{path} keeps the runtime busy for over {SECONDS} s", code="hang") from None
+            raise ModelError(f"profiling {path} timed out after {SECONDS} s", code="hang") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode == MISSING:
         hint = "pip install 'skerry-host[onnx]'"

@@ -1,4 +1,4 @@
-"""Inputs and outputs of uint8 for an int8 model, by a QUANTIZE operator at each end. Changes no other operator."""
+"""Gives an int8 model uint8 inputs and outputs, by a QUANTIZE operator at each. Changes no other operator."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.builder.quantize.step import Draft, Step
 
 OFFSET = 128
-"""The uint8 and the int8 value of the same real one differ by this, their zero points as well; the scale stays."""
+"""Between the uint8 and the int8 value of a real number, and between their zero points; the scale is the same."""
 
 
-def unsigned_ends(model: Any) -> None:
+def uint8_io(model: Any) -> None:
     """Make each int8 input and output of a `schema.ModelT` uint8, in place."""
     main = model.subgraphs[0]
     code = _requantize_code(model)
@@ -66,8 +66,8 @@ def _text(name: Any) -> bytes:
 
 
 def _run(draft: Draft) -> Draft:
-    unsigned_ends(draft.model)
+    uint8_io(draft.model)
     return draft
 
 
-STEP = Step("uint8 ends", lambda plan: plan.io == "uint8", _run, keys=("io",))
+STEP = Step("uint8 inputs and outputs", lambda plan: plan.io == "uint8", _run, keys=("io",))

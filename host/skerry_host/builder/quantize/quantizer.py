@@ -1,4 +1,4 @@
-"""The integers themselves (litert-quantizer): static 8 or 16 bit, or dynamic, from ranges that were measured before."""
+"""Quantizes with litert-quantizer: static 8 or 16 bit, or dynamic range. Measures nothing: `ranges` has calibrated."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from skerry_host.builder.recipe.recipe import Quantize
 BITS = {"int8": 8, "int16": 16}
 _Name = qtyping.TFLOperationName
 _WEIGHTED = (_Name.CONV_2D, _Name.DEPTHWISE_CONV_2D, _Name.FULLY_CONNECTED)
-_ENDS = (_Name.INPUT, _Name.OUTPUT)
+_IO_OPS = (_Name.INPUT, _Name.OUTPUT)
 _ALGORITHMS = {
     "min-max": algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
     "octav": algorithm_manager.AlgorithmName.OCTAV,
@@ -36,14 +36,14 @@ def _recipe(plan: Quantize) -> qtyping.ModelQuantizationRecipe:
         else:
             manager.add_static_config(".*", operation, BITS[plan.activations], 8, grain, algorithm)
     if plan.io == "float":
-        for end in _ENDS:
+        for end in _IO_OPS:
             manager.add_quantization_config(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
     return manager.get_quantization_recipe()
 
 
-def choose_integers(draft: Draft) -> Draft:
+def quantize_model(draft: Draft) -> Draft:
     """The quantized model; raises whatever the quantizer does."""
-    draft.progress("choosing integers")
+    draft.progress("quantizing")
     made = quantizer.Quantizer(bytearray(draft.source.data), _recipe(draft.plan))
     result = made.quantize(draft.ranges, enable_progress_bar=False, enable_progress_report=False)
     return replace(draft, model=read_model(bytes(result.quantized_model)))
@@ -58,11 +58,11 @@ def weights(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
 
 
 STEP = Step(
-    "choose integers",
+    "quantize",
     always,
-    choose_integers,
+    quantize_model,
     keys=("weights", "activations", "io", "per_channel", "weight_ranges"),
     choices=weights,
-    turn=2,
+    search_order=2,
     remedies={"one scale": "per_channel = true"},
 )

@@ -1,28 +1,28 @@
-"""Whether a compiled file takes and gives what its source does: the same tensors, and the same on the chip. Pure.
+"""Whether a compiled file has the inputs and outputs of its source, in the file and on the chip. Pure.
 
-The compiler keeps inputs and outputs to the bit; a file that differs was made of another model.
+The compiler keeps inputs and outputs to the bit; a file that differs was compiled from another model.
 """
 
 from collections.abc import Iterator, Sequence
 from math import prod
 
 from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.builder.edgetpu.executable import Layer
+from skerry_host.builder.edgetpu.executable import ExecutableLayer
 from skerry_host.builder.edgetpu.inspect import Inspection
 
 
-def differences(source: Inspection, compiled: Sequence[Inspection]) -> list[str]:
+def io_differences(source: Inspection, compiled: Sequence[Inspection]) -> list[str]:
     """How a compiled file, or the segments of a pipeline in order, differs from its source; empty if it does not."""
     first, last = compiled[0], compiled[-1]
     return [
-        *_ends("input", source.inputs, first.inputs),
-        *_ends("output", source.outputs, last.outputs),
+        *_io("input", source.inputs, first.inputs),
+        *_io("output", source.outputs, last.outputs),
         *_layers(first.inputs, [layer for kind, layer in first.layers() if kind == "in"]),
         *_layers(last.outputs, [layer for kind, layer in last.layers() if kind == "out"]),
     ]
 
 
-def _ends(kind: str, wanted: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> Iterator[str]:
+def _io(kind: str, wanted: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> Iterator[str]:
     if len(wanted) != len(found):
         yield f"it has {len(found)} {kind}s, the model has {len(wanted)}"
         return
@@ -31,9 +31,9 @@ def _ends(kind: str, wanted: Sequence[TensorSpec], found: Sequence[TensorSpec]) 
             yield f"{kind} {at} is {_words(two)}, the model's is {_words(one)}"
 
 
-def _layers(ends: Sequence[TensorSpec], layers: Sequence[Layer]) -> Iterator[str]:
-    """What the chip reads or writes under the name of an end, where no CPU operator stands between."""
-    by_name = {spec.name: spec for spec in ends}
+def _layers(io: Sequence[TensorSpec], layers: Sequence[ExecutableLayer]) -> Iterator[str]:
+    """What the chip reads or writes under the name of an input or output, where no CPU operator stands between."""
+    by_name = {spec.name: spec for spec in io}
     for layer in layers:
         spec = by_name.get(layer.name)
         if spec is not None and not _fits(layer, spec):
@@ -42,7 +42,7 @@ def _layers(ends: Sequence[TensorSpec], layers: Sequence[Layer]) -> Iterator[str
             yield f"on the chip {layer.name} is {on_chip}, in the file {_words(spec)}"
 
 
-def _fits(layer: Layer, spec: TensorSpec) -> bool:
+def _fits(layer: ExecutableLayer, spec: TensorSpec) -> bool:
     """By size only where a layer's three say all: a larger rank or batch is not written there."""
     same = (layer.dtype, layer.scale, layer.zero_point) == (spec.dtype, spec.scale, spec.zero_point)
     told = len(spec.shape) <= 4 and spec.shape[:1] == (1,)

@@ -1,4 +1,4 @@
-"""A conversion that makes another function of a model is refused: who converts collapses accuracy unseen otherwise."""
+"""The conversion check: a conversion that changes what a model computes is refused, or accuracy would suffer unseen."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.converters import VARIABLE
-from skerry_host.builder.sources.faithful import Example, examples, follows
+from skerry_host.builder.sources.equivalence import Example, equivalence_db, examples
 from skerry_host.builder.sources.load import load_source
 from tests.kit.converters import small_onnx
 from tests.kit.recipes import FASHION
@@ -25,39 +25,39 @@ def moved(scale: float) -> bytes:
 
 
 def channels_last() -> bytes:
-    """The same network for pixels: what a converter makes of it."""
+    """The same network in NHWC: what a converter makes of it."""
     model = small_onnx()
     model.graph.node.insert(0, helper.make_node("Transpose", ["pixels"], ["x:0"], perm=[0, 3, 1, 2]))
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, (1, 8, 8, 3)))
     return model.SerializeToString()
 
 
-def test_the_same_function_is_followed_whatever_the_order_of_axes():
+def test_the_same_function_is_recognised_whatever_the_order_of_axes():
     same = small_onnx().SerializeToString()
-    assert follows(examples(same), same) == 200
-    assert follows(examples(same), channels_last()) > 100
+    assert equivalence_db(examples(same), same) == 200
+    assert equivalence_db(examples(same), channels_last()) > 100
 
 
 def test_another_function_is_not():
     same = small_onnx().SerializeToString()
-    assert follows(examples(same), moved(1.01)) > 30
-    assert follows(examples(same), moved(1.3)) < 20
+    assert equivalence_db(examples(same), moved(1.01)) > 30
+    assert equivalence_db(examples(same), moved(1.3)) < 20
 
 
 def test_what_tells_nothing_is_said(tmp_path: Path):
-    assert follows(examples(moved(0.0)), moved(0.0)) is not None  # the bias is left
-    assert follows(examples(moved(np.nan)), small_onnx().SerializeToString()) is None
+    assert equivalence_db(examples(moved(0.0)), moved(0.0)) is not None  # the bias is left
+    assert equivalence_db(examples(moved(np.nan)), small_onnx().SerializeToString()) is None
 
 
 def test_silence_is_not_measured_to_the_last_digit():
     """The text detector answers 1e-6 where there is no text: rounding alone is a tenth of that."""
     quiet = [Example(np.zeros((1, 3, 8, 8), np.float32), [np.full((1, 4), 1e-6, np.float32)])]
-    assert follows(quiet, moved(0.0)) < 30  # a bias is no silence
+    assert equivalence_db(quiet, moved(0.0)) < 30  # a bias is no silence
 
     model = onnx.load_from_string(moved(0.0))
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b")
     bias.CopyFrom(numpy_helper.from_array(np.full(4, 1.1e-6, np.float32), "b"))
-    assert follows(quiet, model.SerializeToString()) > 60
+    assert equivalence_db(quiet, model.SerializeToString()) > 60
 
 
 STAND_IN = """#!/bin/sh
@@ -79,7 +79,7 @@ def test_a_wrong_conversion_is_one_line(tmp_path: Path, monkeypatch):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(
-        ModelError, match=r"m\.onnx was converted wrongly: what came out follows it by -?\d+ dB"
+        ModelError, match=r"m\.onnx was converted wrongly: its TFLite form has -?\d+ dB SQNR against it"
     ) as found:
         load_source(tmp_path / "m.onnx")
     assert found.value.code == "conversion"

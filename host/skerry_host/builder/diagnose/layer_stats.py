@@ -1,4 +1,4 @@
-"""One activation of the int8 model beside the float one's, summed over samples: how much signal is left. Pure."""
+"""The statistics of one layer: an activation of the int8 model against the float model's, over samples. Pure."""
 
 from math import isfinite, sqrt
 
@@ -10,7 +10,7 @@ from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.judge.signal import CEILING_DB, decibels
 
 
-class Layer(Struct, frozen=True):
+class LayerStats(Struct, frozen=True):
     """One activation of the int8 model, in the order of execution, compared with the float model's of the same name.
 
     `sqnr_db`: signal to quantization noise, at most `CEILING_DB` either way. `cosine`: of the two as vectors.
@@ -41,8 +41,8 @@ class Layer(Struct, frozen=True):
         return f"{self.op} {self.name} ({self.sqnr_db:.1f} dB)"
 
 
-class Tally:
-    """Sums over samples of one activation."""
+class LayerStatsCollector:
+    """Collects the statistics of one activation, sample by sample."""
 
     def __init__(self, spec: TensorSpec) -> None:
         self._low, self._high = _limits(spec)
@@ -61,8 +61,8 @@ class Tally:
         self._clipped += int(((a < self._low) | (a > self._high)).sum())
         self._count += a.size
         self._peak = max(self._peak, float(np.abs(a).max(initial=0.0)))
-        low, high = _ends(reference)
-        dark, bright = _ends(got)
+        low, high = _channel_ranges(reference)
+        dark, bright = _channel_ranges(got)
         if self._span is None:
             self._span = (low, high, dark, bright)
         else:
@@ -75,14 +75,14 @@ class Tally:
         """Signal to quantization noise, at most `CEILING_DB` either way."""
         return max(-CEILING_DB, min(CEILING_DB, decibels(self._signal, self._noise)))
 
-    def layer(self, index: int, op: str, name: str, fall: float) -> Layer:
-        """What the sums say."""
+    def layer(self, index: int, op: str, name: str, fall: float) -> LayerStats:
+        """The statistics so far."""
         assert self._span is not None
         low, high, dark, bright = self._span
         moves, still = high > low, dark == bright
         norm = sqrt(self._signal * self._other)
         rms = sqrt(self._signal / self._count) if self._count and isfinite(self._signal) else 0.0
-        return Layer(
+        return LayerStats(
             index=index,
             op=op,
             tensor=name,
@@ -101,11 +101,11 @@ def _limits(spec: TensorSpec) -> tuple[float, float]:
     """The real values that the tensor's integers reach, half a step more on either side."""
     if not spec.scale:
         return -np.inf, np.inf
-    ends = np.iinfo(spec.dtype)
-    return ((ends.min - spec.zero_point - 0.5) * spec.scale, (ends.max - spec.zero_point + 0.5) * spec.scale)
+    limits = np.iinfo(spec.dtype)
+    return ((limits.min - spec.zero_point - 0.5) * spec.scale, (limits.max - spec.zero_point + 0.5) * spec.scale)
 
 
-def _ends(values: Array) -> tuple[Array, Array]:
+def _channel_ranges(values: Array) -> tuple[Array, Array]:
     """Smallest and largest value of each channel (last axis)."""
     rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
     return rows.min(axis=0), rows.max(axis=0)

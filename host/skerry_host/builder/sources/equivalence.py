@@ -1,6 +1,6 @@
-"""Whether a converted or rewritten model still computes what its source does, on made-up inputs. Converts nothing.
+"""The conversion check: whether a converted or rewritten model computes what its source does, on random inputs.
 
-Converters turn planes into pixels: axes of more than two are compared in either order.
+Converters turn NCHW into NHWC: arrays of more than two axes are compared in either order. Converts nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,32 +12,32 @@ from skerry_agent.processing import Array
 from skerry_host.builder.judge.signal import CEILING_DB, decibels, energies
 from skerry_host.builder.runtime.session import Session
 
-LEAST_DB = 30.0
-"""Float models of the same function differ by rounding: 60 and more. Less than this is another function."""
+MIN_EQUIVALENCE_DB = 30.0
+"""Float models of the same function differ by rounding only: 60 dB and more. Below this they compute another one."""
 SAMPLES = 3
-QUIET = 1e-3
-"""Made-up inputs leave many outputs nearly silent (a map without text): less than this counts as so much."""
+NOISE_FLOOR = 1e-3
+"""Random inputs leave many outputs near zero (a map without text): a signal below this RMS counts as this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input, and what the source answers: arrays with a batch of 1."""
+    """An input and the source's outputs for it: arrays with a batch of 1."""
 
     sample: Array
     outputs: Sequence[Array]
 
 
 def examples(source: bytes) -> list[Example]:
-    """What a model, TFLite or ONNX, answers to made-up inputs."""
+    """The outputs of a model, TFLite or ONNX, for random inputs."""
     session, random = Session(source), np.random.default_rng(0)
     samples = [random.random(session.input.shape, np.float32) for _ in range(SAMPLES)]
     return [Example(sample, session.run(sample)) for sample in samples]
 
 
-def follows(source: Sequence[Example], made: bytes) -> float | None:
-    """How well `made` follows a source, in decibels of the worst output; None where that cannot be told.
+def equivalence_db(source: Sequence[Example], made: bytes) -> float | None:
+    """The SQNR of `made` against its source, in decibels of the worst output; None where it is not defined.
 
-    It cannot when an output of the source is not finite or all zero, or has no counterpart of its size.
+    It is not when an output of the source is not finite or all zero, or has no counterpart of its size.
     """
     session = Session(made)
     found = [_worst(example, session) for example in source]
@@ -54,17 +54,17 @@ def _worst(example: Example, session: Session) -> float | None:
 
 
 def _best(wanted: Array, got: list[Array]) -> float | None:
-    """The decibels of the output that is most like the wanted one."""
+    """The SQNR of the output that is closest to the wanted one."""
     if not np.isfinite(wanted).all() or not wanted.any():
         return None
     alike = [(form, other) for form in _forms(wanted) for other in got if other.size == form.size]
     pairs = (energies(form.ravel(), other.ravel()) for form, other in alike)
-    least = wanted.size * QUIET**2
+    least = wanted.size * NOISE_FLOOR**2
     return max((min(CEILING_DB, decibels(max(signal, least), noise)) for signal, noise in pairs), default=None)
 
 
 def _forms(array: Array) -> Iterator[Array]:
-    """As it is, and with its channels last: what a converter makes of planes comes last."""
+    """As it is, and with its channels last; the form that a converter makes of NCHW comes last."""
     yield array
     if array.ndim > 2:
         yield np.moveaxis(array, 1, -1)
