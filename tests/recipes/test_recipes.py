@@ -13,8 +13,7 @@ from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import load_source
 from skerry_host.cli.main import run
-
-from .conftest import MODELS, NOW, ROOT, absent
+from tests.recipes.packages import MODELS, NOW, ROOT, absent
 
 REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or ROOT.parent / "shared" / "models")
 BUILT = ["text-direction", "face-detector", "wake-word", "digits"]

@@ -30,6 +30,8 @@ RECIPE = ROOT / "models" / "fashion"
 BOARD = "generic-x86"
 FIRST, SECOND, BAD = "fashion@1.0.0", "fashion@1.1.0", "fashion@1.3.0"
 PATIENCE_S = 40.0
+NOWHERE = "mqtt://127.0.0.1:9"
+"""An address at which no broker answers."""
 MARK = "SKERRY_TEST_MARK"
 
 
@@ -164,6 +166,12 @@ class Device:
     def bundles(self) -> set[str]:
         """Folders of bundles on its disk."""
         return {path.name for path in (self.state / "bundles").iterdir()}
+
+    def slots(self) -> tuple[str, str | None]:
+        """The releases in its current and previous slots."""
+        found = self.record().slots
+        assert found.current is not None
+        return found.current.release, found.previous.release if found.previous else None
 
     def held(self) -> set[str]:
         """Folders of bundles that its journal knows."""

@@ -9,8 +9,7 @@ import pytest
 
 from tests.kit.commands import skerry
 from tests.kit.waiting import eventually
-from tests.system.fleet import FIRST, SECOND, Device, provision
-from tests.system.test_without_broker import NOWHERE, slots
+from tests.system.fleet import FIRST, NOWHERE, SECOND, Device, provision
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +60,7 @@ def test_a_first_boot_serves_it_without_a_network(made):
 @pytest.mark.parametrize("damage", ["bundles/*/*", "models/*/journal.json*", "m*/*/j*.json*"])
 def test_it_serves_when_everything_else_is_damaged(made, sticks, damage, record_property):
     assert made.command("install", str(sticks / SECOND)).returncode == 0
-    assert slots(made)[0] == SECOND
+    assert made.slots()[0] == SECOND
     flip_all(made, damage)
     began = time.monotonic()
     made.start()
@@ -97,7 +96,7 @@ def test_rollback_to_it_by_hand(made, sticks, running):
     assert done.returncode == 0, done.stderr
     if running:
         made.await_serving(FIRST)
-    assert slots(made) == (FIRST, None)
+    assert made.slots() == (FIRST, None)
 
 
 def test_install_keeps_a_factory_release_and_disturbs_nothing(fresh, sticks):

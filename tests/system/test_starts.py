@@ -11,8 +11,7 @@ import pytest
 
 from tests.kit.commands import skerry
 from tests.kit.waiting import eventually
-from tests.system.fleet import FIRST, SECOND, Device, provision
-from tests.system.test_without_broker import NOWHERE, slots
+from tests.system.fleet import FIRST, NOWHERE, SECOND, Device, provision
 
 pytestmark = pytest.mark.system
 
@@ -35,7 +34,7 @@ def runner(device: Device) -> int | None:
 def test_after_three_failed_starts_the_previous_release_serves_and_the_other_is_not_tried_again(lone, built, tmp_path):
     skerry(built, "release", "export", SECOND, "--target", "cpu", "-o", str(tmp_path / "stick"))
     assert lone.command("install", str(tmp_path / "stick")).returncode == 0
-    assert slots(lone) == (SECOND, FIRST)
+    assert lone.slots() == (SECOND, FIRST)
     lone.start()
     lone.await_serving(SECOND)
     killed: set[int] = set()
@@ -49,7 +48,7 @@ def test_after_three_failed_starts_the_previous_release_serves_and_the_other_is_
     assert lone.stop() == 0
     lone.start()
     lone.await_serving(FIRST)
-    assert slots(lone) == (FIRST, None)
+    assert lone.slots() == (FIRST, None)
 
 
 class Systemd:

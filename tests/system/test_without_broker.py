@@ -9,11 +9,9 @@ import socket
 import pytest
 
 from tests.kit.commands import skerry
-from tests.system.fleet import BAD, FIRST, SECOND, Device, provision
+from tests.system.fleet import BAD, FIRST, NOWHERE, SECOND, Device, provision
 
 pytestmark = pytest.mark.system
-
-NOWHERE = "mqtt://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -50,17 +48,12 @@ def stick(sticks, tmp_path):
     return shutil.copytree(sticks / SECOND, tmp_path / "stick")
 
 
-def slots(device):
-    found = device.record().slots
-    return found.current.release, found.previous.release if found.previous else None
-
-
 def test_install_from_a_stick_by_patch(either, sticks):
     done = either.command("install", str(sticks / (SECOND if either.process else "patches")), "--json")
     assert done.returncode == 0, done.stderr + either.tail()
     report = json.loads(done.stdout)
     assert (report["outcome"], report["transfer"]) == ("succeeded", "patch")
-    assert slots(either) == (SECOND, FIRST)
+    assert either.slots() == (SECOND, FIRST)
     assert not list((either.state / "blobs").iterdir())
 
 
@@ -71,7 +64,7 @@ def test_a_rollback_to_a_damaged_release_fails_and_the_good_one_goes_on(either, 
     done = either.command("rollback")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"did not roll back to {FIRST}" in done.stderr
-    assert slots(either) == (SECOND, None)
+    assert either.slots() == (SECOND, None)
     if either.process:
         assert f"stays at {SECOND}" in either.await_serving(SECOND)["issues"][0]
 
@@ -117,7 +110,7 @@ def test_a_stick_with_a_bad_release_is_rolled_back(alone, sticks):
     done = alone.command("install", str(sticks / BAD))
     assert done.returncode == 1
     assert "rolled_back (latency_over_budget)" in done.stdout
-    assert slots(alone) == (FIRST, None)
+    assert alone.slots() == (FIRST, None)
 
 
 def test_a_forged_manifest_is_refused_as_over_mqtt(alone, stick):
@@ -127,7 +120,7 @@ def test_a_forged_manifest_is_refused_as_over_mqtt(alone, stick):
     done = alone.command("install", str(stick))
     assert done.returncode == 1
     assert "rejected" in done.stdout
-    assert slots(alone) == (FIRST, None)
+    assert alone.slots() == (FIRST, None)
 
 
 def test_a_damaged_file_is_refused(alone, stick):
@@ -137,7 +130,7 @@ def test_a_damaged_file_is_refused(alone, stick):
     done = alone.command("install", str(stick))
     assert done.returncode == 1
     assert "damaged" in done.stdout or "unreachable" in done.stdout
-    assert slots(alone) == (FIRST, None)
+    assert alone.slots() == (FIRST, None)
 
 
 @pytest.mark.parametrize("spoil", ["gone", "text", "empty"])
@@ -164,7 +157,7 @@ def test_rollback_without_a_network(either, sticks):
     assert done.returncode == 0, done.stderr
     if either.process:
         either.await_serving(FIRST)
-    assert slots(either) == (FIRST, None)
+    assert either.slots() == (FIRST, None)
 
 
 def test_status_without_an_agent_tells_what_the_journals_hold(alone):

@@ -1,20 +1,18 @@
 """One deployment's transfer, from the order to complete files: manifest, plan, blobs, under the rollout's policy.
 
-Knows the sources and the policy: hours, byte budget, whether the full artifact may be fetched where no patch fits.
+Knows the policy: hours, byte budget, whether the full artifact may be fetched where no patch fits.
 Decides nothing about the deployment: it reports `Fetched`, `FetchFailed` or `Rejected` to the update machine, once,
 unless it is stopped before. `preparation` enforces the deadline.
 """
 
-import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
-from skerry_agent.fetch.sources import BlobSource, Folder
+from skerry_agent.fetch.transports import sources
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Event
 from skerry_agent.machine.records import Deployment
@@ -181,18 +179,7 @@ class Transfer:
         budget = self._deployment.policy.byte_budget
         limits = Limits(None if budget is None else budget - self._spent, silence_s)
         self._fetcher = Fetcher(self._context.clock, self._context.blobs, refs, limits, done, self._failed)
-        self._fetcher.start(self._sources())
-
-    def _sources(self) -> list[BlobSource]:
-        deployment, post = self._deployment, self._context.post
-        if deployment.folder is not None:
-            return [Folder(post, Path(deployment.folder))]
-        if deployment.http is not None:
-            from skerry_agent.fetch.over_http import Http  # noqa: PLC0415 - most devices never need it
-
-            with contextlib.suppress(ValueError):  # the host's mistake: its chunks are there all the same
-                return [Http(post, deployment.http), self._mqtt]
-        return [self._mqtt]
+        self._fetcher.start(sources(self._context.post, self._deployment, self._mqtt))
 
     def _failed(self, reason: str, detail: str) -> None:
         """A stalled patch gives way to the full artifact where the policy allows; other failures end the deployment."""

@@ -63,7 +63,7 @@ MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
 
 DAMAGED = ("bundle_damaged", "damaged")
-"""Reasons that a restart of the runner cannot fix: the bundle's description or a file is not what was verified."""
+"""Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
 
 
 EXTERNAL_CAUSES = ("source_failed",)

@@ -7,10 +7,11 @@ another device are ignored; `issue` says so, and for a command the answer to it.
 """
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -97,9 +98,8 @@ class Orders:
         self._device, self._clock = device, clock
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
-        self._accepted = self._read_newest(self._accepted_files, Accepted, lambda copy: copy.desired.generation)
-        answered = self._read_newest(self._answered_files, CommandLog, lambda copy: (copy.sequence, len(copy.results)))
-        self._answered = answered or CommandLog()
+        self._accepted = self._read_copies(self._accepted_files, Accepted, _newest)
+        self._answered = self._read_copies(self._answered_files, CommandLog, _merged) or CommandLog()
         self._verification = _VerificationQueue(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
@@ -109,16 +109,16 @@ class Orders:
             self.issue = str(error)
             return None
 
-    def _read_newest(self, files: Iterable[Path], kind: type[T], age: Callable[[T], Any]) -> T | None:
-        """The newer of two copies. One that is damaged or gone is written again."""
-        files = tuple(files)
-        copies = [self._read(path, kind) for path in files]
-        newest = max((copy for copy in copies if copy is not None), key=age, default=None)
-        for path, copy in zip(files, copies, strict=True):
-            if newest is not None and copy != newest:
+    def _read_copies(self, files: Iterable[Path], kind: type[T], choose: Callable[[list[T]], T]) -> T | None:
+        """What two copies say. One that is damaged, gone or says something else is written again."""
+        copies = [(path, self._read(path, kind)) for path in files]
+        whole = [copy for _, copy in copies if copy is not None]
+        chosen = choose(whole) if whole else None
+        for path, copy in copies:
+            if chosen is not None and copy != chosen:
                 with contextlib.suppress(OSError):  # the other copy is there; the next start tries again
-                    write_record(path, newest)
-        return newest
+                    write_record(path, chosen)
+        return chosen
 
     @property
     def desired(self) -> Desired | None:
@@ -221,7 +221,7 @@ class Orders:
         if command.sequence is not None and command.sequence < newest:
             return f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
         if command.expires is not None and PLAUSIBLE_WALL_S < self._clock.wall() > command.expires:
-            return "it has expired"
+            return f"it has expired by this device's clock, which says {_date(self._clock.wall())}"
         return None
 
     def _remember(self, answered: CommandLog, command: Command) -> None:
@@ -232,3 +232,18 @@ class Orders:
                 write_record(path, answered)
         except OSError as error:
             self.issue = f"command {command.id} could not be saved: {error.strerror}"
+
+
+def _newest(copies: list[Accepted]) -> Accepted:
+    return max(copies, key=lambda copy: copy.desired.generation)
+
+
+def _merged(copies: list[CommandLog]) -> CommandLog:
+    """Agents before sequences write one copy only, and no sequence: what they answered must not be run again."""
+    copies = sorted(copies, key=lambda copy: (copy.sequence, len(copy.results)))
+    results = {result.id: result for copy in copies for result in copy.results}
+    return CommandLog(tuple(results.values())[-REMEMBERED_COMMANDS:], copies[-1].sequence)
+
+
+def _date(wall: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(wall))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
 from skerry_host.cli.model_files import inspect, profile
 from skerry_host.cli.previous import previous_model
@@ -70,7 +71,7 @@ def model() -> None:
     "--target",
     "targets",
     multiple=True,
-    help="Build only this target (cpu, edgetpu, onnx); may be given several times.",
+    help=f"Build only this target ({', '.join(TARGETS)}); may be given several times.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write [builds/MODEL-VERSION].")
 @click.option(

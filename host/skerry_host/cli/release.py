@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.home import open_home
 from skerry_host.patch import create as make_patch
@@ -107,7 +108,7 @@ def diff(old: str, new: str, as_json: bool) -> None:
 
 @release.command("export")
 @click.argument("name", metavar="RELEASE")
-@click.option("--target", required=True, help="The target that the devices run: cpu, edgetpu or onnx.")
+@click.option("--target", required=True, help=f"The target that the devices run: {', '.join(TARGETS)}.")
 @click.option(
     "-o",
     "--output",

@@ -85,7 +85,9 @@ def _payloads(
     }
     with ThreadPoolExecutor(len(whole)) as pool:  # both compressors leave the lock while the models are looked into
         hurried = {codec: pool.submit(candidate.encode, hurried=True) for codec, candidate in whole.items()}
-        attempts = encoders.programs(old, new, failures.guard)
+        attempts: dict[Codec, Attempt] = {}
+        with failures.guard("bsdiff"):  # what both programs rest on, such as the alignment, has no guard of its own
+            attempts = encoders.programs(old, new, failures.guard)
         payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in attempts.items()}
         bound = min(map(len, payloads.values()), default=len(new))
         careful = {codec: pool.submit(whole[codec].careful, hurried[codec], bound) for codec in whole}

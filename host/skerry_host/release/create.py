@@ -16,7 +16,7 @@ from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Patch
 from skerry_host.patch import create as make_patch
-from skerry_host.release.errors import ReleaseError
+from skerry_host.release.errors import ReleaseError, StoreError
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -41,7 +41,7 @@ class ReleaseRequest:
 class Created:
     """A release in the store, the reference of its signed manifest, and whether it was there before.
 
-    `warnings` says where a patch is larger than it should be, or missing, because the encoder failed.
+    `warnings` says where a patch is larger than it should be, or missing, because the encoder or the store failed.
     """
 
     release: Release
@@ -62,8 +62,9 @@ def create_release(
 ) -> Created:
     """Add a build to the store as a signed release; the same build again changes nothing.
 
-    A patch that cannot be made is left out: devices can always take the full file. Raises `ReleaseError` if the folder
-    is not a build, is damaged, or the name is taken; `StoreError`, `OSError`.
+    A patch that cannot be made, also because the store has lost the earlier file, is left out: devices can always take
+    the full file. Raises `ReleaseError` if the folder is not a build, is damaged, or the name is taken; `StoreError` if
+    a manifest is damaged; `OSError`.
     """
     record = read_build(request.build)
     contents = read_artifacts(request.build, record)
@@ -176,7 +177,7 @@ def _patches(
     for base, new in pairs:
         try:
             patch = encoder(store.get(base), contents[new])
-        except EncodeError as error:
+        except (EncodeError, StoreError) as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)

@@ -1,4 +1,4 @@
-"""A transfer under its policy: hours, budget, a patch that does not come, HTTP before chunks; over fakes."""
+"""A transfer under its policy: hours, budget, a patch that does not come; over fakes."""
 
 import os
 import time
@@ -8,8 +8,6 @@ import pytest
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, within_hours
-from skerry_agent.fetch.over_http import Http
-from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
@@ -114,12 +112,6 @@ def test_the_manifest_and_the_rest_share_one_budget(tmp_path):
     site.pump()
     (event,) = site.events
     assert event.reason == "over_byte_budget"
-
-
-def test_http_goes_before_the_broker_where_the_host_offers_it(tmp_path):
-    site = Site(tmp_path, http="http://127.0.0.1:1/blobs")
-    assert [type(source) for source in site.transfer._sources()] == [Http, Mqtt]
-    assert [type(source) for source in Site(tmp_path).transfer._sources()] == [Mqtt]
 
 
 @pytest.mark.parametrize("asked", [False, True])

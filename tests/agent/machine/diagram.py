@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from skerry_agent.machine.records import State
 from skerry_agent.machine.table import MAX_CRASHES, step
-from tests.agent.machine.test_table import EVENTS, EXPECTED, record_in
+from tests.agent.machine.transitions import EVENTS, EXPECTED, record_in
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "architecture.md"
 BEGIN, END = "<!-- machine: begin -->\n", "<!-- machine: end -->\n"

@@ -5,6 +5,7 @@ A host of another architecture records golden outputs and makes patches; a devic
 
 import hashlib
 import subprocess
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,8 +21,7 @@ from skerry_host.builder.recipe.recipe import GoldenPlan
 from tests.kit.patch_models import patch_of
 from tests.kit.tiny_models import artifact, make_job
 
-from .conftest import ROOT
-
+ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv" / "aarch64" / "python"
 SAMPLES = 4
 

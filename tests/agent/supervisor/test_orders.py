@@ -259,7 +259,8 @@ def test_the_newest_sequence_is_on_disk_before_a_command_is_run(rig, tmp_path):
 def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(rig):
     late = replace(SEQUENCED, expires=rig.clock.wall() - 1.0)
     rig.command(late)
-    assert (rig.ran, rig.replies[0].detail) == ([], "it has expired")
+    said = "it has expired by this device's clock, which says 2023-11-14 22:30 UTC"
+    assert (rig.ran, rig.replies[0].detail) == ([], said)
     rig.clock.now -= 1_700_000_000
     rig.command(replace(late, expires=1.0))
     assert rig.ran == ["c-2"]
@@ -281,3 +282,16 @@ def test_answers_of_an_agent_before_sequences_are_read(rig, tmp_path):
     again.command(Command("dev-1", "c-10", "rollback", 0.0))
     again.command(SEQUENCED)
     assert again.ran == ["c-10", "c-2"]
+
+
+def test_answers_of_an_older_agent_that_ran_in_between_are_not_forgotten(rig, tmp_path):
+    """Installed for a while over this one, it leaves the second copy as it was."""
+    rig.command(SEQUENCED)
+    body = b'{"results":[{"device":"dev-1","id":"c-3","ok":true,"detail":"done"}]}'
+    write_sealed(tmp_path / "commands.json", body)
+    again = Rig(tmp_path)
+    again.command(replace(SEQUENCED, id="c-3", sequence=3))
+    again.command(SEQUENCED)
+    again.command(replace(SEQUENCED, id="c-1", sequence=1))
+    assert (again.ran, [reply.ok for reply in again.replies]) == ([], [True, True, False])
+    assert len({path.read_bytes() for path in tmp_path.glob("commands.*json")}) == 1

@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 
-from skerry_agent.runner.engines import opening
 from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import WireError
@@ -14,7 +13,7 @@ from skerry_agent.wire.targets import CPU, EDGETPU, ONNX, TARGETS, TargetName, w
 
 
 def test_the_table_holds_every_name_that_messages_may_have():
-    assert set(TARGETS) == set(get_args(TargetName)) == {"cpu", "edgetpu", "onnx"}
+    assert set(TARGETS) == set(get_args(TargetName)) >= {"cpu", "edgetpu", "onnx"}
     assert all(target.name == name for name, target in TARGETS.items())
 
 
@@ -38,6 +37,6 @@ def test_a_target_of_a_newer_host_is_refused_by_name():
 
 @pytest.mark.parametrize("name", get_args(EngineName))
 def test_every_engine_has_a_module_that_opens_and_checks(name):
-    module = import_module(f"skerry_agent.runner.engines.{opening._MODULES.get(name, name)}")
+    module = import_module(f"skerry_agent.runner.engines.{name}")
     assert callable(getattr(module, f"open_{name}"))
     assert callable(module.check)

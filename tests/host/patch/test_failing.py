@@ -78,6 +78,13 @@ def test_a_whole_file_candidate_may_fail(pair: tuple[bytes, bytes]) -> None:
     ]
 
 
+def test_what_both_programs_rest_on_may_fail(pair: tuple[bytes, bytes]) -> None:
+    """Such as the alignment of two files for which memory is too small."""
+    patch = create(*pair, Encoders(broken))
+    assert patch.codec in {"zstd", "full"}
+    assert [(one.codec, one.reason) for one in patch.failed] == [("bsdiff", "MemoryError")]
+
+
 def test_no_candidate_at_all_is_an_error(pair: tuple[bytes, bytes]) -> None:
     with pytest.raises(EncodeError, match="every candidate failed: full: MemoryError; zstd: MemoryError"):
         create(*pair, Encoders(lambda *_: {}, broken, broken))

@@ -105,6 +105,17 @@ def test_a_chain_longer_than_the_file_is_not_kept(make_build, store, keys):
     assert made.patches == ()
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"x")], ids=["gone", "damaged"])
+def test_an_earlier_file_that_the_store_cannot_give_costs_its_patch_only(make_build, store, keys, spoil):
+    first = create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release).release
+    lost = first.bundles[0].model.blob.sha256
+    spoil(store.path(lost))
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release)
+    assert lost not in {ref.base_sha256 for ref in made.release.patches}
+    (warning,) = made.warnings
+    assert warning.startswith(f"no patch from {lost[:12]}: ")
+
+
 def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, keys):
     create_release(ReleaseRequest(make_build("1.0.0")), store, keys.release)
     same = create_release(ReleaseRequest(make_build("1.0.1")), store, keys.release).release

@@ -31,9 +31,5 @@ def check_engine(kind: EngineName) -> str:
 
 def _runtime(kind: EngineName) -> Runtime:
     """By name, so that an engine is a module here and a name in `wire.engines`, and no table of its own."""
-    module = importlib.import_module(f"skerry_agent.runner.engines.{_MODULES.get(kind, kind)}")
+    module = importlib.import_module(f"skerry_agent.runner.engines.{kind}")
     return Runtime(getattr(module, f"open_{kind}"), module.check)
-
-
-_MODULES: dict[EngineName, str] = {"onnxruntime": "onnx"}
-"""Those whose module has another name than the runtime that it would import."""

@@ -27,8 +27,13 @@ def is_due(session: Session, order: OrderRow, now: float) -> bool:
     if order.state == "pending":
         return not _is_busy(session, order.device)
     if order.state == "sent":
-        return now - (order.sent or now) > ANSWER_S
-    return _has_settled(session, order) or now - (order.answered or now) > SETTLE_S
+        return _elapsed(order.sent, now) > ANSWER_S
+    return _has_settled(session, order) or _elapsed(order.answered, now) > SETTLE_S
+
+
+def _elapsed(since: float | None, now: float) -> float:
+    """Either way: after a clock was set back, an order must not hold up the next ones until its time comes again."""
+    return abs(now - since) if since is not None else 0.0
 
 
 def advance(session: Session, order: OrderRow, director: Director, now: float) -> None:

@@ -1,16 +1,24 @@
 """The table of everything that is served: routes, navigation and rendering all read it.
 
-A new page is `pages/NAME.py`, its template `pages/NAME.html` and one line here.
+A new page is `pages/NAME.py` with a `PAGE`, and its template `pages/NAME.html`: no list names the pages.
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
+
+from skerry_host.plane.web import pages
 from skerry_host.plane.web.api import fleet, health, metrics
 from skerry_host.plane.web.entry import Endpoint, Entry, Page
-from skerry_host.plane.web.pages import device, overview, rollout
+
+
+def _pages() -> list[Page]:
+    """Those of the modules in `pages`, by path: the overview is first in the navigation."""
+    modules = [import_module(f"{pages.__name__}.{found.name}") for found in iter_modules(pages.__path__)]
+    return sorted((module.PAGE for module in modules), key=lambda page: page.path)
+
 
 ROUTES: tuple[Entry, ...] = (
-    Page("/", overview.values, "overview.html", link="Fleet"),
-    Page("/devices/{id}", device.values, "device.html"),
-    Page("/rollouts/{id}", rollout.values, "rollout.html"),
+    *_pages(),
     Endpoint("/api/v1/overview", fleet.overview, link="API"),
     Endpoint("/api/v1/devices", fleet.devices),
     Endpoint("/api/v1/devices/{id}", fleet.device),

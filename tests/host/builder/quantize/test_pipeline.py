@@ -13,7 +13,7 @@ from skerry_host.builder.quantize import pipeline
 from skerry_host.builder.quantize.pipeline import PIPELINE, choices, quantize, remedy
 from skerry_host.builder.quantize.step import Step, always
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.recipe import STEPS, Quantize
 from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, REPOSITORY
 
@@ -33,6 +33,13 @@ def samples() -> Samples:
     return Samples(inputs, np.zeros(len(inputs), np.int64))
 
 
+def test_every_file_with_a_step_is_in_the_pipeline_and_its_steps_have_names_of_their_own():
+    folder = Path(pipeline.__file__).parent
+    assert {path.stem for path in folder.glob("*.py") if "\nSTEP = Step(" in path.read_text("utf-8")} == set(STEPS)
+    assert [type(step) for step in PIPELINE] == [Step] * len(STEPS)
+    assert len({step.name for step in PIPELINE}) == len(STEPS)
+
+
 def names(plan: Quantize) -> list[str]:
     return [step.name for step in PIPELINE if step.applies(plan)]
 
@@ -42,8 +49,9 @@ def test_each_plan_has_its_steps():
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["quantize"]
     assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "quantize"]
-    everything = Quantize(equalize=True, bias_correction=True, io="uint8")
-    assert names(everything) == [step.name for step in PIPELINE]
+    asked = names(Quantize(equalize=True, bias_correction=True, io="uint8"))
+    added = [name for name in asked if name not in plain]
+    assert added == ["cross-layer equalization", "bias correction", "uint8 inputs and outputs"]
 
 
 def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monkeypatch, source, samples):

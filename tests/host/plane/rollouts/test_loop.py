@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import COMMAND, Envelope
-from skerry_agent.wire.twin import Command, DeploymentReport, ModelReport, SlotReport
+from skerry_agent.wire.twin import Command, CommandResult, DeploymentReport, ModelReport, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
@@ -228,6 +228,21 @@ def test_an_order_without_an_answer_expires(rig):
     rig.now += rollback.ANSWER_S + 1
     rig.turn()
     assert rig.order().state == "failed"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_order_of_a_clock_that_was_ahead_ends_when_the_clock_is_set_back(rig, answered):
+    two_releases(rig)
+    rig.now += 10 * rollback.ANSWER_S
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+    rig.turn()
+    with rig.registry.write() as session:
+        if answered:
+            orders.answer(session, CommandResult("dev-1", rig.order().id, ok=True), rig.now)
+    rig.now -= 10 * rollback.ANSWER_S
+    rig.turn()
+    assert rig.order().state == ("done" if answered else "failed")
 
 
 def test_one_command_at_a_time(rig):

@@ -1,5 +1,6 @@
 """The HTTP interface without a browser: every route, its headers, and that nothing a device says becomes markup."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -65,21 +66,30 @@ def test_every_page_and_route(client):
         )
 
 
-NAVIGATION = '<nav><a href="/">Fleet</a><a href="/api/v1/overview">API</a><a href="/metrics">Metrics</a>'
+def links(page: str) -> list[tuple[str, str]]:
+    """(path, word) of each link in a page's navigation."""
+    return re.findall(r'<a href="([^"]+)">([^<]+)</a>', page.partition("<nav>")[2].partition("</nav>")[0])
 
 
 def test_navigation_is_read_from_the_table(client):
+    named = [(entry.path, entry.link) for entry in ROUTES if entry.link]
+    assert named[0] == ("/", "Fleet")
+    assert {("/api/v1/overview", "API"), ("/metrics", "Metrics")} <= set(named)
     for path in ("/", "/devices/shelf-01"):
-        assert f"{NAVIGATION}</nav>" in client.get(path).text
+        assert links(client.get(path).text) == named
 
 
-def test_a_page_is_a_module_a_template_and_one_line_in_the_table(scene):
+def test_no_path_is_served_twice():
+    assert len({entry.path for entry in ROUTES}) == len(ROUTES)
+
+
+def test_a_page_is_a_module_and_its_template(scene):
     modules = {path.stem for path in TEMPLATES.glob("*.py")} - {"__init__"}
     templates = {path.stem for path in TEMPLATES.glob("*.html")} - {"base", "parts"}
     assert modules == templates == {entry.template.removesuffix(".html") for entry in ROUTES if isinstance(entry, Page)}
     table = (*ROUTES, Page("/second", overview.values, "overview.html", link="Second"))
     with TestClient(application(scene.registry, lambda: COUNTERS, table), URL) as client:
-        assert f'{NAVIGATION}<a href="/second">Second</a></nav>' in client.get("/").text
+        assert links(client.get("/").text)[-1] == ("/second", "Second")
         assert "Devices online" in client.get("/second").text
 
 

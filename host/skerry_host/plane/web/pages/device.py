@@ -4,7 +4,7 @@ import time
 
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views import gather
-from skerry_host.plane.web.entry import Query
+from skerry_host.plane.web.entry import Page, Query
 
 
 def values(query: Query) -> dict[str, object]:
@@ -14,3 +14,6 @@ def values(query: Query) -> dict[str, object]:
         view = gather.device_views(session, [found])[0]
         past = gather.deployments_of(session, found.id)
     return {"device": view, "deployments": past, "now": time.time()}
+
+
+PAGE = Page("/devices/{id}", values, "device.html")

@@ -4,7 +4,7 @@ import time
 
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views import gather
-from skerry_host.plane.web.entry import Query
+from skerry_host.plane.web.entry import Page, Query
 
 PAGE_DEVICES = 100
 
@@ -23,3 +23,6 @@ def values(query: Query) -> dict[str, object]:
 def _page_number(query: Query) -> int:
     text = query.request.query_params.get("page", "0")
     return min(int(text), 10**6) if text.isascii() and text.isdigit() else 0
+
+
+PAGE = Page("/", values, "overview.html", link="Fleet")

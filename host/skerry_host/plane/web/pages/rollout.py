@@ -4,7 +4,7 @@ import time
 
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views import gather
-from skerry_host.plane.web.entry import Query
+from skerry_host.plane.web.entry import Page, Query
 
 
 def values(query: Query) -> dict[str, object]:
@@ -12,3 +12,6 @@ def values(query: Query) -> dict[str, object]:
     with query.registry.read() as session:
         view = gather.rollout_view(session, rollouts.find(session, query.request.path_params["id"]))
     return {"rollout": view, "now": time.time()}
+
+
+PAGE = Page("/rollouts/{id}", values, "rollout.html")
