@@ -245,7 +245,7 @@ def test_a_second_plane_on_the_same_home_is_refused(home):
     with serving(home, "--port", "0", "--no-http") as plane:
         second = skerry_process(home, "serve", "--port", "0")
         assert second.returncode == 1
-        assert f"process {plane.pid} serves" in second.stderr
+        assert f"process {plane.pid} already serves" in second.stderr
         assert second.stderr.count("\n") == 1
 
 
