@@ -1,3 +1,3 @@
-"""The on-device agent of Skerry: runs a model, proves every new one, and rolls back by itself."""
+"""The on-device agent of Skerry: runs a model, validates every new one on the device, and rolls back on its own."""
 
 __version__ = "0.1.0"

@@ -173,7 +173,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path}: {'; '.join(issues)}")
     parse_broker_url(config.broker.url)
     unknown = [*_unknown(data, to_builtins(config))]
-    return replace(config, issue=f"{path}: not known, so ignored: {', '.join(unknown)}") if unknown else config
+    return replace(config, issue=f"{path}: unknown keys, ignored: {', '.join(unknown)}") if unknown else config
 
 
 def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
@@ -193,7 +193,7 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
     if agent.hang_s <= 2 * agent.beat_s:
-        yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or a good runner seems to hang"
+        yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():
         if model.http is not None and parse_listen(model.http) is None:
             yield f"models.{name}.http: {model.http!r} is not usable; write 127.0.0.1:8000, or [::1]:0 for any port"

@@ -18,7 +18,7 @@ from skerry_agent.wire.targets import EDGETPU, TARGETS, TargetName
 
 VARIABLE = "SKERRY_BOARDS"
 NEWEST_EDGETPU_RUNTIME = 14
-"""The newest Edge TPU driver there is (libedgetpu 16.0); each refuses a model that asks for more than its own."""
+"""The runtime of the newest Edge TPU driver (libedgetpu 16.0); a driver refuses models that need a newer one."""
 
 Arch = Literal["aarch64", "armv7l", "x86_64"]
 Accelerator = Literal["edgetpu-usb", "edgetpu-pcie"]
@@ -131,7 +131,7 @@ def load_board(name: str) -> Board:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BoardError(f"cannot read {path}: {error}") from None
     except WireError as error:
-        raise BoardError(f"{path} is wrong: {'; '.join(error.issues)}") from None
+        raise BoardError(f"{path} is invalid: {'; '.join(error.issues)}") from None
     return _checked(board, path)
 
 
@@ -141,11 +141,11 @@ def _checked(board: Board, path: Path) -> Board:
     if board.name != path.stem:
         issues.append(f"name is {board.name!r}, the file is {path.name}")
     if board.runtime.threads > board.cores:
-        issues.append(f"runtime.threads is {board.runtime.threads}, there are {board.cores} cores")
+        issues.append(f"runtime.threads is {board.runtime.threads}, but the board has {board.cores} cores")
     if board.accelerator is None:
         issues += [f"target {target} needs an accelerator" for target in board.targets if TARGETS[target].exclusive]
     if board.runtime.edgetpu_runtime is not None and EDGETPU.name not in board.targets:
-        issues.append("runtime.edgetpu_runtime is of no use without target edgetpu")
+        issues.append("runtime.edgetpu_runtime needs target edgetpu")
     if issues:
-        raise BoardError(f"{path} is wrong: {'; '.join(issues)}")
+        raise BoardError(f"{path} is invalid: {'; '.join(issues)}")
     return board

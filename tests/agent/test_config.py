@@ -89,7 +89,7 @@ def test_an_unknown_key_is_reported_and_ignored(path, line):
     section = line.partition("\n")[0]
     path.write_text(GOOD.replace(section, line) if section in GOOD else GOOD + line)
     config = load(path)
-    assert "not known, so ignored: " in config.issue
+    assert "unknown keys, ignored: " in config.issue
     assert section.strip("[]") in config.issue
     assert config.device.id == "dev-1"
 

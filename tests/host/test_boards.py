@@ -65,8 +65,8 @@ CASES = {
         '"cpu", "edgetpu"]',
         "target edgetpu has no engine; target edgetpu needs an accelerator",
     ),
-    "threads": ("threads = 4", "threads = 5", "there are 4 cores"),
-    "runtime of no use": ("threads = 4", "threads = 4\nedgetpu_runtime = 13", "of no use without target edgetpu"),
+    "threads": ("threads = 4", "threads = 5", "the board has 4 cores"),
+    "runtime of no use": ("threads = 4", "threads = 4\nedgetpu_runtime = 13", "needs target edgetpu"),
     "misspelt": ("idle_w", "idle_watts", "power.idle_w: missing"),
     "not TOML": ("schema = 1", "schema =", "cannot read"),
 }

@@ -34,18 +34,18 @@ class FakeRunner:
     def kill(self):
         self.killed = True
 
-    def prove(self):
-        self.listener.heard(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
-        self.listener.heard(Ready(16, 0, 1.0))
+    def validate(self):
+        self.listener.received(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
+        self.listener.received(Ready(16, 0, 1.0))
 
     def follow(self):
         """Do what it was told, as a good runner does."""
         while self.sent:
             match self.sent.pop(0):
                 case Accept():
-                    self.listener.heard(Accepting())
+                    self.listener.received(Accepting())
                 case Drain():
-                    self.listener.heard(Drained())
+                    self.listener.received(Drained())
                 case Stop():
                     self.listener.exited("crashed", "exit status 0")
 
@@ -54,7 +54,7 @@ class FakeRunner:
         for _ in range(inferences):
             recorder.add(latency_us)
         values = {"errors": 0, "invalid_outputs": 0, "dropped": 0, "busy_s": 0.0, "rss_bytes": 1, "cpu_s": 0.0}
-        self.listener.heard(Heartbeat(inferences=inferences, latency=recorder.take(), **(values | changes)))
+        self.listener.received(Heartbeat(inferences=inferences, latency=recorder.take(), **(values | changes)))
 
 
 class FakeProcesses:

@@ -90,7 +90,7 @@ class Device:
         self.unit.order(order(version, number))
         self.pump()
         candidate = self.processes.runners[-1]
-        candidate.prove()
+        candidate.validate()
         candidate.follow()
         candidate.heartbeat(inferences=20)
         assert self.unit.record.deployment.outcome == "succeeded"

@@ -167,11 +167,11 @@ class LabRunner:
         refused = self._refused()
         if refused is not None:
             self._device.refusals.append(f"{self._job.release}: {refused.code}: {refused.detail}")
-            self._listener.heard(refused)
+            self._listener.received(refused)
             self._exit("exit status 1")
             return
-        self._listener.heard(Loaded(1000.0, 1_000_000))
-        self._listener.heard(Ready(16, 0, 1.0))
+        self._listener.received(Loaded(1000.0, 1_000_000))
+        self._listener.received(Ready(16, 0, 1.0))
         self._device.queue.after(HEARTBEAT_S, self._live)
 
     def _refused(self) -> Refused | None:
@@ -185,7 +185,7 @@ class LabRunner:
 
     def _live(self) -> None:
         if not self._gone:
-            self._listener.heard(Heartbeat(0, 0, 0, 0, Recorder().take(), 0.0, 1, 0.0))
+            self._listener.received(Heartbeat(0, 0, 0, 0, Recorder().take(), 0.0, 1, 0.0))
             self._device.queue.after(HEARTBEAT_S, self._live)
 
     def send(self, message: Any) -> None:
@@ -202,10 +202,10 @@ class LabRunner:
     def _follow(self, message: Any) -> None:
         match message:
             case Accept():
-                self._listener.heard(Accepting())
-                self._listener.heard(self._heartbeat())
+                self._listener.received(Accepting())
+                self._listener.received(self._heartbeat())
             case Drain():
-                self._listener.heard(Drained())
+                self._listener.received(Drained())
             case Stop():
                 self._exit("exit status 0")
 

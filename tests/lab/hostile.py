@@ -22,8 +22,8 @@ from msgspec.structs import replace
 
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.runner.errors import UnfitError
-from skerry_agent.runner.proof import load, prove, read_golden
 from skerry_agent.runner.session import open_job
+from skerry_agent.runner.validation import load, read_golden, validate
 from skerry_agent.wire.blobs import describe
 from tests.kit.tiny_models import make_job, tiny_inputs, tiny_model
 
@@ -90,7 +90,7 @@ def _try(job: Job, model: bytes) -> bytes:
     bundle = replace(job.bundle, artifacts=(replace(first, blob=describe(model)), *rest))
     job = replace(job, bundle=bundle)
     try:
-        prove(job, load(job, open_job), read_golden(job))
+        validate(job, load(job, open_job), read_golden(job))
     except UnfitError:
         return b"r"
     return b"s"

@@ -32,7 +32,7 @@ def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, c
             assert proxy.connections == 1
         host.close()
     said = capfd.readouterr()
-    assert said.err == "a message whose topic is no UTF-8 was ignored\n"
+    assert said.err == "a message was ignored, because its topic is not valid UTF-8\n"
     assert said.out == ""
 
 

@@ -62,7 +62,7 @@ def sequences(registry):
     with registry.read() as session:
         for row in telemetry.recent(session, DEVICE, 10**6):
             found.setdefault(row.boot, []).append(row.sequence)
-        missing = device_views(session, devices.every(session))[0].reports_missing
+        missing = device_views(session, devices.all_devices(session))[0].reports_missing
     return found, missing
 
 

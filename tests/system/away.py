@@ -184,4 +184,4 @@ class Seen:
 def waits_for_its_hour(status: LocalStatus | None) -> bool:
     """Whether it was told of a deployment and holds back."""
     deployment = status.models["fashion"].deployment if status else None
-    return bool(deployment and deployment.outcome is None and deployment.detail.startswith("waits for"))
+    return bool(deployment and deployment.outcome is None and deployment.detail.startswith("waiting until"))

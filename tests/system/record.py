@@ -61,7 +61,7 @@ def _pull(home: Home, device: Device) -> None:
     rollout = start_rollout(home, SECOND, device.id)
     record.say(f"$ skerry rollout start {SECOND} --device {device.id}")
     device.await_death()
-    record.say("killed (-9) as it was about to write down that everything is fetched")
+    record.say("killed (-9) just before it journalled that everything is fetched")
     blobs = "  ".join(sorted(path.name for path in (device.state / "blobs").iterdir()))
     record.show("ls state/blobs", blobs)
     agent(device, record, "status")

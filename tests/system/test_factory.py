@@ -118,7 +118,7 @@ def test_a_forged_one_is_refused_and_never_serves(fresh, sticks, tmp_path):
     shutil.copytree(stick, fresh.state / "factory" / "fashion")
     fresh.start()
     eventually(lambda: fresh.status() is not None, "it runs", 20.0)
-    eventually(lambda: "is not fit to serve: untrusted" in issues(fresh), "it says so", 20.0)
+    eventually(lambda: "cannot serve: untrusted" in issues(fresh), "it says so", 20.0)
     assert fresh.status()["models"]["fashion"]["current"] is None
 
 

@@ -97,10 +97,10 @@ def test_a_rollout_that_waits_for_its_hour_is_seen_and_withdrawn(home, over):
 
     def waits():
         deployment = (device.status() or {}).get("models", {}).get("fashion", {}).get("deployment") or {}
-        return deployment.get("detail", "").startswith("waits for") and deployment["outcome"] is None
+        return deployment.get("detail", "").startswith("waiting until") and deployment["outcome"] is None
 
     eventually(waits, "the device says what it waits for")
-    assert "waits for" in device.command("status").stdout
+    assert "waiting until" in device.command("status").stdout
     skerry(home, "rollout", "abort", rollout)
     assert {outcome for outcome, _ in outcomes(await_end(home, rollout))} == {"cancelled"}
     eventually(lambda: device.record().deployment.outcome == "cancelled", "the device gives it up")

@@ -63,7 +63,7 @@ def test_a_rollback_to_a_damaged_release_fails_and_the_good_one_goes_on(either, 
     model.write_bytes(bytes(model.stat().st_size))
     done = either.command("rollback")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"did not go back to {FIRST}" in done.stderr
+    assert f"did not roll back to {FIRST}" in done.stderr
     assert either.slots() == (SECOND, None)
     if either.process:
         assert f"stays at {SECOND}" in either.await_serving(SECOND)["issues"][0]

@@ -1,1 +1,1 @@
-"""What a person types: each command of `skerry-agent`."""
+"""The commands of `skerry-agent`."""

@@ -63,7 +63,9 @@ def _clock(now: float) -> DeviceCheck:
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     if PLAUSIBLE_WALL_S < now < LATEST_PLAUSIBLE_S:
         return DeviceCheck("clock", ok=True, detail=shown)
-    return DeviceCheck("clock", ok=False, detail=f"{shown} cannot be: set the clock, or start time synchronisation")
+    return DeviceCheck(
+        "clock", ok=False, detail=f"{shown} cannot be right: set the clock, or start time synchronisation"
+    )
 
 
 def _disk(state: Path) -> DeviceCheck:
@@ -96,8 +98,8 @@ def _trust(config: AgentConfig) -> DeviceCheck:
 
 
 def _factory(config: AgentConfig, status: LocalStatus) -> list[DeviceCheck]:
-    """Verify every factory release; having none is no failure."""
-    none = "none: when nothing else is whole, the device waits for its next order"
+    """Verify every factory release; having none is not a failure."""
+    none = "none: if no other release is intact, the device waits for its next order"
     return [
         _verified(config, name) if found.release is not None else DeviceCheck(f"factory {name}", ok=True, detail=none)
         for name, found in sorted(status.factory.items())
@@ -153,7 +155,9 @@ def _sources(config: AgentConfig) -> list[DeviceCheck]:
     paths = [(n, s.path) for n, m in config.models.items() for s in m.sources if not isinstance(s, DirectorySource)]
     return [
         DeviceCheck(
-            f"source of {name}", ok=Path(path).exists(), detail=path if Path(path).exists() else f"{path} is not there"
+            f"source of {name}",
+            ok=Path(path).exists(),
+            detail=path if Path(path).exists() else f"{path} does not exist",
         )
         for name, path in paths
     ]
@@ -164,6 +168,6 @@ def _models(status: LocalStatus) -> list[DeviceCheck]:
     for name, model in sorted(status.models.items()):
         release = model.current.release if model.current else "no release"
         ok = model.serving or not status.running or model.current is None
-        how = "serving" if model.serving else "not serving" if status.running else "by its journal"
+        how = "serving" if model.serving else "not serving" if status.running else "according to its journal"
         checks.append(DeviceCheck(f"model {name}", ok=ok, detail=f"{release}, {how}"))
     return checks

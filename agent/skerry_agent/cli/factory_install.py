@@ -1,7 +1,7 @@
 """`skerry-agent install --factory FOLDER`: verify an export and keep it as its model's factory release.
 
-At every instant the release before is whole, or the new one is: files are named by their content, so both lie side by
-side until the manifest, replaced atomically, says which of them is meant. Needs no running agent and disturbs none.
+At every instant either the old or the new factory release is complete: files are named by their content, so both sets
+lie side by side until the manifest is replaced atomically. Works with or without a running agent.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from skerry_agent.config import AgentConfig
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
 from skerry_agent.state.disk import DiskError, copy_durably, locked, make_folder, sha256_of, write_atomic
-from skerry_agent.state.factory import laid_out
+from skerry_agent.state.factory import named_by_content
 from skerry_agent.state.install import MANIFEST_FILE, Export, InstallError, read_export
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire.targets import TargetName
@@ -20,7 +20,7 @@ from skerry_agent.wire.targets import TargetName
 def install_factory(config: AgentConfig, trust: Trust, source: Path) -> str:
     """Keep the release in `source`; its name.
 
-    Raises `InstallError` when it is no export, not verified or not for this board, `OSError` when the disk refuses it.
+    Raises `InstallError` when it is not an export, not verified or not for this board; `OSError` on a disk error.
     """
     export = read_export(source)
     targets = _verified(export, trust, config.board.targets)
@@ -45,12 +45,12 @@ def _verified(export: Export, trust: Trust, targets: Iterable[TargetName]) -> li
         else:
             why = why or str(getattr(answer, "detail", ""))
     if not verified:
-        raise InstallError(f"{export.folder} is not fit to be a factory release: {why}")
+        raise InstallError(f"{export.folder} cannot be used as a factory release: {why}")
     return verified
 
 
 def _names(export: Export, targets: list[TargetName]) -> list[str]:
-    bundles = [laid_out(export.release.bundle(target)) for target in targets]
+    bundles = [named_by_content(export.release.bundle(target)) for target in targets]
     return sorted({artifact.name for bundle in bundles for artifact in bundle.artifacts})
 
 
@@ -60,7 +60,7 @@ def _keep(source: Path, target: Path) -> None:
         return
     copy_durably(source, target)
     if sha256_of(target) != target.name:
-        raise DiskError(f"{target} is not what was written", hint="the disk damages files: replace it")
+        raise DiskError(f"{target} differs from what was written", hint="the disk corrupts files: replace it")
 
 
 def _tidy(folder: Path, keep: set[str]) -> None:

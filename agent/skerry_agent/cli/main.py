@@ -1,6 +1,6 @@
-"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses, calls, prints.
+"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses arguments, calls, prints.
 
-Only here errors become exit codes: 0, 1 for a failure, 2 for the user's mistake.
+The only place that turns errors into exit codes: 0, 1 for a failure, 2 for a usage error.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry_agent.config import AgentConfig, load
-from skerry_agent.state.disk import what_failed
+from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
     Done,
     InstallRequest,
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_code
     except OSError as error:
-        print(f"error: {what_failed(error)}", file=sys.stderr)
+        print(f"error: {os_error_text(error)}", file=sys.stderr)
         status = 1
     sys.exit(status)
 
@@ -68,26 +68,28 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("run", _run, "Run the agent until it is told to stop.")
-    command("status", _status, "Show what the agent does; what its journals say, and exit 1, where none runs.")
+    command("status", _status, "Show the agent's status, or that of its journals, with exit 1, if no agent runs.")
     rollback = command("rollback", _rollback, "Go back to the previous release of a model, without a network.")
-    rollback.add_argument("--factory", action="store_true", help="to the release that came with the device")
-    rollback.add_argument("model", nargs="?", help="needed where the device has several models")
+    rollback.add_argument("--factory", action="store_true", help="go back to the factory release")
+    rollback.add_argument("model", nargs="?", help="required if the device has several models")
     install = command("install", _install, "Install a release from a folder or USB stick, without a network.")
-    install.add_argument("folder", type=Path, help="as `skerry release export` wrote it")
-    install.add_argument("--factory", action="store_true", help="keep it to fall back to; what serves stays")
-    command("selftest", _selftest, "Prove the current model on its golden inputs in a process of its own.")
-    command("doctor", _doctor, "Look for what is wrong with this device.")
+    install.add_argument("folder", type=Path, help="written by `skerry release export`")
+    install.add_argument(
+        "--factory", action="store_true", help="keep it as the factory release; change nothing that serves"
+    )
+    command("selftest", _selftest, "Run the current models on their golden inputs, in a separate process.")
+    command("doctor", _doctor, "Check this device and show what is wrong.")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     from skerry_agent.cli.run import run  # noqa: PLC0415
-    from skerry_agent.cli.standalone import only_one  # noqa: PLC0415 - the other commands need neither this nor paho
+    from skerry_agent.cli.standalone import single_instance  # noqa: PLC0415 - the other commands need neither this nor paho
 
     config = load(options.config)
     if config.issue is not None:
         print(f"warning: {config.issue}", file=sys.stderr)
-    with only_one(config):
+    with single_instance(config):
         return run(config)
 
 
@@ -171,19 +173,21 @@ def _rollback(options: argparse.Namespace) -> int:
         latest[:] = [_ask_status(config)]
     current = latest[0].models[reply.model].current
     if (current.release if current else "") != reply.release:
-        raise SkerryError(f"{reply.model} did not go back to {reply.release}: {'; '.join(latest[0].issues)}")
+        raise SkerryError(f"{reply.model} did not roll back to {reply.release}: {'; '.join(latest[0].issues)}")
     print(codec.encode(reply).decode() if options.json else reply.detail)
     return 0
 
 
 def _install(options: argparse.Namespace) -> int:
-    from skerry_agent.state.install import order_of, read_export  # noqa: PLC0415
+    from skerry_agent.state.install import deployment_of, read_export  # noqa: PLC0415
 
     config, folder = load(options.config), options.folder.absolute()
     if options.factory:
         return _install_factory(config, folder, options)
     export = read_export(folder)
-    order_of(export, config.board.targets, None, 0.0)  # what cannot be is the user's mistake, before anybody is asked
+    deployment_of(
+        export, config.board.targets, None, 0.0
+    )  # what cannot be is the user's mistake, before anybody is asked
     model = export.release.model
     latest: list[DeploymentReport] = []
 
@@ -223,7 +227,7 @@ def _order(config: AgentConfig, request: Request, watch: Callable[["LocalStatus"
 
         reply = carry_out(config, request, watch, limit_s)
     if not isinstance(reply, Done) or not reply.ok:
-        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent gave no answer")
+        raise SkerryError(reply.detail if isinstance(reply, Done) else "the agent did not answer")
     return reply
 
 

@@ -63,13 +63,13 @@ def _model(config: AgentConfig, folder: Path) -> DeviceCheck:
     if record.slots.current is None:
         return DeviceCheck(name, ok=True, detail="no release yet")
     try:
-        return Prover(config, folder.name, record.slots.current).prove()
+        return ModelTest(config, folder.name, record.slots.current).run()
     except (OSError, DiskError) as error:
         return DeviceCheck(name, ok=False, detail=f"{record.slots.current.release} cannot be read: {error}")
 
 
-class Prover:
-    """Starts a runner without a socket, waits for its proof, ends it."""
+class ModelTest:
+    """Starts a runner without a socket, waits until it has validated the model, and ends it."""
 
     def __init__(self, config: AgentConfig, model: str, slot: Slot) -> None:
         folders = BundleFolders(config.state_dir / "bundles", config.factory_dir)
@@ -89,13 +89,13 @@ class Prover:
             self._job, self
         )
 
-    def prove(self) -> DeviceCheck:
+    def run(self) -> DeviceCheck:
         """What the runner found."""
         self._queue.after(self._limit_s, self._runner.kill)
         self._queue.run()
         return self._check
 
-    def heard(self, message: FromRunner) -> None:
+    def received(self, message: FromRunner) -> None:
         """Take a message of the runner."""
         if isinstance(message, Ready):
             detail = f"{self._slot.release}: {message.samples} golden samples, at most {message.max_lsb} steps off"

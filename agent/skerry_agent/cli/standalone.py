@@ -1,6 +1,6 @@
-"""What works while no supervisor runs: read the journals, or start one without a broker until an order is carried out.
+"""Commands without a running agent: reads the journals, or runs a supervisor without a broker until one order is done.
 
-An install or rollback goes through the same machine as ever, with the same verification, golden inputs and probation.
+An install or rollback goes through the same update machine as always: verification, golden inputs and probation.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ POLL_S = 0.1
 
 
 @contextlib.contextmanager
-def only_one(config: AgentConfig) -> Iterator[None]:
+def single_instance(config: AgentConfig) -> Iterator[None]:
     """Hold the state folder's lock: two supervisors on one journal would destroy it. Raises `SkerryError`."""
     with locked(state_folder(config), f"another agent runs on {config.state_dir}"):
         yield
@@ -82,7 +82,7 @@ def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatu
     `watch` sees the status many times a second; after `limit_s` seconds it is not asked any more. Raises `SkerryError`
     when a supervisor runs there.
     """
-    with only_one(config):
+    with single_instance(config):
         queue = EventQueue()
         processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
         supervisor = Supervisor(config, queue, NoLink(), processes, _NoMeters(), new_boot_id())

@@ -1,1 +1,1 @@
-"""One model on the device: performs what its update machine orders, with the processes that it needs."""
+"""The updates of one model: performs the effects of its update machine, with the processes that they need."""

@@ -1,7 +1,7 @@
-"""Starts runner and updater processes, and reads what they send. Knows nothing of deployments.
+"""Starts runner and updater processes, and reads their messages. Knows nothing of deployments.
 
-Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. What a
-runner wrote last on its standard error is kept, so that a crash can be explained from afar.
+Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. The last
+lines of a runner's standard error are kept, so that a crash can be explained remotely.
 """
 
 import os
@@ -93,7 +93,7 @@ class RunnerProcess:
         except WireError:  # a runner that talks nonsense is as broken as one that crashes
             self.kill()
             return
-        self._post(lambda: self._listener.heard(message))
+        self._post(lambda: self._listener.received(message))
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
-"""Has a model's factory release verified when nothing else serves, or when it is asked for; one search at a time.
+"""Has a model's factory release verified when nothing else can serve, or on request; one search at a time.
 
-Decides nothing: what is found is an event for the machine; if nothing is found, `issue` says so.
+Decides nothing: a verified factory release is an event for the update machine; otherwise `issue` says why there is
+none.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ class FactorySearch:
         factory = self._context.folders.factory
         release = factory.release(self._model)
         if release is None:
-            missing = f"{self._model} has no usable factory release; it serves again after its next order"
+            missing = f"{self._model} has no usable factory release; it will serve again after its next order"
             self.issue = missing if report_missing or self._model in factory.models() else None
         elif not self.busy and (targets := self._untried(failing)):
             self._verify(release, targets, found)
@@ -59,7 +60,7 @@ class FactorySearch:
                     self.issue = None
                     found(answer.slot)
                 case Refusal():
-                    self.issue = f"the factory release {release} is not fit to serve: {answer.reason}: {answer.detail}"
+                    self.issue = f"the factory release {release} cannot serve: {answer.reason}: {answer.detail}"
                     self._context.changed()
 
         self.busy = True

@@ -1,4 +1,4 @@
-"""Starts the runners of one model, and knows whether an accelerator that admits one process is free yet.
+"""Starts the runners of one model, and tells whether an accelerator that only one process can use is free.
 
 Decides neither when to start nor what to do about a failure: `unit` and `trial` do.
 """

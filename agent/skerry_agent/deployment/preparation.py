@@ -1,7 +1,7 @@
-"""Prepares a deployment, from its order to a bundle on disk: the transfer, the updater, and the deadline over both.
+"""Prepares a deployment, from its order to a bundle on disk: the transfer, the updater, and the deadline for both.
 
-An answer that comes too late, for a deployment that is over, is dropped by its token. Results are events for the
-machine. The trial that follows has limits of its own.
+A late answer, to a deployment that has ended, is recognised by its token and dropped. Results are events for the update
+machine. The trial that follows has its own limits.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Preparation:
         if self._deadline is not None:
             self._deadline.cancel()
         expired = self._guarded(lambda: self._handle(events.Expired()))
-        self._deadline = self._context.clock.after(left_s(deployment, self._context.clock.wall()), expired)
+        self._deadline = self._context.clock.after(seconds_left(deployment, self._context.clock.wall()), expired)
 
     def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
         """`call`, unless the work it belongs to is over by then."""
@@ -80,7 +80,7 @@ class Preparation:
         return guarded
 
 
-def left_s(deployment: Deployment, now: float) -> float:
+def seconds_left(deployment: Deployment, now: float) -> float:
     """Seconds until the deadline; all of them where the clock was set in between, so that they cannot be known."""
     spent = now - deployment.ordered_at if deployment.ordered_at > PLAUSIBLE_WALL_S else 0.0
     return max(0.0, deployment.policy.deadline_s - max(0.0, spent))
@@ -98,7 +98,7 @@ def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
             return events.PatchFailed(f"{answer.reason}: {answer.detail}")
         case Refusal():
             return events.StageFailed(answer.reason, answer.detail)
-    return events.StageFailed("updater_error", f"{type(answer).__name__} is no answer to a stage job")
+    return events.StageFailed("updater_error", f"{type(answer).__name__} is not an answer to a stage job")
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""One runner in service, from start to exit: readiness, admission, draining, hang detection.
+"""One runner in service, from start to exit: readiness, accepting requests, draining, hang detection.
 
 Translates a runner's messages into four callbacks. Knows nothing of slots or deployments.
 """
@@ -83,7 +83,7 @@ class Service:
 
     # -- RunnerListener ------------------------------------------------------------------------------------------------
 
-    def heard(self, message: FromRunner) -> None:
+    def received(self, message: FromRunner) -> None:
         """Take a message of the runner."""
         self._heard_at = self._clock.monotonic()
         match message:

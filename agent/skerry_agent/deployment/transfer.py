@@ -1,8 +1,8 @@
 """One deployment's transfer, from the order to complete files: manifest, plan, blobs, under the rollout's policy.
 
-Knows the policy: hours, byte budget, whether the full artifact may take a patch's place. Decides
-nothing about the deployment: it hands the machine `Fetched`, `FetchFailed` or `Rejected`, once, unless it is stopped
-before. The deadline is the unit's.
+Knows the policy: hours, byte budget, whether the full artifact may be fetched where no patch fits.
+Decides nothing about the deployment: it reports `Fetched`, `FetchFailed` or `Rejected` to the update machine, once,
+unless it is stopped before. `preparation` enforces the deadline.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import Answer, PlanJob, Planned, Refusal
 from skerry_agent.state.blobs import RESERVE_BYTES
-from skerry_agent.state.disk import make_folder, what_failed
+from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.wire.blobs import BlobRef
 
 HOURS_POLL_S = 30.0
@@ -86,18 +86,18 @@ class Transfer:
 
     def _go(self) -> None:
         hours = self._deployment.policy.hours
-        if hours is None or is_open(hours, self._context.clock.wall()):
+        if hours is None or within_hours(hours, self._context.clock.wall()):
             self.waiting = ""
             self._work()
         else:
-            self.waiting = "waits for {:02}:{:02}".format(*divmod(hours[0], 60))
+            self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
 
     def _watch_hours(self) -> None:
         hours = self._deployment.policy.hours
         if self._stopped or hours is None:
             return
         self._context.clock.after(HOURS_POLL_S, self._watch_hours)
-        if is_open(hours, self._context.clock.wall()):
+        if within_hours(hours, self._context.clock.wall()):
             if self.waiting:
                 self._go()
         elif not self.waiting:
@@ -153,10 +153,10 @@ class Transfer:
         try:
             lacking = self._lacking_bytes(plan)
         except OSError as error:
-            self._handle(events.FetchFailed("disk", what_failed(error)))
+            self._handle(events.FetchFailed("disk", os_error_text(error)))
             return
         if lacking > 0:
-            detail = f"{plan.bundle_bytes} B of bundle and what makes it do not fit: {lacking} B more are needed"
+            detail = f"{plan.bundle_bytes} B for the bundle and its downloads do not fit: {lacking} B more are needed"
             self._handle(events.FetchFailed("disk_full", detail))
             return
         # A full artifact may take all the time that the deadline leaves; a patch may not hold it up.
@@ -195,7 +195,7 @@ class Transfer:
         return rule == "always" or (rule == "unmetered" and not self._context.config.agent.metered)
 
 
-def is_open(hours: tuple[int, int], wall: float) -> bool:
+def within_hours(hours: tuple[int, int], wall: float) -> bool:
     """Whether a daily window, in minutes after midnight of the device's time zone, is open; always before 2023."""
     if wall < PLAUSIBLE_WALL_S:
         return True

@@ -1,6 +1,6 @@
-"""A candidate's trial: loaded and proven beside the current model, admitted to the socket, measured, and handed over.
+"""A candidate's trial: loaded and validated beside the current model, given real requests, measured, and handed over.
 
-Reports what came of it by callbacks; the machine decides what is done about that. Does not know the journal.
+Reports the result through callbacks; the update machine decides what follows. Does not know the journal.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from skerry_agent.state.disk import DiskError
 
 
 class TrialCallbacks(Struct, frozen=True):
-    """What a trial reports: ready (proven and warm), accepting requests, probation passed, failed (reason, detail).
+    """What a trial reports: ready (validated and warm), accepting requests, probation passed, failed (reason, detail).
 
     `heartbeat` passes on every heartbeat of the candidate's runner.
     """

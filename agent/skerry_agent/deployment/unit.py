@@ -1,7 +1,7 @@
-"""One model on the device: performs what its update machine orders and feeds back what happened.
+"""One model on the device: performs the effects of its update machine and feeds back what happened as events.
 
-Journal before effect. A unit decides nothing: `machine` does; and it knows no broker: the link is a port. How a bundle
-is made is in `preparation`, how it is tried in `trial`.
+Writes the journal before any effect. Decides nothing: `machine` does. Knows no broker: the link is a port. Bundles are
+made in `preparation` and tried in `trial`.
 """
 
 import socket
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
-from skerry_agent.deployment.preparation import Preparation, left_s
+from skerry_agent.deployment.preparation import Preparation, seconds_left
 from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
 from skerry_agent.deployment.trial import Trial, TrialCallbacks
@@ -35,7 +35,7 @@ NO_ACCELERATOR = "no_accelerator"
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
-"""Events that may not advance without a journal; all others keep the old model serving and happen anyway."""
+"""Events that must be journalled before anything happens; all others keep the old model serving and happen anyway."""
 
 
 class Unit:
@@ -47,7 +47,7 @@ class Unit:
         self.listener = listener
         self.record, self._damage = journal.read()
         if self._damage is not None:
-            journal.mend(self.record)
+            journal.repair(self.record)
         self.issue: str | None = None
         self.trouble: str | None = None
         self.factory = FactorySearch(model, context)
@@ -122,7 +122,7 @@ class Unit:
             State.PROBATION: events.CandidateFailed("disk", why),
         }
         if isinstance(event, events.Ordered):
-            self.waiting.put_off(event.deployment, left_s(event.deployment, self.context.clock.wall()))
+            self.waiting.retry_later(event.deployment, seconds_left(event.deployment, self.context.clock.wall()))
         else:
             self._events.append(failure[self.record.state])
 
@@ -133,13 +133,13 @@ class Unit:
     def issues(self) -> tuple[str, ...]:
         """The problems of this model, for status and twin."""
         current, waiting = self.record.slots.current, self.waiting.deployment
-        put_off = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
+        retried = f"the order of {waiting.release} waits: {self._unwritten}" if waiting else self._unwritten
         stands_in = None
         if current is not None and current.factory:
             stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
-        found = (self._damage, put_off, self.issue, self.trouble, stands_in, self.factory.issue)
+        found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue)
         return tuple(issue for issue in found if issue)
 
     @property

@@ -1,7 +1,7 @@
-"""An order that the journal could not take: tried again after pauses, each twice as long, until its deadline.
+"""Retries an order that could not be written to the journal, with exponential backoff, until its deadline.
 
-Without it such an order would be carried out only after a restart or with the next one. Does not know the disk: whoever
-owns it says when the order was taken.
+Without this, such an order would be carried out only after a restart or with the next one. Does no I/O: its owner says
+when the order has been written.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,17 @@ class WaitingOrder:
         self._timers: dict[str, Timer] = {}
         self._pause_s = FIRST_PAUSE_S
 
-    def put_off(self, deployment: Deployment, left_s: float) -> None:
-        """It could not be taken (again); `left_s` seconds are left until its deadline."""
+    def retry_later(self, deployment: Deployment, seconds_left: float) -> None:
+        """Retry after a pause: it could not be written (again), and has `seconds_left` until its deadline."""
         if self.deployment is None or self.deployment.id != deployment.id:
             self.forget()
             self.deployment = deployment
-            self._timers["lapse"] = self._clock.after(left_s, self._lapse)
+            self._timers["lapse"] = self._clock.after(seconds_left, self._lapse)
         self._timers["again"] = self._clock.after(self._pause_s, lambda: self._again(deployment))
         self._pause_s = min(LAST_PAUSE_S, 2 * self._pause_s)
 
     def forget(self) -> None:
-        """It was taken, withdrawn or replaced."""
+        """Stop retrying: it was written, withdrawn or replaced."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

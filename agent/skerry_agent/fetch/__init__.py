@@ -1,1 +1,1 @@
-"""Brings blobs to this device, piece by piece, by whatever transport. Knows no deployment."""
+"""Downloads blobs to this device, piece by piece, over any transport. Knows nothing of deployments."""

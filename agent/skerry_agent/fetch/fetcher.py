@@ -1,8 +1,8 @@
-"""Fetching blobs piece by piece: a window slides over the chunks that a device still lacks, from any source.
+"""Downloads blobs piece by piece: a window slides over the chunks that are still missing, from any source.
 
-Every chunk is checked before it is written; a wrong or duplicate one is dropped, but counted. What does not come is
-asked for again, each time after a longer pause; where one source fails, the next one is asked. Ends in exactly
-one call of `done` or `failed`. Deadlines and what a failure means are the caller's.
+Every chunk is checked before it is written; a damaged or duplicate one is dropped, but counted. A piece that does not
+arrive is requested again, with exponential backoff; where one source fails, the next one is used. Ends in exactly one
+call of `done` or `failed`. Knows no deadline and does not interpret failures: the caller does.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from msgspec import Struct
 from skerry_agent.fetch.sources import BlobSource
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.state.blobs import BlobStore, Part
-from skerry_agent.state.disk import DiskError, what_failed
+from skerry_agent.state.disk import DiskError, os_error_text
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, parse_digests, sole_digest
 from skerry_agent.wire.errors import WireError
@@ -23,16 +23,16 @@ from skerry_agent.wire.errors import WireError
 WINDOW = 8
 FIRST_WINDOW = 2
 MAX_WINDOW_S = 4.0
-"""A window that takes longer than this to fill is too wide: answers would queue behind it."""
+"""A window that takes longer than this to fill is too large: answers would queue behind it."""
 
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
 REPEATS_UNTIL_RENEWAL = 3
 MAX_DAMAGED = 20
-"""Damaged pieces in a row until a fetch is given up: what is retained is itself damaged, not its way here."""
+"""Damaged pieces in a row after which a fetch fails: the retained message itself is damaged, not the transfer."""
 
 OVERRUN_FACTOR, OVERRUN_BYTES = 3, 1024 * 1024
-"""How much may be received beyond what is expected: this many times as much, and so many bytes."""
+"""How much may be received beyond the expected bytes: this factor, and this many bytes."""
 
 TRANSFER_OVERRUN = "too_much_in_vain"
 """The reason of a fetch that received far more than it asked for; on the wire it keeps its first spelling."""
@@ -119,7 +119,7 @@ class Fetcher:
         except DiskError as error:
             self._fail(error.code, str(error))
         except OSError as error:
-            self._fail("disk", what_failed(error))
+            self._fail("disk", os_error_text(error))
 
     def _fail(self, reason: str, detail: str) -> None:
         self.stop()
@@ -266,7 +266,7 @@ class Fetcher:
         if self._sources[0].up and now - self._heard_at >= waited_s:
             self._silent_s += waited_s
         if self._limits.silence_s is not None and self._silent_s >= self._limits.silence_s:
-            self._fail("stalled", f"{self._queue[0].sha256[:12]} did not come within {self._silent_s:.0f} s")
+            self._fail("stalled", f"{self._queue[0].sha256[:12]} did not arrive within {self._silent_s:.0f} s")
             return
         overdue = [piece for piece, asked_at in self._window.items() if now - asked_at >= waited_s]
         if self._sources[0].up and overdue:

@@ -1,4 +1,4 @@
-"""Blobs by HTTP byte ranges. A module of its own: only devices that use it import the HTTP client."""
+"""Downloads blobs by HTTP byte ranges. A separate module, so that only devices that use it import the HTTP client."""
 
 import contextlib
 import http.client
@@ -16,7 +16,7 @@ TRIES = 3
 RETRY_S = 1.0
 
 SLOWEST_BYTES_S = 4000
-"""A piece that comes more slowly than this, beyond a start-up allowance, is asked of the next source."""
+"""A piece that arrives more slowly than this, after a start-up allowance, is requested from the next source."""
 
 
 class SlowError(ConnectionError):
@@ -34,7 +34,7 @@ class Http(ThreadedSource):
         self._parts = urlsplit(base)
         (self._parts.hostname or "").encode("idna")
         if self._parts.scheme not in {"http", "https"} or not self._parts.hostname or self._parts.port == 0:
-            raise ValueError(f"{base} is no http address")
+            raise ValueError(f"{base} is not an HTTP address")
         self._connection: http.client.HTTPConnection | None = None
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
@@ -98,7 +98,7 @@ class Http(ThreadedSource):
 
 
 class _Cutoff:
-    """Cuts a connection after a limit, for the socket's own time-out begins anew with every byte."""
+    """Cuts a connection after a limit, because the socket's own timeout restarts with every byte."""
 
     def __init__(self, limit_s: float) -> None:
         self.has_cut = False

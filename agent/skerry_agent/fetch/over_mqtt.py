@@ -1,7 +1,7 @@
-"""Pieces of blobs through the broker: retained chunks, or asked of the host where a broker does not keep those.
+"""Downloads blobs through the broker: retained chunks, or chunks on request where the broker does not retain them.
 
-`Mqtt` is both: after a silence it tries the other one, too. Nothing here rests on what a broker queues: what
-was asked and did not come is asked for again.
+`Mqtt` combines the two: after a silence it tries the other one as well. Does not rely on a broker's queue: a request
+that gets no answer is sent again.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 
 TRY_BOTH_AFTER = 2
-"""After so many repeated questions without an answer, both transports are tried."""
+"""After this many repeated requests without an answer, both transports are tried."""
 
 
 def _nobody(*_: object) -> None:
@@ -79,7 +79,7 @@ class Retained(_OverLink):
         self._link.subscribe(sorted(self._asked))
 
     def message(self, topic: str, payload: bytes) -> bool:
-        """Take a message of the broker; False if it is no retained piece of a blob."""
+        """Take a message of the broker; False if it is not a retained piece of a blob."""
         head, _, name = topic.rpartition("/")
         root, _, sha256 = head.rpartition("/")
         if root != f"{topics.ROOT}/blob":
@@ -130,7 +130,7 @@ class Asked(_OverLink):
             self._send(sha256, list(awaited))
 
     def message(self, topic: str, payload: bytes) -> bool:
-        """Take a message of the broker; False if it is no answer."""
+        """Take a message of the broker; False if it is not an answer."""
         sha256 = topic.rpartition("/")[2]
         if topic != topics.piece(self._device, sha256):
             return False
@@ -208,7 +208,7 @@ class Mqtt:
             transport.link_up()
 
     def message(self, topic: str, payload: bytes) -> bool:
-        """Take a message of the broker; False if it is no piece of a blob."""
+        """Take a message of the broker; False if it is not a piece of a blob."""
         return any(transport.message(topic, payload) for transport in self._transports.values())
 
     def _came(self, name: str, deliver: Deliver, sha256: str, piece: Piece, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Sources of blobs: the protocol that all of them follow, and a folder. The others are `over_mqtt` and `over_http`.
 
-A source carries bytes and checks nothing: the fetcher compares every piece with its digest. It may deliver a piece
-never, twice or damaged; it calls `failed` only when it can deliver nothing any more.
+A source carries bytes and checks nothing: the fetcher compares every piece with its digest. A source may deliver a
+piece twice, damaged or not at all; it calls `failed` only when it cannot deliver anything more.
 """
 
 import queue
@@ -23,7 +23,7 @@ class BlobSource(Protocol):
     """Something that can be asked for pieces of blobs; `open` it once, then ask."""
 
     exact: bool
-    """Whether a damaged piece means that the source itself is damaged, so that asking again is of no use."""
+    """Whether a damaged piece means that the source itself is damaged, so that there is no point in asking again."""
 
     @property
     def transport(self) -> str:

@@ -1,6 +1,6 @@
-"""Where a deployment's blobs can be had, in the order in which the sources are asked; the broker is always the last.
+"""The sources of a deployment's blobs, in the order in which they are used; the broker is always the last.
 
-A new transport is a file here and an entry of `TRANSPORTS`. Connects nowhere and checks nothing: the fetcher asks the
+A new transport is a file here and an entry of `TRANSPORTS`. Connects nowhere and checks nothing: the fetcher uses the
 first source, and goes on with the next one where it fails.
 """
 

@@ -1,1 +1,1 @@
-"""The update machine of one model: its table, what goes in and out, and what a journal holds of it. Pure."""
+"""The update machine of one model: its transition table, events, effects and journal record. Pure."""

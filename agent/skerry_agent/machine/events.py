@@ -78,7 +78,7 @@ class StageFailed(Event, frozen=True):
 
 
 class CandidateReady(Event, frozen=True):
-    """The candidate is loaded, proven on golden inputs and warm."""
+    """The candidate is loaded, validated on golden inputs and warm."""
 
 
 class CandidateFailed(Event, frozen=True):
@@ -154,7 +154,7 @@ class Stage(Effect, frozen=True):
 
 
 class StartCandidate(Effect, frozen=True):
-    """Load and prove the candidate beside the current one."""
+    """Load and validate the candidate beside the current one."""
 
 
 class Admit(Effect, frozen=True):

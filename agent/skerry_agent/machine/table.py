@@ -1,14 +1,14 @@
 """The update machine of one model: a table of (state, event), pure.
 
 `step(record, event)` returns the next record and the effects to perform. The caller writes the record to the journal
-first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may order it again.
-A pair that is not in the table raises `IllegalTransitionError` and nothing changes: it is a bug of the caller.
-This module does no input or output, knows no clock, and never retries by itself what has ended.
+first and performs the effects afterwards; every effect is idempotent, so after a crash `Booted` may repeat it. A pair
+that is not in the table raises `IllegalTransitionError` and changes nothing: it is a bug of the caller. This module
+does no I/O, has no clock, and never retries a deployment that has ended.
 
-A deployment that ended keeps its id in the record, so the same order, delivered again, is not carried out again.
+A deployment that has ended keeps its id in the record, so the same order, delivered again, is not carried out again.
 
-Behind current and previous stands the factory release, which is not in the record until it is needed: it is sought when
-nothing else serves, and once verified it is the current slot like any other.
+The factory release is the fallback after current and previous. It is not in the record until it is needed: it is looked
+for when nothing else can serve, and once verified it is the current slot like any other.
 """
 
 from collections.abc import Callable
@@ -54,20 +54,20 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 
 MAX_ATTEMPTS = 3
-"""How often a restart of the agent may take up the same stage again before the deployment fails."""
+"""How often the same stage may be resumed after a restart of the agent before the deployment fails."""
 
 MAX_FETCH_STARTS = 30
-"""The same for fetching: a slow link may take days and many power cuts, so much is allowed, but not without end."""
+"""The same for fetching: higher, because a slow link may take days and many power cuts, but finite."""
 
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
 
 DAMAGED = ("bundle_damaged", "damaged")
-"""Reasons that starting again cannot mend: the bundle's own description, or a file of it, is not what was verified."""
+"""Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
 
 
 EXTERNAL_CAUSES = ("source_failed",)
-"""Reasons that are not the bundle's fault: no other would serve either, so none takes its place."""
+"""Reasons that are not the bundle's fault: no other bundle would serve either, so there is no rollback."""
 
 
 class IllegalTransitionError(SkerryError):

@@ -1,4 +1,4 @@
-"""What a board can tell of itself: power, temperature, CPU, memory. Standard library only; absent stays absent."""
+"""Measurements of the board: power, temperature, CPU, memory. Standard library only; missing values stay absent."""
 
 from skerry_agent.meters.board import BoardMeters
 from skerry_agent.meters.choice import choose

@@ -11,7 +11,7 @@ from skerry_agent.meters.power import Coefficients, MeasuredPower, Window
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 2.0
-"""How often a sensor that shows only the moment is read; each reading costs a file or, on a Pi 5, a small process."""
+"""How often a sensor with instantaneous values is read; each reading costs a file or, on a Pi 5, a small process."""
 
 
 class Board(Protocol):

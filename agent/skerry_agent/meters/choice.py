@@ -1,4 +1,4 @@
-"""Which power meter a board gets: what sees the whole board first, then the processor, then the model, then none."""
+"""Chooses a board's power meter: a sensor of the whole board, else of the processor, else the model, else none."""
 
 from collections.abc import Callable
 from pathlib import Path

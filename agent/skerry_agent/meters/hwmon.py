@@ -1,7 +1,7 @@
-"""Power monitors of the kernel's hwmon class: INA219, INA260, INA3221 and their like, also those of Jetson boards.
+"""Power monitors in the kernel's hwmon class: INA219, INA260, INA3221 and similar, including those on Jetson boards.
 
 Files and units: Linux Documentation/hwmon/sysfs-interface.rst (power in uW, in in mV, curr in mA). Only chips that
-monitor a supply are used: the hwmon entries of graphics cards, batteries and chargers tell something else.
+monitor a supply are used: the hwmon entries of graphics cards, batteries and chargers measure something else.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The power management chip of a Raspberry Pi 5, read by the firmware's own tool `vcgencmd pmic_read_adc`.
 
 It lists one line per rail, `VDD_CORE_A current(7)=1.2345A` and `VDD_CORE_V volt(15)=0.7654V`; power is the sum of the
-products. What hangs on the 5 V supply directly (USB devices, fans) is not among the rails.
+products. Devices that draw directly from the 5 V supply (USB, fans) are not included.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Power over a window of time, and the part of it that the models cause. Where it comes from is never hidden.
+"""Power over a time window, and the part of it that the models cause. Always says where a value comes from.
 
 A measured value names its sensor, a modelled one its formula and uncertainty; the two are never blended.
 """

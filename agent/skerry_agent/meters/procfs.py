@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, from /proc (proc(5)). A process that has gone has none."""
+"""CPU time and memory of processes, from /proc (proc(5)). A process that has ended has none."""
 
 import os
 from pathlib import Path

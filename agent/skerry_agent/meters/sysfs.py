@@ -1,4 +1,4 @@
-"""Small files of the kernel: a value, or None where it is absent, unreadable or no number. Interprets nothing."""
+"""Reads small files of the kernel: a value, or None if it is absent, unreadable or not a number. Interprets nothing."""
 
 from pathlib import Path
 

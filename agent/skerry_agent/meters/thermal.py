@@ -1,4 +1,4 @@
-"""Temperatures, and whether the board slows itself down. Reads sysfs; judges nothing.
+"""Temperatures, and whether the board is throttled. Reads sysfs; evaluates nothing.
 
 Units: thermal zones and apex in milli-degrees Celsius (Linux Documentation/driver-api/thermal/sysfs-api.rst; the
 gasket driver of google-coral). Raspberry Pi bits: `vcgencmd get_throttled` in the vendor's documentation.

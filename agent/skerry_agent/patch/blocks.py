@@ -1,4 +1,4 @@
-"""Codecs `full` and `zstd`: the new file compressed as it is, or against pieces of the old one.
+"""Codecs `full` and `zstd`: the new file compressed on its own, or with pieces of the old one as dictionaries.
 
 `full` is one section. `zstd` is a sequence of blocks, each a magicless frame whose dictionary is a slice of the old
 file: so memory stays bounded for a file of any size. Neither knows anything about models.
@@ -36,7 +36,7 @@ def apply_zstd(old: memoryview, reader: Reader, sink: Sink) -> None:
 
 def _unpack(frame: memoryview, dictionary: memoryview, size: int) -> bytes:
     if not size:
-        raise damaged("an empty block")
+        raise damaged("a block is empty")
     base = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     decoder = zstandard.ZstdDecompressor(
         dict_data=base if len(dictionary) else None,
@@ -50,5 +50,5 @@ def _unpack(frame: memoryview, dictionary: memoryview, size: int) -> bytes:
     except zstandard.ZstdError as error:
         raise damaged(f"a block does not unpack ({error})") from None
     if len(block) != size or extra:
-        raise damaged("a block has another length than it says")
+        raise damaged("a block does not have the length in its header")
     return block

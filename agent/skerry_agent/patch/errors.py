@@ -3,7 +3,7 @@
 from skerry_agent.wire.errors import SkerryError
 
 HINTS = {
-    "not_a_patch": "check that the file is a Skerry patch and arrived whole",
+    "not_a_patch": "check that the file is a Skerry patch and complete",
     "format_version": "upgrade the agent, or publish a patch of a format that it knows",
     "wrong_base": "apply it to the artifact that it was made from, or fetch the full artifact",
     "too_large": "raise the device's artifact limit, or publish a smaller artifact",

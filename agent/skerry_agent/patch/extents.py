@@ -17,7 +17,7 @@ from skerry_agent.patch.sink import BLOCK, Sink
 from skerry_agent.patch.symbols import MAX_NUMBERS, Symbols
 from skerry_agent.patch.weights import read_plan, run_weights
 
-LEAST_STEPS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
+MIN_STEPS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
 
 
 def apply_extents(old: memoryview, reader: Reader, sink: Sink) -> None:
@@ -45,7 +45,7 @@ class _Machine:
         self._diff = Section(reader)
         self._literal = Section(reader, preset=[old[at : at + size] for at, size in program.preset])
         escapes, bits = Section(reader), Section(reader)
-        decoder = Decoder(program.codes, reader, LEAST_STEPS + sink.left // 16) if len(program.codes) else None
+        decoder = Decoder(program.codes, reader, MIN_STEPS + sink.left // 16) if len(program.codes) else None
         self._symbols = Symbols(decoder, escapes, bits)
         self._pool: list[Pooled] = make_pool(program.vectors, old, self._symbols)
 
@@ -64,7 +64,7 @@ class _Machine:
         before = self._sink.left
         self._perform(kind, size)
         if self._sink.left == before:
-            raise damaged("an extent makes nothing")
+            raise damaged("an extent produces no bytes")
 
     def _perform(self, kind: int, size: int) -> None:
         match kind & KIND_MASK:

@@ -161,5 +161,5 @@ def _vector(reader: Reader, number: int, at: int, room: int) -> Vector:
 def _earlier(reader: Reader, number: int) -> int:
     back = reader.varint(number)
     if not back:
-        raise damaged("a vector is derived from one that is not there yet")
+        raise damaged("a vector is derived from one that does not exist yet")
     return number - back

@@ -65,7 +65,7 @@ class Decoder:
     def finish(self) -> None:
         """Raise `PatchError('damaged')` unless all words were used and every lane is back where encoding began."""
         if self._at != len(self._words) or bool(np.any(self._states != LOW)):
-            raise damaged("coded symbols do not end where they should")
+            raise damaged("coded symbols end in a wrong state")
 
     def _step(self, slots: NDArray[np.intp], states: NDArray[np.uint32], found: NDArray[np.uint32]) -> None:
         slots += states & _LOW_BITS

@@ -56,7 +56,7 @@ class Section:
         if self.left:
             raise damaged(f"{self.left} bytes of a section were never used")
         if self._lzma is not None and (self._tail(self._lzma) or self._lzma.unused_data or not self._lzma.eof):
-            raise damaged("a section is longer than it says")
+            raise damaged("a section is longer than its header says")
 
     def _teach(self, decoder: lzma.LZMADecompressor, preset: Sequence[memoryview]) -> None:
         # An LZMA2 chunk that is stored, not compressed, enters the dictionary: so old bytes become one here,
@@ -94,4 +94,4 @@ class Section:
         try:
             return decoder.decompress(self._data, 1)
         except (lzma.LZMAError, EOFError) as error:
-            raise damaged(f"a compressed section does not end well ({error})") from None
+            raise damaged(f"a compressed section does not end correctly ({error})") from None

@@ -1,1 +1,1 @@
-"""The interfaces between the processes of an agent, and to what is outside: interfaces, messages, the clock."""
+"""The agent's interfaces: to the outside as Protocols, between its processes as messages; and the clock."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 PLAUSIBLE_WALL_S = 1_700_000_000.0
-"""A clock before 2023 has never been set, so it cannot say that anything has expired."""
+"""A clock before 2023 has never been set, so nothing counts as expired by it."""
 
 
 class _Timer:

@@ -69,7 +69,7 @@ class Runner(Protocol):
 class RunnerListener(Protocol):
     """Receives a runner's messages and its exit, in the supervisor's thread."""
 
-    def heard(self, message: FromRunner) -> None:
+    def received(self, message: FromRunner) -> None:
         """A message of the runner."""
 
     def exited(self, reason: str, detail: str) -> None:

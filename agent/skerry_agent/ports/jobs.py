@@ -1,4 +1,4 @@
-"""What the supervisor asks of the updater process, and what it answers: one JSON line each way. Pure data."""
+"""The jobs that the supervisor gives to the updater process, and its answers: one JSON line each way. Pure data."""
 
 from typing import Literal
 

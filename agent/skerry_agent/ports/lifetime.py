@@ -1,4 +1,4 @@
-"""What every child process of the supervisor does first: see to it that it ends with its parent. Linux only."""
+"""Makes a child process of the supervisor end when its parent ends. Linux only."""
 
 import ctypes
 import signal

@@ -1,19 +1,19 @@
-"""What supervisor and runner say to each other: JSON lines over one inherited socket pair. Pure.
+"""The protocol between supervisor and runner: JSON lines over one inherited socket pair. Pure.
 
 The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes a `Job` as the first line. Then:
 
     runner       supervisor     meaning
     Loaded                      the model is in memory
     Ready                       golden outputs match, nothing is NaN or constant, it is warm
-    Refused                     it is not fit to serve, or no longer; the runner exits after saying why
+    Refused                     the model is not fit to serve, or no longer; the runner gives the reason and exits
                  Accept         start the sources and accept connections from the shared listening socket
     Accepting                   done
-                 Drain          stop sources and accepting, answer what is open with `Connection: close`
-    Drained                     nothing is open any more
+                 Drain          stop sources and accepting, answer open requests with `Connection: close`
+    Drained                     no request is open any more
     Heartbeat                   once a second while it runs, whatever it is doing
-                 Stop           leave
+                 Stop           exit
 
-A runner whose control socket closes leaves too: it never outlives its supervisor.
+A runner also exits when its control socket closes: it never outlives its supervisor.
 
 The tags on the socket keep their spelling: a package that is upgraded under a running supervisor starts newer runners.
 `Ready` is the fact that the update machine knows as `CandidateReady`.

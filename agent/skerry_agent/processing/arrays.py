@@ -1,6 +1,6 @@
-"""The .npy and .npz formats, read from bytes that are not trusted, and written so that equal content is equal bytes.
+"""The .npy and .npz formats: reads untrusted bytes, and writes equal content as equal bytes.
 
-Stricter than `numpy.load`: never a pickle, no allocation larger than the bytes at hand, members bounded by `MAX_BYTES`.
+Stricter than `numpy.load`: never a pickle, no allocation larger than the input, members bounded by `MAX_BYTES`.
 Formats: numpy.lib.format versions 1 and 2 and the zip container of `numpy.savez`. Touches no file.
 """
 

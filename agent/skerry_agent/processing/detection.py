@@ -1,4 +1,4 @@
-"""From a detector's real-valued outputs to boxes, in 0..1 of the sample. Knows no quantization and no runtime."""
+"""Decodes a detector's real-valued outputs to boxes, in 0..1 of the sample. Knows no quantization and no runtime."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -66,7 +66,7 @@ def _outputs(outputs: Sequence[Array], spec: Postprocess) -> tuple[Array, Array]
     raw = outputs[spec.boxes]
     count = raw.size // (raw.shape[-1] or 1)
     if raw.ndim < 2 or raw.shape[-1] < 4:
-        raise ProcessingError(f"output {spec.boxes} has no 4 numbers for each box, its shape is {raw.shape}")
+        raise ProcessingError(f"output {spec.boxes} does not have 4 numbers per box, its shape is {raw.shape}")
     for place in (spec.scores, *([] if spec.classes is None else [spec.classes])):
         if count == 0 or outputs[place].size % count:
             raise ProcessingError(f"output {place} has {outputs[place].size} values for {count} boxes")

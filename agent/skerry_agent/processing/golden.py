@@ -1,7 +1,7 @@
 """Golden inputs and outputs: what a model computed on the host, compared with what it computes on this device.
 
 A golden file is an .npz with `input_0`.. and `output_0`.. in the model's own dtypes; the first axis of each counts
-samples, the others are the tensor's shape without its batch of 1. Runs no model: `skerry_agent.runner.proof` does.
+samples, the others are the tensor's shape without its batch of 1. Runs no model: `skerry_agent.runner.validation` does.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Images to a model's size and colours, in numpy: bilinear with a filter as wide as the shrinking (as PIL does).
+"""Resizes images to a model's input and converts their colours, in numpy: bilinear, antialiased as in PIL.
 
-A filter of fixed width skips pixels when it shrinks an image (aliasing).
+The filter is as wide as the reduction: one of fixed width skips pixels when it shrinks an image (aliasing).
 """
 
 from functools import lru_cache

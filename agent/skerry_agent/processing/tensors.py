@@ -1,4 +1,4 @@
-"""From a raw sample to a model's input and from its outputs to an answer: the same code on host and device.
+"""Pre- and postprocessing: from a raw sample to a model's input, and from its outputs to an answer; on host and device.
 
 Quantization is TFLite's affine one: real = scale * (q - zero_point). Knows no file, no runtime and no clock.
 """
@@ -46,7 +46,7 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     extra. Raises `ProcessingError` when the sample has another shape or is not numeric.
     """
     if raw.dtype.kind not in "uif":
-        raise ProcessingError(f"sample is of {raw.dtype}, not of numbers", hint="save it as uint8")
+        raise ProcessingError(f"sample has dtype {raw.dtype}, not a numeric one", hint="save it as uint8")
     if _is_image(spec, tensor):
         height, width, channels = image_shape(spec, tensor)
         raw = fit(raw[0] if raw.ndim == 4 and len(raw) == 1 else raw, spec, (height, width), channels)
@@ -70,7 +70,9 @@ def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:
     """Height, width and channels of the input; raises `ProcessingError` when it takes no image."""
     shape = sample_shape(spec, tensor)
     if len(shape) != 3:
-        raise ProcessingError(f"the model takes {tensor.shape}, which is no image", hint="leave resize and color away")
+        raise ProcessingError(
+            f"the model takes {tensor.shape}, which is not an image", hint="leave out resize and color"
+        )
     return shape[0], shape[1], shape[2]
 
 
@@ -138,7 +140,7 @@ def answer_for(
 
 
 def invalid(outputs: Sequence[Array]) -> str | None:
-    """Why these outputs are no answer (NaN or infinity in a float output), or None if they are one."""
+    """Why these outputs are invalid (NaN or infinity in a float output), or None if they are valid."""
     for position, output in enumerate(outputs):
         if output.dtype.kind == "f" and not np.isfinite(output).all():
             return f"output {position} holds NaN or infinity"

@@ -1,1 +1,1 @@
-"""The inference process: loads one model, proves it, answers inference, measures. If it crashes, no other does."""
+"""The inference process: loads and validates one model, answers inference requests, measures. It may crash alone."""

@@ -21,8 +21,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the supervisor, which decides
     threading.excepthook = _die_of_a_bug
     die_with_parent()
-    process.keep_small()
-    from skerry_agent.runner import control, session  # noqa: PLC0415 - `keep_small` must come before the imports
+    process.reduce_memory()
+    from skerry_agent.runner import control, session  # noqa: PLC0415 - `reduce_memory` must come before the imports
 
     status = session.run(control.Control(socket.socket(fileno=control_fd)))
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Opens a bundle's file so that what was checked is what is used: one open file, hashed, then read through it."""
+"""Opens a bundle's file so that the bytes checked are the bytes used: one open file, hashed and then read."""
 
 import contextlib
 import hashlib
@@ -12,8 +12,8 @@ from skerry_agent.wire.manifest import Artifact
 
 
 @contextlib.contextmanager
-def checked(job: Job, artifact: Artifact) -> Iterator[str]:
-    """A path that leads to the checked file itself, whatever is put under its name meanwhile; valid within the block.
+def open_checked(job: Job, artifact: Artifact) -> Iterator[str]:
+    """A path to the checked file itself, even if another is put under its name meanwhile; valid within the block.
 
     Raises `EngineError` when the file does not have the manifest's hash, `OSError` when it is not there.
     """

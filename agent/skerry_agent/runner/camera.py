@@ -1,7 +1,7 @@
 """Frames of a V4L2 camera, or of a video file, as samples: always the newest, never a queue of old ones.
 
-Needs the extra [camera] (OpenCV without windows). A camera that is unplugged is looked for once a second; a video file
-starts again at its end. Changes no frame but its order of colours: size and form are the recipe's affair.
+Needs the extra [camera] (OpenCV without windows). An unplugged camera is looked for once a second; a video file starts
+again at its end. Changes only the order of colours: size and shape are up to the recipe's preprocessing.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.feed import Feed, guarded
+from skerry_agent.runner.feed import Feed, counting_errors
 
 RETRY_S = 1.0
 
@@ -41,7 +41,7 @@ class Camera:
                 self._reopen(stop)
                 continue
             rgb = self._cv.cvtColor(frame, self._cv.COLOR_BGR2RGB)
-            guarded(self._feed, lambda rgb=rgb, at=at: self._feed.sample(rgb, f"camera:{at}"))  # type: ignore[misc]
+            counting_errors(self._feed, lambda rgb=rgb, at=at: self._feed.sample(rgb, f"camera:{at}"))  # type: ignore[misc]
             at += 1
         if self._device is not None:
             self._device.release()

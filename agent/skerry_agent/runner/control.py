@@ -1,6 +1,6 @@
-"""The runner's end of the control socket: reads commands, sends heartbeats, ends the process with the socket.
+"""The runner's end of the control socket: reads commands, sends heartbeats, ends the process when the socket closes.
 
-It has a thread of its own that never waits for the model, so that heartbeats go on while an inference hangs and `Stop`
+It has its own thread, which never waits for the model, so that heartbeats go on while an inference hangs and `Stop`
 works even then. Decides nothing else: other commands wait in a queue for `skerry_agent.runner.session`.
 """
 
@@ -47,7 +47,7 @@ class Control:
         self.commands: queue.SimpleQueue[Accept | Drain] = queue.SimpleQueue()
 
     def read_job(self) -> Job:
-        """Wait for the first line. Raises `WireError` if it is no job, `EOFError` if the supervisor leaves first."""
+        """Wait for the first line. Raises `WireError` if it is not a job, `EOFError` if the supervisor exits first."""
         while data := self._peer.recv(_CHUNK):
             if lines := self._lines.feed(data):
                 self._enqueue(lines[1:])

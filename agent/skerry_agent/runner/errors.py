@@ -4,7 +4,7 @@ SkerryError
 ├── EngineError       a model or its runtime cannot be used
 ├── InferenceError    one inference failed; the next may work
 └── UnfitError        the model is not fit to serve: becomes a `Refused` message
-    └── SourceError   what should feed it cannot be used, so no other model would be served either
+    └── SourceError   an input source cannot be used; another model would fail in the same way
 """
 
 from skerry_agent.wire.errors import SkerryError

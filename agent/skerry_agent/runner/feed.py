@@ -1,4 +1,4 @@
-"""What every source does with a raw sample: preprocess, infer, write the answer to the results file, count a failure.
+"""Processes the raw samples of any source: preprocess, infer, write the answer to the results file, count failures.
 
 The results file holds one JSON object per line and is opened for each, so that it can be rotated by renaming.
 """
@@ -52,8 +52,8 @@ class Feed:
         return {"outputs": {spec.name: output.reshape(-1).tolist() for spec, output in pairs}}
 
 
-def guarded(feed: Feed, action: Callable[[], None]) -> None:
-    """Do it; what fails is told and counted (a failed inference has counted itself)."""
+def counting_errors(feed: Feed, action: Callable[[], None]) -> None:
+    """Run `action`; a failure is logged and counted (a failed inference has counted itself)."""
     try:
         action()
     except InferenceError as error:

@@ -1,7 +1,7 @@
 """One model in one process: one inference at a time, each timed, checked and counted.
 
-Latency is the time in the runtime: set the inputs, invoke, copy the outputs out. Waiting for one's turn is not in it.
-Knows no source, no socket and no message.
+Latency is the time in the runtime: set the inputs, invoke, copy the outputs out. Time spent waiting for another
+inference is not included. Knows no source, no socket and no message.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What a runner asks of its kernel and its C library: its limits and its memory. Linux only."""
+"""Memory limits and memory use of a runner, through the kernel and the C library. Linux only."""
 
 import ctypes
 import os
@@ -11,11 +11,11 @@ _M_ARENA_MAX = -8
 _LARGE = 1024 * 1024
 
 
-def keep_small() -> None:
+def reduce_memory() -> None:
     """Ask Python and glibc (mallopt(3)) not to trade memory for speed that a runner does not need.
 
-    To be called before anything large is imported. Threads share two heaps instead of 8 per core; what is large is
-    given back when it is freed, whatever was freed before; hashlib does without OpenSSL, for a runner hashes two files.
+    To be called before anything large is imported. Threads share two heaps instead of 8 per core; large blocks
+    are given back as soon as they are freed; hashlib works without OpenSSL, because a runner hashes only two files.
     """
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,7 +26,7 @@ def keep_small() -> None:
 
 
 def trim() -> None:
-    """Give back the memory that loading and proving no longer need (malloc_trim(3))."""
+    """Give back the memory that loading and validation no longer need (malloc_trim(3))."""
     malloc_trim = getattr(_libc(), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The life cycle of a runner: read the job, load, prove, then serve and drain on command, any number of times.
+"""The life cycle of a runner: read the job, load, validate, then serve and drain on command, any number of times.
 
 Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model is in `inference`, its clients in `http`.
 """
@@ -13,14 +13,14 @@ from typing import NoReturn
 
 from skerry_agent.ports.runner_protocol import Accept, Accepting, Drain, Drained, Heartbeat, Job, Loaded, Refused
 from skerry_agent.runner import engines, process
-from skerry_agent.runner.artifact import checked
+from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference, InferenceCounts
-from skerry_agent.runner.proof import Open, load, prove, read_golden
 from skerry_agent.runner.sources import Exercise, InputSource, open_source
+from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release
 
@@ -30,7 +30,7 @@ EXIT_ORPHANED = 4
 
 def open_job(job: Job) -> Engine:
     """The engine of a job, loaded with its checked model file. Raises `EngineError`, `WireError`, `OSError`."""
-    with checked(job, job.bundle.model) as path:
+    with open_checked(job, job.bundle.model) as path:
         model = engines.ModelFile(path, job.threads, job.bundle.min_edgetpu_runtime, job.bundle.model.name)
         return engines.open_engine(job.engine, model)
 
@@ -57,14 +57,14 @@ def run(control: Control, open_engine: Open = open_job) -> int:
 
 
 def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engine: Open) -> "Session":
-    """Load, prove, and say so. Raises `UnfitError`."""
+    """Load, validate, and say so. Raises `UnfitError`."""
     began = time.perf_counter()
     inference = heartbeats.inference = load(job, open_engine)
     inference.lost = lambda error: _leave(control, error)
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference)
-    ready = prove(job, inference, read_golden(job))
+    ready = validate(job, inference, read_golden(job))
     process.trim()
     control.send(ready)
     return session

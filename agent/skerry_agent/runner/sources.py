@@ -1,4 +1,4 @@
-"""Where samples come from besides the API: a replayed data set, a watched directory, and golden inputs as exercise.
+"""Where samples come from besides the API: a replayed data set, a watched directory, golden inputs as synthetic load.
 
 Each source runs in one thread until it is told to stop. A source that cannot keep up drops and counts; a sample that
 cannot be used is counted as an error and the source goes on.
@@ -14,11 +14,11 @@ from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError, SourceError
-from skerry_agent.runner.feed import Feed, guarded
+from skerry_agent.runner.feed import Feed, counting_errors
 from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
-"""A file that cannot be read may still be in writing: it is only given up when it has been still for this long."""
+"""An unreadable file may still be being written: it counts as an error only when unchanged for this long."""
 
 
 class InputSource(Protocol):
@@ -58,7 +58,7 @@ class Replay:
 
         def feed_next() -> None:
             nonlocal at
-            guarded(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
+            counting_errors(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
             at = (at + 1) % len(self._samples)
 
         _at_rate(self._rate_hz, feed_next, stop, self._feed.inference.drop)
@@ -86,7 +86,7 @@ class Directory:
             for path in sorted(self._folder.glob("[!.]*.npy")):
                 if stop.is_set():
                     return
-                guarded(self._feed, lambda path=path: self._take(path))  # type: ignore[misc]
+                counting_errors(self._feed, lambda path=path: self._take(path))  # type: ignore[misc]
 
     def _take(self, path: Path) -> None:
         """Feed one file and move it out of the way, whatever comes of it."""

@@ -1,8 +1,8 @@
-"""Second copies of the two files that a device gets from outside and cannot do without: agent.toml and trust.json.
+"""Backup copies of the two files that a device gets from outside and cannot do without: agent.toml and trust.json.
 
-A copy is kept in the state folder when the file has proved good. A file that cannot be used is damaged; so is one whose
-content differs although its time of writing does not, for a bit that rots touches no clock. Then the copy is used, and
-that is said. A file that was written since and is valid wins: it was edited.
+A copy is kept in the state folder once the file has been used successfully. A file that cannot be used is damaged; so
+is one whose content has changed while its modification time has not, because bit rot does not change that time. Then
+the copy is used, and an issue says so. A valid file with another modification time was edited, and is used.
 """
 
 import os
@@ -19,7 +19,7 @@ T = TypeVar("T")
 FOLDER = "kept"
 
 
-class Copy(Struct, frozen=True):
+class BackupCopy(Struct, frozen=True):
     """The content of a file when it was good, where it lay, and when it had been written (nanoseconds since 1970)."""
 
     original: str
@@ -27,11 +27,11 @@ class Copy(Struct, frozen=True):
     content: bytes
 
 
-def find(original: Path, states: Iterable[Path]) -> Copy | None:
+def find(original: Path, states: Iterable[Path]) -> BackupCopy | None:
     """The copy of a file, from the first state folder that has one which can be read."""
     for state in states:
         try:
-            copy = read_record(_place(original, state), Copy)
+            copy = read_record(_place(original, state), BackupCopy)
         except DiskError:
             continue
         if copy is not None and copy.original == str(original.absolute()):
@@ -39,7 +39,7 @@ def find(original: Path, states: Iterable[Path]) -> Copy | None:
     return None
 
 
-def choose(original: Path, copy: Copy | None, parse: Callable[[bytes], T]) -> tuple[T, str | None]:
+def choose(original: Path, copy: BackupCopy | None, parse: Callable[[bytes], T]) -> tuple[T, str | None]:
     """The parsed file, or its parsed copy and what is wrong with the file.
 
     Raises `OSError` and whatever `parse` raises, which must be `SkerryError`, where there is no copy.
@@ -49,12 +49,12 @@ def choose(original: Path, copy: Copy | None, parse: Callable[[bytes], T]) -> tu
         value = parse(now.content)
         if copy is None or not _rotten(now, copy):
             return value, None
-        damage = "its content has changed, but nobody has written it"
+        damage = "its content has changed, but its modification time has not"
     except (OSError, SkerryError) as error:
         if copy is None:
             raise
         damage = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return parse(copy.content), f"{original} is damaged, and its copy is used; write it again ({damage})"
+    return parse(copy.content), f"{original} is damaged, its backup copy is used; restore the file ({damage})"
 
 
 def keep(original: Path, state: Path, parse: Callable[[bytes], object]) -> None:
@@ -78,10 +78,10 @@ def _place(original: Path, state: Path) -> Path:
     return state / FOLDER / original.name
 
 
-def _as_it_is(original: Path) -> Copy:
+def _as_it_is(original: Path) -> BackupCopy:
     with original.open("rb") as file:
-        return Copy(str(original.absolute()), os.fstat(file.fileno()).st_mtime_ns, file.read())
+        return BackupCopy(str(original.absolute()), os.fstat(file.fileno()).st_mtime_ns, file.read())
 
 
-def _rotten(now: Copy, copy: Copy) -> bool:
+def _rotten(now: BackupCopy, copy: BackupCopy) -> bool:
     return now.content != copy.content and now.written_ns == copy.written_ns

@@ -1,7 +1,7 @@
-"""Blobs on disk: complete ones named by their sha256, and parts of others that survive a kill.
+"""Blobs on disk: complete ones named by their sha256, and partial ones that survive a kill.
 
-A part is a file that chunks are written into at their offsets, and a bitmap beside it. The bitmap is only a hint: what
-it claims is checked against the digests when the part is opened again, so no fsync per chunk is needed.
+A part is a file that chunks are written into at their offsets, and a bitmap beside it. The bitmap is only a hint: its
+claims are checked against the digests when the part is opened again, so no fsync per chunk is needed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from skerry_agent.wire.blobs import BlobRef, parse_digests
 from skerry_agent.wire.errors import WireError
 
 RESERVE_BYTES = 4 * 1024 * 1024
-"""Left free for the journal and the outbox whatever is fetched."""
+"""Disk space that no download may use: it is for the journal and the outbox."""
 
 
 class Part:

@@ -1,4 +1,4 @@
-"""Files that survive a crash: the one place that writes what must not be lost or torn.
+"""Files that survive a crash: the only module that writes what must not be lost or torn.
 
 Write to a temporary name, fsync, rename, fsync the folder: a reader finds the old content or the new, never a part.
 Records carry a checksum, so a damaged file is detected and not used.
@@ -30,7 +30,7 @@ class DiskError(SkerryError):
     code = "disk"
 
 
-def what_failed(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """In words: what the system says, and of which file."""
     return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
 
@@ -86,8 +86,8 @@ def _replace(path: Path, fill: Callable[[BufferedWriter], object]) -> None:
     sync_folder(path.parent)
 
 
-LOCK_PATIENCE_S = 0.5
-"""Somebody who asks whether a folder is locked holds its lock for an instant."""
+LOCK_TIMEOUT_S = 0.5
+"""A process that only checks whether a folder is locked holds its lock for an instant."""
 
 
 def is_locked(folder: Path) -> bool:
@@ -114,7 +114,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not _lock(lock):
-            time.sleep(LOCK_PATIENCE_S)
+            time.sleep(LOCK_TIMEOUT_S)
             if not _lock(lock):
                 raise SkerryError(busy, hint="stop it first, or wait until it has ended")
         yield
@@ -169,7 +169,7 @@ def read_record(path: Path, kind: type[T]) -> T | None:
     try:
         return None if body is None else codec.decode(body, kind)
     except WireError as error:
-        raise DiskError(f"{path} is not understood: {'; '.join(error.issues)}", code="foreign_record") from None
+        raise DiskError(f"{path} has an unknown format: {'; '.join(error.issues)}", code="foreign_record") from None
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -178,7 +178,7 @@ def open_regular(path: Path) -> BufferedReader:
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+    raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 def read_regular(path: Path, most: int) -> bytes:

@@ -1,7 +1,7 @@
-"""The factory release of a model: a folder as `skerry release export` writes it, on the device before anything else.
+"""The factory release of a model: a folder as `skerry release export` writes it, installed before anything else.
 
-It stands behind current and previous, in files of its own, and no collection of garbage comes near it. Here it is only
-read: the updater verifies it, exactly as an install, before it may become a slot; from then on the slot's hash of the
+It is the fallback after current and previous, in separate files that garbage collection never touches. Here it is only
+read: the updater verifies it, exactly like an install, before it may become a slot; from then on the slot's hash of the
 signed manifest binds every file of it.
 """
 
@@ -50,18 +50,18 @@ class FactoryFolder:
         try:
             raw = read_regular(path, codec.MAX_MESSAGE_BYTES + 1)
             if hashlib.sha256(raw).hexdigest() == slot.manifest_sha256:
-                return laid_out(codec.decode(codec.decode(raw, Envelope).payload, Release).bundle(slot.target))
+                return named_by_content(codec.decode(codec.decode(raw, Envelope).payload, Release).bundle(slot.target))
         except FileNotFoundError:
-            raise DiskError(f"{path} is gone", hint="install a factory release again", code="bundle_gone") from None
+            raise DiskError(f"{path} is missing", hint="install a factory release again", code="bundle_gone") from None
         except OSError as error:
             raise DiskError(f"{path} cannot be read: {error.strerror}", code="unreadable_record") from None
         except WireError as error:
-            raise DiskError(f"{path} is not understood: {error.message}", code="foreign_record") from None
-        raise DiskError(f"{path} is not what was verified", hint="install it again", code="damaged_record")
+            raise DiskError(f"{path} has an unknown format: {error.message}", code="foreign_record") from None
+        raise DiskError(f"{path} has changed since it was verified", hint="install it again", code="damaged_record")
 
 
-def laid_out(bundle: Bundle) -> Bundle:
-    """A bundle as an export holds it: each file has the name of its content."""
+def named_by_content(bundle: Bundle) -> Bundle:
+    """A bundle as an export holds it: each file is named by its sha256."""
     return replace(bundle, artifacts=tuple(replace(a, name=a.blob.sha256) for a in bundle.artifacts))
 
 

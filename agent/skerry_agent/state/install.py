@@ -1,7 +1,7 @@
 """A release from a folder or USB stick, as `skerry release export` writes it: `release.json` and files named by sha256.
 
-Reads only what an order has to name. Nothing here is believed: the updater verifies the signed manifest exactly as it
-does one that came over MQTT, and every file against it.
+Reads only what an order has to name. Trusts nothing: the updater verifies the signed manifest exactly like one that
+came over MQTT, and every file against it.
 """
 
 import os
@@ -46,10 +46,10 @@ def read_export(folder: Path) -> Export:
         hint = "`skerry release export RELEASE --target T -o DIR` on the host writes one"
         raise InstallError(f"{folder / MANIFEST_FILE}: {error.strerror}", hint=hint) from None
     except WireError as error:
-        raise InstallError(f"{folder / MANIFEST_FILE} is no release: {error.message}") from None
+        raise InstallError(f"{folder / MANIFEST_FILE} is not a release: {error.message}") from None
 
 
-def order_of(export: Export, targets: tuple[TargetName, ...], known: Deployment | None, now: float) -> Deployment:
+def deployment_of(export: Export, targets: tuple[TargetName, ...], known: Deployment | None, now: float) -> Deployment:
     """The deployment that installs an export on a board with these targets, in order of preference.
 
     `known` is the model's latest deployment: the host's order that this one comes after is not taken up again.

@@ -26,7 +26,7 @@ class Journal:
         if record is not None:
             return record, None
         before = self._read_before()
-        return before or Record(), f"{self._path} is gone; the record before it is used" if before else None
+        return before or Record(), f"{self._path} is missing; the previous record is used" if before else None
 
     def _read_before(self) -> Record | None:
         try:
@@ -34,10 +34,10 @@ class Journal:
         except DiskError:
             return None
 
-    def mend(self, record: Record) -> None:
-        """Make what `read` found the newest, so that the next start finds it, too, however much is damaged until then.
+    def repair(self, record: Record) -> None:
+        """Make what `read` found the newest record, so that the next start finds it even after further damage.
 
-        What may be whole, but could not be read now, stays as it is; so does damage behind which there is nothing.
+        A record that could not be read now, but may be intact, is kept; so is a damaged one without a previous one.
         """
         if self._read_before() is None:
             return

@@ -1,6 +1,6 @@
-"""Reports on disk until somebody removes them. Bounded: the oldest go first, and how many went is counted.
+"""Telemetry reports on disk until they are removed. Bounded: the oldest are dropped first, and counted.
 
-One checksummed file a report, named by a running number. Knows neither broker nor host:
+One checksummed file per report, named by a running number. Knows neither broker nor host:
 `supervisor.report_sender` decides when a report may be removed.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from skerry_agent.state.disk import DiskError, make_folder, read_sealed, write_sealed
 
 BLOCK_BYTES = 4096
-"""What a file takes on the disk is a multiple of this, on almost every file system."""
+"""On almost every file system a file takes a multiple of this on disk."""
 
 
 class Outbox:

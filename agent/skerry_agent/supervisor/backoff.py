@@ -1,6 +1,6 @@
-"""How long to wait before connecting again: doubled each time, spread at random, forgotten after one that lasted.
+"""How long to wait before reconnecting: exponential backoff with jitter, reset after a connection that lasted.
 
-Without the spread a fleet whose broker restarts comes back in one instant, again and again. Pure.
+Without jitter, all devices of a fleet would reconnect at the same instant after their broker restarts. Pure.
 """
 
 from collections.abc import Callable

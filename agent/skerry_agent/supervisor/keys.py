@@ -1,6 +1,6 @@
-"""The device's trust.json as the supervisor sees it: whether it is damaged, and a copy kept once it has proved good.
+"""Watches trust.json for the supervisor: detects damage, and keeps a copy once its keys are known to work.
 
-Good means that an updater has verified something by it, so a copy is never made of keys that open nothing.
+They are known to work when an updater has verified a message with them, so unusable keys are never copied.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class WatchedKeys:
         return self._processes.start_runner(job, listener)
 
     def run_updater(self, job: UpdaterJob, answer: Callable[[Answer], None]) -> Callable[[], None]:
-        """Run one updater; an answer that is no refusal proves the keys good."""
+        """Run one updater; any answer but a refusal shows that the keys work."""
 
         def answered(result: Answer) -> None:
             if isinstance(result, Refusal):

@@ -2,8 +2,8 @@
 
 paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
 are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
-A connection on which nothing is acknowledged is dropped, for it may be half open. So is one that brings packets which
-are malformed or larger than any of this protocol.
+A connection on which nothing is acknowledged is dropped, because it may be half open. So is one that delivers packets
+that are malformed or larger than this protocol allows.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
 
 KEEPALIVE_S = 30
 ANSWER_S = 20.0
-"""How long the broker may be silent after a question."""
+"""How long the broker may take to answer a request."""
 
 ACK_S = 60.0
-"""How long one message may stay unacknowledged while others are answered: it was lost on the way."""
+"""How long one message may stay unacknowledged while others are acknowledged: after that it counts as lost."""
 
 MAX_PACKET_BYTES = 2 * 1024 * 1024
 """Above the largest chunk that the wire allows, with its topic."""
@@ -112,7 +112,7 @@ class MqttLink:
             try:
                 topic, payload = message.topic, bytes(message.payload)
             except UnicodeDecodeError:
-                _note("a message whose topic is no UTF-8 was ignored")
+                _note("a message was ignored, because its topic is not valid UTF-8")
                 return
             post(lambda: on_message(topic, payload))
 

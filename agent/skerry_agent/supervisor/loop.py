@@ -1,6 +1,6 @@
 """The supervisor: owns the link, the units, the outbox and the orders, and passes each message to the right one.
 
-Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in the queue's one thread.
+Resident and small: no numpy, no inference runtime, no cryptography. Everything here runs in one thread, from one queue.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
-from skerry_agent.state.disk import make_folder, what_failed
-from skerry_agent.state.install import InstallError, order_of, read_export
+from skerry_agent.state.disk import make_folder, os_error_text
+from skerry_agent.state.install import InstallError, deployment_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.slots import BundleFolders
@@ -37,7 +37,7 @@ ANY_PORT = "127.0.0.1:0"
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
 FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
-"""Orders are asked for again now and then, less and less often: a message may be lost while the link stays up."""
+"""Orders are requested again at growing intervals: a message may be lost while the link stays up."""
 
 
 class Supervisor:
@@ -125,7 +125,7 @@ class Supervisor:
         try:
             return open_listener(address)
         except (OSError, ValueError) as error:
-            self._http_issues.append(f"models.{model}.http: {address} cannot be had: {_why(error)}")
+            self._http_issues.append(f"models.{model}.http: {address} cannot be used: {_why(error)}")
         try:
             return open_listener(ANY_PORT)
         except OSError as error:
@@ -216,11 +216,11 @@ class Supervisor:
             model = next(iter(self._units))
         unit = self._units.get(model or "")
         if unit is None:
-            return Done(ok=False, detail=f"name one of the models here: {', '.join(sorted(self._units)) or 'none'}")
+            return Done(ok=False, detail=f"name one of its models: {', '.join(sorted(self._units)) or 'none'}")
         found = self._folders.factory.release(unit.model)
         if factory and found is not None:
             unit.return_to_factory()
-            detail = f"{model} goes back to its factory release {found} once that is verified"
+            detail = f"{model} will go back to its factory release {found} once that is verified"
             return Done(ok=True, detail=detail, model=unit.model, release=found)
         if factory:
             return Done(ok=False, detail=f"{model} has no factory release on this device")
@@ -230,7 +230,7 @@ class Supervisor:
         unit.handle(events.RollbackOrdered())
         current = unit.record.slots.current
         release = current.release if current else ""
-        goes = f"goes back to {release}" if release else "has nothing to go back to: its deployment was ended"
+        goes = f"goes back to {release}" if release else "has no release to go back to; its deployment was cancelled"
         return Done(ok=True, detail=f"{unit.model} {goes}", model=unit.model, release=release)
 
     def local(self, request: Request) -> Reply:
@@ -247,13 +247,15 @@ class Supervisor:
             export = read_export(folder)
             unit = self._unit(export.release.model)
             if unit.active and unit.record.state is not State.FETCHING:
-                return Done(ok=False, detail=f"{unit.model} is at another deployment; try again when it has ended")
-            order = order_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
+                return Done(
+                    ok=False, detail=f"{unit.model} is busy with another deployment; try again when it has ended"
+                )
+            order = deployment_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
             self._blobs.keep(order.manifest.sha256, export.raw)
         except InstallError as error:
             return Done(ok=False, detail=str(error))
         except OSError as error:
-            return Done(ok=False, detail=what_failed(error))
+            return Done(ok=False, detail=os_error_text(error))
         unit.order(order)
         return Done(ok=True, detail=order.id)
 
@@ -358,7 +360,7 @@ def open_listener(address: str) -> socket.socket:
     """The listening socket that outlives every runner. Raises `OSError` or `ValueError` when it cannot be had."""
     where = parse_listen(address)
     if where is None:
-        raise ValueError("it is no address")
+        raise ValueError("it is not an address")
     family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
     return socket.create_server(where, family=family, backlog=512)
 

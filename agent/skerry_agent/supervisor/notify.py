@@ -1,4 +1,4 @@
-"""Tells systemd that the supervisor is ready and alive (sd_notify(3)). Silent where nobody asked for it.
+"""Tells systemd that the supervisor is ready and alive (sd_notify(3)). Does nothing unless systemd asks for it.
 
 A supervisor whose loop hangs sends nothing, and systemd restarts it.
 """

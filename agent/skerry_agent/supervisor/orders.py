@@ -1,9 +1,9 @@
 """The host's orders: desired states and commands, verified in an updater process before they take effect.
 
-One message is verified at a time. Keeps the newest accepted desired state on disk, twice, so that a device knows its
-orders without a network and no damage makes it take older ones; and, also twice, the sequence of the newest command,
-before it is run, and the latest answers. Ignores what is older than accepted, of another device, or expired; says so in
-`issue`, and of a command in the answer to it.
+One message is verified at a time. Kept on disk, in two copies each: the newest accepted desired state, so that a device
+works without a network and no damage makes it accept an older one; and the sequence of the newest command, written
+before the command runs, with the latest answers. Orders that are older than the accepted one, expired or meant for
+another device are ignored; `issue` says so, and for a command the answer to it.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Accepted(Struct, frozen=True):
     desired: Desired
 
 
-class Answered(Struct, frozen=True):
+class CommandLog(Struct, frozen=True):
     """Commands that were carried out, newest last; `sequence` is that of the newest that was begun."""
 
     results: tuple[CommandResult, ...] = ()
@@ -99,7 +99,7 @@ class Orders:
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
         self._accepted = self._read_copies(self._accepted_files, Accepted, _newest)
-        self._answered = self._read_copies(self._answered_files, Answered, _merged) or Answered()
+        self._answered = self._read_copies(self._answered_files, CommandLog, _merged) or CommandLog()
         self._verification = _VerificationQueue(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
@@ -179,7 +179,7 @@ class Orders:
     def _acceptable(self, desired: Desired) -> bool:
         now = self._clock.wall()
         if desired.device != self._device:
-            self.issue = f"a desired state of device {desired.device} was ignored"
+            self.issue = f"a desired state for device {desired.device} was ignored"
         elif desired.generation <= self.generation:
             self.issue = f"desired generation {desired.generation} was ignored: {self.generation} is accepted"
         elif desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
@@ -194,7 +194,7 @@ class Orders:
             for path in self._accepted_files:
                 write_record(path, accepted)
         except OSError as error:
-            self.issue = f"desired generation {accepted.desired.generation} could not be kept: {error.strerror}"
+            self.issue = f"desired generation {accepted.desired.generation} could not be saved: {error.strerror}"
             return False
         self._accepted = accepted
         return True
@@ -227,25 +227,25 @@ class Orders:
             return f"it has expired by this device's clock, which says {_date(self._clock.wall())}"
         return None
 
-    def _remember(self, answered: Answered, command: Command) -> None:
+    def _remember(self, answered: CommandLog, command: Command) -> None:
         """What cannot be kept holds no command up: it may take room to give room back."""
         self._answered = answered
         try:
             for path in self._answered_files:
                 write_record(path, answered)
         except OSError as error:
-            self.issue = f"command {command.id} could not be kept: {error.strerror}"
+            self.issue = f"command {command.id} could not be saved: {error.strerror}"
 
 
 def _newest(copies: list[Accepted]) -> Accepted:
     return max(copies, key=lambda copy: copy.desired.generation)
 
 
-def _merged(copies: list[Answered]) -> Answered:
+def _merged(copies: list[CommandLog]) -> CommandLog:
     """Agents before sequences write one copy only, and no sequence: what they answered must not be run again."""
     copies = sorted(copies, key=lambda copy: (copy.sequence, len(copy.results)))
     results = {result.id: result for copy in copies for result in copy.results}
-    return Answered(tuple(results.values())[-REMEMBERED_COMMANDS:], copies[-1].sequence)
+    return CommandLog(tuple(results.values())[-REMEMBERED_COMMANDS:], copies[-1].sequence)
 
 
 def _date(wall: float) -> str:

@@ -1,4 +1,4 @@
-"""Importing paho without the HTTP client and the e-mail parser that it never uses here: 3 MB of a small process.
+"""Imports paho without the HTTP client and the e-mail parser, which are never used here: saves 3 MB in a small process.
 
 paho imports `urllib.request` only to look for a proxy where PySocks is installed; a link of this agent uses no proxy.
 """

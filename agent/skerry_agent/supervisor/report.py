@@ -37,8 +37,8 @@ def model_report(unit: Unit) -> ModelReport:
     recorded = replace(recorded, serving=serving is not None, runtime=_runtime(serving))
     deployment, waiting = recorded.deployment, unit.waiting.deployment
     if waiting is not None:
-        put_off = _deployment(unit.record, waiting, unit.context.clock.wall())
-        return replace(recorded, deployment=replace(put_off, detail="waits until it can be kept"))
+        retried = _deployment(unit.record, waiting, unit.context.clock.wall())
+        return replace(recorded, deployment=replace(retried, detail="waiting until the journal can be written"))
     if deployment is None:
         return recorded
     deployment = replace(deployment, gap_us=unit.gap_us)

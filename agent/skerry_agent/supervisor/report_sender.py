@@ -1,10 +1,10 @@
 """Sends the outbox's reports, a window at a time, and deletes each one once the host has stored it.
 
-The host says so by receipts. What a broker has taken may be lost with the broker, so it stays until a receipt names it;
-it is sent again, once a connection, when a receipt names one that was made later. A host of before receipts never sends
-one: then a few of those that a broker has taken stay, and the older go.
+The host confirms that by receipts. A report that only the broker has acknowledged stays, because the broker may lose
+it; it is sent again, once per connection, when a receipt names a later one. A host from before receipts never sends
+any: then a few acknowledged reports stay, and the older ones are deleted.
 
-What is sent may come twice: whoever ingests drops it by (device, boot, sequence).
+A report may be sent twice: the host drops duplicates by (device, boot, sequence).
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from skerry_agent.wire.telemetry import Receipt
 
 WINDOW = 20
 
-UNNAMED = 50
-"""So many reports that a broker has taken stay where no receipt has ever come."""
+MAX_UNCONFIRMED = 50
+"""How many acknowledged reports are kept if no receipt has ever come."""
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ class ReportSender:
         """Of what a broker has taken: what has made room, and what no receipt will name."""
         while self._taken:
             oldest = next(iter(self._taken))
-            if oldest in self._outbox and (self._receipts or len(self._taken) <= UNNAMED):
+            if oldest in self._outbox and (self._receipts or len(self._taken) <= MAX_UNCONFIRMED):
                 return
             del self._taken[oldest]
             self._outbox.remove(oldest)

@@ -1,4 +1,4 @@
-"""trust.json: the public keys that a device trusts, by role. Its form only, so that the supervisor can check it.
+"""trust.json: the public keys that a device trusts, by role. Only the format, so that the supervisor can check it.
 
 Neither cryptography nor numpy is imported here; `verification` makes keys of what is read.
 """
@@ -14,7 +14,7 @@ KEY_BYTES = 32
 
 
 class TrustError(SkerryError):
-    """Something is not signed by whom it should be, or the keys that would tell are no keys."""
+    """A message is not signed by the expected key, or the key file cannot be used."""
 
     code = "untrusted"
 
@@ -27,5 +27,7 @@ def parse_keys(raw: bytes) -> dict[str, list[bytes]]:
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
         raise TrustError(f"it holds no usable keys: {error}", hint="provision the device again") from None
     if any(len(key) != KEY_BYTES for texts in keys.values() for key in texts):
-        raise TrustError(f"it holds no usable keys: one has not {KEY_BYTES} bytes", hint="provision the device again")
+        raise TrustError(
+            f"it holds no usable keys: one does not have {KEY_BYTES} bytes", hint="provision the device again"
+        )
     return keys

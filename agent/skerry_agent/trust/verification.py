@@ -1,7 +1,7 @@
 """Verification of signed messages against the keys this device trusts. Imported by the updater process only.
 
-Today the `Trust` port stands on local ed25519 keys: `trust.json` maps a role (`release`, `director`) to raw public
-keys in base64. It does not know expiry or key rotation.
+Implements the `Trust` port with local ed25519 keys: `trust.json` maps a role (`release`, `director`) to raw public keys
+in base64. It does not know expiry or key rotation.
 """
 
 import hashlib
@@ -48,7 +48,9 @@ class KeyTrust:
             key = keys.get(signature.keyid)
             if key is not None and _valid(key, signature.sig, message):
                 return envelope.payload
-        raise TrustError(f"no valid signature by a key of role {role}", hint="was this device provisioned elsewhere?")
+        raise TrustError(
+            f"no valid signature by a key of role {role}", hint="was this device provisioned by another host?"
+        )
 
 
 def _key(raw: bytes) -> tuple[str, Ed25519PublicKey]:

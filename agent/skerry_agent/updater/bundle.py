@@ -1,4 +1,4 @@
-"""Makes a bundle out of what was fetched and what is held: copies files, applies patches, checks every hash."""
+"""Makes a bundle from fetched files and files already on the device: copies, applies patches, checks every hash."""
 
 import mmap
 import os
@@ -94,7 +94,7 @@ def _apply_patch(old: Path, patch: PatchRef, target: Path, file: Path) -> None:
     except PatchError as error:
         raise RefusedError(Refusal("patch_failed", error.code, str(error))) from None
     if header.new_sha256 != patch.new_sha256:
-        raise RefusedError(Refusal("patch_failed", "wrong_result", f"the patch makes another {target.name}"))
+        raise RefusedError(Refusal("patch_failed", "wrong_result", f"the patch produces a different {target.name}"))
 
 
 def _mapped(path: Path) -> memoryview:

@@ -7,7 +7,7 @@ from skerry_agent.machine.records import FACTORY, Slot
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Answer, FactoryJob, FactoryReady, Refusal
 from skerry_agent.state.disk import read_regular
-from skerry_agent.state.factory import laid_out
+from skerry_agent.state.factory import named_by_content
 from skerry_agent.state.install import MANIFEST_FILE
 from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import release_in
@@ -25,12 +25,12 @@ def find_factory(job: FactoryJob, trust: Trust) -> Answer:
         return Refusal("rejected", "wrong_release", f"it is of model {manifest.model}, not {job.model}")
     faults = []
     for target in (bundle.target for wanted in job.targets for bundle in manifest.bundles if bundle.target == wanted):
-        bundle = laid_out(manifest.bundle(target))
+        bundle = named_by_content(manifest.bundle(target))
         wrong = [a.role for a in bundle.artifacts if not has_hash(Path(job.folder) / a.name, a.blob.sha256)]
         if not wrong:
             manifest_sha256 = hashlib.sha256(raw).hexdigest()
             model_sha256 = bundle.model.blob.sha256
             return FactoryReady(Slot(FACTORY + job.model, manifest.name, target, manifest_sha256, model_sha256))
-        faults.append(f"the {', '.join(wrong)} of its {target} bundle are gone or damaged")
+        faults.append(f"the {', '.join(wrong)} of its {target} bundle are missing or damaged")
     detail = "; ".join(faults) or f"it has no bundle for {', '.join(job.targets)}"
     return Refusal("failed", "factory_unfit", f"{manifest.name}: {detail}")

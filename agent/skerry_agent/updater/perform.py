@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Answer, FactoryJob, PlanJob, Refusal, StageJob, UpdaterJob, VerifyMessage
-from skerry_agent.state.disk import what_failed
+from skerry_agent.state.disk import os_error_text
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.updater.bundle import stage
 from skerry_agent.updater.errors import RefusedError
@@ -30,4 +30,4 @@ def perform(job: UpdaterJob, trust: Trust) -> Answer:
     except (TrustError, WireError) as error:
         return Refusal("rejected", error.code, str(error))
     except OSError as error:
-        return Refusal("failed", "disk", what_failed(error))
+        return Refusal("failed", "disk", os_error_text(error))

@@ -1,4 +1,4 @@
-"""What has to be fetched for a release: patches where a route of them fits, else whole files, within the policy.
+"""Plans what to fetch for a release: patches where a route of them fits, else whole files, within the policy.
 
 Fetches nothing and writes nothing.
 """
@@ -38,13 +38,13 @@ def plan(job: PlanJob, trust: Trust) -> Planned:
 def _check_full_allowed(job: PlanJob, artifact: Artifact) -> None:
     rule = job.policy.full_fallback
     if rule == "never" or (rule == "unmetered" and job.metered):
-        detail = f"no patch fits and full_fallback = {rule} forbids {artifact.blob.size} B of {artifact.name}"
+        detail = f"no patch fits, and full_fallback = {rule} forbids {artifact.blob.size} B of {artifact.name}"
         raise RefusedError(Refusal("rejected", "full_not_allowed", detail))
 
 
 def _check_budget(job: PlanJob, wanted: list[BlobRef]) -> None:
     total = sum(ref.size for ref in wanted)
     if job.policy.byte_budget is not None and job.spent + total > job.policy.byte_budget:
-        came = f", {job.spent} B came already" if job.spent else ""
+        came = f", {job.spent} B of it already used" if job.spent else ""
         detail = f"{total} B are needed, the byte budget is {job.policy.byte_budget} B{came}"
         raise RefusedError(Refusal("rejected", "over_byte_budget", detail))

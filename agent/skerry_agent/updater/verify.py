@@ -1,4 +1,4 @@
-"""Signed messages and manifests, verified. Nothing else of the updater reads one."""
+"""Verifies signed messages and manifests. The only module of the updater that reads them."""
 
 from pathlib import Path
 

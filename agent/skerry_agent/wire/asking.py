@@ -1,8 +1,8 @@
-"""Pieces of blobs on request, where a broker does not retain chunks: the question, and how an answer travels. Pure.
+"""Pieces of blobs on request, for brokers that do not retain chunks: the request, and the format of an answer. Pure.
 
-A device asks on a topic of its own and is answered on one that names it and the blob; nothing of it is retained. An
+A device sends requests on its own topic and is answered on one that names it and the blob; nothing is retained. An
 answer is raw bytes: the index of the chunk (4, big endian; all ones is the digest list), then the piece. So a device
-subscribes to one exact topic a blob, and a piece costs no more round trips than its question.
+subscribes to one exact topic per blob, and a piece costs one round trip.
 """
 
 from typing import Annotated

@@ -13,7 +13,7 @@ from skerry_agent.wire.errors import WireError
 T = TypeVar("T")
 
 MAX_MESSAGE_BYTES = 256 * 1024
-"""No JSON message of this protocol is larger; refusing early bounds what a parser may allocate."""
+"""The largest JSON message of this protocol; larger ones are refused before parsing, which bounds memory."""
 
 _ENCODER = msgspec.json.Encoder()
 

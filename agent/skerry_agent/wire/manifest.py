@@ -1,4 +1,4 @@
-"""The manifest of a release: what a device may install, how to run it, and what it must prove first.
+"""The manifest of a release: what a device may install, how to run it, and how to validate it.
 
 Schema version 1. Holds data only; signing is `skerry_host.release.sign`, verification `skerry_agent.trust`.
 """

@@ -1,4 +1,4 @@
-"""Which patches lead from what is held to what is wanted: one rule for device and host alike. Pure.
+"""Finds the patches that lead from files a device has to the one it needs: one rule for device and host. Pure.
 
 A route is one patch, or several one after the other where that is shorter in total; each intermediate file is named
 by its hash in the signed manifest, and so verified.
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Set
 from skerry_agent.wire.manifest import PatchRef
 
 MAX_PATCHES = 4
-"""No route is longer: every patch costs a device the time of writing a whole file."""
+"""The longest route: every patch costs a device the time of writing a whole file."""
 
 Route = tuple[PatchRef, ...]
 

@@ -1,7 +1,7 @@
-"""What a bundle can be made for. One `Target` each, and the table of all: nothing else spells their names.
+"""The targets that a bundle can be made for: one `Target` each, and the table of all. Nothing else spells their names.
 
-In messages and on disk a target is its name. One that this side does not know is refused there, like any other value
-that is out of range.
+In messages and on disk a target is its name. An unknown one is refused when it is parsed, like any other value that is
+out of range.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Telemetry: what a device measured over an interval. Units are in the names; absent is None, never 0.
 
-A report is identified by (device, boot, sequence); whoever ingests it drops what it has already, and answers with a
-receipt: a broker that has taken a report may still lose it.
+A report is identified by (device, boot, sequence); the host drops duplicates, and answers with a receipt, because a
+broker that has acknowledged a report may still lose it.
 """
 
 from typing import Literal

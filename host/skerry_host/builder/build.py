@@ -44,8 +44,8 @@ from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
 
-AS_IT_IS = "the source is quantized already and taken as it is: there is no float model to compare with"
-NO_LABELS = "the evaluation samples have no labels: the accuracy of a model that came quantized is not known"
+AS_IT_IS = "the source is already quantized and used unchanged: there is no float model to compare with"
+NO_LABELS = "the evaluation samples have no labels: the accuracy of an already quantized model is unknown"
 
 
 @dataclass(frozen=True, slots=True)

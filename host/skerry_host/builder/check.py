@@ -28,7 +28,7 @@ def check_model(file: Path, recipe: Path) -> Score:
     """
     loaded = load_recipe(recipe)
     builder = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
-    model = _proven(file, builder, loaded)
+    model = _checked_model(file, builder, loaded)
     graph = describe_any(model)
     if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
         sizes = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
@@ -43,7 +43,7 @@ def check_model(file: Path, recipe: Path) -> Score:
     return evaluate(model, samples, prep, meaning)
 
 
-def _proven(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> bytes:
+def _checked_model(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> bytes:
     """The model, which a child process has run."""
     if builder.target.suffix == ".onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:

@@ -1,4 +1,4 @@
-"""Writes the folder of a build: all of it, or nothing. Replaces a build, never what is not one. Knows no model."""
+"""Writes the folder of a build: all of it, or nothing. Replaces an older build, never other files. Knows no model."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from skerry_host.builder.recipe.errors import OutputError
 from skerry_host.files import sync_folder, write_atomic
 
 _BESIDE = {FILE, "report.html", "edgetpu_compiler.log"}
-"""What a build's folder holds that is no artifact."""
+"""Files in a build's folder that are not artifacts."""
 
 
 class _Artifact(Struct):
@@ -42,7 +42,9 @@ def check_output(out: Path) -> None:
     foreign = sorted(path.name for path in out.iterdir() if path.name not in own)
     if foreign:
         names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-        raise OutputError(f"{out} holds what no build made: {names}", hint="move it away, or choose another --out")
+        raise OutputError(
+            f"{out} holds files that are not from a build: {names}", hint="move it away, or choose another --out"
+        )
 
 
 def require_folder(path: Path, option: str) -> None:

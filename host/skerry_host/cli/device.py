@@ -106,7 +106,7 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
     lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
     lines += [f"issue: {safe(label(issue))}" for issue in view.issues]
     if view.reports_missing:
-        dropped = f"the device has dropped {view.outbox_dropped} since its start"
+        dropped = f"{view.outbox_dropped} dropped by the device since its start"
         lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")
     lines += [_past(d) for d in past]
     return "\n".join(lines)

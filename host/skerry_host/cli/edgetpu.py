@@ -104,7 +104,7 @@ def inspect(file: Path, runtime: int | None, board: str | None, as_json: bool) -
     show_default=True,
     help="Seconds for one run of the compiler.",
 )
-@click.option("-d", "--search", is_flag=True, help="Search at once for a part of the model that compiles.")
+@click.option("-d", "--search", is_flag=True, help="Search for a part of the model that compiles right away.")
 @click.option(
     "--compiler",
     metavar="PROGRAM",
@@ -126,7 +126,7 @@ def compile_command(files: tuple[Path, ...], out: Path, compiler: str | None, as
         console().print(safe(_agreement(model)), soft_wrap=True)
         for line in (line for file in model.files for line in file.warnings):
             console().print(safe(f"warning: {line}"), soft_wrap=True)
-    how = ", after a search for what compiles" if done.searched else ""
+    how = ", after a search for a part that compiles" if done.searched else ""
     console().print(safe(f"compiled by {done.compiler} {done.version}{how}; log: {done.log}"), soft_wrap=True)
 
 
@@ -134,7 +134,7 @@ def _require_place(path: Path) -> None:
     """The drawing's folder must exist; raises `click.BadParameter`."""
     if path.is_dir() or not path.parent.is_dir():
         what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise click.BadParameter(f"{what}; name a file in a folder that is there", param_hint="--svg")
+        raise click.BadParameter(f"{what}; name a file in an existing folder", param_hint="--svg")
 
 
 def _draw(found: "Preflight", title: str, path: Path) -> None:
@@ -169,7 +169,7 @@ def _unmapped(found: "Preflight") -> "Table":
 
 def _facts(found: "Inspection") -> "Table":
     absent = "-"
-    segment = f"{found.segment.index + 1} of {found.segment.count} (by its name)" if found.segment else absent
+    segment = f"{found.segment.index + 1} of {found.segment.count} (by file name)" if found.segment else absent
     cpu = ", ".join(found.cpu_ops) or "none"
     facts = [
         ("Edge TPU operators", str(found.custom_ops)),

@@ -35,7 +35,7 @@ def list_groups(as_json: bool) -> None:
     with registry() as opened, opened.read() as session:
         rows = [
             {"name": name, "where": where, "devices": len(devices.members(session, where))}
-            for name, where in devices.every_group(session)
+            for name, where in devices.all_groups(session)
         ]
     made = table("group", "selection", ">devices")
     for row in rows:

@@ -104,7 +104,7 @@ def _words(error: OSError | ModuleNotFoundError) -> str:
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     if (error.name or "skerry").startswith("skerry"):
         raise error
-    return f"the Python package {error.name} is not installed here, and this needs it; pip install skerry-host"
+    return f"the Python package {error.name} is not installed here, but required; pip install skerry-host"
 
 
 def _fail(line: str, code: int) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def kept_report(path: Path | None) -> Iterator[None]:
+def report_on_refusal(path: Path | None) -> Iterator[None]:
     """Write the report of a refused build to `path`, and pass the refusal on."""
     from skerry_host.builder.recipe.errors import BuildRefused  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     _check_report(report)
     before = previous_model(recipe, previous)
     order = BuildRequest(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
-    with steps(as_json) as progress, kept_report(report):
+    with steps(as_json) as progress, report_on_refusal(report):
         done = run_build(order, progress)
         _keep(report, done.report)
     record = done.record

@@ -22,7 +22,7 @@ def previous_model(recipe: Path, named: str | None) -> bytes | None:
 
 
 def _model_of(recipe: Path) -> str | None:
-    """The recipe's model; None for a recipe that cannot be read, for the build itself says why."""
+    """The recipe's model; None for a recipe that cannot be read, because the build itself reports that."""
     from skerry_host.builder.recipe.recipe import load_recipe  # noqa: PLC0415 - keeps `--help` quick
 
     try:

@@ -37,7 +37,7 @@ def release() -> None:
     show_default=True,
     help="From how many earlier releases to make patches.",
 )
-@click.option("--notes", default="", help="A text for the manifest.")
+@click.option("--notes", default="", help="Notes for the manifest.")
 @json_option
 def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
     """Sign a BUILD and add it to the release store."""
@@ -55,7 +55,7 @@ def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> N
         emit_json({"existed": made.existed, **_summary(store, made.release), "warnings": made.warnings})
         return
     console().print(_details(made.release))
-    word = "was there already, unchanged" if made.existed else "is in the store"
+    word = "already exists, unchanged" if made.existed else "is in the store"
     console().print(f"release {made.release.name} {word}; next: skerry rollout start {made.release.name} --group GROUP")
 
 

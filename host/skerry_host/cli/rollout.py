@@ -62,13 +62,13 @@ def rollout() -> None:
     default="always",
     help="Whether devices may download the full file where no patch fits [always].",
 )
-@click.option("--byte-budget", type=click.IntRange(min=1), help="Largest number of bytes that a device may download.")
+@click.option("--byte-budget", type=click.IntRange(min=1), help="Maximum number of bytes that a device may download.")
 @click.option("--hours", callback=_hours, metavar="HH:MM-HH:MM", help="When devices may download, in their local time.")
 @click.option(
     "--max-unsuccessful",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Largest fraction of devices that may fail, from 0 to 1 [0].",
+    help="Maximum fraction of devices that may fail, from 0 to 1 [0].",
 )
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option

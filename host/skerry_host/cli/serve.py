@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--broker", metavar="URL", help="Use this broker, start none: mqtt(s)://[USER:PASSWORD@]HOST:PORT")
+@click.option(
+    "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=1883,
-    help="Port of the broker started here; 0 takes a free one [1883].",
+    help="Port of the broker started here; 0 picks a free one [1883].",
 )
 @click.option(
-    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 takes a free one [8090]."
+    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 picks a free one [8090]."
 )
 @click.option("--no-http", is_flag=True, help="Do not serve the web page.")
 @click.option("--blobs", metavar="HOST:PORT", help="Also serve downloads over HTTP at this address; devices prefer it.")
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     "--retained",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Largest number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
+    help="Maximum number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
 )
 @json_option
 def serve(
@@ -51,8 +53,8 @@ def serve(
 ) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.plane.provision import note_addresses  # noqa: PLC0415
-    from skerry_host.plane.service import Delivery, Service, only_one  # noqa: PLC0415
+    from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
+    from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
@@ -61,14 +63,14 @@ def serve(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
     with ExitStack() as stack:
-        stack.enter_context(only_one(home))
+        stack.enter_context(single_instance(home))
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
         blobs = _serve_blobs(stack, Store(home.store), **http)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
-        note_addresses(home, running.url, page)
+        write_addresses(home, running.url, page)
         _stop_on_signals(service)
         _announce({"broker": running.url, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
         service.run()

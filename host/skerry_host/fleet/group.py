@@ -74,8 +74,8 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
-    """Devices that match every part."""
+class And:
+    """Devices that match all parts."""
 
     parts: tuple[Selection, ...]
 
@@ -85,7 +85,7 @@ class Both:
 
 
 @dataclass(frozen=True, slots=True)
-class Either:
+class Or:
     """Devices that match at least one part."""
 
     parts: tuple[Selection, ...]
@@ -135,7 +135,7 @@ class _Parser:
         parts = [self._term()]
         while self._take("or"):
             parts.append(self._term())
-        return parts[0] if len(parts) == 1 else Either(tuple(parts))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def end(self) -> None:
         if self._next < len(self._tokens):
@@ -145,7 +145,7 @@ class _Parser:
         parts = [self._factor()]
         while self._take("and"):
             parts.append(self._factor())
-        return parts[0] if len(parts) == 1 else Both(tuple(parts))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _factor(self) -> Selection:
         if self._take("not"):

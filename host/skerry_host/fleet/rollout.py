@@ -5,7 +5,7 @@
        └──ordered by a person──> aborting ──nothing is left open──> aborted
 
 A wave is admitted as a whole, once the wave before it has ended and passed its gate. A deployment ends when its device
-reports an outcome; if nothing was heard of it for `policy.silence_s`, it is ended here as timed_out, so that no rollout
+reports an outcome; if it sends no report for `policy.silence_s`, it is ended here as timed_out, so that no rollout
 waits for ever.
 """
 
@@ -60,14 +60,14 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
-class Enter:
+class EnterState:
     """The rollout enters a state."""
 
     state: RolloutState
     reason: str
 
 
-Action = Admit | Close | Enter
+Action = Admit | Close | EnterState
 
 
 def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> list[Action]:
@@ -84,12 +84,12 @@ def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> lis
 
 def _abort(deployments: Sequence[Deployment]) -> list[Action]:
     closing: list[Action] = [Close(d, "cancelled", "the rollout was aborted") for d in deployments if d.outcome is None]
-    return [*closing, Enter("aborted", f"{len(closing)} deployments cancelled")]
+    return [*closing, EnterState("aborted", f"{len(closing)} deployments cancelled")]
 
 
 def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action]:
     """Go through the waves in order up to the first that has not passed its gate."""
-    begin: list[Action] = [Enter("running", "admitted")] if rollout.state == "pending" else []
+    begin: list[Action] = [EnterState("running", "admitted")] if rollout.state == "pending" else []
     reason = "no devices"
     for wave in sorted({d.wave for d in deployments}):
         members = [d for d in deployments if d.wave == wave]
@@ -98,9 +98,9 @@ def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action
             return [*begin, *admitted]
         result = evaluate_gate(rollout.policy, [d.outcome for d in members if d.outcome is not None])
         if not result.passed:
-            return [*_halt(deployments, wave), Enter("failed", result.reason)]
+            return [*_halt(deployments, wave), EnterState("failed", result.reason)]
         reason = result.reason
-    return [*begin, Enter("succeeded", reason)]
+    return [*begin, EnterState("succeeded", reason)]
 
 
 def _halt(deployments: Sequence[Deployment], wave: int) -> list[Action]:
@@ -115,4 +115,4 @@ def _is_late(policy: Policy, deployment: Deployment, now: float) -> bool:
 
 
 def _silence(policy: Policy) -> str:
-    return f"nothing was heard for {policy.silence_s:g} s"
+    return f"no report for {policy.silence_s:g} s"

@@ -1,4 +1,4 @@
-"""Measures Skerry's patch of one pair of files beside generic tools: size, time, memory. It judges nothing."""
+"""Measures Skerry's patch of one pair of files beside generic tools: size, time, memory. Decides nothing."""
 
 import json
 import subprocess
@@ -73,7 +73,7 @@ def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> ToolF
     command = [sys.executable, "-m", "skerry_host.patch.measure", peer.name, old, patch, out]
     answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
     if out.read_bytes() != new.read_bytes():
-        raise RuntimeError(f"{peer.name} does not make {new} from its own patch")
+        raise RuntimeError(f"{peer.name} does not reproduce {new} from its own patch")
     cost = json.loads(answer.stdout)
     percent = round(100 * patch.stat().st_size / max(1, new.stat().st_size), 3)
     return ToolFigures(

@@ -1,4 +1,4 @@
-"""Makes a patch: builds every candidate, keeps the smallest, and proves it with the device's own decoder.
+"""Makes a patch: builds every candidate, keeps the smallest, and verifies it with the device's own decoder.
 
 A candidate that fails is left out and named in the result. It does not write files or choose policies.
 """
@@ -28,7 +28,7 @@ class EncodeError(SkerryError):
     code = "round_trip"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint="report this pair of files; devices can take the whole file")
+        super().__init__(message, hint="report this pair of files; devices can download the full file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Fai
     """The codec of the smallest patch that makes the new file."""
     for codec in sorted(patches, key=lambda name: len(patches[name])):
         with failures.guard(codec):
-            _prove(old, patches[codec], new)
+            _verify(old, patches[codec], new)
             return codec
-    raise EncodeError(f"no candidate is left: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
+    raise EncodeError(f"every candidate failed: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,11 @@ def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
     return pack_header(PatchHeader(FORMAT_VERSION, *digests, len(old), len(new), codec))
 
 
-def _prove(old: bytes, patch: bytes, new: bytes) -> None:
+def _verify(old: bytes, patch: bytes, new: bytes) -> None:
     made = bytearray()
     try:
         apply(old, patch, made.extend, max_new_bytes=len(new))
     except PatchError as error:
         raise EncodeError(f"the device refuses the patch: {error.message}") from error
     if made != new:
-        raise EncodeError("the patch does not make the new file")
+        raise EncodeError("the patch does not reproduce the new file")

@@ -33,9 +33,9 @@ class Failures:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one candidate, another makes the file
-            self.found.append(Failed(codec, in_words(error)))
+            self.found.append(Failed(codec, one_line(error)))
 
 
-def in_words(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """The class and text of `error` as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

@@ -37,7 +37,7 @@ def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[C
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new))):
             made["model"] = model
-            # A model that was trained anew has nothing in common with the old one that plain bytes would show.
+            # A retrained model has nothing in common with the old one that plain bytes would show.
             if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
                 return made
     bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))

@@ -26,7 +26,7 @@ def broker_of(home: Home) -> str:
         return DEFAULT_BROKER
 
 
-def note_addresses(home: Home, broker: str, page: str | None) -> None:
+def write_addresses(home: Home, broker: str, page: str | None) -> None:
     """Record where the broker and the web page are, for `device provision`."""
     content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
     write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
@@ -87,7 +87,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         f"uncertainty = {power.uncertainty!r}",
         f"source = {json.dumps(power.source, ensure_ascii=False)}",
         "",
-        "# Inputs and the local inference API of a model, if you need other values than the defaults:",
+        "# Inputs and the local inference API of a model, if the defaults do not suit:",
         "# [models.MODEL]",
         '# http = "127.0.0.1:8000"',
         '# results_file = "results.jsonl"',

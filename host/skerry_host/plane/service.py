@@ -1,7 +1,7 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
 Three threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request. Everything that must survive a restart is in the registry; this module keeps nothing.
+chunks that devices request. Everything that must survive a restart is in the registry; this module keeps no state.
 """
 
 import fcntl
@@ -87,7 +87,7 @@ class Service:
             try:
                 self._tick()
             except (OperationalError, BrokerError, OSError) as error:
-                log.warning("this tick failed and is tried again: %s", str(error).splitlines()[0])
+                log.warning("this tick failed and will be retried: %s", str(error).splitlines()[0])
             self._stopping.wait(PAUSE_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -107,7 +107,7 @@ class Service:
 
     def _tick(self) -> None:
         if self._broker.ensure():
-            log.warning("the broker had died and was started again")
+            log.warning("the broker had exited and was restarted")
         self._receipts.send()
         self._recall()
         self._rollout_loop.tick()
@@ -149,7 +149,7 @@ class Service:
         if epoch == self._recalled or not self.link.connected:
             return
         with self._registry.read() as session:
-            names = [device.id for device in devices.every(session)]
+            names = [device.id for device in devices.all_devices(session)]
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
         self._recalled = epoch
 
@@ -179,7 +179,7 @@ class Service:
             try:
                 self.ingest.apply(batch)
             except OperationalError as error:
-                log.warning("the registry cannot be written, trying again: %s", error.orig)
+                log.warning("the registry cannot be written, retrying: %s", error.orig)
                 if self._stopping.wait(1.0):
                     return False
             else:
@@ -208,7 +208,7 @@ class Service:
 
 
 @contextmanager
-def only_one(home: Home) -> Iterator[IO[str]]:
+def single_instance(home: Home) -> Iterator[IO[str]]:
     """Holds the home for one serving plane; raises `PlaneError` when another has it."""
     with (home.root / "serve.lock").open("a+", encoding="utf-8") as file:
         try:
@@ -217,7 +217,7 @@ def only_one(home: Home) -> Iterator[IO[str]]:
             file.seek(0)
             pid = file.read().strip() or "unknown"
             hint = "stop that one first"
-            raise PlaneError(f"process {pid} serves {home.root} already", hint=hint, code="serving") from None
+            raise PlaneError(f"process {pid} already serves {home.root}", hint=hint, code="serving") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

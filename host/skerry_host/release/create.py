@@ -63,8 +63,8 @@ def create_release(
     """Add a build to the store as a signed release; the same build again changes nothing.
 
     A patch that cannot be made, also because the store has lost the earlier file, is left out: devices can always take
-    the full file. Raises `ReleaseError` if the folder is no build, is damaged, or the name is taken; `StoreError` if a
-    manifest is damaged; `OSError`.
+    the full file. Raises `ReleaseError` if the folder is not a build, is damaged, or the name is taken; `StoreError` if
+    a manifest is damaged; `OSError`.
     """
     record = read_build(request.build)
     contents = read_artifacts(request.build, record)
@@ -138,7 +138,7 @@ def _name(record: BuildRecord, version: str | None) -> str:
     try:
         return release_name(record.model, chosen)
     except WireError as error:
-        raise ReleaseError("; ".join(error.issues), hint=f"{chosen!r} is no version", code="version") from None
+        raise ReleaseError("; ".join(error.issues), hint=f"{chosen!r} is not a version", code="version") from None
 
 
 def _existing(store: Store, name: str, record: BuildRecord) -> Created:
@@ -148,7 +148,7 @@ def _existing(store: Store, name: str, record: BuildRecord) -> Created:
     same_origin = (there.source_sha256, there.recipe_sha256) == (here.source_sha256, here.recipe_sha256)
     if release.bundles != record.bundles or not same_origin:
         hint = "releases never change: choose a new version"
-        raise ReleaseError(f"release {name} exists with another content", hint=hint, code="exists")
+        raise ReleaseError(f"release {name} already exists with different content", hint=hint, code="exists")
     return Created(release, store.manifest_ref(name), existed=True)
 
 

@@ -82,7 +82,7 @@ class Store:
         except FileExistsError:
             if path.read_bytes() != data:
                 raise ReleaseError(
-                    f"release {release.name} exists with another content",
+                    f"release {release.name} already exists with different content",
                     hint="releases never change: choose a new version",
                     code="exists",
                 ) from None

@@ -19,4 +19,4 @@ def test_a_look_at_a_damaged_journal_changes_nothing(tmp_path):
         assert status.models["m"].current.release == "m@1.0.0"
         assert "is damaged" in status.issues[0]
     path.unlink()
-    assert "is gone" in recorded_status(config).issues[0]
+    assert "is missing" in recorded_status(config).issues[0]

@@ -23,7 +23,7 @@ class Listener:
         self.ended = threading.Event()
         self.how = ("", "")
 
-    def heard(self, message) -> None:
+    def received(self, message) -> None:
         raise AssertionError(message)
 
     def exited(self, reason, detail) -> None:

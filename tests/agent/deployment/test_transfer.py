@@ -7,7 +7,7 @@ import pytest
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.deployment.context import DeviceContext
-from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, is_open
+from skerry_agent.deployment.transfer import HOURS_POLL_S, Transfer, within_hours
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal
@@ -153,11 +153,11 @@ def utc(monkeypatch):
 )
 @pytest.mark.usefixtures("utc")
 def test_a_window_of_hours(hours, opened):
-    assert is_open(hours, NOON) is opened
+    assert within_hours(hours, NOON) is opened
 
 
 def test_a_clock_that_was_never_set_knows_no_hour():
-    assert is_open((0, 1), 1000.0)
+    assert within_hours((0, 1), 1000.0)
 
 
 @pytest.mark.usefixtures("utc")
@@ -165,7 +165,7 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     site = Site(tmp_path, stall_s=1e6, hours=(13 * 60, 14 * 60))
     site.clock.now = NOON - 1_700_000_000
     site.transfer.start()
-    assert site.transfer.waiting == "waits for 13:00"
+    assert site.transfer.waiting == "waiting until 13:00"
     assert not site.link.subscribed
     site.link.retained.pop(topics.chunk(describe(PATCH).sha256, 0))
     site.clock.advance(HOUR_S + HOURS_POLL_S)
@@ -173,7 +173,7 @@ def test_a_transfer_waits_for_its_hour_and_stops_when_it_is_over(tmp_path):
     assert site.transfer.waiting == ""
     assert site.link.subscribed == {topics.chunk(describe(PATCH).sha256, 0)}
     site.clock.advance(HOUR_S)
-    assert site.transfer.waiting == "waits for 13:00"
+    assert site.transfer.waiting == "waiting until 13:00"
     assert not site.link.subscribed
     site.link.retained[topics.chunk(describe(PATCH).sha256, 0)] = PATCH
     site.clock.advance(23 * HOUR_S)

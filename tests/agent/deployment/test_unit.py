@@ -37,7 +37,7 @@ def test_the_old_runner_serves_until_the_new_one_accepts(device):
     device.pump()
     new = device.processes.runners[-1]
     assert old.sent == []
-    new.prove()
+    new.validate()
     assert old.sent == []
     new.follow()
     assert old.sent == [Drain(5.0)]
@@ -48,7 +48,7 @@ def test_a_slow_candidate_gives_the_socket_back_without_a_restart(device):
     device.unit.order(order("1.2.0", 2))
     device.pump()
     slow = device.processes.runners[-1]
-    slow.prove()
+    slow.validate()
     slow.follow()
     old.follow()
     slow.heartbeat(inferences=20, latency_us=20_000)
@@ -67,7 +67,7 @@ def test_a_refused_candidate_never_served(device):
     device.unit.order(order("1.1.0", 2))
     device.pump()
     bad = device.processes.runners[-1]
-    bad.listener.heard(Refused("golden_mismatch", "top-1 agrees on 3 of 16"))
+    bad.listener.received(Refused("golden_mismatch", "top-1 agrees on 3 of 16"))
     bad.listener.exited("crashed", "exit status 1")
     assert (device.deployment.outcome, device.deployment.reason) == ("failed", "golden_mismatch")
     assert old.sent == []
@@ -80,7 +80,7 @@ def test_a_crash_of_the_candidate_is_explained(device, when):
     device.pump()
     bad = device.processes.runners[-1]
     if when == "serving":
-        bad.prove()
+        bad.validate()
         bad.follow()
     bad.listener.exited("crashed", "killed by SIGSEGV: bad model")
     assert device.deployment.outcome == ("rolled_back" if when == "serving" else "failed")
@@ -92,7 +92,7 @@ def test_a_candidate_that_hangs_in_one_inference_is_killed(device):
     device.unit.order(order("1.1.0", 2))
     device.pump()
     bad = device.processes.runners[-1]
-    bad.prove()
+    bad.validate()
     bad.follow()
     bad.heartbeat(busy_s=11.0)
     assert bad.killed
@@ -104,7 +104,7 @@ def test_a_candidate_that_falls_silent_is_killed(device):
     device.unit.order(order("1.1.0", 2))
     device.pump()
     bad = device.processes.runners[-1]
-    bad.prove()
+    bad.validate()
     bad.follow()
     device.clock.advance(16.0)
     assert bad.killed
@@ -123,7 +123,7 @@ def test_a_candidate_without_load_does_not_stay_on_trial_for_ever(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()
     runner = device.processes.runners[-1]
-    runner.prove()
+    runner.validate()
     runner.follow()
     for _ in range(5):
         device.clock.advance(5.0)
@@ -198,7 +198,7 @@ def test_a_silent_candidate_with_too_few_inferences_fails_at_the_time_limit(devi
     device.unit.order(order("1.0.0", 1))
     device.pump()
     runner = device.processes.runners[-1]
-    runner.prove()
+    runner.validate()
     runner.follow()
     device.clock.advance(9.0)
     runner.heartbeat(inferences=1)
@@ -252,7 +252,7 @@ def test_after_a_kill_every_state_is_taken_up_again(device):
     releases = [r.job.release for r in device.processes.runners]
     assert releases == ["m@1.0.0", "m@1.1.0"]
     for runner in device.processes.runners:
-        runner.prove()
+        runner.validate()
         runner.follow()
     device.processes.runners[-1].heartbeat(inferences=20)
     assert device.unit.record.slots.current.release == "m@1.1.0"
@@ -281,7 +281,7 @@ def test_a_current_model_that_keeps_crashing_is_replaced_by_the_previous_one(dev
         device.clock.advance(5.0)
     last = device.processes.runners[-1]
     assert last.job.release == "m@1.0.0"
-    last.prove()
+    last.validate()
     last.follow()
     assert device.unit.record.state is State.IDLE
     assert device.unit.trouble is None
@@ -295,7 +295,7 @@ def test_the_current_runner_may_be_found_healthy_while_it_takes_the_socket_back(
     device.pump()
     slow = device.processes.runners[-1]
     device.clock.advance(9.0)
-    slow.prove()
+    slow.validate()
     slow.follow()
     device.processes.runners[0].follow()
     slow.heartbeat(inferences=20, latency_us=20_000)
@@ -311,11 +311,11 @@ def test_a_rollback_to_a_damaged_bundle_comes_back_to_what_served(device):
     device.unit.handle(events.RollbackOrdered())
     older = device.processes.runners[-1]
     assert (older.job.release, device.unit.record.state) == ("m@1.0.0", State.ROLLING_BACK)
-    older.listener.heard(Refused("damaged", "model.tflite"))
+    older.listener.received(Refused("damaged", "model.tflite"))
     older.listener.exited("crashed", "exit status 3")
     again = device.processes.runners[-1]
     assert again.job.release == "m@1.1.0"
-    again.prove()
+    again.validate()
     again.follow()
     assert (device.unit.record.state, device.unit.record.slots.current.release) == (State.IDLE, "m@1.1.0")
     assert device.unit.issues == ("m stays at m@1.1.0, because m@1.0.0 does not serve: damaged: model.tflite",)
@@ -343,7 +343,7 @@ def test_an_order_that_cannot_be_journalled_is_tried_again_until_it_can(device, 
         device.unit.order(order("1.1.0", 2))
         device.clock.advance(50.0)
         report = model_report(device.unit).deployment
-        assert (report.id, report.outcome, report.detail) == ("d2", None, "waits until it can be kept")
+        assert (report.id, report.outcome, report.detail) == ("d2", None, "waiting until the journal can be written")
     device.clock.advance(60.0)
     assert (device.deployment.id, device.unit.record.state) == ("d2", State.FETCHING)
     assert device.unit.issues == ()
@@ -401,7 +401,7 @@ def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(t
     device.unit.order(exclusive)
     device.pump()
     first = device.processes.runners[-1]
-    first.prove()
+    first.validate()
     first.follow()
     first.heartbeat(inferences=20)
 
@@ -413,7 +413,7 @@ def test_an_accelerator_for_one_process_is_freed_first_and_the_gap_is_measured(t
     device.clock.advance(0.2)
     second = device.processes.runners[-1]
     assert second is not first
-    second.prove()
+    second.validate()
     device.clock.advance(0.3)
     second.follow()
     assert device.unit.gap_us == pytest.approx(500_000)
@@ -427,12 +427,12 @@ def order_for_tpu(device, version, number):
 
 def test_a_missing_accelerator_falls_back_to_the_cpu_bundle_and_says_so(device):
     refused = order_for_tpu(device, "1.0.0", 1)
-    refused.listener.heard(Refused("no_accelerator", "no Edge TPU is plugged in"))
+    refused.listener.received(Refused("no_accelerator", "no Edge TPU is plugged in"))
     refused.listener.exited("crashed", "exit status 3")
     device.pump()
     fallback = device.processes.runners[-1]
     assert (refused.job.engine, fallback.job.engine) == ("edgetpu", "litert")
-    fallback.prove()
+    fallback.validate()
     fallback.follow()
     fallback.heartbeat(inferences=20)
     assert (device.deployment.id, device.deployment.outcome) == ("d1", "succeeded")
@@ -443,14 +443,14 @@ def test_a_missing_accelerator_falls_back_to_the_cpu_bundle_and_says_so(device):
 
 def test_an_accelerator_that_is_pulled_out_in_service_is_done_without(device):
     first = order_for_tpu(device, "1.0.0", 1)
-    first.prove()
+    first.validate()
     first.follow()
     first.heartbeat(inferences=20)
-    first.listener.exited("no_accelerator", "the Edge TPU is gone")
+    first.listener.exited("no_accelerator", "the Edge TPU was lost")
     device.pump()
     fallback = device.processes.runners[-1]
     assert fallback.job.engine == "litert"
-    fallback.prove()
+    fallback.validate()
     fallback.follow()
     fallback.heartbeat(inferences=20)
     assert device.unit.record.slots.current.target == "cpu"

@@ -89,7 +89,7 @@ def test_channels_that_do_not_fit_are_one_line():
         preprocess(RED, Preprocess(mean=(1.0, 2.0)), RGB)
     with pytest.raises(ProcessingError, match="not that of an image"):
         preprocess(np.zeros(5, np.uint8), Preprocess(resize="stretch"), RGB)
-    with pytest.raises(ProcessingError, match="no image"):
+    with pytest.raises(ProcessingError, match="not an image"):
         preprocess(RED, Preprocess(resize="stretch"), TensorSpec("x", "float32", (1, 10)))
 
 

@@ -25,9 +25,9 @@ def model(tiny, tmp_path):
     return ModelFile(str(tmp_path / "copy" / "model.tflite"))
 
 
-def refusal(model, library, **question) -> str:
+def refusal(model, library, **request) -> str:
     with pytest.raises(EngineError) as refused:
-        tpu_probe.probe(tpu_probe.Question(RUNTIME, library, model), **question)
+        tpu_probe.probe(tpu_probe.ProbeRequest(RUNTIME, library, model), **request)
     assert refused.value.code == "no_accelerator"
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -62,7 +62,7 @@ def test_a_device_that_comes_a_moment_later_is_waited_for(library, model, monkey
         ("segv_list", "crashes with ai_edge_litert (signal 11)"),
         ("segv_delegate", "crashes with ai_edge_litert (signal 11)"),
         ("segv_load", "crashes with ai_edge_litert (signal 11)"),
-        ("hang", "does not answer"),
+        ("hang", "did not answer"),
     ],
 )
 def test_whatever_goes_wrong_does_so_in_the_probe(library, model, monkeypatch, what, words):
@@ -129,7 +129,7 @@ def test_a_library_of_something_else_is_no_libedgetpu(tmp_path, model):
     (tmp_path / "other.c").write_text("int other(void) { return 1; }\n")
     path = tmp_path / "libother.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(path), str(tmp_path / "other.c")], check=True)
-    assert "is no libedgetpu" in refusal(model, str(path))
+    assert "is not a libedgetpu" in refusal(model, str(path))
 
 
 class Pulled:
@@ -146,7 +146,7 @@ class Pulled:
 
 @pytest.mark.skipif(bool(tpu.by_system()), reason="there is an Edge TPU here, so that none can be missing")
 def test_a_failed_inference_without_a_device_says_that_it_is_gone():
-    with pytest.raises(EngineError, match=r"the Edge TPU is gone \(.*transfer error 5\)") as lost:
+    with pytest.raises(EngineError, match=r"the Edge TPU was lost \(.*transfer error 5\)") as lost:
         edgetpu.EdgeTpuEngine(Pulled()).infer([])
     assert lost.value.code == "no_accelerator"
 

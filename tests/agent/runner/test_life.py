@@ -179,13 +179,13 @@ def test_a_segmentation_fault_under_load_ends_only_the_runner(spawn, tiny):
 
 
 def test_an_accelerator_lost_in_service_is_told_as_a_missing_one_is(spawn, tiny):
-    gone = 'raise session.EngineError("the Edge TPU is gone", code="no_accelerator")'
+    gone = 'raise session.EngineError("the Edge TPU was lost", code="no_accelerator")'
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", gone)))
     child.expect(runner_protocol.Loaded)
     child.expect(runner_protocol.Ready)
     child.say(runner_protocol.Accept(exercise_hz=50))
     messages = list(iter(child.hear, None))
-    assert messages[-1] == runner_protocol.Refused("no_accelerator", "the Edge TPU is gone")
+    assert messages[-1] == runner_protocol.Refused("no_accelerator", "the Edge TPU was lost")
     assert child.process.wait(10) == 3
 
 

@@ -96,7 +96,7 @@ def test_another_project_s_is_neither_used_nor_run_and_the_doctor_says_so(site, 
     mark = tmp_path / "was-run"
     folder = impostor(site, mark)
     assert ask(folder, OPEN, model, library, 13) == "libedgetpu runtime 14 on usb:/sys/bus/usb/devices/2-1"
-    assert ask(folder, CHECK, library).endswith("the pycoral here is another project's of that name: not used")
+    assert ask(folder, CHECK, library).endswith("the pycoral installed here is another project's package: not used")
     assert not mark.exists()
 
 

@@ -58,7 +58,7 @@ def test_a_config_that_rots_is_replaced_by_its_copy_and_said(file, old, new):
     rot(file, old, new)
     config = load(file)
     assert (config.device.id, config.broker.url, config.board.name) == ("dev-1", "mqtt://10.0.0.1", "test")
-    assert f"{file} is damaged, and its copy is used" in config.issue
+    assert f"{file} is damaged, its backup copy is used" in config.issue
 
 
 def test_a_config_that_is_gone_is_replaced_by_its_copy(tmp_path):
@@ -136,7 +136,7 @@ def test_keys_that_rot_are_replaced_by_their_copy_and_said(device, old, new):
     rot(device.trust_file, old, new)
     trust = KeyTrust.from_file(device.trust_file, device.state_dir)
     assert trust._keys.keys() == {"release", "director"}
-    assert "is damaged, and its copy is used" in trust.issue
+    assert "is damaged, its backup copy is used" in trust.issue
     assert WatchedKeys(device, FakeProcesses(lambda _job: None)).issue == trust.issue
 
 

@@ -40,7 +40,7 @@ def test_a_flipped_bit_falls_back_to_the_record_before(tmp_path, position):
         assert record == FIRST
         assert "is damaged" in issue
         assert sorted(tmp_path.iterdir()) == seen
-    Journal(path).mend(record)
+    Journal(path).repair(record)
     assert path.with_name("journal.json.damaged").read_bytes() == damaged
     assert Journal(path).read() == (FIRST, None)
 
@@ -52,8 +52,8 @@ def test_a_journal_that_is_gone_is_damage_where_there_was_one_before(tmp_path):
     path.unlink()
     record, issue = Journal(path).read()
     assert record == FIRST
-    assert "is gone" in issue
-    Journal(path).mend(record)
+    assert "is missing" in issue
+    Journal(path).repair(record)
     assert Journal(path).read() == (FIRST, None)
 
 
@@ -63,7 +63,7 @@ def test_a_damaged_journal_with_nothing_behind_it_is_found_at_every_start(tmp_pa
     path.write_bytes(path.read_bytes()[:-3])
     for _ in range(2):
         record, issue = Journal(path).read()
-        Journal(path).mend(record)
+        Journal(path).repair(record)
         assert (record, "is damaged" in issue) == (Record(), True)
 
 
@@ -74,7 +74,7 @@ def test_a_record_that_cannot_be_read_now_is_not_replaced_by_an_older_one(tmp_pa
     whole = path.rename(tmp_path / "whole")
     path.symlink_to(path)  # ELOOP: neither gone nor damaged
     record, issue = Journal(path).read()
-    Journal(path).mend(record)
+    Journal(path).repair(record)
     assert (record, "cannot be read" in issue) == (FIRST, True)
     whole.replace(path)
     assert Journal(path).read() == (SECOND, None)

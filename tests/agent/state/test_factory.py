@@ -110,7 +110,7 @@ def test_a_slot_binds_the_manifest_that_was_verified(tmp_path):
     folder = export(tmp_path / "m")
     slot = verified(folder).slot
     shutil.copy(export(tmp_path / "later", "2.0.0") / MANIFEST_FILE, folder)
-    with pytest.raises(DiskError, match="not what was verified"):
+    with pytest.raises(DiskError, match="has changed since it was verified"):
         FactoryFolder(tmp_path).read(slot)
 
 
@@ -145,7 +145,7 @@ def test_install_mends_a_damaged_copy(tmp_path):
 @pytest.mark.parametrize("board", [{}, {"targets": ("onnx",)}])
 def test_what_is_not_verified_is_not_kept(tmp_path, board):
     stick = export(tmp_path / "stick", signer=SIGNER if board else STRANGER)
-    with pytest.raises(InstallError, match="not fit to be a factory release"):
+    with pytest.raises(InstallError, match="cannot be used as a factory release"):
         install_factory(config(tmp_path, **board), TRUST, stick)
     assert FactoryFolder(tmp_path / "state" / "factory").models() == set()
 
@@ -176,7 +176,7 @@ class WithFactory(Device):
 
     def serve(self):
         runner = self.processes.runners[-1]
-        runner.prove()
+        runner.validate()
         runner.follow()
         return runner.job.release
 
@@ -244,7 +244,7 @@ def test_a_candidate_that_fails_leaves_it_serving(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()
     bad = device.processes.runners[-1]
-    bad.prove()
+    bad.validate()
     bad.follow()
     bad.listener.exited("crashed", "killed by SIGSEGV")
     for runner in device.processes.runners:
@@ -261,7 +261,7 @@ def test_a_damaged_one_is_said_to_be_so_and_nothing_else_changes(device):
     flip(largest(device.folder / "factory" / "m"))
     device.boot()
     assert device.unit.record.slots.current.release == "m@1.0.0"
-    assert any("factory release m@0.1.0 is not fit to serve" in issue for issue in device.unit.issues)
+    assert any("factory release m@0.1.0 cannot serve" in issue for issue in device.unit.issues)
     assert device.install("1.1.0", 2).job.release == "m@1.1.0"
     assert device.unit.issues == ()
 
@@ -272,7 +272,7 @@ def test_without_one_the_unit_says_what_that_means(tmp_path):
     device.install("1.0.0", 1)
     damage(device, "1.0.0")
     device.boot()
-    assert "m has no usable factory release; it serves again after its next order" in device.unit.issues
+    assert "m has no usable factory release; it will serve again after its next order" in device.unit.issues
     assert device.searches == []
 
 

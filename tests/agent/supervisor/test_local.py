@@ -79,7 +79,7 @@ def test_a_source_that_is_not_there_is_said(tmp_path):
     )
     assert [(check.ok, check.detail) for check in _sources(config)] == [
         (True, str(here)),
-        (False, "/nowhere.npz is not there"),
+        (False, "/nowhere.npz does not exist"),
     ]
 
 

@@ -161,7 +161,7 @@ def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_pa
     status = Site(tmp_path / "device", {"m": ModelSection(address)}).agent.status()
     assert status.http["m"].startswith("http://127.0.0.1:")
     assert status.http["m"] != f"http://{address}"
-    assert any(issue.startswith(f"models.m.http: {address} cannot be had: ") for issue in status.issues)
+    assert any(issue.startswith(f"models.m.http: {address} cannot be used: ") for issue in status.issues)
 
 
 def test_an_ipv6_address(tmp_path):

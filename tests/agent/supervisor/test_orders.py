@@ -59,7 +59,7 @@ def test_a_newer_desired_state_is_applied_and_survives_a_restart(rig, tmp_path):
     [
         (replace(DESIRED, generation=4), "generation 4 was ignored: 5 is accepted"),
         (replace(DESIRED, issued=9.0), "generation 5 was ignored: 5 is accepted"),
-        (replace(DESIRED, generation=6, device="dev-2"), "of device dev-2 was ignored"),
+        (replace(DESIRED, generation=6, device="dev-2"), "for device dev-2 was ignored"),
         (replace(DESIRED, generation=6, expires=1_700_000_500.0), "generation 6 has expired"),
         (b"not signed", "desired refused: no valid signature"),
         (b'{"device":"dev-1"}', "generation: missing; issued: missing"),
@@ -152,7 +152,7 @@ def test_what_cannot_be_kept_is_not_accepted(rig, tmp_path):
     (tmp_path / ".desired.json.tmp").mkdir()
     rig.desired(DESIRED)
     assert rig.applied == []
-    assert "could not be kept" in rig.orders.issue
+    assert "could not be saved" in rig.orders.issue
 
 
 def damage(path):
@@ -285,7 +285,7 @@ def test_a_full_disk_holds_no_command_up(rig, tmp_path):
     (tmp_path / ".commands.json.tmp").mkdir()
     rig.command(SEQUENCED)
     assert (rig.ran, rig.replies[0].ok) == (["c-2"], True)
-    assert "could not be kept" in rig.orders.issue
+    assert "could not be saved" in rig.orders.issue
 
 
 def test_answers_of_an_agent_before_sequences_are_read(rig, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from skerry_agent.state.outbox import Outbox
-from skerry_agent.supervisor.report_sender import UNNAMED, WINDOW, ReportSender
+from skerry_agent.supervisor.report_sender import MAX_UNCONFIRMED, WINDOW, ReportSender
 from skerry_agent.wire import codec
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.kit.link import FakeLink
@@ -114,10 +114,10 @@ def test_reports_of_an_earlier_boot_are_named_by_it(post):
 
 
 def test_a_host_without_receipts_costs_a_few_reports_of_disk(post):
-    post.put(*range(UNNAMED + 5))
-    while post.taken < UNNAMED + 5:
+    post.put(*range(MAX_UNCONFIRMED + 5))
+    while post.taken < MAX_UNCONFIRMED + 5:
         post.take()
-    assert post.kept == list(range(5, UNNAMED + 5))
+    assert post.kept == list(range(5, MAX_UNCONFIRMED + 5))
     assert post.sender.waiting == 0
 
 
@@ -126,10 +126,10 @@ def test_that_the_host_sends_receipts_is_known_after_a_restart(post):
     post.take()
     post.stored((0, 0))
     post.restart()
-    post.put(*range(1, UNNAMED + 10))
+    post.put(*range(1, MAX_UNCONFIRMED + 10))
     post.taken = 1
     post.take()
-    assert len(post.kept) == post.sender.waiting == UNNAMED + 9
+    assert len(post.kept) == post.sender.waiting == MAX_UNCONFIRMED + 9
 
 
 def test_the_window_bounds_what_is_on_its_way(post):

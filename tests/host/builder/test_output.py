@@ -22,7 +22,7 @@ def test_a_build_is_replaced_whole(tmp_path: Path):
 def test_a_file_that_no_build_made_is_not_deleted(tmp_path: Path):
     write_folder(tmp_path / "b", MADE)
     (tmp_path / "b" / "mine.txt").write_text("notes")
-    with pytest.raises(OutputError, match=r"b holds what no build made: mine\.txt; move it away"):
+    with pytest.raises(OutputError, match=r"b holds files that are not from a build: mine\.txt; move it away"):
         write_folder(tmp_path / "b", MADE)
     assert (tmp_path / "b" / "mine.txt").read_text() == "notes"
 

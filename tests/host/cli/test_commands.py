@@ -133,7 +133,7 @@ def test_provision_elsewhere_and_twice(home, tmp_path):
     )
     assert (tmp_path / "usb" / "agent.toml").exists()
     again = skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", check=False)
-    assert "dev-1 is enrolled already" in again.stderr
+    assert "dev-1 is already enrolled" in again.stderr
     assert not (home.devices / "dev-1").exists()
 
 
@@ -161,7 +161,7 @@ def test_groups_follow_the_devices(home):
     provision(home, "dev-2", "--tag", "lab")
     assert said(home, "group", "show", "lab")["devices"] == ["dev-1", "dev-2"]
     assert said(home, "group", "list") == [{"name": "lab", "where": "tag:lab", "devices": 2}]
-    assert "exists already" in skerry(home, "group", "create", "lab", "--where", "all", check=False).stderr
+    assert "already exists" in skerry(home, "group", "create", "lab", "--where", "all", check=False).stderr
 
 
 def test_a_rollout_is_kept_until_something_serves(home):
@@ -198,7 +198,7 @@ def test_a_rollout_needs_devices_that_can_run_it(home):
     add_release(home, "1.0.0", model_bytes("m", 5000))
     skerry(home, "group", "create", "nobody", "--where", "tag:none")
     done = skerry(home, "rollout", "start", "fashion@1.0.0", "--group", "nobody", check=False)
-    assert (done.returncode, "group nobody selects no device" in done.stderr) == (2, True)
+    assert (done.returncode, "group nobody selects no devices" in done.stderr) == (2, True)
     assert said(home, "rollout", "status") == []
 
 

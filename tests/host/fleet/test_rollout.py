@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skerry_host.fleet.gate import evaluate_gate
 from skerry_host.fleet.policy import Policy
-from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, Enter, Rollout, plan
+from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, EnterState, Rollout, plan
 
 POLICY = Policy(silence_s=60.0)
 NOW = 1000.0
@@ -32,7 +32,7 @@ def said(actions):
                 words.append(f"admit {d.device}")
             case Close(d, outcome, _):
                 words.append(f"close {d.device} {outcome}")
-            case Enter(state, _):
+            case EnterState(state, _):
                 words.append(f"enter {state}")
     return ", ".join(words)
 
@@ -100,7 +100,7 @@ def test_every_rollout_ends_and_no_wave_overtakes(devices, allowed):
                     members[d.id] = replace(d, sent=now, outcome=ends[d.id])
                 case Close(d, outcome, _):
                     members[d.id] = replace(d, outcome=outcome)
-                case Enter(state, _):
+                case EnterState(state, _):
                     current = replace(current, state=state)
         if current.state in ENDED:
             break

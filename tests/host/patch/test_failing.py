@@ -86,7 +86,7 @@ def test_what_both_programs_rest_on_may_fail(pair: tuple[bytes, bytes]) -> None:
 
 
 def test_no_candidate_at_all_is_an_error(pair: tuple[bytes, bytes]) -> None:
-    with pytest.raises(EncodeError, match="no candidate is left: full: MemoryError; zstd: MemoryError"):
+    with pytest.raises(EncodeError, match="every candidate failed: full: MemoryError; zstd: MemoryError"):
         create(*pair, Encoders(lambda *_: {}, broken, broken))
 
 

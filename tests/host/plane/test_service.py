@@ -127,7 +127,7 @@ def test_a_registry_that_is_none_any_more_ends_the_plane_and_acknowledges_nothin
         registry.close()
         home.registry.write_bytes(b"no database at all " * 500)
         link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
-        with pytest.raises(RegistryError, match="cannot be used any more"):
+        with pytest.raises(RegistryError, match="can no longer be used"):
             service.run()
     assert heard == []
     assert service.ingest.counts["malformed"] == 0

@@ -200,7 +200,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
     def failing(old: bytes, new: bytes) -> Patch:
         if len(old) == 2000:
-            raise EncodeError("no candidate is left")
+            raise EncodeError("every candidate failed")
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
 
     create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)
@@ -208,7 +208,7 @@ def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, s
     assert made.release.name in store.releases()
     assert len(made.release.patches) == 1
     texts = sorted(line.partition(": ")[2] for line in made.warnings)
-    assert texts[0].startswith("no candidate is left; ")
+    assert texts[0].startswith("every candidate failed; ")
     assert texts[1].startswith("the model candidate failed and was left out (ValueError: shapes)")
 
 

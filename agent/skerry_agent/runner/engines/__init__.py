@@ -1,4 +1,4 @@
-"""The runtimes behind one interface. Each is imported only when it is asked for."""
+"""The inference runtimes behind one interface. Each is imported only when it is used."""
 
 from skerry_agent.runner.engines.base import About, Engine, ModelFile
 from skerry_agent.runner.engines.opening import open_engine

@@ -1,4 +1,4 @@
-"""What every runtime must offer. Times nothing, counts nothing, knows no bundle."""
+"""The interface of every runtime. Measures no time, counts nothing, knows no bundle."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,6 +1,6 @@
-"""`python -m skerry_agent.runner.engines.check ENGINE`: one line that says that a runtime works here, or why not.
+"""`python -m skerry_agent.runner.engines.check ENGINE`: prints one line: that a runtime works here, or why it does not.
 
-A process of its own, for a broken runtime may end the process that loads it. Loads no model, opens no accelerator.
+A separate process, because a broken runtime may crash the process that loads it. Loads no model, opens no accelerator.
 """
 
 import sys

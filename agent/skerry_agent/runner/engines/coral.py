@@ -1,9 +1,9 @@
 """Google's pycoral, where it is installed: its list of Edge TPUs and its delegate. Imports no other project's pycoral.
 
-Under this name the Python registry has another project's package, so that a name alone proves nothing: Google's has
-`pycoral/utils/edgetpu.py`. It was never published there, and its own wheels end at Python 3.9; who builds it for newer
-ones builds a libedgetpu beside it that fits. So nothing here depends on it, and nothing of it is asked for but what
-reaches the device. Not run on hardware.
+The Python package index has another project's package of this name. Google's is recognised by its file
+`pycoral/utils/edgetpu.py`; it was never published there, and its wheels end at Python 3.9. A pycoral that was built for
+a newer Python comes with a libedgetpu that matches it. So nothing here depends on pycoral, and only the functions that
+reach the device are used. Not run on hardware.
 """
 
 import importlib
@@ -35,7 +35,7 @@ class Pycoral:
     def __init__(self) -> None:
         self._module: ModuleType = importlib.import_module(MODULE)
 
-    def look(self) -> Found:
+    def find_devices(self) -> Found:
         """Its list, which holds the same records as that of the C API."""
         devices = tuple(f"{tpu['type']}:{tpu['path']}" for tpu in self._module.list_edge_tpus())
         return Found(str(self._module.get_runtime_version()), devices, self.name)

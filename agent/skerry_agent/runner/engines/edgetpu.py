@@ -1,7 +1,7 @@
 """TFLite models compiled for a Coral Edge TPU, through the libedgetpu delegate on litert or tflite-runtime.
 
-The model is first run in a child process (`tpu_probe`). No Edge TPU was at hand: what follows a good probe has not run
-on hardware. One that is lost in service ends the model's use of it with `no_accelerator`, as a missing one does.
+The model is first run in a child process (`tpu_probe`). No Edge TPU was available: what follows a successful probe has
+not run on hardware. An Edge TPU that is lost in service is reported as `no_accelerator`, like a missing one.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ class EdgeTpuEngine:
         except InferenceError as error:
             if tpu.by_system():
                 raise
-            raise tpu_probe.unusable(f"the Edge TPU is gone ({error})", "replug it") from None
+            raise tpu_probe.unusable(f"the Edge TPU was lost ({error})", "replug it") from None
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -45,25 +45,25 @@ def open_edgetpu(model: ModelFile, library: str = tpu.LIBRARY) -> EdgeTpuEngine:
         tflite.check(module)
     except EngineError as error:  # the cpu bundle may run on another runtime
         raise tpu_probe.unusable(error.message, error.hint) from None
-    question = tpu_probe.Question(module.__name__, library, model, tpu_probe.PATIENCE_S)
-    usable = tpu_probe.probe(question)
+    request = tpu_probe.ProbeRequest(module.__name__, library, model, tpu_probe.DEVICE_WAIT_S)
+    usable = tpu_probe.probe(request)
     about = f"{usable.found.about} on {usable.device}"
     try:
-        delegate = tpu_probe.open_again(usable, question)
+        delegate = tpu_probe.open_again(usable, request)
         return EdgeTpuEngine(tflite.open_tflite(module, model, [delegate], about))
     except (ValueError, OSError, EngineError) as error:  # since the child left, somebody else may have taken it
         reason = error.message if isinstance(error, EngineError) else tflite.one_line(error)
-        raise tpu_probe.unusable(f"the Edge TPU is gone: {reason}", "use it from one process only") from None
+        raise tpu_probe.unusable(f"the Edge TPU was lost: {reason}", "use it from one process only") from None
 
 
 def check(library: str = tpu.LIBRARY) -> str:
     """The driver and its devices, and whose pycoral there is; opens none. Raises `EngineError`."""
     module = _interpreter_module()
     impostor = coral.installed() == "other"
-    note = "; the pycoral here is another project's of that name: not used" if impostor else ""
+    note = "; the pycoral installed here is another project's package: not used" if impostor else ""
     runtime = tflite.check(module)
     try:
-        found = tpu_probe.look(tpu_probe.Question(module.__name__, library))
+        found = tpu_probe.find_devices(tpu_probe.ProbeRequest(module.__name__, library))
     except EngineError as error:
         raise tpu_probe.unusable(error.message, error.hint + note) from None
     return f"{runtime}, {found.about}: {', '.join(found.devices)}{note}"

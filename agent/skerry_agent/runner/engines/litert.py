@@ -1,4 +1,4 @@
-"""TFLite models on ai-edge-litert, which hands int8 and float models to XNNPACK by itself."""
+"""TFLite models on ai-edge-litert, which delegates int8 and float models to XNNPACK by default."""
 
 from types import ModuleType
 

@@ -1,6 +1,6 @@
-"""Which runtime opens a model, by the name in a `Job`, and whether it works here.
+"""Opens a model with the runtime that its `Job` names, and checks whether a runtime works here.
 
-A runtime costs memory: only the one that is asked for is imported.
+A runtime costs memory: only the one that is used is imported.
 """
 
 import importlib

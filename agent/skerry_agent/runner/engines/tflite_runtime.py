@@ -1,7 +1,7 @@
-"""TFLite models on tflite-runtime 2.14, the last of its line: Python 3.11 at most, numpy 1, an environment of its own.
+"""TFLite models on tflite-runtime 2.14, its last release: Python 3.11 at most, numpy 1, a separate environment.
 
-It hands float models to XNNPACK and runs int8 ones by its own kernels (measured on x86-64), so that litert is the
-quicker one for the cpu target. What it is for: a libedgetpu that was built for its TFLite release.
+It delegates float models to XNNPACK and runs int8 ones on its own kernels (measured on x86-64), so that litert is
+faster for the cpu target. Its purpose: a libedgetpu that was built for its TFLite release.
 """
 
 from types import ModuleType

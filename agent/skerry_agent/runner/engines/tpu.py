@@ -1,7 +1,7 @@
-"""Which Edge TPUs there are: by libedgetpu's C API, by sysfs, by USB ids. Loads no model; opens no device by itself.
+"""Finds Edge TPUs: by libedgetpu's C API, by sysfs, by USB ids. Loads no model; opens no device by itself.
 
-The C API belongs into a process that may die (`tpu_probe`): a libedgetpu that does not fit its runtime takes it down.
-sysfs and USB ids need no library, and tell a missing driver from a missing device. Not run on hardware.
+The C API is called only in a process that may crash (`tpu_probe`): a libedgetpu that does not match its runtime crashes
+it. sysfs and USB ids need no library, and tell a missing driver from a missing device. Not run on hardware.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ class Driver(Protocol):
 
     name: str
 
-    def look(self) -> Found:
+    def find_devices(self) -> Found:
         """What there is, in use or not."""
 
     def delegate(self, index: int) -> Any:
@@ -58,7 +58,7 @@ class Library:
         self.name = name
         self._interpreter_module = interpreter_module
 
-    def look(self) -> Found:
+    def find_devices(self) -> Found:
         """See `by_library`."""
         return by_library(self.name)
 
@@ -78,7 +78,7 @@ def by_library(library: str) -> Found:
     try:
         version, listing, free = loaded.edgetpu_version, loaded.edgetpu_list_devices, loaded.edgetpu_free_devices
     except AttributeError as error:
-        raise OSError(f"{library} is no libedgetpu: {error}") from None
+        raise OSError(f"{library} is not a libedgetpu: {error}") from None
     version.restype, version.argtypes = ctypes.c_char_p, []
     listing.restype, listing.argtypes = ctypes.POINTER(_Device), [ctypes.POINTER(ctypes.c_size_t)]
     free.restype, free.argtypes = None, [ctypes.POINTER(_Device)]

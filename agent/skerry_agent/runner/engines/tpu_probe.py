@@ -1,11 +1,11 @@
-"""Tries an Edge TPU in a process of its own, with the model that is to run, so that a crash ends only that process.
+"""Tries an Edge TPU in a child process, with the model that is to run, so that a crash ends only that process.
 
-A libedgetpu that was built for another TFLite release kills the process, not when it is loaded but when a compiled
-model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child looks, opens,
-loads the model and runs it once. Every way to fail is `no_accelerator`: the file's hash is known to be right, so that
-it is this device that cannot run it, and its release has a cpu bundle. Not run on hardware.
+A libedgetpu that was built for another TFLite release crashes the process, not when it is loaded but when a compiled
+model is (github.com/google-coral/edgetpu issue 812, tensorflow/tensorflow issue 62371). So the child finds and opens a
+device, loads the model and runs it once. Every failure is `no_accelerator`: the file's hash is known to be right, so it
+is this device that cannot run it, and its release has a cpu bundle. Not run on hardware.
 
-    child says   Found         what there is; nothing follows where that does not suffice
+    child sends  Found         the devices; nothing follows if they do not suffice
                  Opened        a device could be opened
                  (exit 0)      the model ran; exit 1 with one line on standard error if not
 """
@@ -26,7 +26,7 @@ from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
 
 TIMEOUT_S = 30.0
-PATIENCE_S = 3.0
+DEVICE_WAIT_S = 3.0
 """A USB Accelerator leaves the bus and comes back when it gets its firmware; at boot it may come after the agent."""
 _PAUSE_S = 0.2
 _TOO_NEW = re.compile(r"requires runtime version \((\d+)\).*this runtime version \((\d+)\)")
@@ -34,16 +34,16 @@ _TOO_NEW = re.compile(r"requires runtime version \((\d+)\).*this runtime version
 _MAX_WORDS = 300
 
 
-class Question(Struct, frozen=True):
+class ProbeRequest(Struct, frozen=True):
     """What to try: an interpreter module, libedgetpu's file, and the model; without one the child only looks.
 
-    `patience_s` is for how long a device that is not there is waited for.
+    `wait_s` is for how long a device that is not there is waited for.
     """
 
     module: str
     library: str = tpu.LIBRARY
     model: ModelFile | None = None
-    patience_s: float = 0.0
+    wait_s: float = 0.0
 
 
 class Opened(Struct, frozen=True, tag="opened"):
@@ -64,20 +64,20 @@ class UsableDevice(Struct, frozen=True):
         return self.found.devices[self.index]
 
 
-def look(question: Question, timeout_s: float = TIMEOUT_S) -> tpu.Found:
+def find_devices(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> tpu.Found:
     """What there is, one device at least; opens none. Raises `EngineError` (no_accelerator)."""
-    found, _, _ = _ask(msgspec.structs.replace(question, model=None), timeout_s)
+    found, _, _ = _ask(msgspec.structs.replace(request, model=None), timeout_s)
     return found
 
 
-def probe(question: Question, timeout_s: float = TIMEOUT_S) -> UsableDevice:
+def probe(request: ProbeRequest, timeout_s: float = TIMEOUT_S) -> UsableDevice:
     """Run the model once on the first device that is free.
 
     Raises `EngineError` (no_accelerator) that says why this process must not try.
     """
-    assert question.model is not None
-    found, opened, words = _ask(question, timeout_s)
-    need = question.model.min_edgetpu_runtime
+    assert request.model is not None
+    found, opened, words = _ask(request, timeout_s)
+    need = request.model.min_edgetpu_runtime
     if need is not None and found.runtime is not None and need > found.runtime:
         raise too_new(need, found.runtime)
     said = _TOO_NEW.search(words)
@@ -90,16 +90,16 @@ def probe(question: Question, timeout_s: float = TIMEOUT_S) -> UsableDevice:
     if words:
         raise unusable(
             f"the Edge TPU does not run the model: {words}",
-            f"install a libedgetpu that was built for this {_package(question)}, or use the cpu target",
+            f"install a libedgetpu that was built for this {_package(request)}, or use the cpu target",
         )
     return UsableDevice(found, opened.index)
 
 
-def open_again(usable: UsableDevice, question: Question) -> Any:
+def open_again(usable: UsableDevice, request: ProbeRequest) -> Any:
     """The delegate of the device that the child has just left. Raises `ValueError` when it stays in use or away."""
     name = usable.found.driver
-    driver = coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, question.module)
-    end = time.monotonic() + question.patience_s
+    driver = coral.Pycoral() if name == coral.Pycoral.name else tpu.Library(name, request.module)
+    end = time.monotonic() + request.wait_s
     while True:
         try:
             return driver.delegate(usable.index)
@@ -122,23 +122,23 @@ def too_new(need: int, have: int) -> EngineError:
     )
 
 
-def _ask(question: Question, timeout_s: float) -> tuple[tpu.Found, Opened | None, str]:
+def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | None, str]:
     """(what there is, what was opened, the one line of a failure) of a child that did not die."""
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(question).decode()]
+    command = [sys.executable, "-m", __name__, msgspec.json.encode(request).decode()]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise unusable(f"the Edge TPU does not answer within {timeout_s:.0f} s", "replug it") from None
+        raise unusable(f"the Edge TPU did not answer within {timeout_s:.0f} s", "replug it") from None
     if child.returncode < 0:
         raise unusable(
-            f"{question.library} crashes with {_package(question)} (signal {-child.returncode})",
+            f"{request.library} crashes with {_package(request)} (signal {-child.returncode})",
             "install a libedgetpu that was built for this TFLite release, or use the cpu target",
         )
     said = [line for line in child.stdout.splitlines() if line.startswith("{")]
     words = _words(child)
     if not said:
         raise unusable(
-            f"no Edge TPU can be looked for: {words}",
+            f"cannot look for an Edge TPU: {words}",
             "install libedgetpu1-std, or use the cpu target",
         )
     found = msgspec.json.decode(said[0], type=tpu.Found)
@@ -158,41 +158,41 @@ def _words(child: subprocess.CompletedProcess[str]) -> str:
 def _absent() -> str:
     """No device for the library; the kernel may see one that this process may not open."""
     seen = tpu.by_system()
-    return f"the Edge TPU {seen[0]} is there, but not for this user" if seen else "no Edge TPU is connected"
+    return f"the Edge TPU {seen[0]} is connected, but this user may not open it" if seen else "no Edge TPU is connected"
 
 
-def _package(question: Question) -> str:
-    return question.module.partition(".")[0]
+def _package(request: ProbeRequest) -> str:
+    return request.module.partition(".")[0]
 
 
 # -- in the child ------------------------------------------------------------------------------------------------------
 
 
-def _child(question: Question) -> None:
+def _child(request: ProbeRequest) -> None:
     """Look, open, load, run; says each on a line, so that it is known how far it came."""
-    driver = _driver(question)
-    found, end = driver.look(), time.monotonic() + question.patience_s
+    driver = _driver(request)
+    found, end = driver.find_devices(), time.monotonic() + request.wait_s
     while not found.devices and time.monotonic() < end:
         time.sleep(_PAUSE_S)
-        found = driver.look()
+        found = driver.find_devices()
     _say(found)
-    model = question.model
+    model = request.model
     if model is None or not found.devices or (model.min_edgetpu_runtime or 0) > (found.runtime or 99):
         return
     index, delegate = _first_free(driver, len(found.devices))
     _say(Opened(index))
-    engine = tflite.open_tflite(importlib.import_module(question.module), model, [delegate], found.about)
+    engine = tflite.open_tflite(importlib.import_module(request.module), model, [delegate], found.about)
     engine.infer([np.zeros(spec.shape, spec.dtype) for spec in engine.inputs])
 
 
-def _driver(question: Question) -> tpu.Driver:
+def _driver(request: ProbeRequest) -> tpu.Driver:
     """Google's pycoral where it can be imported, else the library."""
     if coral.installed() == "google":
         try:
             return coral.Pycoral()
         except ImportError as error:  # built for another Python
             print(f"pycoral is not used: {tflite.one_line(error)}", file=sys.stderr)  # noqa: T201
-    return tpu.Library(question.library, question.module)
+    return tpu.Library(request.library, request.module)
 
 
 def _first_free(driver: tpu.Driver, count: int) -> tuple[int, Any]:
@@ -211,6 +211,6 @@ def _say(message: Struct) -> None:
 
 if __name__ == "__main__":
     try:
-        _child(msgspec.json.decode(sys.argv[1], type=Question))
+        _child(msgspec.json.decode(sys.argv[1], type=ProbeRequest))
     except (OSError, ValueError, RuntimeError, ImportError, EngineError, InferenceError) as error:
         sys.exit(tflite.one_line(error))

@@ -1,6 +1,6 @@
-"""One client connection, served by one thread: HTTP/1.1 through h11, kept alive until client, time or a drain ends it.
+"""One client connection in one thread: HTTP/1.1 through h11, kept alive until the client, a timeout or a drain ends it.
 
-A drain never cuts off a request: until its grace ends, a request that arrives still gets its answer, with
+A drain never cuts off a request: until its grace period ends, a request that arrives still gets its answer, with
 `Connection: close`. Knows no route.
 """
 

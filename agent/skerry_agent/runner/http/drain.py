@@ -1,4 +1,4 @@
-"""A one-way signal that wakes every thread that polls it: new work is no longer wanted."""
+"""A one-way signal that wakes every thread that polls it: no new work is to be accepted."""
 
 import os
 import time

@@ -60,7 +60,7 @@ class Routes:
     def _model(self, request: Request, model: str, version: str, rest: list[str]) -> Response:
         served = self._served
         if (model, version) != (served.model, served.version):
-            raise RequestError(404, f"model {model} {version} is not here, {served.model} {served.version} is")
+            raise RequestError(404, f"model {model} {version} is not loaded, {served.model} {served.version} is")
         match rest:
             case []:
                 return _get(request, self._metadata())

@@ -1,7 +1,7 @@
 """The calibration linter: whether samples can give good ranges and a fair evaluation. Runs no model.
 
-What makes a build worthless is refused, what is doubtful is a warning. `data` has already checked that the arrays
-fit the model and are finite. A new check is a function and an entry of `CHECKS`.
+Samples that make a build worthless are refused, doubtful ones are a warning. `samples` has already checked that the
+arrays fit the model and are finite. A new check is a function and an entry of `CHECKS`.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from skerry_agent.processing import Array
 from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.recipe.errors import RecipeError
 
-FEW = 100
-"""Fewer samples than this give ranges that the next hundred would widen."""
-LOOKED_AT = 200
-"""Samples that statistics are taken of."""
+MIN_SAMPLES = 100
+"""Ranges measured on fewer samples than this would widen with the next hundred."""
+STATISTICS_SAMPLES = 200
+"""How many samples the statistics use."""
 NOISE = 0.1
-"""Neighbouring values of noise correlate by less."""
+"""Neighbouring values of noise have a lower correlation."""
 NATURAL = 0.3
-"""Neighbouring values of pictures and recordings correlate by more."""
+"""Neighbouring values of pictures and recordings have a higher correlation."""
 
 
 class Finding(Struct, frozen=True):
@@ -52,8 +52,8 @@ def require(data: DataSet, recipe: str) -> tuple[str, ...]:
 def few(data: DataSet) -> Finding | None:
     """Too few samples for ranges."""
     count = len(data.calibration)
-    text = f"only {count} calibration samples: {FEW} or more give steadier ranges"
-    return Finding("few", "warning", text) if count < FEW else None
+    text = f"only {count} calibration samples: {MIN_SAMPLES} or more give steadier ranges"
+    return Finding("few", "warning", text) if count < MIN_SAMPLES else None
 
 
 def noise(data: DataSet) -> Finding | None:
@@ -71,7 +71,7 @@ def constant(data: DataSet) -> Finding | None:
     """Samples without content."""
     flat = _rows(data.calibration.inputs)
     empty = float((flat.min(axis=1) == flat.max(axis=1)).mean())
-    text = f"{empty:.0%} of the calibration samples hold one value only"
+    text = f"{empty:.0%} of the calibration samples are constant"
     if empty > 0.5:
         return Finding("constant", "refusal", text)
     return Finding("constant", "warning", text) if empty > 0.05 else None
@@ -118,16 +118,16 @@ def overlap(data: DataSet) -> Finding | None:
     shared = sum(digest(sample) in seen for sample in data.evaluation.inputs)
     if not shared:
         return None
-    text = f"{shared} of {len(data.evaluation)} evaluation samples are calibration samples, too"
+    text = f"{shared} of {len(data.evaluation)} evaluation samples are also calibration samples"
     if 2 * shared > len(data.evaluation):
         return Finding("overlap", "refusal", f"{text}: the model would be evaluated on its calibration data")
-    return Finding("overlap", "warning", f"{text}: the accuracy is a little too good")
+    return Finding("overlap", "warning", f"{text}: the accuracy is slightly too high")
 
 
 def kinds(data: DataSet) -> Finding | None:
     """Arrays of different dtypes were prepared by different code."""
     one, two = (part.inputs.dtype for part in (data.calibration, data.evaluation))
-    text = f"calibration samples are {one}, evaluation samples {two}: devices see one of the two"
+    text = f"calibration samples are {one}, evaluation samples {two}: devices get only one of the two"
     return Finding("kinds", "warning", text) if one != two else None
 
 
@@ -189,4 +189,4 @@ def _rows(inputs: Array) -> Array:
 
 def _some(inputs: Array) -> Array:
     """Samples from all over the set."""
-    return inputs[:: max(1, len(inputs) // LOOKED_AT)]
+    return inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)]

@@ -13,7 +13,7 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 MAX_LABEL = 2**31
 CHANNELS = {1, 3, 4}
-"""Sizes of an axis that may be the colours of an image."""
+"""Sizes of an axis that may hold the colours of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,15 @@ def _declared(prep: Preprocess, tensor: TensorSpec) -> list[str]:
         return []
     takes = "x".join(map(str, tensor.shape[1:]))
     if prep.layout == "nchw" and tensor.shape[3] in CHANNELS and tensor.shape[1] not in CHANNELS:
-        return [f"preprocess.layout: the model takes {takes}, pixels and not planes: leave layout out"]
+        return [f"preprocess.layout: the model takes {takes}, pixels, not planes: leave out layout"]
     if prep.color == "bgr" and sample_shape(prep, tensor)[2] == 1:
-        return [f"preprocess.color: the model takes {takes}, which has no colours to swap: leave color out"]
+        return [f"preprocess.color: the model takes {takes}, which has no colours to swap: leave out color"]
     return []
 
 
 def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[str]:
     if inputs.dtype.kind not in "uif":
-        return [f"inputs are of {inputs.dtype}, not of numbers"]
+        return [f"inputs have dtype {inputs.dtype}, not a numeric one"]
     unfit = _unfit(inputs, tensor, prep)
     if unfit:
         return [unfit]
@@ -112,14 +112,14 @@ def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[s
     if _not_finite(inputs, tensor, prep):
         return [f"inputs from {inputs.min():g} to {inputs.max():g} are beyond float32 after preprocessing"]
     if inputs.size and inputs.min() == inputs.max():
-        return [f"every input value is {inputs.flat[0]}: these are no real samples"]
+        return [f"every input value is {inputs.flat[0]}: these are not real samples"]
     return []
 
 
 def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
     """Why the model cannot take such samples, empty if it can."""
     if not len(inputs):
-        return "there is no sample in inputs"
+        return "inputs holds no samples"
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said elsewhere
             preprocess(inputs[0], prep, tensor)

@@ -1,1 +1,1 @@
-"""Which layers of an int8 model lose the signal to quantization noise, and what to try. Changes no model."""
+"""Finds the layers of an int8 model with the most quantization noise, and suggests what to try. Changes no model."""

@@ -1,4 +1,4 @@
-"""Reads the activations of a model after a run: no delegate, which would keep them to itself. Compares nothing."""
+"""Reads the activations of a TFLite model after a run, without a delegate, which would hide them. Compares nothing."""
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

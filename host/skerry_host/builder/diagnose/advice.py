@@ -1,4 +1,4 @@
-"""From measured layers to words: where the signal is lost, why it may be, and what to try. Pure; measures nothing."""
+"""Turns layer statistics into advice: where the signal is lost, the likely cause, what to try. Measures nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.quantize.pipeline import remedy
 
 NARROW = 0.01
-"""This share of clipped values is felt."""
+"""A larger share of clipped values is reported."""
 OUTLIERS = 30.0
 """A largest value this many times the root mean square leaves 8 bits few steps for the rest."""
 FINE_DB = 20.0
 """A layer with so much signal loses little: int8 layers of sound models have 20 to 40."""
 STEEP_DB = 6.0
-"""A fall of so many decibels halves the signal."""
+"""A drop of this many decibels is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def explain(found: Sequence[LayerStats], budget_db: float, tried: Tried) -> str:
     if lost is not None:
         parts.append(f"the signal is first lost, under {limit_db:.0f} dB, at {lost}")
     weakest = sorted(found, key=lambda layer: layer.sqnr_db)[:3]
-    parts.append(f"least signal in {', '.join(map(str, weakest))}")
+    parts.append(f"lowest SQNR in {', '.join(map(str, weakest))}")
     fall = steepest(found)
     if fall is not None:
-        parts.append(f"it falls most, by {fall.fall_db:.1f} dB, at {fall}")
+        parts.append(f"the largest drop, {fall.fall_db:.1f} dB, is at {fall}")
     return "; ".join([*parts, f"try: {', or '.join(remedies(found, limit_db, tried))}"])
 
 
@@ -75,7 +75,9 @@ def remedies(found: Sequence[LayerStats], limit_db: float, tried: Tried) -> list
 def _hints(layer: LayerStats) -> list[str]:
     hints = []
     if layer.clipped > NARROW:
-        hints.append(f"more typical calibration samples or {remedy('clipped')} ({layer.clipped:.0%} is clipped)")
+        hints.append(
+            f"more typical calibration samples or {remedy('clipped')} ({layer.clipped:.0%} of its values are clipped)"
+        )
     if layer.crest > OUTLIERS:
         times = f"its largest value is {layer.crest:.0f} times the typical one"
         hints.append(f"{remedy('outliers')} ({times})")

@@ -1,7 +1,7 @@
 """Reads the activations of an ONNX model after a run: each becomes an output. Compares nothing.
 
-An activation that a QuantizeLinear and a DequantizeLinear follow is read behind them, where its integers show. Nothing
-is optimized, so that every value exists: integer kernels, which fuse these, round a little differently.
+An activation that is followed by QuantizeLinear and DequantizeLinear is read after them, where its integers show. Graph
+optimizations are off, so that every value exists: fused integer kernels round a little differently.
 """
 
 from collections.abc import Iterator

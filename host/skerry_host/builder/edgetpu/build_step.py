@@ -1,7 +1,7 @@
 """The Edge TPU as one step of a build: bytes in, compiled bytes or the reason why not out. Never ends a build.
 
 A board whose first target is the Edge TPU still gets its cpu bundle when there is no compiler, or the model does not
-compile: the build asks here, and says what it got.
+compile: the build goes on and reports the reason.
 """
 
 import tempfile

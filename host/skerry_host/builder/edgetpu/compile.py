@@ -1,8 +1,8 @@
 """Compiles int8 models with the user's compiler and accepts only what an Edge TPU can run. Writes files and logs.
 
 The compiler's exit code and its "compiled successfully" are not trusted: an output counts when it exists, holds at
-least one Edge TPU operator, and takes and gives what its source does. A run that fails where a search may help is
-repeated once with `-d`.
+least one Edge TPU operator, and has the inputs and outputs of its source. After a failure for which a search may help,
+the run is repeated once with `-d`.
 """
 
 import re
@@ -26,7 +26,7 @@ from skerry_host.builder.runtime.probe import check_head
 from skerry_host.files import write_atomic
 
 SEARCH_HELPS = {"internal", "failed", "large_activations", "crash"}
-"""Failures after which compiling a part of the graph (`-d`) may succeed."""
+"""Failures after which a search for a part that compiles (`-d`) may succeed."""
 SEARCH_RUNS = 5
 """A search compiles part after part, each with the compiler's own limit: it may take so many times that limit."""
 
@@ -34,15 +34,15 @@ _UNSTARTED = {125, 126, 127}
 """What docker and shells end with when there is no such image or program, or it cannot be run."""
 
 _HINTS = {
-    "not_started": "build or pull the container image, and see that it holds edgetpu_compiler (`docker images`)",
+    "not_started": "build or pull the container image, and check that it has edgetpu_compiler (`docker images`)",
     "not_quantized": "give it the int8 model; `skerry model build` makes one",
     "unparsable": "the compiler reads files of TensorFlow 2.6 or older; see `skerry edgetpu preflight`",
     "unsupported_version": "see `skerry edgetpu preflight` for the operator; convert with older settings",
     "dynamic": "fix the shapes of the model's inputs when exporting it",
     "large_activations": "make the input smaller",
-    "internal": "the compiler is flaky: try again, or change the operators that preflight doubts",
+    "internal": "the compiler is not deterministic: try again, or change the operators that preflight is unsure of",
     "timeout": "allow more with --timeout, search for a part that compiles with -d, or make the input smaller",
-    "other_model": "see that $SKERRY_EDGETPU_COMPILER is the vendor's compiler, and no script that keeps old outputs",
+    "other_model": "check that $SKERRY_EDGETPU_COMPILER is the vendor's compiler, not a script that keeps old outputs",
     "zero_ops": "see `skerry edgetpu preflight` for what stays on the CPU, and why",
     "zero_ops_pinned": "try without -m, or see `skerry edgetpu preflight` for what stays on the CPU, and why",
 }
@@ -218,11 +218,11 @@ def _check_outputs(request: CompileRequest, out: Path) -> tuple[dict[str, Inspec
             why = error.message.replace(str(out / name), name)
             return found, (
                 "damaged_output",
-                f"the compiler took {request.names()}, but its output cannot be read: {why}",
+                f"the compiler accepted {request.names()}, but its output cannot be read: {why}",
             )
         if not found[name].custom_ops:
-            why = f"nothing of {name} would run on an Edge TPU"
-            return found, ("zero_ops", f"the compiler took {request.names()}, but {why}")
+            why = f"no operator of {name} would run on an Edge TPU"
+            return found, ("zero_ops", f"the compiler accepted {request.names()}, but {why}")
     return found, _wrong_model(request, found)
 
 
@@ -231,7 +231,10 @@ def _wrong_model(request: CompileRequest, found: dict[str, Inspection]) -> tuple
     for model in request.models:
         wrong = io_differences(inspect_file(model), [found[name] for name in request.outputs(model)])
         if wrong:
-            return "other_model", f"the compiler took {model}, but its output is of another model: {'; '.join(wrong)}"
+            return (
+                "other_model",
+                f"the compiler accepted {model}, but its output belongs to another model: {'; '.join(wrong)}",
+            )
     return None
 
 
@@ -247,14 +250,14 @@ def _refusal(request: CompileRequest, run: Run, said: CompilerLog) -> tuple[str,
         if run.returncode in _UNSTARTED:
             return "not_started", f"the compiler did not start on {names} ({end}): {_last_line(run.output)}"
         crashed = run.returncode < 0 or run.returncode >= 128
-        return ("crash" if crashed else "failed"), f"the compiler ended on {names} with {end}"
-    return "no_output", f"the compiler left no output for {names}"
+        return ("crash" if crashed else "failed"), f"the compiler failed on {names} with {end}"
+    return "no_output", f"the compiler wrote no output for {names}"
 
 
 def _last_line(output: str) -> str:
-    """What was said last that is no advice."""
+    """The last line that is not advice."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and "--help" not in line]
-    return " ".join(lines[-1].split())[:200] if lines else "it said nothing"
+    return " ".join(lines[-1].split())[:200] if lines else "it printed nothing"
 
 
 def _model(

@@ -1,4 +1,4 @@
-"""Finds the user's `edgetpu_compiler` and runs it once, in its own folder and for a limited time. Skerry ships none.
+"""Finds the user's `edgetpu_compiler` and runs it once, in its own folder and with a time limit. Skerry ships none.
 
 Where it is looked for: $SKERRY_EDGETPU_COMPILER (a program, or `image:NAME` of a container image that has it), else
 PATH. Does not check the output: compile.py does.
@@ -72,7 +72,7 @@ def find_compiler(named: str | None = None) -> Compiler:
         return _container(named.removeprefix(IMAGE))
     program = shutil.which(named)
     if program is None:
-        what = "no Edge TPU compiler on this machine" if named == PROGRAM else f"{named} is no program that can be run"
+        what = "no Edge TPU compiler on this machine" if named == PROGRAM else f"{named} is not an executable program"
         raise NoCompilerError(what, hint=_HOW)
     return Compiler(program)
 

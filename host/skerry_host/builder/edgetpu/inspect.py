@@ -20,7 +20,7 @@ from skerry_host.builder.modelfile.tflite import read_model
 
 CUSTOM_OP = "edgetpu-custom-op"
 OLDEST_RUNTIME = 10
-"""A driver warns about files that ask for less."""
+"""A driver warns about files that need an older runtime."""
 
 _SEGMENT = re.compile(r"_segment_(\d+)_of_(\d+)(?=_|\.|\Z)")
 
@@ -128,7 +128,7 @@ def _segment(name: str) -> Segment | None:
 
 
 def _no_ops(found: Inspection, _runtime: int) -> str:
-    line = "no Edge TPU operator: nothing of this file runs on the accelerator; compile it, or see what preflight says"
+    line = "no Edge TPU operator: nothing of this file runs on the accelerator; compile it, or run preflight"
     return "" if found.custom_ops else line
 
 
@@ -146,13 +146,13 @@ def _streamed(found: Inspection, _runtime: int) -> str:
 
 def _runtime_too_new(found: Inspection, runtime: int) -> str:
     need = found.min_runtime or 0
-    line = f"it needs runtime {need}, the board has {runtime}: its driver refuses it; compile with -m {runtime}"
+    line = f"it needs runtime {need}, the board has {runtime}: its driver will refuse it; compile with -m {runtime}"
     return line if need > runtime else ""
 
 
 def _runtime_too_old(found: Inspection, _runtime: int) -> str:
     need = found.min_runtime
-    line = f"it was made for runtime {need}: drivers warn below {OLDEST_RUNTIME}; compile it again"
+    line = f"it was compiled for runtime {need}: drivers warn below {OLDEST_RUNTIME}; compile it again"
     return line if need is not None and need < OLDEST_RUNTIME else ""
 
 

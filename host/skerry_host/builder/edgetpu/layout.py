@@ -12,7 +12,7 @@ BOX = (224.0, 44.0)
 """Width and height of an operator."""
 GAP = (26.0, 30.0)
 LANE = 14.0
-MOST_LANES = 20_000
+MAX_LANES = 20_000
 """Further edges run straight: lanes for a hostile graph would take quadratic memory."""
 SWEEPS = 6
 
@@ -63,7 +63,7 @@ def _layers(sources: Sequence[Sequence[int]]) -> list[int]:
 
 def _paths(sources: Sequence[Sequence[int]], layers: Sequence[int]) -> list[list[int]]:
     """Each edge as its nodes: source, lanes, target. Lanes are numbered on from the nodes."""
-    paths, count, most = [], len(sources), len(sources) + MOST_LANES
+    paths, count, most = [], len(sources), len(sources) + MAX_LANES
     for node, feeding in enumerate(sources):
         for source in feeding:
             span = layers[node] - layers[source]

@@ -1,6 +1,6 @@
-"""Reads what `edgetpu_compiler` prints: what became of each model, and why it failed. Pure; trusts no success message.
+"""Reads the output of `edgetpu_compiler`: each model's result, and why it failed. Pure; trusts no success message.
 
-Several attempts of one run (option -d) stand below each other: what is said last of a model counts.
+Several attempts of one run (option -d) follow each other in the log: the last result of a model counts.
 """
 
 import re

@@ -14,7 +14,7 @@ MARGIN = 32.0
 HEADER = 104.0
 ASIDE = 470.0
 """Room at the right for what the marked operators say."""
-LEAST_WIDTH = 620.0
+MIN_WIDTH = 620.0
 LINE = 15.0
 WORDS = 68
 """Characters of one line at the side."""
@@ -38,7 +38,7 @@ text { font-family: Inter, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: 
 def picture(found: Preflight, title: str) -> str:
     """The picture of a prediction as the text of an SVG file."""
     placed = layout([item.sources for item in found.all])
-    width = max(placed.width + 2 * MARGIN + (ASIDE if found.causes else 0.0), LEAST_WIDTH)
+    width = max(placed.width + 2 * MARGIN + (ASIDE if found.causes else 0.0), MIN_WIDTH)
     height = placed.height + HEADER + MARGIN
     body = [*_header(found, title), f'<g transform="translate({MARGIN:.0f} {HEADER:.0f})">']
     body += [f'<path class="edge" d="{_curve(points)}"/>' for points in placed.edges]

@@ -124,9 +124,11 @@ def _standalone(node: Node, table: OperatorTable, runtime: int) -> _Standalone:
             unsure = _Standalone("unknown", "", f"not certain: {condition.text}", evidence)
     if row.evidence == "documented":
         logged = f"; public logs: {row.logged}" if row.logged else ""
-        return _Standalone("unknown", "", "documented, and in no compiled file seen", table.sources["table"] + logged)
+        return _Standalone(
+            "unknown", "", "documented, but not seen in any compiled file", table.sources["table"] + logged
+        )
     if row.runtime > runtime:
-        return _Standalone("unknown", "", f"documented from runtime {row.runtime} on", table.sources["table"])
+        return _Standalone("unknown", "", f"documented for runtime {row.runtime} and newer", table.sources["table"])
     return unsure
 
 
@@ -136,7 +138,9 @@ def _unlisted(node: Node, table: OperatorTable) -> _Standalone:
         return _Standalone("cpu", table.status["unsupported"], "it is compiled already", table.sources["files"])
     floats = any(t.dtype.startswith("float") for t in (*node.present(), *node.outputs))
     status = "dtype" if node.op.custom and floats else "unsupported"
-    return _Standalone("cpu", table.status[status], "it is not among the operators that map", table.sources["table"])
+    return _Standalone(
+        "cpu", table.status[status], "it is not in the table of operators that map", table.sources["table"]
+    )
 
 
 def _partitioned(seen: View, alone: Sequence[_Standalone], table: OperatorTable) -> tuple[Predicted, ...]:
@@ -159,7 +163,7 @@ def _partitioned(seen: View, alone: Sequence[_Standalone], table: OperatorTable)
 def _following(culprit: _Standalone, guilty: int, mapped: tuple[bool, bool], table: OperatorTable) -> _Standalone:
     """The verdict on an operator that another one keeps off the Edge TPU, or perhaps does."""
     if any(mapped):
-        return _Standalone("unknown", "", f"as unknown as operator {guilty}", culprit.evidence)
+        return _Standalone("unknown", "", f"unknown because operator {guilty} is", culprit.evidence)
     evidence = f"{table.partition.evidence} ({table.sources[table.partition.source]})"
     return _Standalone("cpu", table.status["subgraph"], f"it follows operator {guilty}", evidence)
 
@@ -170,7 +174,9 @@ def _all_refused(
     """Nothing maps: the compiler gives up the model because of operators whose version it does not know."""
     sources = _sources(seen)
     newer = _Standalone("cpu", table.status["version"], "its version is newer than the compiler", table.versions_source)
-    follows = _Standalone("cpu", table.status["limitation"], f"the model is given up for operator {too_new[0]}")
+    follows = _Standalone(
+        "cpu", table.status["limitation"], f"the compiler rejects the whole model for operator {too_new[0]}"
+    )
     return tuple(
         _predicted(node, newer, node.op.index, sources)
         if node.op.index in too_new
@@ -186,7 +192,7 @@ def _refused(seen: View, table: OperatorTable, index: int) -> str:
     newest = table.newest_version(op)
     known = f"it knows {op.name} up to version {newest}" if newest else f"it does not know {op.name}"
     return (
-        f"the compiler will give up the model: {known}, operator {index} is version {op.version};"
+        f"the compiler will reject the model: {known}, operator {index} is version {op.version};"
         " convert it with TensorFlow 2.6 or older settings"
     )
 
@@ -223,12 +229,12 @@ def _notes(seen: View, table: OperatorTable) -> list[str]:
     elif computed and not any(t.dtype in ACTIVATIONS and t.channels for t in computed):
         notes.append("no operator computes on quantized values: the compiler calls such a model not quantized")
     if seen.graph.subgraphs > 1:
-        notes.append(f"{seen.graph.subgraphs} subgraphs: only the first is looked at")
+        notes.append(f"{seen.graph.subgraphs} subgraphs: only the first is checked")
     largest = max((prod(t.shape) for t in computed if t.dtype in ACTIVATIONS), default=0)
     if largest > table.activations.largest_mapped_bytes:
         known = table.activations
         notes.append(
             f"the largest activation has {largest} bytes, the largest seen to map {known.largest_mapped_bytes}: the"
-            " compiler may give up for large activations, and `-d` may then map a part"
+            " compiler may fail on large activations, and `-d` may then map a part"
         )
     return notes

@@ -25,7 +25,7 @@ ReadTask = Literal["inspect", "preflight"]
 SECONDS = 60
 _ANSWER = "answer: "
 _DAMAGED = "damaged: "
-_HINT = "get the file again from where it came from"
+_HINT = "get a new copy of the file from its source"
 _TASKS = {
     "inspect": ("skerry_host.builder.edgetpu.inspect", "inspect_to_json"),
     "preflight": ("skerry_host.builder.edgetpu.preflight", "preflight_to_json"),
@@ -52,7 +52,7 @@ def ask(task: ReadTask, path: Path, kind: type[T], *, seconds: float = SECONDS, 
     try:
         return msgspec.json.decode(_answer(path, done), type=kind)
     except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
-        raise ModelError(f"{path} is damaged: a value in it is no number", hint=_HINT, code="damaged") from None
+        raise ModelError(f"{path} is damaged: a value in it is not a number", hint=_HINT, code="damaged") from None
 
 
 def _answer(path: Path, done: "subprocess.CompletedProcess[str]") -> str:

@@ -1,6 +1,6 @@
-"""How good a model is on held-out samples, and the SQNR of the int8 one against the float one. Decides nothing.
+"""Evaluates a model on held-out samples, and the SQNR of the int8 model against the float one. Decides nothing.
 
-Uses the device's own preprocessing; `metrics` knows what a right answer is.
+Uses the device's own preprocessing; `metrics` knows what a correct answer is.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import count_right, input_size
+from skerry_host.builder.judge.metrics import count_correct, input_size
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -37,7 +37,7 @@ def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progr
     raw = run_all(model, samples.inputs, prep, progress)
     graph = describe_any(model)
     real = {spec.name: dequantize(values, spec) for spec, values in zip(graph.output_specs(), raw, strict=True)}
-    name, right = count_right(list(real.values()), samples, task, input_size(graph, prep))
+    name, right = count_correct(list(real.values()), samples, task, input_size(graph, prep))
     return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)
 
 

@@ -60,7 +60,7 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
     floats = [op for op in graph.float_ops() if not (spared and _converts(graph, op))]
     left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
     kind = plan.activations
-    advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} form"
+    advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
     value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
     return _result(Check(f"fully {kind}", value, "all", not left + io), advice)
 
@@ -131,7 +131,7 @@ def signal(measured: Measured, budget: Budget) -> GateResult:
     name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
     advice = (
         f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; "
-        "look for calibration samples unlike those of the evaluation"
+        "check whether the calibration samples resemble the evaluation samples"
     )
     ok = worst >= budget.min_sqnr_db
     check = Check("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", ok)

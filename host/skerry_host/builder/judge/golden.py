@@ -17,7 +17,7 @@ from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session, is_stateful
 
 CANDIDATES = 4
-"""How many samples are looked at for each one that is taken."""
+"""How many candidates are tried for each golden sample."""
 NOISY_RUNS = 2
 ALLOWANCE = 2
 """A device may differ by this many times what the runtime's own kernels do: there are more kernels than two."""
@@ -53,7 +53,7 @@ def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        order = choose(samples.labels[indices], plan.samples, unsteadiness(session, taken, elsewhere))
+        order = choose(samples.labels[indices], plan.samples, instability(session, taken, elsewhere))
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
@@ -70,7 +70,7 @@ def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
     )
 
 
-def unsteadiness(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
+def instability(session: Session, golden: GoldenSet, elsewhere: Sequence[Array]) -> list[int]:
     """For each sample the steps by which its answer moves: `elsewhere`, and with inputs a step up or down."""
     rng = np.random.default_rng(0)
     moved = [elsewhere]
@@ -97,7 +97,7 @@ def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
 
 
 def problem(model: bytes, golden: GoldenSet) -> str:
-    """Why recorded outputs prove nothing; empty if a freshly loaded model repeats them to the last bit."""
+    """Why recorded outputs cannot be used; empty if a freshly loaded model repeats them to the last bit."""
     same = constant(golden.outputs)
     result = compare_golden(golden.outputs, replay(Session(model), golden), _STRICT)
     return same or ("" if result.ok else result.detail)

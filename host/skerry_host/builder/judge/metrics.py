@@ -1,4 +1,4 @@
-"""The metric of each task: how many samples are answered right. Pure: outputs and samples in, counts out.
+"""The metric of each task: how many samples are answered correctly. Pure: outputs and samples in, counts out.
 
 With labels an answer is compared with them, without with the float model's: then it shows what quantization changed,
 not how good the model is, and the metric's name says so. A detector that finds no box at all is refused.
@@ -15,7 +15,7 @@ from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
 
-ALIKE = 0.95
+MIN_COSINE = 0.95
 """Cosine above which two embeddings, or raw outputs, count as the same."""
 SAME_BOX = 0.5
 """Intersection over union above which two boxes are of the same thing (PASCAL VOC)."""
@@ -24,7 +24,7 @@ Size = tuple[int, int]
 Outputs = Sequence[Array]
 
 
-def count_right(outputs: Outputs, samples: Samples, task: Task, size: Size) -> tuple[str, int]:
+def count_correct(outputs: Outputs, samples: Samples, task: Task, size: Size) -> tuple[str, int]:
     """The metric's name and how many of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
 
     Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
@@ -78,7 +78,7 @@ def alike(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> int:
     got, wanted = (part[0].reshape(len(part[0]), -1).astype(np.float64) for part in (outputs, truth))
     norms = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
     cosine = np.divide((got * wanted).sum(axis=1), norms, out=np.zeros(len(got)), where=norms > 0)
-    return int((cosine >= ALIKE).sum() + ((norms == 0) & (got == wanted).all(axis=1)).sum())
+    return int((cosine >= MIN_COSINE).sum() + ((norms == 0) & (got == wanted).all(axis=1)).sum())
 
 
 def same_boxes(outputs: Outputs, truth: Outputs, task: Task, size: Size) -> int:
@@ -109,11 +109,11 @@ def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
     count = len(outputs[0])
     try:
         seen = any(_boxes(outputs, i, task, size).found for i in range(count))
-        issue = "" if seen else f"the model sees no box over min_score in any of {count} samples"
+        issue = "" if seen else f"the model detects no box above min_score in any of {count} samples"
     except ProcessingError as error:
         issue = f"it does not fit the model: {error.message}"
     if issue:
-        hint = "check its keys against the model's outputs, and that the samples show what the model is for"
+        hint = "check its keys against the model's outputs, and that the samples show what the model detects"
         raise RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from skerry_agent.processing import Array
 
 CEILING_DB = 200.0
-"""Stands for infinity in what is written down: JSON has none."""
+"""Written in place of infinity, which JSON does not have."""
 
 
 def sqnr_db(reference: Array, got: Array) -> float:

@@ -1,7 +1,7 @@
 """An ONNX model as the same plain values as a TFLite one, so that gates and reports need not know the difference.
 
-A float value that comes from a DequantizeLinear, or goes to a QuantizeLinear, is an int8 one for the runtime, which
-fuses these into the operators between them: it is shown as such.
+A float value next to a DequantizeLinear or QuantizeLinear is shown as int8, because the runtime fuses these into the
+operators between them.
 """
 
 from math import prod

@@ -77,7 +77,7 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         return parse_onnx(data)
     except DamagedError as error:
-        hint = "export it again from its source, and check where it came from"
+        hint = "export it again, and check where it came from"
         raise ModelError(f"{path} is not an ONNX file, or damaged ({error})", hint=hint, code="damaged") from None
 
 

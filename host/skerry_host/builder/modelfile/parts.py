@@ -1,4 +1,4 @@
-"""What rewrites of a `schema.ModelT` are made of: operators on constants, tensors like others, codes, buffers."""
+"""Building blocks for rewriting a `schema.ModelT`: operators on constants, copies of tensors, codes, buffers."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.
 _FLOAT32 = schema.TensorType.FLOAT32
 
 
-def times(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
+def multiply_constant(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
     """MUL by a constant; `io` are the tensors that it reads and writes."""
     read, written = io
     return multiply(model, (read, _constant(model, main, written, factor)), written, activation)
 
 
-def plus(model: Any, main: Any, io: tuple[int, int], term: float, activation: int = NONE) -> Any:
+def add_constant(model: Any, main: Any, io: tuple[int, int], term: float, activation: int = NONE) -> Any:
     """ADD of a constant; `io` are the tensors that it reads and writes."""
     options = schema.AddOptionsT()
     options.fusedActivationFunction = activation
@@ -40,7 +40,7 @@ def operator(model: Any, builtin: int, reads: tuple[int, ...], written: int, opt
     return op
 
 
-def like(main: Any, index: int, suffix: bytes) -> int:
+def copy_tensor(main: Any, index: int, suffix: bytes) -> int:
     """A new tensor of the form of another."""
     other, made = main.tensors[index], schema.TensorT()
     made.name, made.type, made.shape = other.name + suffix, other.type, other.shape

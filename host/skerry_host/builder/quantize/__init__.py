@@ -1,1 +1,1 @@
-"""Float TFLite to int8 TFLite, without TensorFlow: calibration, quantization, and what can be repaired around it."""
+"""Float TFLite to int8 TFLite, without TensorFlow: calibration, quantization, and corrections before and after it."""

@@ -1,7 +1,7 @@
-"""Cross-layer equalization: scales weights of adjacent layers so that channels have similar ranges. Outputs stay.
+"""Cross-layer equalization: scales weights of adjacent layers so that channels have similar ranges. Keeps the outputs.
 
 Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization through Weight Equalization and Bias Correction (ICCV
-2019), section 4.1. Holds where what is between two layers is positively homogeneous: nothing or RELU, not RELU6.
+2019), section 4.1. Valid if only positively homogeneous functions lie between two layers: nothing or RELU, not RELU6.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from skerry_host.builder.sources.load import SourceModel
 
 ROUNDS = 3
 LIMIT = 1e3
-"""The largest factor either way: beyond, float rounding would show."""
+"""The largest factor in either direction: beyond it, float rounding errors would show."""
 _HOMOGENEOUS = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU)
 
 

@@ -1,14 +1,14 @@
 """Decomposes HARD_SWISH into ADD, RELU6 and MUL, for int8 only: in float it has a fast kernel of its own.
 
-hard_swish(x) = x * relu6(x + 3) / 6. XNNPACK takes no int8 HARD_SWISH, so each one cuts the graph in two and runs on
-the generic kernel, and the Edge TPU has none; both have quick forms of ADD and MUL.
+hard_swish(x) = x * relu6(x + 3) / 6. XNNPACK has no int8 HARD_SWISH, so each one splits the graph and runs on the
+generic kernel, and the Edge TPU has none; both have fast kernels for ADD and MUL.
 """
 
 import dataclasses
 from typing import Any
 
 from skerry_host.builder.modelfile.graph import describe, op_name
-from skerry_host.builder.modelfile.parts import RELU6, like, multiply, plus, times
+from skerry_host.builder.modelfile.parts import RELU6, add_constant, copy_tensor, multiply, multiply_constant
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.step import Draft, Step, int8
 from skerry_host.builder.sources.load import SourceModel
@@ -33,10 +33,10 @@ def decompose(source: SourceModel) -> SourceModel:
 def _decomposed(model: Any, main: Any, op: Any) -> list[Any]:
     """The sixth is taken before the product: on integers it only renames the steps of 0..6, and costs nothing."""
     read, written = int(op.inputs[0]), int(op.outputs[0])
-    clipped, share = like(main, written, b"/clipped"), like(main, written, b"/share")
+    clipped, share = copy_tensor(main, written, b"/clipped"), copy_tensor(main, written, b"/share")
     return [
-        plus(model, main, (read, clipped), 3.0, RELU6),
-        times(model, main, (clipped, share), 1 / 6),
+        add_constant(model, main, (read, clipped), 3.0, RELU6),
+        multiply_constant(model, main, (clipped, share), 1 / 6),
         multiply(model, (read, share), written),
     ]
 

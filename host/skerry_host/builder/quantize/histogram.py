@@ -6,7 +6,7 @@ from skerry_agent.processing import Array
 
 BINS = 2048
 STEPS = 255
-"""Of an 8-bit range."""
+"""Steps of an 8-bit range."""
 ENOUGH = 1 << 17
 """Values of one array: among so many, one in ten thousand still shows."""
 SHRINK = np.linspace(0.05, 1.0, 39)

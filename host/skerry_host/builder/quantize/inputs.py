@@ -1,4 +1,4 @@
-"""Preprocesses samples for the float model one at a time: all at once can be more than memory holds."""
+"""Preprocesses samples for the float model one at a time: all at once may not fit into memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Writes the operator versions that int8 kernels need: the quantizer leaves them at the float model's.
 
-Converters number an operator by its newest feature in the whole model, and the Edge TPU compiler gives up a model with
-one number that it does not know: a number that no operator of the code needs is lowered to what it knows.
+Converters give all operators of a kind the version of its newest feature in the model, and the Edge TPU compiler
+rejects a model with one version that it does not know: so a version that no operator of the kind needs is lowered.
 
 Old runtimes and the Edge TPU compiler choose a kernel by version. Source of the table: the lowest version whose
 registration takes int8 (tensorflow/lite/tools/versioning/op_version.cc, and what TFLiteConverter 2.21 writes).

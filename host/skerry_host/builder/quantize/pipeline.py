@@ -1,7 +1,7 @@
 """The quantization of a float TFLite model, step by step. A new step is a file here and a name in `recipe.STEPS`.
 
-Those names stand beside the keys of [quantize], so that a step with a key of its own is no third file. The search, the
-advice and the documentation read `PIPELINE`. Measures no accuracy.
+The names are beside the keys of [quantize], so that a step with its own key changes two files, not three. The search,
+the advice and the documentation read `PIPELINE`. Measures no accuracy.
 """
 
 import contextlib

@@ -57,7 +57,7 @@ UPDATES: dict[str, Callable[[Any, Any], Any]] = {
     "min-max": qsv_utils.min_max_update,
     "moving-average": qsv_utils.moving_average_update,
 }
-"""How the range of one more sample joins those before, for the calibrators that look at nothing else."""
+"""How the range of one more sample is merged into the range so far, for calibrators that need nothing else."""
 
 
 def _profiled(source: SourceModel, inputs: Inputs, update: Callable[[Any, Any], Any], progress: Progress) -> Ranges:

@@ -1,8 +1,8 @@
 """The accuracy-budgeted search: tries other quantization settings until the model is within its budget.
 
-Candidates are ranked on calibration samples, so that the evaluation samples choose nothing and their result stays
-fair. Makes no model itself: `make` does. Keeps to the number formats and the granularity that the recipe asks for,
-but for trying one scale per tensor instead of one per channel. The steps of `pipeline` say what there is to try.
+Candidates are ranked on calibration samples, so that no setting is chosen on evaluation samples and their result stays
+fair. Makes no model itself: `make` does. Keeps the number formats and the granularity of the recipe, except that it may
+try one scale per tensor instead of one per channel. The steps of `pipeline` say which settings to try.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class QuantizationLoss:
 
 
 MIN_GAIN_DB = 0.1
-"""Less is no reason to prefer a choice."""
+"""A smaller gain is not worth another setting."""
 
 
 class SearchStep(msgspec.Struct, frozen=True):

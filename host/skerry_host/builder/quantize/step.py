@@ -1,4 +1,4 @@
-"""What a step of the quantization is, and the draft that every step is given. Knows no step; `pipeline` lists them."""
+"""A step of the quantization, and the draft model that it works on. Knows no step; `pipeline` lists them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Where a recipe's source file is: beside it, in an installed package, or in a named folder. Opens nothing."""
+"""Finds a recipe's source file: beside it, in an installed package, or in a named folder. Opens nothing."""
 
 import os
 import string
@@ -26,7 +26,7 @@ class Place(Protocol):
 def source_folder(recipe: Path, place: Place, issues: list[str]) -> Path:
     """The folder that `place.file` is below; adds to `issues` when there is none."""
     if place.package and place.folders:
-        issues.append("source: package and folders exclude each other")
+        issues.append("source: give either package or folders, not both")
     if place.package:
         return _of_package(place, recipe, issues)
     if place.folders:

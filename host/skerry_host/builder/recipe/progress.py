@@ -1,4 +1,4 @@
-"""How a build says what it is doing: a step, and how far it has come. Prints nothing."""
+"""How a build reports its progress: the current step, and how far it is. Prints nothing."""
 
 from collections.abc import Iterable, Iterator, Sized
 from typing import Protocol, TypeVar

@@ -97,7 +97,7 @@ class Quantize(Struct, frozen=True):
         if self.activations == "int8":
             return ""
         return (
-            f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, mixing is not possible"
+            f"activations = {self.activations!r}: an Edge TPU computes on 8-bit integers only, without mixed precision"
         )
 
     @property
@@ -108,7 +108,7 @@ class Quantize(Struct, frozen=True):
         if self.io in allowed:
             return []
         use = " or ".join(allowed)
-        return [f"quantize.io: {self.io!r} does not go with activations = {self.activations!r}, use {use}"]
+        return [f"quantize.io: {self.io!r} cannot be combined with activations = {self.activations!r}, use {use}"]
 
 
 STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions", "io_type")
@@ -270,5 +270,5 @@ def _inside(folder: Path, name: str, issues: list[str]) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (path / "saved_model.pb").is_file():
-        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else f"{name}: there is no such file")
+        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else f"{name}: file not found")
     return path

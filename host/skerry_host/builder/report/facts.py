@@ -1,4 +1,4 @@
-"""What a report says, gathered: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
+"""Gathers the facts of a report: one `TargetFacts` for each target, one `Facts` for the build. Draws nothing."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the
 from skerry_host.builder.runtime.latency import Latency
 from skerry_host.builder.targets.base import Compiled
 
-MOST_CLASSES = 30
-"""A larger confusion matrix cannot be read."""
+MAX_CLASSES = 30
+"""A larger confusion matrix is not legible."""
 
 
 PLACES: dict[Outcome, str] = {"maps": EDGETPU.name, "cpu": CPU.name, "unknown": "unknown"}
@@ -162,7 +162,7 @@ def _moves(graph: Graph, tensor: int) -> bool:
 
 def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:
     """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
-    if not samples.labelled or not 2 <= classes <= MOST_CLASSES:
+    if not samples.labelled or not 2 <= classes <= MAX_CLASSES:
         return None
     answers = next(iter(score.outputs.values())).reshape(len(samples), -1).argmax(axis=1)
     counts = np.zeros((classes, classes), np.int64)
@@ -186,7 +186,7 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow
         ]
     real = part.quality.float_value
     if real is not None and part.quality.int8_interval[0] > real:
-        advice.append("The quantized model is better than the float one by more than chance: look at the labels.")
+        advice.append("The quantized model is significantly better than the float one: check the labels.")
     advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
     return advice
 
@@ -197,7 +197,7 @@ def _slow(part: TargetFacts) -> list[str]:
         return []
     words = (
         f"On this machine the quantized model takes {ratio:.1f} times as long as the float one: an operator has no "
-        "quick integer kernel here. Find it with `skerry model profile`, and measure on the board."
+        "fast integer kernel here. Find it with `skerry model profile`, and measure on the board."
     )
     return [words]
 
@@ -207,7 +207,7 @@ def _unmapped(part: TargetFacts) -> list[str]:
     if part.preflight is None or part.preflight.mapped == len(part.preflight.all):
         return []
     left = len(part.preflight.all) - part.preflight.mapped
-    words = f"Predicted: {left} of {len(part.preflight.all)} operators are not sure to run on the Edge TPU."
+    words = f"Predicted: {left} of {len(part.preflight.all)} operators are not certain to run on the Edge TPU."
     return [words, *(f"Operator {one.index} ({one.op}): {one.reason}." for one in part.preflight.causes[:2])]
 
 
@@ -218,15 +218,13 @@ def _where_time_goes(table: Sequence[OperatorRow]) -> list[str]:
     top = max(timed, key=lambda row: row.share)
     memory = sum(row.share for row in timed if row.bound == "memory")
     waits = (
-        "memory: fewer channels, or a stride before it, leave less to move"
+        "memory: fewer channels, or a stride before it, move fewer bytes"
         if top.bound == "memory"
-        else "arithmetic: fewer filters, a depthwise-separable form or a smaller input take less"
+        else "arithmetic: fewer filters, a depthwise-separable form or a smaller input need less of it"
     )
-    words = f"Operator {top.cost.index} ({top.cost.op}) is {top.share:.0%} of the least time on the board: it waits for"
+    words = f"Operator {top.cost.index} ({top.cost.op}) is {top.share:.0%} of the estimated time on the board: bound by"
     advice = [f"{words} {waits}."]
     if memory > 0.6:
-        words = (
-            f"{memory:.0%} of the least time is spent waiting for memory: smaller activations (earlier strides, fewer"
-        )
+        words = f"{memory:.0%} of the estimated time is bound by memory: smaller activations (earlier strides, fewer"
         advice.append(f"{words} channels at high resolution) help more than fewer multiplications.")
     return advice

@@ -1,4 +1,4 @@
-"""The report's figures as inline SVG: accuracy, confusion, errors, signal by layer, roofline, sizes. Pure."""
+"""The report's figures as inline SVG: accuracy, confusion matrix, errors, SQNR by layer, roofline, sizes. Pure."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ from skerry_host.builder.report.svg import (
 )
 
 SHOWN_DB = 60.0
-"""More signal than this looks the same."""
+"""The chart is cut off above this SQNR."""
 POINTS, BINS = 1500, 51
 """Of a cloud of values: how many are drawn, and edges of the bins that they are taken from."""
 
@@ -72,7 +72,7 @@ def confusion(counts: Array, names: Sequence[str]) -> Markup:
         turned = f' transform="rotate(-40 {x:.1f} {top - 8:.1f})"'
         body.append(text(x, top - 8, _cut(names[row], 12), "label").replace("<text", f"<text{turned}", 1))
         for column in range(size):
-            says = f"{names[row]} answered as {names[column]}: {counts[row, column]} ({share[row, column]:.1%})"
+            says = f"{names[row]} classified as {names[column]}: {counts[row, column]} ({share[row, column]:.1%})"
             kind = "hit" if row == column else "miss"
             strength = share[row, column] if row == column else min(1.0, 3 * share[row, column])
             box = (left + column * cell + 1, y + 1, cell - 2, cell - 2)
@@ -83,7 +83,7 @@ def confusion(counts: Array, names: Sequence[str]) -> Markup:
                 spot = (left + column * cell + cell / 2, y + cell / 2 + 4)
                 body += [text(*spot, str(counts[row, column]), f"count {strong}", "middle")] if cell > 22 else []
     width, height = left + size * cell + 40, top + size * cell + 8
-    return svg(width, height, "Confusion matrix: true class by row, answer by column", body)
+    return svg(width, height, "Confusion matrix: true class by row, predicted class by column", body)
 
 
 def errors(reference: Array, got: Array, unit: str) -> Markup:

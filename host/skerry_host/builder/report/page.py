@@ -75,15 +75,19 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     classes = got[0].size
     counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
-        return f"Values of {name}", Markup(), "The source came quantized: there is no float model to compare with."
+        return (
+            f"Values of {name}",
+            Markup(),
+            "The source was already quantized: there is no float model to compare with.",
+        )
     if counts is None:
         assert part.reference is not None
         reference = next(iter(part.reference.outputs.values()))
-        note = f"Up to {figures.POINTS} values, evenly over the range; on the diagonal nothing is lost."
+        note = f"Up to {figures.POINTS} values, evenly over the range; points on the diagonal have no error."
         return f"Values of {name}", figures.errors(reference, got, name), note
     labels = _labels(facts.recipe.labels.names, classes)
     worst = confused(counts, labels)
-    note = f"Most often: {', '.join(worst)}." if worst else "No sample was answered wrongly."
+    note = f"Most frequent: {', '.join(worst)}." if worst else "No sample was misclassified."
     return "Confusion matrix", figures.confusion(counts, labels), note
 
 

@@ -1,4 +1,4 @@
-"""Whether an operator waits for memory or for arithmetic on a board: the roofline model. Pure.
+"""Whether an operator is memory-bound or compute-bound on a board: the roofline model. Pure.
 
 Williams, Waterman, Patterson: Roofline (CACM 52, 2009). With `peak` operations a second and `bandwidth` bytes a second
 an operator of intensity I (operations a byte) reaches at most min(peak, I * bandwidth).

@@ -1,4 +1,4 @@
-"""What every figure is drawn with: elements and scales. Colours are the style sheet's classes. Pure."""
+"""The building blocks of every figure: elements and scales. Colours are the style sheet's classes. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -10,8 +10,8 @@ from skerry_host.builder.runtime.session import Session
 
 RUNS, WARM = 100, 3
 SECONDS = 1.0
-"""After so long no further run is begun, but for a least number."""
-LEAST = 5
+"""No further run starts after this time, except for a minimum number."""
+MIN_RUNS = 5
 
 
 class Latency(Struct, frozen=True):
@@ -31,7 +31,7 @@ def measure(model: bytes, clock: Callable[[], float] = time.perf_counter, thread
         session.run(tensor)
     times: list[float] = []
     end = clock() + SECONDS
-    while len(times) < LEAST or (len(times) < RUNS and clock() < end):
+    while len(times) < MIN_RUNS or (len(times) < RUNS and clock() < end):
         start = clock()
         session.run(tensor)
         times.append(clock() - start)

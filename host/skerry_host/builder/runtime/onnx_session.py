@@ -1,4 +1,4 @@
-"""Runs an ONNX model in this process, as the device's engine does: what `runtime.session` needs of a runtime."""
+"""Runs an ONNX model in this process, as the device's engine does: the ONNX side of `runtime.session`."""
 
 from typing import Any
 

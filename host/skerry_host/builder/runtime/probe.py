@@ -1,7 +1,7 @@
 """Loads and runs an untrusted model file once, in a child process that may crash, hang or run out of memory.
 
-The child parses the file, loads it, runs it once on zeros, and asks the kernels that stand in for XNNPACK whether they
-would. Says nothing of the model's accuracy.
+The child parses the file, loads it, runs it once on zeros, and checks whether the kernels that replace XNNPACK would
+run it. Says nothing of the model's accuracy.
 """
 
 import json
@@ -55,7 +55,7 @@ def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
     if problem:
-        hint = "a layer whose weights or outputs are all but zero has no fitting integers: look at the source model"
+        hint = "a layer whose weights or outputs are almost all zero cannot be quantized: check the source model"
         raise ModelError(f"the quantized model does not run: {problem}", hint=hint, code="does_not_run")
 
 
@@ -84,10 +84,10 @@ def read_outcome(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -
     try:
         return msgspec.json.decode(lines[-1], type=Probe)
     except msgspec.DecodeError:  # JSON has no infinity, and no such scale is of use
-        raise ModelError(f"{path} is damaged: a value in it is no number", hint=_HINT, code="damaged") from None
+        raise ModelError(f"{path} is damaged: a value in it is not a number", hint=_HINT, code="damaged") from None
 
 
-_HINT = "export it again from its source, and check where it came from"
+_HINT = "export it again, and check where it came from"
 
 
 def check_head(path: Path) -> None:
@@ -101,7 +101,7 @@ def check_head(path: Path) -> None:
     if size > MAX_FILE_BYTES:
         raise ModelError(f"{path} is {size} bytes", hint=f"the limit is {MAX_FILE_BYTES}", code="too_large")
     if not head:
-        raise ModelError(f"{path} is empty: it has no byte", hint="copy or export it again", code="not_tflite")
+        raise ModelError(f"{path} is empty", hint="copy or export it again", code="not_tflite")
     if head[4:8] != IDENTIFIER:
         unknown = ("", "convert it to a float .tflite first")
         kind, hint = next((found for magic, found in _MAGIC.items() if head.startswith(magic)), unknown)

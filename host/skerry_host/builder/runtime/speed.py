@@ -1,7 +1,7 @@
-"""Whether threads and int8 pay for a model: measured on the machine that builds, for as many threads as the board uses.
+"""Whether int8 and threads make a model faster: measured on the build machine, for as many threads as the board uses.
 
-int8 is not always the faster form, and small models are slower with more threads. Another CPU may decide otherwise: the
-result is labelled, recorded and recommended, and changes no artifact.
+int8 is not always faster, and small models are slower with more threads. Another CPU may behave differently: the result
+is labelled and recorded as a recommendation, and changes no artifact.
 """
 
 import os
@@ -12,8 +12,8 @@ from skerry_host.boards import Board
 from skerry_host.build_record import BuildRecord, Speed
 from skerry_host.builder.runtime.latency import measure
 
-CLEARLY = 1.1
-"""A form or a number of threads is worth a remark when the other takes so many times as long."""
+NOTABLE_RATIO = 1.1
+"""A setting is reported as faster when another takes this many times as long."""
 
 
 def with_speeds(record: BuildRecord, board: Board, form: str, model: bytes, real: bytes | None) -> BuildRecord:
@@ -46,8 +46,8 @@ def remark(speeds: tuple[Speed, ...]) -> str:
     line = f"on this machine {_words(best)} is fastest"
     if other is None:
         return line
-    near = other.p50_us < best.p50_us * CLEARLY
-    return f"{line}, {'hardly faster than' if near else 'against'} {_words(other)}"
+    near = other.p50_us < best.p50_us * NOTABLE_RATIO
+    return f"{line}, {'barely faster than' if near else 'against'} {_words(other)}"
 
 
 def _words(speed: Speed) -> str:

@@ -1,7 +1,7 @@
-"""Runs a converter in a child process: bounded in time and memory, ended with all that it started.
+"""Runs a converter in a child process: bounded in time and memory, ended together with its own children.
 
-Of its output the end is kept, of outputs the last few. Knows no converter. What a child says on its last line that
-begins with `{` is its answer.
+The end of its output is kept in a file, for the last few runs. The last line that begins with `{` is its answer. Knows
+no converter.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.sources.converters import lacks
+from skerry_host.builder.sources.converters import missing_package
 
 MEMORY_BYTES = 16 * 1024**3
 """Address space, not resident memory: TensorFlow maps far more than it touches."""
@@ -54,7 +54,7 @@ def run(conversion: Conversion) -> str:
         raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
     absent = _ABSENT.search(reason(output)) if status else None
     if absent:
-        raise lacks(conversion.command[0], absent[1])
+        raise missing_package(conversion.command[0], absent[1])
     if status:
         raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
     return output
@@ -73,8 +73,8 @@ def _started(conversion: Conversion, log: IO[bytes]) -> "subprocess.Popen[bytes]
             preexec_fn=_limit,  # noqa: PLW1509  (no thread of this process holds a lock that it needs)
         )
     except OSError as error:
-        message = f"{conversion.what} cannot begin: {conversion.command[0]}: {error.strerror}"
-        raise ModelError(message, hint="name another Python", code="converter") from None
+        message = f"{conversion.what} cannot start: {conversion.command[0]}: {error.strerror}"
+        raise ModelError(message, hint="set another Python", code="converter") from None
 
 
 def answer(output: str) -> str:
@@ -87,7 +87,7 @@ def reason(output: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b.*:", line)]
-    return (errors or lines or ["it gives no reason"])[-1][:300]
+    return (errors or lines or ["it gave no reason"])[-1][:300]
 
 
 _ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")
@@ -121,7 +121,7 @@ def _kept(output: str) -> str:
     _forget(Path(tempfile.gettempdir()), LOGS - 1)
     with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
         file.write(output)
-    return f"all that it said: {file.name}"
+    return f"full output: {file.name}"
 
 
 def _forget(folder: Path, kept: int) -> None:

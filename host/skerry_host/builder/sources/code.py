@@ -1,4 +1,4 @@
-"""Finds what in a source would run code of its own when it is opened. Reads names; loads no model.
+"""Finds code in a source model that would run when the model is opened. Reads names; loads no model.
 
 A .keras archive is searched by its config, HDF5 and SavedModel files by the names of what they hold.
 """
@@ -58,11 +58,11 @@ def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(_CONFIG).file_size > MAX_CONFIG_BYTES:
-                raise ModelError(f"{path} has an absurdly large {_CONFIG}", code="damaged")
+                raise ModelError(f"{path} has an implausibly large {_CONFIG}", code="damaged")
             return json.loads(archive.read(_CONFIG))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError, EOFError) as error:
         line = " ".join(str(error).split())
-        raise ModelError(f"{path} is no .keras archive: {line}", hint="save it again", code="damaged") from None
+        raise ModelError(f"{path} is not a .keras archive: {line}", hint="save it again", code="damaged") from None
 
 
 def _foreign(config: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Finds the Python that has a heavy converter: they pin what the host must not have, so they live apart.
+"""Finds the Python environment of a converter: converters pin dependencies that the host must not have.
 
 Looks in $SKERRY_CONVERTERS_PYTHON, then in the environment beside this one, then here. Installs nothing.
 """
@@ -23,12 +23,12 @@ class Converter:
     install: str
 
 
-def beside() -> Path:
+def converters_folder() -> Path:
     """The environment for converters that belongs to this one."""
     return Path(sys.prefix) / "converters"
 
 
-_APART = f"{sys.executable} -m venv {beside()} && {beside()}/bin/pip install"
+_APART = f"{sys.executable} -m venv {converters_folder()} && {converters_folder()}/bin/pip install"
 ONNX2TF = Converter("onnx2tf", "an ONNX model", f"{_APART} onnx2tf==1.29.24")
 TENSORFLOW = Converter("tensorflow", "a Keras model or SavedModel", "pip install 'skerry-host[tensorflow]'")
 TFMOT = Converter("tensorflow_model_optimization", "a QAT-trained Keras model", "pip install 'skerry-host[train]'")
@@ -47,8 +47,8 @@ def python_with(converter: Converter) -> str:
     named = os.environ.get(VARIABLE)
     if named:
         return _runnable(named)
-    apart = beside() / "bin/python"
-    has = list(beside().glob(f"lib/python*/site-packages/{converter.module}"))
+    apart = converters_folder() / "bin/python"
+    has = list(converters_folder().glob(f"lib/python*/site-packages/{converter.module}"))
     if has and apart.is_file():
         return str(apart)
     if importlib.util.find_spec(converter.module) is not None:
@@ -69,7 +69,7 @@ def _runnable(named: str) -> str:
     return named
 
 
-def lacks(python: str, module: str) -> ModelError:
+def missing_package(python: str, module: str) -> ModelError:
     """What to say of an interpreter that does not have a module that a conversion needs."""
     wanted = ONNX2TF.install.rpartition(" ")[2] if module == ONNX2TF.module else module.replace("_", "-")
     hint = f"{python} -m pip install {wanted} (or name another environment in {VARIABLE})"

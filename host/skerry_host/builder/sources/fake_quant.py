@@ -1,7 +1,7 @@
-"""Takes the ranges that a model was trained with (QAT) out of a float TFLite graph, for the quantizer to use.
+"""Extracts the ranges that a model was trained with (QAT) from a float TFLite graph, for the quantizer to use.
 
 Converters write them as QUANTIZE and DEQUANTIZE in pairs, old ones as FAKE_QUANT. Left in, a quantizer takes the pairs
-for operators of the model and measures ranges of its own. Chooses no integers itself.
+for operators of the model and measures its own ranges. Quantizes nothing itself.
 """
 
 from collections.abc import Iterator

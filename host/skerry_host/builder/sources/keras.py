@@ -1,6 +1,6 @@
 """Keras, SavedModel and Python builders to float TFLite, with TensorFlow in a child process. Quantizes nothing.
 
-What would run code of its own when it is opened is refused unless it is trusted; the child is no sandbox.
+A source with code that would run when it is opened is refused unless the user trusts it; the child is not a sandbox.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ _ADVICE = {
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
 _SAFE_MODE = "safe_mode"
-"""In Keras's own refusal of code, which advises to switch the refusal off."""
+"""Part of Keras's own refusal to run code, which suggests turning the check off."""
 
 
 def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted:
@@ -36,7 +36,7 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
             hint="save the model as .h5 or as a SavedModel",
             code="qat",
         )
-    carried = carries(path, kind)
+    carried = code_in(path, kind)
     if carried and not trusted:
         raise _untrusted(path, ", ".join(carried))
     out = folder / "made.tflite"
@@ -54,8 +54,8 @@ def convert(path: Path, kind: Kind, folder: Path, *, trusted: bool) -> Converted
 
 
 def _untrusted(path: Path, what: str) -> ModelError:
-    hint = "if you trust where it comes from, add --trust-source"
-    return ModelError(f"{path} carries code that would run on this machine: {what}", hint=hint, code="untrusted")
+    hint = "if you trust its source, add --trust-source"
+    return ModelError(f"{path} contains code that would run on this machine: {what}", hint=hint, code="untrusted")
 
 
 def _examples(out: Path) -> tuple[Example, ...]:
@@ -67,7 +67,7 @@ def _examples(out: Path) -> tuple[Example, ...]:
     return (Example(arrays["sample"], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
 
 
-def carries(path: Path, kind: Kind) -> list[str]:
+def code_in(path: Path, kind: Kind) -> list[str]:
     """What of a source runs when it is opened."""
     if kind == "python":
         return ["it is a Python file"]

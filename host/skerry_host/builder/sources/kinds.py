@@ -1,4 +1,4 @@
-"""Tells what a source is by its name and first bytes. Opens nothing else of it, and believes no name alone."""
+"""Detects the format of a source by its name and first bytes. Reads nothing else of it, and trusts no name alone."""
 
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ def kind_of(path: Path) -> Kind:
     if head[4:8] == IDENTIFIER:
         return "tflite"
     if suffix in _PYTORCH:
-        hint = "a pickle runs code when it is opened: export the model with torch.onnx.export instead"
+        hint = "opening a pickle runs code: export the model with torch.onnx.export instead"
         raise ModelError(f"{path} is a PyTorch or pickle file", hint=hint, code="pickle")
     kind = _SUFFIXES.get(suffix, "tflite")
     if kind == "keras" and not head.startswith((_HDF5, _ZIP)):

@@ -1,6 +1,6 @@
 """Loads a recipe's source model: converted to TFLite, checked to load and run, made fit for the quantizer.
 
-Quantizes nothing. A source that is quantized already is not changed; an ONNX one of these stays ONNX.
+Quantizes nothing. A source that is quantized already is not changed, and such an ONNX model stays ONNX.
 """
 
 import hashlib
@@ -105,7 +105,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
     changes = [change for change in (batch, renamed) if change] + ([] if ready else normalise(model))
-    changes += [f"{len(trained)} ranges kept as they were trained (QAT)"] if trained else []
+    changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph)
     if reasons:
@@ -131,7 +131,7 @@ def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data:
         return ["not compared with the source: its outputs for random inputs are zero, or not finite"]
     if found < MIN_EQUIVALENCE_DB:
         raise ModelError(
-            f"{path} was converted wrongly: its TFLite form has {found:.0f} dB SQNR against it, at least "
+            f"{path} was not converted correctly: its TFLite form has {found:.0f} dB SQNR against it, at least "
             f"{MIN_EQUIVALENCE_DB:.0f} dB are needed",
             hint="export it with opset_version=17 and plain operators, or give a .tflite made another way",
             code="conversion",

@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import Graph, Tensor
-from skerry_host.builder.sources.repair import flat_biases, fold_float16, fuse_clamps, grouped_as_depthwise
+from skerry_host.builder.sources.repair import flatten_biases, fold_float16, fuse_clamps, grouped_to_depthwise
 
 SIGNATURE = "serving_default"
 _INTEGERS = {"int8", "uint8", "int16"}
@@ -74,8 +74,8 @@ def _names_io(found: Any, main: Any) -> bool:
 STEPS: tuple[Callable[[Any], str | None], ...] = (
     builtin_codes,
     fold_float16,
-    flat_biases,
-    grouped_as_depthwise,
+    flatten_biases,
+    grouped_to_depthwise,
     fuse_clamps,
     fixed_batch,
     signature,
@@ -111,7 +111,7 @@ def unfit_quantized(graph: Graph) -> list[str]:
     left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
     if left:
         names = ", ".join(sorted(set(left)))
-        reasons.append(f"{len(left)} of its operators compute on floating point ({names}): give the float model")
+        reasons.append(f"{len(left)} of its operators compute in floating point ({names}): give the float model")
     return reasons
 
 
@@ -123,12 +123,12 @@ def unfit(graph: Graph) -> list[str]:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
-        reasons.append("it keeps its weights, or a state, in variables: export it with constants")
+        reasons.append("it keeps weights or state in variables: export it with constants")
     left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
     if left:
         named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
         advice = "convert the trained model to int8, or give the float model"
-        reasons.append(f"{named} are no pairs of quantization-aware training: {advice}")
+        reasons.append(f"{named} are not pairs from quantization-aware training: {advice}")
     half = [t for t in graph.tensors if t.dtype in _INTEGERS and t.channels and t.constant_bytes]
     if half:
         reasons.append(f"{len(half)} of its weights are quantized already (dynamic range): give the float model")
@@ -147,7 +147,7 @@ def _io_reasons(graph: Graph) -> list[str]:
     if not graph.outputs:
         reasons.append("it has no output")
     if not graph.ops:
-        reasons.append("it has no operator: there is nothing to compute")
+        reasons.append("it has no operators")
     return reasons
 
 

@@ -1,6 +1,6 @@
-"""ONNX to float TFLite: shapes fixed and the graph tidied by `onnx_child`, then onnx2tf, each in a child process.
+"""ONNX to float TFLite: `onnx_child` fixes shapes and simplifies the graph, then onnx2tf; each in a child process.
 
-Only onnx2tf's float32 output is taken: its own int8 ones fail on real models. Quantizes nothing.
+Only onnx2tf's float32 output is used: its own int8 ones fail on real models. Quantizes nothing.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Makes an ONNX file fit for conversion, in a child process: fixed shapes, folded constants, plain names.
 
 `python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES` takes SHAPES as JSON {input: sizes}.
-The last line it prints is a `Prepared`. Parses files that nobody vouches for: not to be done in the host's own process.
+The last line it prints is a `Prepared`. Parses untrusted files: not for the host's own process.
 """
 
 import json
@@ -71,7 +71,7 @@ def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _as_it_is(model: Any, files: tuple[str, ...], source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
-    """A QDQ model, proven to load and run: its bytes, but for a shape that had to be fixed."""
+    """A QDQ model that loads and runs: its bytes, unchanged except for a shape that had to be fixed."""
     if _opset(model) < _OPSET:
         problem = f"is quantized already (QDQ), with the operators of version {_opset(model)}"
         raise _UnfitError(problem, f"export it with opset_version={_OPSET}, or give the float model")

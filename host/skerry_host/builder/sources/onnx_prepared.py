@@ -1,4 +1,4 @@
-"""What `onnx_child` answers. Apart from it, so that the host reads the answer without importing onnx."""
+"""The answer of `onnx_child`. A separate module, so that the host reads the answer without importing onnx."""
 
 from msgspec import Struct
 

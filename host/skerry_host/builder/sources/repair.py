@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import op_name
-from skerry_host.builder.modelfile.parts import NONE, RELU6, add_buffer, code_of, like, times
+from skerry_host.builder.modelfile.parts import NONE, RELU6, add_buffer, code_of, copy_tensor, multiply_constant
 
 _FLOAT16, _FLOAT32 = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
 _ACTIVATIONS = {"RELU": schema.ActivationFunctionType.RELU, "RELU6": RELU6}
@@ -36,7 +36,7 @@ def fold_float16(model: Any) -> str | None:
     return f"{folded} float16 weights widened" if folded else None
 
 
-def flat_biases(model: Any) -> str | None:
+def flatten_biases(model: Any) -> str | None:
     """Give biases one axis: converters leave (1, 1, 1, n) behind, which the quantizer does not take."""
     main = model.subgraphs[0]
     flat = 0
@@ -80,7 +80,7 @@ def fuse_clamps(model: Any) -> str | None:
     return f"{changed} clamps fused or rewritten" if changed else None
 
 
-def grouped_as_depthwise(model: Any) -> str | None:
+def grouped_to_depthwise(model: Any) -> str | None:
     """Write convolutions of as many groups as channels as what they are: converters leave those of unequal strides.
 
     A filter (channels * m, H, W, 1) becomes (1, H, W, channels * m), m the depth multiplier. Grouped CONV_2D came with
@@ -153,6 +153,9 @@ def _fuse(op: Any, writers: dict[int, Any], readers: "Counter[int]", names: list
 def _as_mul(model: Any, main: Any, op: Any, *, unit: bool) -> list[Any]:
     read, written = int(op.inputs[0]), int(op.outputs[0])
     if not unit:
-        return [times(model, main, (read, written), 1.0, RELU6)]
-    between = like(main, written, b"/times6")
-    return [times(model, main, (read, between), 6.0, RELU6), times(model, main, (between, written), 1 / 6)]
+        return [multiply_constant(model, main, (read, written), 1.0, RELU6)]
+    between = copy_tensor(main, written, b"/times6")
+    return [
+        multiply_constant(model, main, (read, between), 6.0, RELU6),
+        multiply_constant(model, main, (between, written), 1 / 6),
+    ]

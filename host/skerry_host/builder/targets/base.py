@@ -1,4 +1,4 @@
-"""What a target is to a build. One file each; `table` lists them, and nothing else of the builder knows them apart."""
+"""The interface of a target. One file each; `table` lists them, and nothing else of the builder tells them apart."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class TargetBuilder(Protocol):
     hint: str
     """What to do where it cannot be made of a source."""
     last_resort: str
-    """What to try when no other choice of integers keeps enough of the signal."""
+    """What to try when no quantization setting gives enough SQNR."""
 
     def plan_problem(self, plan: Quantize) -> str:  # noqa: ARG002  (most take every plan)
         """Why nothing that is made by a plan can run on it, whatever the source; empty if it can."""
@@ -74,7 +74,7 @@ class TargetBuilder(Protocol):
 
     @abstractmethod
     def make(self, job: QuantizationJob) -> bytes:
-        """Its model file, proven to run where that is in doubt; raises `ModelError`."""
+        """Its model file, checked to run where that is not certain; raises `ModelError`."""
 
     def predict(self, model: bytes) -> Preflight | None:  # noqa: ARG002
         """Where the operators of its fallback's model will run; None where there is nothing to compile."""

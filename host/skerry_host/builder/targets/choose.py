@@ -18,7 +18,7 @@ from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 SEARCH_SAMPLES = 200
 """Calibration samples that candidates are ranked on."""
 NOISE_SAMPLES = 2
-"""Differences of so many answers say nothing."""
+"""A difference of up to this many samples is noise."""
 SLACK_DB = 1.0
 """Calibration samples and evaluation samples may differ by so much: a model this close to its budget is evaluated."""
 

@@ -14,16 +14,12 @@ class CpuBuilder(TargetBuilder):
     target = CPU
     hint = "give the float ONNX model, or build target onnx for a board that has it"
     last_resort = (
-        "activations = 'int16' on a CPU target (where all operators have a 16-bit form), or quantization-aware training"
+        "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
     )
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
-        return (
-            ""
-            if source.is_tflite
-            else "an ONNX model that is quantized already cannot be converted to TFLite without loss"
-        )
+        return "" if source.is_tflite else "an already quantized ONNX model cannot be converted to TFLite without loss"
 
     def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""

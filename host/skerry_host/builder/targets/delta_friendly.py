@@ -42,7 +42,7 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
     options = GridOptions(frozen=previous.frozen, sticky=plan.sticky)
     gridded = to_previous_grid(chosen.model, previous.model, floats=work.source.data, options=options)
     if not gridded.layers:
-        return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release fits this model")
+        return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release matches this model")
     recipe = work.recipe
     score = evaluate(gridded.model, work.data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
     lost = chosen.score.value - score.value

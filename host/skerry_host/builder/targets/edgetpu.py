@@ -1,7 +1,7 @@
-"""The `edgetpu` target: the cpu target's int8 model, compiled. The cpu bundle always stands beside it.
+"""The `edgetpu` target: the cpu target's int8 model, compiled. Its release always has the cpu bundle as well.
 
-No Edge TPU is at hand on a host, so nothing is run here: golden outputs are those of the cpu model, and a device's own
-probation judges the rest. Without a compiler the build goes on and says so.
+A host has no Edge TPU, so nothing is run here: golden outputs are those of the cpu model, and a device's own probation
+decides. Without a compiler the build goes on and says so.
 """
 
 from msgspec.structs import replace
@@ -48,6 +48,8 @@ class EdgeTpuBuilder(CpuBuilder):
         said = done.model.files[0]
         need = said.inspection.min_runtime
         bundle = replace(base, target=self.target.name, artifacts=(compiled, *others), min_edgetpu_runtime=need)
-        remark = f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, for no Edge TPU is at hand"
+        remark = (
+            f"edgetpu: compiled by {done.compiler} for runtime {need}; not run, because this machine has no Edge TPU"
+        )
         files = ((MODEL, done.data), (LOG, done.log.encode()))
         return Compiled("; ".join((remark, *said.warnings)), bundle, files, done)

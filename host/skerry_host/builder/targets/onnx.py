@@ -10,7 +10,7 @@ from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
 CHANNELS = {1, 3, 4}
-"""Sizes of an axis that may be the colours of an image."""
+"""Sizes of an axis that may hold the colours of an image."""
 
 
 class OnnxBuilder(TargetBuilder):

@@ -10,7 +10,7 @@ import click
 
 from skerry_host.cli.common import console
 from skerry_host.cli.demo.fleet import DemoError
-from skerry_host.cli.demo.story import Story, tell
+from skerry_host.cli.demo.steps import Demo, run_demo
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 
@@ -31,9 +31,9 @@ def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what it started ends with it
     out = console()
     with tempfile.TemporaryDirectory(prefix="skerry-demo-") as folder:
-        outcome = tell(Story(Path(folder), recipe.resolve(), out, stay))
+        outcome = run_demo(Demo(Path(folder), recipe.resolve(), out, stay))
     if json_file is not None:
         json_file.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
         out.print(f"written: {json_file}")
     if not outcome.ok:
-        raise DemoError("the demo did not end as expected", hint="the table above shows where")
+        raise DemoError("the demo did not give the expected result", hint="the table above shows where")

@@ -1,1 +1,1 @@
-"""The way to the devices: a broker, and the plane's connection to it. Carries bytes, knows no message."""
+"""The broker, and the plane's connection to it. Carries bytes, knows no message."""

@@ -154,7 +154,7 @@ def find_mosquitto() -> str | None:
 
 
 def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | None] = find_mosquitto) -> Broker:
-    """The broker at `url`, else mosquitto where `find` finds it, else the embedded one; `port` 0 takes a free one."""
+    """The broker at `url`, else mosquitto where `find` finds it, else the embedded one; `port` 0 picks a free one."""
     if url:
         return External(url)
     program = find()
@@ -216,7 +216,7 @@ def _await_free(port: int, patience_s: float) -> None:
     while not _is_free(port):
         if time.monotonic() > deadline:
             hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
-            raise BrokerError(f"port {port} is taken by another program", hint=hint, code="port_taken")
+            raise BrokerError(f"port {port} is used by another program", hint=hint, code="port_taken")
         time.sleep(0.1)
 
 

@@ -25,7 +25,7 @@ WINDOW = 64
 KEEPALIVE_S = 30
 ACK_S = 30.0
 MAX_TOPICS = 8
-"""In one SUBSCRIBE: some brokers take no more."""
+"""Topics in one SUBSCRIBE: some brokers accept no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ MAX_WAITING = 2 * MAX_PIECES
 
 MAX_DEVICES = 20_000
 MAX_SENDS, MAX_EXTRA_BYTES = 4, 1024 * 1024
-"""A device is sent at most so many times the size of a blob, and so many bytes more; a sound one gives up before."""
+"""A device is sent at most this many times a blob's size, plus this many bytes; a correct one gives up earlier."""
 
 MAX_LOGGED = 1000
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from skerry_host.release.store import Store
 
 PATH = "/blobs"
 BYTES = "application/octet-stream"
-FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def blob_application(store: Store) -> Starlette:
@@ -32,11 +32,11 @@ def blob_application(store: Store) -> Starlette:
             path = store.path(request.path_params["sha256"])
         except SkerryError as error:
             return PlainTextResponse(f"{error}\n", status_code=404)
-        return FileResponse(path, media_type=BYTES, headers=FOR_EVER)
+        return FileResponse(path, media_type=BYTES, headers=IMMUTABLE)
 
     def digests(request: Request) -> Response:
         try:
-            return Response(digests_of(request.path_params["sha256"]), media_type=BYTES, headers=FOR_EVER)
+            return Response(digests_of(request.path_params["sha256"]), media_type=BYTES, headers=IMMUTABLE)
         except SkerryError as error:
             return PlainTextResponse(f"{error}\n", status_code=404)
 

@@ -66,7 +66,7 @@ class Publisher:
             self._reconnected()
         with self._registry.read() as session:
             required = find_required_blobs(session, self._store)
-            live = {row.sha256 for row in published.every(session)}
+            live = {row.sha256 for row in published.all_blobs(session)}
             envelopes = twins.envelopes(session)
             commands = orders.commands(session)
         self._allow(required.by_device)
@@ -84,7 +84,7 @@ class Publisher:
         """
         epoch = self._link.epoch
         with self._registry.read() as session:
-            last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.every(session)}
+            last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.all_blobs(session)}
             self._maybe_retained = orders.ordered_devices(session)
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
@@ -128,7 +128,7 @@ class Publisher:
     def _clear_blobs(self, kept: Collection[str]) -> bool:
         """False when the connection was lost."""
         with self._registry.read() as session:
-            unused = [row for row in published.every(session) if row.sha256 not in kept]
+            unused = [row for row in published.all_blobs(session) if row.sha256 not in kept]
         for row in unused:
             names = [topics.chunk(row.sha256, index) for index in range(row.chunks)]
             names += [topics.digests(row.sha256)] if row.digests else []

@@ -67,7 +67,7 @@ class Ingest:
         with self._registry.write() as session:
             results = Counter(self._apply_one(session, message, reports) for message in messages)
             fresh = telemetry.add(session, reports, self._clock())
-            receipts.note(session, reports, self._clock())
+            receipts.mark_stored(session, reports, self._clock())
             for device in {report.device for report in reports} if fresh else ():
                 twins.seen(session, device, self._clock())
         results.update(accepted=fresh, duplicate=len(reports) - fresh)

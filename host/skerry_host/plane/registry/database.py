@@ -45,7 +45,7 @@ class Registry:
     def write(self) -> Iterator[Session]:
         """A session that commits at the end, or leaves nothing when the block raises.
 
-        Raises `RegistryError` when it is no registry any more: trying again would not help.
+        Raises `RegistryError` when it is not a registry any more: retrying would not help.
         """
         engine = self._engine.execution_options(skerry_write=True)
         with self._plainly(), Session(engine, expire_on_commit=False) as session, session.begin():
@@ -61,7 +61,7 @@ class Registry:
                 raise
             reason = str(error.orig).splitlines()[0]
             hint = "restore it from a backup, then start again"
-            raise RegistryError(f"the registry {self.name} cannot be used any more: {reason}", hint=hint) from None
+            raise RegistryError(f"the registry {self.name} can no longer be used: {reason}", hint=hint) from None
 
     def close(self) -> None:
         """Close all connections."""

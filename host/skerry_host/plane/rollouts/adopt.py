@@ -34,7 +34,9 @@ def adopt(session: Session, director: Director, running: RunningRelease, reason:
     assignment = director.assignment(row, running.policy)
     if assignment.manifest.sha256 != running.slot.manifest_sha256:
         hint = "start a rollout of the release that it should run"
-        raise PlaneError(f"the store holds another {row.release} than the device runs", hint=hint, code="other_release")
+        raise PlaneError(
+            f"the store's {row.release} differs from the one that the device runs", hint=hint, code="other_release"
+        )
     session.add(row)
     return assignment
 

@@ -37,7 +37,7 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
     """Record a rollout of one wave and return its id; raises `FleetError` when no device or no target matches."""
     if not request.devices:
         hint = "`skerry device list` shows boards and tags"
-        raise FleetError(f"{request.selection} selects no device", hint=hint, code="no_devices")
+        raise FleetError(f"{request.selection} selects no devicess", hint=hint, code="no_devices")
     offered = [bundle.target for bundle in request.release.bundles]
     targets = {device.id: choose_target(device, offered, request.release.name) for device in request.devices}
     rollout = RolloutRow(

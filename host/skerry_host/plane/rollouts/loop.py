@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment, TransferPolicy
-from skerry_host.fleet.rollout import Action, Admit, Close, Enter, plan
+from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, plan
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
@@ -54,7 +54,7 @@ class RolloutLoop:
                 self._admit(session, rollout, session.get_one(DeploymentRow, deployment.id))
             case Close(deployment, outcome, reason):
                 self._close(session, session.get_one(DeploymentRow, deployment.id), outcome, reason)
-            case Enter(state, reason):
+            case EnterState(state, reason):
                 rollout.state, rollout.reason = state, reason
                 rollout.ended = None if state == "running" else self._clock()
                 self._note(session, state, rollout.id, f"{rollout.release}: {reason}")
@@ -96,7 +96,7 @@ class RolloutLoop:
         try:
             return adopt(session, self._director, running, reason, self._clock())
         except SkerryError as error:
-            self._note(session, "kept", row.device, f"{model.current.release} runs there, but {error}")
+            self._note(session, "kept", row.device, f"{model.current.release} runs on the device, but {error}")
             return None
 
     def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:

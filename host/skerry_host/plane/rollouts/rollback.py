@@ -71,7 +71,9 @@ def _adopt(session: Session, order: OrderRow, director: Director, now: float) ->
         try:
             assignment = adopt(session, director, running, "rolled back on order", now)
         except SkerryError as error:
-            events.add(session, Event(now, "kept", order.device, f"{model.current.release} runs there, but {error}"))
+            events.add(
+                session, Event(now, "kept", order.device, f"{model.current.release} runs on the device, but {error}")
+            )
             continue
         director.assign(session, order.device, name, assignment)
     _end(session, order, "done", order.detail or "rolled back", now)

@@ -1,1 +1,1 @@
-"""What is shown of a fleet, gathered from the registry, and how it reads. Changes nothing."""
+"""What is shown of a fleet: gathered from the registry, and formatted. Changes nothing."""

@@ -31,7 +31,7 @@ HISTORY = 40
 POWER = "power"
 """The sample that holds a device's power in watts."""
 FRESH_S = 120.0
-"""Figures older than this say nothing about now and are left out of the totals."""
+"""Values older than this are not current and are left out of the totals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Telemetry:
 
 def overview(session: Session, now: float, only: Sequence[Device] | None = None) -> Overview:
     """Devices (all, or a page of them) with their figures, the newest rollouts and events."""
-    shown = devices.every(session) if only is None else only
+    shown = devices.all_devices(session) if only is None else only
     views = device_views(session, shown)
     newest = tuple(rollout_view(session, row) for row in rollouts.latest(session, 8))
     trail = tuple(EventView(e.at, e.kind, e.subject, e.text) for e in events.latest(session, 40))

@@ -115,7 +115,7 @@ EVENTS = {
     "ordered": "command sent",
     "refused": "command refused",
 }
-"""Kinds of events that read otherwise than the codes above, or are no such code."""
+"""Kinds of events that are shown with other words than the codes above, or are not among them."""
 
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 

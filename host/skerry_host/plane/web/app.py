@@ -22,7 +22,7 @@ from skerry_host.plane.web.routes import ROUTES
 
 STATIC = Path(__file__).parent / "static"
 HOSTS = ["127.0.0.1", "localhost"]
-"""A page elsewhere that points its own name at this machine cannot read the fleet."""
+"""Host names that are accepted: this prevents DNS rebinding by a page from elsewhere."""
 
 
 def application(registry: Registry, counters: Callable[[], Counters], table: Iterable[Entry] = ROUTES) -> Starlette:

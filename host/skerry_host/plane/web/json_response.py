@@ -1,4 +1,4 @@
-"""JSON answers, encoded as everything else of this project is."""
+"""JSON responses, encoded by the same codec as all other JSON of this project."""
 
 import msgspec
 from starlette.responses import Response

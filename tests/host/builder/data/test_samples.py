@@ -27,7 +27,7 @@ LABELS = np.arange(100) % 10
 CASES = {
     "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
     "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
-    "no samples": (npz(images(0)), "there is no sample"),
+    "no samples": (npz(images(0)), "holds no samples"),
     "other names": (npz(images(0)).replace(b"inputs", b"inputz"), "has no array inputs"),
     "too few labels": (npz(images(100), LABELS[:99]), "not 100 integers"),
     "label out of range": (npz(images(100), LABELS + 1), "labels run from 1 to 10, the model has 10 classes"),
@@ -35,7 +35,7 @@ CASES = {
     "constant": (npz(np.full((100, 28, 28, 1), 7, np.uint8), LABELS), "every input value is 7"),
     "one number": (npz(np.array(3), np.array(3)), "inputs is one number"),
     "beyond float32": (npz(images(100) * 1e300, LABELS), "are beyond float32 after preprocessing"),
-    "text": (npz(np.array(["a"] * 100), LABELS), "not of numbers"),
+    "text": (npz(np.array(["a"] * 100), LABELS), "not a numeric one"),
     "pickle": (npz(np.array([{}] * 100, dtype=object), LABELS), "calibration.npz"),
     "not an npz": (b"PK\x03\x04 no", "calibration.npz"),
 }
@@ -52,7 +52,7 @@ def test_unusable_samples_are_refused(make_recipe, case: str):
 
 
 DECLARED = {
-    "planes": ('layout = "nchw"', "preprocess.layout: the model takes 28x28x1, pixels and not planes"),
+    "planes": ('layout = "nchw"', "preprocess.layout: the model takes 28x28x1, pixels, not planes"),
     "colours": ('color = "bgr"', "preprocess.color: the model takes 28x28x1, which has no colours to swap"),
 }
 

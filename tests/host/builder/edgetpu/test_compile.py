@@ -100,8 +100,8 @@ FAILURES: dict[str, tuple[dict[str, Any], str, int, str]] = {
     "version": (says("new_version.txt", code=1), "unsupported_version", 1, "'CONV_2D' version '6'"),
     "internal, twice": (says("internal.txt", code=1), "internal", 2, "Internal compiler error"),
     "too large, twice": (says("large.txt", code=1), "large_activations", 2, "large activation"),
-    "says success, leaves nothing": (says("success.txt"), "no_output", 1, "left no output"),
-    "says success, zero operators": (says("success.txt", chain("RELU")), "zero_ops", 1, "nothing of"),
+    "says success, leaves nothing": (says("success.txt"), "no_output", 1, "wrote no output"),
+    "says success, zero operators": (says("success.txt", chain("RELU")), "zero_ops", 1, "no operator of"),
     "says success, another model": (says("success.txt", OTHER), "other_model", 1, "output 0 is 1x4 int8, scale 0.5"),
     "says success, another number of outputs": (
         says("success.txt", TWO),

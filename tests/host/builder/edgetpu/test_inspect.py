@@ -112,10 +112,10 @@ def test_a_scale_that_is_no_number_is_damage(scale: float, tmp_path: Path) -> No
     made = Maker()
     made.tensor("a", (1, 4), scale=scale)
     path = made.write(tmp_path / "odd.tflite", ["a"], ["a"])
-    with pytest.raises(ModelError, match="no number") as refused:
+    with pytest.raises(ModelError, match="not a number") as refused:
         inspect_file(path)
     assert refused.value.code == "damaged"
-    with pytest.raises(ModelError, match="no number"):
+    with pytest.raises(ModelError, match="not a number"):
         probe(path)
 
 

@@ -11,11 +11,11 @@ from skerry_host.builder.judge.golden import (
     Recorded,
     _limits,
     choose,
+    instability,
     outputs_of,
     problem,
     record,
     replay,
-    unsteadiness,
 )
 from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session
@@ -47,7 +47,7 @@ def test_the_steadiest_samples_are_taken(model: bytes, prep: Preprocess, samples
     taken = record(model, samples, prep, plan).golden
 
     def worst(golden: GoldenSet) -> int:
-        return max(unsteadiness(session, golden, replay(other, golden)))
+        return max(instability(session, golden, replay(other, golden)))
 
     assert len(taken) == 16
     assert worst(taken) < worst(first)
@@ -138,7 +138,7 @@ RAMP = np.tile(np.array([[-102.0, 408.0, 0.0, 7.0]], np.float32), (3, 8))  # a s
 @pytest.mark.parametrize(("inputs", "step"), [(EDGES, 1.0), (RAMP, 2.0)], ids=["int8", "float"])
 def test_inputs_move_by_a_step_and_stay_what_they_are(inputs: np.ndarray, step: float):
     echo = Echo(inputs)
-    steps = unsteadiness(echo, GoldenSet((inputs,), (inputs,)), (inputs,))
+    steps = instability(echo, GoldenSet((inputs,), (inputs,)), (inputs,))
     assert len(echo.seen) == 2 * len(inputs)
     assert {tensor.dtype for tensor in echo.seen} == {inputs.dtype}
     moves = np.concatenate(echo.seen).astype(np.float64) - np.concatenate([inputs, inputs]).astype(np.float64)
@@ -150,8 +150,8 @@ def test_inputs_move_by_a_step_and_stay_what_they_are(inputs: np.ndarray, step: 
 def test_the_farthest_move_of_a_sample_counts():
     elsewhere = EDGES.copy()
     elsewhere[1, 2] += 9
-    assert unsteadiness(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (elsewhere,)) == [1, 9, 1]
-    assert unsteadiness(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (EDGES,)) == [1, 1, 1]
+    assert instability(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (elsewhere,)) == [1, 9, 1]
+    assert instability(Echo(EDGES), GoldenSet((EDGES,), (EDGES,)), (EDGES,)) == [1, 1, 1]
 
 
 def test_a_model_that_remembers_gets_the_first_samples_in_their_order():

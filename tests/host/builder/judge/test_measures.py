@@ -130,7 +130,7 @@ def net(kinds: str, *ops: str, weights: str = "") -> Graph:
 INT16, UINT8_ENDS, FLOAT_ENDS = Quantize(activations="int16", io="int16"), Quantize(io="uint8"), Quantize(io="float")
 DYNAMIC = Quantize(activations="float", io="float")
 ROUND = ("QUANTIZE", "DEQUANTIZE")
-NO_FORM = "; replace operators that have no int8 form"
+NO_FORM = "; replace operators that have no int8 kernel"
 # A model and what was asked for; what is said: (gate, value, what is wrong).
 INTEGERS = {
     "int8": (net("int8 int8", "ADD"), Quantize(), ("fully int8", "1/1 ops", "")),
@@ -138,7 +138,7 @@ INTEGERS = {
     "int16 in vain": (
         net("int16 float32 int16", "ADD", "ADD"),
         INT16,
-        ("fully int16", "0/2 ops", "not int16: ADD (t1), ADD (t2); replace operators that have no int16 form"),
+        ("fully int16", "0/2 ops", "not int16: ADD (t1), ADD (t2); replace operators that have no int16 kernel"),
     ),
     "uint8 ends": (net("uint8 int8 uint8", "QUANTIZE", "QUANTIZE"), UINT8_ENDS, ("fully int8", "2/2 ops", "")),
     "ends of another kind": (
@@ -253,7 +253,7 @@ def test_a_refusal_names_the_figure_the_budget_and_the_remedy():
         "top1 drops by 42.50%, over max_accuracy_drop 1.00%; give more, or more typical, calibration samples",
         (
             "output b has 10.0 dB SQNR, under min_sqnr_db 15.0; "
-            "look for calibration samples unlike those of the evaluation"
+            "check whether the calibration samples resemble the evaluation samples"
         ),
         "the model has 2001 bytes, over max_bytes 2000; make it smaller or raise the budget",
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from skerry_agent.wire.manifest import Postprocess
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import count_right
+from skerry_host.builder.judge.metrics import count_correct
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
 
@@ -16,28 +16,28 @@ VECTORS = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
 
 
 def test_an_embedding_is_right_when_its_neighbour_is_of_its_kind():
-    assert count_right([VECTORS], LABELLED, Task("embedding"), (1, 1)) == ("neighbour", 2)
+    assert count_correct([VECTORS], LABELLED, Task("embedding"), (1, 1)) == ("neighbour", 2)
 
 
 @pytest.mark.parametrize("task", ["classification", "embedding", "raw"])
 def test_without_labels_the_float_model_is_the_measure(task):
     truth = PLAIN.compared_with([VECTORS])
-    assert count_right([VECTORS * 2], truth, Task(task), (1, 1)) == ("agreement", 3)
-    assert count_right([VECTORS[:, ::-1]], truth, Task(task), (1, 1))[1] == 0
-    assert count_right([VECTORS], PLAIN, Task(task), (1, 1))[1] == 3
+    assert count_correct([VECTORS * 2], truth, Task(task), (1, 1)) == ("agreement", 3)
+    assert count_correct([VECTORS[:, ::-1]], truth, Task(task), (1, 1))[1] == 0
+    assert count_correct([VECTORS], PLAIN, Task(task), (1, 1))[1] == 3
 
 
 def test_a_silent_output_agrees_with_a_silent_one():
     silent = np.zeros((3, 2))
-    assert count_right([silent], PLAIN.compared_with([silent]), Task("raw"), (1, 1))[1] == 3
-    assert count_right([silent], PLAIN.compared_with([VECTORS]), Task("raw"), (1, 1))[1] == 0
+    assert count_correct([silent], PLAIN.compared_with([silent]), Task("raw"), (1, 1))[1] == 3
+    assert count_correct([silent], PLAIN.compared_with([VECTORS]), Task("raw"), (1, 1))[1] == 0
 
 
 SHAPES = {
     "one output": ([np.zeros((3, 10))], "the model has 1 outputs, postprocess names output 1"),
-    "no boxes": ([np.zeros((3, 10, 3)), np.zeros((3, 10))], "output 0 has no 4 numbers for each box"),
+    "no boxes": ([np.zeros((3, 10, 3)), np.zeros((3, 10))], "output 0 does not have 4 numbers per box"),
     "uneven scores": ([np.zeros((3, 4, 4)), np.ones((3, 3))], "output 1 has 3 values for 4 boxes"),
-    "nothing seen": ([np.zeros((3, 2, 4)), np.zeros((3, 2, 1))], "sees no box over min_score in any of 3 samples"),
+    "nothing seen": ([np.zeros((3, 2, 4)), np.zeros((3, 2, 1))], "detects no box above min_score in any of 3 samples"),
 }
 
 
@@ -46,14 +46,14 @@ SHAPES = {
 def test_a_detector_that_gives_no_boxes_is_no_measure(case: str, samples: Samples):
     outputs, expected = SHAPES[case]
     with pytest.raises(RecipeError, match=expected):
-        count_right(outputs, samples, Task("detection"), (8, 8))
+        count_correct(outputs, samples, Task("detection"), (8, 8))
 
 
 @pytest.mark.parametrize("task", ["raw", "detection"])
 def test_labels_that_judge_nothing_do_not_hide_what_quantization_changed(task: str):
     boxes = [np.tile([[[0, 0, 0.5, 0.5]]], (3, 1, 1)), np.ones((3, 1, 1))]
     wrong = [-boxes[0], np.zeros((3, 1, 1))]
-    assert count_right(wrong, LABELLED.compared_with(boxes), Task(task), (8, 8))[1] == 0
+    assert count_correct(wrong, LABELLED.compared_with(boxes), Task(task), (8, 8))[1] == 0
 
 
 def test_a_detection_is_right_when_the_boxes_are_the_same():
@@ -63,4 +63,4 @@ def test_a_detection_is_right_when_the_boxes_are_the_same():
     scores = np.array([[[0.8], [0.7]], [[0.8], [0.2]], [[0.6], [0.6]]])
     moved = boxes.copy()
     moved[2, 1] -= 0.4
-    assert count_right([moved, scores], truth, task, (8, 8)) == ("same boxes", 1)
+    assert count_correct([moved, scores], truth, task, (8, 8)) == ("same boxes", 1)

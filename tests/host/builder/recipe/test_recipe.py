@@ -34,7 +34,7 @@ CASES = {
     "missing data": (
         [],
         {"calibration.npz": None, "evaluation.npz": None},
-        ["calibration.npz: there is no", "evaluation.npz"],
+        ["calibration.npz: file not found", "evaluation.npz"],
     ),
     "missing source": ([("fashion-{version}", "other-{version}")], {}, ["no file matches other-{version}.tflite"]),
     "outside of the folder": ([('"calibration.npz"', '"../calibration.npz"')], {}, ["must stay inside"]),

@@ -181,9 +181,9 @@ def test_a_report_needs_nothing_from_elsewhere(built: Build):
     assert not re.search(r"(?:src|href)\s*=|url\(|@import|https?://|<script", page)
     for words in (
         "Every gate passed",
-        "Signal by layer",
+        "SQNR by layer",
         "Confusion matrix",
-        "Memory or arithmetic?",
+        "Memory-bound or compute-bound?",
         "Operators",
     ):
         assert words in page
@@ -193,7 +193,7 @@ def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, t
     folder = make_recipe(("min_accuracy = 0.90", "min_accuracy = 1.0"))
     with pytest.raises(BuildRefused) as refused:
         build(BuildRequest(folder, "raspberry-pi-4", NOW, "1.0.0", tmp_path / "b"))
-    assert "Why it is refused" in refused.value.report
+    assert "Refused because" in refused.value.report
     page = tmp_path / "why.html"
     command = ["model", "build", str(folder), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
     assert run([*command, "--report", str(page)]) == 1
@@ -206,7 +206,7 @@ def test_a_refused_build_leaves_its_report_where_it_was_asked_for(make_recipe, t
 
 def test_a_board_with_an_edge_tpu_shows_where_operators_are_predicted_to_run(recipe: Path, tmp_path: Path):
     page = build(BuildRequest(recipe, "raspberry-pi-4-coral-usb", NOW, "1.0.0", tmp_path / "b")).report
-    assert "predicted to put it" in page
+    assert "The target is predicted" in page
     assert page.count(">edgetpu</span>") == 18
 
 
@@ -233,5 +233,5 @@ def test_reasons_name_their_target_where_there_are_several():
 
 def test_advice_on_where_the_time_goes_says_what_helps(built: Build):
     page = " ".join(built.report.split())
-    assert "it waits for" in page
-    assert "take less." in page or "leave less to move." in page
+    assert "of the estimated time on the board: bound by" in page
+    assert "need less of it." in page or "move fewer bytes." in page

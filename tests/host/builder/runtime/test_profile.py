@@ -53,7 +53,7 @@ def test_operators_are_timed_in_a_child(tmp_path: Path, float_model: bytes, capf
 def test_a_child_that_ends_takes_nothing_with_it(tmp_path: Path):
     path = tmp_path / "m.tflite"
     path.write_bytes(b"nothing")
-    with pytest.raises(ModelError, match=r"operator 0 of .* its process ended; look at the times of kernels"):
+    with pytest.raises(ModelError, match=r"operator 0 of .* its process ended; time kernels instead"):
         profile_operators(path)
 
 

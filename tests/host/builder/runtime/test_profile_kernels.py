@@ -94,7 +94,7 @@ def test_what_befalls_it_is_said_and_operators_are_timed_instead(tmp_path: Path,
     if case == "a crash":
         found = profile_file(MODEL, kernels=kernels)
         assert (found.of, len(found.ops)) == ("operators", 18)
-        assert found.note == "LiteRT's profiler crashes (signal 11); operators are timed one by one instead"
+        assert found.note == "LiteRT's profiler crashes (signal 11); operators are timed individually instead"
 
 
 def test_another_version_is_not_touched():

@@ -22,7 +22,7 @@ def test_as_many_threads_as_board_and_machine_have(cores, expected):
         ),
         (
             [Speed("int8", 1, 50.0), Speed("int8", 2, 51.0), Speed("float", 1, 52.0)],
-            "on this machine int8 with 1 thread (50 us) is fastest, hardly faster than float with 1 thread (52 us)",
+            "on this machine int8 with 1 thread (50 us) is fastest, barely faster than float with 1 thread (52 us)",
         ),
     ],
 )

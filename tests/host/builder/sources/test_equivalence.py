@@ -79,7 +79,7 @@ def test_a_wrong_conversion_is_one_line(tmp_path: Path, monkeypatch):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(
-        ModelError, match=r"m\.onnx was converted wrongly: its TFLite form has -?\d+ dB SQNR against it"
+        ModelError, match=r"m\.onnx was not converted correctly: its TFLite form has -?\d+ dB SQNR against it"
     ) as found:
         load_source(tmp_path / "m.onnx")
     assert found.value.code == "conversion"

@@ -78,7 +78,7 @@ def test_the_quantizer_uses_it_whatever_the_samples_say(float_model: bytes, tmp_
     model = rounded_by(read_model(float_model), 3, pair)
     (tmp_path / "m.tflite").write_bytes(write_model(model))
     source = load_source(tmp_path / "m.tflite")
-    assert source.changes == ("1 ranges kept as they were trained (QAT)",)
+    assert source.changes == ("1 trained ranges kept (QAT)",)
     data = np.load(FASHION / "calibration.npz")
     samples = Samples(data["inputs"][:20], data["labels"][:20])
     for calibrator in ("moving-average", "percentile"):
@@ -137,7 +137,7 @@ def test_half_a_pair_is_one_line(float_model: bytes, tmp_path):
     main.outputs[0] = model.signatureDefs[0].outputs[0].tensorIndex = int(ops[0].outputs[0])
     (tmp_path / "m.tflite").write_bytes(write_model(model))
     with pytest.raises(
-        ModelError, match=r"1 of its operators \(QUANTIZE\) are no pairs of quantization-aware"
+        ModelError, match=r"1 of its operators \(QUANTIZE\) are not pairs from quantization-aware"
     ) as found:
         load_source(tmp_path / "m.tflite")
     assert "\n" not in str(found.value)

@@ -141,7 +141,7 @@ def test_operators_that_touch_files_need_trust(tmp_path):
     ("name", "content", "words"),
     [
         ("m.pt", b"\x80\x02", "export the model with torch.onnx.export"),
-        ("m.pkl", b"\x80\x04", "runs code when it is opened"),
+        ("m.pkl", b"\x80\x04", "opening a pickle runs code"),
         ("m.keras", b"what", "neither a .keras archive nor HDF5"),
         ("m.tflite", b"what is this", "is not a TFLite file"),
     ],

@@ -157,7 +157,7 @@ def test_random_damage_never_ends_the_parser(tmp_path):
 
 
 def test_a_missing_converter_is_named_with_its_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("skerry_host.builder.sources.converters.beside", lambda: tmp_path / "none")
+    monkeypatch.setattr("skerry_host.builder.sources.converters.converters_folder", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(ModelError) as refused:
         load_source(saved(tmp_path, small_onnx()))

@@ -104,7 +104,7 @@ def forms(graph: Graph) -> list[tuple[float, int]]:
 @pytest.mark.parametrize("name", ["qat.h5", "pairs.tflite"])
 def test_what_training_learned_is_kept_to_the_bit(made: Path, name: str):
     source = load_source(made / name)  # SavedModels and builders take the way of the one or the other
-    assert "ranges kept as they were trained (QAT)" in source.changes[-1]
+    assert "trained ranges kept (QAT)" in source.changes[-1]
     assert {op.name for op in source.graph.ops} <= {"CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
     ours, theirs = integers(source), Session((made / "int8.tflite").read_bytes())
     assert forms(ours.graph) == forms(theirs.graph)
@@ -161,7 +161,7 @@ def test_a_builder_that_speaks_of_it_is_one_for_its_keras(tmp_path: Path):
 
 
 def test_a_missing_package_is_named_with_its_command(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("skerry_host.builder.sources.converters.beside", lambda: tmp_path / "none")
+    monkeypatch.setattr("skerry_host.builder.sources.converters.converters_folder", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b'"class_name": "QuantizeWrapperV2"')
     with pytest.raises(ModelError, match="needs tensorflow_model_optimization, which is not installed") as refused:

@@ -100,7 +100,7 @@ def test_another_target_is_refused(recipe: Path, tmp_path: Path, capsys):
     command = ["model", "build", str(recipe), "--board", "generic-x86", "--target", "cpu", "--out", str(tmp_path / "b")]
     assert run(command) == 2
     error = capsys.readouterr().err
-    assert "no cpu target: an ONNX model that is quantized already cannot be converted to TFLite without loss" in error
+    assert "no cpu target: an already quantized ONNX model cannot be converted to TFLite without loss" in error
     assert "give the float ONNX model" in error
 
 

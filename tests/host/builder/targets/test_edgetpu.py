@@ -29,7 +29,7 @@ def test_a_compiled_bundle_stands_before_the_cpu_one(recipe, stand_in, compiled_
     assert (tpu.min_edgetpu_runtime, cpu.min_edgetpu_runtime) == (13, None)
     assert (tpu.inputs, tpu.outputs) == (cpu.inputs, cpu.outputs)
     assert "edgetpu" not in made.record.not_built
-    assert "not run, for no Edge TPU is at hand" in made.record.remarks[-1]
+    assert "not run, because this machine has no Edge TPU" in made.record.remarks[-1]
     assert (made.path / "edgetpu_compiler.log").exists()
     page = " ".join(made.report.split())
     assert "compiled by</td><td>16.0.384591198, for runtime 13; not run" in page
@@ -43,7 +43,7 @@ def test_a_compiled_file_of_another_model_never_ships(recipe, stand_in, tmp_path
     made = build(BuildRequest(recipe, BOARD, NOW, "1.0.0", tmp_path / "b"))
     assert [bundle.target for bundle in made.record.bundles] == ["cpu"]
     assert "edgetpu" in made.record.not_built
-    assert "its output is of another model: input 0 is 1x256 uint8" in made.record.remarks[-1]
+    assert "its output belongs to another model: input 0 is 1x256 uint8" in made.record.remarks[-1]
     assert not list(made.path.glob("*edgetpu*"))
 
 

@@ -43,7 +43,7 @@ def test_embedded_accepts_and_ends():
 def test_a_taken_port_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BrokerError, match=f"port {port} is taken"), Embedded(port, patience_s=0.2):
+        with pytest.raises(BrokerError, match=f"port {port} is used"), Embedded(port, patience_s=0.2):
             pass
 
 

@@ -86,7 +86,7 @@ class Rig:
 
     def start(self):
         with self.registry.write() as session:
-            request = RolloutRequest(self.release, devices.every(session), "all", Policy(silence_s=60))
+            request = RolloutRequest(self.release, devices.all_devices(session), "all", Policy(silence_s=60))
             return start_rollout(session, request, self.now)
 
     def turn(self):

@@ -134,7 +134,7 @@ def test_any_value_in_any_field(registry, ingest, field, value):
     message = {**json.loads(codec.encode(report(77))), field: value}
     ingest.apply([Incoming(topics.telemetry("dev-1"), json.dumps(message).encode())])
     with registry.read() as session:
-        assert len(device_views(session, devices.every(session))) == 1
+        assert len(device_views(session, devices.all_devices(session))) == 1
         totals(session, NOW)
 
 

@@ -49,7 +49,7 @@ class Host:
 
     def missing(self):
         with self.registry.read() as session:
-            return device_views(session, devices.every(session))[0].reports_missing
+            return device_views(session, devices.all_devices(session))[0].reports_missing
 
 
 @pytest.fixture

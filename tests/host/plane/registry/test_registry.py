@@ -46,7 +46,7 @@ def test_many_processes_worth_of_writers_do_not_lose_a_row(tmp_path):
     for thread in threads:
         thread.join()
     with open_registry(tmp_path / "r.sqlite") as registry, registry.read() as session:
-        assert len(twins.of(session, [d.id for d in devices.every(session)])) == 60
+        assert len(twins.of(session, [d.id for d in devices.all_devices(session)])) == 60
 
 
 def test_a_write_that_raises_leaves_nothing(tmp_path):
@@ -54,7 +54,7 @@ def test_a_write_that_raises_leaves_nothing(tmp_path):
         with pytest.raises(UnknownError), registry.write() as session:
             _twice(session)
         with registry.read() as session:
-            assert devices.every(session) == []
+            assert devices.all_devices(session) == []
 
 
 def _twice(session):
@@ -65,7 +65,7 @@ def _twice(session):
 def test_the_same_device_twice_is_refused(tmp_path):
     with open_registry(tmp_path / "r.sqlite") as registry, registry.write() as session:
         devices.add(session, Device("dev-1", "generic-x86"), 1.0)
-        with pytest.raises(UnknownError, match="dev-1 is enrolled already"):
+        with pytest.raises(UnknownError, match="dev-1 is already enrolled"):
             devices.add(session, Device("dev-1", "generic-x86"), 1.0)
 
 
@@ -99,7 +99,7 @@ def test_a_registry_that_is_none_any_more_is_one_line(tmp_path):
         path.write_bytes(b"no database at all " * 500)
         for use in (registry.read, registry.write):
             with (
-                pytest.raises(RegistryError, match=r"cannot be used any more: file is not a database"),
+                pytest.raises(RegistryError, match=r"can no longer be used: file is not a database"),
                 use() as session,
             ):
-                devices.every(session)
+                devices.all_devices(session)

@@ -45,7 +45,7 @@ class Rig:
 
     def start(self, version, **policy):
         with self.registry.write() as session:
-            everyone = devices.every(session)
+            everyone = devices.all_devices(session)
             request = RolloutRequest(
                 self.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60, **policy)
             )
@@ -152,7 +152,9 @@ def test_a_release_that_the_store_lost_ends_its_rollout(rig):
     release = rig.store.release("fashion@1.0.0")
     (rig.home.store / "releases" / "fashion" / "1.0.0.json").unlink()
     with rig.registry.write() as session:
-        started = start_rollout(session, RolloutRequest(release, devices.every(session), "all", Policy()), rig.now)
+        started = start_rollout(
+            session, RolloutRequest(release, devices.all_devices(session), "all", Policy()), rig.now
+        )
     rig.turn()
     rig.turn()
     row, deployment = rig.row(started)
@@ -302,7 +304,7 @@ def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
     row, deployment = rig.row(left)
     assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
     with rig.registry.read() as session:
-        (model,) = device_views(session, devices.every(session))[0].models
+        (model,) = device_views(session, devices.all_devices(session))[0].models
     assert (model.diverged, model.release, model.desired) == (True, "fashion@1.0.0", "fashion@1.1.0")
 
 

@@ -111,7 +111,7 @@ def test_words_are_for_people():
 TEXTS = {
     "too_much_in_vain": "transfer overrun",
     "flux_low": "flux low",
-    "nothing was heard for 60 s": "nothing was heard for 60 s",
+    "no report for 60 s": "no report for 60 s",
     "superseded by my_model@1.1.0": "superseded by my_model@1.1.0",
     "fashion@1.2.0: latency_over_budget": "fashion@1.2.0: latency over budget",
     "my_model is not served: hang: silent for 20 s": "my_model is not served: inference hung: silent for 20 s",

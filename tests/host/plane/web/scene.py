@@ -75,7 +75,7 @@ class Scene:
         """Order a release for all; each device ends as `ends` says, else succeeds."""
         release = self.store.release(f"fashion@{version}")
         with self.registry.write() as session:
-            request = RolloutRequest(release, devices.every(session), "group everything", Policy())
+            request = RolloutRequest(release, devices.all_devices(session), "group everything", Policy())
             rollout = start_rollout(session, request, self.now)
         self.rollout_loop.tick()
         for name in BOARDS:

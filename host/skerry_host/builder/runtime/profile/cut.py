@@ -1,4 +1,4 @@
-"""Cuts one operator out of a TFLite model as a model of its own. Runs nothing."""
+"""Extracts one operator of a TFLite model as a model of its own. Runs nothing."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _ALONE = {"CALL", "IF", "WHILE", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "AS
 def cut(model: Any, position: int, name: str) -> bytes | None:
     """A TFLite file with only the operator at `position`; None for one that cannot stand alone.
 
-    What it reads that is no constant becomes an input, what it writes an output. The given model stays as it is.
+    What it reads, except constants, becomes an input, what it writes an output. The given model is not changed.
     """
     if name in _ALONE:
         return None

@@ -1,7 +1,7 @@
 """Times the kernels that LiteRT runs for a TFLite model, with the profiler of its C library, through ctypes in a child.
 
-Kernels, not operators of the model: a delegate fuses and splits. The interface moves with the version, so other ones
-than `VERSION` are not touched; a child that dies takes nothing with it. Functions: litert/c/*.h of LiteRT 2.
+Kernels, not operators of the model: a delegate fuses and splits. The interface changes between versions, so only
+`VERSION` is supported; a crash ends only the child. Functions: litert/c/*.h of LiteRT 2.
 """
 
 import ctypes
@@ -50,7 +50,7 @@ def profile_kernels(
     python: str = sys.executable,
     installed: Callable[[str], str] = metadata.version,
 ) -> Profile:
-    """The time of each kernel of a file that has been proven to run; raises `UnavailableError`.
+    """The time of each kernel of a file that is known to run; raises `UnavailableError`.
 
     The child is a `python` of its own; `installed` tells the version of a package.
     """

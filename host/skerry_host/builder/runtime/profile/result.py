@@ -20,7 +20,7 @@ class OpTime(Struct, frozen=True):
 class Profile(Struct, frozen=True):
     """The operators' times, and the whole model's (median) beside their sum: fusion makes the whole quicker.
 
-    `of`: what `ops` are, operators of the model or kernels of the runtime. `note`: why it is no better, empty if it is.
+    `of`: what `ops` are, operators of the model or kernels of the runtime. `note`: why no better method was used.
     """
 
     method: Method

@@ -1,7 +1,7 @@
 """Times the operators of a TFLite model by running each one alone on the runtime that devices use.
 
-What the runtime fuses across operators it cannot fuse here, so the time of the whole is given beside the sum. No probe
-has seen what was cut out of a model, so it runs in a child process.
+Fusion across operators is lost that way, so the time of the whole model is given beside the sum. The extracted models
+have not been probed, so they run in a child process.
 """
 
 import resource
@@ -29,9 +29,9 @@ from skerry_host.builder.runtime.profile.cut import cut
 from skerry_host.builder.runtime.profile.litert import UnavailableError, profile_kernels
 from skerry_host.builder.runtime.profile.result import OpTime, Profile
 
-RUNS, LEAST, WARM = 50, 5, 2
+RUNS, MIN_RUNS, WARM = 50, 5, 2
 SECONDS = 0.2
-"""After so long no further run of one operator is begun, but for the least number."""
+"""No further run of one operator starts after this time, except for a minimum number."""
 LIMIT_SECONDS = 900.0
 Clock = Callable[[], float]
 Unit = Literal["kernels", "operators"]
@@ -42,14 +42,14 @@ Kernels = Callable[[Path], Profile]
 def profile_file(
     path: Path, progress: Progress = silent, *, by: Unit = "kernels", kernels: Kernels = profile_kernels
 ) -> Profile:
-    """The time of each kernel of a file proven to run (`probe`); of each operator if asked, or if the former fails."""
+    """The time of each kernel of a file known to run (`probe`); of each operator if asked, or if the former fails."""
     note = ""
     if by == "kernels":
         progress("running under LiteRT's profiler")
         try:
             return kernels(path)
         except UnavailableError as error:
-            note = f"{error}; operators are timed one by one instead"
+            note = f"{error}; operators are timed individually instead"
     return replace(profile_operators(path, progress), note=note)
 
 
@@ -65,7 +65,7 @@ def profile_operators(path: Path, progress: Progress = silent, seconds: float = 
         finally:
             timer.cancel()
     if child.returncode or not found:
-        hint = "look at the times of kernels instead: leave --by out"
+        hint = "time kernels instead: leave out --by"
         raise ModelError(f"operator {at} of {path} cannot be run alone: its process ended", hint=hint, code="crash")
     return msgspec.json.decode(found, type=Profile)
 
@@ -83,7 +83,7 @@ def _follow(lines: Iterable[str], progress: Progress) -> tuple[int, str]:
 
 
 def profile_tflite(data: bytes, progress: Progress = silent, clock: Clock = time.perf_counter) -> Profile:
-    """The time of each operator of the main graph; `data` must have been proven to run (`probe`)."""
+    """The time of each operator of the main graph; `data` must be known to run (`probe`)."""
     model = read_model(data)
     graph = describe(model)
     whole = _time(data, clock)
@@ -120,7 +120,7 @@ def _median(run: Callable[[], None], clock: Clock) -> float:
         run()
     times: list[float] = []
     end = clock() + SECONDS
-    while len(times) < LEAST or (len(times) < RUNS and clock() < end):
+    while len(times) < MIN_RUNS or (len(times) < RUNS and clock() < end):
         start = clock()
         run()
         times.append(clock() - start)

@@ -9,7 +9,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_host.plane.registry.tables import BlobRow
 
 
-def every(session: Session) -> Sequence[BlobRow]:
+def all_blobs(session: Session) -> Sequence[BlobRow]:
     """All that was published and not cleared."""
     return session.scalars(select(BlobRow)).all()
 

@@ -20,8 +20,8 @@ from skerry_host.plane.registry.tables import DeviceRow, GroupRow, TwinRow
 def add(session: Session, device: Device, now: float) -> None:
     """Enrol a device; raises `UnknownError` when its id is taken."""
     if session.get(DeviceRow, device.id) is not None:
-        hint = "choose another name; `skerry device list` shows those there are"
-        raise UnknownError(f"device {device.id} is enrolled already", hint=hint, code="exists")
+        hint = "choose another name; `skerry device list` lists them"
+        raise UnknownError(f"device {device.id} is already enrolled", hint=hint, code="exists")
     session.add(
         DeviceRow(id=device.id, board=device.board, tags=sorted(device.tags), targets=list(device.targets), created=now)
     )
@@ -34,12 +34,12 @@ def find(session: Session, device_id: str) -> Device:
     """A device by id; raises `UnknownError`."""
     row = session.get(DeviceRow, device_id)
     if row is None:
-        hint = "`skerry device list` shows those there are"
+        hint = "`skerry device list` lists them"
         raise UnknownError(f"there is no device {device_id!r}", hint=hint, code="no_device")
     return _device(row)
 
 
-def every(session: Session) -> list[Device]:
+def all_devices(session: Session) -> list[Device]:
     """All devices by id."""
     return [_device(row) for row in session.scalars(select(DeviceRow).order_by(DeviceRow.id))]
 
@@ -50,7 +50,7 @@ def add_group(session: Session, name: str, where: str, now: float) -> None:
     if not re.match(MODEL_PATTERN, name):
         raise FleetError(f"group name {name!r} is not usable", hint="use up to 63 of a-z, 0-9, - and _")
     if session.get(GroupRow, name) is not None:
-        raise UnknownError(f"group {name} exists already", hint="choose another name", code="exists")
+        raise UnknownError(f"group {name} already exists", hint="choose another name", code="exists")
     session.add(GroupRow(name=name, where=where, created=now))
     events.add(session, Event(now, "group", name, where))
 
@@ -63,14 +63,14 @@ def find_group(session: Session, name: str) -> str:
     return row.where
 
 
-def every_group(session: Session) -> list[tuple[str, str]]:
+def all_groups(session: Session) -> list[tuple[str, str]]:
     """(name, selection) of all groups by name."""
     return [(row.name, row.where) for row in session.scalars(select(GroupRow).order_by(GroupRow.name))]
 
 
 def members(session: Session, where: str) -> list[Device]:
-    """The devices that a selection means, by id; raises `WhereError`."""
-    return group.select(group.parse(where), every(session))
+    """The devices that match a selection, by id; raises `WhereError`."""
+    return group.select(group.parse(where), all_devices(session))
 
 
 def _device(row: DeviceRow) -> Device:

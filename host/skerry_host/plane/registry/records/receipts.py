@@ -1,6 +1,6 @@
 """Which telemetry reports are stored, per device and boot, as ranges of sequence numbers; and which are missing.
 
-Kept in a table of its own, for the reports themselves are many and are pruned.
+Kept in a separate table, because the reports themselves are many and are pruned.
 """
 
 from collections import defaultdict
@@ -14,19 +14,19 @@ from skerry_agent.wire.telemetry import Receipt, Report, Span, Stored
 from skerry_host.plane.registry.tables import ReceiptRow
 
 MAX_SPANS = 200
-"""With more holes than this between them, the oldest hole is closed: what is in it is lost, and counted."""
+"""With more gaps than this, the oldest gap is closed: its reports count as lost."""
 
 MAX_BOOTS = 8
-"""A receipt names the boots that a device may still hold reports of: so many, those heard of last."""
+"""A receipt names the boots that a device may still hold reports of: so many, those reported of last."""
 
 
-def note(session: Session, reports: Sequence[Report], now: float) -> None:
+def mark_stored(session: Session, reports: Sequence[Report], now: float) -> None:
     """These reports are stored, now or before."""
-    heard: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    reported: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for report in reports:
-        heard[report.device, report.boot].add(report.sequence)
-    known = _rows(session, heard)
-    for (device, boot), sequences in heard.items():
+        reported[report.device, report.boot].add(report.sequence)
+    known = _rows(session, reported)
+    for (device, boot), sequences in reported.items():
         row = known.get((device, boot))
         if row is None:
             row = ReceiptRow(device=device, boot=boot, spans=b"[]", closed=0)
@@ -58,7 +58,7 @@ def missing(session: Session, devices: Iterable[str]) -> dict[str, int]:
 
 
 def prune(session: Session, before: float) -> None:
-    """Forget boots of which nothing was heard since."""
+    """Forget boots of which nothing was reported since."""
     session.execute(delete(ReceiptRow).where(ReceiptRow.touched < before))
 
 

@@ -23,7 +23,7 @@ def find(session: Session, rollout_id: str) -> RolloutRow:
     fitting = session.scalars(prefixed).all() if rollout_id else []
     if len(fitting) == 1:
         return fitting[0]
-    hint = "`skerry rollout status` shows those there are"
+    hint = "`skerry rollout status` lists them"
     raise UnknownError(f"there is no rollout {rollout_id!r}", hint=hint, code="no_rollout")
 
 

@@ -12,10 +12,10 @@ from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 from skerry_host.plane.registry.tables import ModelStatsRow, ReportRow, SampleRow
 
 EARLIEST_S = 1_700_000_000.0
-"""A device that says that it is earlier (2023) has a clock that was never set."""
+"""A device that reports an earlier time (2023) has a clock that was never set."""
 
 AHEAD_S = 86_400.0
-"""How far a clock may be ahead of the host's before it is not believed."""
+"""How far a clock may be ahead of the host's before it is not trusted."""
 
 
 def add(session: Session, reports: Sequence[Report], now: float) -> int:

@@ -89,7 +89,7 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
 
 
 def seen(session: Session, device_id: str, now: float) -> None:
-    """The device was heard of."""
+    """Record that the device sent a message."""
     session.get_one(TwinRow, device_id).last_seen = now
 
 

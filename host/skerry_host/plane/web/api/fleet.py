@@ -20,7 +20,7 @@ def overview(query: Query) -> Response:
 def devices(query: Query) -> Response:
     """Every device."""
     with query.registry.read() as session:
-        return json_response(gather.device_views(session, device_records.every(session)))
+        return json_response(gather.device_views(session, device_records.all_devices(session)))
 
 
 def device(query: Query) -> Response:

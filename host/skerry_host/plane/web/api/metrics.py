@@ -67,7 +67,9 @@ def _plane(counters: Counters) -> Iterator[Metric]:
 
 def _devices(devices: tuple[DeviceView, ...]) -> Iterator[Metric]:
     online = GaugeMetricFamily("skerry_device_online", "1 while the device is connected.", labels=["device", "board"])
-    seen = GaugeMetricFamily("skerry_device_last_seen_seconds", "When the device was last heard of.", labels=["device"])
+    seen = GaugeMetricFamily(
+        "skerry_device_last_seen_seconds", "When the device last sent a message.", labels=["device"]
+    )
     for device in devices:
         online.add_metric([device.id, device.board], float(device.online))
         if device.last_seen is not None:

@@ -13,7 +13,7 @@ def values(query: Query) -> dict[str, object]:
     """The figures of the fleet, the devices of the page that `?page=` names, the newest rollouts and events."""
     number = _page_number(query)
     with query.registry.read() as session:
-        everyone = devices.every(session)
+        everyone = devices.all_devices(session)
         first = number * PAGE_DEVICES
         seen = gather.overview(session, time.time(), everyone[first : first + PAGE_DEVICES])
     last = max(0, (len(everyone) - 1) // PAGE_DEVICES)

@@ -26,7 +26,7 @@ REPLAY_HZ = 50.0
 
 
 @dataclass(slots=True)
-class Story:
+class Demo:
     """Where the demo runs and what it prints to."""
 
     folder: Path
@@ -35,50 +35,50 @@ class Story:
     stay: bool
     started: float = field(default_factory=time.monotonic)
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print one line, with the seconds since the start."""
         self.out.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}")
 
 
-def tell(story: Story) -> Outcome:
+def run_demo(demo: Demo) -> Outcome:
     """Run the whole demo. Raises `DemoError` where it cannot go on; leaves no process behind."""
-    host = Host(story.folder / "home")
+    host = Host(demo.folder / "home")
     host.run("init")
     with contextlib.ExitStack() as stack:
-        slow_build = host.begin("model", "build", *_build_arguments(story, BAD))
+        slow_build = host.begin("model", "build", *_build_arguments(demo, BAD))
         stack.callback(_end, slow_build)
-        quality = _build_and_release(story, host, FIRST)
-        addresses = stack.enter_context(host.serving(story.folder / "serve.log"))
-        story.say(f"host plane: broker {addresses['broker']}, web page [bold]{addresses['page']}[/bold]")
-        agents = [_provision(story, host, device) for device in DEVICES]
+        quality = _build_and_release(demo, host, FIRST)
+        addresses = stack.enter_context(host.serving(demo.folder / "serve.log"))
+        demo.print_line(f"host plane: broker {addresses['broker']}, web page [bold]{addresses['page']}[/bold]")
+        agents = [_provision(demo, host, device) for device in DEVICES]
         for agent in agents:
             stack.enter_context(agent.running())
         host.run("group", "create", "everyone", "--where", f"board={BOARD}")
-        story.say(f"{len(agents)} agents run, each a supervisor that starts an updater and a runner")
-        _roll_out(story, host, FIRST)
+        demo.print_line(f"{len(agents)} agents run, each a supervisor that starts an updater and a runner")
+        _roll_out(demo, host, FIRST)
         clients = [stack.enter_context(Client(agent.status()["http"]["fashion"], "fashion")) for agent in agents]
-        story.say("from now on a client sends inference requests to each device over HTTP, and counts those that fail")
-        quality = _build_and_release(story, host, SECOND)
-        _roll_out(story, host, SECOND)
-        _wait_for_build(story, slow_build)
-        _release(story, host, BAD)
-        story.say(f"fashion@{BAD} has passed every gate of the build; that it is slow shows on devices only")
-        _roll_out(story, host, BAD)
+        demo.print_line("from now on a client sends inference requests to each device over HTTP, and counts failures")
+        quality = _build_and_release(demo, host, SECOND)
+        _roll_out(demo, host, SECOND)
+        _wait_for_build(demo, slow_build)
+        _release(demo, host, BAD)
+        demo.print_line(f"fashion@{BAD} has passed every gate of the build; only a device can tell that it is too slow")
+        _roll_out(demo, host, BAD)
         time.sleep(WATCH_S)
-        outcome = _gather(story, host, agents, clients, quality)
-        _show(story, outcome)
-        if story.stay:
-            _stay(story, addresses["page"])
+        outcome = _gather(demo, host, agents, clients, quality)
+        _show(demo, outcome)
+        if demo.stay:
+            _stay(demo, addresses["page"])
     return outcome
 
 
-def _build_arguments(story: Story, version: str) -> list[str]:
-    return [str(story.recipe), "--board", BOARD, "--version", version, "--out", str(story.folder / f"build-{version}")]
+def _build_arguments(demo: Demo, version: str) -> list[str]:
+    return [str(demo.recipe), "--board", BOARD, "--version", version, "--out", str(demo.folder / f"build-{version}")]
 
 
-def _build_and_release(story: Story, host: Host, version: str) -> Quality:
-    host.run("model", "build", *_build_arguments(story, version))
-    released = _release(story, host, version)
+def _build_and_release(demo: Demo, host: Host, version: str) -> Quality:
+    host.run("model", "build", *_build_arguments(demo, version))
+    released = _release(demo, host, version)
     quality = Quality(
         metric=released["metric"],
         float_value=released["float"],
@@ -87,33 +87,33 @@ def _build_and_release(story: Story, host: Host, version: str) -> Quality:
         float_bytes=released["float_bytes"],
         int8_bytes=released["int8_bytes"],
     )
-    story.say(
+    demo.print_line(
         f"fashion@{version}: {size(quality.float_bytes)} float, {size(quality.int8_bytes)} int8; {quality.metric} "
         f"{quality.float_value:.2%} float, {quality.int8_value:.2%} int8 on {quality.samples} held-out samples; signed"
     )
     return quality
 
 
-def _release(story: Story, host: Host, version: str) -> dict[str, Any]:
+def _release(demo: Demo, host: Host, version: str) -> dict[str, Any]:
     released: dict[str, Any] = host.run(
-        "release", "create", str(story.folder / f"build-{version}"), "--version", version
+        "release", "create", str(demo.folder / f"build-{version}"), "--version", version
     )
     return released
 
 
-def _provision(story: Story, host: Host, device: str) -> Agent:
+def _provision(demo: Demo, host: Host, device: str) -> Agent:
     """Enrol a device, and let it replay the held-out samples as if they came from a camera."""
-    folder = story.folder / device
+    folder = demo.folder / device
     host.run("device", "provision", device, "--board", BOARD, "--out", str(folder))
     agent = Agent(device, folder)
     text = agent.config.read_text(encoding="utf-8")
     text = text.replace("telemetry_interval_s = 10.0", f"telemetry_interval_s = {TELEMETRY_S}")
-    source = f'type = "replay"\npath = "{story.recipe / "evaluation.npz"}"\nrate_hz = {REPLAY_HZ}\n'
+    source = f'type = "replay"\npath = "{demo.recipe / "evaluation.npz"}"\nrate_hz = {REPLAY_HZ}\n'
     agent.config.write_text(f"{text}\n[models.fashion]\n[[models.fashion.sources]]\n{source}", encoding="utf-8")
     return agent
 
 
-def _roll_out(story: Story, host: Host, version: str) -> None:
+def _roll_out(demo: Demo, host: Host, version: str) -> None:
     release = f"fashion@{version}"
     rollout = host.run("rollout", "start", release, "--group", "everyone", "--wait", may_fail=True)
     if rollout is None:
@@ -121,15 +121,15 @@ def _roll_out(story: Story, host: Host, version: str) -> None:
     for deployment in sorted(rollout["deployments"], key=lambda d: str(d["device"])):
         reason = label(deployment["reason"])
         why = f": {deployment['detail'] or reason}" if reason else ""
-        story.say(
+        demo.print_line(
             f"{release} on {deployment['device']}: [bold]{label(deployment['outcome'])}[/bold]{why} "
             f"({deployment['transfer']}, {size(deployment['bytes_received'])}, {deployment['seconds']:.1f} s)"
         )
 
 
-def _wait_for_build(story: Story, build: "subprocess.Popen[str]") -> None:
+def _wait_for_build(demo: Demo, build: "subprocess.Popen[str]") -> None:
     if build.poll() is None:
-        story.say(f"waiting for the build of fashion@{BAD}, started at the beginning: its model is slow to evaluate")
+        demo.print_line(f"waiting for the build of fashion@{BAD}, started at the beginning: its model is slow")
     _, errors = build.communicate()
     if build.returncode:
         raise DemoError(f"the build of {BAD} failed: {errors.strip().splitlines()[-1] if errors.strip() else ''}")
@@ -141,7 +141,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def _gather(story: Story, host: Host, agents: list[Agent], clients: list[Client], quality: Quality) -> Outcome:
+def _gather(demo: Demo, host: Host, agents: list[Agent], clients: list[Client], quality: Quality) -> Outcome:
     with open_registry(open_home(host.home).registry) as registry:
         deployments = deployment_outcomes(registry)
         devices = [device_outcome(registry, agent.device, _release_on(agent)) for agent in agents]
@@ -151,7 +151,7 @@ def _gather(story: Story, host: Host, agents: list[Agent], clients: list[Client]
         deployments=deployments,
         answered_requests=sum(client.answered for client in clients),
         lost_requests=sum(client.lost for client in clients),
-        seconds=round(time.monotonic() - story.started, 1),
+        seconds=round(time.monotonic() - demo.started, 1),
         good=f"fashion@{SECOND}",
         bad=f"fashion@{BAD}",
     )
@@ -163,7 +163,7 @@ def _release_on(agent: Agent) -> str | None:
     return str(current["release"]) if current else None
 
 
-def _show(story: Story, outcome: Outcome) -> None:
+def _show(demo: Demo, outcome: Outcome) -> None:
     moved = table("release", "device", "outcome", "transfer", ">bytes", ">of full", ">seconds", "reason")
     for d in outcome.deployments:
         share = f"{d.bytes / d.full_bytes:.1%}" if d.full_bytes else "-"
@@ -176,16 +176,16 @@ def _show(story: Story, outcome: Outcome) -> None:
         energy = f"{device.energy_uj:.0f} µJ" if device.energy_uj is not None else "-"
         row = (device.id, device.release or "-", str(device.inferences), *quantiles, energy, device.power_source)
         now.add_row(*row)
-    story.out.print(moved, now)
+    demo.out.print(moved, now)
     verdict = "[green]ok[/green]" if outcome.ok else "[red]not ok[/red]"
-    story.out.print(
+    demo.out.print(
         f"{verdict}: {outcome.answered_requests} client requests answered, {outcome.lost_requests} lost, "
         f"{outcome.seconds:.0f} s"
     )
 
 
-def _stay(story: Story, page: str) -> None:
-    story.out.print(f"the fleet keeps running; its page is {page}; stop it all with Ctrl-C")
+def _stay(demo: Demo, page: str) -> None:
+    demo.out.print(f"the fleet keeps running, web page {page}; stop it with Ctrl-C")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -1,6 +1,6 @@
-"""From a `Job` to a model that is proven: load it, compare it with its bundle, run the golden inputs, warm it.
+"""Validates the model of a `Job`: loads it, compares it with its bundle, runs the golden inputs, warms it up.
 
-Every way to fail raises `UnfitError` with the code that a `Refused` message carries. Serves nothing.
+Every failure raises `UnfitError` with the code that a `Refused` message carries. Serves nothing.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from skerry_agent.processing import (
     invalid,
     load_golden,
 )
-from skerry_agent.runner.artifact import checked
+from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError, UnfitError
 from skerry_agent.runner.inference import Inference
@@ -57,7 +57,7 @@ def read_golden(job: Job) -> GoldenSet | None:
     if artifact is None:
         return None
     try:
-        with checked(job, artifact) as path:
+        with open_checked(job, artifact) as path:
             return load_golden(Path(path).read_bytes())
     except EngineError as error:
         raise UnfitError(f"golden file: {error}", code=error.code) from None
@@ -65,7 +65,7 @@ def read_golden(job: Job) -> GoldenSet | None:
         raise UnfitError(f"golden file: {error}") from None
 
 
-def prove(job: Job, inference: Inference, golden: GoldenSet | None) -> Ready:
+def validate(job: Job, inference: Inference, golden: GoldenSet | None) -> Ready:
     """Run every golden input and check the outputs. Without a golden file it only warms, and says 0 samples.
 
     Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
