@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from skerry_agent.cli.run import link_of
-from skerry_agent.config import ConfigError, load, parse_listen
+from skerry_agent.config import AgentSection, ConfigError, load, parse_listen
 
+TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
 GOOD = """[device]
 id = "dev-1"
 [broker]
@@ -102,8 +103,11 @@ def test_sources_are_looked_through_too(path):
 
 
 def test_the_template_has_no_unknown_key():
-    template = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
-    assert load(template).issue is None
+    assert load(TEMPLATE).issue is None
+
+
+def test_the_template_shows_the_defaults():
+    assert load(TEMPLATE).agent == AgentSection()
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,12 @@ class Orders:
         if refusal is not None:
             self.issue = f"command {command.id} was refused: {refusal}"
             return CommandResult(self._device, command.id, ok=False, detail=refusal)
+        begun = command.sequence is not None and command.sequence == self._answered.sequence
         if command.sequence is not None:
             self._remember(replace(self._answered, sequence=command.sequence), command)
         ok, detail = run(command)
+        if begun and not ok:  # nothing is left to do: the host must not take for failed what was done before a crash
+            ok, detail = True, f"it was begun before a restart, and now {detail}"
         result = CommandResult(self._device, command.id, ok, detail)
         results = (*self._answered.results, result)[-REMEMBERED_COMMANDS:]
         self._remember(replace(self._answered, results=results), command)

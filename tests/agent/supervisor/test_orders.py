@@ -256,6 +256,21 @@ def test_the_newest_sequence_is_on_disk_before_a_command_is_run(rig, tmp_path):
     assert again.ran == ["c-2"]
 
 
+def test_a_command_that_was_done_before_a_crash_has_not_failed(rig, tmp_path):
+    """Killed before the answer was kept: run again, it finds nothing left to do."""
+
+    def die(_command):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rig.orders.command_message(codec.encode(SEQUENCED), die, rig.replies.append)
+    again = Rig(tmp_path)
+    again.command(SEQUENCED, ok=False)
+    again.command(replace(SEQUENCED, id="c-3", sequence=3), ok=False)
+    assert [(reply.id, reply.ok) for reply in again.replies] == [("c-2", True), ("c-3", False)]
+    assert again.replies[0].detail == "it was begun before a restart, and now done"
+
+
 def test_a_command_that_has_expired_is_refused_where_the_clock_can_say_so(rig):
     late = replace(SEQUENCED, expires=rig.clock.wall() - 1.0)
     rig.command(late)
