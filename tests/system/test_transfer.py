@@ -67,7 +67,7 @@ def test_chunks_are_asked_for_where_none_are_retained_and_everybody_sees_it(home
     assert outcomes(view) == {("succeeded", "")}
     assert [d["ways"] for d in view["deployments"]] == ["asked"]
     assert device.await_serving(SECOND)["models"]["fashion"]["deployment"]["ways"] == ["asked"]
-    assert "asked" in skerry(home, "device", "show", device.id).stdout
+    assert "by MQTT on request" in skerry(home, "device", "show", device.id).stdout
     assert not retained_blobs(plane)
 
 

@@ -95,7 +95,7 @@ def test_correcting_biases_helps_where_weights_have_one_scale(source: SourceMode
 
 def test_a_plan_that_cannot_be_is_refused(make_recipe):
     folder = make_recipe(('activations = "int8"', 'activations = "int16"'))
-    with pytest.raises(RecipeError, match=r"quantize\.io: 'int8' does not go with activations = 'int16'"):
+    with pytest.raises(RecipeError, match=r"quantize\.io: 'int8' cannot be combined with activations = 'int16'"):
         load_recipe(folder)
 
 
