@@ -92,7 +92,12 @@ def test_progress_is_told(int8: bytes, samples: Samples):
 GOOD = LayerStats(0, "CONV_2D", "a;b", 30.0, 1.0, 0.0, 0, 0, 8, 4.0, 0.0)
 ADVICE = {
     "per tensor": (GOOD, False, "cpu", "per_channel = true"),
-    "clipped": (replace(GOOD, sqnr_db=5, clipped=0.2), True, "cpu", "calibrator = 'min-max' (20% of its values are clipped)"),
+    "clipped": (
+        replace(GOOD, sqnr_db=5, clipped=0.2),
+        True,
+        "cpu",
+        "calibrator = 'min-max' (20% of its values are clipped)",
+    ),
     "outliers": (replace(GOOD, sqnr_db=5, crest=90), True, "cpu", "its largest value is 90 times the typical one"),
     "dead": (replace(GOOD, sqnr_db=5, dead=3), True, "cpu", "3 of 8 channels are dead"),
     "a TPU": (replace(GOOD, sqnr_db=5), True, "edgetpu", "mixed precision is not possible on the Edge TPU"),
