@@ -1,5 +1,6 @@
 """An order that is over must not reach a device that has forgotten it: a board with a new SD card."""
 
+import json
 import shutil
 
 import paho.mqtt.client as mqtt
@@ -34,6 +35,11 @@ class Listener:
         self._client.loop_stop()
 
 
+def desired(home, device):
+    shown = json.loads(skerry(home, "device", "show", device.id, "--json").stdout)
+    return shown["device"]["models"][0]["wanted"]
+
+
 def test_a_stale_rollback_does_not_leave_a_new_sd_card_with_nothing(home, plane, running):
     device = running
     assert outcomes(await_end(home, start_rollout(home, SECOND, device.id))) == {("succeeded", "")}
@@ -42,6 +48,7 @@ def test_a_stale_rollback_does_not_leave_a_new_sd_card_with_nothing(home, plane,
         skerry(home, "rollback", "--device", device.id)
         device.await_serving(FIRST)
         eventually(lambda: listener.heard and listener.heard[-1] == b"", "the command is cleared")
+        eventually(lambda: desired(home, device) == FIRST, "the host desires what the device went back to")
         device.kill()
         shutil.rmtree(device.state)
         listener.retain(
