@@ -160,14 +160,13 @@ class Unit:
         if known is None or deployment.id not in {known.id, known.after}:
             self.handle(events.Ordered(deployment))
 
-    def resume_order(self, deployment: Deployment) -> None:
-        """Install again what the host still wants of a model whose only release was removed by an order."""
+    def may_resume(self, deployment_id: str) -> bool:
+        """Whether to install again what is still desired of a model whose only release was removed by an order."""
         record = self.record
-        if record.deployment is None or record.deployment.id != deployment.id or not removed_by_order(record):
-            return
+        if record.deployment is None or record.deployment.id != deployment_id or not removed_by_order(record):
+            return False
         ended_at = record.deployment.ended_at or 0.0
-        if abs(self.context.clock.wall() - ended_at) >= RESUME_ORDER_S:
-            self.handle(events.Ordered(deployment))
+        return abs(self.context.clock.wall() - ended_at) >= RESUME_ORDER_S
 
     def withdraw(self) -> None:
         """The host wants nothing of this model any more; a local install goes on."""

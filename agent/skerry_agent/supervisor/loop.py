@@ -187,7 +187,9 @@ class Supervisor:
     def _resume_orders(self) -> None:
         """Install again what is desired of a model that serves nothing, where no release has failed."""
         for assignment in self._orders.desired.assignments if self._orders.desired else ():
-            self._units[assignment.model].resume_order(self._deployment(assignment))
+            unit = self._units[assignment.model]
+            if unit.may_resume(assignment.deployment):
+                unit.handle(events.Ordered(self._deployment(assignment)))
 
     def _deployment(self, assignment: Assignment) -> Deployment:
         return Deployment(
