@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,9 +36,10 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Run it; returns when it answers."""
-        self._process = self.spawn()
-        eventually(lambda: _answers(self.port), f"{self.kind} answers", self.patience_s)
+        """Run it; returns when it answers, and fails at once when it has ended instead."""
+        self._process = process = self.spawn()
+        eventually(lambda: process.poll() is not None or _answers(self.port), f"{self.kind} answers", self.patience_s)
+        assert process.poll() is None, f"{self.kind} ended with {process.returncode}; it was started in {self.folder}"
 
     def stop(self) -> None:
         """End it in order, so that one with persistence writes what it keeps."""

@@ -5,6 +5,7 @@ ends. Speaks no MQTT: `link` does.
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,11 @@ from skerry_host.plane.errors import AddressError, BrokerError
 LOOPBACK = "127.0.0.1"
 START_S = 10.0
 STOP_S = 5.0
+LOWEST_PORT = 15_000
+"""Below are ports that other services are found at."""
+FEWEST_PORTS = 1_000
+CLIENT_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+CLIENT_PORTS_USUALLY = 32_768
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """Above the largest chunk that the wire allows, with its topic."""
 
@@ -175,10 +181,21 @@ def address(url: str) -> SplitResult:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on now, outside the range that the kernel takes for clients.
+
+    Within that range a client that tries to connect again and again, as every device does, is sooner or later given the
+    very port that it calls: it is then connected to itself, and the broker cannot listen there any more.
+    """
+    ports = range(LOWEST_PORT, _first_client_port())
+    return next(port for port in random.sample(ports, len(ports)) if _is_free(port))
+
+
+def _first_client_port() -> int:
+    try:
+        first = int(CLIENT_PORTS.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return CLIENT_PORTS_USUALLY
+    return first if first - LOWEST_PORT >= FEWEST_PORTS else CLIENT_PORTS_USUALLY
 
 
 def _mosquitto_conf(folder: Path, port: int) -> str:

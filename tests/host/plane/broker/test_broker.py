@@ -70,6 +70,20 @@ def test_choice(tmp_path):
     assert isinstance(choose(tmp_path, None, 0, find=lambda: "/usr/sbin/mosquitto"), Mosquitto)
 
 
+def test_a_free_port_is_never_one_that_a_client_may_be_given():
+    """Found with RabbitMQ, which takes seconds to listen: who polled its port meanwhile was connected to himself."""
+    first = int(brokers.CLIENT_PORTS.read_text().split()[0])
+    assert all(brokers.LOWEST_PORT <= free_port() < first for _ in range(50))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "1024 65535", None])
+def test_where_the_range_of_clients_says_nothing_the_usual_one_is_assumed(tmp_path, monkeypatch, text):
+    if text is not None:
+        (tmp_path / "range").write_text(text)
+    monkeypatch.setattr(brokers, "CLIENT_PORTS", tmp_path / "range")
+    assert brokers.LOWEST_PORT <= free_port() < brokers.CLIENT_PORTS_USUALLY
+
+
 def test_a_broker_that_refuses_is_one_line(tmp_path):
     program = require_program("mosquitto", "mosquitto")
     port = free_port()
