@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 # Its devices are judged by their latency on real load, so nothing else may run beside it.
 ALONE := tests/system/test_demo.py
-BENCHMARKS := $(filter-out benchmarks/real_bundle.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/real_bundle.py benchmarks/goals.py,$(wildcard benchmarks/*.py))
 
 .PHONY: help setup demo test lint bench sweep clean
 help:
