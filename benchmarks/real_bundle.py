@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.processing import GoldenSet, save_golden
+from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle
@@ -20,7 +21,7 @@ def lay_bundle(folder: Path, model: Path) -> tuple[Bundle, GoldenSet]:
     """Write a model of one uint8 input and its golden file into `folder`."""
     engine = open_engine("litert", ModelFile(str(model)))
     inputs = np.random.default_rng(1).integers(0, 256, (GOLDEN_SAMPLES, *engine.inputs[0].shape[1:]), np.uint8)
-    outputs = np.concatenate([engine.infer([sample[np.newaxis]])[0] for sample in inputs])
+    outputs = np.concatenate([to_array(engine.infer([from_array(sample[np.newaxis])])[0]) for sample in inputs])
     golden = GoldenSet((inputs,), (outputs,))
     files = {"model": (model.name, model.read_bytes()), "golden": ("golden.npz", save_golden(golden))}
     for name, data in files.values():

@@ -2,15 +2,13 @@
 
 Time: the runner's own path (`Inference.infer`: lock, timing, NaN check, answer, notes) and a bare Interpreter loop take
 turns in one process on the same input, in an order that alternates; the extra is the median of the paired differences
-(`extra_cpu_us`: in CPU time). Pairs in which another process got the core are left out. Both use the same Interpreter:
-two would differ by where their memory happens to lie. Goals: at most 30 us and a ratio of 1.02. Memory: a real runner
-process that has proven and served the model, beside a bare Python process that ran it. Goal: 60 MB resident.
-Measures no HTTP and no supervisor.
+(`extra_cpu_us`: in CPU time). Pairs in which another process got the core are left out. Memory: a real runner process
+that has proven and served the model, beside a bare Python process that ran it. Measures no HTTP (socket_overhead.py
+does) and no supervisor.
 """
 
 import argparse
 import gc
-import json
 import resource
 import socket
 import statistics
@@ -24,12 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from goals import Goal, finish, skip
 from real_bundle import MOBILENET_V2, lay_bundle
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array
-from skerry_agent.runner.engines import About
-from skerry_agent.runner.engines.tflite import TfliteEngine
+from skerry_agent.runner.arrays import from_array
+from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.runner.inference import Inference
 from skerry_agent.wire import codec
 from skerry_agent.wire.blobs import describe
@@ -71,14 +70,15 @@ def measure_time(pairs: int) -> dict[str, float]:
     """Microseconds per inference of both, and their paired difference."""
     interpreter = Interpreter(str(MODEL), num_threads=1)
     interpreter.allocate_tensors()
-    engine = TfliteEngine(interpreter, About("ai-edge-litert", ""))
+    engine = open_engine("litert", ModelFile(str(MODEL)))
     artifact = Artifact(MODEL.name, "model", describe(b""))
     bundle = Bundle("cpu", (artifact,), engine.inputs, engine.outputs, task="classification")
     runner, bare = Inference(engine, bundle), Bare(interpreter)
     sample = np.random.default_rng(1).integers(0, 256, engine.inputs[0].shape, np.uint8)
-    assert np.array_equal(runner.infer([sample])[0], bare.infer(sample))
+    tensor = from_array(sample)
+    assert runner.infer([tensor])[0].data == bare.infer(sample).tobytes()
     gc.collect()
-    both = _take_turns(lambda: runner.infer([sample]), lambda: bare.infer(sample), pairs + WARM_PAIRS)[WARM_PAIRS:]
+    both = _take_turns(lambda: runner.infer([tensor]), lambda: bare.infer(sample), pairs + WARM_PAIRS)[WARM_PAIRS:]
     quiet = [pair for pair in both if not any(timing.disturbed for timing in pair)]
     quiet = quiet if len(quiet) >= MIN_QUIET_PAIRS else both
     return {
@@ -178,17 +178,21 @@ def _megabytes(pid: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure both and print one JSON object."""
+    """Measure both; ends by the goals."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=1000)
     arguments = parser.parse_args()
     if not MODEL.exists():
-        print(json.dumps({"benchmark": "runner_overhead", "skipped": f"no model at {MODEL}: set SKERRY_REAL_MODELS"}))
-        return
+        skip("runner_overhead", f"no model at {MODEL}: set SKERRY_REAL_MODELS")
     time, memory = measure_time(arguments.pairs), measure_memory()
-    ok = time["extra_us"] <= 30 and time["ratio"] <= 1.02 and memory["runner"]["rss_mb"] <= 60
-    goals = {"extra_us": 30, "ratio": 1.02, "runner_rss_mb": 60}
-    print(json.dumps({"benchmark": "runner_overhead", "time": time, "memory": memory, "goals": goals, "ok": ok}))
+    bare = f"a bare Interpreter takes {time['bare_us']:g} us"
+    peer = f"Python with the Interpreter that ran the model: {memory['bare']['rss_mb']:g}"
+    goals = [
+        Goal("extra time of an inference", time["extra_us"], 30, "us", peer=bare),
+        Goal("time of an inference over that of a bare Interpreter", time["ratio"], 1.02, ""),
+        Goal("resident memory of a runner", memory["runner"]["rss_mb"], 36, "MB", peer=peer),
+    ]
+    finish("runner_overhead", goals, {"time": time, "memory": memory})
 
 
 if __name__ == "__main__":

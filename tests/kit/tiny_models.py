@@ -6,6 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, save_golden
+from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.engines import ModelFile, open_engine
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle
@@ -18,7 +19,7 @@ def make_job(folder, golden=None, engine="litert", task="classification", bundle
     artifacts = [artifact("model", model)]
     if golden is not None:
         rows = [
-            opened.infer([a[i].reshape(t.shape) for a, t in zip(golden, opened.inputs, strict=True)])
+            infer(opened, [a[i].reshape(t.shape) for a, t in zip(golden, opened.inputs, strict=True)])
             for i in range(len(golden[0]))
         ]
         outputs = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
@@ -26,6 +27,11 @@ def make_job(folder, golden=None, engine="litert", task="classification", bundle
         artifacts.append(artifact("golden", folder / "golden.npz"))
     made = Bundle("cpu", tuple(artifacts), opened.inputs, opened.outputs, task=task, **(bundle or {}))
     return runner_protocol.Job("tiny", "tiny@1.0.0", str(folder), made, engine=engine, **{"beat_s": 0.1} | job)
+
+
+def infer(engine, arrays):
+    """What an engine makes of numpy arrays, as such."""
+    return list(map(to_array, engine.infer(list(map(from_array, arrays)))))
 
 
 def artifact(role, file):

@@ -14,7 +14,6 @@ from skerry_agent.processing.golden import (
 )
 from skerry_agent.processing.image import Placement, fit, place
 from skerry_agent.processing.tensors import (
-    CLASSIFICATION,
     DETECTION,
     EMBEDDING,
     Answer,
@@ -28,6 +27,7 @@ from skerry_agent.processing.tensors import (
     quantize,
     sample_shape,
 )
+from skerry_agent.wire.manifest import CLASSIFICATION
 
 __all__ = [
     "CLASSIFICATION",

@@ -3,6 +3,7 @@
 SkerryError
 ├── EngineError       a model or its runtime cannot be used
 ├── InferenceError    one inference failed; the next may work
+├── GoldenError       the golden file cannot be used, or not with this model
 └── UnfitError        the model is not fit to serve: becomes a `Refused` message
     └── SourceError   an input source cannot be used; another model would fail in the same way
 """
@@ -20,6 +21,12 @@ class InferenceError(SkerryError):
     """The runtime failed on one set of inputs."""
 
     code = "inference_failed"
+
+
+class GoldenError(SkerryError):
+    """A golden file is damaged, or of another model."""
+
+    code = "golden_format"
 
 
 class UnfitError(SkerryError):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
+from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
@@ -28,7 +29,8 @@ class Feed:
     def sample(self, raw: Array, source: str) -> None:
         """One raw sample; `source` names it in the results. Raises `ProcessingError`, `InferenceError`, `OSError`."""
         bundle = self._bundle
-        outputs = self.inference.infer([preprocess(raw, bundle.preprocess, bundle.inputs[0])])
+        prepared = from_array(preprocess(raw, bundle.preprocess, bundle.inputs[0]))
+        outputs = list(map(to_array, self.inference.infer([prepared])))
         if self._results is not None:
             self._append(self._results, raw, outputs, source)
 

@@ -9,13 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-import numpy as np
 from msgspec import Struct
 
-from skerry_agent.processing import CLASSIFICATION, Array, invalid
 from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError
-from skerry_agent.wire.manifest import Bundle, TensorSpec
+from skerry_agent.runner.tensor import Tensor, argmax, invalid
+from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
 
 _NONE = -1
@@ -50,25 +49,25 @@ class Inference:
         self.lost: Callable[[EngineError], None] = _nobody
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
-        self._floats = any(np.dtype(spec.dtype).kind == "f" for spec in bundle.outputs)
+        self._floats = any(spec.dtype.startswith("float") for spec in bundle.outputs)
         self._turn = threading.Lock()
         self._since: float | None = None
         self._done: deque[tuple[float, int, bool]] = deque()
         self._counting = threading.Lock()
         self._errors = self._dropped = 0
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference that is not counted (golden inputs). Raises `InferenceError`."""
         return self._timed(inputs)[0]
 
-    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference that counts. Inputs have the model's shapes and dtypes. Raises `InferenceError`."""
         try:
             outputs, elapsed_s = self._timed(inputs)
         except InferenceError:
             self.failed()
             raise
-        answer = int(outputs[0].argmax()) if self._classifies else _NONE
+        answer = argmax(outputs[0]) if self._classifies else _NONE
         self._done.append((elapsed_s, answer, self._floats and invalid(outputs) is not None))
         return outputs
 
@@ -102,7 +101,7 @@ class Inference:
         outputs = {str(answer): count for answer, count in histogram.items() if answer != _NONE}
         return InferenceCounts(len(done), errors, bad, dropped, latency.take(), outputs)
 
-    def _timed(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
+    def _timed(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], float]:
         with self._turn:
             self.started += 1
             self._since = since = perf_counter()

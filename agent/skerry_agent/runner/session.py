@@ -17,9 +17,8 @@ from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
-from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.exercise import Exercise, InputSource
 from skerry_agent.runner.inference import Inference, InferenceCounts
-from skerry_agent.runner.sources import Exercise, InputSource, open_source
 from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release
@@ -108,8 +107,7 @@ class Session:
         self._job = job
         self._control = control
         self._inference = inference
-        feed = Feed(job, inference)
-        self._sources = [open_source(spec, feed) for spec in job.sources]
+        self._sources = _open_sources(job, inference) if job.sources else []
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
@@ -167,6 +165,15 @@ class Session:
             listener.close()
 
         return drain
+
+
+def _open_sources(job: Job, inference: Inference) -> list[InputSource]:
+    """The sources of a job. Raises `SourceError`."""
+    from skerry_agent.runner.feed import Feed  # noqa: PLC0415 - imports numpy, as preprocessing needs it
+    from skerry_agent.runner.sources import open_source  # noqa: PLC0415
+
+    feed = Feed(job, inference)
+    return [open_source(spec, feed) for spec in job.sources]
 
 
 class SourceThread:

@@ -1,4 +1,4 @@
-"""Where samples come from besides the API: a replayed data set, a watched directory, golden inputs as synthetic load.
+"""Where samples come from besides the API: a replayed data set, a watched directory.
 
 Each source runs in one thread until it is told to stop. A source that cannot keep up drops and counts; a sample that
 cannot be used is counted as an error and the source goes on.
@@ -6,26 +6,16 @@ cannot be used is counted as an error and the source goes on.
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from skerry_agent.ports import runner_protocol
-from skerry_agent.processing import Array, GoldenSet, ProcessingError, parse_npy, parse_npz
-from skerry_agent.runner.error_log import ErrorLog
+from skerry_agent.processing import Array, ProcessingError, parse_npy, parse_npz
 from skerry_agent.runner.errors import InferenceError, SourceError
+from skerry_agent.runner.exercise import InputSource, at_rate
 from skerry_agent.runner.feed import Feed, counting_errors
-from skerry_agent.runner.inference import Inference
 
 SETTLE_S = 2.0
 """An unreadable file may still be being written: it counts as an error only when unchanged for this long."""
-
-
-class InputSource(Protocol):
-    """A running source of samples, apart from the inference API."""
-
-    def run(self, stop: threading.Event) -> None:
-        """Feed until `stop` is set."""
 
 
 def open_source(spec: runner_protocol.InputSourceSpec, feed: Feed) -> InputSource:
@@ -61,7 +51,7 @@ class Replay:
             counting_errors(self._feed, lambda: self._feed.sample(self._samples[at], f"replay:{at}"))
             at = (at + 1) % len(self._samples)
 
-        _at_rate(self._rate_hz, feed_next, stop, self._feed.inference.drop)
+        at_rate(self._rate_hz, feed_next, stop, self._feed.inference.drop)
 
 
 class Directory:
@@ -104,41 +94,3 @@ class Directory:
 
     def _move(self, path: Path, folder: str) -> None:
         path.replace(self._folder / folder / path.name)
-
-
-class Exercise:
-    """Runs golden inputs at a fixed rate where there is no other load: a tick is skipped after any other inference."""
-
-    def __init__(self, golden: GoldenSet, inference: Inference, rate_hz: float) -> None:
-        self._golden = golden
-        self._inference = inference
-        self._rate_hz = rate_hz
-
-    def run(self, stop: threading.Event) -> None:
-        """See `InputSource.run`."""
-        at, seen, errors = 0, self._inference.started, ErrorLog()
-
-        def exercise() -> None:
-            nonlocal at, seen
-            if self._inference.started == seen:
-                try:
-                    self._inference.infer(self._golden.sample(at, self._inference.inputs))
-                except InferenceError as error:
-                    errors.log(error)
-                at = (at + 1) % len(self._golden)
-            seen = self._inference.started
-
-        _at_rate(self._rate_hz, exercise, stop, lambda _missed: None)
-
-
-def _at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:
-    """Call `action` at a fixed rate; ticks that pass while it runs are reported to `missed`, not made up for."""
-    period = 1.0 / rate_hz
-    due = time.monotonic()
-    while not stop.wait(max(0.0, due - time.monotonic())):
-        action()
-        due += period
-        late = int((time.monotonic() - due) / period)
-        if late > 0:
-            missed(late)
-            due += late * period

@@ -4,25 +4,14 @@ Every failure raises `UnfitError` with the code that a `Refused` message carries
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import NoReturn
-
-import numpy as np
 
 from skerry_agent.ports.runner_protocol import Job, Ready
-from skerry_agent.processing import (
-    Array,
-    GoldenSet,
-    ProcessingError,
-    compare_golden,
-    constant,
-    invalid,
-    load_golden,
-)
 from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.engines import Engine
-from skerry_agent.runner.errors import EngineError, InferenceError, UnfitError
+from skerry_agent.runner.errors import EngineError, GoldenError, InferenceError, UnfitError
+from skerry_agent.runner.golden import GoldenSamples, compare_golden, constant, load_golden
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.tensor import Tensor, invalid, zeros
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -51,65 +40,56 @@ def load(job: Job, open_engine: Open) -> Inference:
     return Inference(engine, job.bundle)
 
 
-def read_golden(job: Job) -> GoldenSet | None:
+def read_golden(job: Job) -> GoldenSamples | None:
     """The bundle's golden file, None if it has none. Raises `UnfitError` (load_failed, damaged)."""
     artifact = job.bundle.artifact("golden")
     if artifact is None:
         return None
     try:
         with open_checked(job, artifact) as path:
-            return load_golden(Path(path).read_bytes())
+            return load_golden(path)
     except EngineError as error:
         raise UnfitError(f"golden file: {error}", code=error.code) from None
-    except (OSError, ProcessingError) as error:
+    except (OSError, GoldenError) as error:
         raise UnfitError(f"golden file: {error}") from None
 
 
-def validate(job: Job, inference: Inference, golden: GoldenSet | None) -> Ready:
+def validate(job: Job, inference: Inference, golden: GoldenSamples | None) -> Ready:
     """Run every golden input and check the outputs. Without a golden file it only warms, and says 0 samples.
 
     Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
     """
     if golden is None:
-        _check_valid(_warm(inference, [np.zeros(t.shape, t.dtype) for t in inference.inputs]))
+        _check_valid(_warm(inference, [zeros(t) for t in inference.inputs]))
         return Ready(samples=0, max_lsb=0, top1=1.0)
     got = _run_all(inference, golden)
-    _check_valid(got)
+    for row in got:
+        _check_valid(row)
     if reason := constant(got):
         raise UnfitError(reason, code="constant_output")
-    result = compare_golden(golden.outputs, got, job.bundle.golden)
+    result = compare_golden(golden, got, job.bundle.golden)
     if not result.ok:
         raise UnfitError(result.detail, code="golden_mismatch")
     _warm(inference, golden.sample(0, inference.inputs))
     return Ready(result.samples, result.max_lsb, result.top1)
 
 
-def _run_all(inference: Inference, golden: GoldenSet) -> list[Array]:
-    """The outputs (N, ...) of all golden inputs, in the shapes in which they were recorded."""
+def _run_all(inference: Inference, golden: GoldenSamples) -> list[list[Tensor]]:
+    """The outputs of each golden input."""
     try:
-        rows = [inference.run(golden.sample(i, inference.inputs)) for i in range(len(golden))]
-        return [
-            np.stack(column).reshape(recorded.shape)
-            for column, recorded in zip(zip(*rows, strict=True), golden.outputs, strict=True)
-        ]
-    except (InferenceError, ProcessingError) as error:
-        _refuse_golden(str(error))
-    except ValueError as error:
-        _refuse_golden(f"outputs do not fit the recorded ones: {error}")
+        return [inference.run(golden.sample(i, inference.inputs)) for i in range(len(golden))]
+    except (InferenceError, GoldenError) as error:
+        raise UnfitError(f"golden inputs: {error}", code="golden_mismatch") from None
 
 
-def _refuse_golden(detail: str) -> NoReturn:
-    raise UnfitError(f"golden inputs: {detail}", code="golden_mismatch") from None
-
-
-def _warm(inference: Inference, inputs: list[Array]) -> list[Array]:
+def _warm(inference: Inference, inputs: list[Tensor]) -> list[Tensor]:
     try:
         return [inference.run(inputs) for _ in range(WARM_RUNS)][-1]
     except InferenceError as error:
         raise UnfitError(str(error)) from None
 
 
-def _check_valid(outputs: list[Array]) -> None:
+def _check_valid(outputs: list[Tensor]) -> None:
     if reason := invalid(outputs):
         raise UnfitError(reason, code="invalid_output")
 

@@ -14,6 +14,8 @@ from skerry_agent.wire.targets import TargetName
 
 SCHEMA = 1
 Role = Literal["model", "golden", "baseline", "labels"]
+CLASSIFICATION = "classification"
+"""The `Bundle.task` whose answer is the index of the largest output."""
 
 
 class Artifact(Struct, frozen=True):

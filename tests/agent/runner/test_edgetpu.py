@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from skerry_agent.ports import runner_protocol
 from skerry_agent.runner.engines import About, ModelFile, edgetpu, tpu, tpu_probe
 from skerry_agent.runner.errors import EngineError, InferenceError
+from tests.kit.tiny_models import infer
 
 RUNTIME = "ai_edge_litert.interpreter"
 DRIVER_SAYS = (
@@ -39,7 +40,7 @@ def test_a_device_is_found_and_the_engine_says_what_runs_it(library, model, monk
     assert engine.about.name == "ai-edge-litert"
     assert engine.about.delegate == "libedgetpu runtime 14 on usb:/sys/bus/usb/devices/2-1"
     x = np.array([[1, 2, 3, 4]], np.int8)
-    np.testing.assert_array_equal(engine.infer([x])[0], x)
+    np.testing.assert_array_equal(infer(engine, [x])[0], x)
     engine.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 from skerry_agent.runner.engines import ModelFile, open_engine, tflite
 from skerry_agent.runner.engines.opening import check_engine
 from skerry_agent.runner.errors import EngineError, InferenceError
+from tests.kit.tiny_models import infer
 
 
 def test_litert_gives_what_the_interpreter_gives(tiny, tmp_path):
@@ -17,8 +18,8 @@ def test_litert_gives_what_the_interpreter_gives(tiny, tmp_path):
     assert engine.about.version[0].isdigit()
     (spec,) = engine.inputs
     assert (spec.name, spec.dtype, spec.shape, spec.scale, spec.zero_point) == ("x", "int8", (1, 4), 0.5, 3)
-    first = engine.infer([np.array([[1, 2, 3, 4]], np.int8)])
-    engine.infer([np.zeros((1, 4), np.int8)])
+    first = infer(engine, [np.array([[1, 2, 3, 4]], np.int8)])
+    infer(engine, [np.zeros((1, 4), np.int8)])
     assert first[0].tolist() == [[1, 2, 3, 4]]  # a copy: the next inference did not change it
     engine.close()
 
@@ -28,9 +29,9 @@ def test_inputs_that_do_not_fit_are_an_error_of_that_inference_only(tiny, tmp_pa
     tiny("copy")
     engine = open_engine("litert", ModelFile(str(tmp_path / "copy" / "model.tflite")))
     with pytest.raises(InferenceError) as failed:
-        engine.infer([wrong])
+        infer(engine, [wrong])
     assert "\n" not in str(failed.value)
-    engine.infer([np.zeros((1, 4), np.int8)])
+    infer(engine, [np.zeros((1, 4), np.int8)])
 
 
 def test_a_missing_runtime_is_named_with_the_command_that_installs_it():
@@ -59,9 +60,9 @@ def test_onnxruntime_runs_a_real_model(real_model, tmp_path):
     (spec,) = engine.inputs
     sample = np.random.default_rng(1).random(spec.shape, dtype=np.float32)
     expected = ort.InferenceSession(path).run(None, {spec.name: sample})
-    np.testing.assert_array_equal(engine.infer([sample])[0], expected[0])
+    np.testing.assert_array_equal(infer(engine, [sample])[0], expected[0])
     with pytest.raises(InferenceError):
-        engine.infer([sample[:, :1]])
+        infer(engine, [sample[:, :1]])
     (tmp_path / "model.onnx").write_bytes(b"not onnx")
     with pytest.raises(EngineError, match="does not load"):
         open_engine("onnxruntime", ModelFile(str(tmp_path / "model.onnx")))

@@ -16,6 +16,7 @@ from skerry_agent.runner.engines import About, check, tflite
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Golden
 from tests.kit.recipes import built, make_recipe, recipe  # noqa: F401 - fixtures
+from tests.kit.tiny_models import infer
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv" / "coral" / "bin" / "python"
@@ -65,7 +66,7 @@ def with_own_kernels(job):
     interpreter = Interpreter(str(path.with_name("model.tflite")), experimental_op_resolver_type=plain)
     engine = tflite.TfliteEngine(interpreter, About("litert", ""))
     interpreter.allocate_tensors()
-    rows = [engine.infer(golden.sample(i, engine.inputs)) for i in range(len(golden))]
+    rows = [infer(engine, golden.sample(i, engine.inputs)) for i in range(len(golden))]
     outputs = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
     path.write_bytes(save_golden(GoldenSet(golden.inputs, outputs)))
     artifacts = (job.bundle.model, replace(job.bundle.artifact("golden"), blob=describe(path.read_bytes())))

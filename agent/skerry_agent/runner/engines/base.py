@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from skerry_agent.processing import Array
+from skerry_agent.runner.tensor import Tensor
 from skerry_agent.wire.manifest import TensorSpec
 
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The model's outputs in its own order."""
 
-    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run once on tensors of the model's shapes and dtypes; the outputs are copies.
 
         Raises `InferenceError` when this one failed, `EngineError` when no other can succeed.

@@ -8,10 +8,10 @@ import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 
-from skerry_agent.processing import Array
 from skerry_agent.runner.engines import coral, litert, tflite, tflite_runtime, tpu, tpu_probe
 from skerry_agent.runner.engines.base import Engine, ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.tensor import Tensor
 
 
 class EdgeTpuEngine:
@@ -21,7 +21,7 @@ class EdgeTpuEngine:
         self._engine = engine
         self.about, self.inputs, self.outputs = engine.about, engine.inputs, engine.outputs
 
-    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """See `Engine.infer`. Raises `EngineError` (no_accelerator) when it failed and the kernel shows no Edge TPU."""
         try:
             return self._engine.infer(inputs)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from skerry_agent.processing import Array
+from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.engines.base import About, ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.tensor import Tensor
 from skerry_agent.wire.manifest import TensorSpec
 
 _DTYPES = {
@@ -46,13 +47,14 @@ class OnnxEngine:
         self.outputs = tuple(map(_spec, session.get_outputs()))
         self._names = [spec.name for spec in self.inputs]
 
-    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """See `Engine.infer`."""
         try:
-            outputs: list[Array] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+            feeds = dict(zip(self._names, map(to_array, inputs), strict=True))
+            outputs = self._session.run(None, feeds)
         except self._failures as error:
             raise InferenceError(f"inference failed: {_line(error)}") from None
-        return outputs
+        return list(map(from_array, outputs))
 
     def close(self) -> None:
         """See `Engine.close`."""

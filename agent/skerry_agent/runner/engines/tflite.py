@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from skerry_agent.processing import Array
+from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.engines.base import About, ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.tensor import Tensor
 from skerry_agent.wire.manifest import TensorSpec
 
 _NAMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
@@ -32,15 +33,15 @@ class TfliteEngine:
         self._in = [detail["index"] for detail in details_in]
         self._out = [detail["index"] for detail in details_out]
 
-    def infer(self, inputs: Sequence[Array]) -> list[Array]:
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """See `Engine.infer`."""
         interpreter, outputs = self._interpreter, []
         try:
             for index, tensor in zip(self._in, inputs):  # noqa: B905 - callers give as many as there are inputs
-                interpreter.set_tensor(index, tensor)
+                interpreter.set_tensor(index, to_array(tensor))
             interpreter.invoke()
             for index in self._out:
-                outputs.append(interpreter.get_tensor(index))  # noqa: PERF401 - in 3.11 a comprehension is a call
+                outputs.append(from_array(interpreter.get_tensor(index)))  # noqa: PERF401 - in 3.11 a comprehension is a call
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"inference failed: {one_line(error)}") from None
         return outputs

@@ -18,12 +18,12 @@ import time
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from skerry_agent.runner.engines import coral, tflite, tpu
 from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.tensor import zeros
 
 TIMEOUT_S = 30.0
 DEVICE_WAIT_S = 3.0
@@ -182,7 +182,7 @@ def _child(request: ProbeRequest) -> None:
     index, delegate = _first_free(driver, len(found.devices))
     _say(Opened(index))
     engine = tflite.open_tflite(importlib.import_module(request.module), model, [delegate], found.about)
-    engine.infer([np.zeros(spec.shape, spec.dtype) for spec in engine.inputs])
+    engine.infer([zeros(spec) for spec in engine.inputs])
 
 
 def _driver(request: ProbeRequest) -> tpu.Driver:

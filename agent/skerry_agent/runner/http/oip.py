@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from skerry_agent.processing import Array
 from skerry_agent.runner.http import tensors
 from skerry_agent.runner.http.messages import BINARY, RequestError, Response
+from skerry_agent.runner.tensor import Data, Tensor
 from skerry_agent.wire.codec import encode
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -50,12 +50,12 @@ class InferRequest(Struct):
     """A parsed request: input tensors in the model's order, and (output index, as binary) in the order to answer."""
 
     id: str | None
-    inputs: list[Array]
+    inputs: list[Tensor]
     outputs: list[tuple[int, bool]]
 
 
 def parse(
-    body: bytes, header_length: str | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    body: Data, header_length: str | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> InferRequest:
     """Parse a request for a model with these tensors. Raises `RequestError` (400) that says what does not fit."""
     size = _header_size(header_length, len(body))
@@ -63,19 +63,19 @@ def parse(
         message = msgspec.json.decode(memoryview(body)[:size], type=InferBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(400, f"request: {error}") from None
-    chunks = _binary_chunks(message.inputs, body[size:])
+    chunks = _binary_chunks(message.inputs, memoryview(body)[size:])
     return InferRequest(message.id, _read_inputs(message.inputs, chunks, inputs), _wanted(message, outputs))
 
 
 def respond(
-    request: InferRequest, results: Sequence[Array], specs: Sequence[TensorSpec], model: tuple[str, str]
+    request: InferRequest, results: Sequence[Tensor], specs: Sequence[TensorSpec], model: tuple[str, str]
 ) -> Response:
     """The response with the outputs that were asked for; `model` is (name, version)."""
     entries, chunks = [], []
     for index, binary in request.outputs:
         entry = tensors.describe(specs[index])
         if binary:
-            chunks.append(tensors.to_bytes(results[index]))
+            chunks.append(results[index].data)
             entry["parameters"] = {"binary_data_size": len(chunks[-1])}
         else:
             entry["data"] = tensors.to_json(results[index], specs[index].name)
@@ -97,9 +97,9 @@ def _header_size(text: str | None, total: int) -> int:
     return int(text)
 
 
-def _binary_chunks(entries: Sequence[InputEntry], rest: bytes) -> list[bytes | None]:
+def _binary_chunks(entries: Sequence[InputEntry], rest: memoryview) -> list[Data | None]:
     """What follows the JSON, cut as the inputs say; None for inputs with JSON data."""
-    chunks: list[bytes | None] = []
+    chunks: list[Data | None] = []
     at = 0
     for entry in entries:
         size = entry.parameters.get("binary_data_size")
@@ -115,14 +115,14 @@ def _binary_chunks(entries: Sequence[InputEntry], rest: bytes) -> list[bytes | N
     return chunks
 
 
-def _read_inputs(entries: list[InputEntry], chunks: list[bytes | None], specs: Sequence[TensorSpec]) -> list[Array]:
+def _read_inputs(entries: list[InputEntry], chunks: list[Data | None], specs: Sequence[TensorSpec]) -> list[Tensor]:
     names = [entry.name for entry in entries]
     if sorted(names) != sorted(spec.name for spec in specs):
         raise RequestError(400, f"inputs are {names}, the model takes {[spec.name for spec in specs]}")
     return [_read_input(entries[i], chunks[i], spec) for spec in specs for i in (names.index(spec.name),)]
 
 
-def _read_input(entry: InputEntry, chunk: bytes | None, spec: TensorSpec) -> Array:
+def _read_input(entry: InputEntry, chunk: Data | None, spec: TensorSpec) -> Tensor:
     _refuse_unsupported(entry.name, entry.parameters)
     if entry.datatype != tensors.DATATYPES[spec.dtype]:
         raise RequestError(400, f"input {spec.name} is {tensors.DATATYPES[spec.dtype]}, not {entry.datatype}")

@@ -3,13 +3,13 @@
 Datatype names are the protocol's (kserve/open-inference-protocol, "Tensor Data Types"). BYTES has no tensor here.
 """
 
-from math import prod
+import math
+import struct
+from array import array
 from typing import Any
 
-import numpy as np
-
-from skerry_agent.processing import Array
 from skerry_agent.runner.http.messages import RequestError
+from skerry_agent.runner.tensor import FORMATS, Data, Tensor, is_finite, nbytes
 from skerry_agent.wire.manifest import TensorSpec
 
 DATATYPES = {
@@ -33,56 +33,60 @@ def describe(tensor: TensorSpec) -> dict[str, object]:
     return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}
 
 
-def from_bytes(raw: bytes, tensor: TensorSpec) -> Array:
-    """A tensor from the binary extension. Raises `RequestError` (400) on another size or a NaN."""
-    dtype = np.dtype(tensor.dtype).newbyteorder("<")
-    wanted = prod(tensor.shape) * dtype.itemsize
-    if len(raw) != wanted:
-        raise RequestError(400, f"input {tensor.name}: {len(raw)} bytes of data, {wanted} expected")
-    array = np.frombuffer(raw, dtype).astype(tensor.dtype, copy=False).reshape(tensor.shape)
-    return _finite(array, tensor)
+def from_bytes(raw: Data, spec: TensorSpec) -> Tensor:
+    """A tensor from raw bytes, which are not copied. Raises `RequestError` (400) on another size or a NaN."""
+    if len(raw) != nbytes(spec):
+        raise RequestError(400, f"input {spec.name}: {len(raw)} bytes of data, {nbytes(spec)} expected")
+    return _finite(Tensor(spec.dtype, spec.shape, raw), spec)
 
 
-def from_json(data: Any, tensor: TensorSpec) -> Array:
+def from_json(data: Any, spec: TensorSpec) -> Tensor:
     """A tensor from JSON data, flat or nested in row-major order. Raises `RequestError` (400) if it does not fit."""
-    try:
-        values = np.asarray(data)
-    except ValueError:
-        raise RequestError(400, f"input {tensor.name}: data is ragged") from None
-    if values.size != prod(tensor.shape) or values.shape not in {tensor.shape, (values.size,)}:
-        raise RequestError(400, f"input {tensor.name}: data has shape {list(values.shape)}, not {list(tensor.shape)}")
-    return _finite(_cast(values, tensor).reshape(tensor.shape), tensor)
+    flat = data if isinstance(data, list) else [data]
+    if not (len(flat) == math.prod(spec.shape) and list not in set(map(type, flat))):
+        flat = _flat(data, spec)
+    return _finite(Tensor(spec.dtype, spec.shape, _pack(flat, spec)), spec)
 
 
-def to_bytes(array: Array) -> bytes:
-    """A tensor as the binary extension carries it."""
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def to_json(array: Array, name: str) -> list[Any]:
+def to_json(tensor: Tensor, name: str) -> list[Any]:
     """A tensor as flat JSON numbers. Raises `RequestError` (500) if it holds what JSON cannot write."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not is_finite(tensor):
         raise RequestError(500, f"output {name} holds NaN or infinity")
-    flat: list[Any] = array.reshape(-1).tolist()
-    return flat
+    return list(tensor.values())
 
 
-def _cast(values: Array, tensor: TensorSpec) -> Array:
-    """Values of the tensor's dtype; nothing is rounded, wrapped or parsed from text."""
-    target = np.dtype(tensor.dtype)
-    allowed = {"b": "b", "f": "iuf"}.get(target.kind, "iu")
-    if values.dtype.kind not in allowed:
-        raise RequestError(400, f"input {tensor.name}: data is not of {DATATYPES[tensor.dtype]}")
-    if target.kind in "iu" and values.size:
-        limits = np.iinfo(target)
-        if int(values.min()) < limits.min or int(values.max()) > limits.max:
-            raise RequestError(400, f"input {tensor.name}: data is outside {limits.min}..{limits.max}")
-    with np.errstate(over="ignore"):  # what overflows becomes infinity, which is refused next
-        return values.astype(target)
+def _flat(data: Any, spec: TensorSpec) -> list[Any]:
+    """The elements of nested lists that have the tensor's shape."""
+    level, shape = [data], []
+    while level and isinstance(level[0], list):
+        shape.append(len(level[0]))
+        if any(not isinstance(row, list) or len(row) != shape[-1] for row in level):
+            raise RequestError(400, f"input {spec.name}: data is ragged")
+        level = [element for row in level for element in row]
+    if tuple(shape) != spec.shape or list in set(map(type, level)):
+        raise RequestError(400, f"input {spec.name}: data has shape {shape}, not {list(spec.shape)}")
+    return level
 
 
-def _finite(array: Array, tensor: TensorSpec) -> Array:
+def _pack(values: list[Any], spec: TensorSpec) -> bytes:
+    """The bytes of numbers of the tensor's dtype; nothing is rounded, wrapped or parsed from text."""
+    is_float = spec.dtype.startswith("float")
+    allowed = {bool} if spec.dtype == "bool" else {int, float} if is_float else {int}
+    if not set(map(type, values)) <= allowed:
+        raise RequestError(400, f"input {spec.name}: data is not of {DATATYPES[spec.dtype]}")
+    code = FORMATS[spec.dtype]
+    try:
+        return struct.pack(f"<{len(values)}{code}", *values) if code in "?e" else array(code, values).tobytes()
+    except (OverflowError, struct.error):
+        if is_float:
+            raise RequestError(400, f"input {spec.name}: data holds what {DATATYPES[spec.dtype]} cannot") from None
+        bits = 8 * struct.calcsize(code)
+        low, high = (0, 2**bits - 1) if spec.dtype[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        raise RequestError(400, f"input {spec.name}: data is outside {low}..{high}") from None
+
+
+def _finite(tensor: Tensor, spec: TensorSpec) -> Tensor:
     """Refuse NaN and infinity: the answer to them would be counted against the release."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise RequestError(400, f"input {tensor.name}: data holds NaN or infinity")
-    return array
+    if not is_finite(tensor):
+        raise RequestError(400, f"input {spec.name}: data holds NaN or infinity")
+    return tensor
