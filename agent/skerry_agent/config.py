@@ -25,6 +25,8 @@ from skerry_agent.wire.targets import CPU, TARGETS, TargetName
 
 Seconds = Annotated[float, Meta(gt=0)]
 LAST_PORT = 65535
+MAX_SOCKET_PATH = 107
+"""Of sun_path in unix(7), without the final zero."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
@@ -90,9 +92,14 @@ class BoardSection(Struct, frozen=True):
 
 
 class ModelSection(Struct, frozen=True):
-    """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one."""
+    """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one.
+
+    `unix` is the path of a Unix socket that serves the same, for clients on this device whom `unix_mode` lets in.
+    """
 
     http: str | None = "127.0.0.1:0"
+    unix: str | None = None
+    unix_mode: Annotated[str, Meta(pattern="^0?[0-7]{3}$")] = "0660"
     results_file: str | None = None
     sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
@@ -129,6 +136,11 @@ class AgentConfig(Struct, frozen=True):
     def model(self, name: str) -> ModelSection:
         """The section of a model, or the default one."""
         return self.models.get(name, ModelSection())
+
+    def unix_path(self, name: str) -> Path | None:
+        """Where the Unix socket of a model's inference API is, None where it has none."""
+        unix = self.model(name).unix
+        return Path(self.folder) / unix if unix else None
 
     def engine_for(self, target: TargetName) -> EngineName:
         """The engine that runs bundles of a target on this board."""
@@ -197,6 +209,9 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
     for name, model in config.models.items():
         if model.http is not None and parse_listen(model.http) is None:
             yield f"models.{name}.http: {model.http!r} is not usable; write 127.0.0.1:8000, or [::1]:0 for any port"
+        path = config.unix_path(name)
+        if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"
 
 
 def parse_listen(address: str) -> tuple[str, int] | None:

@@ -2,6 +2,7 @@
 
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.deployment.context import DeviceContext
+from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment
@@ -67,7 +68,7 @@ class Device:
             heartbeat=lambda *_: None,
         )
         self.journal = Journal(self.folder / "journal.json")
-        self.unit = Unit("m", context, self.journal, None)
+        self.unit = Unit("m", context, self.journal, Listeners())
         self.unit.handle(events.Booted())
 
     def answer(self, job):

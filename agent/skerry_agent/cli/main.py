@@ -121,7 +121,8 @@ def _shown(status: "LocalStatus") -> list[str]:
     lines = [f"device {status.device}: {link}"]
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"
-        serving = f"serving on {status.http[name]}" if model.serving and name in status.http else "not serving"
+        where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
+        serving = f"serving on {where}" if model.serving and where else "not serving"
         by = f" by {_runs(model.runtime)}" if model.runtime else ""
         lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
         factory = status.factory[name].release if name in status.factory else None

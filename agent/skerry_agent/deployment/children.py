@@ -32,7 +32,7 @@ class RunnerProcess:
     def __init__(self, job: Job, listener: RunnerListener, post: Post) -> None:
         self._listener, self._post = listener, post
         self._control, theirs = socket.socketpair()
-        inherited = [theirs.fileno()] + ([job.listen_fd] if job.listen_fd is not None else [])
+        inherited = [theirs.fileno(), *job.inherited_fds]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "skerry_agent.runner", "--control-fd", str(theirs.fileno())],

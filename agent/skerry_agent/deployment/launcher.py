@@ -5,6 +5,8 @@ Decides neither when to start nor what to do about a failure: `unit` and `trial`
 
 import socket
 
+from msgspec import Struct
+
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.machine.records import Slot
@@ -15,11 +17,19 @@ from skerry_agent.wire.targets import TARGETS
 EXCLUSIVE_POLL_S = 0.1
 
 
+class Listeners(Struct, frozen=True):
+    """The listening sockets that every runner of a model inherits, and the memory file of its clients' regions."""
+
+    tcp: socket.socket | None = None
+    unix: socket.socket | None = None
+    regions_fd: int | None = None
+
+
 class Launcher:
     """Starts a service for a slot, and stops services."""
 
-    def __init__(self, model: str, context: DeviceContext, listener: socket.socket | None) -> None:
-        self._model, self._context, self._listener = model, context, listener
+    def __init__(self, model: str, context: DeviceContext, listeners: Listeners) -> None:
+        self._model, self._context, self._listeners = model, context, listeners
         self._ending: Service | None = None
 
     def start(self, slot: Slot, callbacks: ServiceCallbacks) -> Service:
@@ -33,7 +43,9 @@ class Launcher:
             bundle=self._context.folders.read(slot),
             engine=config.engine_for(slot.target),
             threads=config.board.threads,
-            listen_fd=self._listener.fileno() if self._listener is not None else None,
+            listen_fd=_file(self._listeners.tcp),
+            unix_fd=_file(self._listeners.unix),
+            regions_fd=self._listeners.regions_fd,
             sources=section.sources,
             results_file=section.results_file,
             beat_s=config.agent.beat_s,
@@ -49,6 +61,10 @@ class Launcher:
     def must_wait(self, slot: Slot) -> bool:
         """An accelerator that admits one process is free only when the runner before has left."""
         return exclusive(slot) and self._ending is not None and not self._ending.gone
+
+
+def _file(listener: socket.socket | None) -> int | None:
+    return listener.fileno() if listener is not None else None
 
 
 def exclusive(slot: Slot) -> bool:

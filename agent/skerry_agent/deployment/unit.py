@@ -4,7 +4,6 @@ Writes the journal before any effect. Decides nothing: `machine` does. Knows no 
 made in `preparation` and tried in `trial`.
 """
 
-import socket
 from collections import deque
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
-from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, exclusive, unusable
+from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
 from skerry_agent.deployment.preparation import Preparation, seconds_left
 from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
@@ -41,10 +40,10 @@ _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateRea
 class Unit:
     """The update machine of one model, with its runners."""
 
-    def __init__(self, model: str, context: DeviceContext, journal: Journal, listener: socket.socket | None) -> None:
+    def __init__(self, model: str, context: DeviceContext, journal: Journal, listeners: Listeners) -> None:
         self.model = model
         self.context = context
-        self.listener = listener
+        self.listeners = listeners
         self.record, self._damage = journal.read()
         if self._damage is not None:
             journal.repair(self.record)
@@ -60,7 +59,7 @@ class Unit:
         self._failure = ("", "")
         self._events: deque[Event] = deque()
         self._preparation = Preparation(context, self.handle)
-        self._launcher = Launcher(model, context, listener)
+        self._launcher = Launcher(model, context, listeners)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._timers: dict[str, Timer] = {}

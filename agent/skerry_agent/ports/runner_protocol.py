@@ -54,7 +54,11 @@ InputSourceSpec = ReplaySource | DirectorySource | CameraSource
 
 
 class Job(Struct, frozen=True):
-    """Everything a runner needs. `listen_fd` is an inherited listening TCP socket, None to serve no HTTP."""
+    """Everything a runner needs. `listen_fd` is an inherited listening TCP socket, None to serve no HTTP.
+
+    `unix_fd` is one on a Unix socket, and `regions_fd` a memory file in which the runners of a model keep what clients
+    of that socket have registered as shared memory.
+    """
 
     model: str
     release: ReleaseName
@@ -63,10 +67,17 @@ class Job(Struct, frozen=True):
     engine: EngineName = "litert"
     threads: int = 1
     listen_fd: int | None = None
+    unix_fd: int | None = None
+    regions_fd: int | None = None
     sources: tuple[InputSourceSpec, ...] = ()
     results_file: str | None = None
     beat_s: float = 1.0
     memory_limit_bytes: int | None = None
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """The descriptors that the runner's process must inherit."""
+        return tuple(fd for fd in (self.listen_fd, self.unix_fd, self.regions_fd) if fd is not None)
 
 
 class Loaded(Struct, frozen=True, tag="loaded"):

@@ -1,6 +1,5 @@
 """`python -m skerry_agent.runner --control-fd N`: started by the supervisor, never by a person."""
 
-import argparse
 import os
 import signal
 import socket
@@ -15,9 +14,9 @@ EXIT_BUG = 70
 
 def main() -> None:
     """Run until told to leave. Ends with `os._exit`: threads and native runtimes have nothing left to say."""
-    parser = argparse.ArgumentParser(prog="skerry_agent.runner", description=__doc__)
-    parser.add_argument("--control-fd", type=int, required=True, help="inherited socket to the supervisor")
-    control_fd = parser.parse_args().control_fd
+    if len(sys.argv) != 3 or sys.argv[1] != "--control-fd":  # not argparse, which costs memory for nobody
+        sys.exit("usage: python -m skerry_agent.runner --control-fd N")
+    control_fd = int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the supervisor, which decides
     threading.excepthook = _die_of_a_bug
     die_with_parent()

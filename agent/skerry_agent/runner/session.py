@@ -149,20 +149,24 @@ class Session:
 
     def _open_http(self) -> Callable[[float], None]:
         """Serve the inference API; returns what drains it."""
-        if self._job.listen_fd is None:
+        job = self._job
+        files = [file for file in (job.listen_fd, job.unix_fd) if file is not None]
+        if not files:
             return lambda _grace_s: None
         from skerry_agent.runner.http.routes import Served  # noqa: PLC0415 - costs memory that not every runner needs
         from skerry_agent.runner.http.server import Server  # noqa: PLC0415
+        from skerry_agent.runner.http.shared_memory import Regions  # noqa: PLC0415
 
-        _, version = split_release(self._job.release)
-        served = Served(self._job.model, version, self._job.engine, self._inference)
-        listener = socket.socket(fileno=os.dup(self._job.listen_fd))
-        server = Server(listener, served)
+        _, version = split_release(job.release)
+        regions = Regions(job.regions_fd) if job.regions_fd is not None else None
+        listeners = [socket.socket(fileno=os.dup(file)) for file in files]
+        server = Server(listeners, Served(job.model, version, job.engine, self._inference, regions))
         server.start()
 
         def drain(grace_s: float) -> None:
             server.drain(grace_s)
-            listener.close()
+            for listener in listeners:
+                listener.close()
 
         return drain
 

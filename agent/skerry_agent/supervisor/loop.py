@@ -5,12 +5,11 @@ Resident and small: no numpy, no inference runtime, no cryptography. Everything 
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from skerry_agent import __version__
-from skerry_agent.config import AgentConfig, keep_copy, parse_listen
+from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
@@ -24,6 +23,7 @@ from skerry_agent.state.install import InstallError, deployment_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor import listeners
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
@@ -33,7 +33,6 @@ from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 
-ANY_PORT = "127.0.0.1:0"
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
 FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
@@ -105,6 +104,7 @@ class Supervisor:
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
+            listeners.close_unix(unit.listeners)
         self._queue.after(0.2, self._queue.stop)
 
     def _unit(self, model: str) -> Unit:
@@ -112,25 +112,12 @@ class Supervisor:
             folder = self.config.state_dir / "models" / model
             with contextlib.suppress(OSError):  # the journal's first write says what is wrong
                 make_folder(folder)
-            listener = self._listener(model)
-            unit = self._units[model] = Unit(model, self._context, Journal(folder / "journal.json"), listener)
+            opened = listeners.open_all(self.config, model)
+            self._http_issues += opened.issues
+            journal = Journal(folder / "journal.json")
+            unit = self._units[model] = Unit(model, self._context, journal, opened.listeners)
             unit.handle(events.Booted())
         return self._units[model]
-
-    def _listener(self, model: str) -> socket.socket | None:
-        """The socket of a model's inference API. Where it cannot be had, the model serves all the same, elsewhere."""
-        address = self.config.model(model).http
-        if address is None:
-            return None
-        try:
-            return open_listener(address)
-        except (OSError, ValueError) as error:
-            self._http_issues.append(f"models.{model}.http: {address} cannot be used: {_why(error)}")
-        try:
-            return open_listener(ANY_PORT)
-        except OSError as error:
-            self._http_issues.append(f"{model} has no inference API: {_why(error)}")
-            return None
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +256,8 @@ class Supervisor:
             connected=self._link.connected,
             waiting_reports=self._report_sender.waiting,
             models={name: model_report(unit) for name, unit in units.items()},
-            http={name: _url(unit.listener) for name, unit in units.items() if unit.listener},
+            http=_where(units, "http"),
+            unix=_where(units, "unix"),
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
@@ -358,22 +346,10 @@ def new_boot_id() -> str:
     return os.urandom(8).hex()
 
 
-def open_listener(address: str) -> socket.socket:
-    """The listening socket that outlives every runner. Raises `OSError` or `ValueError` when it cannot be had."""
-    where = parse_listen(address)
-    if where is None:
-        raise ValueError("it is not an address")
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    return socket.create_server(where, family=family, backlog=512)
-
-
-def _url(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _why(error: OSError | ValueError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def _where(units: dict[str, Unit], kind: str) -> dict[str, str]:
+    """Where each model's inference API listens, of those that have a socket of this kind."""
+    found = {name: listeners.urls(unit.listeners) for name, unit in units.items()}
+    return {name: urls[kind] for name, urls in found.items() if kind in urls}
 
 
 def state_folder(config: AgentConfig) -> Path:

@@ -28,6 +28,7 @@ class LocalStatus(Struct, frozen=True):
     issues: tuple[str, ...] = ()
     running: bool = True
     factory: dict[str, FactoryStatus] = {}
+    unix: dict[str, str] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:

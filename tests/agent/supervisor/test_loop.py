@@ -17,8 +17,9 @@ from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
+from skerry_agent.supervisor.listeners import open_tcp
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, open_listener
+from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S
 from skerry_agent.wire import envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
@@ -166,7 +167,7 @@ def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_pa
 
 def test_an_ipv6_address(tmp_path):
     try:
-        open_listener("[::1]:0").close()
+        open_tcp("[::1]:0").close()
     except OSError:
         pytest.skip("this machine has no IPv6")
     status = Site(tmp_path / "device", {"m": ModelSection("[::1]:0")}).agent.status()

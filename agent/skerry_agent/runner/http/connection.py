@@ -1,28 +1,37 @@
-"""One client connection in one thread: HTTP/1.1 through h11, kept alive until the client, a timeout or a drain ends it.
+"""One client connection in one thread: requests and answers, until the client, a timeout or a drain ends it.
 
 A drain never cuts off a request: until its grace period ends, a request that arrives still gets its answer, with
-`Connection: close`. Knows no route.
+`Connection: close`. Reads with `plain`, and from the first request that is not plain on with `general`. Knows no route.
 """
 
 import contextlib
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
-import h11
+from msgspec.structs import replace
 
 from skerry_agent.runner.http.drain import DrainSignal
 from skerry_agent.runner.http.messages import Request, RequestError, Response
+from skerry_agent.runner.http.plain import CHUNK, TRANSFER_S, NotPlain, Plain
 
 IDLE_S = 75.0
 """How long a kept-alive connection may be silent; longer than common clients keep theirs."""
-TRANSFER_S = 30.0
-"""How long a request may take to arrive, or a response to be taken."""
 LINGER_S = 1.0
 """How long to wait for the peer's close, so that unread bytes do not reset a response on its way."""
-_CHUNK = 65536
+_CREDENTIALS = struct.Struct("3i")
+
+
+class _Parser(Protocol):
+    @property
+    def pending(self) -> bool: ...
+    @property
+    def reusable(self) -> bool: ...
+    def read(self) -> Request | None: ...
+    def write(self, response: Response, *, close: bool) -> None: ...
 
 
 class Connection:
@@ -35,95 +44,71 @@ class Connection:
         self._answer = answer
         self._max_body_bytes = max_body_bytes
         self._drain = drain
-        self._http = h11.Connection(h11.SERVER)
+        self._plain = Plain(peer, max_body_bytes)
+        self._parser: _Parser = self._plain
+        self._uid = user_of(peer)
         peer.settimeout(TRANSFER_S)
         if peer.family in {socket.AF_INET, socket.AF_INET6}:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._both = select.poll()
+        self._both.register(peer, select.POLLIN)
+        self._both.register(drain, select.POLLIN)
 
     def serve(self) -> None:
         """Answer requests until the connection ends."""
         with self._peer, contextlib.suppress(OSError):  # a peer that is gone or too slow: nobody is left to tell
             while self._request_comes() and self._serve_one():
-                self._http.start_next_cycle()
+                pass
             self._close_gently()
 
     def _request_comes(self) -> bool:
         """Wait for the next request's first bytes (or the peer's close); False when it is time to close."""
-        if self._http.trailing_data[0]:
+        if self._parser.pending:
             return True
-        if not self._drain.set and self._wait(IDLE_S, self._drain):
+        if not self._drain.set and self._peer.fileno() in (fd for fd, _ in self._both.poll(IDLE_S * 1000)):
             return True
-        return self._drain.set and self._wait(self._drain.grace_left_s, None)
+        return self._drain.set and self._peer_sends(self._drain.grace_left_s)
 
-    def _wait(self, timeout_s: float, signal: DrainSignal | None) -> bool:
-        """Whether the peer sent something within the time; a drain ends the wait."""
+    def _peer_sends(self, timeout_s: float) -> bool:
         poller = select.poll()
         poller.register(self._peer, select.POLLIN)
-        if signal is not None:
-            poller.register(signal, select.POLLIN)
-        return self._peer.fileno() in (fd for fd, _ in poller.poll(timeout_s * 1000))
+        return bool(poller.poll(timeout_s * 1000))
 
     def _serve_one(self) -> bool:
         """Read one request and answer it; False when the connection ends with it."""
         try:
-            request = self._read_request()
+            request = self._read()
             if request is None:
                 return False
-            self._send(self._answer(request))
-        except h11.RemoteProtocolError as error:
-            self._send(RequestError(error.error_status_hint, f"not HTTP: {error}").response)
+            response = self._answer(request)
         except RequestError as error:
-            self._send(error.response)
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+            response = error.response
+        closing = self._drain.set
+        self._parser.write(response, close=closing)
+        return self._parser.reusable and not closing
 
-    def _read_request(self) -> Request | None:
-        """The next request, None when the peer has closed. Raises `RequestError` (413) and h11's errors."""
-        head = self._next_event()
-        if not isinstance(head, h11.Request):
-            return None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-        if int(headers.get("content-length", "0")) > self._max_body_bytes:
-            raise self._too_large()
-        body = bytearray()
-        while isinstance(event := self._next_event(), h11.Data):
-            body += event.data
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
-        return Request(head.method.decode(), head.target.decode("latin-1"), headers, bytes(body))
+    def _read(self) -> Request | None:
+        try:
+            request = self._parser.read()
+        except NotPlain:
+            from skerry_agent.runner.http.general import General  # noqa: PLC0415 - imports h11
 
-    def _next_event(self) -> Any:
-        deadline = time.monotonic() + TRANSFER_S
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            if self._http.they_are_waiting_for_100_continue:
-                self._write(h11.InformationalResponse(status_code=100, headers=[]))
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            self._http.receive_data(self._peer.recv(_CHUNK))
-        return event
-
-    def _send(self, response: Response) -> None:
-        if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            return
-        headers = [("content-type", response.content_type), ("content-length", str(len(response.body)))]
-        headers += response.headers
-        if self._drain.set or self._http.their_state is not h11.DONE:
-            headers.append(("connection", "close"))
-        self._write(
-            h11.Response(status_code=response.status, headers=headers),
-            h11.Data(data=response.body),
-            h11.EndOfMessage(),
-        )
-
-    def _write(self, *events: Any) -> None:
-        self._peer.sendall(b"".join(self._http.send(event) or b"" for event in events))
+            self._parser = General(self._peer, self._max_body_bytes, self._plain.buffer)
+            request = self._parser.read()
+        return request if request is None or self._uid is None else replace(request, uid=self._uid)
 
     def _close_gently(self) -> None:
         """Say that nothing more comes, and take what the peer still sends for a moment."""
         self._peer.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + LINGER_S
-        while (left := deadline - time.monotonic()) > 0 and self._wait(left, None):
-            if not self._peer.recv(_CHUNK):
+        while (left := deadline - time.monotonic()) > 0 and self._peer_sends(left):
+            if not self._peer.recv(CHUNK):
                 return
 
-    def _too_large(self) -> RequestError:
-        return RequestError(413, f"the body is over {self._max_body_bytes} bytes")
+
+def user_of(peer: socket.socket) -> int | None:
+    """The user behind a Unix socket, as the kernel says (SO_PEERCRED of unix(7)); None for any other connection."""
+    if peer.family != socket.AF_UNIX:
+        return None
+    _pid, uid, _gid = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)

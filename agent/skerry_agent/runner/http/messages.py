@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from skerry_agent.runner.tensor import Data
 from skerry_agent.wire.codec import encode
 
 JSON = "application/json"
@@ -11,12 +12,13 @@ BINARY = "application/octet-stream"
 
 
 class Request(Struct, frozen=True):
-    """What a client asks. Header names are lower case."""
+    """What a client asks. Header names are lower case. `uid` is the user behind a Unix socket, None elsewhere."""
 
     method: str
     path: str
     headers: Mapping[str, str] = {}
-    body: bytes = b""
+    body: Data = b""
+    uid: int | None = None
 
 
 class Response(Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""The inference request and response of the Open Inference Protocol v2, with the binary tensor data extension.
+"""The inference request and response of the Open Inference Protocol v2, with binary data and shared memory.
 
 Formats: kserve/open-inference-protocol (specification/protocol/inference_rest.md) and Triton's
-extension_binary_data.md. Turns bytes into tensors and back; runs no model.
+extension_binary_data.md and extension_shared_memory.md. Turns bytes into tensors and back; runs no model.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,14 @@ from msgspec import Struct
 
 from skerry_agent.runner.http import tensors
 from skerry_agent.runner.http.messages import BINARY, RequestError, Response
-from skerry_agent.runner.tensor import Data, Tensor
+from skerry_agent.runner.http.shared_memory import Regions, Span
+from skerry_agent.runner.tensor import Data, Tensor, nbytes
 from skerry_agent.wire.codec import encode
 from skerry_agent.wire.manifest import TensorSpec
 
 HEADER_LENGTH = "inference-header-content-length"
-_UNSUPPORTED = ("classification", "shared_memory_region")
+_UNSUPPORTED = ("classification",)
+_REGION, _OFFSET, _SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
 
 
 class InputEntry(Struct):
@@ -46,25 +48,51 @@ class InferBody(Struct):
     parameters: dict[str, Any] = {}
 
 
+class Wanted(Struct):
+    """One output to answer: its place among the model's, and how: as binary data, or into shared memory."""
+
+    index: int
+    binary: bool
+    span: Span | None = None
+
+
 class InferRequest(Struct):
-    """A parsed request: input tensors in the model's order, and (output index, as binary) in the order to answer."""
+    """A parsed request: input tensors in the model's order, and the outputs in the order to answer."""
 
     id: str | None
     inputs: list[Tensor]
-    outputs: list[tuple[int, bool]]
+    outputs: list[Wanted]
 
 
-def parse(
-    body: Data, header_length: str | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-) -> InferRequest:
-    """Parse a request for a model with these tensors. Raises `RequestError` (400) that says what does not fit."""
+class Asking(Struct, frozen=True):
+    """What a body may refer to: the model's tensors, and the shared memory of the user who asks, if he may use any."""
+
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+    regions: Regions | None = None
+    uid: int = 0
+
+    def span(self, name: str, parameters: dict[str, Any], size: int) -> Span | None:
+        """The part of a region that a tensor of `size` bytes is in or goes to, None if its data travel in the body."""
+        if _REGION not in parameters:
+            return None
+        if self.regions is None:
+            raise RequestError(400, f"{name}: shared memory is for clients on the Unix socket")
+        given = parameters.get(_SIZE)
+        if given != size:
+            raise RequestError(400, f"{name}: {_SIZE} is {given}, the tensor has {size} bytes")
+        return self.regions.span(self.uid, parameters[_REGION], parameters.get(_OFFSET, 0), given)
+
+
+def parse(body: Data, header_length: str | None, asking: Asking) -> InferRequest:
+    """Parse a request for a model. Raises `RequestError` (400) that says what does not fit."""
     size = _header_size(header_length, len(body))
     try:
         message = msgspec.json.decode(memoryview(body)[:size], type=InferBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(400, f"request: {error}") from None
     chunks = _binary_chunks(message.inputs, memoryview(body)[size:])
-    return InferRequest(message.id, _read_inputs(message.inputs, chunks, inputs), _wanted(message, outputs))
+    return InferRequest(message.id, _read_inputs(message.inputs, chunks, asking), _wanted(message, asking))
 
 
 def respond(
@@ -72,9 +100,12 @@ def respond(
 ) -> Response:
     """The response with the outputs that were asked for; `model` is (name, version)."""
     entries, chunks = [], []
-    for index, binary in request.outputs:
+    for wanted in request.outputs:
+        index, span = wanted.index, wanted.span
         entry = tensors.describe(specs[index])
-        if binary:
+        if span is not None:
+            entry["parameters"] = {_REGION: span.region.name, _OFFSET: span.offset, _SIZE: span.byte_size}
+        elif wanted.binary:
             chunks.append(results[index].data)
             entry["parameters"] = {"binary_data_size": len(chunks[-1])}
         else:
@@ -115,36 +146,41 @@ def _binary_chunks(entries: Sequence[InputEntry], rest: memoryview) -> list[Data
     return chunks
 
 
-def _read_inputs(entries: list[InputEntry], chunks: list[Data | None], specs: Sequence[TensorSpec]) -> list[Tensor]:
-    names = [entry.name for entry in entries]
+def _read_inputs(entries: list[InputEntry], chunks: list[Data | None], asking: Asking) -> list[Tensor]:
+    specs, names = asking.inputs, [entry.name for entry in entries]
     if sorted(names) != sorted(spec.name for spec in specs):
         raise RequestError(400, f"inputs are {names}, the model takes {[spec.name for spec in specs]}")
-    return [_read_input(entries[i], chunks[i], spec) for spec in specs for i in (names.index(spec.name),)]
+    return [_read_input(entries[i], chunks[i], spec, asking) for spec in specs for i in (names.index(spec.name),)]
 
 
-def _read_input(entry: InputEntry, chunk: Data | None, spec: TensorSpec) -> Tensor:
+def _read_input(entry: InputEntry, chunk: Data | None, spec: TensorSpec, asking: Asking) -> Tensor:
     _refuse_unsupported(entry.name, entry.parameters)
     if entry.datatype != tensors.DATATYPES[spec.dtype]:
         raise RequestError(400, f"input {spec.name} is {tensors.DATATYPES[spec.dtype]}, not {entry.datatype}")
     if entry.shape != spec.shape:
         raise RequestError(400, f"input {spec.name} has shape {list(spec.shape)}, not {list(entry.shape)}")
-    if (chunk is None) == (entry.data is None):
-        raise RequestError(400, f"input {spec.name} needs either data or binary_data_size")
+    span = asking.span(f"input {spec.name}", entry.parameters, nbytes(spec))
+    if (chunk is not None) + (entry.data is not None) + (span is not None) != 1:
+        raise RequestError(400, f"input {spec.name} needs either data, binary_data_size or {_REGION}")
+    if span is not None and asking.regions is not None:
+        chunk = asking.regions.read(span)
     return tensors.from_json(entry.data, spec) if chunk is None else tensors.from_bytes(chunk, spec)
 
 
-def _wanted(message: InferBody, specs: Sequence[TensorSpec]) -> list[tuple[int, bool]]:
-    """Index and form of each output to answer: those asked for, or all."""
+def _wanted(message: InferBody, asking: Asking) -> list[Wanted]:
+    """Each output to answer: those asked for, or all."""
     default = message.parameters.get("binary_data_output") is True
     if not message.outputs:
-        return [(index, default) for index in range(len(specs))]
-    names = [spec.name for spec in specs]
+        return [Wanted(index, default) for index in range(len(asking.outputs))]
+    names = [spec.name for spec in asking.outputs]
     wanted = []
     for entry in message.outputs:
         _refuse_unsupported(entry.name, entry.parameters)
         if entry.name not in names:
             raise RequestError(400, f"no output {entry.name}; the model gives {names}")
-        wanted.append((names.index(entry.name), entry.parameters.get("binary_data", default) is True))
+        index, binary = names.index(entry.name), entry.parameters.get("binary_data", default) is True
+        span = asking.span(f"output {entry.name}", entry.parameters, nbytes(asking.outputs[index]))
+        wanted.append(Wanted(index, binary, span))
     return wanted
 
 

@@ -10,7 +10,9 @@ from msgspec import Struct
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.http import oip, tensors
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
+from skerry_agent.runner.http.shared_memory import Regions
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.tensor import Data
 
 _JSON_BYTES_PER_ELEMENT = 32
 """More than any number needs as JSON text, so that the largest body is bounded by the model itself."""
@@ -25,6 +27,7 @@ class Served(Struct, frozen=True):
     version: str
     platform: str
     inference: Inference
+    regions: Regions | None = None
 
 
 class Routes:
@@ -35,22 +38,27 @@ class Routes:
         self._ready = ready
         elements = sum(prod(t.shape) for t in served.inference.inputs)
         self.max_body_bytes = 65536 + _JSON_BYTES_PER_ELEMENT * elements
+        whole = f"/v2/models/{served.model}"
+        self._infer_paths = {f"{whole}/infer", f"{whole}/versions/{served.version}/infer"}
 
     def answer(self, request: Request) -> Response:
         """The response to any request; what is wrong with it becomes a 4xx with `{"error": ...}`."""
         try:
-            return self._route(request)
+            usual = request.path in self._infer_paths and request.method == "POST"
+            return self._infer(request) if usual else self._route(request)
         except RequestError as error:
             return error.response
 
     def _route(self, request: Request) -> Response:
         match [unquote(part) for part in request.path.partition("?")[0].strip("/").split("/")]:
             case ["v2"]:
-                return _get(request, {"name": "skerry", "version": "2", "extensions": ["binary_tensor_data"]})
+                return _get(request, {"name": "skerry", "version": "2", "extensions": self._extensions(request)})
             case ["v2", "health", "live"]:
                 return _get(request, {"live": True})
             case ["v2", "health", "ready"]:
                 return self._readiness(request, {"ready": self._ready()})
+            case ["v2", "systemsharedmemory", *rest]:
+                return self._shared_memory(request, rest)
             case ["v2", "models", model, "versions", version, *rest]:
                 return self._model(request, model, version, rest)
             case ["v2", "models", model, *rest]:
@@ -81,6 +89,30 @@ class Routes:
             "outputs": [tensors.describe(t) for t in served.inference.outputs],
         }
 
+    def _extensions(self, request: Request) -> list[str]:
+        memory = request.uid is not None and self._served.regions is not None
+        return ["binary_tensor_data", *(["system_shared_memory"] if memory else [])]
+
+    def _shared_memory(self, request: Request, path: list[str]) -> Response:
+        regions, uid = self._served.regions, request.uid
+        if regions is None or uid is None:
+            raise RequestError(400, "shared memory is for clients on the Unix socket")
+        *rest, action = path or [""]
+        name = rest[1] if len(rest) == 2 and rest[0] == "region" else None
+        match action:
+            case "status" if name is not None or not rest:
+                _require(request, "GET")
+                return json_response(regions.status(uid, name))
+            case "register" if name is not None:
+                _require(request, "POST")
+                regions.register(uid, name, request.body)
+                return Response(200, b"")
+            case "unregister" if name is not None or not rest:
+                _require(request, "POST")
+                regions.unregister(uid, name)
+                return Response(200, b"")
+        raise RequestError(404, f"no such path: {request.path[:200]}")
+
     def _readiness(self, request: Request, body: dict[str, object]) -> Response:
         _require(request, "GET")
         return json_response(body, 200 if body["ready"] else 503)
@@ -88,14 +120,19 @@ class Routes:
     def _infer(self, request: Request) -> Response:
         inference = self._served.inference
         body = self._decompressed(request)
-        parsed = oip.parse(body, request.headers.get(oip.HEADER_LENGTH), inference.inputs, inference.outputs)
+        regions = self._served.regions if request.uid is not None else None
+        asking = oip.Asking(inference.inputs, inference.outputs, regions, request.uid or 0)
+        parsed = oip.parse(body, request.headers.get(oip.HEADER_LENGTH), asking)
         try:
             results = inference.infer(parsed.inputs)
         except InferenceError as error:
             raise RequestError(500, str(error)) from None
+        for wanted in parsed.outputs:
+            if wanted.span is not None and regions is not None:
+                regions.write(wanted.span, results[wanted.index].data)
         return oip.respond(parsed, results, inference.outputs, (self._served.model, self._served.version))
 
-    def _decompressed(self, request: Request) -> bytes:
+    def _decompressed(self, request: Request) -> Data:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding == "identity":
             return request.body

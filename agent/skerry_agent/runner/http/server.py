@@ -1,7 +1,7 @@
-"""Accepts connections from a listening socket that several runner processes share, and hands each to a thread.
+"""Accepts connections from listening sockets that several runner processes share, and hands each to a thread.
 
 What no runner has accepted stays in the kernel's queue for the next one, so that nothing is lost while one stops
-accepting before or after another starts. The listener belongs to the supervisor: it is never closed or shut down here.
+accepting before or after another starts. The listeners are the supervisor's: they are never closed or shut down here.
 """
 
 import logging
@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 
 from skerry_agent.runner.http.connection import Connection
 from skerry_agent.runner.http.drain import DrainSignal
@@ -23,8 +24,8 @@ _LOG = logging.getLogger(__name__)
 class Server:
     """Serves one model from `start` until `drain` returns. Not to be started again."""
 
-    def __init__(self, listener: socket.socket, served: Served) -> None:
-        self._listener = listener
+    def __init__(self, listeners: Sequence[socket.socket], served: Served) -> None:
+        self._listeners = {listener.fileno(): listener for listener in listeners}
         self._drain = DrainSignal()
         self._routes = Routes(served, lambda: not self._drain.set)
         self._open = 0
@@ -33,7 +34,8 @@ class Server:
 
     def start(self) -> None:
         """Accept from now on."""
-        self._listener.setblocking(False)  # several processes wake for one connection: all but one find none
+        for listener in self._listeners.values():
+            listener.setblocking(False)  # several processes wake for one connection: all but one find none
         self._acceptor.start()
 
     def drain(self, grace_s: float) -> None:
@@ -46,22 +48,21 @@ class Server:
 
     def _accept_all(self) -> None:
         poller = select.poll()
-        poller.register(self._listener, select.POLLIN)
-        poller.register(self._drain, select.POLLIN)
+        for file in (*self._listeners, self._drain.fileno()):
+            poller.register(file, select.POLLIN)
         while not self._drain.set:
-            if self._has_room():
-                poller.poll()
-                self._accept_one()
+            ready = poller.poll()
+            for file, _ in ready:
+                if file in self._listeners and self._has_room() and not self._drain.set:
+                    self._accept_one(self._listeners[file])
 
     def _has_room(self) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._open < MAX_CONNECTIONS, timeout=_FULL_S)
 
-    def _accept_one(self) -> None:
-        if self._drain.set:
-            return
+    def _accept_one(self, listener: socket.socket) -> None:
         try:
-            peer, _ = self._listener.accept()
+            peer, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # out of descriptors: the client waits in the queue until some are free
