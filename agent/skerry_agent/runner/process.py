@@ -8,6 +8,7 @@ from pathlib import Path
 
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+_MADV_DONTNEED = 4
 _LARGE = 1024 * 1024
 
 
@@ -30,6 +31,21 @@ def trim() -> None:
     malloc_trim = getattr(_libc(), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
+
+
+def drop_pages(file: Path) -> None:
+    """Give back the pages of a mapped file that are here only because it was read (madvise(2), MADV_DONTNEED).
+
+    XNNPACK computes with a packed copy of a model's weights, so most of the file is never looked at again; a page that
+    is comes back from the page cache. Only mappings that cannot be written, whose pages are the file's.
+    """
+    wanted = file.stat()
+    device = f"{os.major(wanted.st_dev):02x}:{os.minor(wanted.st_dev):02x}"
+    with Path("/proc/self/maps").open() as maps:
+        for addresses, mode, _offset, where, inode, *_name in map(str.split, maps):
+            if (where, inode) == (device, str(wanted.st_ino)) and "w" not in mode:
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def limit_memory(limit_bytes: int) -> None:

@@ -3,12 +3,14 @@
 Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model is in `inference`, its clients in `http`.
 """
 
+import contextlib
 import os
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from skerry_agent.ports.runner_protocol import Accept, Accepting, Drain, Drained, Heartbeat, Job, Loaded, Refused
@@ -65,6 +67,8 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     session = Session(job, control, inference)
     ready = validate(job, inference, read_golden(job))
     process.trim()
+    with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
+        process.drop_pages(Path(job.bundle_dir) / job.bundle.model.name)
     control.send(ready)
     return session
 
@@ -153,14 +157,17 @@ class Session:
         files = [file for file in (job.listen_fd, job.unix_fd) if file is not None]
         if not files:
             return lambda _grace_s: None
-        from skerry_agent.runner.http.routes import Served  # noqa: PLC0415 - costs memory that not every runner needs
+        from skerry_agent.runner.http.oip import Served  # noqa: PLC0415 - costs memory that not every runner needs
+        from skerry_agent.runner.http.routes import Routes  # noqa: PLC0415
         from skerry_agent.runner.http.server import Server  # noqa: PLC0415
         from skerry_agent.runner.http.shared_memory import Regions  # noqa: PLC0415
 
         _, version = split_release(job.release)
         regions = Regions(job.regions_fd) if job.regions_fd is not None else None
         listeners = [socket.socket(fileno=os.dup(file)) for file in files]
-        server = Server(listeners, Served(job.model, version, job.engine, self._inference, regions))
+        inference = self._inference
+        served = Served(job.model, version, job.engine, inference.inputs, inference.outputs, regions)
+        server = Server(listeners, lambda ready: Routes(served, inference, ready))
         server.start()
 
         def drain(grace_s: float) -> None:

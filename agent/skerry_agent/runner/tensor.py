@@ -33,6 +33,7 @@ FORMATS = {
 _EXPONENT = {"float16": 0x7C, "float32": 0x7F, "float64": 0x7F}
 """The bits of a float's highest byte that are all set in NaN and infinity, and in few other numbers."""
 _LARGE = {dtype: bytes(byte & mask == mask for byte in range(256)) for dtype, mask in _EXPONENT.items()}
+_LOWER_HALF = bytes(range(128))
 _UNSIGNED = bytes(byte ^ 0x80 for byte in range(256))
 
 Data = bytes | bytearray | memoryview
@@ -76,7 +77,7 @@ def argmax(tensor: Tensor) -> int:
         data = bytes(tensor.data)
         if tensor.dtype == "int8":
             data = data.translate(_UNSIGNED)
-        return data.index(max(data))
+        return data.index(max(data.translate(None, _LOWER_HALF) or data))  # most outputs are small: drop them first
     values = tensor.values()
     if tensor.is_float and math.isnan(sum(values)):
         for index, value in enumerate(values):

@@ -27,7 +27,8 @@ class Child:
 
     def __init__(self, job=None, listener=None, command=("-m", "skerry_agent.runner"), python=sys.executable):
         self.control, theirs = socket.socketpair()
-        fds = [theirs.fileno()] + ([listener.fileno()] if listener else [])
+        inherited = job.inherited_fds if job is not None else ()
+        fds = {theirs.fileno(), *inherited} | ({listener.fileno()} if listener else set())
         self.process = subprocess.Popen(
             [python, *command, "--control-fd", str(theirs.fileno())],
             pass_fds=fds,

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from math import prod
 from urllib.parse import unquote
 
-from msgspec import Struct
-
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.http import oip, tensors
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
-from skerry_agent.runner.http.shared_memory import Regions
+from skerry_agent.runner.http.oip import Served
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.tensor import Data
 
@@ -20,23 +18,14 @@ _ENCODINGS = {"gzip": 31, "deflate": 15}
 """Content codings, as the `wbits` argument of zlib."""
 
 
-class Served(Struct, frozen=True):
-    """What is served under which name."""
-
-    model: str
-    version: str
-    platform: str
-    inference: Inference
-    regions: Regions | None = None
-
-
 class Routes:
     """Answers requests about one model. `ready` says whether new work is welcome."""
 
-    def __init__(self, served: Served, ready: Callable[[], bool]) -> None:
-        self._served = served
+    def __init__(self, served: Served, inference: Inference, ready: Callable[[], bool]) -> None:
+        self._served, self._inference = served, inference
+        self._protocol = oip.Protocol(served)
         self._ready = ready
-        elements = sum(prod(t.shape) for t in served.inference.inputs)
+        elements = sum(prod(t.shape) for t in served.inputs)
         self.max_body_bytes = 65536 + _JSON_BYTES_PER_ELEMENT * elements
         whole = f"/v2/models/{served.model}"
         self._infer_paths = {f"{whole}/infer", f"{whole}/versions/{served.version}/infer"}
@@ -85,8 +74,8 @@ class Routes:
             "name": served.model,
             "versions": [served.version],
             "platform": served.platform,
-            "inputs": [tensors.describe(t) for t in served.inference.inputs],
-            "outputs": [tensors.describe(t) for t in served.inference.outputs],
+            "inputs": [tensors.describe(t) for t in served.inputs],
+            "outputs": [tensors.describe(t) for t in served.outputs],
         }
 
     def _extensions(self, request: Request) -> list[str]:
@@ -118,19 +107,13 @@ class Routes:
         return json_response(body, 200 if body["ready"] else 503)
 
     def _infer(self, request: Request) -> Response:
-        inference = self._served.inference
         body = self._decompressed(request)
-        regions = self._served.regions if request.uid is not None else None
-        asking = oip.Asking(inference.inputs, inference.outputs, regions, request.uid or 0)
-        parsed = oip.parse(body, request.headers.get(oip.HEADER_LENGTH), asking)
+        plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
         try:
-            results = inference.infer(parsed.inputs)
+            results = self._inference.infer(inputs)
         except InferenceError as error:
             raise RequestError(500, str(error)) from None
-        for wanted in parsed.outputs:
-            if wanted.span is not None and regions is not None:
-                regions.write(wanted.span, results[wanted.index].data)
-        return oip.respond(parsed, results, inference.outputs, (self._served.model, self._served.version))
+        return self._protocol.write(plan, results)
 
     def _decompressed(self, request: Request) -> Data:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()

@@ -9,11 +9,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from skerry_agent.runner.http.connection import Connection
 from skerry_agent.runner.http.drain import DrainSignal
-from skerry_agent.runner.http.routes import Routes, Served
+from skerry_agent.runner.http.routes import Routes
 
 MAX_CONNECTIONS = 64
 """Threads at most; further clients wait in the kernel's queue."""
@@ -22,12 +22,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves one model from `start` until `drain` returns. Not to be started again."""
+    """Serves one model from `start` until `drain` returns. Not to be started again.
 
-    def __init__(self, listeners: Sequence[socket.socket], served: Served) -> None:
+    `routes` makes the routes from what tells them whether new work is welcome.
+    """
+
+    def __init__(self, listeners: Sequence[socket.socket], routes: Callable[[Callable[[], bool]], Routes]) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._drain = DrainSignal()
-        self._routes = Routes(served, lambda: not self._drain.set)
+        self._routes = routes(lambda: not self._drain.set)
         self._open = 0
         self._changed = threading.Condition()
         self._acceptor = threading.Thread(target=self._accept_all, name="acceptor", daemon=True)

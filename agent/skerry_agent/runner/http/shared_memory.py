@@ -62,6 +62,12 @@ class Regions:
         self._changing = threading.Lock()
         self._known: tuple[bytes, dict[tuple[int, str], Region]] = b"", {}
 
+    @property
+    def version(self) -> object:
+        """Another object whenever the regions have changed, whoever changed them."""
+        self._all()
+        return self._known[0]
+
     def register(self, uid: int, name: str, body: Data) -> None:
         """Remember a region, in place of one of the same name. Raises `RequestError` (400) if it cannot be used."""
         try:
@@ -127,7 +133,7 @@ class Regions:
     def _open(self, region: Region, mode: int) -> int:
         """The region's file, which is the user's own and as long as it says. Raises `RequestError` (400)."""
         try:
-            file = os.open(self._folder / region.key, mode | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            file = os.open(f"{self._folder}/{region.key}", mode | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise RequestError(400, f"region {region.name}: {region.key}: {error.strerror}") from None
         found = os.fstat(file)
@@ -147,8 +153,9 @@ class Regions:
 
     def _all(self) -> dict[tuple[int, str], Region]:
         """Every region, also those that a runner before this one has registered."""
-        raw = os.pread(self._store, os.fstat(self._store).st_size, 0)
+        raw = os.pread(self._store, len(self._known[0]) + 1, 0)
         if raw != self._known[0]:
+            raw = os.pread(self._store, os.fstat(self._store).st_size, 0)
             regions = msgspec.json.decode(raw, type=list[Region])
             self._known = raw, {(region.uid, region.name): region for region in regions}
         return self._known[1]

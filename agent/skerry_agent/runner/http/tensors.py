@@ -43,9 +43,11 @@ def from_bytes(raw: Data, spec: TensorSpec) -> Tensor:
 def from_json(data: Any, spec: TensorSpec) -> Tensor:
     """A tensor from JSON data, flat or nested in row-major order. Raises `RequestError` (400) if it does not fit."""
     flat = data if isinstance(data, list) else [data]
-    if not (len(flat) == math.prod(spec.shape) and list not in set(map(type, flat))):
+    types = set(map(type, flat))
+    if len(flat) != math.prod(spec.shape) or list in types:
         flat = _flat(data, spec)
-    return _finite(Tensor(spec.dtype, spec.shape, _pack(flat, spec)), spec)
+        types = set(map(type, flat))
+    return _finite(Tensor(spec.dtype, spec.shape, _pack(flat, types, spec)), spec)
 
 
 def to_json(tensor: Tensor, name: str) -> list[Any]:
@@ -68,11 +70,11 @@ def _flat(data: Any, spec: TensorSpec) -> list[Any]:
     return level
 
 
-def _pack(values: list[Any], spec: TensorSpec) -> bytes:
-    """The bytes of numbers of the tensor's dtype; nothing is rounded, wrapped or parsed from text."""
+def _pack(values: list[Any], types: set[type], spec: TensorSpec) -> bytes:
+    """The bytes of numbers of these types; nothing is rounded, wrapped or parsed from text."""
     is_float = spec.dtype.startswith("float")
     allowed = {bool} if spec.dtype == "bool" else {int, float} if is_float else {int}
-    if not set(map(type, values)) <= allowed:
+    if not types <= allowed:
         raise RequestError(400, f"input {spec.name}: data is not of {DATATYPES[spec.dtype]}")
     code = FORMATS[spec.dtype]
     try:
