@@ -32,6 +32,8 @@ def path(tmp_path):
         ("[models.fashion]", 'http = "::1:80"', "models.fashion.http"),
         ("[models.fashion]", 'http = ":80"', "models.fashion.http"),
         ("[models.fashion]", 'http = "http://h:80"', "models.fashion.http"),
+        ("[models.fashion]", f'unix = "/{"s" * 107}"', "models.fashion.unix"),
+        ("[models.fashion]", 'unix_mode = "rw"', "models.fashion.unix_mode"),
         ("[models.fashion]", '[models."../x"]', "models"),
         ("[agent]", "hang_s = 0.05", "agent.hang_s: 0.05 s must be more than twice beat_s"),
         ("[agent]", "hang_s = 2", "agent.hang_s"),

@@ -1,6 +1,8 @@
 """Children of the supervisor: it outlives whatever they write, and a kernel that starts none."""
 
 import io
+import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -9,9 +11,10 @@ import pytest
 
 from skerry_agent.deployment.children import RealProcesses, _explain, _lines
 from skerry_agent.ports.jobs import Refusal, VerifyMessage
-from skerry_agent.ports.runner_protocol import Job
+from skerry_agent.ports.runner_protocol import Accept, Job, Stop
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.manifest import Bundle
+from tests.kit.tiny_models import make_job, tiny_model
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -45,6 +48,28 @@ def test_a_runner_that_cannot_be_started_has_ended(processes):
     assert listener.how == ("not_started", "No such file or directory")
     runner.kill()
     assert len(list(OPEN_FILES.iterdir())) == before
+
+
+def test_a_runner_serves_on_the_sockets_that_it_inherits(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(tiny_model("add"))
+    store = os.memfd_create("regions")
+    with socket.socket(socket.AF_UNIX) as unix, socket.create_server(("127.0.0.1", 0)) as tcp:
+        unix.bind(str(tmp_path / "m.sock"))
+        unix.listen()
+        job = make_job(tmp_path, listen_fd=tcp.fileno(), unix_fd=unix.fileno(), regions_fd=store)
+        listener = Listener()
+        listener.received = lambda _message: None
+        runner = RealProcesses(lambda call: call(), tmp_path / "trust.json", tmp_path).start_runner(job, listener)
+        runner.send(Accept())
+        for client, address in ((socket.socket(socket.AF_UNIX), unix), (socket.socket(), tcp)):
+            with client:
+                client.settimeout(30)
+                client.connect(address.getsockname())
+                client.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        runner.send(Stop())
+        assert listener.ended.wait(10)
+    os.close(store)
 
 
 def test_an_updater_that_cannot_be_started_is_a_failure_with_its_cause(processes):
