@@ -15,6 +15,18 @@ MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "
 MOBILENET_V1 = MODELS / "edgetpu" / "mobilenet_v1_0.25_128_quant.tflite"
 MOBILENET_V2 = MODELS / "edgetpu" / "mobilenet_v2_1.0_224_quant.tflite"
 GOLDEN_SAMPLES = 8
+INTERPRETER = """
+import sys, numpy
+from ai_edge_litert.interpreter import Interpreter
+model = Interpreter(sys.argv[1], num_threads=1)
+model.allocate_tensors()
+detail = model.get_input_details()[0]
+model.set_tensor(detail["index"], numpy.zeros(detail["shape"], detail["dtype"]))
+model.invoke()
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+"""A program: the bare Interpreter that has run a model once, as anybody would write it; it waits for a line then."""
 
 
 def lay_bundle(folder: Path, model: Path) -> tuple[Bundle, GoldenSet]:

@@ -1,29 +1,29 @@
 """What the runner costs over a bare Interpreter: time per inference and memory, on MobileNetV2 224 int8. Prints JSON.
 
-Time: the runner's own path (`Inference.infer`: lock, timing, NaN check, answer, notes) and a bare Interpreter loop take
-turns in one process on the same input, in an order that alternates; the extra is the median of the paired differences
-(`extra_cpu_us`: in CPU time). Pairs in which another process got the core are left out. Memory: a real runner process
-that has proven and served the model, beside a bare Python process that ran it. Measures no HTTP (socket_overhead.py
-does) and no supervisor.
+Time: the runner's own path (`Inference.infer`: engine, lock, timing, NaN check, answer, notes) and a bare Interpreter loop
+take turns in one process on the same input, in an order that alternates. The extra is taken of CPU time, in the least
+disturbed tenth of each (`*_us`): the two are different models in memory, and a wait for the core, or a cache that
+another process has emptied, is neither's. `runner_alone_us` is what the path adds to the runner's own engine. Memory:
+a real runner process that has proven and served the model, beside a bare Python process that ran it. Measures no HTTP
+(socket_overhead.py does) and no supervisor.
 """
 
 import argparse
 import gc
-import resource
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter, thread_time
-from typing import Any, NamedTuple
+from time import thread_time
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from goals import Goal, finish, skip
-from real_bundle import MOBILENET_V2, lay_bundle
+from real_bundle import INTERPRETER, MOBILENET_V2, lay_bundle
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array
@@ -36,18 +36,6 @@ from skerry_agent.wire.manifest import Artifact, Bundle
 
 MODEL = MOBILENET_V2
 WARM_PAIRS = 20
-MIN_QUIET_PAIRS = 100
-BARE = """
-import sys, numpy
-from ai_edge_litert.interpreter import Interpreter
-model = Interpreter(sys.argv[1], num_threads=1)
-model.allocate_tensors()
-detail = model.get_input_details()[0]
-model.set_tensor(detail["index"], numpy.zeros(detail["shape"], detail["dtype"]))
-model.invoke()
-print("ready", flush=True)
-sys.stdin.readline()
-"""
 
 
 class Bare:
@@ -67,7 +55,7 @@ class Bare:
 
 
 def measure_time(pairs: int) -> dict[str, float]:
-    """Microseconds per inference of both, and their paired difference."""
+    """CPU microseconds per inference of both, and their difference."""
     interpreter = Interpreter(str(MODEL), num_threads=1)
     interpreter.allocate_tensors()
     engine = open_engine("litert", ModelFile(str(MODEL)))
@@ -78,50 +66,38 @@ def measure_time(pairs: int) -> dict[str, float]:
     tensor = from_array(sample)
     assert runner.infer([tensor])[0].data == bare.infer(sample).tobytes()
     gc.collect()
-    both = _take_turns(lambda: runner.infer([tensor]), lambda: bare.infer(sample), pairs + WARM_PAIRS)[WARM_PAIRS:]
-    quiet = [pair for pair in both if not any(timing.disturbed for timing in pair)]
-    quiet = quiet if len(quiet) >= MIN_QUIET_PAIRS else both
+    ways = (lambda: runner.infer([tensor]), lambda: bare.infer(sample), lambda: engine.infer([tensor]))
+    ours, theirs, alone = (
+        _quiet(times) for times in zip(*_take_turns(ways, pairs + WARM_PAIRS)[WARM_PAIRS:], strict=True)
+    )
     return {
-        "pairs": len(both),
-        "quiet_pairs": len(quiet),
-        "bare_us": round(statistics.median(theirs.wall_us for _, theirs in quiet), 1),
-        "runner_us": round(statistics.median(ours.wall_us for ours, _ in quiet), 1),
-        "extra_us": round(statistics.median(ours.wall_us - theirs.wall_us for ours, theirs in quiet), 1),
-        "extra_cpu_us": round(statistics.median(ours.cpu_us - theirs.cpu_us for ours, theirs in quiet), 1),
-        "ratio": round(statistics.median(ours.wall_us / theirs.wall_us for ours, theirs in quiet), 4),
+        "pairs": pairs,
+        "runner_us": round(ours, 1),
+        "bare_us": round(theirs, 1),
+        "extra_us": round(ours - theirs, 1),
+        "ratio": round(ours / theirs, 4),
+        "runner_alone_us": round(ours - alone, 1),
     }
 
 
-class Timing(NamedTuple):
-    """One inference; `disturbed` when the kernel gave its core to somebody else meanwhile."""
-
-    wall_us: float
-    cpu_us: float
-    disturbed: bool
-
-
-def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> list[tuple[Timing, Timing]]:
-    """Both once per pair, first one first, then the other."""
-    timings = []
-    for i in range(pairs):
-        if i % 2:
-            timings.append((_time(ours), _time(theirs)))
-        else:
-            second = _time(theirs)
-            timings.append((_time(ours), second))
-    return timings
+def _take_turns(ways: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
+    """CPU microseconds of each way in each round, the first one first, then another."""
+    taken = []
+    for i in range(rounds):
+        order = [(i + k) % len(ways) for k in range(len(ways))]
+        times = {k: _time(ways[k]) for k in order}
+        taken.append([times[k] for k in range(len(ways))])
+    return taken
 
 
-def _time(call: Callable[[], Any]) -> Timing:
-    switches = _preempted()
-    wall, cpu = perf_counter(), thread_time()
+def _time(call: Callable[[], Any]) -> float:
+    began = thread_time()
     call()
-    wall, cpu = perf_counter() - wall, thread_time() - cpu
-    return Timing(wall * 1e6, cpu * 1e6, _preempted() != switches)
+    return (thread_time() - began) * 1e6
 
 
-def _preempted() -> int:
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+def _quiet(times: Sequence[float]) -> float:
+    return statistics.quantiles(times, n=10)[0]
 
 
 def measure_memory() -> dict[str, dict[str, float]]:
@@ -131,7 +107,7 @@ def measure_memory() -> dict[str, dict[str, float]]:
 
 def _memory_of_bare() -> dict[str, float]:
     with subprocess.Popen(
-        [sys.executable, "-c", BARE, str(MODEL)],
+        [sys.executable, "-c", INTERPRETER, str(MODEL)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
