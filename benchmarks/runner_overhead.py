@@ -1,6 +1,6 @@
 """What the runner costs over a bare Interpreter: time per inference and memory, on MobileNetV2 224 int8. Prints JSON.
 
-Time: the runner's own path (`Inference.infer`: engine, lock, timing, NaN check, answer, notes) and a bare Interpreter loop
+Time: the runner's path (`Inference.infer`: engine, lock, timing, NaN check, answer, notes) and a bare Interpreter loop
 take turns in one process on the same input, in an order that alternates. The extra is taken of CPU time, in the least
 disturbed tenth of each (`*_us`): the two are different models in memory, and a wait for the core, or a cache that
 another process has emptied, is neither's. `runner_alone_us` is what the path adds to the runner's own engine. Memory:
@@ -67,9 +67,8 @@ def measure_time(pairs: int) -> dict[str, float]:
     assert runner.infer([tensor])[0].data == bare.infer(sample).tobytes()
     gc.collect()
     ways = (lambda: runner.infer([tensor]), lambda: bare.infer(sample), lambda: engine.infer([tensor]))
-    ours, theirs, alone = (
-        _quiet(times) for times in zip(*_take_turns(ways, pairs + WARM_PAIRS)[WARM_PAIRS:], strict=True)
-    )
+    rounds = _take_turns(ways, pairs + WARM_PAIRS)[WARM_PAIRS:]
+    ours, theirs, alone = map(_quiet, zip(*rounds, strict=True))
     return {
         "pairs": pairs,
         "runner_us": round(ours, 1),

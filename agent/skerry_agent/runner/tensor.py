@@ -33,7 +33,7 @@ FORMATS = {
 _EXPONENT = {"float16": 0x7C, "float32": 0x7F, "float64": 0x7F}
 """The bits of a float's highest byte that are all set in NaN and infinity, and in few other numbers."""
 _LARGE = {dtype: bytes(byte & mask == mask for byte in range(256)) for dtype, mask in _EXPONENT.items()}
-_LOWER_HALF = bytes(range(128))
+_LOWER = tuple(bytes(range(end)) for end in (128, 32, 8, 1))
 _UNSIGNED = bytes(byte ^ 0x80 for byte in range(256))
 
 Data = bytes | bytearray | memoryview
@@ -77,7 +77,10 @@ def argmax(tensor: Tensor) -> int:
         data = bytes(tensor.data)
         if tensor.dtype == "int8":
             data = data.translate(_UNSIGNED)
-        return data.index(max(data.translate(None, _LOWER_HALF) or data))  # most outputs are small: drop them first
+        for low in _LOWER:  # most outputs are small: without them there are few to look at
+            if rest := data.translate(None, low):
+                return data.index(max(rest))
+        return 0
     values = tensor.values()
     if tensor.is_float and math.isnan(sum(values)):
         for index, value in enumerate(values):
