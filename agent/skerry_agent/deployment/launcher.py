@@ -4,6 +4,7 @@ Decides neither when to start nor what to do about a failure: `unit` and `trial`
 """
 
 import socket
+from typing import IO
 
 from msgspec import Struct
 
@@ -22,7 +23,7 @@ class Listeners(Struct, frozen=True):
 
     tcp: socket.socket | None = None
     unix: socket.socket | None = None
-    regions_fd: int | None = None
+    regions: IO[bytes] | None = None
 
 
 class Launcher:
@@ -45,7 +46,7 @@ class Launcher:
             threads=config.board.threads,
             listen_fd=_file(self._listeners.tcp),
             unix_fd=_file(self._listeners.unix),
-            regions_fd=self._listeners.regions_fd,
+            regions_fd=_file(self._listeners.regions),
             sources=section.sources,
             results_file=section.results_file,
             beat_s=config.agent.beat_s,
@@ -63,8 +64,8 @@ class Launcher:
         return exclusive(slot) and self._ending is not None and not self._ending.gone
 
 
-def _file(listener: socket.socket | None) -> int | None:
-    return listener.fileno() if listener is not None else None
+def _file(inherited: socket.socket | IO[bytes] | None) -> int | None:
+    return inherited.fileno() if inherited is not None else None
 
 
 def exclusive(slot: Slot) -> bool:

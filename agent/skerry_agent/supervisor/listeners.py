@@ -37,7 +37,8 @@ def open_all(config: AgentConfig, model: str) -> Opened:
     except OSError as error:
         issues.append(f"models.{model}.unix: {path} cannot be used: {_why(error)}")
         return Opened(Listeners(tcp), tuple(issues))
-    return Opened(Listeners(tcp, unix, os.memfd_create(f"skerry-regions-{model}", os.MFD_CLOEXEC)), tuple(issues))
+    regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0)
+    return Opened(Listeners(tcp, unix, regions), tuple(issues))
 
 
 def close_unix(listeners: Listeners) -> None:

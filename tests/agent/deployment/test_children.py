@@ -1,5 +1,6 @@
 """Children of the supervisor: it outlives whatever they write, and a kernel that starts none."""
 
+import gc
 import io
 import os
 import socket
@@ -42,6 +43,7 @@ def processes(monkeypatch, tmp_path) -> RealProcesses:
 
 
 def test_a_runner_that_cannot_be_started_has_ended(processes):
+    gc.collect()  # what other tests have left open is not counted
     listener, before = Listener(), len(list(OPEN_FILES.iterdir()))
     runner = processes.start_runner(Job("m", "m@1.0.0", "/nowhere", Bundle("cpu", (), (), ()), "litert"), listener)
     assert listener.ended.wait(10)

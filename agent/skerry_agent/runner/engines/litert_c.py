@@ -3,8 +3,7 @@
 `libLiteRt.so` lies in the package's folder and has no promise of a stable interface: functions have gained parameters
 from one release to the next. So only releases whose header was read are used (`RELEASES`); with any other, or with a
 model that this interface does not take, `litert` goes on with the package's Interpreter. XNNPACK is the only delegate
-that is registered; the interface does not say which operators it took. On aarch64 it was run in
-emulation only.
+that is registered; the interface does not say which operators it took. Run on x86-64, and on an emulated aarch64.
 """
 
 import ctypes as c
