@@ -135,3 +135,13 @@ def _entry(name, index):
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = name, index
     return entry
+
+
+@pytest.mark.parametrize("content", [None, b"", b"TFL3", tiny_model("add")[:300]])
+def test_a_file_that_is_no_model_is_refused_in_the_interpreter_s_words(tmp_path, content):
+    path = tmp_path / "model.tflite"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(EngineError, match="the model does not load: ") as refused:
+        open_engine("litert", ModelFile(str(path)))
+    assert "\n" not in str(refused.value)

@@ -8,6 +8,8 @@ that is registered; the interface does not say which operators it took. Run on x
 
 import ctypes as c
 import importlib.util
+import mmap
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ _REGISTER, _MIN_SEVERITY, _WARNING = 24, 25, 2
 _INT = 2
 _ALIGNMENT = 64
 _MAX_RANK = 8
+_FAILED = c.c_void_p(-1).value
 _PER_TENSOR = 1
 _DTYPES = {
     1: "float32",
@@ -77,7 +80,7 @@ class Library:
         except OSError as error:
             raise EngineError(f"{LIBRARY} does not load: {error}") from None
         self._libc = c.CDLL(None)
-        self._libc.strdup.restype = Handle
+        self._libc.strdup.restype = self._libc.mmap.restype = Handle
 
     def call(self, name: str, *arguments: object) -> None:
         """Call a function that returns a status."""
@@ -113,6 +116,15 @@ class Library:
         self.call("LiteRtAddOpaqueOptions", options, opaque)
         return options
 
+    def map(self, path: str) -> tuple[Handle, c.c_size_t]:
+        """The address and size of a file in memory, read only (mmap(2)); it is never unmapped. Raises `EngineError`."""
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            address = self._libc.mmap(None, c.c_size_t(size), mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), Handle())
+        if address in {None, _FAILED}:
+            raise EngineError(f"a file of {size} bytes cannot be mapped")
+        return Handle(address), c.c_size_t(size)
+
     def runner(self) -> Callable[..., int]:
         """The one function of every inference, with its types, so that a call converts nothing."""
         run: Callable[..., int] = self._library.LiteRtRunCompiledModel
@@ -128,7 +140,8 @@ class _Model:
         self._made: list[tuple[str, Handle]] = []
         options = (_Option * 2)(_Option(_REGISTER, _Any(_INT, _CPU)), _Option(_MIN_SEVERITY, _Any(_INT, _WARNING)))
         environment = self.make("Environment", "LiteRtCreateEnvironment", 2, options)
-        model = self.make("Model", "LiteRtCreateModelFromFile", environment, file.path.encode())
+        # From memory: of a malformed file, which is checked here, `LiteRtCreateModelFromFile` crashes.
+        model = self.make("Model", "LiteRtCreateModelFromBuffer", environment, *library.map(file.path))
         compiling = library.options(file.threads)
         self._made.append(("Options", compiling))
         self.compiled = self.make("CompiledModel", "LiteRtCreateCompiledModel", environment, model, compiling)
@@ -242,7 +255,7 @@ def open_compiled(file: ModelFile) -> CompiledEngine:
     try:
         model = _Model(Library(library), file)
         return CompiledEngine(model, About("ai-edge-litert", version, "XNNPACK"))
-    except (EngineError, InferenceError) as error:
+    except (EngineError, InferenceError, OSError) as error:
         if model is not None:
             model.close()
         raise EngineError(f"the C API of ai-edge-litert {version} does not take {file.title}: {error}") from None
