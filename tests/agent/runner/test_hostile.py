@@ -6,6 +6,7 @@ import pytest
 
 from skerry_agent.ports import runner_protocol
 from tests.kit.faulty_runner import FAULTY
+from tests.lab.hostile import watch
 
 _BEGIN = """import contextlib, os, resource, threading
 from skerry_agent.runner.__main__ import _die_of_a_bug
@@ -50,3 +51,10 @@ def test_outputs_that_are_no_numbers_are_counted_in_the_heartbeat(spawn, tiny, v
     child = spawn(tiny("add"), command=("-c", FAULTY.replace("FAULT", fault)))
     child.ready(exercise_hz=50)
     assert child.wait_for(lambda total: total.invalid_outputs > 0)
+
+
+def test_malformed_models_are_refused_and_crash_nothing():
+    """A third of these crashed the C API of ai-edge-litert when it read them from a file by itself."""
+    counts = watch(range(7_000_000, 7_000_060))
+    assert set(counts.outcomes) <= {"refused", "served"}
+    assert counts.points == 60
