@@ -1,4 +1,4 @@
-"""Pre- and postprocessing and golden comparison: the same code on host and device. Pure numpy, no file, no runtime."""
+"""Pre- and postprocessing: the same code on host and device; and golden outputs. Pure numpy, no file, no runtime."""
 
 from skerry_agent.processing.arrays import Array, parse_npy, parse_npz, write_npz
 from skerry_agent.processing.detection import Detection, Detections, iou, to_sample
@@ -21,7 +21,6 @@ from skerry_agent.processing.tensors import (
     answer_for,
     dequantize,
     image_shape,
-    invalid,
     postprocess,
     preprocess,
     quantize,
@@ -49,7 +48,6 @@ __all__ = [
     "differences",
     "fit",
     "image_shape",
-    "invalid",
     "iou",
     "load_golden",
     "parse_npy",

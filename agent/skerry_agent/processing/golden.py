@@ -1,7 +1,8 @@
-"""Golden inputs and outputs: what a model computed on the host, compared with what it computes on this device.
+"""Golden inputs and outputs: what a model computed, recorded, and compared with what it computes elsewhere.
 
 A golden file is an .npz with `input_0`.. and `output_0`.. in the model's own dtypes; the first axis of each counts
-samples, the others are the tensor's shape without its batch of 1. Runs no model: `skerry_agent.runner.validation` does.
+samples, the others are the tensor's shape without its batch of 1. Runs no model.
+A device compares without numpy, in `skerry_agent.runner.golden`, which a test holds equal to this.
 """
 
 from collections.abc import Sequence

@@ -138,14 +138,6 @@ def answer_for(
     return to_sample(found, place(raw, size, bundle.preprocess), size)
 
 
-def invalid(outputs: Sequence[Array]) -> str | None:
-    """Why these outputs are invalid (NaN or infinity in a float output), or None if they are valid."""
-    for position, output in enumerate(outputs):
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
-            return f"output {position} holds NaN or infinity"
-    return None
-
-
 @lru_cache(maxsize=8)
 def _table(spec: Preprocess, tensor: TensorSpec) -> Array:
     """Preprocessing of all 256 values that a uint8 can have: a look-up instead of four float operations."""

@@ -10,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from operator import sub
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -22,9 +23,7 @@ FLOAT_STEPS = 255
 _FAR = 2**31 - 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAGIC = b"\x93NUMPY\x01\x00"
-_HEADER = re.compile(
-    rb"\{'descr': '([|<][?bhilqfuBHILQedc]\d)', 'fortran_order': False, 'shape': \(((?:\d+, ?)*\d*,?)\), \}\s*"
-)
+_HEADER = re.compile(rb"\{'descr': '([|<][biuf]\d)', 'fortran_order': False, 'shape': \(((?:\d+, ?)*\d*,?)\), \}\s*")
 _DESCRIBED = {"|b1": "bool", "|u1": "uint8", "|i1": "int8"} | {
     f"<{dtype[0]}{struct.calcsize(code)}": dtype for dtype, code in FORMATS.items() if struct.calcsize(code) > 1
 }
@@ -143,8 +142,6 @@ def _numbered(columns: dict[str, Column], kind: str) -> tuple[Column, ...]:
 
 
 def _read_as_the_host(path: str) -> GoldenSamples:
-    from pathlib import Path  # noqa: PLC0415
-
     from skerry_agent.processing import ProcessingError, golden  # noqa: PLC0415 - imports numpy
 
     try:

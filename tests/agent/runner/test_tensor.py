@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from skerry_agent.processing import GoldenSet, golden, save_golden
-from skerry_agent.processing import invalid as invalid_arrays
 from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.errors import GoldenError
 from skerry_agent.runner.golden import compare_golden, constant, load_golden
@@ -41,7 +40,8 @@ def test_any_bits_are_answered_as_numpy_answers_them(dtype):
 def test_one_special_number_among_large_ones_is_found(dtype, value):
     array = np.full((1, 9), np.finfo(dtype).max, dtype)
     array[0, 4] = value
-    assert invalid([from_array(array)]) == invalid_arrays([array])
+    words = None if np.isfinite(array).all() else "output 1 holds NaN or infinity"
+    assert invalid([from_array(np.zeros(3, np.int8)), from_array(array)]) == words
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "bool", "float16", "float32", "float64"])
