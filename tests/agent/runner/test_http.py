@@ -310,12 +310,35 @@ def test_readiness_ends_with_the_drain(served):
         child.expect(runner_protocol.Drained)
 
 
-def test_runners_take_over_from_each_other_without_losing_a_request(spawn, tiny, listener):
-    job = tiny("add", listen_fd=listener.fileno())
-    port, stop, outcomes = listener.getsockname()[1], threading.Event(), []
+@pytest.fixture
+def unix_listener(tmp_path):
+    """A listening Unix socket."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(128)
+        yield server
+
+
+class Local(http.client.HTTPConnection):
+    """The standard library's client on a socket of any family."""
+
+    def __init__(self, listener):
+        super().__init__("localhost", timeout=10)
+        self._listener = listener
+
+    def connect(self):
+        self.sock = socket.socket(self._listener.family)
+        self.sock.connect(self._listener.getsockname())
+
+
+@pytest.mark.parametrize("kind", ["listener", "unix_listener"])
+def test_runners_take_over_from_each_other_without_losing_a_request(spawn, tiny, request, kind):
+    listener = request.getfixturevalue(kind)
+    job = tiny("add", **{"listen_fd" if kind == "listener" else "unix_fd": listener.fileno()})
+    stop, outcomes = threading.Event(), []
 
     def load():
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        client = Local(listener)
         while not stop.is_set():
             client.request("POST", "/v2/models/tiny/infer", json.dumps(tensor()))
             response = client.getresponse()
