@@ -19,9 +19,10 @@ from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import events, orders, receipts, rollouts, telemetry, twins
+from skerry_host.plane.registry.records import events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeviceRow
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
@@ -66,8 +67,7 @@ class Ingest:
         reports: list[Report] = []
         with self._registry.write() as session:
             results = Counter(self._apply_one(session, message, reports) for message in messages)
-            fresh = telemetry.add(session, reports, self._clock())
-            receipts.mark_stored(session, reports, self._clock())
+            fresh = SqlTelemetry(session).add(reports, self._clock())
             for device in {report.device for report in reports} if fresh else ():
                 twins.seen(session, device, self._clock())
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
