@@ -91,7 +91,7 @@ def device_outcome(registry: Registry, device: str, release: str | None) -> Devi
     parts = [figures for each in reports for figures in each.models if figures.release == release]
     latency = Sketch()
     for part in parts:
-        latency = latency.merged(part.sketch())
+        latency = latency.merged(part.latency)
     metered = [part for part in parts if part.energy_uj is not None]
     count = sum(part.inferences for part in metered)
     energy = sum((part.energy_uj or 0.0) * part.inferences for part in metered) / count if count else None

@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.telemetry import Report
+from skerry_agent.wire.report_forms import PACKED, decode_report, encode_report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeviceRow
+from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 TELEMETRY = f"{topics.ROOT}/t/"
@@ -29,7 +30,7 @@ SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESU
 UNSTORABLE = (ValueError, OverflowError, StatementError)
 """Raised for a message that is well typed but cannot be stored (a bucket named x, a count of 2**80)."""
 
-DeviceMessage = TypeVar("DeviceMessage", DeviceState, Reported, CommandResult, Report)
+DeviceMessage = TypeVar("DeviceMessage", DeviceState, Reported, CommandResult)
 MAX_UNKNOWN_DEVICES = 1000
 log = logging.getLogger(__name__)
 
@@ -64,19 +65,19 @@ class Ingest:
                 self.apply([message])
 
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
-        reports: list[Report] = []
+        reports: list[Arrival] = []
         with self._registry.write() as session:
             results = Counter(self._apply_one(session, message, reports) for message in messages)
             fresh = SqlTelemetry(session).add(reports, self._clock())
-            for device in {report.device for report in reports} if fresh else ():
+            for device in {each.report.device for each in reports} if fresh else ():
                 twins.seen(session, device, self._clock())
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
         del results["later"]
         self.counts.update(results)
-        for device in {report.device for report in reports}:
+        for device in {each.report.device for each in reports}:
             self.stored.put(device)
 
-    def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
+    def _apply_one(self, session: Session, message: Incoming, reports: list[Arrival]) -> str:
         """The result of one message; telemetry is added to `reports`, as "later", and counted in one go."""
         try:
             device = topics.device_of(message.topic)
@@ -84,7 +85,7 @@ class Ingest:
                 self._log_unknown(device)
                 return "unknown"
             if message.topic.startswith(TELEMETRY):
-                reports.append(_decode(message, Report, device))
+                reports.append(_arrival(message, device))
                 return "later"
             fresh = self._dispatch(session, message, device)
         except WireError as error:
@@ -142,6 +143,17 @@ class Ingest:
 
 def _decode(message: Incoming, kind: type[DeviceMessage], device: str) -> DeviceMessage:
     decoded = codec.decode(message.payload, kind)
-    if decoded.device != device:
-        raise WireError(kind.__name__.lower(), [f"device: is {decoded.device!r} on the topic of {device!r}"])
+    _check_device(decoded.device, device, kind.__name__.lower())
     return decoded
+
+
+def _arrival(message: Incoming, device: str) -> Arrival:
+    report = decode_report(message.payload)
+    _check_device(report.device, device, "report")
+    packed = message.payload if message.payload[0] == PACKED else encode_report(report)
+    return Arrival(report, packed)
+
+
+def _check_device(said: str, device: str, kind: str) -> None:
+    if said != device:
+        raise WireError(kind, [f"device: is {said!r} on the topic of {device!r}"])

@@ -133,14 +133,6 @@ class OrderRow(Base):
     ended: Mapped[float | None]
 
 
-class NameRow(Base):
-    """A name in telemetry (a JSON array of texts); reports hold its number instead."""
-
-    __tablename__ = "telemetry_names"
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    text: Mapped[str] = mapped_column(unique=True)
-
-
 class BootRow(Base):
     """One boot of a device: which of its reports are stored, which are rolled up, and when it began.
 
@@ -170,7 +162,7 @@ class BootRow(Base):
 class ReportRow(Base):
     """One interval of telemetry; (boot, sequence) is its identity, and its place on the disk.
 
-    `started` is the device's word, absent where its clock cannot be right. `telemetry.packing` reads the body.
+    `started` is the device's word, absent where its clock cannot be right. The body is the report's packed form.
     """
 
     __tablename__ = "telemetry_reports"
@@ -183,7 +175,7 @@ class ReportRow(Base):
 
 
 class BlockRow(Base):
-    """Some consecutive roll-ups of a device, from `started` on; `telemetry.packing` reads the body."""
+    """Some consecutive roll-ups of a device, from `started` on; `telemetry.rollup` reads the body."""
 
     __tablename__ = "telemetry_blocks"
     __table_args__ = (

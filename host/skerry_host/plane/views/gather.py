@@ -6,13 +6,14 @@ from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.telemetry import ModelStats
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow, TwinRow
-from skerry_host.plane.registry.telemetry.port import Interval, ModelFigures, SampleFigures, StoredReport
+from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.views import (
     DeploymentView,
@@ -141,12 +142,12 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
     )
 
 
-def _point(interval: Interval, figures: ModelFigures) -> Point:
-    p50, p95, p99 = figures.quantiles_us(0.50, 0.95, 0.99)
+def _point(interval: Interval, figures: ModelStats) -> Point:
+    p50, p95, p99 = figures.latency.quantiles(0.50, 0.95, 0.99)
     return Point(interval.started, figures.release, _rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
-def _rate(interval: Interval, figures: ModelFigures) -> float:
+def _rate(interval: Interval, figures: ModelStats) -> float:
     return figures.inferences / interval.duration_s if interval.duration_s > 0 else 0.0
 
 
@@ -159,7 +160,7 @@ def totals(session: Session, now: float) -> Totals:
     newest = [each.interval for each in SqlTelemetry(session).newest().values()]
     current = [each for each in newest if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
     models = [(interval, figures) for interval in current for figures in interval.models]
-    p95 = [value for _, figures in models for value in figures.quantiles_us(0.95) if value is not None]
+    p95 = [value for _, figures in models for value in figures.latency.quantiles(0.95) if value is not None]
     powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(

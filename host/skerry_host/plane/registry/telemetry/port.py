@@ -3,13 +3,11 @@
 Times are seconds since 1970 of the device's clock, where it has one that can be right. Absent is None.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from skerry_agent.wire.sketch import Sketch
-from skerry_agent.wire.telemetry import Report
-from skerry_host.plane.registry.telemetry import runs
+from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
@@ -31,31 +29,11 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFigures:
-    """One model over an interval; energy is per inference. `latency` is kept as runs, see `quantiles`."""
+class Arrival:
+    """A report that has come, with the bytes that are kept of it: its packed form."""
 
-    model: str
-    release: str
-    inferences: int
-    errors: int
-    invalid_outputs: int
-    dropped: int
-    latency: Sequence[int]
-    total_us: float
-    load_us: float | None = None
-    rss_bytes: int | None = None
-    energy_uj: float | None = None
-    energy_source: str | None = None
-    energy_method: str = ""
-    outputs: Mapping[str, int] = field(default_factory=dict)
-
-    def quantiles_us(self, *ranks: float) -> list[float] | list[None]:
-        """The latencies at some ranks (0..1), within 1 %; None each without inferences."""
-        return runs.quantiles(self.latency, ranks) or [None for _ in ranks]
-
-    def sketch(self) -> Sketch:
-        """The latencies as a sketch."""
-        return runs.unpacked(self.latency, self.total_us)
+    report: Report
+    packed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +42,7 @@ class SampleFigures:
 
     name: str
     unit: str
-    source: str
+    source: MeasurementSource
     method: str
     value: float
     low: float
@@ -77,7 +55,7 @@ class Interval:
 
     started: float
     duration_s: float
-    models: tuple[ModelFigures, ...] = ()
+    models: tuple[ModelStats, ...] = ()
     samples: tuple[SampleFigures, ...] = ()
     outbox_dropped: int = 0
     reports: int = 1
@@ -108,7 +86,7 @@ class StoredReport:
 class TelemetryStore(Protocol):
     """Keeps reports and their roll-ups."""
 
-    def add(self, reports: Sequence[Report], now: float) -> int:
+    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
         """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
 
     def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:

@@ -7,20 +7,19 @@ nothing counted twice or lost, and a report that comes days late goes into the r
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.telemetry import Span
 from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
-from skerry_host.plane.registry.telemetry import boots, merging, packing, reading
-from skerry_host.plane.registry.telemetry.packing import RollUp
-from skerry_host.plane.registry.telemetry.port import HOUR_S, Retention
-from skerry_host.plane.registry.telemetry.reading import RawReport
+from skerry_host.plane.registry.telemetry import boots, reading, rollup
+from skerry_host.plane.registry.telemetry.port import HOUR_S, Retention, StoredReport
+from skerry_host.plane.registry.telemetry.rollup import RollUp
 from skerry_host.plane.registry.telemetry.spans import without
 
-BLOCK = 6
+BLOCK = 36
 """Roll-ups in a block."""
 
 MOST_REPORTS = 500
@@ -33,6 +32,7 @@ KEEP_BOOTS_S = 30 * 86_400.0
 """How long after its last report a boot is known; a report of it that came later would count as new."""
 
 BLOCKS = cast("Table", BlockRow.__table__)
+BOOTS = cast("Table", BootRow.__table__)
 REPORTS = cast("Table", ReportRow.__table__)
 
 
@@ -57,24 +57,31 @@ def expire_blocks(session: Session, now: float, retention: Retention) -> int:
     return gone
 
 
-def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[RawReport], bool]:
+def joined() -> Select[Any]:
+    """Reports, with what is needed of their boots to read them."""
+    b, r = BOOTS.c, REPORTS.c
+    columns = (b.device, b.boot, b.zero_by_arrival, b.zero_by_clock, r.sequence, r.started, r.received, r.body)
+    return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
+
+
+def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], bool]:
     """The first reports of a boot that are not rolled up, in order; and whether these are all."""
-    found: list[RawReport] = []
+    found: list[StoredReport] = []
     for first, last in without(boots.decode_spans(boot.spans), boots.decode_spans(boot.rolled_up)):
-        query = select(REPORTS).where(REPORTS.c.boot == boot.id, REPORTS.c.sequence.between(first, last))
+        query = joined().where(BOOTS.c.id == boot.id, REPORTS.c.sequence.between(first, last))
         rows = session.execute(query.order_by(REPORTS.c.sequence).limit(most + 1 - len(found)))
-        found += [reading.raw(boot, row) for row in rows]
+        found += map(reading.stored_report, rows)
         if len(found) > most:
             return found[:most], False
     return found, True
 
 
-def by_block(reports: Iterable[RawReport], period_s: int) -> dict[int, list[RollUp]]:
+def by_block(reports: Iterable[StoredReport], period_s: int) -> dict[int, list[RollUp]]:
     """Each report as a roll-up of its period, by the time when the block of that begins."""
     blocks: defaultdict[int, list[RollUp]] = defaultdict(list)
     for report in reports:
         block, place = divmod(int(report.started // period_s), BLOCK)
-        blocks[block * BLOCK * period_s].append(merging.of_report(place, report.body))
+        blocks[block * BLOCK * period_s].append(rollup.of_interval(place, report.interval))
     return blocks
 
 
@@ -83,7 +90,7 @@ def merged_block(parts: Iterable[RollUp]) -> list[RollUp]:
     places: defaultdict[int, list[RollUp]] = defaultdict(list)
     for part in parts:
         places[part.place].append(part)
-    return [merging.merged(places[place]) for place in sorted(places)]
+    return [rollup.merged(places[place]) for place in sorted(places)]
 
 
 def _visit(session: Session, boot: BootRow, now: float, retention: Retention) -> None:
@@ -104,11 +111,11 @@ def _visit(session: Session, boot: BootRow, now: float, retention: Retention) ->
     boot.due = now if again else _next(session, boot, waiting, now, retention)
 
 
-def _ripe(boot: BootRow, report: RawReport) -> float:
-    return report.received + boots.SETTLED_S if report.told is None else boots.ripe(boot.id, report.told)
+def _ripe(boot: BootRow, report: StoredReport) -> float:
+    return report.received + boots.SETTLED_S if report.clock == "host" else boots.ripe(boot.id, report.started)
 
 
-def _merge(session: Session, device: str, ripe: Sequence[RawReport], now: float, retention: Retention) -> None:
+def _merge(session: Session, device: str, ripe: Sequence[StoredReport], now: float, retention: Retention) -> None:
     """Merge reports into the blocks of all tiers that still keep their time."""
     for tier in retention.tiers:
         new = by_block((report for report in ripe if report.started > now - tier.keep_s), tier.period_s)
@@ -117,7 +124,7 @@ def _merge(session: Session, device: str, ripe: Sequence[RawReport], now: float,
         made: list[dict[str, object]] = []
         for started, parts in new.items():
             row = known.get(started)
-            body = packing.pack_block(merged_block([*(packing.unpack_block(row.body) if row else ()), *parts]))
+            body = rollup.pack_block(merged_block([*(rollup.unpack_block(row.body) if row else ()), *parts]))
             if row:
                 changed.append({"block": row.id, "new": body})
             else:
@@ -145,7 +152,7 @@ def _delete_old(session: Session, boot: BootRow, held: int, before: float) -> in
     return len(gone)
 
 
-def _next(session: Session, boot: BootRow, waiting: Sequence[RawReport], now: float, retention: Retention) -> float:
+def _next(session: Session, boot: BootRow, waiting: Sequence[StoredReport], now: float, retention: Retention) -> float:
     """When there will be something to do: to roll up, to delete a report, or to forget the boot."""
     c = REPORTS.c
     query = select(c.received).where(c.boot == boot.id, c.sequence < boot.newest).order_by(c.sequence).limit(1)

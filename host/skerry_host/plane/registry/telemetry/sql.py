@@ -5,19 +5,16 @@ weeks later is neither stored nor rolled up again. No state is kept between call
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Select, Table, func, insert, select
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire.telemetry import Report
 from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
-from skerry_host.plane.registry.telemetry import boots, names, packing, reading, rolling
-from skerry_host.plane.registry.telemetry.boots import Boot
-from skerry_host.plane.registry.telemetry.packing import Key, Name, RollUp
-from skerry_host.plane.registry.telemetry.port import Interval, Retention, StoredReport
-from skerry_host.plane.registry.telemetry.reading import RawReport
+from skerry_host.plane.registry.telemetry import boots, reading, rolling, rollup
+from skerry_host.plane.registry.telemetry.port import Arrival, Interval, Retention, StoredReport
+from skerry_host.plane.registry.telemetry.rollup import RollUp
 
 PART = 5000
 """Devices of one query: SQLite limits its parameters."""
@@ -40,44 +37,38 @@ class SqlTelemetry:
     def __init__(self, session: Session, retention: Retention = DEFAULT) -> None:
         self._session, self._retention = session, retention
 
-    def add(self, reports: Sequence[Report], now: float) -> int:
-        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence).
-
-        Raises `ValueError` or `OverflowError` when one of them cannot be stored.
-        """
-        if not reports:
-            return 0
-        known = boots.load(self._session, {(report.device, report.boot) for report in reports}, now)
-        fresh = [report for report in reports if known[report.device, report.boot].enter(report, now)]
-        if fresh:
-            numbered = names.numbered(self._session, (key for report in fresh for key in packing.keys(report)))
-            rows = [_row(known[each.device, each.boot], each, numbered, now) for each in fresh]
-            self._session.execute(insert(REPORTS), rows)
-        boots.store(self._session, known.values())
-        return len(fresh)
+    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
+        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+        known = boots.load(self._session, {(each.report.device, each.report.boot) for each in arrivals}, now)
+        rows = []
+        for arrival in arrivals:
+            report = arrival.report
+            boot = known[report.device, report.boot]
+            if boot.enter(report, now):
+                started = report.started if boots.plausible(report.started, now) else None
+                rows.append((boot.id, report.sequence, started, now, arrival.packed))
+        if rows:
+            self._session.execute(insert(REPORTS), [dict(zip(REPORTS.c.keys(), row, strict=True)) for row in rows])
+        if known:
+            boots.store(self._session, known.values())
+        return len(rows)
 
     def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
         """The newest report of each device (of some, or of all) that has any."""
-        found = self._of_boots(devices, boots=1, most=1)
-        return {each.device: each for each in reading.stored_reports(self._session, list(found))}
+        return {each.device: each for each in self._of_boots(devices, boots=1, most=1)}
 
     def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
         """The newest reports of some devices, oldest first."""
-        by_device: defaultdict[str, list[RawReport]] = defaultdict(list)
-        for each in self._of_boots(devices, boots=RECENT_BOOTS, most=most):
-            by_device[each.device].append(each)
-        newest = [each for rows in by_device.values() for each in sorted(rows, key=_began)[-most:]]
         found: defaultdict[str, list[StoredReport]] = defaultdict(list)
-        for report in reading.stored_reports(self._session, newest):
-            found[report.device].append(report)
-        return dict(found)
+        for each in self._of_boots(devices, boots=RECENT_BOOTS, most=most):
+            found[each.device].append(each)
+        return {device: sorted(reports, key=_began)[-most:] for device, reports in found.items()}
 
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
         if not period_s:
-            raw = sorted(self._since(device, since), key=_began)
-            shown = [each for each in raw if since <= each.started < until]
-            return [each.interval for each in reading.stored_reports(self._session, shown)]
+            reports = sorted(self._since(device, since), key=_began)
+            return [each.interval for each in reports if since <= each.started < until]
         rolled = self._rolled_up(device, since, until, period_s)
         for start, parts in rolling.by_block(self._pending(device), period_s).items():
             rolled[start] += parts
@@ -86,14 +77,14 @@ class SqlTelemetry:
             for start in sorted(rolled)
             for each in rolling.merged_block(rolled[start])
         ]
-        return reading.intervals(self._session, [each for each in placed if since <= each[0] < until])
+        return [reading.interval(began, each) for began, each in placed if since <= began < until]
 
     def maintain(self, now: float, most: int) -> int:
         """Roll up and delete what is due, of at most so many boots; returns how many were due."""
         due = rolling.visit_due(self._session, now, most, self._retention)
         return due or rolling.expire_blocks(self._session, now, self._retention)
 
-    def _of_boots(self, devices: Iterable[str] | None, boots: int, most: int) -> Iterator[RawReport]:
+    def _of_boots(self, devices: Iterable[str] | None, boots: int, most: int) -> Iterator[StoredReport]:
         """The last reports of each of the newest boots."""
         if devices is None:
             yield from self._read(_last(boots, most))
@@ -102,15 +93,15 @@ class SqlTelemetry:
         for start in range(0, len(chosen), PART):
             yield from self._read(_last(boots, most, chosen[start : start + PART]))
 
-    def _since(self, device: str, since: float) -> Iterator[RawReport]:
+    def _since(self, device: str, since: float) -> Iterator[StoredReport]:
         """The reports of the boots that lasted until some time, or longer."""
-        mine = _joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
+        mine = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
         return self._read(mine)
 
-    def _read(self, query: Select[Any]) -> Iterator[RawReport]:
-        return (reading.raw(row, row) for row in self._session.execute(query))
+    def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
+        return (reading.stored_report(row) for row in self._session.execute(query))
 
-    def _pending(self, device: str) -> Iterator[RawReport]:
+    def _pending(self, device: str) -> Iterator[StoredReport]:
         query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
         for boot in self._session.scalars(query):
             yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
@@ -121,13 +112,7 @@ class SqlTelemetry:
         first = since - rolling.BLOCK * period_s
         query = select(c.started, c.body).where(c.device == device, c.period_s == period_s)
         rows = self._session.execute(query.where(c.started.between(first, until)))
-        return defaultdict(list, {started: packing.unpack_block(body) for started, body in rows})
-
-
-def _joined() -> Select[Any]:
-    b, r = BOOTS.c, REPORTS.c
-    columns = (b.device, b.boot, b.zero_by_arrival, b.zero_by_clock, r.sequence, r.started, r.received, r.body)
-    return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
+        return defaultdict(list, {started: rollup.unpack_block(body) for started, body in rows})
 
 
 def _last(boots: int, most: int, devices: Sequence[str] | None = None) -> Select[Any]:
@@ -136,18 +121,8 @@ def _last(boots: int, most: int, devices: Sequence[str] | None = None) -> Select
     chosen = select(BOOTS.c.id, place)
     ranked = (chosen if devices is None else chosen.where(BOOTS.c.device.in_(devices))).subquery()
     newest = select(ranked.c.id).where(ranked.c.place <= boots)
-    return _joined().where(BOOTS.c.id.in_(newest), REPORTS.c.sequence > BOOTS.c.newest - most)
+    return rolling.joined().where(BOOTS.c.id.in_(newest), REPORTS.c.sequence > BOOTS.c.newest - most)
 
 
-def _began(report: RawReport) -> float:
+def _began(report: StoredReport) -> float:
     return report.started
-
-
-def _row(boot: Boot, report: Report, numbered: Mapping[Key, Name], now: float) -> dict[str, Any]:
-    return {
-        "boot": boot.id,
-        "sequence": report.sequence,
-        "started": report.started if boots.plausible(report.started, now) else None,
-        "received": now,
-        "body": packing.pack(report, numbered),
-    }

@@ -18,13 +18,6 @@ def upgrade() -> None:
 
 def _make() -> None:
     op.create_table(
-        "telemetry_names",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("text"),
-    )
-    op.create_table(
         "boots",
         sa.Column("id", KEY, autoincrement=False, nullable=False),
         sa.Column("device", sa.String(length=41), nullable=False),
