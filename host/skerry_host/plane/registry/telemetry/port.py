@@ -99,4 +99,4 @@ class TelemetryStore(Protocol):
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
 
     def maintain(self, now: float, most: int) -> int:
-        """Roll up and delete what is due, of at most so many boots; returns how many were due."""
+        """Roll up and delete what is due, of at most so many boots; returns how much there was to do."""

@@ -13,14 +13,18 @@ def stored_report(row: Any) -> StoredReport:
     """A row of reports joined with that of its boot."""
     report = decode_report(row.body)
     started = _started(row, report) if row.started is None else row.started
+    clock = "host" if row.started is None else "device"
+    return StoredReport(row.device, row.boot, row.sequence, clock, row.received, interval_of(started, report))
+
+
+def interval_of(started: float, report: Report) -> Interval:
+    """A report, whose interval began at a time."""
     samples = tuple(
         SampleFigures(each.name, each.unit, each.source, each.method, value, value, value)
         for each in report.samples
         for value in (_shortened(each.value),)
     )
-    interval = Interval(started, report.duration_s, report.models, samples, report.outbox_dropped)
-    clock = "host" if row.started is None else "device"
-    return StoredReport(row.device, row.boot, row.sequence, clock, row.received, interval)
+    return Interval(started, report.duration_s, report.models, samples, report.outbox_dropped)
 
 
 def interval(started: float, rolled: RollUp) -> Interval:
