@@ -1,17 +1,29 @@
 """Makes values of rows at rest: bodies read, times by the right clock. Holds no queries."""
 
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.report_forms import decode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_host.plane.registry.telemetry import boots
 from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
 from skerry_host.plane.registry.telemetry.rollup import RollUp
 
+log = logging.getLogger(__name__)
 
-def stored_report(row: Any) -> StoredReport:
-    """A row of reports joined with that of its boot."""
-    report = decode_report(row.body)
+
+def stored_reports(rows: Iterable[Any]) -> Iterator[StoredReport]:
+    """Rows of reports, each joined with that of its boot; one that is damaged is left out."""
+    for row in rows:
+        try:
+            yield _stored_report(row, decode_report(row.body))
+        except WireError as error:
+            log.warning("a stored report of %s is damaged and is left out: %s", row.device, error)
+
+
+def _stored_report(row: Any, report: Report) -> StoredReport:
     started = _started(row, report) if row.started is None else row.started
     clock = "host" if row.started is None else "device"
     return StoredReport(row.device, row.boot, row.sequence, clock, row.received, interval_of(started, report))

@@ -64,16 +64,18 @@ def joined() -> Select[Any]:
     return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
 
 
-def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], bool]:
-    """The first reports of a boot that are not rolled up, in order; and whether these are all."""
+def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], int]:
+    """The first reports of a boot that are not rolled up, in order; and up to which sequence these are all."""
     found: list[StoredReport] = []
+    left = most
     for first, last in without(boots.decode_spans(boot.spans), boots.decode_spans(boot.rolled_up)):
         query = joined().where(BOOTS.c.id == boot.id, REPORTS.c.sequence.between(first, last))
-        rows = session.execute(query.order_by(REPORTS.c.sequence).limit(most + 1 - len(found)))
-        found += map(reading.stored_report, rows)
-        if len(found) > most:
-            return found[:most], False
-    return found, True
+        rows = session.execute(query.order_by(REPORTS.c.sequence).limit(left)).all()
+        found += reading.stored_reports(rows)
+        left -= len(rows)
+        if not left:
+            return found, rows[-1].sequence
+    return found, boot.newest
 
 
 def rolled_up(reports: Iterable[StoredReport], period_s: int) -> list[RollUp]:
@@ -105,16 +107,16 @@ def _visit(session: Session, boot: BootRow, now: float, retention: Retention) ->
         session.execute(delete(REPORTS).where(REPORTS.c.boot == boot.id))
         session.delete(boot)
         return
-    found, complete = pending(session, boot)
+    found, end = pending(session, boot)
     waiting = [report for report in found if _ripe(boot, report) > now]
     _merge(session, boot.device, [report for report in found if _ripe(boot, report) <= now], now, retention)
     held: list[Span] = [(report.sequence, report.sequence) for report in waiting]
-    if not complete:
-        held.append((found[-1].sequence + 1, boot.newest))
+    if end < boot.newest:
+        held.append((end + 1, boot.newest))
     boot.rolled_up = boots.encode_spans(without(boots.decode_spans(boot.spans), held))
     first_held = min((first for first, _ in held), default=boot.newest)
     deleted = _delete_old(session, boot, first_held, now - retention.reports_s)
-    again = not complete or deleted == MOST_REPORTS
+    again = end < boot.newest or deleted == MOST_REPORTS
     boot.due = now if again else _next(session, boot, waiting, now, retention)
 
 

@@ -93,7 +93,7 @@ class SqlTelemetry:
         return self._read(mine)
 
     def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
-        return (reading.stored_report(row) for row in self._session.execute(query))
+        return reading.stored_reports(self._session.execute(query))
 
     def _pending(self, device: str) -> Iterator[StoredReport]:
         query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
