@@ -11,6 +11,8 @@ from skerry_host.plane.registry.telemetry import boots
 from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
 from skerry_host.plane.registry.telemetry.rollup import RollUp
 
+DIGITS, ROLLED_DIGITS = 7, 5
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +44,8 @@ def interval_of(started: float, report: Report) -> Interval:
 def interval(started: float, rolled: RollUp) -> Interval:
     """A roll-up, whose period began at a time."""
     samples = tuple(
-        SampleFigures(*key, *map(_shortened, (mean, low, high))) for key, (low, mean, high, _) in rolled.figures()
+        SampleFigures(*key, *(_shortened(each, ROLLED_DIGITS) for each in (mean, low, high)))
+        for key, (low, mean, high, _) in rolled.figures()
     )
     models = tuple(model.stats() for model in rolled.models)
     return Interval(started, rolled.duration_s, models, samples, rolled.outbox_dropped, rolled.reports)
@@ -56,6 +59,6 @@ def _started(row: Any, report: Report) -> float:
     return min(max(estimate, received - boots.LONGEST_S), received + boots.AHEAD_S)
 
 
-def _shortened(value: float) -> float:
-    """A value that has 24 bits, without the digits that it has not."""
-    return value if value.is_integer() else float(f"{value:.7g}")
+def _shortened(value: float, digits: int = DIGITS) -> float:
+    """A value that has 24 bits, or 16 in a roll-up, without the digits that it has not."""
+    return value if value.is_integer() else float(f"{value:.{digits}g}")

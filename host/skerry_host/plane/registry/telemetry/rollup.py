@@ -145,7 +145,7 @@ def _key(sample: SampleFigures) -> SampleKey:
 
 
 def _packed(figures: Iterable[Figures]) -> bytes:
-    """As floats of 32 bits, the last 8 of them 0: a ten-thousandth of a percent is more than any sensor tells."""
+    """As floats of 32 bits, the last 8 of them 0: a thousandth of a percent is more than any sensor tells."""
     raw = b"".join(FIGURES.pack(*(max(-LARGEST, min(LARGEST, each)) for each in numbers)) for numbers in figures)
     words = [(word + 0x80) & 0xFFFFFF00 for (word,) in struct.iter_unpack("<I", raw)]
     rounded = struct.pack(f"<{len(words)}I", *words)
