@@ -28,7 +28,9 @@ from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import devices, events, receipts, telemetry
+from skerry_host.plane.registry.records import devices, events
+from skerry_host.plane.registry.telemetry.port import Retention
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.counters import Counters
@@ -39,9 +41,11 @@ TICK_S = 0.2
 PAUSE_S = 0.05
 """The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
-KEEP_TELEMETRY_S = 30 * 24 * 3600.0
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
+UPKEEP_EVERY_S = 1.0
+UPKEEP_BOOTS = 10
+"""So many boots' telemetry is rolled up at a time, for some milliseconds: the registry is never locked for long."""
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +71,8 @@ class Service:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
-        self._pruned = 0.0
+        self._pruned = self._kept_up = 0.0
+        self._retention = Retention()
         self._recalled = 0
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -114,12 +119,20 @@ class Service:
         self._recall()
         self._rollout_loop.tick()
         self._publisher.sync()
+        self._keep_up()
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
             with self._registry.write() as session:
-                telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
-                receipts.prune(session, self._pruned - KEEP_TELEMETRY_S)
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _keep_up(self) -> None:
+        """Roll up and delete some of the telemetry that is due for it."""
+        now = time.time()
+        if now - self._kept_up < UPKEEP_EVERY_S:
+            return
+        self._kept_up = now
+        with self._registry.write() as session:
+            SqlTelemetry(session, self._retention).maintain(now, UPKEEP_BOOTS)
 
     def _receive(self, message: Incoming) -> None:
         """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""

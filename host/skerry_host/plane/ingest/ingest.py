@@ -15,23 +15,17 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.report_forms import PACKED, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import (
-    changes,
-    devices,
-    events,
-    orders,
-    receipts,
-    rollouts,
-    telemetry,
-    twins,
-)
+from skerry_host.plane.registry.records import changes, devices, events, orders, rollouts, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.telemetry.port import Arrival
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
@@ -95,13 +89,12 @@ class Ingest:
         with self._registry.write() as session:
             self._read_enrolled(session)
             received = [each for message in messages if (each := self._received(message, results))]
-            reports = [each.message for each in received if isinstance(each.message, Report)]
+            reports = [_arrival(each.message, each.raw) for each in received if isinstance(each.message, Report)]
             others = [each for each in received if not isinstance(each.message, Report)]
             rows = _prefetch(session, others)  # noqa: F841 - a session forgets rows that nobody holds
             results.update("accepted" if self._dispatch(session, each) else "duplicate" for each in others)
-            fresh = telemetry.add(session, reports, now)
-            receipts.mark_stored(session, reports, now)
-            reporting = {report.device for report in reports}
+            fresh = SqlTelemetry(session).add(reports, now)
+            reporting = {each.report.device for each in reports}
             due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
             twins.seen(session, due if fresh else (), now)
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
@@ -177,15 +170,25 @@ class Ingest:
 
 def _decode(message: Incoming, device: str) -> DeviceMessage:
     """Raises `WireError` when it is malformed, or of another device than its topic says."""
-    kind: type[DeviceMessage] | None = KINDS.get(message.topic.rpartition("/")[2])
+    decoded = _decoded(message)
+    if decoded.device != device:
+        kind = type(decoded).__name__.lower()
+        raise WireError(kind, [f"device: is {decoded.device!r} on the topic of {device!r}"])
+    return decoded
+
+
+def _decoded(message: Incoming) -> DeviceMessage:
     if message.topic.startswith(TELEMETRY):
-        kind = Report
+        return decode_report(message.payload)
+    kind = KINDS.get(message.topic.rpartition("/")[2])
     if kind is None:
         raise WireError("message", ["no device sends on this topic"])
-    decoded: DeviceMessage = codec.decode(message.payload, kind)
-    if decoded.device != device:
-        raise WireError(kind.__name__.lower(), [f"device: is {decoded.device!r} on the topic of {device!r}"])
-    return decoded
+    return codec.decode(message.payload, kind)
+
+
+def _arrival(report: Report, raw: bytes) -> Arrival:
+    """With the packed form, which is made of one that came as JSON."""
+    return Arrival(report, raw if raw[0] == PACKED else encode_report(report))
 
 
 def _prefetch(session: Session, received: Sequence[_Received]) -> list[object]:

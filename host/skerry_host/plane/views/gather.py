@@ -1,19 +1,20 @@
 """Reads the data to be shown (`views`) from the registry, with a few queries whatever the number of devices."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.telemetry import ModelStats
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.plane.registry.tables import DeploymentRow, ModelStatsRow, ReportRow, RolloutRow, SampleRow, TwinRow
+from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow, TwinRow
+from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.views import (
     DeploymentView,
     DeviceView,
@@ -31,16 +32,7 @@ HISTORY = 40
 POWER = "power"
 """The sample that holds a device's power in watts."""
 FRESH_S = 120.0
-"""Values older than this are not current and are left out of the totals."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Telemetry:
-    """The newest reports of one device, oldest first, with what belongs to them."""
-
-    reports: list[ReportRow]
-    stats: dict[int, list[ModelStatsRow]]
-    samples: list[SampleRow]
+"""Values older than this, or than twice their interval, are not current and are left out of the totals."""
 
 
 def overview(session: Session, now: float, only: Sequence[Device] | None = None) -> Overview:
@@ -55,9 +47,9 @@ def overview(session: Session, now: float, only: Sequence[Device] | None = None)
 def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView, ...]:
     """Each device with its twin and its newest telemetry."""
     chosen = list(shown)
-    telemetry = _telemetry(session, [device.id for device in chosen])
+    telemetry = SqlTelemetry(session).recent([device.id for device in chosen], HISTORY)
     known = twins.of(session, [device.id for device in chosen])
-    views = tuple(_device_view(device, known[device.id], telemetry.get(device.id)) for device in chosen)
+    views = tuple(_device_view(device, known[device.id], telemetry.get(device.id, [])) for device in chosen)
     missing = receipts.missing(session, [device.id for device in chosen])
     return tuple(replace(view, reports_missing=missing.get(view.id, 0)) for view in views)
 
@@ -100,9 +92,10 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
     )
 
 
-def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> DeviceView:
+def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) -> DeviceView:
     reported = twin.reported
     names = sorted({*(reported.models if reported else ()), *_desired_models(twin)})
+    newest = reports[-1].interval if reports else Interval(0.0, 0.0)
     return DeviceView(
         id=device.id,
         board=device.board,
@@ -113,10 +106,10 @@ def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> De
         last_seen=twin.last_seen,
         generation=twin.generation,
         accepted=reported.generation if reported else None,
-        models=tuple(_model_view(name, twin, telemetry) for name in names),
-        samples=tuple(_sample_view(s) for s in telemetry.samples) if telemetry else (),
+        models=tuple(_model_view(name, twin, reports) for name in names),
+        samples=tuple(_sample_view(s) for s in newest.samples),
         issues=reported.issues if reported else (),
-        outbox_dropped=telemetry.reports[-1].outbox_dropped if telemetry and telemetry.reports else 0,
+        outbox_dropped=newest.outbox_dropped,
     )
 
 
@@ -124,11 +117,11 @@ def _desired_models(twin: Twin) -> list[str]:
     return [a.model for a in twin.desired.assignments] if twin.desired else []
 
 
-def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelView:
+def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> ModelView:
     report = twin.reported.models.get(name) if twin.reported else None
     report = report or ModelReport("idle", serving=False)
     assigned = twin.assignment(name)
-    mine = _intervals(name, telemetry) if telemetry else []
+    mine = [(each.interval, figures) for each in reports for figures in each.interval.models if figures.model == name]
     stats = mine[-1][1] if mine else None
     return ModelView(
         model=name,
@@ -145,64 +138,37 @@ def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelVie
         energy_source=stats.energy_source if stats else None,
         energy_method=stats.energy_method if stats else "",
         rss_bytes=stats.rss_bytes if stats else None,
-        points=tuple(_point(row, s) for row, s in mine),
+        points=tuple(_point(*each) for each in mine),
     )
 
 
-def _intervals(model: str, telemetry: _Telemetry) -> list[tuple[ReportRow, ModelStatsRow]]:
-    return [(row, s) for row in telemetry.reports for s in telemetry.stats.get(row.id, ()) if s.model == model]
+def _point(interval: Interval, figures: ModelStats) -> Point:
+    p50, p95, p99 = figures.latency.quantiles(0.50, 0.95, 0.99)
+    return Point(interval.started, figures.release, _rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
-def _point(row: ReportRow, stats: ModelStatsRow) -> Point:
-    rate = stats.inferences / row.duration_s if row.duration_s > 0 else 0.0
-    return Point(row.received, stats.release, rate, stats.p50_us, stats.p95_us, stats.p99_us, stats.energy_uj)
+def _rate(interval: Interval, figures: ModelStats) -> float:
+    return figures.inferences / interval.duration_s if interval.duration_s > 0 else 0.0
 
 
-def _sample_view(row: SampleRow) -> SampleView:
-    return SampleView(row.name, row.value, row.unit, row.source, row.method)
-
-
-def _telemetry(session: Session, ids: list[str]) -> dict[str, _Telemetry]:
-    """The newest reports of many devices in three queries."""
-    place = func.row_number().over(partition_by=ReportRow.device, order_by=ReportRow.id.desc()).label("place")
-    ranked = select(ReportRow.id, place).where(ReportRow.device.in_(ids)).subquery()
-    query = select(ReportRow).join(ranked, ranked.c.id == ReportRow.id).where(ranked.c.place <= HISTORY)
-    reports: defaultdict[str, list[ReportRow]] = defaultdict(list)
-    for row in session.scalars(query.order_by(ReportRow.id)):
-        reports[row.device].append(row)
-    stats = _by_report(session, [row.id for rows in reports.values() for row in rows])
-    samples: defaultdict[int, list[SampleRow]] = defaultdict(list)
-    newest = [rows[-1].id for rows in reports.values()]
-    for sample in session.scalars(select(SampleRow).where(SampleRow.report.in_(newest)).order_by(SampleRow.id)):
-        samples[sample.report].append(sample)
-    return {device: _Telemetry(rows, stats, samples[rows[-1].id]) for device, rows in reports.items()}
-
-
-def _by_report(session: Session, ids: list[int]) -> dict[int, list[ModelStatsRow]]:
-    found: defaultdict[int, list[ModelStatsRow]] = defaultdict(list)
-    for start in range(0, len(ids), 5000):  # SQLite limits the parameters of one query
-        part = ids[start : start + 5000]
-        for row in session.scalars(select(ModelStatsRow).where(ModelStatsRow.report.in_(part))):
-            found[row.report].append(row)
-    return found
+def _sample_view(sample: SampleFigures) -> SampleView:
+    return SampleView(sample.name, sample.value, sample.unit, sample.source, sample.method)
 
 
 def totals(session: Session, now: float) -> Totals:
     """Totals over the fleet, from the newest report of each device if it is recent."""
-    newest = select(func.max(ReportRow.id)).where(ReportRow.received > now - FRESH_S).group_by(ReportRow.device)
-    stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
-        ReportRow, ReportRow.id == ModelStatsRow.report
-    )
-    rows = session.execute(stats.where(ReportRow.id.in_(newest))).all()
-    power = select(SampleRow.value, SampleRow.source).where(SampleRow.report.in_(newest), SampleRow.name == POWER)
-    powers = session.execute(power).all()
+    newest = [each.interval for each in SqlTelemetry(session).newest().values()]
+    current = [each for each in newest if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
+    models = [(interval, figures) for interval in current for figures in interval.models]
+    p95 = [value for _, figures in models for value in figures.latency.quantiles(0.95) if value is not None]
+    powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
         devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,
         online=session.scalar(select(func.count()).select_from(TwinRow).where(TwinRow.online)) or 0,
-        inferences_per_s=sum(count / seconds for count, seconds, _ in rows if seconds > 0),
-        p95_us=max((p95 for _, _, p95 in rows if p95 is not None), default=None),
-        power_w=sum(value for value, _ in powers) if powers else None,
-        power_sources=tuple(sorted({source for _, source in powers})),
+        inferences_per_s=sum(_rate(*each) for each in models),
+        p95_us=max(p95, default=None),
+        power_w=sum(sample.value for sample in powers) if powers else None,
+        power_sources=tuple(sorted({sample.source for sample in powers})),
         active_rollouts=session.scalar(active) or 0,
     )

@@ -1,0 +1,102 @@
+"""What a store of telemetry does, whatever it is made of, and the values that it gives. Holds no queries.
+
+Times are seconds since 1970 of the device's clock, where it has one that can be right. Absent is None.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """How long roll-ups are kept, and how much time one of them covers."""
+
+    period_s: int
+    keep_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long telemetry is kept: reports themselves, and the tiers of their roll-ups, finest first."""
+
+    reports_s: float = DAY_S
+    tiers: tuple[Tier, ...] = (Tier(10 * MINUTE_S, 14 * DAY_S), Tier(HOUR_S, 365 * DAY_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A report that has come, with the bytes that are kept of it: its packed form."""
+
+    report: Report
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFigures:
+    """One kind of measurement over an interval: `value` is the mean, of a single report its only value."""
+
+    name: str
+    unit: str
+    source: MeasurementSource
+    method: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What a device measured over some time: one report, or several rolled up; then `duration_s` is their sum."""
+
+    started: float
+    duration_s: float
+    models: tuple[ModelStats, ...] = ()
+    samples: tuple[SampleFigures, ...] = ()
+    outbox_dropped: int = 0
+    reports: int = 1
+
+    @property
+    def ended(self) -> float:
+        """When it ended."""
+        return self.started + self.duration_s
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report that is kept. `clock` says whose `started` is: the device's, or the host's estimate."""
+
+    device: str
+    boot: str
+    sequence: int
+    clock: str
+    received: float
+    interval: Interval
+
+    @property
+    def started(self) -> float:
+        """When its interval began."""
+        return self.interval.started
+
+
+class TelemetryStore(Protocol):
+    """Keeps reports and their roll-ups."""
+
+    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
+        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+
+    def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
+        """The newest report of each device (of some, or of all) that has any."""
+
+    def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
+        """The newest reports of some devices, oldest first."""
+
+    def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
+        """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
+
+    def maintain(self, now: float, most: int) -> int:
+        """Roll up and delete what is due, of at most so many boots; returns how many were due."""

@@ -1,0 +1,128 @@
+"""The store of telemetry in the registry, SQLite or PostgreSQL; each method is part of the session's transaction.
+
+A report is stored once because its boot's spans say which are; they outlive the report, so that one that comes again
+weeks later is neither stored nor rolled up again. No state is kept between calls.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Select, Table, func, insert, select
+from sqlalchemy.orm import Session
+
+from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
+from skerry_host.plane.registry.telemetry import boots, reading, rolling, rollup
+from skerry_host.plane.registry.telemetry.port import Arrival, Interval, Retention, StoredReport
+from skerry_host.plane.registry.telemetry.rollup import RollUp
+
+PART = 5000
+"""Devices of one query: SQLite limits its parameters."""
+
+RECENT_BOOTS = 3
+"""The newest reports of a device are looked for in so many boots."""
+
+MOST_PENDING = 20_000
+"""So many reports of a boot are merged when they are read, if they are not rolled up yet."""
+
+REPORTS = cast("Table", ReportRow.__table__)
+BOOTS = cast("Table", BootRow.__table__)
+BLOCKS = cast("Table", BlockRow.__table__)
+DEFAULT = Retention()
+
+
+class SqlTelemetry:
+    """A `TelemetryStore` over one session of the registry."""
+
+    def __init__(self, session: Session, retention: Retention = DEFAULT) -> None:
+        self._session, self._retention = session, retention
+
+    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
+        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+        known = boots.load(self._session, {(each.report.device, each.report.boot) for each in arrivals}, now)
+        rows = []
+        for arrival in arrivals:
+            report = arrival.report
+            boot = known[report.device, report.boot]
+            if boot.enter(report, now):
+                started = report.started if boots.plausible(report.started, now) else None
+                rows.append((boot.id, report.sequence, started, now, arrival.packed))
+        if rows:
+            self._session.execute(insert(REPORTS), [dict(zip(REPORTS.c.keys(), row, strict=True)) for row in rows])
+        if known:
+            boots.store(self._session, known.values())
+        return len(rows)
+
+    def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
+        """The newest report of each device (of some, or of all) that has any."""
+        return {each.device: each for each in self._of_boots(devices, boots=1, most=1)}
+
+    def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
+        """The newest reports of some devices, oldest first."""
+        found: defaultdict[str, list[StoredReport]] = defaultdict(list)
+        for each in self._of_boots(devices, boots=RECENT_BOOTS, most=most):
+            found[each.device].append(each)
+        return {device: sorted(reports, key=_began)[-most:] for device, reports in found.items()}
+
+    def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
+        """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
+        if not period_s:
+            reports = sorted(self._since(device, since), key=_began)
+            return [each.interval for each in reports if since <= each.started < until]
+        rolled = self._rolled_up(device, since, until, period_s)
+        for start, parts in rolling.by_block(self._pending(device), period_s).items():
+            rolled[start] += parts
+        placed = [
+            (float(start + each.place * period_s), each)
+            for start in sorted(rolled)
+            for each in rolling.merged_block(rolled[start])
+        ]
+        return [reading.interval(began, each) for began, each in placed if since <= began < until]
+
+    def maintain(self, now: float, most: int) -> int:
+        """Roll up and delete what is due, of at most so many boots; returns how many were due."""
+        due = rolling.visit_due(self._session, now, most, self._retention)
+        return due or rolling.expire_blocks(self._session, now, self._retention)
+
+    def _of_boots(self, devices: Iterable[str] | None, boots: int, most: int) -> Iterator[StoredReport]:
+        """The last reports of each of the newest boots."""
+        if devices is None:
+            yield from self._read(_last(boots, most))
+            return
+        chosen = list(devices)
+        for start in range(0, len(chosen), PART):
+            yield from self._read(_last(boots, most, chosen[start : start + PART]))
+
+    def _since(self, device: str, since: float) -> Iterator[StoredReport]:
+        """The reports of the boots that lasted until some time, or longer."""
+        mine = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
+        return self._read(mine)
+
+    def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
+        return (reading.stored_report(row) for row in self._session.execute(query))
+
+    def _pending(self, device: str) -> Iterator[StoredReport]:
+        query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
+        for boot in self._session.scalars(query):
+            yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
+
+    def _rolled_up(self, device: str, since: float, until: float, period_s: int) -> defaultdict[int, list[RollUp]]:
+        """What blocks hold of some time, by when they begin."""
+        c = BLOCKS.c
+        first = since - rolling.BLOCK * period_s
+        query = select(c.started, c.body).where(c.device == device, c.period_s == period_s)
+        rows = self._session.execute(query.where(c.started.between(first, until)))
+        return defaultdict(list, {started: rollup.unpack_block(body) for started, body in rows})
+
+
+def _last(boots: int, most: int, devices: Sequence[str] | None = None) -> Select[Any]:
+    """The last reports of the newest boots of some devices, or of all."""
+    place = func.row_number().over(partition_by=BOOTS.c.device, order_by=BOOTS.c.newest_ended.desc()).label("place")
+    chosen = select(BOOTS.c.id, place)
+    ranked = (chosen if devices is None else chosen.where(BOOTS.c.device.in_(devices))).subquery()
+    newest = select(ranked.c.id).where(ranked.c.place <= boots)
+    return rolling.joined().where(BOOTS.c.id.in_(newest), REPORTS.c.sequence > BOOTS.c.newest - most)
+
+
+def _began(report: StoredReport) -> float:
+    return report.started
