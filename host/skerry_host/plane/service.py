@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from skerry_host.plane.broker.link import Incoming, Link
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
@@ -67,7 +67,7 @@ class Service:
     def __init__(self, home: Home, registry: Registry, broker: Broker, delivery: Delivery = Delivery()) -> None:
         self._registry = registry
         self._broker = broker
-        self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
@@ -78,7 +78,8 @@ class Service:
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
         self.ingest = Ingest(registry, time.time)
-        self.link = Link(broker.url, _client_id(home), (*SUBSCRIPTIONS, topics.ALL_ASKS), self._receive)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS)
+        self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
@@ -108,7 +109,8 @@ class Service:
         """What was counted since the start."""
         link = self.link
         answers = dict(self.answers.counts)
-        return Counters(dict(self.ingest.counts), link.published_bytes, link.epoch, link.connected, answers)
+        messages = {**self.ingest.counts, "dropped": self._inbox.dropped}
+        return Counters(messages, link.published_bytes, link.epoch, link.connected, answers, len(self._inbox))
 
     def _tick(self) -> None:
         if self._broker.ensure():
@@ -167,24 +169,11 @@ class Service:
         self._recalled = epoch
 
     def _write(self) -> None:
-        """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""
-        while (first := self._inbox.get()) is not None:
-            batch = [first, *self._more()]
+        """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""
+        while batch := self._inbox.take(BATCH):
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-
-    def _more(self) -> Iterator[Incoming]:
-        """What else is waiting already; a None is put back for `_write`."""
-        for _ in range(BATCH - 1):
-            try:
-                message = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if message is None:
-                self._inbox.put(None)
-                return
-            yield message
 
     def _keep(self, batch: list[Incoming]) -> bool:
         """False when the plane stops before it could be written: unacknowledged, so the broker delivers it again."""
@@ -214,7 +203,7 @@ class Service:
         self.link.stop()
 
     def _end_threads(self) -> None:
-        self._inbox.put(None)
+        self._inbox.close()
         self.answers.stop()
         self._writer.join()
         self._answerer.join()

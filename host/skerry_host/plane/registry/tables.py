@@ -47,7 +47,10 @@ class GroupRow(Base):
 
 
 class TwinRow(Base):
-    """A device's desired and reported state; `settled` when it needs no blob for the desired one."""
+    """A device's desired and reported state; `settled` when it needs no blob for the desired one.
+
+    `changed` is the number of its last change, given by a trigger (`ChangeRow`).
+    """
 
     __tablename__ = "twins"
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
@@ -65,6 +68,7 @@ class TwinRow(Base):
     state_at: Mapped[float | None]
     agent: Mapped[str | None]
     last_seen: Mapped[float | None]
+    changed: Mapped[int] = mapped_column(server_default="0", index=True)
 
 
 class RolloutRow(Base):
@@ -84,7 +88,7 @@ class RolloutRow(Base):
 class DeploymentRow(Base):
     """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it.
 
-    `transports` are those that its bytes came by, separated by commas.
+    `transports` are those that its bytes came by, separated by commas. `changed` is as a twin's.
     """
 
     __tablename__ = "deployments"
@@ -112,6 +116,7 @@ class DeploymentRow(Base):
     sent: Mapped[float | None]
     heard: Mapped[float | None]
     ended: Mapped[float | None]
+    changed: Mapped[int] = mapped_column(server_default="0", index=True)
 
 
 class OrderRow(Base):
@@ -197,6 +202,14 @@ class BlobRow(Base):
     chunks: Mapped[int]
     digests: Mapped[bool]
     published: Mapped[float]
+
+
+class ChangeRow(Base):
+    """How often records of a kind have changed; counted by triggers, which the migrations make."""
+
+    __tablename__ = "changes"
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int]
 
 
 class EventRow(Base):

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import COMMAND, Envelope
@@ -13,7 +14,7 @@ from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, orders, rollouts, twins
-from skerry_host.plane.registry.tables import OrderRow
+from skerry_host.plane.registry.tables import DeploymentRow, OrderRow
 from skerry_host.plane.rollouts import rollback
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import RolloutRequest, abort_rollout, order_rollback, start_rollout
@@ -208,6 +209,76 @@ def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
     rig.turn()
     assert (rig.order().state, rig.wanted) == ("done", "fashion@1.0.0")
     assert not any(rig.rollout_loop.tick() for _ in range(3))
+
+
+def test_what_another_process_changes_is_seen(rig):
+    started = rig.start("1.0.0")
+    rig.turn()
+    with open_registry(rig.home.registry) as other, other.write() as session:
+        abort_rollout(session, started, rig.now)
+    rig.turn()
+    assert rig.row(started)[0].state == "aborted"
+
+
+def test_a_row_that_was_deleted_is_forgotten(rig):
+    started = rig.start("1.0.0")
+    rig.turn()
+    with open_registry(rig.home.registry) as other, other.write() as session:
+        session.delete(session.get_one(DeploymentRow, rig.row(started)[1].id))
+    rig.turn()
+    rig.turn()
+    with rig.registry.read() as session:
+        assert rollouts.find(session, started).state == "succeeded"
+
+
+def test_what_could_not_be_written_is_planned_again(rig, monkeypatch):
+    started = rig.start("1.0.0")
+    rig.end("succeeded")
+    rig.start("1.1.0")
+    failing = rig.rollout_loop._director
+
+    def fail(*_):
+        raise OperationalError("UPDATE", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(failing, "assign", fail)
+    started = ordered(rig, "1.2.0")
+    with pytest.raises(OperationalError):
+        rig.rollout_loop.tick()
+    assert rig.row(started)[1].sent is None
+    monkeypatch.undo()
+    rig.turn()
+    assert (rig.wanted, rig.row(started)[1].sent) == ("fashion@1.2.0", rig.now)
+
+
+def ordered(rig, version):
+    with rig.registry.write() as session:
+        everyone = devices.all_devices(session)
+        request = RolloutRequest(rig.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60))
+        return start_rollout(session, request, rig.now)
+
+
+def test_devices_are_admitted_a_few_at_a_time(rig, monkeypatch):
+    """Others wait for the write lock meanwhile."""
+    monkeypatch.setattr("skerry_host.plane.rollouts.loop.MAX_ADMITTED", 2)
+    with rig.registry.write() as session:
+        for number in range(2, 6):
+            devices.add(session, Device(f"dev-{number}", "generic-x86", targets=("cpu",)), 1.0)
+    started = ordered(rig, "1.0.0")
+    sent = []
+    while rig.rollout_loop.tick():
+        with rig.registry.read() as session:
+            sent.append(sum(row.sent is not None for row in rollouts.deployments(session, started)))
+    assert sent == [2, 4, 5]
+
+
+def test_silence_ends_a_deployment_though_nothing_changes(rig):
+    started = rig.start("1.0.0")
+    assert not rig.rollout_loop.tick()
+    rig.now += 59
+    assert not rig.rollout_loop.tick()
+    rig.now += 2
+    assert rig.rollout_loop.tick()
+    assert rig.row(started)[1].outcome == "timed_out"
 
 
 def test_a_refused_order_changes_nothing(rig):

@@ -44,6 +44,11 @@ def all_devices(session: Session) -> list[Device]:
     return [_device(row) for row in session.scalars(select(DeviceRow).order_by(DeviceRow.id))]
 
 
+def ids(session: Session) -> set[str]:
+    """The ids of all devices."""
+    return set(session.scalars(select(DeviceRow.id)))
+
+
 def add_group(session: Session, name: str, where: str, now: float) -> None:
     """Keep a selection under a name; raises `WhereError`, `FleetError` or `UnknownError` when it is taken."""
     group.parse(where)

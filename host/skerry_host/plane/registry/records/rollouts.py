@@ -1,6 +1,6 @@
 """Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from sqlalchemy import select
@@ -11,6 +11,7 @@ from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 
 
@@ -44,6 +45,39 @@ def deployments(session: Session, rollout_id: str) -> Sequence[DeploymentRow]:
     return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device)).all()
 
 
+def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Iterator[tuple[str, Deployment]]:
+    """(rollout, deployment) of what changed in some rollouts after a number (see `changes`), by wave and device."""
+    mine = (DeploymentRow.rollout.in_(rollouts), DeploymentRow.changed > since)
+    query = select(
+        DeploymentRow.rollout,
+        DeploymentRow.id,
+        DeploymentRow.device,
+        DeploymentRow.wave,
+        DeploymentRow.sent,
+        DeploymentRow.heard,
+        DeploymentRow.outcome,
+    ).where(*mine)
+    for rollout, id_, device, wave, sent, heard, outcome in session.execute(
+        query.order_by(DeploymentRow.wave, DeploymentRow.device)
+    ):
+        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome))
+
+
+def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
+    """(device, release, target) of each deployment that is about to be sent."""
+    query = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target).join(
+        RolloutRow, RolloutRow.id == DeploymentRow.rollout
+    )
+    unsent = (RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
+    yield from session.execute(query.where(*unsent))
+
+
+def rows(session: Session, deployments: Iterable[str]) -> list[DeploymentRow]:
+    """The rows of some deployments: while they are held, a session need not look for them again."""
+    query = select(DeploymentRow)
+    return [row for part in parts(deployments) for row in session.scalars(query.where(DeploymentRow.id.in_(part)))]
+
+
 def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow]:
     """Deployments of a model that were sent to a device and have not ended."""
     query = select(DeploymentRow).where(
@@ -58,11 +92,6 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
 def as_rollout(row: RolloutRow) -> Rollout:
     """The pure value of a row."""
     return Rollout(row.id, row.release, cast("RolloutState", row.state), codec.decode(row.policy, Policy))
-
-
-def as_deployment(row: DeploymentRow) -> Deployment:
-    """The pure value of a row."""
-    return Deployment(row.id, row.device, row.wave, row.sent, row.heard, cast("Outcome | None", row.outcome))
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:

@@ -50,9 +50,12 @@ class _Collector:
 
 def _plane(counters: Counters) -> Iterator[Metric]:
     messages = CounterMetricFamily("skerry_messages", "Messages of devices by result.", labels=["result"])
-    for result in ("accepted", "duplicate", "unknown", "malformed"):
+    for result in ("accepted", "duplicate", "unknown", "malformed", "dropped"):
         messages.add_metric([result], counters.messages.get(result, 0))
     yield messages
+    waiting = GaugeMetricFamily("skerry_messages_waiting", "Messages that have arrived and are not written yet.")
+    waiting.add_metric([], counters.waiting)
+    yield waiting
     pieces = CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices requested.", labels=["result"])
     for result in ("answered", "malformed", "not_needed", "too_many", "unreadable"):
         pieces.add_metric([result], counters.answers.get(result, 0))
