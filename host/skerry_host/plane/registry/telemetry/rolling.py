@@ -38,7 +38,7 @@ REPORTS = cast("Table", ReportRow.__table__)
 
 def visit_due(session: Session, now: float, most: int, retention: Retention) -> int:
     """Do what is due, of at most so many boots; returns how many were due."""
-    query = select(BootRow).where(BootRow.due <= now).order_by(BootRow.due).limit(most).with_for_update()
+    query = select(BootRow).where(BootRow.due <= now).order_by(BootRow.due).limit(most)
     due = session.scalars(query).all()
     for row in due:
         _visit(session, row, now, retention)
