@@ -47,6 +47,7 @@ class OldHome:
 
     def __init__(self, path):
         self.path, self.engine, self.reports = path, create_engine(f"sqlite:///{path}"), 0
+        self.rows = {table: [] for table in ROWS}
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         with self.engine.begin() as connection:
@@ -65,10 +66,8 @@ class OldHome:
         stats = (self.reports, "fashion", "fashion@1.0.0", inferences, 1, 0, 0, codec.encode(latency(900.0, 10)), 905.0,
                  50_000_000, 123.5, "modelled", "1.1 W", json.dumps({"7": 10}))  # fmt: skip
         sample = (self.reports, "power", 3.25, "W", "measured", "ina226")
-        with self.engine.begin() as connection:
-            for table, row in (("reports", values), ("model_stats", stats), ("samples", sample)):
-                marks = ", ".join("?" * len(row))
-                connection.exec_driver_sql(f"INSERT INTO {table} ({ROWS[table]}) VALUES ({marks})", row)
+        for table, row in (("reports", values), ("model_stats", stats), ("samples", sample)):
+            self.rows[table].append(row)
 
     def receipt(self, spans, closed=0, device="dev-1"):
         row = (device, "boot-1", json.dumps(spans).encode(), closed, 1_799_999_000.0)
@@ -76,6 +75,10 @@ class OldHome:
             connection.exec_driver_sql("INSERT INTO receipts VALUES (?, ?, ?, ?, ?)", row)
 
     def migrated(self):
+        with self.engine.begin() as connection:
+            for table, rows in self.rows.items():
+                marks = ", ".join("?" * len(rows[0]))
+                connection.exec_driver_sql(f"INSERT INTO {table} ({ROWS[table]}) VALUES ({marks})", rows)
         self.engine.dispose()
         return open_registry(self.path)
 

@@ -132,6 +132,9 @@ class TelemetryStore(Protocol):
     def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
         """The newest reports of some devices, oldest first."""
 
+    def reports(self, device: str, since: float, until: float) -> list[StoredReport]:
+        """The reports of a device that are kept and began in some time, oldest first."""
+
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
 

@@ -64,11 +64,15 @@ class SqlTelemetry:
             found[each.device].append(each)
         return {device: sorted(reports, key=_began)[-most:] for device, reports in found.items()}
 
+    def reports(self, device: str, since: float, until: float) -> list[StoredReport]:
+        """The reports of a device that are kept and began in some time, oldest first."""
+        lasting = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
+        return sorted((each for each in self._read(lasting) if since <= each.started < until), key=_began)
+
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
         if not period_s:
-            reports = sorted(self._since(device, since), key=_began)
-            return [each.interval for each in reports if since <= each.started < until]
+            return [each.interval for each in self.reports(device, since, until)]
         rolled = [*self._rolled_up(device, since, until, period_s), *rolling.rolled_up(self._pending(device), period_s)]
         shown = [each for each in rolled if since <= each.number * period_s < until]
         return [reading.interval(float(each.number * period_s), each) for each in rolling.coarser(shown, 1)]
@@ -86,11 +90,6 @@ class SqlTelemetry:
         chosen = list(devices)
         for start in range(0, len(chosen), PART):
             yield from self._read(_last(boots, most, chosen[start : start + PART]))
-
-    def _since(self, device: str, since: float) -> Iterator[StoredReport]:
-        """The reports of the boots that lasted until some time, or longer."""
-        mine = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
-        return self._read(mine)
 
     def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
         return reading.stored_reports(self._session.execute(query))
