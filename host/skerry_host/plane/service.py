@@ -41,6 +41,7 @@ TICK_S = 0.2
 PAUSE_S = 0.05
 """The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
+KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
@@ -64,7 +65,14 @@ class Delivery:
 class Service:
     """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
 
-    def __init__(self, home: Home, registry: Registry, broker: Broker, delivery: Delivery = Delivery()) -> None:
+    def __init__(
+        self,
+        home: Home,
+        registry: Registry,
+        broker: Broker,
+        delivery: Delivery = Delivery(),
+        retention: Retention = KEPT,
+    ) -> None:
         self._registry = registry
         self._broker = broker
         self._inbox = Inbox()
@@ -72,7 +80,7 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._pruned = self._kept_up = 0.0
-        self._retention = Retention()
+        self._retention = retention
         self._recalled = 0
         store = Store(home.store)
         asked = delivery.retained == 0
