@@ -46,7 +46,7 @@ KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
 UPKEEP_BOOTS = 10
-"""So many boots' telemetry is rolled up at a time, for some milliseconds: the registry is never locked for long."""
+"""So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,10 @@ class Service:
         if now - self._kept_up < UPKEEP_EVERY_S:
             return
         self._kept_up = now
-        with self._registry.write() as session:
-            SqlTelemetry(session, self._retention).maintain(now, UPKEEP_BOOTS)
+        for _ in range(UPKEEP_BOOTS):
+            with self._registry.write() as session:
+                if not SqlTelemetry(session, self._retention).maintain(now, 1):
+                    return
 
     def _receive(self, message: Incoming) -> None:
         """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
