@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from skerry_agent.wire.twin import Reported
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.views import words
 from skerry_host.plane.views.counters import Counters
-from skerry_host.plane.views.views import DeploymentView, Point, RolloutView
+from skerry_host.plane.views.views import Point, RolloutView
 from skerry_host.plane.web import charts
 from skerry_host.plane.web.app import application
 from skerry_host.plane.web.entry import Page
@@ -167,11 +168,9 @@ def test_drawings_are_well_formed_whatever_the_figures(points):
 
 @given(st.lists(st.sampled_from([*charts.OUTCOMES, None]), max_size=30))
 def test_outcome_bar_is_full(outcomes):
-    rows = tuple(
-        DeploymentView("d", "r", "x", "m@1.0.0", "cpu", 0, "idle", o, "", "", None, 0, 0, 0, 0.0, 0, None, None, None)
-        for o in outcomes
-    )
-    bar = ET.fromstring(str(charts.outcome_bar(RolloutView("r", "m@1.0.0", "all", "running", "", 0.0, None, rows))))
+    counted = Counter(outcome for outcome in outcomes if outcome)
+    view = RolloutView("r", "m@1.0.0", "all", "running", "", 0.0, None, devices=len(outcomes), outcomes=dict(counted))
+    bar = ET.fromstring(str(charts.outcome_bar(view)))
     widths = [float(rect.get("width")) for rect in bar.iter() if rect.tag == "rect"]
     assert sum(widths) == pytest.approx(100 if outcomes else 0, abs=0.2)
 
