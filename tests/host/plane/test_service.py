@@ -13,7 +13,8 @@ from skerry_host.plane.broker.broker import choose, free_port
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.registry.database import Registry, open_registry
-from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.service import Service
 from tests.kit.brokers import Mosquitto
 from tests.kit.home import make_home
@@ -88,7 +89,7 @@ def said(link):
 
 def rows(registry):
     with registry.read() as session:
-        return [row.sequence for row in telemetry.recent(session, "dev-1", 10)]
+        return [report.sequence for report in SqlTelemetry(session).reports("dev-1", -1e12, 4e12)]
 
 
 def test_what_is_stored_is_said_to_the_device(home, registry, broker, device):

@@ -14,7 +14,8 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, events, telemetry, twins
+from skerry_host.plane.registry.records import devices, events, twins
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views, totals
 
 NOW = 5000.0
@@ -54,7 +55,7 @@ def state(sequence, online, boot="boot-1"):
 
 def rows(registry):
     with registry.read() as session:
-        return telemetry.recent(session, "dev-1", 100)
+        return SqlTelemetry(session).recent(["dev-1"], 100)["dev-1"]
 
 
 def test_duplicates_are_kept_once(registry, ingest):
@@ -94,7 +95,7 @@ MALFORMED = {
 def test_a_malformed_message_spoils_none_of_its_batch(registry, ingest, payload):
     ingest.apply([sent(report(1)), Incoming(topics.telemetry("dev-1"), payload), sent(report(2))])
     assert ingest.counts == Counter(accepted=2, malformed=1)
-    assert [row.sequence for row in rows(registry)] == [2, 1]
+    assert [row.sequence for row in rows(registry)] == [1, 2]
 
 
 @pytest.mark.parametrize("topic", ["skerry/v1/d/UP/state", "skerry/v1/d", "x", "skerry/v1/t/00/", "skerry/v1/d//state"])

@@ -18,7 +18,10 @@ from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, receipts
-from skerry_host.plane.registry.records.receipts import MAX_BOOTS, joined
+from skerry_host.plane.registry.records.receipts import MAX_BOOTS
+from skerry_host.plane.registry.telemetry.rolling import KEEP_BOOTS_S
+from skerry_host.plane.registry.telemetry.spans import joined
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views
 
 
@@ -101,7 +104,10 @@ def test_a_receipt_names_the_boots_heard_of_last(host):
 def test_boots_of_long_ago_are_forgotten(host, registry):
     host.hear(0)
     with registry.write() as session:
-        receipts.prune(session, host.now + 1)
+        SqlTelemetry(session).maintain(host.now + 86400, 10)
+    assert host.receipt() is not None
+    with registry.write() as session:
+        SqlTelemetry(session).maintain(host.now + 1 + KEEP_BOOTS_S, 10)
     assert host.receipt() is None
 
 

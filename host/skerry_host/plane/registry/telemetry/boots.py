@@ -146,7 +146,7 @@ def _stored(session: Session, ids: list[int]) -> Iterator[Boot]:
     c = BOOTS.c
     columns = (c.id, c.device, c.boot, c.touched, c.spans, c.closed, c.newest, c.newest_ended)
     for start in range(0, len(ids), PART):
-        query = select(*columns, c.zero_by_arrival, c.zero_by_clock, c.due).with_for_update()
+        query = select(*columns, c.zero_by_arrival, c.zero_by_clock, c.due)
         for row in session.execute(query.where(c.id.in_(ids[start : start + PART]))):
             yield Boot(*row[:4], _SPANS(row[4]), *row[5:])
 

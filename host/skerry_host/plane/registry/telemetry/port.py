@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report
+from skerry_host.plane.errors import RetentionError
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+UNITS_S = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
+MOST_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,40 @@ class Retention:
 
     reports_s: float = DAY_S
     tiers: tuple[Tier, ...] = (Tier(10 * MINUTE_S, 14 * DAY_S), Tier(HOUR_S, 365 * DAY_S))
+
+    def __post_init__(self) -> None:
+        """Raises `RetentionError` for tiers that cannot be made of each other."""
+        periods = [tier.period_s for tier in self.tiers]
+        whole = periods and min(periods) > 0 and not any(period % periods[0] for period in periods)
+        if not whole or any(tier.keep_s < tier.period_s for tier in self.tiers):
+            hint = "give at least one tier, the finest first; the other periods are multiples of its period"
+            raise RetentionError("these tiers of telemetry cannot be kept", hint=hint)
+
+    @classmethod
+    def parse(cls, text: str) -> "Retention":
+        """A retention as a person writes it: `24h,10m=14d,1h=365d`, reports first. Raises `RetentionError`."""
+        reports, *tiers = text.split(",")
+        return cls(_seconds(reports), tuple(map(_tier, tiers)))
+
+    def period_s(self, since: float, now: float) -> int:
+        """The finest that reaches back to a time: the period of a tier, or 0 for reports."""
+        if since >= now - self.reports_s:
+            return 0
+        reaching = (tier.period_s for tier in self.tiers if since >= now - tier.keep_s)
+        return next(reaching, self.tiers[-1].period_s)
+
+
+def _tier(text: str) -> Tier:
+    period, _, keep = text.partition("=")
+    return Tier(_seconds(period), _seconds(keep))
+
+
+def _seconds(text: str) -> int:
+    number, unit = text.strip()[:-1], text.strip()[-1:]
+    if not number.isdecimal() or unit not in UNITS_S or len(number) > MOST_DIGITS:
+        hint = "write numbers with s, m, h or d, for instance 24h,10m=14d,1h=365d"
+        raise RetentionError(f"{text!r} is no time to keep telemetry for", hint=hint)
+    return int(number) * UNITS_S[unit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +135,11 @@ class TelemetryStore(Protocol):
     def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
         """The newest reports of some devices, oldest first."""
 
+    def reports(self, device: str, since: float, until: float) -> list[StoredReport]:
+        """The reports of a device that are kept and began in some time, oldest first."""
+
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
 
     def maintain(self, now: float, most: int) -> int:
-        """Roll up and delete what is due, of at most so many boots; returns how many were due."""
+        """Roll up and delete what is due, of at most so many boots; returns how much there was to do."""

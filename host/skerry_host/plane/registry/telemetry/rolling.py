@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.telemetry import Span
 from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
 from skerry_host.plane.registry.telemetry import boots, reading, rollup
-from skerry_host.plane.registry.telemetry.port import HOUR_S, Retention, StoredReport
+from skerry_host.plane.registry.telemetry.port import HOUR_S, Interval, Retention, StoredReport
 from skerry_host.plane.registry.telemetry.rollup import RollUp
 from skerry_host.plane.registry.telemetry.spans import without
 
@@ -38,7 +38,7 @@ REPORTS = cast("Table", ReportRow.__table__)
 
 def visit_due(session: Session, now: float, most: int, retention: Retention) -> int:
     """Do what is due, of at most so many boots; returns how many were due."""
-    query = select(BootRow).where(BootRow.due <= now).order_by(BootRow.due).limit(most).with_for_update()
+    query = select(BootRow).where(BootRow.due <= now).order_by(BootRow.due).limit(most)
     due = session.scalars(query).all()
     for row in due:
         _visit(session, row, now, retention)
@@ -64,33 +64,42 @@ def joined() -> Select[Any]:
     return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
 
 
-def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], bool]:
-    """The first reports of a boot that are not rolled up, in order; and whether these are all."""
+def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], int]:
+    """The first reports of a boot that are not rolled up, in order; and up to which sequence these are all."""
     found: list[StoredReport] = []
+    left = most
     for first, last in without(boots.decode_spans(boot.spans), boots.decode_spans(boot.rolled_up)):
         query = joined().where(BOOTS.c.id == boot.id, REPORTS.c.sequence.between(first, last))
-        rows = session.execute(query.order_by(REPORTS.c.sequence).limit(most + 1 - len(found)))
-        found += map(reading.stored_report, rows)
-        if len(found) > most:
-            return found[:most], False
-    return found, True
+        rows = session.execute(query.order_by(REPORTS.c.sequence).limit(left)).all()
+        found += reading.stored_reports(rows)
+        left -= len(rows)
+        if not left:
+            return found, rows[-1].sequence
+    return found, boot.newest
 
 
-def by_block(reports: Iterable[StoredReport], period_s: int) -> dict[int, list[RollUp]]:
-    """Each report as a roll-up of its period, by the time when the block of that begins."""
-    blocks: defaultdict[int, list[RollUp]] = defaultdict(list)
+def rolled_up(reports: Iterable[StoredReport], period_s: int) -> list[RollUp]:
+    """Reports as roll-ups, one for each period."""
+    periods: defaultdict[int, list[Interval]] = defaultdict(list)
     for report in reports:
-        block, place = divmod(int(report.started // period_s), BLOCK)
-        blocks[block * BLOCK * period_s].append(rollup.of_interval(place, report.interval))
-    return blocks
+        periods[int(report.started // period_s)].append(report.interval)
+    return [rollup.of_intervals(number, intervals) for number, intervals in periods.items()]
 
 
-def merged_block(parts: Iterable[RollUp]) -> list[RollUp]:
-    """The roll-ups of one block, one for each period, in order."""
-    places: defaultdict[int, list[RollUp]] = defaultdict(list)
+def coarser(parts: Iterable[RollUp], periods: int) -> list[RollUp]:
+    """Roll-ups of so many times the period, or of the same: one for each, in order."""
+    wholes: defaultdict[int, list[RollUp]] = defaultdict(list)
     for part in parts:
-        places[part.place].append(part)
-    return [rollup.merged(places[place]) for place in sorted(places)]
+        wholes[part.number // periods].append(part)
+    return [rollup.merged(number, wholes[number]) for number in sorted(wholes)]
+
+
+def by_block(rolled: Iterable[RollUp], period_s: int) -> dict[int, list[RollUp]]:
+    """Roll-ups by the time when their block begins."""
+    blocks: defaultdict[int, list[RollUp]] = defaultdict(list)
+    for each in rolled:
+        blocks[each.number // BLOCK * BLOCK * period_s].append(each)
+    return blocks
 
 
 def _visit(session: Session, boot: BootRow, now: float, retention: Retention) -> None:
@@ -98,16 +107,16 @@ def _visit(session: Session, boot: BootRow, now: float, retention: Retention) ->
         session.execute(delete(REPORTS).where(REPORTS.c.boot == boot.id))
         session.delete(boot)
         return
-    found, complete = pending(session, boot)
+    found, end = pending(session, boot)
     waiting = [report for report in found if _ripe(boot, report) > now]
     _merge(session, boot.device, [report for report in found if _ripe(boot, report) <= now], now, retention)
     held: list[Span] = [(report.sequence, report.sequence) for report in waiting]
-    if not complete:
-        held.append((found[-1].sequence + 1, boot.newest))
+    if end < boot.newest:
+        held.append((end + 1, boot.newest))
     boot.rolled_up = boots.encode_spans(without(boots.decode_spans(boot.spans), held))
     first_held = min((first for first, _ in held), default=boot.newest)
     deleted = _delete_old(session, boot, first_held, now - retention.reports_s)
-    again = not complete or deleted == MOST_REPORTS
+    again = end < boot.newest or deleted == MOST_REPORTS
     boot.due = now if again else _next(session, boot, waiting, now, retention)
 
 
@@ -117,14 +126,17 @@ def _ripe(boot: BootRow, report: StoredReport) -> float:
 
 def _merge(session: Session, device: str, ripe: Sequence[StoredReport], now: float, retention: Retention) -> None:
     """Merge reports into the blocks of all tiers that still keep their time."""
+    finest_s = retention.tiers[0].period_s
+    finest = rolled_up(ripe, finest_s)
     for tier in retention.tiers:
-        new = by_block((report for report in ripe if report.started > now - tier.keep_s), tier.period_s)
+        kept = [each for each in finest if each.number * finest_s > now - tier.keep_s]
+        new = by_block(coarser(kept, tier.period_s // finest_s), tier.period_s)
         known = {row.started: row for row in session.execute(_blocks(device, tier.period_s, list(new)))}
         changed: list[dict[str, object]] = []
         made: list[dict[str, object]] = []
         for started, parts in new.items():
             row = known.get(started)
-            body = rollup.pack_block(merged_block([*(rollup.unpack_block(row.body) if row else ()), *parts]))
+            body = rollup.pack_block(coarser([*(rollup.unpack_block(row.body) if row else ()), *parts], 1))
             if row:
                 changed.append({"block": row.id, "new": body})
             else:

@@ -10,7 +10,7 @@ shorter array has their defaults.
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -38,6 +38,9 @@ SampleKey = tuple[str, str, MeasurementSource, str]
 """Name, unit, source and method."""
 
 Figures = tuple[float, float, float, float]
+
+Metered = tuple[ModelStats, int]
+"""A model's figures, and how many inferences their energy is of."""
 
 
 class RolledModel(msgspec.Struct, array_like=True):
@@ -78,9 +81,9 @@ class RolledModel(msgspec.Struct, array_like=True):
 
 
 class RollUp(msgspec.Struct, array_like=True):
-    """Reports of one period merged; `place` is that of the period in its block, `values` are its samples' figures."""
+    """Reports of one period merged; `number` counts the periods since 1970, `values` are its samples' figures."""
 
-    place: int
+    number: int
     reports: int
     duration_s: float
     outbox_dropped: int
@@ -107,28 +110,34 @@ def unpack_block(raw: bytes) -> list[RollUp]:
     return _DECODE(zlib.decompress(raw))
 
 
-def of_interval(place: int, one: Interval) -> RollUp:
-    """The roll-up of one report's interval."""
-    seconds = max(one.duration_s, SHORTEST_S)
-    samples = {_key(sample): (sample.low, sample.value, sample.high, seconds) for sample in one.samples}
-    models = list(_models(map(_rolled, one.models)))
-    return RollUp(place, 1, one.duration_s, one.outbox_dropped, models, list(samples), _packed(samples.values()))
+def of_intervals(number: int, intervals: Sequence[Interval]) -> RollUp:
+    """The roll-up of the reports of one period."""
+    models = [(stats, _metered(stats)) for one in intervals for stats in one.models]
+    samples = [
+        (_key(sample), (sample.low, sample.value, sample.high, max(one.duration_s, SHORTEST_S)))
+        for one in intervals
+        for sample in one.samples
+    ]
+    dropped = max(one.outbox_dropped for one in intervals)
+    return _rolled_up(number, (len(intervals), sum(one.duration_s for one in intervals), dropped), models, samples)
 
 
-def merged(parts: Sequence[RollUp]) -> RollUp:
-    """Several roll-ups of one period as one."""
-    if len(parts) == 1:
+def merged(number: int, parts: Sequence[RollUp]) -> RollUp:
+    """Several roll-ups as one: of the same period, or of those that make it up."""
+    if len(parts) == 1 and parts[0].number == number:
         return parts[0]
-    samples = _samples(parts)
-    return RollUp(
-        parts[0].place,
-        sum(part.reports for part in parts),
-        sum(part.duration_s for part in parts),
-        max(part.outbox_dropped for part in parts),
-        list(_models(model for part in parts for model in part.models)),
-        list(samples),
-        _packed(samples.values()),
-    )
+    models = [(model.stats(), model.metered) for part in parts for model in part.models]
+    samples = [each for part in parts for each in part.figures()]
+    dropped = max(part.outbox_dropped for part in parts)
+    sums = sum(part.reports for part in parts), sum(part.duration_s for part in parts), dropped
+    return _rolled_up(number, sums, models, samples)
+
+
+def _rolled_up(
+    number: int, sums: tuple[int, float, int], models: Iterable[Metered], samples: Iterable[tuple[SampleKey, Figures]]
+) -> RollUp:
+    by_key = _samples(samples)
+    return RollUp(number, *sums, list(_models(models)), list(by_key), _packed(by_key.values()))
 
 
 def _key(sample: SampleFigures) -> SampleKey:
@@ -136,7 +145,7 @@ def _key(sample: SampleFigures) -> SampleKey:
 
 
 def _packed(figures: Iterable[Figures]) -> bytes:
-    """As floats of 32 bits, the last 8 of them 0: a ten-thousandth of a percent is more than any sensor tells."""
+    """As floats of 32 bits, the last 8 of them 0: a thousandth of a percent is more than any sensor tells."""
     raw = b"".join(FIGURES.pack(*(max(-LARGEST, min(LARGEST, each)) for each in numbers)) for numbers in figures)
     words = [(word + 0x80) & 0xFFFFFF00 for (word,) in struct.iter_unpack("<I", raw)]
     rounded = struct.pack(f"<{len(words)}I", *words)
@@ -150,46 +159,32 @@ def _unpacked(planes: bytes) -> Iterator[Figures]:
     return FIGURES.iter_unpack(raw)
 
 
-def _rolled(stats: ModelStats) -> RolledModel:
+def _metered(stats: ModelStats) -> int:
+    return stats.inferences if stats.energy_uj is not None else 0
+
+
+def _models(models: Iterable[Metered]) -> Iterator[RolledModel]:
+    by_name: dict[tuple[str, str], list[Metered]] = {}
+    for each in models:
+        by_name.setdefault((each[0].model, each[0].release), []).append(each)
+    return (_model(*name, parts) for name, parts in by_name.items())
+
+
+def _model(model: str, release: str, parts: Sequence[Metered]) -> RolledModel:
+    """One model of several intervals: of the load time and the memory, the largest."""
+    stats = [each for each, _ in parts]
     return RolledModel(
-        stats.model,
-        stats.release,
-        stats.inferences,
-        stats.errors,
-        stats.invalid_outputs,
-        stats.dropped,
-        pack_sketch(stats.latency),
-        stats.load_us,
-        stats.rss_bytes,
-        stats.energy_uj,
-        stats.energy_source,
-        stats.energy_method,
-        stats.inferences if stats.energy_uj is not None else 0,
-        stats.outputs,
-    )
-
-
-def _models(models: Iterable[RolledModel]) -> Iterator[RolledModel]:
-    by_name: dict[tuple[str, str], list[RolledModel]] = {}
-    for model in models:
-        by_name.setdefault((model.model, model.release), []).append(model)
-    return (_model(parts) if len(parts) > 1 else parts[0] for parts in by_name.values())
-
-
-def _model(parts: Sequence[RolledModel]) -> RolledModel:
-    """One model of several roll-ups: of the load time and the memory, the largest."""
-    return RolledModel(
-        parts[0].model,
-        parts[0].release,
-        _sum(part.inferences for part in parts),
-        _sum(part.errors for part in parts),
-        _sum(part.invalid_outputs for part in parts),
-        _sum(part.dropped for part in parts),
-        pack_sketch(_sketch(unpack_sketch(part.latency) for part in parts)),
-        max((part.load_us for part in parts if part.load_us is not None), default=None),
-        max((part.rss_bytes for part in parts if part.rss_bytes is not None), default=None),
+        model,
+        release,
+        _sum(each.inferences for each in stats),
+        _sum(each.errors for each in stats),
+        _sum(each.invalid_outputs for each in stats),
+        _sum(each.dropped for each in stats),
+        pack_sketch(_sketch(each.latency for each in stats)),
+        max((each.load_us for each in stats if each.load_us is not None), default=None),
+        max((each.rss_bytes for each in stats if each.rss_bytes is not None), default=None),
         *_energy(parts),
-        _outputs(parts),
+        _outputs(each.outputs for each in stats),
     )
 
 
@@ -208,34 +203,32 @@ def _sketch(sketches: Iterable[Sketch]) -> Sketch:
     return Sketch(buckets, min(MAX_NUMBER, zeros), max(-MAX_TOTAL, min(MAX_TOTAL, total)))
 
 
-def _energy(parts: Sequence[RolledModel]) -> tuple[float | None, MeasurementSource | None, str, int]:
+def _energy(parts: Iterable[Metered]) -> tuple[float | None, MeasurementSource | None, str, int]:
     """Energy per inference with its source and method: those of most inferences, where there are several."""
     sums: dict[tuple[MeasurementSource | None, str], tuple[float, int]] = {}
-    for part in parts:
-        if part.energy_uj is not None:
-            energy, count = sums.get((part.energy_source, part.energy_method), (0.0, 0))
-            added = energy + part.energy_uj * part.metered, count + part.metered
-            sums[part.energy_source, part.energy_method] = added
+    for stats, metered in parts:
+        if stats.energy_uj is not None:
+            energy, count = sums.get((stats.energy_source, stats.energy_method), (0.0, 0))
+            sums[stats.energy_source, stats.energy_method] = energy + stats.energy_uj * metered, count + metered
     if not sums:
         return None, None, "", 0
     (source, method), (energy, count) = max(sums.items(), key=lambda each: each[1][1])
     return (energy / count if count else 0.0), source, method, _sum((count,))
 
 
-def _outputs(parts: Sequence[RolledModel]) -> dict[str, int]:
+def _outputs(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     sums: Counter[str] = Counter()
-    for part in parts:
-        sums.update(part.outputs)
+    for outputs in parts:
+        sums.update(outputs)
     return {label: _sum((count,)) for label, count in sums.most_common(MOST_NAMES)}
 
 
-def _samples(parts: Sequence[RollUp]) -> dict[SampleKey, Figures]:
+def _samples(samples: Iterable[tuple[SampleKey, Figures]]) -> dict[SampleKey, Figures]:
     sums: dict[SampleKey, Figures] = {}
-    for part in parts:
-        for key, (low, mean, high, seconds) in part.figures():
-            known = sums.get(key, (low, mean, high, 0.0))
-            weight = known[3] + seconds
-            middle = known[1] + (mean - known[1]) * (seconds / weight)
-            sums[key] = min(low, known[0]), middle, max(high, known[2]), weight
+    for key, (low, mean, high, seconds) in samples:
+        known = sums.get(key, (low, mean, high, 0.0))
+        weight = known[3] + seconds
+        middle = known[1] + (mean - known[1]) * (seconds / weight)
+        sums[key] = min(low, known[0]), middle, max(high, known[2]), weight
     longest = sorted(sums, key=lambda key: -sums[key][3])[:MOST_NAMES]
     return {key: sums[key] for key in longest}

@@ -72,25 +72,23 @@ class SqlTelemetry:
             found[each.device].append(each)
         return {device: sorted(reports, key=_began)[-most:] for device, reports in found.items()}
 
+    def reports(self, device: str, since: float, until: float) -> list[StoredReport]:
+        """The reports of a device that are kept and began in some time, oldest first."""
+        lasting = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
+        return sorted((each for each in self._read(lasting) if since <= each.started < until), key=_began)
+
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
         """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
         if not period_s:
-            reports = sorted(self._since(device, since), key=_began)
-            return [each.interval for each in reports if since <= each.started < until]
-        rolled = self._rolled_up(device, since, until, period_s)
-        for start, parts in rolling.by_block(self._pending(device), period_s).items():
-            rolled[start] += parts
-        placed = [
-            (float(start + each.place * period_s), each)
-            for start in sorted(rolled)
-            for each in rolling.merged_block(rolled[start])
-        ]
-        return [reading.interval(began, each) for began, each in placed if since <= began < until]
+            return [each.interval for each in self.reports(device, since, until)]
+        rolled = [*self._rolled_up(device, since, until, period_s), *rolling.rolled_up(self._pending(device), period_s)]
+        shown = [each for each in rolled if since <= each.number * period_s < until]
+        return [reading.interval(float(each.number * period_s), each) for each in rolling.coarser(shown, 1)]
 
     def maintain(self, now: float, most: int) -> int:
-        """Roll up and delete what is due, of at most so many boots; returns how many were due."""
+        """Roll up and delete what is due, of at most so many boots; returns how much there was to do."""
         due = rolling.visit_due(self._session, now, most, self._retention)
-        return due or rolling.expire_blocks(self._session, now, self._retention)
+        return due if due == most else due + rolling.expire_blocks(self._session, now, self._retention)
 
     def _of_boots(self, devices: Iterable[str] | None, boots: int, most: int) -> Iterator[StoredReport]:
         """The last reports of each of the newest boots."""
@@ -101,26 +99,21 @@ class SqlTelemetry:
         for start in range(0, len(chosen), PART):
             yield from self._read(_last(boots, most, chosen[start : start + PART]))
 
-    def _since(self, device: str, since: float) -> Iterator[StoredReport]:
-        """The reports of the boots that lasted until some time, or longer."""
-        mine = rolling.joined().where(BOOTS.c.device == device, BOOTS.c.newest_ended >= since)
-        return self._read(mine)
-
     def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
-        return (reading.stored_report(row) for row in self._session.execute(query))
+        return reading.stored_reports(self._session.execute(query))
 
     def _pending(self, device: str) -> Iterator[StoredReport]:
         query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
         for boot in self._session.scalars(query):
             yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
 
-    def _rolled_up(self, device: str, since: float, until: float, period_s: int) -> defaultdict[int, list[RollUp]]:
-        """What blocks hold of some time, by when they begin."""
+    def _rolled_up(self, device: str, since: float, until: float, period_s: int) -> Iterator[RollUp]:
+        """What blocks hold of some time."""
         c = BLOCKS.c
         first = since - rolling.BLOCK * period_s
-        query = select(c.started, c.body).where(c.device == device, c.period_s == period_s)
-        rows = self._session.execute(query.where(c.started.between(first, until)))
-        return defaultdict(list, {started: rollup.unpack_block(body) for started, body in rows})
+        query = select(c.body).where(c.device == device, c.period_s == period_s)
+        for body in self._session.scalars(query.where(c.started.between(first, until))):
+            yield from rollup.unpack_block(body)
 
 
 def _last(boots: int, most: int, devices: Sequence[str] | None = None) -> Select[Any]:

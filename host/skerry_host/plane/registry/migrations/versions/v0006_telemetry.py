@@ -1,7 +1,14 @@
-"""Telemetry in one compact row a report, and in roll-ups; receipts become what is known of each boot."""
+"""Telemetry in one compact row a report, and in roll-ups; receipts become what is known of each boot.
+
+What is there is converted by `telemetry.conversion`.
+"""
+
+import time
 
 import sqlalchemy as sa
 from alembic import op
+
+from skerry_host.plane.registry.telemetry import conversion
 
 revision = "0006"
 down_revision = "0005"
@@ -12,6 +19,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Apply."""
     _make()
+    conversion.convert(op.get_bind(), time.time())
     for table in ("samples", "model_stats", "reports", "receipts"):
         op.drop_table(table)
 
