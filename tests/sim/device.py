@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.report_forms import encode_report
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
 from skerry_agent.wire.twin import (
@@ -184,7 +185,7 @@ class SimDevice:
         assert self.behaviour.report_s is not None
         self._after(self.behaviour.report_s, self._report_due)
         self._sequence += 1
-        self._waiting[self._sequence] = codec.encode(self._report(self.behaviour.report_s))
+        self._waiting[self._sequence] = encode_report(self._report(self.behaviour.report_s))
         if self.connected:
             for _ in range(self.behaviour.repeats):
                 self._send(self._sequence, self._waiting[self._sequence])

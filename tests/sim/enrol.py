@@ -15,8 +15,9 @@ def enrol(registry: Registry, scenario: Scenario) -> None:
     """All that are not enrolled yet, in a few transactions."""
     with registry.read() as session:
         known = {device.id for device in devices.all_devices(session)}
+    targets = {board: load_board(board).targets for board in {group.board for group in scenario.groups}}
     new = [
-        Device(name, group.board, frozenset(group.tags), load_board(group.board).targets)
+        Device(name, group.board, frozenset(group.tags), targets[group.board])
         for group in scenario.groups
         for name in group.ids
         if name not in known

@@ -1,5 +1,6 @@
 """`skerry device`: enrol devices and show their state."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry_host.boards import list_boards, load_board
-from skerry_host.cli.common import ago, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.common import after_option, ago, emit, json_option, micros, registry, safe, size, table
 from skerry_host.cli.device_history import device_history
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
@@ -18,9 +19,14 @@ from skerry_host.plane.views.labels import label, transports
 from skerry_host.plane.views.words import reading
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView
+
+
+TABLE_ROWS = 100
+"""Devices of one table, unless it is said otherwise: a table of thousands takes seconds to lay out."""
 
 
 @click.group()
@@ -67,13 +73,28 @@ def boards(as_json: bool) -> None:
 
 @device.command(name="list")
 @click.option("--where", default="all", metavar="EXPR", help="Which ones, for instance tag:lab [all].")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="How many at most [100; with --json all of them]."
+)
+@after_option
 @json_option
-def list_devices(where: str, as_json: bool) -> None:
-    """List devices."""
+def list_devices(where: str, limit: int | None, after: str, as_json: bool) -> None:
+    """List devices by name, a page at a time; with --json all, each with its newest interval."""
+    most = limit or (sys.maxsize if as_json else TABLE_ROWS)
     with registry() as opened, opened.read() as session:
-        views = device_views(session, devices.members(session, where))
-    hint = "no devices: `skerry device provision NAME --board B` enrols one"
-    emit(views, as_json, lambda: _device_table(views) if views else hint)
+        found = [each for each in devices.members(session, where) if each.id > after]
+        views = device_views(session, found[:most], history=1 if as_json else 0)
+    emit(views, as_json, lambda: _listed(views, len(found)))
+
+
+def _listed(views: "tuple[DeviceView, ...]", found: int) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
+    if not views:
+        return "no devices: `skerry device provision NAME --board B` enrols one"
+    rest = found - len(views)
+    more = [f"{rest} more devices: --after {views[-1].id}, or --limit {found}"] if rest else []
+    return Group(_device_table(views), *more)
 
 
 @device.command()

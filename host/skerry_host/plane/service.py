@@ -41,6 +41,9 @@ TICK_S = 0.2
 PAUSE_S = 0.05
 """The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
+GATHER_S = 0.05
+"""How long messages gather before the next batch, while few come: a transaction costs more than a message."""
+
 KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
@@ -184,6 +187,8 @@ class Service:
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
+            if len(batch) < BATCH:
+                self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:
         """False when the plane stops before it could be written: unacknowledged, so the broker delivers it again."""

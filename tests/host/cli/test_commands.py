@@ -218,6 +218,21 @@ def test_lists_and_cards_for_people(home):
     assert "raspberry-pi-4" in skerry(home, "device", "boards").stdout
 
 
+def test_a_long_list_is_given_a_page_at_a_time(home):
+    for number in range(5):
+        provision(home, f"dev-{number}")
+    first = skerry(home, "device", "list", "--limit", "2").stdout
+    assert "dev-1" in first
+    assert "dev-2" not in first
+    assert "3 more devices: --after dev-1, or --limit 5" in first
+    rest = skerry(home, "device", "list", "--after", "dev-3").stdout
+    assert "dev-4" in rest
+    assert "more devices" not in rest
+    assert [device["id"] for device in said(home, "device", "list")] == [f"dev-{number}" for number in range(5)]
+    assert [device["id"] for device in said(home, "device", "list", "--after", "dev-1", "--limit", "1")] == ["dev-2"]
+    assert "more devices: --after dev-1" in skerry(home, "monitor", "--once", "--limit", "2").stdout
+
+
 def test_doctor_knows_a_home_that_is_well_and_one_that_is_not(home):
     checks = {check["name"]: check["ok"] for check in said(home, "doctor")}
     assert all(checks[name] for name in ("home", "keys", "registry", "store", "boards"))

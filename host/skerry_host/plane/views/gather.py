@@ -1,6 +1,7 @@
 """Reads the data to be shown (`views`) from the registry, with a few queries whatever the number of devices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 from sqlalchemy import func, select
@@ -11,22 +12,28 @@ from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow, TwinRow
-from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
+from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, RolloutRow, TwinRow
+from skerry_host.plane.registry.telemetry.port import Interval, StoredReport
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.plane.views.newest import NewestIntervals, rate, sample_view
 from skerry_host.plane.views.views import (
     DeploymentView,
     DeviceView,
     EventView,
     ModelView,
+    NewestFigures,
     Overview,
     Point,
     RolloutView,
-    SampleView,
     Totals,
 )
 
+PAGE = 100
+"""Devices of one page, unless it is said otherwise."""
+ROLLOUT_PAGE = 12
+"""Deployments that are shown of a rollout among others."""
 HISTORY = 40
 """How many intervals of a device are charted."""
 POWER = "power"
@@ -35,29 +42,55 @@ FRESH_S = 120.0
 """Values older than this, or than twice their interval, are not current and are left out of the totals."""
 
 
-def overview(session: Session, now: float, only: Sequence[Device] | None = None) -> Overview:
-    """Devices (all, or a page of them) with their figures, the newest rollouts and events."""
-    shown = devices.all_devices(session) if only is None else only
+@dataclass(frozen=True, slots=True)
+class Page:
+    """At most so many devices behind an id."""
+
+    after: str = ""
+    most: int = PAGE
+
+
+def overview(session: Session, now: float, page: Page = Page(), newest: NewestIntervals | None = None) -> Overview:
+    """A page of the devices with their figures, the newest rollouts and events; `newest` is kept between calls."""
+    shown, rest = devices.page(session, page.after, page.most)
     views = device_views(session, shown)
-    newest = tuple(rollout_view(session, row) for row in rollouts.latest(session, 8))
+    latest = tuple(rollout_view(session, row, ROLLOUT_PAGE) for row in rollouts.latest(session, 8))
     trail = tuple(EventView(e.at, e.kind, e.subject, e.text) for e in events.latest(session, 40))
-    return Overview(now, totals(session, now), views, newest, trail)
+    return Overview(now, totals(session, now, newest), views, latest, trail, rest)
 
 
-def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView, ...]:
-    """Each device with its twin and its newest telemetry."""
-    chosen = list(shown)
-    telemetry = SqlTelemetry(session).recent([device.id for device in chosen], HISTORY)
-    known = twins.of(session, [device.id for device in chosen])
-    views = tuple(_device_view(device, known[device.id], telemetry.get(device.id, [])) for device in chosen)
-    missing = receipts.missing(session, [device.id for device in chosen])
-    return tuple(replace(view, reports_missing=missing.get(view.id, 0)) for view in views)
+def device_views(session: Session, shown: Iterable[Device], history: int = HISTORY) -> tuple[DeviceView, ...]:
+    """Each device with its twin and as many of its newest intervals; with 0, telemetry is not read at all."""
+    return tuple(view for part in parts(shown) for view in _device_views(session, part, history))
 
 
-def rollout_view(session: Session, row: RolloutRow) -> RolloutView:
-    """A rollout with all its deployments."""
-    members = tuple(_deployment_view(d) for d in rollouts.deployments(session, row.id))
-    return RolloutView(row.id, row.release, row.selection, row.state, row.reason, row.created, row.ended, members)
+def _device_views(session: Session, shown: Sequence[Device], history: int) -> Iterator[DeviceView]:
+    names = [device.id for device in shown]
+    telemetry = SqlTelemetry(session).recent(names, history) if history else {}
+    missing = receipts.missing(session, names) if history else {}
+    known = twins.of(session, names)
+    for device in shown:
+        view = _device_view(device, known[device.id], telemetry.get(device.id, []))
+        yield replace(view, reports_missing=missing.get(device.id, 0))
+
+
+def rollout_view(session: Session, row: RolloutRow, most: int | None = None, behind: int = 0) -> RolloutView:
+    """A rollout with all its deployments, or with at most so many of them behind the first few."""
+    tally = rollouts.tally(session, row.id)
+    return RolloutView(
+        id=row.id,
+        release=row.release,
+        selection=row.selection,
+        state=row.state,
+        reason=row.reason,
+        created=row.created,
+        ended=row.ended,
+        deployments=tuple(_deployment_view(d) for d in rollouts.deployments(session, row.id, most, behind)),
+        devices=sum(tally.outcomes.values()),
+        outcomes={outcome: count for outcome, count in tally.outcomes.items() if outcome is not None},
+        bytes_received=tally.bytes_received,
+        full_bytes=tally.full_bytes,
+    )
 
 
 def deployments_of(session: Session, device: str, limit: int = 20) -> tuple[DeploymentView, ...]:
@@ -107,7 +140,7 @@ def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) ->
         generation=twin.generation,
         accepted=reported.generation if reported else None,
         models=tuple(_model_view(name, twin, reports) for name in names),
-        samples=tuple(_sample_view(s) for s in newest.samples),
+        samples=tuple(sample_view(s) for s in newest.samples),
         issues=reported.issues if reported else (),
         outbox_dropped=newest.outbox_dropped,
     )
@@ -144,30 +177,29 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
 
 def _point(interval: Interval, figures: ModelStats) -> Point:
     p50, p95, p99 = figures.latency.quantiles(0.50, 0.95, 0.99)
-    return Point(interval.started, figures.release, _rate(interval, figures), p50, p95, p99, figures.energy_uj)
+    return Point(interval.started, figures.release, rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
-def _rate(interval: Interval, figures: ModelStats) -> float:
-    return figures.inferences / interval.duration_s if interval.duration_s > 0 else 0.0
+def newest_figures(session: Session, newest: NewestIntervals) -> list[NewestFigures]:
+    """The newest interval of every device, by id."""
+    intervals = newest.read(session)
+    query = select(DeviceRow.id, DeviceRow.board, TwinRow.online, TwinRow.last_seen)
+    rows = session.execute(query.join(TwinRow, TwinRow.device == DeviceRow.id).order_by(DeviceRow.id))
+    return [NewestFigures(*row, intervals.get(row.id)) for row in rows]
 
 
-def _sample_view(sample: SampleFigures) -> SampleView:
-    return SampleView(sample.name, sample.value, sample.unit, sample.source, sample.method)
-
-
-def totals(session: Session, now: float) -> Totals:
-    """Totals over the fleet, from the newest report of each device if it is recent."""
-    newest = [each.interval for each in SqlTelemetry(session).newest().values()]
-    current = [each for each in newest if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
-    models = [(interval, figures) for interval in current for figures in interval.models]
-    p95 = [value for _, figures in models for value in figures.latency.quantiles(0.95) if value is not None]
+def totals(session: Session, now: float, newest: NewestIntervals | None = None) -> Totals:
+    """Totals over the fleet, from the newest interval of each device if it is recent."""
+    intervals = (newest or NewestIntervals()).read(session).values()
+    current = [each for each in intervals if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
+    models = [model for interval in current for model in interval.models]
     powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
         devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,
         online=session.scalar(select(func.count()).select_from(TwinRow).where(TwinRow.online)) or 0,
-        inferences_per_s=sum(_rate(*each) for each in models),
-        p95_us=max(p95, default=None),
+        inferences_per_s=sum(model.inferences_per_s for model in models),
+        p95_us=max((model.p95_us for model in models if model.p95_us is not None), default=None),
         power_w=sum(sample.value for sample in powers) if powers else None,
         power_sources=tuple(sorted({sample.source for sample in powers})),
         active_rollouts=session.scalar(active) or 0,

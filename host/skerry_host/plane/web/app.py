@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from skerry_host.plane.errors import DurationError, PlaneError, UnknownError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.newest import NewestIntervals
 from skerry_host.plane.web.entry import Entry, Page, Query
 from skerry_host.plane.web.headers import SafeHeaders
 from skerry_host.plane.web.json_response import json_response
@@ -28,11 +29,11 @@ HOSTS = ["127.0.0.1", "localhost"]
 def application(registry: Registry, counters: Callable[[], Counters], table: Iterable[Entry] = ROUTES) -> Starlette:
     """The ASGI application over one registry."""
     entries = tuple(table)
-    renderer = Renderer(entries)
+    renderer, newest = Renderer(entries), NewestIntervals()
 
     def route(entry: Entry) -> Route:
         def answer(request: Request) -> Response:
-            return _answer(entry, Query(registry, counters, request), renderer)
+            return _answer(entry, Query(registry, counters, newest, request), renderer)
 
         return Route(entry.path, answer)
 

@@ -50,7 +50,7 @@ def energy_chart(points: Sequence[Point]) -> Markup:
 
 def outcome_bar(rollout: RolloutView) -> Markup:
     """The deployments of a rollout as one bar: a segment for each outcome, those in progress last."""
-    total, x = max(1, len(rollout.deployments)), 0.0
+    total, x = max(1, rollout.devices), 0.0
     parts: list[str] = []
     for outcome in (*OUTCOMES, None):
         width = 100.0 * rollout.count(outcome) / total

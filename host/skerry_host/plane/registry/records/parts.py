@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
+T = TypeVar("T")
 MOST = 500
 
 
-def parts(values: Iterable[str]) -> Iterator[list[str]]:
-    """The values, at most `MOST` at a time."""
+def parts(values: Iterable[T], most: int = MOST) -> Iterator[list[T]]:
+    """The values, a few at a time."""
     rest = iter(values)
-    while part := list(islice(rest, MOST)):
+    while part := list(islice(rest, most)):
         yield part

@@ -1,9 +1,10 @@
 """Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
@@ -39,10 +40,28 @@ def active(session: Session) -> Sequence[RolloutRow]:
     return session.scalars(query).all()
 
 
-def deployments(session: Session, rollout_id: str) -> Sequence[DeploymentRow]:
-    """All deployments of a rollout by wave and device."""
+def deployments(session: Session, rollout_id: str, most: int | None = None, behind: int = 0) -> Sequence[DeploymentRow]:
+    """The deployments of a rollout by wave and device: all, or at most so many behind the first few."""
     query = select(DeploymentRow).where(DeploymentRow.rollout == rollout_id)
-    return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device)).all()
+    return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device).offset(behind).limit(most)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The deployments of a rollout in figures: how many with each outcome (None: open), and their bytes."""
+
+    outcomes: dict[str | None, int]
+    bytes_received: int
+    full_bytes: int
+
+
+def tally(session: Session, rollout_id: str) -> Tally:
+    """Counted by the database; `full_bytes` are of the devices that received anything."""
+    full = case((DeploymentRow.bytes_received > 0, DeploymentRow.full_bytes), else_=0)
+    query = select(DeploymentRow.outcome, func.count(), func.sum(DeploymentRow.bytes_received), func.sum(full))
+    rows = session.execute(query.where(DeploymentRow.rollout == rollout_id).group_by(DeploymentRow.outcome)).all()
+    received, of = sum(int(row[2]) for row in rows), sum(int(row[3]) for row in rows)
+    return Tally({row[0]: row[1] for row in rows}, received, of)
 
 
 def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Iterator[tuple[str, Deployment]]:

@@ -123,6 +123,9 @@ class TelemetryStore(Protocol):
     def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
         """The newest report of each device (of some, or of all) that has any."""
 
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """What tells the newest report of each device from others: its boot's id and its sequence."""
+
     def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
         """The newest reports of some devices, oldest first."""
 

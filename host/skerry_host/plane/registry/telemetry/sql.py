@@ -58,6 +58,14 @@ class SqlTelemetry:
         """The newest report of each device (of some, or of all) that has any."""
         return {each.device: each for each in self._of_boots(devices, boots=1, most=1)}
 
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """What tells the newest report of each device from others: its boot's id and its sequence."""
+        c = BOOTS.c
+        latest = select(c.device, func.max(c.newest_ended).label("ended")).group_by(c.device).subquery()
+        same = (c.device == latest.c.device) & (c.newest_ended == latest.c.ended)
+        rows = self._session.execute(select(c.device, c.id, c.newest).join(latest, same))
+        return {device: (boot, newest) for device, boot, newest in rows}
+
     def recent(self, devices: Iterable[str], most: int) -> dict[str, list[StoredReport]]:
         """The newest reports of some devices, oldest first."""
         found: defaultdict[str, list[StoredReport]] = defaultdict(list)
