@@ -42,13 +42,14 @@ class Host:
 
     def upkeep(self, at, retention=None, most=100, kill=False):
         """Until there is nothing left to do."""
-        while True:
+        for _ in range(500):
             with self.registry.write() as session:
                 done = SqlTelemetry(session, retention or Retention()).maintain(at, most)
                 if kill:
                     raise KilledError
             if not done:
                 return
+        raise AssertionError("upkeep never ends")
 
     def series(self, period_s, device="dev-1", since=0.0, until=4e9):
         with self.registry.read() as session:
@@ -331,6 +332,26 @@ def test_a_damaged_row_hides_no_other(host):
     host.upkeep(NOW + 2 * DAY)
     assert [each.reports for each in host.series(HOUR)] == [2]
     assert host.count("telemetry_reports") == 1
+
+
+def test_a_damaged_block_hides_no_other_and_stops_no_upkeep(host):
+    host.hear(report(0, NOW), report(1, NOW + 8 * HOUR), at=NOW + 9 * HOUR)
+    host.upkeep(NOW + 12 * HOUR)
+    with host.registry.write() as session:
+        session.execute(text("UPDATE telemetry_blocks SET body = x'02ff' WHERE started = :at"), {"at": NOW})
+    assert [each.started for each in host.series(600)] == [NOW + 8 * HOUR]
+    host.hear(report(2, NOW + 120), at=NOW + 12 * HOUR)
+    host.upkeep(NOW + 14 * HOUR)
+    assert [each.started for each in host.series(600)] == [NOW, NOW + 8 * HOUR]
+
+
+def test_many_reports_that_have_to_wait_are_not_looked_at_again_and_again(host, monkeypatch):
+    monkeypatch.setattr(rolling, "MOST_REPORTS", 7)
+    host.hear(*(report(i, 10.0) for i in range(20)), at=NOW)
+    host.upkeep(NOW + 13 * HOUR)
+    host.hear(*(report(i, 10.0) for i in range(20, 40)), at=NOW + 14 * HOUR)
+    host.upkeep(NOW + 14 * HOUR)
+    assert sum(each.reports for each in host.series(600)) == 40
 
 
 def test_many_labels_and_samples_do_not_grow_a_roll_up_without_bound(host):
