@@ -9,6 +9,7 @@ import click
 
 from skerry_host.boards import list_boards, load_board
 from skerry_host.cli.common import after_option, ago, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.device_history import device_history
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
@@ -31,6 +32,9 @@ TABLE_ROWS = 100
 @click.group()
 def device() -> None:
     """Provision, list and show devices."""
+
+
+device.add_command(device_history)
 
 
 @device.command()

@@ -6,7 +6,7 @@ SkerryError
     │   └── AddressError    not a valid broker address: the user's mistake
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
-    ├── RetentionError  telemetry cannot be kept as asked: the user's mistake
+    ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
 
@@ -44,10 +44,10 @@ class RegistryError(PlaneError):
     code = "registry"
 
 
-class RetentionError(PlaneError):
-    """Telemetry cannot be kept as asked."""
+class DurationError(PlaneError):
+    """Not a length of time, or none that works for what it is given for."""
 
-    code = "retention"
+    code = "duration"
     exit_code = 2
 
 

@@ -44,11 +44,12 @@ BATCH = 500
 GATHER_S = 0.05
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
 
+KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
 UPKEEP_BOOTS = 10
-"""So many boots' telemetry is rolled up at a time, for some milliseconds: the registry is never locked for long."""
+"""So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,14 @@ class Delivery:
 class Service:
     """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
 
-    def __init__(self, home: Home, registry: Registry, broker: Broker, delivery: Delivery = Delivery()) -> None:
+    def __init__(
+        self,
+        home: Home,
+        registry: Registry,
+        broker: Broker,
+        delivery: Delivery = Delivery(),
+        retention: Retention = KEPT,
+    ) -> None:
         self._registry = registry
         self._broker = broker
         self._inbox = Inbox()
@@ -75,7 +83,7 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._pruned = self._kept_up = 0.0
-        self._retention = Retention()
+        self._retention = retention
         self._recalled = 0
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -134,8 +142,10 @@ class Service:
         if now - self._kept_up < UPKEEP_EVERY_S:
             return
         self._kept_up = now
-        with self._registry.write() as session:
-            SqlTelemetry(session, self._retention).maintain(now, UPKEEP_BOOTS)
+        for _ in range(UPKEEP_BOOTS):
+            with self._registry.write() as session:
+                if not SqlTelemetry(session, self._retention).maintain(now, 1):
+                    return
 
     def _receive(self, message: Incoming) -> None:
         """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""

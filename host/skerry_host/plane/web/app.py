@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.errors import DurationError, PlaneError, UnknownError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.newest import NewestIntervals
@@ -40,7 +40,7 @@ def application(registry: Registry, counters: Callable[[], Counters], table: Ite
     return Starlette(
         routes=[*map(route, entries), Mount("/static", StaticFiles(directory=STATIC))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS), Middleware(SafeHeaders)],
-        exception_handlers={UnknownError: _unknown},
+        exception_handlers={UnknownError: _refuse(404), DurationError: _refuse(400)},
     )
 
 
@@ -50,6 +50,9 @@ def _answer(entry: Entry, query: Query, renderer: Renderer) -> Response:
     return entry.answer(query)
 
 
-def _unknown(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, UnknownError)
-    return json_response({"error": error.code, "message": error.message, "hint": error.hint}, status=404)
+def _refuse(status: int) -> Callable[[Request, Exception], Response]:
+    def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, PlaneError)
+        return json_response({"error": error.code, "message": error.message, "hint": error.hint}, status=status)
+
+    return refused

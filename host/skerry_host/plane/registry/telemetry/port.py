@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report
-from skerry_host.plane.errors import RetentionError
+from skerry_host.plane.errors import DurationError
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 UNITS_S = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
@@ -31,37 +31,31 @@ class Retention:
     tiers: tuple[Tier, ...] = (Tier(10 * MINUTE_S, 14 * DAY_S), Tier(HOUR_S, 365 * DAY_S))
 
     def __post_init__(self) -> None:
-        """Raises `RetentionError` for tiers that cannot be made of each other."""
+        """Raises `DurationError` for tiers that cannot be made of each other."""
         periods = [tier.period_s for tier in self.tiers]
         whole = periods and min(periods) > 0 and not any(period % periods[0] for period in periods)
         if not whole or any(tier.keep_s < tier.period_s for tier in self.tiers):
             hint = "give at least one tier, the finest first; the other periods are multiples of its period"
-            raise RetentionError("these tiers of telemetry cannot be kept", hint=hint)
+            raise DurationError("these tiers of telemetry cannot be kept", hint=hint)
 
     @classmethod
     def parse(cls, text: str) -> "Retention":
-        """A retention as a person writes it: `24h,10m=14d,1h=365d`, reports first. Raises `RetentionError`."""
+        """A retention as a person writes it: `24h,10m=14d,1h=365d`, reports first. Raises `DurationError`."""
         reports, *tiers = text.split(",")
-        return cls(_seconds(reports), tuple(map(_tier, tiers)))
-
-    def period_s(self, since: float, now: float) -> int:
-        """The finest that reaches back to a time: the period of a tier, or 0 for reports."""
-        if since >= now - self.reports_s:
-            return 0
-        reaching = (tier.period_s for tier in self.tiers if since >= now - tier.keep_s)
-        return next(reaching, self.tiers[-1].period_s)
+        return cls(seconds(reports), tuple(map(_tier, tiers)))
 
 
 def _tier(text: str) -> Tier:
     period, _, keep = text.partition("=")
-    return Tier(_seconds(period), _seconds(keep))
+    return Tier(seconds(period), seconds(keep))
 
 
-def _seconds(text: str) -> int:
+def seconds(text: str) -> int:
+    """A length of time as a person writes it, like 90m or 14d. Raises `DurationError`."""
     number, unit = text.strip()[:-1], text.strip()[-1:]
     if not number.isdecimal() or unit not in UNITS_S or len(number) > MOST_DIGITS:
-        hint = "write numbers with s, m, h or d, for instance 24h,10m=14d,1h=365d"
-        raise RetentionError(f"{text!r} is no time to keep telemetry for", hint=hint)
+        hint = "write a number with s, m, h or d, for instance 90m or 14d"
+        raise DurationError(f"{text!r} is no length of time", hint=hint)
     return int(number) * UNITS_S[unit]
 
 
@@ -139,7 +133,10 @@ class TelemetryStore(Protocol):
         """The reports of a device that are kept and began in some time, oldest first."""
 
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
-        """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
+        """A device's intervals that began in some time, oldest first: of each period, or each report (0).
+
+        The period is a multiple of that of a tier.
+        """
 
     def maintain(self, now: float, most: int) -> int:
         """Roll up and delete what is due, of at most so many boots; returns how much there was to do."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 from sqlalchemy import Select, Table, func, insert, select
 from sqlalchemy.orm import Session
 
+from skerry_host.plane.errors import DurationError
 from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
 from skerry_host.plane.registry.telemetry import boots, reading, rolling, rollup
 from skerry_host.plane.registry.telemetry.port import Arrival, Interval, Retention, StoredReport
@@ -78,12 +79,17 @@ class SqlTelemetry:
         return sorted((each for each in self._read(lasting) if since <= each.started < until), key=_began)
 
     def series(self, device: str, since: float, until: float, period_s: int) -> list[Interval]:
-        """A device's intervals that began in some time, oldest first: roll-ups of a tier, or reports (0)."""
+        """A device's intervals that began in some time, oldest first: of each period, or each report (0).
+
+        The period is a multiple of that of a tier: the longest such tier is read. Raises `DurationError` for others.
+        """
         if not period_s:
             return [each.interval for each in self.reports(device, since, until)]
-        rolled = [*self._rolled_up(device, since, until, period_s), *rolling.rolled_up(self._pending(device), period_s)]
-        shown = [each for each in rolled if since <= each.number * period_s < until]
-        return [reading.interval(float(each.number * period_s), each) for each in rolling.coarser(shown, 1)]
+        tier_s = self._longest_tier(device, period_s)
+        rolled = [*self._rolled_up(device, since, until, tier_s), *rolling.rolled_up(self._pending(device), tier_s)]
+        shown = [each for each in rolled if since <= each.number * tier_s < until]
+        wholes = rolling.coarser(shown, period_s // tier_s)
+        return [reading.interval(float(each.number * period_s), each) for each in wholes]
 
     def maintain(self, now: float, most: int) -> int:
         """Roll up and delete what is due, of at most so many boots; returns how much there was to do."""
@@ -106,6 +112,18 @@ class SqlTelemetry:
         query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
         for boot in self._session.scalars(query):
             yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
+
+    def _longest_tier(self, device: str, period_s: int) -> int:
+        """The longest period of the device's roll-ups that makes up this one; this one if there are none.
+
+        Raises `DurationError` when none does.
+        """
+        query = select(BLOCKS.c.period_s).where(BLOCKS.c.device == device).distinct()
+        periods = sorted(self._session.scalars(query))
+        fitting = [each for each in periods if period_s % each == 0]
+        if periods and not fitting:
+            raise DurationError(f"no roll-ups make up {period_s} s", hint=f"ask for a multiple of {periods[0]} s")
+        return fitting[-1] if fitting else period_s
 
     def _rolled_up(self, device: str, since: float, until: float, period_s: int) -> Iterator[RollUp]:
         """What blocks hold of some time."""
