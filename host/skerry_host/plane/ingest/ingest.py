@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.report_forms import decode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 class Ingest:
     """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
 
-    `stored` names the devices whose reports have been stored, so that they can be sent a receipt.
+    `stored` names the device of each report that has been stored, so that it can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -73,8 +74,8 @@ class Ingest:
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
         del results["later"]
         self.counts.update(results)
-        for device in {report.device for report in reports}:
-            self.stored.put(device)
+        for report in reports:
+            self.stored.put(report.device)
 
     def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
         """The result of one message; telemetry is added to `reports`, as "later", and counted in one go."""
@@ -84,7 +85,7 @@ class Ingest:
                 self._log_unknown(device)
                 return "unknown"
             if message.topic.startswith(TELEMETRY):
-                reports.append(_decode(message, Report, device))
+                reports.append(_of_device(decode_report(message.payload), device))
                 return "later"
             fresh = self._dispatch(session, message, device)
         except WireError as error:
@@ -141,7 +142,11 @@ class Ingest:
 
 
 def _decode(message: Incoming, kind: type[DeviceMessage], device: str) -> DeviceMessage:
-    decoded = codec.decode(message.payload, kind)
+    return _of_device(codec.decode(message.payload, kind), device)
+
+
+def _of_device(decoded: DeviceMessage, device: str) -> DeviceMessage:
     if decoded.device != device:
-        raise WireError(kind.__name__.lower(), [f"device: is {decoded.device!r} on the topic of {device!r}"])
+        what = type(decoded).__name__.lower()
+        raise WireError(what, [f"device: is {decoded.device!r} on the topic of {device!r}"])
     return decoded

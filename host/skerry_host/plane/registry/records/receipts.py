@@ -35,11 +35,11 @@ def mark_stored(session: Session, reports: Sequence[Report], now: float) -> None
         row.spans, row.closed, row.touched = codec.encode(spans), row.closed + closed, now
 
 
-def of(session: Session, devices: Iterable[str]) -> dict[str, Receipt]:
-    """What is stored of some devices' latest boots."""
+def of(session: Session, devices: Iterable[str], since: float = 0.0) -> dict[str, Receipt]:
+    """What is stored of some devices' latest boots, of those only that were reported of since a time."""
     place = func.row_number().over(partition_by=ReceiptRow.device, order_by=ReceiptRow.touched.desc()).label("place")
     newest = select(ReceiptRow.device, ReceiptRow.boot, ReceiptRow.spans, place)
-    ranked = newest.where(ReceiptRow.device.in_(list(devices))).subquery()
+    ranked = newest.where(ReceiptRow.device.in_(list(devices)), ReceiptRow.touched >= since).subquery()
     query = select(ranked.c.device, ranked.c.boot, ranked.c.spans).where(ranked.c.place <= MAX_BOOTS)
     boots: defaultdict[str, list[Stored]] = defaultdict(list)
     for device, boot, spans in session.execute(query):
