@@ -196,6 +196,8 @@ def _unpack(payload: bytes) -> Report:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("report", [str(error)]) from None
     texts = [*map(lengthen, packed.texts)]
+    if texts and max(map(len, texts)) > MAX_TEXT:
+        raise WireError("report", [f"texts: one is of over {MAX_TEXT} characters"])
     report = Report(
         device=packed.device,
         boot=_unpack_boot(packed.boot),
@@ -224,7 +226,7 @@ def _text(texts: list[str], ref: int) -> str:
 
 def _unpack_samples(packed: _Packed, texts: list[str]) -> tuple[Sample, ...]:
     numbers = packed.samples
-    if len(numbers) * struct.calcsize("f") != len(packed.values) * 4:
+    if len(numbers) != len(packed.values) or len(numbers) % 4:
         raise WireError("report", [f"samples: {len(numbers)} numbers with {len(packed.values)} bytes of values"])
     values = struct.unpack(f"<{len(packed.values) // 4}f", packed.values)
     return tuple(

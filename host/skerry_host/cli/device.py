@@ -1,4 +1,4 @@
-"""`skerry device`: enrol devices and show their state."""
+"""`skerry device`: enrol devices, show their state and watch them."""
 
 import sys
 import time
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from skerry_host.boards import list_boards, load_board
-from skerry_host.cli.common import after_option, ago, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.common import after_option, ago, console, emit, json_option, micros, registry, safe, size, table
 from skerry_host.cli.device_history import device_history
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
@@ -31,7 +32,7 @@ TABLE_ROWS = 100
 
 @click.group()
 def device() -> None:
-    """Provision, list and show devices."""
+    """Provision, list, show and watch devices."""
 
 
 device.add_command(device_history)
@@ -106,6 +107,42 @@ def show(name: str, as_json: bool) -> None:
         view = device_views(session, [devices.find(session, name)])[0]
         past = deployments_of(session, name)
     emit({"device": view, "deployments": past}, as_json, lambda: _card(view, past))
+
+
+@device.command()
+@click.argument("name")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=600.0, help="For how long [600].")
+@json_option
+def watch(name: str, seconds: float, as_json: bool) -> None:
+    """Have a device report every 10 s, and show its reports as they come. Ctrl-C ends it."""
+    from skerry_host.cli.device_watch import watch as watch_device  # noqa: PLC0415 - keeps the other commands quick
+
+    def answered(detail: str) -> None:
+        if not as_json:
+            console().print(f"{name}: {safe(detail)}")
+
+    def show_report(view: "DeviceView") -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(view))
+        else:
+            console().print("\n".join(_report_lines(view)), soft_wrap=True)
+
+    with registry() as opened:
+        watch_device(opened, name, seconds, answered, show_report)
+
+
+def _report_lines(view: "DeviceView") -> list[str]:
+    """A line for each model, and one for what the board measures."""
+    lines = [_model_line(model) for model in view.models if model.points]
+    samples = ", ".join(f"{safe(s.name)} {reading(s.value, safe(s.unit))}" for s in view.samples)
+    return [f"[bold]{time.strftime('%H:%M:%S')}[/]", *(f"  {line}" for line in lines), f"  {samples}"]
+
+
+def _model_line(model: "ModelView") -> str:
+    newest = model.points[-1]
+    latency = f"p50 {micros(newest.p50_us)}, p95 {micros(newest.p95_us)}, p99 {micros(newest.p99_us)}"
+    errors = f", {model.errors} errors" if model.errors else ""
+    return f"{safe(newest.release)} ({label(model.state)}): {newest.inferences_per_s:.1f}/s, {latency}{errors}"
 
 
 def _device_table(views: "tuple[DeviceView, ...]") -> "Table":

@@ -94,7 +94,7 @@ class Service:
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
-        self._receipts = Receipts(registry, self.link, self.ingest.stored)
+        self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 

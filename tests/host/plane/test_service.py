@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.report_forms import encode_report
+from skerry_agent.wire.report_forms import READ, encode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.broker import choose, free_port
@@ -101,7 +101,7 @@ def test_what_is_stored_is_said_to_the_device(home, registry, broker, device):
     link, heard = device
     with served(home, registry, broker):
         eventually(lambda: said(link) and heard, "the receipt")
-    assert codec.decode(heard[0].payload, Receipt) == Receipt((Stored("boot-1", ((0, 0),)),))
+    assert codec.decode(heard[0].payload, Receipt) == Receipt((Stored("boot-1", ((0, 0),)),), reads=READ)
     assert rows(registry) == [0]
 
 

@@ -5,6 +5,7 @@ stored them, so that a killed plane gets them again; none is read while the cons
 connections: after a new one, the broker may have lost what it retained.
 """
 
+import logging
 import ssl
 import threading
 import time
@@ -35,6 +36,9 @@ MAX_PAUSE_S = KEEPALIVE_S / 2
 
 MAX_TOPICS = 8
 """Topics in one SUBSCRIBE: some brokers accept no more."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +236,10 @@ class Link:
             client.subscribe(topic, QOS)
         self._connected.set()
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._connected.clear()
+        if reason.is_failure:
+            log.warning("the connection to the broker was lost: %s", reason)
 
     def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:

@@ -53,7 +53,7 @@ class _Received:
 class Ingest:
     """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
 
-    `stored` names the devices whose reports have been stored, so that they can be sent a receipt.
+    `stored` names the device of each report that has been stored, so that it can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -100,8 +100,8 @@ class Ingest:
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
         self.counts.update(results)
         self._seen_at.update(dict.fromkeys(due, now))
-        for device in reporting:
-            self.stored.put(device)
+        for arrival in reports:
+            self.stored.put(arrival.report.device)
 
     def _read_enrolled(self, session: Session) -> None:
         """The ids of all devices, again whenever any process has enrolled or removed one."""

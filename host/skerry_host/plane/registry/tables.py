@@ -120,7 +120,7 @@ class DeploymentRow(Base):
 
 
 class OrderRow(Base):
-    """A command to one device. States: pending, sent, answered, done, failed."""
+    """A command to one device. States: pending, sent, answered, done, failed. `seconds` are those of a watch."""
 
     __tablename__ = "orders"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -130,6 +130,7 @@ class OrderRow(Base):
     state: Mapped[str] = mapped_column(String(16), index=True)
     detail: Mapped[str] = mapped_column(default="")
     sequence: Mapped[int | None]
+    seconds: Mapped[float | None]
     before: Mapped[bytes | None]
     envelope: Mapped[bytes | None]
     created: Mapped[float]

@@ -120,7 +120,7 @@ def test_long_lists_are_cut():
 
 def test_the_triggers_are_of_columns_that_there_are(registry):
     """SQLite takes a trigger on a column that does not exist without a word."""
-    from skerry_host.plane.registry.migrations.versions.v0007_changes import NUMBERED
+    from skerry_host.plane.registry.migrations.versions.v0008_changes import NUMBERED
 
     for row in (TwinRow, DeploymentRow):
         columns = NUMBERED[row.__tablename__][1].split(", ")

@@ -18,11 +18,11 @@ MAX_BOOTS = 8
 """A receipt names the boots that a device may still hold reports of: so many, those reported of last."""
 
 
-def of(session: Session, devices: Iterable[str]) -> dict[str, Receipt]:
-    """What is stored of some devices' latest boots."""
+def of(session: Session, devices: Iterable[str], since: float = 0.0) -> dict[str, Receipt]:
+    """What is stored of some devices' latest boots, of those only that were reported of since a time."""
     place = func.row_number().over(partition_by=BootRow.device, order_by=BootRow.touched.desc()).label("place")
     newest = select(BootRow.device, BootRow.boot, BootRow.spans, place)
-    ranked = newest.where(BootRow.device.in_(list(devices))).subquery()
+    ranked = newest.where(BootRow.device.in_(list(devices)), BootRow.touched >= since).subquery()
     query = select(ranked.c.device, ranked.c.boot, ranked.c.spans).where(ranked.c.place <= MAX_BOOTS)
     boots: defaultdict[str, list[Stored]] = defaultdict(list)
     for device, boot, spans in session.execute(query):

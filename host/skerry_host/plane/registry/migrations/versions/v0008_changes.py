@@ -7,8 +7,8 @@ the number of its own last change. Telemetry and `last_seen` are no changes: not
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 NUMBERED = {
     "twins": ("device", "generation, settled, desired, envelope, reported"),
