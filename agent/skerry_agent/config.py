@@ -57,7 +57,8 @@ class AgentSection(Struct, frozen=True):
     state_dir: str = "state"
     trust: str = "trust.json"
     factory: str | None = None
-    telemetry_interval_s: Seconds = 10.0
+    telemetry_interval_s: Seconds = 60.0
+    live_interval_s: Seconds = 10.0
     beat_s: Seconds = 1.0
     hang_s: Seconds = 10.0
     start_timeout_s: Seconds = 60.0
@@ -68,7 +69,7 @@ class AgentSection(Struct, frozen=True):
 
     @property
     def outbox_reports(self) -> int:
-        """How many reports are `outbox_days` old: age is counted in intervals, which no clock can jump."""
+        """How many reports are `outbox_days` old: age is counted in usual intervals, which no clock can jump."""
         return max(1, round(min(1e9, self.outbox_days * 86400 / self.telemetry_interval_s)))
 
 

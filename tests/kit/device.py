@@ -51,6 +51,7 @@ class Faults:
 
     `ends`: the deployments of these releases end so, (outcome, reason), instead of succeeding. `chunk_s`: each chunk
     takes so long. `repeats`: whatever it says, it says so often. `no_patches`: it can apply none. `ignores_commands`.
+    `knows_no_watch`: it is of a time before it.
     """
 
     ends: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Faults:
     repeats: int = 1
     no_patches: bool = False
     ignores_commands: bool = False
+    knows_no_watch: bool = False
 
 
 class Port(Protocol):
@@ -154,7 +156,7 @@ class Kept:
 
 
 class FakeDevice:
-    """One fake device; `receipts` are those that it was sent, `chunks_received` counts over all boots."""
+    """One fake device; `receipts` are those that it was sent, `watched` for how long, both over all boots."""
 
     def __init__(self, device: str, port: Port, faults: Faults = Faults(), board: str = "generic-x86") -> None:
         self.id = device
@@ -162,6 +164,7 @@ class FakeDevice:
         self.board = board
         self.kept = Kept()
         self.receipts: list[Receipt] = []
+        self.watched: list[float | None] = []
         self.chunks_received = 0
         self.boot = secrets.token_hex(8)
         self._port = port
@@ -298,6 +301,12 @@ class FakeDevice:
         """Go back, once for each command, and answer as often as it comes."""
         command = codec.decode(codec.decode(raw, Envelope).payload, Command)
         if self.faults.ignores_commands:
+            return
+        if command.kind == "watch":
+            ok = not self.faults.knows_no_watch
+            detail = "it reports every 1 s" if ok else "this agent does not know the command 'watch'"
+            self.watched.append(command.seconds)
+            self.kept.answered[command.id] = self.answer(command.id, ok=ok, detail=detail)
             return
         known = self.kept.answered.get(command.id)
         ok = known.ok if known else self._go_back(command.model or MODEL)

@@ -1,6 +1,6 @@
 """A whole supervisor between fakes, over a real folder."""
 
-from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.ports.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.wire import codec, envelope, topics
@@ -36,17 +36,18 @@ def signed(kind, message):
 class Site:
     """A supervisor on a folder, whose updater believes everything and never plans."""
 
-    def __init__(self, folder, models=None):
+    def __init__(self, folder, models=None, meters=None, **agent):
         self.clock, self.link = QueueClock(), FakeLink()
         self.processes = FakeProcesses(self.answer)
         config = AgentConfig(
             DeviceSection("dev-1"),
             BrokerSection("mqtt://x"),
             BoardSection("test"),
+            AgentSection(**agent),
             models=models or {},
             folder=str(folder),
         )
-        self.agent = Supervisor(config, self.clock, self.link, self.processes, NoMeters(), "boot")
+        self.agent = Supervisor(config, self.clock, self.link, self.processes, meters or NoMeters(), "boot")
         self.agent.start()
 
     def answer(self, job):

@@ -11,6 +11,7 @@ from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.supervisor.loop import Supervisor, new_boot_id
 from skerry_agent.wire import topics
+from skerry_agent.wire.telemetry import Sample
 
 DEVICE = "reporter-01"
 REPORTS = 60
@@ -18,10 +19,14 @@ REPORTS = 60
 
 
 class _Nothing:
-    """No meters, and no process is ever started."""
+    """No process is ever started; one meter, which always shows something new, so that no interval is quiet."""
+
+    def __init__(self):
+        self._value = 1.0
 
     def samples(self, pids, duration_s):
-        return []
+        self._value *= 1.5 if self._value < 1e6 else 1e-6
+        return [Sample("temperature", self._value, "degC", "measured")]
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views
 from tests.kit.brokers import Mosquitto
 from tests.kit.commands import serving, skerry
@@ -60,8 +61,8 @@ def sequences(registry):
     """The numbers of the reports of each boot, as often as they are there, and how many are missing."""
     found = {}
     with registry.read() as session:
-        for row in telemetry.recent(session, DEVICE, 10**6):
-            found.setdefault(row.boot, []).append(row.sequence)
+        for report in SqlTelemetry(session).reports(DEVICE, 0.0, 4e9):
+            found.setdefault(report.boot, []).append(report.sequence)
         missing = device_views(session, devices.all_devices(session))[0].reports_missing
     return found, missing
 

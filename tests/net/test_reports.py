@@ -17,7 +17,8 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Link
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from tests.kit.brokers import Mosquitto
 from tests.kit.proxy import Fault, Proxy
 from tests.net.reporter import DEVICE
@@ -70,8 +71,8 @@ def sequences(registry):
     """The numbers of the reports of each boot, as often as they are there."""
     found = {}
     with registry.read() as session:
-        for row in telemetry.recent(session, DEVICE, 10**6):
-            found.setdefault(row.boot, []).append(row.sequence)
+        for report in SqlTelemetry(session).reports(DEVICE, 0.0, 4e9):
+            found.setdefault(report.boot, []).append(report.sequence)
     return found
 
 

@@ -20,8 +20,8 @@ from skerry_agent.wire.telemetry import ModelStats, Report
 from skerry_host.cli.demo.client import Client
 from skerry_host.home import Home
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import telemetry
-from skerry_host.plane.registry.tables import ReportRow
+from skerry_host.plane.registry.telemetry.port import StoredReport
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from tests.kit.commands import skerry
 from tests.system.fleet import FIRST, SECOND, provision
 
@@ -122,9 +122,10 @@ class Seen:
 
     def __init__(self, home: Home, away: Away) -> None:
         self._away, self._row = away, away.row
-        self._boots: dict[str, list[ReportRow]] = {}
+        self._boots: dict[str, list[StoredReport]] = {}
         with open_registry(home.registry) as registry, registry.read() as session:
-            for report in sorted(telemetry.recent(session, away.device.id, 10**6), key=lambda each: each.sequence):
+            kept = SqlTelemetry(session).reports(away.device.id, 0.0, 4e9)
+            for report in sorted(kept, key=lambda each: each.sequence):
                 self._boots.setdefault(report.boot, []).append(report)
         view = json.loads(skerry(home, "rollout", "status", away.rollout, "--json").stdout)
         (self._deployment,) = [each for each in view["deployments"] if each["device"] == away.device.id]
@@ -152,7 +153,7 @@ class Seen:
         if len(here) != len(reports):
             yield "reports are here twice"
         missing = sum(boot[-1].sequence + 1 - len(boot) for boot in self._boots.values())
-        dropped = sum(boot[-1].outbox_dropped for boot in self._boots.values())
+        dropped = sum(boot[-1].interval.outbox_dropped for boot in self._boots.values())
         if missing > dropped or (missing and not self._row.bounded):
             yield f"{missing} reports are missing, {dropped} are said to be dropped"
         if self._row.bounded and not missing:

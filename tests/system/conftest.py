@@ -55,6 +55,7 @@ def _install_first(built: Home, folder: Path) -> None:
             device.kill()
     for path in device.state.glob("desired.*"):
         path.unlink()
+    shutil.rmtree(device.state / "outbox")  # its last reports, which are no other device's
     device.state.rename(folder / "state")
 
 

@@ -206,7 +206,7 @@ def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOA
     skerry(home, "device", "provision", name, "--board", board, "--broker", broker, "--out", str(folder))
     device = Device(name, folder)
     device.configure("agent", "beat_s = 0.2")
-    text = device.config.read_text().replace("telemetry_interval_s = 10.0", "telemetry_interval_s = 1.0")
+    text = device.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")
     source = f'type = "replay"\npath = "{RECIPE / "evaluation.npz"}"\nrate_hz = 100.0\n'
     device.config.write_text(f"{text}\n[models.fashion]\n[[models.fashion.sources]]\n{source}")
     return device

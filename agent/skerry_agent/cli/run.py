@@ -13,7 +13,7 @@ from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.link import METERED_KEEPALIVE_S, MqttLink
 from skerry_agent.supervisor.local import listen
 from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
 from skerry_agent.supervisor.notify import Notifier
@@ -50,11 +50,14 @@ def run(config: AgentConfig) -> int:
 def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
     """The link, if the authority's file is usable: without it the models serve all the same, and `issue` says why."""
     try:
-        return MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file), config
+        link = MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file)
     except OSError as error:
         unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
         print(f"warning: {unusable}", file=sys.stderr)  # the log of a service
         return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
+    if config.agent.metered:
+        link.keepalive_s = METERED_KEEPALIVE_S
+    return link, config
 
 
 def _open_local_socket(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:

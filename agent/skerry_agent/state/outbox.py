@@ -101,4 +101,9 @@ def _is_report(path: Path) -> bool:
 
 
 def _number(path: Path) -> int:
-    return int(path.stem)
+    return number_of(path.name)
+
+
+def number_of(name: str) -> int:
+    """The running number in a report's name."""
+    return int(name.removesuffix(".json"))

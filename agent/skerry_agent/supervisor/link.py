@@ -24,7 +24,10 @@ import_paho()
 import paho.mqtt.client as mqtt  # noqa: E402 - after the import that keeps it small
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
 
-KEEPALIVE_S = 30
+KEEPALIVE_S, METERED_KEEPALIVE_S = 90, 1300
+"""Above the usual interval of reports, which then are sign of life enough; a ping and its answer cost 200 bytes. The
+broker says that a device is gone after one and a half times that."""
+
 ANSWER_S = 20.0
 """How long the broker may take to answer a request."""
 
@@ -66,7 +69,7 @@ def _note(line: str) -> None:
 
 
 class MqttLink:
-    """A connection that comes back by itself."""
+    """A connection that comes back by itself; `keepalive_s` counts from `start` on."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class MqttLink:
     ) -> None:
         self.connected = False
         self.connection = 0
+        self.keepalive_s = KEEPALIVE_S
         self._address, self._will = address, will
         self._backoff = backoff or Backoff()
         self._answer_s, self._ack_s = answer_s, ACK_S * answer_s / ANSWER_S
@@ -128,7 +132,7 @@ class MqttLink:
         self._client.on_message = received
         self._client.on_publish = acked
         self._client.on_subscribe = self._client.on_unsubscribe = self._answered
-        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S)
+        self._client.connect_async(self._address.host, self._address.port, keepalive=self.keepalive_s)
         self._client.loop_start()
 
     def stop(self) -> None:

@@ -28,6 +28,7 @@ from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
@@ -35,8 +36,11 @@ from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, 
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
-FIRST_ASK_S, LAST_ASK_S = 5.0, 1800.0
-"""Orders are requested again at growing intervals: a message may be lost while the link stays up."""
+ON_TRIAL = frozenset({State.STAGED, State.PROBATION, State.ROLLING_BACK})
+FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 5.0, 3600.0, 2.0
+METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH = 60.0, 6 * 3600.0, 16.0
+"""Orders are requested again at growing intervals: a message may be lost while the link stays up. The broker sends all
+of them each time, 1.7 kB in all."""
 
 
 class Supervisor:
@@ -56,6 +60,9 @@ class Supervisor:
             outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
         )
         self._telemetry = Telemetry(self.device, boot, queue, meters)
+        self._interval = ReportInterval(config.agent, queue.monotonic)
+        self._next_report: Timer | None = None
+        self._next_report_s = 0.0
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
         self._context = DeviceContext(
@@ -74,6 +81,8 @@ class Supervisor:
         self._sequence = 0
         self._report_due = False
         self._asking: Timer | None = None
+        metered = METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH
+        self._ask_pauses = metered if config.agent.metered else (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH)
         self._disk_issue: str | None = None
         self._http_issues: list[str] = []
 
@@ -87,7 +96,7 @@ class Supervisor:
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
-        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
+        self._time_report()
         self._queue.after(PROGRESS_S, self._progress_due)
 
     def _known_models(self) -> set[str]:
@@ -100,7 +109,8 @@ class Supervisor:
             return set()
 
     def stop(self) -> None:
-        """Publish the death certificate and end the children; `queue.run` returns when they are gone."""
+        """Keep a last report, say goodbye and end the children; `queue.run` returns when they are gone."""
+        self._put_reports(most_quiet_s=0.0)
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
@@ -124,7 +134,7 @@ class Supervisor:
     def link_up(self) -> None:
         """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
         self._say_state(online=True)
-        self._ask_for_orders(FIRST_ASK_S)
+        self._ask_for_orders(self._ask_pauses[0])
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
@@ -132,10 +142,11 @@ class Supervisor:
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
-        """Subscribe anew, so that the broker sends what it retains; then again after pauses, each twice as long."""
+        """Subscribe anew, so that the broker sends what it retains; then again after pauses, each longer."""
+        _, last_s, growth = self._ask_pauses
         if self._asking is not None:
             self._asking.cancel()
-        self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(LAST_ASK_S, 2 * pause_s)))
+        self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(last_s, growth * pause_s)))
         if self._link.connected:
             orders = [topics.desired(self.device), topics.command(self.device)]
             self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
@@ -194,6 +205,8 @@ class Supervisor:
         if command.kind == "rollback":
             done = self.roll_back(command.model)
             return done.ok, done.detail
+        if command.kind == "watch":
+            return True, self._watch(command.seconds or 0.0)
         return False, f"this agent does not know the command {command.kind[:40]!r}"
 
     def _reply(self, result: CommandResult) -> None:
@@ -301,6 +314,10 @@ class Supervisor:
         self._resume_orders()
         if any(unit.active for unit in self._units.values()):
             self._changed()
+        if any(unit.record.state in ON_TRIAL for unit in self._units.values()):
+            self._interval.on_trial()
+        if self._interval.seconds < self._next_report_s:
+            self._telemetry_due()
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
@@ -308,9 +325,28 @@ class Supervisor:
         loaded = service.loaded if service else None
         self._telemetry.heartbeat(model, slot.release, loaded.load_us if loaded else None, heartbeat)
 
+    def _watch(self, seconds: float) -> str:
+        """Report often for some time, from now on."""
+        seconds = self._interval.watch(seconds)
+        if not seconds:
+            return "it is watched no more"
+        self._telemetry_due()
+        return f"it reports every {self._interval.seconds:g} s for {seconds:g} s"
+
+    def _time_report(self) -> None:
+        """Plan the next report by the interval of now."""
+        if self._next_report is not None:
+            self._next_report.cancel()
+        self._next_report_s = self._interval.seconds
+        self._next_report = self._queue.after(self._next_report_s, self._telemetry_due)
+
     def _telemetry_due(self) -> None:
-        self._queue.after(self.config.agent.telemetry_interval_s, self._telemetry_due)
-        self._report_sender.put(codec.encode(self._telemetry.take(list(self._pids()), self._report_sender.dropped)))
+        self._time_report()
+        self._put_reports(self._interval.most_quiet_s)
+
+    def _put_reports(self, most_quiet_s: float) -> None:
+        for report in self._telemetry.take(list(self._pids()), self._report_sender.dropped, most_quiet_s):
+            self._report_sender.put(codec.encode(report))
 
     def _pids(self) -> Iterable[int]:
         for unit in self._units.values():

@@ -5,6 +5,10 @@ it; it is sent again, once per connection, when a receipt names a later one. A h
 any: then a few acknowledged reports stay, and the older ones are deleted.
 
 A report may be sent twice: the host drops duplicates by (device, boot, sequence).
+
+Reports are kept as JSON, which every agent and host understands, and packed as they are sent, once a receipt has said
+that the host reads the packed form. It is JSON again from the first receipt that does not. A host that cannot read the
+reports has nothing to confirm: while no receipt comes, some of them go as JSON, for it to answer.
 """
 
 import contextlib
@@ -15,15 +19,18 @@ import msgspec
 
 from skerry_agent.ports.interfaces import Link
 from skerry_agent.state.disk import write_atomic
-from skerry_agent.state.outbox import Outbox
-from skerry_agent.wire import codec
+from skerry_agent.state.outbox import Outbox, number_of
+from skerry_agent.wire import codec, report_forms
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.telemetry import Receipt
+from skerry_agent.wire.telemetry import Receipt, Report
 
 WINDOW = 20
 
 MAX_UNCONFIRMED = 50
 """How many acknowledged reports are kept if no receipt has ever come."""
+
+SILENT, PROBE = 30, 5
+"""After so many new reports without a receipt, one in five is sent as JSON."""
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -34,13 +41,19 @@ class _Identity(msgspec.Struct, frozen=True):
 
 
 class ReportSender:
-    """Sends the reports of an outbox over a link; `marker` is a file that exists once this host has sent a receipt."""
+    """Sends the reports of an outbox over a link.
+
+    `marker` is a file that exists once this host has sent a receipt; it holds the forms that the host reads.
+    """
 
     def __init__(self, outbox: Outbox, link: Link, topic: str, marker: Path) -> None:
         self._outbox, self._link, self._topic, self._marker = outbox, link, topic, marker
         self._receipts = False
+        self._reads: tuple[int, ...] = (report_forms.JSON,)
         with contextlib.suppress(OSError):  # a disk that does not answer: the first receipt says so again
-            self._receipts = marker.exists()
+            self._reads = _parse_forms(marker.read_bytes())
+            self._receipts = True
+        self._unanswered = 0
         self._waiting: deque[str] = deque()
         self._in_flight: dict[int, tuple[str, _Identity | None]] = {}
         self._taken: dict[str, _Identity] = {}
@@ -53,9 +66,8 @@ class ReportSender:
 
     @property
     def waiting(self) -> int:
-        """Reports that the host has not stored; without receipts, those that no broker has taken."""
-        pending = self._outbox.pending()
-        return len(pending) if self._receipts else sum(name not in self._taken for name in pending)
+        """Reports that no broker has taken yet. Others stay until a receipt comes, which is one for many."""
+        return sum(name not in self._taken for name in self._outbox.pending())
 
     def link_up(self) -> None:
         """A new connection: nothing of the one before will be acknowledged."""
@@ -65,7 +77,8 @@ class ReportSender:
         self._send()
 
     def put(self, report: bytes) -> None:
-        """Keep a report and send it when its turn comes."""
+        """Keep a report, which is JSON, and send it when its turn comes."""
+        self._unanswered += 1
         try:
             self._waiting.append(self._outbox.put(report))
         except OSError:  # a full disk: this report is lost, and the next one that fits says so
@@ -90,7 +103,8 @@ class ReportSender:
             receipt = codec.decode(payload, Receipt)
         except WireError:  # nobody's receipt: the reports stay
             return
-        self._note_receipts()
+        self._unanswered = 0
+        self._note_receipts(receipt.reads or (report_forms.JSON,))
         stored = [name for name, each in self._taken.items() if receipt.names(each.boot, each.sequence)]
         for name in stored:
             del self._taken[name]
@@ -103,11 +117,12 @@ class ReportSender:
         self._waiting.extendleft(reversed(missing))
         self._send()
 
-    def _note_receipts(self) -> None:
-        if not self._receipts:
-            self._receipts = True
-            with contextlib.suppress(OSError):  # noted at the next start, then
-                write_atomic(self._marker, b"")
+    def _note_receipts(self, reads: tuple[int, ...]) -> None:
+        if self._receipts and self._reads == reads:
+            return
+        self._receipts, self._reads = True, reads
+        with contextlib.suppress(OSError):  # noted at the next start, then
+            write_atomic(self._marker, " ".join(map(str, reads)).encode())
 
     def _forget(self) -> None:
         """Of what a broker has taken: what has made room, and what no receipt will name."""
@@ -122,9 +137,25 @@ class ReportSender:
         while self._waiting and len(self._in_flight) < WINDOW and self._link.connected:
             name = self._waiting.popleft()
             report = self._outbox.read(name)
-            token = self._link.publish(self._topic, report) if report is not None else None
+            token = self._link.publish(self._topic, self._in_form(name, report)) if report is not None else None
             if report is not None and token is not None:
                 self._in_flight[token] = name, _identity(report)
+
+    def _in_form(self, name: str, report: bytes) -> bytes:
+        probe = self._unanswered >= SILENT and number_of(name) % PROBE == 0
+        return report if probe or report_forms.PACKED not in self._reads else _packed(report)
+
+
+def _packed(report: bytes) -> bytes:
+    try:
+        return report_forms.encode_report(codec.decode(report, Report))
+    except WireError:  # of another agent, or a bug: the host says what is wrong with it
+        return report
+
+
+def _parse_forms(marker: bytes) -> tuple[int, ...]:
+    """Older agents have noted none."""
+    return tuple(int(word) for word in marker.split() if word.isdigit() and len(word) < 4) or (report_forms.JSON,)
 
 
 def _identity(report: bytes) -> _Identity | None:

@@ -1,4 +1,7 @@
-"""Builds the telemetry report of an interval from the runners' heartbeats and the meters' samples."""
+"""Builds the telemetry report of an interval from the runners' heartbeats and the meters' samples.
+
+Quiet intervals are held back, and become one longer report.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +9,7 @@ from msgspec.structs import replace
 
 from skerry_agent.ports.interfaces import Clock, Meters
 from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.supervisor.quiet import is_quiet, joined
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 
 
@@ -16,6 +20,8 @@ class Telemetry:
         self._device, self._boot = device, boot
         self._clock, self._meters = clock, meters
         self._sequence = 0
+        self._held: Report | None = None
+        self._last: Report | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -42,8 +48,32 @@ class Telemetry:
             outputs=outputs,
         )
 
-    def take(self, pids: list[int], outbox_dropped: int) -> Report:
-        """The report of the interval that ends now; the next one begins."""
+    def take(self, pids: list[int], outbox_dropped: int, most_quiet_s: float = 0.0) -> list[Report]:
+        """What is to be reported now that an interval ends; the next one begins.
+
+        Nothing while intervals are quiet, until together they are `most_quiet_s` long, or twice as long as the report
+        before, or another follows: then they are one report. So a report says when the next one is due at the latest.
+        """
+        interval = self._interval(pids, outbox_dropped)
+        if self._last is None or most_quiet_s <= 0 or not is_quiet(interval, self._last):
+            return self._numbered(self._held, interval)
+        longer = joined(self._held, interval) if self._held is not None else interval
+        if longer is None:
+            due, self._held = self._numbered(self._held), interval
+        elif longer.duration_s + interval.duration_s / 2 < min(most_quiet_s, 2 * self._last.duration_s):
+            due, self._held = [], longer
+        else:
+            due = self._numbered(longer)
+        return due
+
+    def _numbered(self, *reports: Report | None) -> list[Report]:
+        """These reports, each with its sequence; none is held back any more."""
+        numbered = [replace(each, sequence=n) for n, each in enumerate(filter(None, reports), start=self._sequence)]
+        self._sequence += len(numbered)
+        self._held, self._last = None, numbered[-1]
+        return numbered
+
+    def _interval(self, pids: list[int], outbox_dropped: int) -> Report:
         uptime = self._clock.monotonic()
         duration = uptime - self._started_at
         samples = self._meters.samples(pids, duration)
@@ -58,7 +88,6 @@ class Telemetry:
             samples=tuple(samples),
             outbox_dropped=outbox_dropped,
         )
-        self._sequence += 1
         self._begin()
         return report
 

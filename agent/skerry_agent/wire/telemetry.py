@@ -71,9 +71,13 @@ class Stored(Struct, frozen=True):
 
 
 class Receipt(Struct, frozen=True):
-    """What the host has stored of one device's reports. Says nothing of a boot that it leaves out."""
+    """What the host has stored of one device's reports. Says nothing of a boot that it leaves out.
+
+    `reads` are the forms of reports that the host reads (`report_forms`). Older hosts say none, and read JSON.
+    """
 
     boots: tuple[Stored, ...]
+    reads: tuple[int, ...] = ()
 
     def names(self, boot: str, sequence: int) -> bool:
         """Whether a report is stored."""

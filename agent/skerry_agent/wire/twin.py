@@ -70,7 +70,7 @@ class Command(Struct, frozen=True):
 
     `sequence` rises with each command to a device, so that an older one is never run after a newer; hosts before it was
     added give none. After `expires` it is refused. `incarnation` names the state folder that it is meant for, once
-    devices have told the host theirs.
+    devices have told the host theirs. `seconds` is how long the device is to be watched, 0 to end that.
     """
 
     device: DeviceId
@@ -81,6 +81,7 @@ class Command(Struct, frozen=True):
     sequence: Count | None = None
     expires: float | None = None
     incarnation: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | None = None
+    seconds: Annotated[float, Meta(ge=0, le=86_400)] | None = None
 
 
 class CommandResult(Struct, frozen=True):

@@ -19,12 +19,32 @@ if TYPE_CHECKING:
 
     from skerry_host.plane.registry.database import Registry
 
-__all__ = ["ago", "console", "emit", "emit_json", "json_option", "micros", "registry", "safe", "size", "table", "warn"]
+__all__ = [
+    "after_option",
+    "ago",
+    "console",
+    "emit",
+    "emit_json",
+    "json_option",
+    "limit_option",
+    "micros",
+    "registry",
+    "safe",
+    "size",
+    "table",
+    "warn",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 REGISTRY_VARIABLE = "SKERRY_REGISTRY"
 
 json_option: Callable[[Function], Function] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+limit_option: Callable[[Function], Function] = click.option(
+    "--limit", type=click.IntRange(min=1), default=100, metavar="N", help="Devices of one page [100]."
+)
+after_option: Callable[[Function], Function] = click.option(
+    "--after", default="", metavar="NAME", help="Begin with the device behind this one."
+)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
-"""`skerry device`: enrol devices and show their state."""
+"""`skerry device`: enrol devices, show their state and watch them."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from skerry_host.boards import list_boards, load_board
-from skerry_host.cli.common import ago, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.common import after_option, ago, console, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.device_history import device_history
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
@@ -17,14 +20,22 @@ from skerry_host.plane.views.labels import label, transports
 from skerry_host.plane.views.words import reading
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView
 
 
+TABLE_ROWS = 100
+"""Devices of one table, unless it is said otherwise: a table of thousands takes seconds to lay out."""
+
+
 @click.group()
 def device() -> None:
-    """Provision, list and show devices."""
+    """Provision, list, show and watch devices."""
+
+
+device.add_command(device_history)
 
 
 @device.command()
@@ -63,13 +74,28 @@ def boards(as_json: bool) -> None:
 
 @device.command(name="list")
 @click.option("--where", default="all", metavar="EXPR", help="Which ones, for instance tag:lab [all].")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="How many at most [100; with --json all of them]."
+)
+@after_option
 @json_option
-def list_devices(where: str, as_json: bool) -> None:
-    """List devices."""
+def list_devices(where: str, limit: int | None, after: str, as_json: bool) -> None:
+    """List devices by name, a page at a time; with --json all, each with its newest interval."""
+    most = limit or (sys.maxsize if as_json else TABLE_ROWS)
     with registry() as opened, opened.read() as session:
-        views = device_views(session, devices.members(session, where))
-    hint = "no devices: `skerry device provision NAME --board B` enrols one"
-    emit(views, as_json, lambda: _device_table(views) if views else hint)
+        found = [each for each in devices.members(session, where) if each.id > after]
+        views = device_views(session, found[:most], history=1 if as_json else 0)
+    emit(views, as_json, lambda: _listed(views, len(found)))
+
+
+def _listed(views: "tuple[DeviceView, ...]", found: int) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
+    if not views:
+        return "no devices: `skerry device provision NAME --board B` enrols one"
+    rest = found - len(views)
+    more = [f"{rest} more devices: --after {views[-1].id}, or --limit {found}"] if rest else []
+    return Group(_device_table(views), *more)
 
 
 @device.command()
@@ -81,6 +107,42 @@ def show(name: str, as_json: bool) -> None:
         view = device_views(session, [devices.find(session, name)])[0]
         past = deployments_of(session, name)
     emit({"device": view, "deployments": past}, as_json, lambda: _card(view, past))
+
+
+@device.command()
+@click.argument("name")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=600.0, help="For how long [600].")
+@json_option
+def watch(name: str, seconds: float, as_json: bool) -> None:
+    """Have a device report every 10 s, and show its reports as they come. Ctrl-C ends it."""
+    from skerry_host.cli.device_watch import watch as watch_device  # noqa: PLC0415 - keeps the other commands quick
+
+    def answered(detail: str) -> None:
+        if not as_json:
+            console().print(f"{name}: {safe(detail)}")
+
+    def show_report(view: "DeviceView") -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(view))
+        else:
+            console().print("\n".join(_report_lines(view)), soft_wrap=True)
+
+    with registry() as opened:
+        watch_device(opened, name, seconds, answered, show_report)
+
+
+def _report_lines(view: "DeviceView") -> list[str]:
+    """A line for each model, and one for what the board measures."""
+    lines = [_model_line(model) for model in view.models if model.points]
+    samples = ", ".join(f"{safe(s.name)} {reading(s.value, safe(s.unit))}" for s in view.samples)
+    return [f"[bold]{time.strftime('%H:%M:%S')}[/]", *(f"  {line}" for line in lines), f"  {samples}"]
+
+
+def _model_line(model: "ModelView") -> str:
+    newest = model.points[-1]
+    latency = f"p50 {micros(newest.p50_us)}, p95 {micros(newest.p95_us)}, p99 {micros(newest.p99_us)}"
+    errors = f", {model.errors} errors" if model.errors else ""
+    return f"{safe(newest.release)} ({label(model.state)}): {newest.inferences_per_s:.1f}/s, {latency}{errors}"
 
 
 def _device_table(views: "tuple[DeviceView, ...]") -> "Table":

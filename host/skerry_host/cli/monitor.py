@@ -1,46 +1,60 @@
 """`skerry monitor`: a live table of the fleet. Reads the registry; works also while `skerry serve` does not run."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
 from rich.console import Group
 from rich.live import Live
 
-from skerry_host.cli.common import ago, console, emit_json, json_option, micros, registry, table
+from skerry_host.cli.common import (
+    after_option,
+    ago,
+    console,
+    emit_json,
+    json_option,
+    limit_option,
+    micros,
+    registry,
+    table,
+)
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.views.gather import overview
+from skerry_host.plane.views.gather import Page, overview
 from skerry_host.plane.views.labels import label
+from skerry_host.plane.views.newest import NewestIntervals
 from skerry_host.plane.views.views import DeviceView, ModelView, Overview, RolloutView
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Print the table once and exit.")
 @click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two refreshes [1].")
+@limit_option
+@after_option
 @json_option
-def monitor(once: bool, interval: float, as_json: bool) -> None:
-    """Show the fleet live: state, release, latency, rate and energy of each device."""
+def monitor(once: bool, interval: float, limit: int, after: str, as_json: bool) -> None:
+    """Show the fleet live: state, release, latency, rate and energy of each device, a page of devices at a time."""
+    newest = NewestIntervals()
     with registry() as opened:
+
+        def look() -> Overview:
+            with opened.read() as session:
+                return overview(session, time.time(), Page(after, limit), newest)
+
         if as_json:
-            emit_json(_look(opened))
+            emit_json(look())
         elif once:
-            console().print(_page(_look(opened)))
+            console().print(_page(look()))
         else:
-            _watch(opened, interval)
+            _watch(look, interval)
 
 
-def _watch(opened: Registry, interval: float) -> None:
-    screen = Live(_page(_look(opened)), console=console(), screen=True, auto_refresh=False)
+def _watch(look: Callable[[], Overview], interval: float) -> None:
+    screen = Live(_page(look()), console=console(), screen=True, auto_refresh=False)
     with suppress(KeyboardInterrupt), screen as live:
         while True:
             time.sleep(interval)
-            live.update(_page(_look(opened)), refresh=True)
-
-
-def _look(opened: Registry) -> Overview:
-    with opened.read() as session:
-        return overview(session, time.time())
+            live.update(_page(look()), refresh=True)
 
 
 def _page(seen: Overview) -> Group:
@@ -50,7 +64,8 @@ def _page(seen: Overview) -> Group:
             made.add_row(*_cells(device, model, seen.at))
     total = seen.totals
     head = f"[bold]{total.online}[/] of {total.devices} devices online, {total.inferences_per_s:.1f} inferences/s"
-    return Group(head, made, *(_bar(r) for r in seen.rollouts if r.state not in ENDED))
+    more = [f"more devices: --after {seen.next}"] if seen.next else []
+    return Group(head, made, *more, *(_bar(r) for r in seen.rollouts if r.state not in ENDED))
 
 
 def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str, ...]:
@@ -76,6 +91,5 @@ def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str
 
 
 def _bar(rollout: RolloutView) -> str:
-    ended = len(rollout.deployments) - rollout.count(None)
-    state = f"{label(rollout.state)}, {ended} of {len(rollout.deployments)} ended"
+    state = f"{label(rollout.state)}, {rollout.devices - rollout.count(None)} of {rollout.devices} ended"
     return f"rollout {rollout.id}  {rollout.release}: {state}"

@@ -16,7 +16,7 @@ from skerry_host.home import open_home
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.rollouts import intake
 from skerry_host.plane.rollouts.forecast import Forecast, forecast
-from skerry_host.plane.views.gather import rollout_view
+from skerry_host.plane.views.gather import ROLLOUT_PAGE, rollout_view
 from skerry_host.plane.views.labels import because, label, transports
 from skerry_host.release.store import Store
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.views.views import DeploymentView, RolloutView
+
+TABLE_ROWS = 100
+"""Deployments of one table; those that did not succeed come into it first."""
 
 POLL_S = 0.2
 
@@ -130,7 +133,7 @@ def status(rollout_id: str | None, watched: bool, as_json: bool) -> None:
             view = rollout_view(session, rollouts.find(session, rollout_id))
             emit(view, as_json, lambda: _shown(view))
             return
-        views = [rollout_view(session, row) for row in rollouts.latest(session)]
+        views = [rollout_view(session, row, ROLLOUT_PAGE) for row in rollouts.latest(session)]
     if as_json:
         emit_json(views)
         return
@@ -175,9 +178,9 @@ def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
     """Wait until a rollout has ended."""
     while True:
         with opened.read() as session:
-            view = rollout_view(session, rollouts.find(session, rollout_id))
-        if view.state in ENDED:
-            return view
+            row = rollouts.find(session, rollout_id)
+            if row.state in ENDED:
+                return rollout_view(session, row)
         time.sleep(POLL_S)
 
 
@@ -185,10 +188,13 @@ def _shown(view: "RolloutView") -> "Group":
     from rich.console import Group  # noqa: PLC0415
 
     made = table("device", "state", "outcome", "transfer", "transport", ">bytes", ">of full", ">seconds", "reason")
-    for row in view.deployments:
+    shown = sorted(view.deployments, key=lambda d: d.outcome == "succeeded")[:TABLE_ROWS]
+    for row in sorted(shown, key=lambda d: (d.wave, d.device)):
         made.add_row(*_cells(row))
     result = f"[bold]{label(view.state)}[/] {safe(label(view.reason))}"
-    return Group(f"{view.id}  {view.release} for {view.selection}: {result}", made)
+    rest = view.devices - len(shown)
+    more = [f"{rest} more devices: --json has them all"] if rest else []
+    return Group(f"{view.id}  {view.release} for {view.selection}: {result}", made, *more)
 
 
 def _cells(row: "DeploymentView") -> tuple[str, ...]:

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Maximum number of chunks that the broker retains; devices request the rest. 0 retains none [1000].",
 )
+@click.option(
+    "--keep",
+    metavar="TIMES",
+    help="How long telemetry is kept: reports, then roll-ups of a period [24h,10m=14d,1h=365d].",
+)
 @json_option
 def serve(
     broker: str | None,
@@ -49,16 +54,19 @@ def serve(
     no_http: bool,
     retained: int | None,
     as_json: bool,
-    **http: str | None,
+    **texts: str | None,
 ) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
+    from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
-    _check_url(http["blobs_url"])
+    _check_url(texts["blobs_url"])
+    keep = texts.pop("keep")
+    retention = Retention.parse(keep) if keep else Retention()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
@@ -66,9 +74,9 @@ def serve(
         stack.enter_context(single_instance(home))
         opened = stack.enter_context(registry(home))
         running = stack.enter_context(brokers.choose(home.broker, broker, port))
-        blobs = _serve_blobs(stack, Store(home.store), **http)
+        blobs = _serve_blobs(stack, Store(home.store), **texts)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
-        service = stack.enter_context(Service(home, opened, running, delivery))
+        service = stack.enter_context(Service(home, opened, running, delivery, retention))
         page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
         write_addresses(home, running.url, page)
         _stop_on_signals(service)

@@ -82,6 +82,15 @@ def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> lis
     return _advance(rollout, deployments)
 
 
+def next_due(rollout: Rollout, deployments: Sequence[Deployment]) -> float | None:
+    """When `plan` may have something to do though nothing has changed: the next deployment is silent for too long."""
+    if rollout.state in ENDED:
+        return None
+    heard = (_last_heard(d) for d in deployments if d.sent is not None and d.outcome is None)
+    oldest = min(heard, default=None)
+    return None if oldest is None else oldest + rollout.policy.silence_s
+
+
 def _abort(deployments: Sequence[Deployment]) -> list[Action]:
     closing: list[Action] = [Close(d, "cancelled", "the rollout was aborted") for d in deployments if d.outcome is None]
     return [*closing, EnterState("aborted", f"{len(closing)} deployments cancelled")]
@@ -111,7 +120,11 @@ def _halt(deployments: Sequence[Deployment], wave: int) -> list[Action]:
 def _is_late(policy: Policy, deployment: Deployment, now: float) -> bool:
     if deployment.sent is None or deployment.outcome is not None:
         return False
-    return now - max(deployment.sent, deployment.heard or 0.0) > policy.silence_s
+    return now - _last_heard(deployment) > policy.silence_s
+
+
+def _last_heard(deployment: Deployment) -> float:
+    return max(deployment.sent or 0.0, deployment.heard or 0.0)
 
 
 def _silence(policy: Policy) -> str:

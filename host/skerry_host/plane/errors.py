@@ -6,6 +6,7 @@ SkerryError
     │   └── AddressError    not a valid broker address: the user's mistake
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
+    ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
 
@@ -41,6 +42,13 @@ class RegistryError(PlaneError):
     """The registry cannot be opened or brought to this release's schema."""
 
     code = "registry"
+
+
+class DurationError(PlaneError):
+    """Not a length of time, or none that works for what it is given for."""
+
+    code = "duration"
+    exit_code = 2
 
 
 class UnknownError(PlaneError):

@@ -73,7 +73,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         "[agent]",
         'state_dir = "state"            # relative to this file',
         'trust = "trust.json"',
-        "telemetry_interval_s = 10.0",
+        "telemetry_interval_s = 60.0",
         "",
         "[board]",
         f"name = {json.dumps(board.name)}",

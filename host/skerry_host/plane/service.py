@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +24,13 @@ from skerry_host.plane.broker.link import Incoming, Link
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import devices, events, receipts, telemetry
+from skerry_host.plane.registry.records import devices, events
+from skerry_host.plane.registry.telemetry.port import Retention
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.counters import Counters
@@ -39,9 +41,15 @@ TICK_S = 0.2
 PAUSE_S = 0.05
 """The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
-KEEP_TELEMETRY_S = 30 * 24 * 3600.0
+GATHER_S = 0.05
+"""How long messages gather before the next batch, while few come: a transaction costs more than a message."""
+
+KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
+UPKEEP_EVERY_S = 1.0
+UPKEEP_BOOTS = 10
+"""So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -60,24 +68,33 @@ class Delivery:
 class Service:
     """The plane of one home over one broker; enter it, `run`, and `stop` it from anywhere."""
 
-    def __init__(self, home: Home, registry: Registry, broker: Broker, delivery: Delivery = Delivery()) -> None:
+    def __init__(
+        self,
+        home: Home,
+        registry: Registry,
+        broker: Broker,
+        delivery: Delivery = Delivery(),
+        retention: Retention = KEPT,
+    ) -> None:
         self._registry = registry
         self._broker = broker
-        self._inbox: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
-        self._pruned = 0.0
+        self._pruned = self._kept_up = 0.0
+        self._retention = retention
         self._recalled = 0
         store = Store(home.store)
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
         self.ingest = Ingest(registry, time.time)
-        self.link = Link(broker.url, _client_id(home), (*SUBSCRIPTIONS, topics.ALL_ASKS), self._receive)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS)
+        self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
-        self._receipts = Receipts(registry, self.link, self.ingest.stored)
+        self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
@@ -103,7 +120,8 @@ class Service:
         """What was counted since the start."""
         link = self.link
         answers = dict(self.answers.counts)
-        return Counters(dict(self.ingest.counts), link.published_bytes, link.epoch, link.connected, answers)
+        messages = {**self.ingest.counts, "dropped": self._inbox.dropped}
+        return Counters(messages, link.published_bytes, link.epoch, link.connected, answers, len(self._inbox))
 
     def _tick(self) -> None:
         if self._broker.ensure():
@@ -112,12 +130,22 @@ class Service:
         self._recall()
         self._rollout_loop.tick()
         self._publisher.sync()
+        self._keep_up()
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
             with self._registry.write() as session:
-                telemetry.prune(session, self._pruned - KEEP_TELEMETRY_S)
-                receipts.prune(session, self._pruned - KEEP_TELEMETRY_S)
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _keep_up(self) -> None:
+        """Roll up and delete some of the telemetry that is due for it."""
+        now = time.time()
+        if now - self._kept_up < UPKEEP_EVERY_S:
+            return
+        self._kept_up = now
+        for _ in range(UPKEEP_BOOTS):
+            with self._registry.write() as session:
+                if not SqlTelemetry(session, self._retention).maintain(now, 1):
+                    return
 
     def _receive(self, message: Incoming) -> None:
         """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
@@ -154,24 +182,13 @@ class Service:
         self._recalled = epoch
 
     def _write(self) -> None:
-        """Write what arrives, in batches, and acknowledge it once it is safe; ends at a None."""
-        while (first := self._inbox.get()) is not None:
-            batch = [first, *self._more()]
+        """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""
+        while batch := self._inbox.take(BATCH):
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-
-    def _more(self) -> Iterator[Incoming]:
-        """What else is waiting already; a None is put back for `_write`."""
-        for _ in range(BATCH - 1):
-            try:
-                message = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if message is None:
-                self._inbox.put(None)
-                return
-            yield message
+            if len(batch) < BATCH:
+                self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:
         """False when the plane stops before it could be written: unacknowledged, so the broker delivers it again."""
@@ -201,7 +218,7 @@ class Service:
         self.link.stop()
 
     def _end_threads(self) -> None:
-        self._inbox.put(None)
+        self._inbox.close()
         self.answers.stop()
         self._writer.join()
         self._answerer.join()

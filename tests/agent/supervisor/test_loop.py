@@ -20,11 +20,12 @@ from skerry_agent.state.slots import write_bundle
 from skerry_agent.supervisor.listeners import open_tcp
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
 from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S
-from skerry_agent.wire import envelope, topics
+from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
-from skerry_agent.wire.twin import Assignment, Command
+from skerry_agent.wire.report_forms import decode_report
+from skerry_agent.wire.twin import Assignment, Command, CommandResult
 from tests.kit.site import DESIRED, Site, signed
 
 QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
@@ -255,3 +256,50 @@ def test_a_release_that_failed_is_not_installed_again(site):
     unit.handle(events.Rejected("untrusted", "no valid signature"))
     site.clock.advance(10 * RESUME_ORDER_S)
     assert site.deployment().outcome == "rejected"
+
+
+# -- reports -------------------------------------------------------------------------------------------------------
+
+
+def reports(site):
+    return [decode_report(raw) for topic, raw in site.link.published if topic == topics.telemetry("dev-1")]
+
+
+def test_a_watched_device_reports_at_once_and_often_until_its_time_is_over(site):
+    site.clock.advance(125)
+    assert [report.duration_s for report in reports(site)] == [60.0]
+    command = Command("dev-1", "c-1", "watch", 0.0, sequence=1, seconds=100.0)
+    site.agent.message(topics.command("dev-1"), signed(envelope.COMMAND, command))
+    site.clock.advance(0.1)
+    assert [report.duration_s for report in reports(site)] == [60.0, 60.0, pytest.approx(5.0)]
+    site.clock.advance(99)
+    assert [report.duration_s for report in reports(site)[3:]] == [pytest.approx(10.0)] * 9
+    site.clock.advance(400)
+    assert max(report.duration_s for report in reports(site)) >= 60.0
+    answers = [codec.decode(raw, CommandResult) for topic, raw in site.link.published if topic.endswith("/result")]
+    assert [(answer.ok, answer.detail) for answer in answers] == [(True, "it reports every 10 s for 100 s")]
+
+
+def test_a_watch_is_ended_by_another_of_no_time(site):
+    for sequence, seconds in ((1, 100.0), (2, 0.0)):
+        command = Command("dev-1", f"c-{sequence}", "watch", 0.0, sequence=sequence, seconds=seconds)
+        site.agent.message(topics.command("dev-1"), signed(envelope.COMMAND, command))
+        site.clock.advance(15)
+    before = len(reports(site))
+    site.clock.advance(50)
+    assert len(reports(site)) <= before + 1
+
+
+def test_a_device_that_stops_keeps_what_it_has_not_reported(site):
+    site.clock.advance(70)
+    site.agent.stop()
+    assert [report.duration_s for report in reports(site)] == [60.0, pytest.approx(10.0)]
+
+
+def test_on_a_metered_link_orders_are_asked_for_less_often(tmp_path):
+    made = Site(tmp_path / "device", metered=True)
+    asked = []
+    made.link.subscribe = lambda names: asked.append(made.clock.now)
+    made.agent.link_up()
+    made.clock.advance(86_400.0)
+    assert len([at for at in asked if at > asked[0] + 43_200]) <= 2

@@ -3,8 +3,9 @@
 import pytest
 
 from skerry_agent.state.outbox import Outbox
-from skerry_agent.supervisor.report_sender import MAX_UNCONFIRMED, WINDOW, ReportSender
+from skerry_agent.supervisor.report_sender import MAX_UNCONFIRMED, PROBE, SILENT, WINDOW, ReportSender
 from skerry_agent.wire import codec
+from skerry_agent.wire.report_forms import READ, decode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.kit.link import FakeLink
 
@@ -35,12 +36,17 @@ class Post:
         self.taken = len(self.link.published)
         self.sender.link_up()
 
-    def stored(self, *spans, boot="boot-1"):
-        self.sender.receipt(codec.encode(Receipt((Stored(boot, spans),))))
+    def stored(self, *spans, boot="boot-1", reads=()):
+        self.sender.receipt(codec.encode(Receipt((Stored(boot, spans),), reads)))
 
     @property
     def sent(self):
-        return [codec.decode(raw, Report).sequence for _, raw in self.link.published]
+        return [decode_report(raw).sequence for _, raw in self.link.published]
+
+    @property
+    def forms(self):
+        """Of what was sent: J for JSON, P for packed."""
+        return "".join("J" if raw.startswith(b"{") else "P" for _, raw in self.link.published)
 
     @property
     def kept(self):
@@ -129,7 +135,8 @@ def test_that_the_host_sends_receipts_is_known_after_a_restart(post):
     post.put(*range(1, MAX_UNCONFIRMED + 10))
     post.taken = 1
     post.take()
-    assert len(post.kept) == post.sender.waiting == MAX_UNCONFIRMED + 9
+    assert len(post.kept) == MAX_UNCONFIRMED + 9
+    assert post.sender.waiting == 0, "the broker has them all"
 
 
 def test_the_window_bounds_what_is_on_its_way(post):
@@ -164,3 +171,90 @@ def test_a_report_that_no_receipt_could_name_goes_when_the_broker_has_taken_it(p
     post.sender.put(b"of another kind")
     post.take()
     assert post.outbox.pending() == []
+
+
+# -- forms: what the host reads ----------------------------------------------------------------------------------------
+
+
+def test_reports_are_packed_from_the_first_receipt_on_that_says_so(post):
+    post.put(0)
+    post.stored((0, 0), reads=READ)
+    post.put(1, 2)
+    assert post.forms == "JPP"
+    assert post.sent == [0, 1, 2]
+
+
+def test_an_older_host_gets_json(post):
+    post.put(0)
+    post.stored((0, 0))
+    post.put(1)
+    assert post.forms == "JJ"
+
+
+def test_what_the_host_reads_is_known_after_a_restart(post):
+    post.put(0)
+    post.take()
+    post.stored((0, 0), reads=READ)
+    post.restart()
+    post.put(1)
+    assert post.forms == "JP"
+
+
+def test_the_marker_of_an_older_agent_says_json(post):
+    (post.folder / "outbox" / "receipts").write_bytes(b"")
+    post.restart()
+    post.put(0)
+    assert post.forms == "J"
+
+
+@pytest.mark.parametrize("marker", [b"\xff\x00", b"9" * 5000, b"two", b"-2"])
+def test_a_damaged_marker_says_json(post, marker):
+    (post.folder / "outbox" / "receipts").write_bytes(marker)
+    post.restart()
+    post.put(0)
+    assert post.forms == "J"
+
+
+def test_a_host_that_went_back_gets_json_again_and_what_it_could_not_read(post):
+    """It answers the first report that it can read; what was packed before is missing in that answer."""
+    post.stored((0, 0), reads=READ)
+    for sequence in range(1, SILENT + PROBE):
+        post.put(sequence)
+        post.take()
+    read = [sequence for sequence, form in zip(post.sent, post.forms, strict=True) if form == "J"]
+    assert len(read) == 1
+    post.stored((read[0], read[0]))
+    post.take()
+    missing = list(range(1, read[0]))
+    assert (post.sent[-len(missing) :], post.forms[-len(missing) :]) == (missing, "J" * len(missing))
+    post.put(99)
+    assert post.forms.endswith("J")
+
+
+def test_a_plane_that_is_away_costs_one_report_in_five_its_size(post):
+    post.stored((0, 0), reads=READ)
+    for sequence in range(200):
+        post.put(sequence)
+        post.take()
+    assert "J" not in post.forms[: SILENT - 1]
+    assert post.forms.count("J") == (200 - SILENT) // PROBE + 1
+    post.stored((0, 199), reads=READ)
+    post.put(*range(200, 220))
+    assert set(post.forms[200:]) == {"P"}
+
+
+def test_the_outbox_stays_readable_for_an_older_agent(post):
+    post.stored((0, 0), reads=READ)
+    post.put(1)
+    name = post.outbox.pending()[-1]
+    assert codec.decode(post.outbox.read(name), Report).sequence == 1
+
+
+def test_what_an_older_agent_has_left_is_sent_packed_or_as_it_is(post):
+    post.link.connected = False
+    post.put(0)
+    post.sender.put(b'{"device":"dev-1","boot":"b","sequence":1,"from":"nobody knows"}')
+    post.stored((5, 5), reads=READ)
+    post.link.connected = True
+    post.sender.link_up()
+    assert post.forms == "PJ"

@@ -55,6 +55,7 @@ BUNDLE = Bundle(
 )
 MESSAGES = {
     "receipt": Receipt((Stored("0123456789abcdef", ((0, 41), (43, 57))), Stored("fedcba9876543210", ((0, 0),)))),
+    "receipt_reads": Receipt((Stored("0123456789abcdef", ((0, 41),)),), reads=(1, 2)),
     "desired": Desired(
         "shelf-01",
         7,
@@ -124,6 +125,9 @@ MESSAGES = {
         sequence=1_700_000_000_000,
         expires=1_700_086_400.0,
         incarnation="0123456789abcdef" * 2,
+    ),
+    "command_watch": Command(
+        "shelf-01", "c-3", "watch", 1_700_000_000.0, sequence=1_700_000_000_001, expires=1_700_000_600.0, seconds=600.0
     ),
     "command_result": CommandResult("shelf-01", "c-1", ok=False, detail="fashion has no previous release"),
     "telemetry": Report(

@@ -72,6 +72,8 @@ MISTAKES = {
     "an unknown rollout": (["rollout", "status", "abc"], 2, "there is no rollout 'abc'"),
     "an abort of nothing": (["rollout", "abort", "abc"], 2, "there is no rollout 'abc'"),
     "a rollback of nobody": (["rollback"], 2, "give either --group or --device"),
+    "a time to keep that is none": (["serve", "--keep", "soon,1h=1d"], 2, "'soon' is no length of time"),
+    "tiers that do not fit": (["serve", "--keep", "1d,10m=1d,15m=2d"], 2, "these tiers of telemetry cannot be kept"),
     "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is not a usable URL"),
     "blobs by another way": (["serve", "--blobs-url", "ftp://x/y"], 2, "write http://HOST[:PORT][/PATH]"),
     "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is not a"),
@@ -216,6 +218,21 @@ def test_lists_and_cards_for_people(home):
     assert said(home, "monitor")["totals"]["devices"] == 1
     assert "no rollouts yet" in skerry(home, "rollout", "status").stdout
     assert "raspberry-pi-4" in skerry(home, "device", "boards").stdout
+
+
+def test_a_long_list_is_given_a_page_at_a_time(home):
+    for number in range(5):
+        provision(home, f"dev-{number}")
+    first = skerry(home, "device", "list", "--limit", "2").stdout
+    assert "dev-1" in first
+    assert "dev-2" not in first
+    assert "3 more devices: --after dev-1, or --limit 5" in first
+    rest = skerry(home, "device", "list", "--after", "dev-3").stdout
+    assert "dev-4" in rest
+    assert "more devices" not in rest
+    assert [device["id"] for device in said(home, "device", "list")] == [f"dev-{number}" for number in range(5)]
+    assert [device["id"] for device in said(home, "device", "list", "--after", "dev-1", "--limit", "1")] == ["dev-2"]
+    assert "more devices: --after dev-1" in skerry(home, "monitor", "--once", "--limit", "2").stdout
 
 
 def test_doctor_knows_a_home_that_is_well_and_one_that_is_not(home):

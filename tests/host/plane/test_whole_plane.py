@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from skerry_agent.wire import topics
+from skerry_agent.wire.report_forms import READ
 from skerry_agent.wire.telemetry import Receipt, Stored
 from skerry_host.plane.broker.broker import Embedded, Mosquitto, free_port
 from skerry_host.plane.broker.link import Link
@@ -180,7 +181,7 @@ def test_a_device_that_repeats_itself_applies_no_patch_and_answers_no_command(ho
             assert (ended["outcome"], ended["transfer"]) == ("succeeded", "full")
         odd.telemetry()
         eventually(lambda: odd.receipts, "the receipt")
-        assert odd.receipts[-1] == Receipt((Stored(odd.boot, ((0, 0),)),))
+        assert odd.receipts[-1] == Receipt((Stored(odd.boot, ((0, 0),)),), reads=READ)
         skerry(home, "rollback", "--device", "odd-01")
         eventually(lambda: _orders(home) == ["sent"], "the command goes out")
         time.sleep(0.5)

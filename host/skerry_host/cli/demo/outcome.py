@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import msgspec
 from sqlalchemy import select
 
 from skerry_agent.wire.sketch import Sketch
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.tables import DeploymentRow, ModelStatsRow, ReportRow
+from skerry_host.plane.registry.tables import DeploymentRow
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +86,19 @@ class Outcome:
 
 def device_outcome(registry: Registry, device: str, release: str | None) -> DeviceOutcome:
     """All telemetry of a release on a device, merged."""
-    query = select(ModelStatsRow).join(ReportRow, ReportRow.id == ModelStatsRow.report)
     with registry.read() as session:
-        rows = session.scalars(query.where(ReportRow.device == device, ModelStatsRow.release == release)).all()
+        reports = SqlTelemetry(session).series(device, 0.0, float("inf"), 0)
+    parts = [figures for each in reports for figures in each.models if figures.release == release]
     latency = Sketch()
-    for row in rows:
-        latency = latency.merged(msgspec.json.decode(row.latency, type=Sketch))
-    metered = [row for row in rows if row.energy_uj is not None]
-    count = sum(row.inferences for row in metered)
-    energy = sum((row.energy_uj or 0.0) * row.inferences for row in metered) / count if count else None
+    for part in parts:
+        latency = latency.merged(part.latency)
+    metered = [part for part in parts if part.energy_uj is not None]
+    count = sum(part.inferences for part in metered)
+    energy = sum((part.energy_uj or 0.0) * part.inferences for part in metered) / count if count else None
     return DeviceOutcome(
         id=device,
         release=release,
-        inferences=sum(row.inferences for row in rows),
+        inferences=sum(part.inferences for part in parts),
         latency_us={name: latency.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
         energy_uj=energy,
         power_source=(metered[-1].energy_source or "absent") if metered else "absent",

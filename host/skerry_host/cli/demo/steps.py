@@ -107,7 +107,7 @@ def _provision(demo: Demo, host: Host, device: str) -> Agent:
     host.run("device", "provision", device, "--board", BOARD, "--out", str(folder))
     agent = Agent(device, folder)
     text = agent.config.read_text(encoding="utf-8")
-    text = text.replace("telemetry_interval_s = 10.0", f"telemetry_interval_s = {TELEMETRY_S}")
+    text = text.replace("telemetry_interval_s = 60.0", f"telemetry_interval_s = {TELEMETRY_S}")
     source = f'type = "replay"\npath = "{demo.recipe / "evaluation.npz"}"\nrate_hz = {REPLAY_HZ}\n'
     agent.config.write_text(f"{text}\n[models.fashion]\n[[models.fashion.sources]]\n{source}", encoding="utf-8")
     return agent

@@ -1,10 +1,11 @@
 """The plane's connection to the broker: MQTT 3.1.1 through paho, QoS 1. Carries bytes; knows no message format.
 
 Reconnects by itself and subscribes anew each time. Incoming messages are acknowledged only when their consumer has
-stored them, so that a killed plane gets them again. `epoch` counts the connections: after a new one, the broker may
-have lost what it retained.
+stored them, so that a killed plane gets them again; none is read while the consumer has no room. `epoch` counts the
+connections: after a new one, the broker may have lost what it retained.
 """
 
+import logging
 import ssl
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from skerry_host.plane.broker.broker import address
 from skerry_host.plane.errors import LinkError
@@ -24,18 +25,31 @@ QOS = 1
 WINDOW = 64
 KEEPALIVE_S = 30
 ACK_S = 30.0
+READ_BYTES = 64 * 1024
+"""What is read from the socket at once: paho reads byte by byte."""
+
+PAUSE_S = 0.05
+"""How long reading waits for room at a time; acknowledgements and pings are sent in between."""
+
+MAX_PAUSE_S = KEEPALIVE_S / 2
+"""After so long a packet is read all the same: one that hears nothing takes the broker for dead."""
+
 MAX_TOPICS = 8
 """Topics in one SUBSCRIBE: some brokers accept no more."""
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message from a device; `mid` and `epoch` are for its acknowledgement."""
+    """A message from a device; `mid` and `epoch` are for its acknowledgement, which QoS 0 has none of."""
 
     topic: str
     payload: bytes
     mid: int = 0
     epoch: int = 0
+    qos: int = QOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +61,66 @@ class Outgoing:
     retain: bool = True
 
 
+def _always(_timeout_s: float) -> bool:
+    return True
+
+
+class _Client(mqtt.Client):
+    """paho's client, which reads in large pieces and not at all without room, and acknowledges many at once."""
+
+    def __init__(self, client_id: str, has_room: Callable[[float], bool]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
+        self._has_room = has_room
+        self._received = memoryview(b"")
+        self._read_at = 0.0
+
+    def acknowledge(self, mids: Iterable[int]) -> None:
+        """PUBACK of each, in one write."""
+        packets = b"".join(b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids)
+        if packets:
+            self._packet_queue(mqtt.PUBACK, packets, 0, QOS)
+
+    def reconnect(self) -> MQTTErrorCode:
+        """What was received of the last connection ends with it."""
+        self._received = memoryview(b"")
+        return super().reconnect()
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read what there is, as far as there is room for it."""
+        if not self._has_room(PAUSE_S) and time.monotonic() - self._read_at < MAX_PAUSE_S:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        self._read_at = time.monotonic()
+        result = super().loop_read(max_packets)
+        while result == MQTTErrorCode.MQTT_ERR_SUCCESS and self._received and self._has_room(0.0):
+            result = super().loop_read(max_packets)
+        return result
+
+    def loop_misc(self) -> MQTTErrorCode:
+        """Go on with what was received before there was no room: the socket need not say again that it has it."""
+        result = self.loop_read() if self._received else MQTTErrorCode.MQTT_ERR_SUCCESS
+        return result or super().loop_misc()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self._received:
+            if bufsize >= READ_BYTES:
+                return super()._sock_recv(bufsize)
+            self._received = memoryview(super()._sock_recv(READ_BYTES))
+        taken, self._received = self._received[:bufsize], self._received[bufsize:]
+        return bytes(taken)
+
+
 class Link:
-    """One MQTT client; start it, publish, acknowledge, stop."""
+    """One MQTT client; start it, publish, acknowledge, stop. `has_room` waits so long for room and says if there is."""
 
     def __init__(
-        self, url: str, client_id: str, subscriptions: Iterable[str], receive: Callable[[Incoming], None]
+        self,
+        url: str,
+        client_id: str,
+        subscriptions: Iterable[str],
+        receive: Callable[[Incoming], None],
+        has_room: Callable[[float], bool] = _always,
     ) -> None:
+        self._has_room = has_room
         self._parts = address(url)
         self._subscriptions = tuple(subscriptions)
         self._receive = receive
@@ -98,9 +166,7 @@ class Link:
 
     def acknowledge(self, messages: Iterable[Incoming]) -> None:
         """Acknowledge stored messages; those of an earlier connection are left out: the broker sends them again."""
-        for message in messages:
-            if message.epoch == self.epoch:
-                self._client.ack(message.mid, QOS)
+        self._client.acknowledge(message.mid for message in messages if message.epoch == self.epoch and message.qos)
 
     def retained(self, topics: Iterable[str], grace_s: float = 0.5) -> set[str]:
         """Which of some exact topics the broker holds a message for; waits `grace_s` for those that are silent."""
@@ -122,8 +188,8 @@ class Link:
             self._client.subscribe([(topic, QOS) for topic in some])
             self._client.unsubscribe(some)
 
-    def _make_client(self, client_id: str) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
+    def _make_client(self, client_id: str) -> _Client:
+        client = _Client(client_id, self._has_room)
         client.max_inflight_messages_set(WINDOW)
         client.reconnect_delay_set(1, 5)
         if self._parts.username:
@@ -170,18 +236,20 @@ class Link:
             client.subscribe(topic, QOS)
         self._connected.set()
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._connected.clear()
+        if reason.is_failure:
+            log.warning("the connection to the broker was lost: %s", reason)
 
     def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:  # no name of ours; an exception here would end paho's thread
-            client.ack(message.mid, QOS)
+            client.ack(message.mid, message.qos)
             return
         probe = self._probes.get(topic)
         if probe is not None:
             probe.set()
-            client.ack(message.mid, QOS)
+            client.ack(message.mid, message.qos)
             return
-        self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch))
+        self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch, message.qos))

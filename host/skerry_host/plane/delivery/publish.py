@@ -8,17 +8,20 @@ limit of retained messages are left out: devices request them (`answers`). Decid
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from skerry_agent.wire import blobs, topics
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Link, Outgoing
-from skerry_host.plane.delivery.required_blobs import Refs, find_required_blobs
+from skerry_host.plane.delivery.required_blobs import Refs, RequiredBlobs, RequiredBlobsReader
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
-from skerry_host.plane.registry.records import events, orders, twins
+from skerry_host.plane.registry.records import changes, events, orders, twins
+from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.orders import Commands
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.release.store import Store
 
 MAX_RETAINED = 1000
@@ -26,6 +29,16 @@ MAX_RETAINED = 1000
 
 MAX_LOSSES = 3
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What the registry wants of the broker as of one moment; `generations` of the desired states that may be new."""
+
+    seen: Changes
+    required: RequiredBlobs
+    generations: dict[str, int]
+    commands: Commands
 
 
 class Publisher:
@@ -50,7 +63,11 @@ class Publisher:
         self._clock = clock
         self._allow = allow
         self._most_retained = max_retained
+        self._required = RequiredBlobsReader(store, clock)
         self._epoch = 0
+        self._done: Changes = NOTHING
+        self._allowed: RequiredBlobs | None = None
+        self._kept_for: RequiredBlobs | None = None
         self._blobs: set[str] = set()
         self._desired: dict[str, int] = {}
         self._commands: dict[str, bytes] = {}
@@ -64,18 +81,43 @@ class Publisher:
             return
         if self._epoch != self._link.epoch:
             self._reconnected()
+        due = self._read_due()
+        if due is None:
+            return
+        if due.required is not self._allowed:
+            self._allow(due.required.by_device)
+            self._allowed = due.required
+        if (
+            self._publish_blobs(due.required)
+            and self._publish_desired(due.generations)
+            and self._publish_commands(due.commands)
+        ):
+            self._done = due.seen
+
+    def _read_due(self) -> "_Due | None":
+        """What to bring the broker in step with, all as of one moment; None when it is in step already."""
         with self._registry.read() as session:
-            required = find_required_blobs(session, self._store)
+            seen = changes.now(session)
+            if seen == self._done and not self._broken and not self._required.lacking:
+                return None
+            required = self._required.read(session)
+            generations = twins.generations(session, self._done.twins)
+            return _Due(seen, required, generations, orders.commands(session))
+
+    def _publish_blobs(self, required: RequiredBlobs) -> bool:
+        """Clear what is not needed, and publish what is; False when the connection was lost."""
+        if required is self._kept_for and not self._broken:
+            return True
+        with self._registry.read() as session:
             live = {row.sha256 for row in published.all_blobs(session)}
-            envelopes = twins.envelopes(session)
-            commands = orders.commands(session)
-        self._allow(required.by_device)
         costly = {what for what, losses in self._losses.items() if losses >= MAX_LOSSES}
         kept = retainable(required.blobs, live - costly, costly, self._most_retained)
+        self._broken &= kept.keys()
         due = [ref for ref in kept.values() if ref.sha256 not in self._blobs]
-        if self._clear_blobs(kept) and all(self._publish_blob(ref) for ref in due):
-            self._publish_desired(envelopes)
-            self._publish_commands(commands)
+        if not self._clear_blobs(kept) or not all(self._publish_blob(ref) for ref in due):
+            return False
+        self._kept_for = required
+        return True
 
     def _reconnected(self) -> None:
         """After a reconnect: find out which blobs the broker still has; everything else is published again.
@@ -89,6 +131,7 @@ class Publisher:
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
         self._desired, self._commands, self._epoch = {}, {}, epoch
+        self._done, self._kept_for = NOTHING, None
 
     def _publish_blob(self, ref: BlobRef) -> bool:
         """False when the connection was lost; a blob that the store cannot give is noted once and left out."""
@@ -102,28 +145,46 @@ class Publisher:
         if not self._try(ref.sha256, blob_messages(ref, data), "devices must request it"):
             return False
         self._blobs.add(ref.sha256)
+        self._broken.discard(ref.sha256)
         log.info("published blob %s: %d bytes in %d chunks", ref.sha256[:12], ref.size, ref.chunks)
         return True
 
-    def _publish_desired(self, envelopes: dict[str, tuple[int, bytes]]) -> None:
-        changed = {device: entry for device, entry in envelopes.items() if self._desired.get(device) != entry[0]}
-        messages = [Outgoing(topics.desired(device), envelope) for device, (_, envelope) in changed.items()]
-        if self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
-            self._desired.update({device: generation for device, (generation, _) in changed.items()})
+    def _publish_desired(self, generations: dict[str, int]) -> bool:
+        """The desired states of these generations; False when the connection was lost."""
+        due = [device for device, generation in generations.items() if self._desired.get(device) != generation]
+        return all(self._publish_some({device: generations[device] for device in part}) for part in parts(due))
 
-    def _publish_commands(self, commands: Commands) -> None:
-        """What is answered after `commands` was read stays until the next call: only what was read is forgotten."""
+    def _publish_some(self, generations: dict[str, int]) -> bool:
+        """A newer one than of these generations may need blobs that are not published yet: the next call sends it."""
+        with self._registry.read() as session:
+            envelopes = {
+                device: envelope
+                for device, (generation, envelope) in twins.envelopes(session, generations).items()
+                if generation == generations[device]
+            }
+        messages = [Outgoing(topics.desired(device), envelope) for device, envelope in envelopes.items()]
+        if not self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
+            return False
+        self._desired.update({device: generations[device] for device in envelopes})
+        return True
+
+    def _publish_commands(self, commands: Commands) -> bool:
+        """What is answered after `commands` was read stays until the next call: only what was read is forgotten.
+
+        False when the connection was lost.
+        """
         sent, over = commands.sent, commands.over
         fresh = {device: raw for device, raw in sent.items() if self._commands.get(device) != raw}
         stale = (self._maybe_retained | set(over.values())) - set(sent)
         messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
         messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
         if not self._link.publish(messages):
-            return
+            return False
         self._commands, self._maybe_retained = dict(sent), set()
         if over:
             with self._registry.write() as session:
                 orders.forget_envelopes(session, over)
+        return True
 
     def _clear_blobs(self, kept: Collection[str]) -> bool:
         """False when the connection was lost."""

@@ -1,13 +1,13 @@
 """Which blobs devices need for their deployments now. Reads the registry and the store; publishes nothing.
 
-For every open deployment: its manifest, the artifacts of its target, and the patches from what its device has.
+For every open deployment: its manifest, the artifacts of its target, and the patches from what its device has. Only
+what has changed in the registry is looked at again; what the store lacked is tried again every few seconds.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.blobs import BlobRef
@@ -16,77 +16,129 @@ from skerry_agent.wire.names import split_release
 from skerry_agent.wire.routes import cheapest
 from skerry_agent.wire.targets import with_fallback
 from skerry_agent.wire.twin import SlotReport
-from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import twins
+from skerry_host.plane.registry.records import changes, rollouts, twins
+from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 from skerry_host.release.store import Store
+
+RETRY_S = 5.0
+"""How long until a release that the store lacks is looked for again."""
 
 Refs = dict[str, BlobRef]
 """Blobs by sha256, in the order in which a device asks for them."""
 
 Bundles = dict[str, set[tuple[str, str]]]
-"""The bundles, as (release, target), that each device is to have."""
+"""The bundles, as (release, target), that each device waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequiredBlobs:
     """`blobs` are those of all deployments in progress or about to start; `by_device` those in progress."""
 
-    blobs: Refs
-    by_device: dict[str, Refs]
+    blobs: Refs = field(default_factory=dict)
+    by_device: dict[str, Refs] = field(default_factory=dict)
 
 
-def find_required_blobs(session: Session, store: Store) -> RequiredBlobs:
-    """All of them. A release that the store has lost requires none: the rollout loop ends such deployments."""
-    under_way, waiting = _under_way(session), _waiting(session)
-    lookup = _BlobLookup(store, twins.of(session, {*under_way, *waiting}))
-    by_device = {device: lookup.refs(device, bundles) for device, bundles in under_way.items()}
-    every = [*by_device.values(), *(lookup.refs(device, bundles) for device, bundles in waiting.items())]
-    return RequiredBlobs({sha256: ref for refs in every for sha256, ref in refs.items()}, by_device)
+class RequiredBlobsReader:
+    """Keeps what devices require, and brings it up to date with each `read`."""
 
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store, self._clock = store, clock
+        self._seen: Changes = NOTHING
+        self._under_way: dict[str, Refs] = {}
+        self._waiting: dict[str, Refs] = {}
+        self._bundles: Bundles = {}
+        self._required = RequiredBlobs()
+        self._lacking_since: float | None = None
 
-def _under_way(session: Session) -> Bundles:
-    return {
-        twin.device: {(a.release, a.target) for a in twins.open_assignments(twin)} for twin in twins.unsettled(session)
-    }
+    def read(self, session: Session) -> RequiredBlobs:
+        """All of them; the same object while nothing has changed.
 
+        A release that the store has lost requires none: the rollout loop ends such deployments.
+        """
+        now = changes.now(session)
+        if now.removed != self._seen.removed or self._may_have_come():
+            self._seen, self._under_way, self._waiting, self._bundles = NOTHING, {}, {}, {}
+        if self._is_current(now):
+            return self._required
+        lookup = _BlobLookup(self._store)
+        changed = dict(twins.changed(session, self._seen.twins))
+        self._read_under_way(session, changed, lookup)
+        if (self._seen.deployments, self._seen.rollouts) != (now.deployments, now.rollouts):
+            self._read_waiting(session)
+        self._look_up_waiting(session, changed, lookup)
+        self._lacking_since = self._clock() if lookup.lacking else None
+        self._seen, self._required = now, self._together()
+        return self._required
 
-def _waiting(session: Session) -> Bundles:
-    """The bundles of deployments that have not been sent yet."""
-    query = select(DeploymentRow.release, DeploymentRow.target, DeploymentRow.device).join(
-        RolloutRow, RolloutRow.id == DeploymentRow.rollout
-    )
-    unsent = query.where(RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
-    bundles: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    for release, target, device in session.execute(unsent):
-        bundles[device].add((release, target))
-    return bundles
+    @property
+    def lacking(self) -> bool:
+        """Whether the store lacked a release that is required."""
+        return self._lacking_since is not None
+
+    def _is_current(self, now: Changes) -> bool:
+        seen = self._seen
+        return (seen.twins, seen.deployments, seen.rollouts) == (now.twins, now.deployments, now.rollouts)
+
+    def _may_have_come(self) -> bool:
+        """Either way: the clock may have been set back."""
+        return self._lacking_since is not None and abs(self._clock() - self._lacking_since) > RETRY_S
+
+    def _read_under_way(self, session: Session, changed: dict[str, bool], lookup: "_BlobLookup") -> None:
+        for device in changed:
+            self._under_way.pop(device, None)
+        for twin in twins.each(session, [device for device, settled in changed.items() if not settled]):
+            bundles = {(a.release, a.target) for a in twins.open_assignments(twin)}
+            self._under_way[twin.device] = lookup.refs(twin, bundles)
+
+    def _read_waiting(self, session: Session) -> None:
+        """Which bundles deployments wait for; what is known of a device whose bundles are others is forgotten."""
+        bundles: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        for device, release, target in rollouts.waiting(session):
+            bundles[device].add((release, target))
+        before, self._bundles = self._bundles, dict(bundles)
+        same = {device for device, each in bundles.items() if before.get(device) == each}
+        self._waiting = {device: refs for device, refs in self._waiting.items() if device in same}
+
+    def _look_up_waiting(self, session: Session, changed: dict[str, bool], lookup: "_BlobLookup") -> None:
+        stale = [device for device in self._bundles if device in changed or device not in self._waiting]
+        for twin in twins.each(session, stale):
+            self._waiting[twin.device] = lookup.refs(twin, self._bundles[twin.device])
+
+    def _together(self) -> RequiredBlobs:
+        each = {id(refs): refs for part in (self._under_way, self._waiting) for refs in part.values()}
+        blobs = {sha256: ref for refs in each.values() for sha256, ref in refs.items()}
+        return RequiredBlobs(blobs, dict(self._under_way))
 
 
 class _BlobLookup:
     """Looks up the blobs of bundles, given what each device holds; caches, since most devices hold the same."""
 
-    def __init__(self, store: Store, known: dict[str, Twin]) -> None:
-        self._store, self._twins = store, known
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lacking = False
         self._files: dict[SlotReport, set[str]] = {}
         self._refs: dict[tuple[str, str, frozenset[str]], Refs] = {}
+        self._unions: dict[frozenset[tuple[str, str, frozenset[str]]], Refs] = {}
 
-    def refs(self, device: str, bundles: Iterable[tuple[str, str]]) -> Refs:
-        """All blobs of some bundles that a device may need."""
-        found: Refs = {}
-        for release, target in sorted(bundles):
-            key = (release, target, self._held(device, release))
-            if key not in self._refs:
-                self._refs[key] = _refs_of(self._store, *key)
-            found |= self._refs[key]
-        return found
+    def refs(self, twin: Twin, bundles: Iterable[tuple[str, str]]) -> Refs:
+        """All blobs of some bundles that a device may need; the same object for devices that need the same."""
+        keys = [(release, target, self._held(twin, release)) for release, target in sorted(bundles)]
+        union = frozenset(keys)
+        if union not in self._unions:
+            self._unions[union] = {sha256: ref for key in keys for sha256, ref in self._refs_of(key).items()}
+        return self._unions[union]
 
-    def _held(self, device: str, release: str) -> frozenset[str]:
+    def _refs_of(self, key: tuple[str, str, frozenset[str]]) -> Refs:
+        if key not in self._refs:
+            self._refs[key] = _refs_of(self._store, *key)
+            self.lacking = self.lacking or not self._refs[key]
+        return self._refs[key]
+
+    def _held(self, twin: Twin, release: str) -> frozenset[str]:
         """Every file that a device has in its slots: a patch may start from any of them, not only a model."""
         model, _ = split_release(release)
-        reported = self._twins[device].reported
-        report = reported.models.get(model) if reported else None
+        report = twin.reported.models.get(model) if twin.reported else None
         slots = [slot for slot in (report.current, report.previous, report.candidate) if slot] if report else []
         return frozenset(sha256 for slot in slots for sha256 in self._files_of(slot))
 

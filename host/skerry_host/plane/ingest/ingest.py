@@ -8,46 +8,67 @@ import logging
 import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
 
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.report_forms import PACKED, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
+from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import events, orders, receipts, rollouts, telemetry, twins
+from skerry_host.plane.registry.records import changes, devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
-from skerry_host.plane.registry.tables import DeviceRow
+from skerry_host.plane.registry.telemetry.port import Arrival
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
 UNSTORABLE = (ValueError, OverflowError, StatementError)
 """Raised for a message that is well typed but cannot be stored (a bucket named x, a count of 2**80)."""
 
-DeviceMessage = TypeVar("DeviceMessage", DeviceState, Reported, CommandResult, Report)
-MAX_UNKNOWN_DEVICES = 1000
+DeviceMessage = DeviceState | Reported | CommandResult | Report
+KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Reported, "result": CommandResult}
+"""The last part of a topic below `d/` to what is sent there."""
+
+SEEN_EVERY_S = 10.0
+"""How often a report renews `last_seen`: a twin is a large row to write."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A message that is well formed and of an enrolled device; of a report, `raw` is the packed form."""
+
+    message: DeviceMessage
+    raw: bytes
 
 
 class Ingest:
     """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
 
-    `stored` names the devices whose reports have been stored, so that they can be sent a receipt.
+    `stored` names the device of each report that has been stored, so that it can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
-        self._unknown: set[str] = set()
+        self._enrolled: set[str] = set()
+        self._enrolled_as_of: Changes = NOTHING
+        self._seen_at: dict[str, float] = {}
+        self._strangers = DropLog(log, "the device is not enrolled", clock)
+        self._malformed = DropLog(log, "they are malformed", clock)
         self.counts: Counter[str] = Counter()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
-        """Apply all in one transaction; if a message cannot be stored, each in its own.
+        """Apply all in one transaction; if a message cannot be stored, the two halves each in its own.
 
         Raises `OperationalError` when the registry cannot be written.
         """
@@ -59,49 +80,64 @@ class Ingest:
             if len(messages) == 1:
                 self._refuse(messages[0], str(getattr(error, "orig", None) or error))
                 return
-            for message in messages:
-                self.apply([message])
+            middle = len(messages) // 2
+            self.apply(messages[:middle])
+            self.apply(messages[middle:])
 
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
-        reports: list[Report] = []
+        now, results = self._clock(), Counter[str]()
         with self._registry.write() as session:
-            results = Counter(self._apply_one(session, message, reports) for message in messages)
-            fresh = telemetry.add(session, reports, self._clock())
-            receipts.mark_stored(session, reports, self._clock())
-            for device in {report.device for report in reports} if fresh else ():
-                twins.seen(session, device, self._clock())
+            self._read_enrolled(session)
+            received = [each for message in messages if (each := self._received(message, results))]
+            reports = [Arrival(each.message, each.raw) for each in received if isinstance(each.message, Report)]
+            others = [each for each in received if not isinstance(each.message, Report)]
+            rows = _prefetch(session, others)  # noqa: F841 - a session forgets rows that nobody holds
+            results.update("accepted" if self._dispatch(session, each) else "duplicate" for each in others)
+            fresh = SqlTelemetry(session).add(reports, now)
+            reporting = {each.report.device for each in reports}
+            due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
+            twins.seen(session, due if fresh else (), now)
         results.update(accepted=fresh, duplicate=len(reports) - fresh)
-        del results["later"]
         self.counts.update(results)
-        for device in {report.device for report in reports}:
-            self.stored.put(device)
+        self._seen_at.update(dict.fromkeys(due, now))
+        for arrival in reports:
+            self.stored.put(arrival.report.device)
 
-    def _apply_one(self, session: Session, message: Incoming, reports: list[Report]) -> str:
-        """The result of one message; telemetry is added to `reports`, as "later", and counted in one go."""
+    def _read_enrolled(self, session: Session) -> None:
+        """The ids of all devices, again whenever any process has enrolled or removed one."""
+        seen, now = self._enrolled_as_of, changes.now(session)
+        if (seen.devices, seen.removed) != (now.devices, now.removed):
+            self._enrolled, self._enrolled_as_of = devices.ids(session), now
+
+    def _received(self, message: Incoming, results: "Counter[str]") -> _Received | None:
+        """The message, if it is worth applying; else it is counted and logged."""
         try:
             device = topics.device_of(message.topic)
-            if session.get(DeviceRow, device) is None:
-                self._log_unknown(device)
-                return "unknown"
-            if message.topic.startswith(TELEMETRY):
-                reports.append(_decode(message, Report, device))
-                return "later"
-            fresh = self._dispatch(session, message, device)
+            if device not in self._enrolled:
+                self._strangers.note(device)
+                results["unknown"] += 1
+                return None
+            decoded = _decode(message, device)
+            kept = _packed(decoded, message.payload) if isinstance(decoded, Report) else message.payload
+            return _Received(decoded, kept)
         except WireError as error:
-            log.warning("%s on %s", error, message.topic)
-            return "malformed"
-        return "accepted" if fresh else "duplicate"
+            self._malformed.note(message.topic, str(error))
+            results["malformed"] += 1
+            return None
 
-    def _dispatch(self, session: Session, message: Incoming, device: str) -> bool:
-        kind = message.topic.removeprefix(f"{topics.ROOT}/d/{device}/")
-        if kind == "state":
-            return self._state(session, _decode(message, DeviceState, device))
-        if kind == "reported":
-            return self._reported(session, _decode(message, Reported, device), message.payload)
-        return self._result(session, _decode(message, CommandResult, device))
+    def _dispatch(self, session: Session, received: _Received) -> bool:
+        """False when it says nothing new."""
+        match received.message:
+            case DeviceState() as state:
+                return self._state(session, state)
+            case Reported() as reported:
+                return self._reported(session, reported, received.raw)
+            case CommandResult() as result:
+                return self._result(session, result)
+        raise AssertionError(received.message)
 
     def _state(self, session: Session, state: DeviceState) -> bool:
-        before = twins.find(session, state.device).online
+        before = twins.is_online(session, state.device)
         fresh = twins.accept_state(session, state, self._clock())
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
@@ -129,19 +165,40 @@ class Ingest:
         events.add(session, Event(self._clock(), word, result.device, f"{order.kind}: {result.detail}".rstrip(": ")))
         return True
 
-    def _log_unknown(self, device: str) -> None:
-        """Log each unknown device once, so that it cannot fill the log."""
-        if device not in self._unknown and len(self._unknown) < MAX_UNKNOWN_DEVICES:
-            self._unknown.add(device)
-            log.warning("device %s is not enrolled: its messages are dropped", device)
-
     def _refuse(self, message: Incoming, reason: str) -> None:
-        log.warning("a message on %s cannot be stored: %s", message.topic, reason.splitlines()[0])
+        self._malformed.note(message.topic, f"cannot be stored: {reason.splitlines()[0]}")
         self.counts["malformed"] += 1
 
 
-def _decode(message: Incoming, kind: type[DeviceMessage], device: str) -> DeviceMessage:
-    decoded = codec.decode(message.payload, kind)
+def _decode(message: Incoming, device: str) -> DeviceMessage:
+    """Raises `WireError` when it is malformed, or of another device than its topic says."""
+    decoded = _decoded(message)
     if decoded.device != device:
-        raise WireError(kind.__name__.lower(), [f"device: is {decoded.device!r} on the topic of {device!r}"])
+        kind = type(decoded).__name__.lower()
+        raise WireError(kind, [f"device: is {decoded.device!r} on the topic of {device!r}"])
     return decoded
+
+
+def _decoded(message: Incoming) -> DeviceMessage:
+    if message.topic.startswith(TELEMETRY):
+        return decode_report(message.payload)
+    kind = KINDS.get(message.topic.rpartition("/")[2])
+    if kind is None:
+        raise WireError("message", ["no device sends on this topic"])
+    return codec.decode(message.payload, kind)
+
+
+def _packed(report: Report, raw: bytes) -> bytes:
+    """The packed form, which is made of one that came as JSON. Raises `WireError` when it could not be read again."""
+    if raw[0] == PACKED:
+        return raw
+    packed = encode_report(report)
+    decode_report(packed)
+    return packed
+
+
+def _prefetch(session: Session, received: Sequence[_Received]) -> list[object]:
+    """The rows that these messages are about, in two queries instead of two a message."""
+    reported = [each.message for each in received if isinstance(each.message, Reported)]
+    deployments = {model.deployment.id for each in reported for model in each.models.values() if model.deployment}
+    return [*twins.rows(session, {each.message.device for each in received}), *rollouts.rows(session, deployments)]

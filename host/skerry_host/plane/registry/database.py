@@ -1,7 +1,7 @@
 """Opens the registry: SQLite (WAL) by path, PostgreSQL by URL; brings its schema up to date; hands out sessions.
 
 Many processes may use one registry at a time: commands write to it and the serving plane polls it. A write
-transaction takes SQLite's lock when it begins, so that none fails half-way on a lock. Holds no queries.
+transaction takes the one write lock when it begins, so that none fails half-way on a lock. Holds no queries.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,9 @@ from skerry_host.plane.registry.migrations import HEAD
 
 BUSY_S = 20
 """How long a transaction waits for another's write lock."""
+
+WRITE_LOCK = 0x736B6572
+"""The key of PostgreSQL's advisory lock that writers take, as SQLite's writers take the file's."""
 
 
 class Registry:
@@ -97,6 +100,8 @@ def _engine(where: Path | str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -115,6 +120,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Any) -> None:
     writing = connection.get_execution_options().get("skerry_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _begin_postgresql(connection: Any) -> None:
+    """Two that write rows and count their changes in another order would wait for each other otherwise."""
+    if connection.get_execution_options().get("skerry_write"):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_S}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
 
 def _migrate(engine: Engine, name: str) -> None:

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
+"""A key of 64 bits that is SQLite's own row number."""
+
 
 class Base(DeclarativeBase):
     """All tables."""
@@ -44,7 +47,10 @@ class GroupRow(Base):
 
 
 class TwinRow(Base):
-    """A device's desired and reported state; `settled` when it needs no blob for the desired one."""
+    """A device's desired and reported state; `settled` when it needs no blob for the desired one.
+
+    `changed` is the number of its last change, given by a trigger (`ChangeRow`).
+    """
 
     __tablename__ = "twins"
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
@@ -62,6 +68,7 @@ class TwinRow(Base):
     state_at: Mapped[float | None]
     agent: Mapped[str | None]
     last_seen: Mapped[float | None]
+    changed: Mapped[int] = mapped_column(server_default="0", index=True)
 
 
 class RolloutRow(Base):
@@ -81,7 +88,7 @@ class RolloutRow(Base):
 class DeploymentRow(Base):
     """One device's attempt. `fallback` is the assignment (JSON) to return to when the host closes it.
 
-    `transports` are those that its bytes came by, separated by commas.
+    `transports` are those that its bytes came by, separated by commas. `changed` is as a twin's.
     """
 
     __tablename__ = "deployments"
@@ -109,10 +116,11 @@ class DeploymentRow(Base):
     sent: Mapped[float | None]
     heard: Mapped[float | None]
     ended: Mapped[float | None]
+    changed: Mapped[int] = mapped_column(server_default="0", index=True)
 
 
 class OrderRow(Base):
-    """A command to one device. States: pending, sent, answered, done, failed."""
+    """A command to one device. States: pending, sent, answered, done, failed. `seconds` are those of a watch."""
 
     __tablename__ = "orders"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -122,6 +130,7 @@ class OrderRow(Base):
     state: Mapped[str] = mapped_column(String(16), index=True)
     detail: Mapped[str] = mapped_column(default="")
     sequence: Mapped[int | None]
+    seconds: Mapped[float | None]
     before: Mapped[bytes | None]
     envelope: Mapped[bytes | None]
     created: Mapped[float]
@@ -130,77 +139,60 @@ class OrderRow(Base):
     ended: Mapped[float | None]
 
 
-class ReportRow(Base):
-    """One interval of telemetry; (device, boot, sequence) is its identity.
+class BootRow(Base):
+    """One boot of a device: which of its reports are stored, which are rolled up, and when it began.
 
-    `started` is the device's word (`clock` device) or, where its clock cannot be right, the host's estimate (host).
+    `spans` are ranges (JSON) of sequence numbers that are stored or were, in order, with gaps between them; `rolled_up`
+    those that are in the roll-ups. `closed` counts the reports in gaps that were given up because there were too many.
+    `newest` is the highest sequence, `newest_ended` when its interval ended. Where the device's clock is not set, its
+    monotonic clock stood at 0 at the earlier of `zero_by_arrival` and `zero_by_clock`. `due` is when there is something
+    to roll up or to delete. The id is derived from device and boot, so that it need not be looked up.
     """
 
-    __tablename__ = "reports"
-    __table_args__ = (
-        UniqueConstraint("device", "boot", "sequence"),
-        Index("ix_reports_device_received", "device", "received"),
-    )
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    __tablename__ = "boots"
+    __table_args__ = (Index("ix_boots_device_newest_ended", "device", "newest_ended"),)
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True, autoincrement=False)
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"))
     boot: Mapped[str]
-    sequence: Mapped[int]
-    started: Mapped[float]
-    uptime_s: Mapped[float]
-    duration_s: Mapped[float]
-    clock: Mapped[str] = mapped_column(String(8), default="device")
-    outbox_dropped: Mapped[int]
-    received: Mapped[float] = mapped_column(index=True)
+    spans: Mapped[bytes]
+    rolled_up: Mapped[bytes]
+    closed: Mapped[int]
+    newest: Mapped[int]
+    newest_ended: Mapped[float]
+    zero_by_arrival: Mapped[float]
+    zero_by_clock: Mapped[float | None]
+    touched: Mapped[float]
+    due: Mapped[float] = mapped_column(index=True)
 
 
-class ReceiptRow(Base):
-    """Which reports of one boot are stored: ranges (JSON) of sequence numbers, in order, with gaps between them.
+class ReportRow(Base):
+    """One interval of telemetry; (boot, sequence) is its identity, and its place on the disk.
 
-    `closed` counts the reports in gaps that were given up because there were too many; `touched` is the last update.
+    `started` is the device's word, absent where its clock cannot be right. The body is the report's packed form.
     """
 
-    __tablename__ = "receipts"
-    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
-    boot: Mapped[str] = mapped_column(primary_key=True)
-    spans: Mapped[bytes]
-    closed: Mapped[int] = mapped_column(default=0)
-    touched: Mapped[float] = mapped_column(index=True)
+    __tablename__ = "telemetry_reports"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    boot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    started: Mapped[float | None]
+    received: Mapped[float]
+    body: Mapped[bytes]
 
 
-class ModelStatsRow(Base):
-    """One model in a report. `latency` is the sketch as JSON; the quantiles beside it are read from it once."""
+class BlockRow(Base):
+    """Some consecutive roll-ups of a device, from `started` on; `telemetry.rollup` reads the body."""
 
-    __tablename__ = "model_stats"
-    report: Mapped[int] = mapped_column(ForeignKey("reports.id", ondelete="CASCADE"), primary_key=True)
-    model: Mapped[str] = mapped_column(String(64), primary_key=True)
-    release: Mapped[str] = mapped_column(String(120), primary_key=True)
-    inferences: Mapped[int]
-    errors: Mapped[int]
-    invalid_outputs: Mapped[int]
-    dropped: Mapped[int]
-    latency: Mapped[bytes]
-    p50_us: Mapped[float | None]
-    p95_us: Mapped[float | None]
-    p99_us: Mapped[float | None]
-    load_us: Mapped[float | None]
-    rss_bytes: Mapped[int | None]
-    energy_uj: Mapped[float | None]
-    energy_source: Mapped[str | None]
-    energy_method: Mapped[str]
-    outputs: Mapped[dict[str, Any]]
-
-
-class SampleRow(Base):
-    """One measurement in a report, with unit and source."""
-
-    __tablename__ = "samples"
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    report: Mapped[int] = mapped_column(ForeignKey("reports.id", ondelete="CASCADE"), index=True)
-    name: Mapped[str]
-    value: Mapped[float]
-    unit: Mapped[str]
-    source: Mapped[str]
-    method: Mapped[str]
+    __tablename__ = "telemetry_blocks"
+    __table_args__ = (
+        UniqueConstraint("device", "period_s", "started"),
+        Index("ix_telemetry_blocks_period_s_started", "period_s", "started"),
+    )
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"))
+    period_s: Mapped[int]
+    started: Mapped[int]
+    body: Mapped[bytes]
 
 
 class BlobRow(Base):
@@ -211,6 +203,14 @@ class BlobRow(Base):
     chunks: Mapped[int]
     digests: Mapped[bool]
     published: Mapped[float]
+
+
+class ChangeRow(Base):
+    """How often records of a kind have changed; counted by triggers, which the migrations make."""
+
+    __tablename__ = "changes"
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int]
 
 
 class EventRow(Base):

@@ -1,4 +1,4 @@
-"""Records in the registry what a person requests: a rollout, its abort, a rollback. Performs none of it.
+"""Records in the registry what a person requests: a rollout, its abort, a rollback, a watch. Performs none of it.
 
 The serving plane finds it there, now or at its next start. Everything is checked before anything is written.
 """
@@ -18,9 +18,11 @@ from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import events, orders, rollouts, twins
+from skerry_host.plane.registry.records import devices, events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
+
+WATCH = "watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,25 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     )
     orders.add(session, order)
     return order.id
+
+
+def order_watch(session: Session, device: str, seconds: float, now: float) -> str:
+    """Order one device to report often for some time, 0 to end that; returns the order's id. Raises `UnknownError`."""
+    devices.find(session, device)
+    order = OrderRow(
+        id=f"watch-{secrets.token_hex(6)}", device=device, kind=WATCH, seconds=seconds, state="pending", created=now
+    )
+    orders.add(session, order)
+    return order.id
+
+
+def end_watch(session: Session, order_id: str, now: float) -> None:
+    """End a watch before its time: by another order, unless it was not sent yet, or refused."""
+    order = session.get_one(OrderRow, order_id)
+    if order.state == "pending":
+        order.state, order.detail, order.ended = "failed", "ended before it was sent", now
+    elif order.state != "failed":
+        order_watch(session, order.device, 0.0, now)
 
 
 def _can_go_back(model: ModelReport) -> bool:

@@ -1,7 +1,8 @@
 """The rollout loop: asks the pure planner what is to be done next and does it in the registry, one transaction a tick.
 
 `delivery.publish` sends the result to the devices from the registry, so that a plane that is killed at any moment
-resumes from what was committed. Talks to no broker.
+resumes from what was committed. While nothing changes and no time has come, a tick is one small query. Talks to no
+broker.
 """
 
 import logging
@@ -14,39 +15,77 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment, TransferPolicy
 from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, plan
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import events, orders, rollouts, twins
+from skerry_host.plane.registry.records import changes, events, orders, rollouts, twins
+from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts.active import ActiveRollouts
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
 
+ORDERS_EVERY_S = 10.0
+"""How often open orders are looked at while nothing changes: they wait for a minute, or for a day."""
+
+MAX_ADMITTED = 200
 log = logging.getLogger(__name__)
 
 
 class RolloutLoop:
-    """Advances rollouts and ordered rollbacks."""
+    """Advances rollouts and ordered rollbacks. What it keeps in memory, it could read anew at any time."""
 
     def __init__(self, registry: Registry, director: Director, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._director = director
         self._clock = clock
+        self._active = ActiveRollouts()
+        self._seen: Changes = NOTHING
+        self._next_due: float | None = None
+        self._orders_at = 0.0
 
     def tick(self) -> bool:
-        """Do what is due; True when anything was. Takes the write lock only when there is something to do."""
+        """Do what is due; True when anything was, and there may be more. Takes the write lock only if there is."""
         now = self._clock()
         with self._registry.read() as session:
-            due = any(_actions(session, row, now) for row in rollouts.active(session))
-            due = due or any(rollback.is_due(session, row, now) for row in orders.open_orders(session))
+            due = self._is_due(session, now)
         if not due:
             return False
-        with self._registry.write() as session:
-            for row in rollouts.active(session):
-                for action in _actions(session, row, now):
-                    self._perform(session, row, action)
-            for order in orders.open_orders(session):
-                rollback.advance(session, order, self._director, now)
+        try:
+            with self._registry.write() as session:
+                self._advance(session, now)
+        except BaseException:
+            self._active.forget()  # it may hold what was not written after all
+            raise
+        self._seen = NOTHING
         return True
+
+    def _is_due(self, session: Session, now: float) -> bool:
+        """Looks at the rollouts and orders only if something has changed, or the time has come."""
+        before, changed = self._seen, changes.now(session)
+        overdue = self._next_due is not None and now > self._next_due
+        rollouts_changed = (before.rollouts, before.deployments) != (changed.rollouts, changed.deployments)
+        orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
+        if before.removed != changed.removed or rollouts_changed or overdue:
+            self._active.refresh(session)
+            if any(plan(rollout, self._active.members(rollout), now) for rollout in self._active.rollouts):
+                return True
+            self._next_due = self._active.next_due()
+        if orders_changed or abs(now - self._orders_at) > ORDERS_EVERY_S:
+            self._orders_at = now
+            if any(rollback.is_due(session, row, now) for row in orders.open_orders(session)):
+                return True
+        self._seen = changed
+        return False
+
+    def _advance(self, session: Session, now: float) -> None:
+        self._active.refresh(session)
+        for rollout in list(self._active.rollouts):
+            row = session.get_one(RolloutRow, rollout.id)
+            for action in _some(plan(rollout, self._active.members(rollout), now)):
+                self._perform(session, row, action)
+            self._active.refresh(session)  # one rollout may have superseded deployments of the next
+        for order in orders.open_orders(session):
+            rollback.advance(session, order, self._director, now)
 
     def _perform(self, session: Session, rollout: RolloutRow, action: Action) -> None:
         match action:
@@ -115,6 +154,7 @@ class RolloutLoop:
         events.add(session, Event(self._clock(), kind, subject, text))
 
 
-def _actions(session: Session, row: RolloutRow, now: float) -> list[Action]:
-    members = [rollouts.as_deployment(d) for d in rollouts.deployments(session, row.id)]
-    return plan(rollouts.as_rollout(row), members, now)
+def _some(actions: list[Action]) -> list[Action]:
+    """The actions of one transaction: devices are admitted a few at a time, since others wait for the write lock."""
+    admitted = [action for action in actions if isinstance(action, Admit)]
+    return [action for action in actions if not isinstance(action, Admit)] + admitted[:MAX_ADMITTED]

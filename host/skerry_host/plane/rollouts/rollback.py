@@ -1,9 +1,10 @@
-"""An ordered rollback, from the request until the desired and the reported state agree again.
+"""An order, from the request until the device has carried it out: a rollback, or a watch.
 
     pending ──signed──> sent ──device: ok──> answered ──it reports what it runs──> done
                           └──device: no, or no answer──> failed
 
-The device rolls back by itself; the host then adopts what it runs as its desired state, so that it stays there.
+After a rollback the host adopts what the device then runs as its desired state, so that it stays there. A watch is done
+once it is answered: the device ends it by itself.
 """
 
 from sqlalchemy import select
@@ -17,9 +18,12 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.intake import WATCH
 
 ANSWER_S = 24 * 3600.0
 SETTLE_S = 60.0
+LEAST_WATCH_ANSWER_S = 120.0
+"""A device's clock may be off by so much."""
 
 
 def is_due(session: Session, order: OrderRow, now: float) -> bool:
@@ -27,8 +31,17 @@ def is_due(session: Session, order: OrderRow, now: float) -> bool:
     if order.state == "pending":
         return not _is_busy(session, order.device)
     if order.state == "sent":
-        return _elapsed(order.sent, now) > ANSWER_S
+        return _elapsed(order.sent, now) > _answer_s(order)
     return _has_settled(session, order) or _elapsed(order.answered, now) > SETTLE_S
+
+
+def _answer_s(order: OrderRow) -> float:
+    """How long the device may take to answer. Nobody looks at one that answers after the time of the watch."""
+    return ANSWER_S if order.kind != WATCH else max(order.seconds or 0.0, LEAST_WATCH_ANSWER_S)
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds / 3600:g} hours" if seconds > 3600 else f"{seconds:g} s"
 
 
 def _elapsed(since: float | None, now: float) -> float:
@@ -43,7 +56,9 @@ def advance(session: Session, order: OrderRow, director: Director, now: float) -
     if order.state == "pending":
         _send(session, order, director, now)
     elif order.state == "sent":
-        _end(session, order, "failed", f"no answer within {ANSWER_S / 3600:g} hours", now)
+        _end(session, order, "failed", f"no answer within {_words(_answer_s(order))}", now)
+    elif order.kind == WATCH:
+        _end(session, order, "done", order.detail, now)
     else:
         _adopt(session, order, director, now)
 
@@ -53,7 +68,16 @@ def _send(session: Session, order: OrderRow, director: Director, now: float) -> 
     order.before = codec.encode(reported) if reported else None
     order.sequence = orders.next_sequence(session, order.device, now)
     order.envelope = director.command(
-        Command(order.device, order.id, order.kind, now, order.model, order.sequence, now + ANSWER_S)
+        Command(
+            device=order.device,
+            id=order.id,
+            kind=order.kind,
+            issued=now,
+            model=order.model,
+            sequence=order.sequence,
+            expires=now + _answer_s(order),
+            seconds=order.seconds,
+        )
     )
     order.state, order.sent = "sent", now
     session.flush()  # the next order of the same device must see that this one is on its way
@@ -91,7 +115,9 @@ def _is_busy(session: Session, device: str) -> bool:
 
 
 def _has_settled(session: Session, order: OrderRow) -> bool:
-    """The device reports another current release, or the end of the attempt that was under way."""
+    """The device reports another current release, or the end of the attempt that was under way. A watch has no more."""
+    if order.kind == WATCH:
+        return True
     now = _models(twins.find(session, order.device).reported, order.model)
     before = _models(codec.decode(order.before, Reported) if order.before else None, order.model)
     return any(name not in before or _differs(before[name], model) for name, model in now.items())

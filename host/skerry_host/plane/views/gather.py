@@ -1,71 +1,96 @@
 """Reads the data to be shown (`views`) from the registry, with a few queries whatever the number of devices."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.telemetry import ModelStats
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.records.twins import Twin
-from skerry_host.plane.registry.tables import DeploymentRow, ModelStatsRow, ReportRow, RolloutRow, SampleRow, TwinRow
+from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, RolloutRow, TwinRow
+from skerry_host.plane.registry.telemetry.port import Interval, StoredReport
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.plane.views.newest import NewestIntervals, rate, sample_view
 from skerry_host.plane.views.views import (
     DeploymentView,
     DeviceView,
     EventView,
     ModelView,
+    NewestFigures,
     Overview,
     Point,
     RolloutView,
-    SampleView,
     Totals,
 )
 
+PAGE = 100
+"""Devices of one page, unless it is said otherwise."""
+ROLLOUT_PAGE = 12
+"""Deployments that are shown of a rollout among others."""
 HISTORY = 40
 """How many intervals of a device are charted."""
 POWER = "power"
 """The sample that holds a device's power in watts."""
 FRESH_S = 120.0
-"""Values older than this are not current and are left out of the totals."""
+"""Values older than this, or than twice their interval, are not current and are left out of the totals."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Telemetry:
-    """The newest reports of one device, oldest first, with what belongs to them."""
+class Page:
+    """At most so many devices behind an id."""
 
-    reports: list[ReportRow]
-    stats: dict[int, list[ModelStatsRow]]
-    samples: list[SampleRow]
+    after: str = ""
+    most: int = PAGE
 
 
-def overview(session: Session, now: float, only: Sequence[Device] | None = None) -> Overview:
-    """Devices (all, or a page of them) with their figures, the newest rollouts and events."""
-    shown = devices.all_devices(session) if only is None else only
+def overview(session: Session, now: float, page: Page = Page(), newest: NewestIntervals | None = None) -> Overview:
+    """A page of the devices with their figures, the newest rollouts and events; `newest` is kept between calls."""
+    shown, rest = devices.page(session, page.after, page.most)
     views = device_views(session, shown)
-    newest = tuple(rollout_view(session, row) for row in rollouts.latest(session, 8))
+    latest = tuple(rollout_view(session, row, ROLLOUT_PAGE) for row in rollouts.latest(session, 8))
     trail = tuple(EventView(e.at, e.kind, e.subject, e.text) for e in events.latest(session, 40))
-    return Overview(now, totals(session, now), views, newest, trail)
+    return Overview(now, totals(session, now, newest), views, latest, trail, rest)
 
 
-def device_views(session: Session, shown: Iterable[Device]) -> tuple[DeviceView, ...]:
-    """Each device with its twin and its newest telemetry."""
-    chosen = list(shown)
-    telemetry = _telemetry(session, [device.id for device in chosen])
-    known = twins.of(session, [device.id for device in chosen])
-    views = tuple(_device_view(device, known[device.id], telemetry.get(device.id)) for device in chosen)
-    missing = receipts.missing(session, [device.id for device in chosen])
-    return tuple(replace(view, reports_missing=missing.get(view.id, 0)) for view in views)
+def device_views(session: Session, shown: Iterable[Device], history: int = HISTORY) -> tuple[DeviceView, ...]:
+    """Each device with its twin and as many of its newest intervals; with 0, telemetry is not read at all."""
+    return tuple(view for part in parts(shown) for view in _device_views(session, part, history))
 
 
-def rollout_view(session: Session, row: RolloutRow) -> RolloutView:
-    """A rollout with all its deployments."""
-    members = tuple(_deployment_view(d) for d in rollouts.deployments(session, row.id))
-    return RolloutView(row.id, row.release, row.selection, row.state, row.reason, row.created, row.ended, members)
+def _device_views(session: Session, shown: Sequence[Device], history: int) -> Iterator[DeviceView]:
+    names = [device.id for device in shown]
+    telemetry = SqlTelemetry(session).recent(names, history) if history else {}
+    missing = receipts.missing(session, names) if history else {}
+    known = twins.of(session, names)
+    for device in shown:
+        view = _device_view(device, known[device.id], telemetry.get(device.id, []))
+        yield replace(view, reports_missing=missing.get(device.id, 0))
+
+
+def rollout_view(session: Session, row: RolloutRow, most: int | None = None, behind: int = 0) -> RolloutView:
+    """A rollout with all its deployments, or with at most so many of them behind the first few."""
+    tally = rollouts.tally(session, row.id)
+    return RolloutView(
+        id=row.id,
+        release=row.release,
+        selection=row.selection,
+        state=row.state,
+        reason=row.reason,
+        created=row.created,
+        ended=row.ended,
+        deployments=tuple(_deployment_view(d) for d in rollouts.deployments(session, row.id, most, behind)),
+        devices=sum(tally.outcomes.values()),
+        outcomes={outcome: count for outcome, count in tally.outcomes.items() if outcome is not None},
+        bytes_received=tally.bytes_received,
+        full_bytes=tally.full_bytes,
+    )
 
 
 def deployments_of(session: Session, device: str, limit: int = 20) -> tuple[DeploymentView, ...]:
@@ -100,9 +125,10 @@ def _deployment_view(row: DeploymentRow) -> DeploymentView:
     )
 
 
-def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> DeviceView:
+def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) -> DeviceView:
     reported = twin.reported
     names = sorted({*(reported.models if reported else ()), *_desired_models(twin)})
+    newest = reports[-1].interval if reports else Interval(0.0, 0.0)
     return DeviceView(
         id=device.id,
         board=device.board,
@@ -113,10 +139,10 @@ def _device_view(device: Device, twin: Twin, telemetry: _Telemetry | None) -> De
         last_seen=twin.last_seen,
         generation=twin.generation,
         accepted=reported.generation if reported else None,
-        models=tuple(_model_view(name, twin, telemetry) for name in names),
-        samples=tuple(_sample_view(s) for s in telemetry.samples) if telemetry else (),
+        models=tuple(_model_view(name, twin, reports) for name in names),
+        samples=tuple(sample_view(s) for s in newest.samples),
         issues=reported.issues if reported else (),
-        outbox_dropped=telemetry.reports[-1].outbox_dropped if telemetry and telemetry.reports else 0,
+        outbox_dropped=newest.outbox_dropped,
     )
 
 
@@ -124,11 +150,11 @@ def _desired_models(twin: Twin) -> list[str]:
     return [a.model for a in twin.desired.assignments] if twin.desired else []
 
 
-def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelView:
+def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> ModelView:
     report = twin.reported.models.get(name) if twin.reported else None
     report = report or ModelReport("idle", serving=False)
     assigned = twin.assignment(name)
-    mine = _intervals(name, telemetry) if telemetry else []
+    mine = [(each.interval, figures) for each in reports for figures in each.interval.models if figures.model == name]
     stats = mine[-1][1] if mine else None
     return ModelView(
         model=name,
@@ -145,64 +171,36 @@ def _model_view(name: str, twin: Twin, telemetry: _Telemetry | None) -> ModelVie
         energy_source=stats.energy_source if stats else None,
         energy_method=stats.energy_method if stats else "",
         rss_bytes=stats.rss_bytes if stats else None,
-        points=tuple(_point(row, s) for row, s in mine),
+        points=tuple(_point(*each) for each in mine),
     )
 
 
-def _intervals(model: str, telemetry: _Telemetry) -> list[tuple[ReportRow, ModelStatsRow]]:
-    return [(row, s) for row in telemetry.reports for s in telemetry.stats.get(row.id, ()) if s.model == model]
+def _point(interval: Interval, figures: ModelStats) -> Point:
+    p50, p95, p99 = figures.latency.quantiles(0.50, 0.95, 0.99)
+    return Point(interval.started, figures.release, rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
-def _point(row: ReportRow, stats: ModelStatsRow) -> Point:
-    rate = stats.inferences / row.duration_s if row.duration_s > 0 else 0.0
-    return Point(row.received, stats.release, rate, stats.p50_us, stats.p95_us, stats.p99_us, stats.energy_uj)
+def newest_figures(session: Session, newest: NewestIntervals) -> list[NewestFigures]:
+    """The newest interval of every device, by id."""
+    intervals = newest.read(session)
+    query = select(DeviceRow.id, DeviceRow.board, TwinRow.online, TwinRow.last_seen)
+    rows = session.execute(query.join(TwinRow, TwinRow.device == DeviceRow.id).order_by(DeviceRow.id))
+    return [NewestFigures(*row, intervals.get(row.id)) for row in rows]
 
 
-def _sample_view(row: SampleRow) -> SampleView:
-    return SampleView(row.name, row.value, row.unit, row.source, row.method)
-
-
-def _telemetry(session: Session, ids: list[str]) -> dict[str, _Telemetry]:
-    """The newest reports of many devices in three queries."""
-    place = func.row_number().over(partition_by=ReportRow.device, order_by=ReportRow.id.desc()).label("place")
-    ranked = select(ReportRow.id, place).where(ReportRow.device.in_(ids)).subquery()
-    query = select(ReportRow).join(ranked, ranked.c.id == ReportRow.id).where(ranked.c.place <= HISTORY)
-    reports: defaultdict[str, list[ReportRow]] = defaultdict(list)
-    for row in session.scalars(query.order_by(ReportRow.id)):
-        reports[row.device].append(row)
-    stats = _by_report(session, [row.id for rows in reports.values() for row in rows])
-    samples: defaultdict[int, list[SampleRow]] = defaultdict(list)
-    newest = [rows[-1].id for rows in reports.values()]
-    for sample in session.scalars(select(SampleRow).where(SampleRow.report.in_(newest)).order_by(SampleRow.id)):
-        samples[sample.report].append(sample)
-    return {device: _Telemetry(rows, stats, samples[rows[-1].id]) for device, rows in reports.items()}
-
-
-def _by_report(session: Session, ids: list[int]) -> dict[int, list[ModelStatsRow]]:
-    found: defaultdict[int, list[ModelStatsRow]] = defaultdict(list)
-    for start in range(0, len(ids), 5000):  # SQLite limits the parameters of one query
-        part = ids[start : start + 5000]
-        for row in session.scalars(select(ModelStatsRow).where(ModelStatsRow.report.in_(part))):
-            found[row.report].append(row)
-    return found
-
-
-def totals(session: Session, now: float) -> Totals:
-    """Totals over the fleet, from the newest report of each device if it is recent."""
-    newest = select(func.max(ReportRow.id)).where(ReportRow.received > now - FRESH_S).group_by(ReportRow.device)
-    stats = select(ModelStatsRow.inferences, ReportRow.duration_s, ModelStatsRow.p95_us).join(
-        ReportRow, ReportRow.id == ModelStatsRow.report
-    )
-    rows = session.execute(stats.where(ReportRow.id.in_(newest))).all()
-    power = select(SampleRow.value, SampleRow.source).where(SampleRow.report.in_(newest), SampleRow.name == POWER)
-    powers = session.execute(power).all()
+def totals(session: Session, now: float, newest: NewestIntervals | None = None) -> Totals:
+    """Totals over the fleet, from the newest interval of each device if it is recent."""
+    intervals = (newest or NewestIntervals()).read(session).values()
+    current = [each for each in intervals if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
+    models = [model for interval in current for model in interval.models]
+    powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
         devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,
         online=session.scalar(select(func.count()).select_from(TwinRow).where(TwinRow.online)) or 0,
-        inferences_per_s=sum(count / seconds for count, seconds, _ in rows if seconds > 0),
-        p95_us=max((p95 for _, _, p95 in rows if p95 is not None), default=None),
-        power_w=sum(value for value, _ in powers) if powers else None,
-        power_sources=tuple(sorted({source for _, source in powers})),
+        inferences_per_s=sum(model.inferences_per_s for model in models),
+        p95_us=max((model.p95_us for model in models if model.p95_us is not None), default=None),
+        power_w=sum(sample.value for sample in powers) if powers else None,
+        power_sources=tuple(sorted({sample.source for sample in powers})),
         active_rollouts=session.scalar(active) or 0,
     )

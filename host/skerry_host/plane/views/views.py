@@ -57,7 +57,11 @@ class DeploymentView(Struct, frozen=True):
 
 
 class RolloutView(Struct, frozen=True):
-    """A rollout with its deployments."""
+    """A rollout; `deployments` may be one page of them, the figures are of all its `devices`.
+
+    `outcomes` counts the deployments that have ended, by outcome. `bytes_received` is what all devices received for it,
+    and `full_bytes` what the full artifacts would have been for those that received anything.
+    """
 
     id: str
     release: str
@@ -67,20 +71,14 @@ class RolloutView(Struct, frozen=True):
     created: float
     ended: float | None
     deployments: tuple[DeploymentView, ...] = ()
+    devices: int = 0
+    outcomes: dict[str, int] = {}
+    bytes_received: int = 0
+    full_bytes: int = 0
 
     def count(self, outcome: str | None) -> int:
         """How many deployments have an outcome (None: are open)."""
-        return sum(d.outcome == outcome for d in self.deployments)
-
-    @property
-    def bytes_received(self) -> int:
-        """What all devices received for it."""
-        return sum(d.bytes_received for d in self.deployments)
-
-    @property
-    def full_bytes(self) -> int:
-        """What the full artifacts would have been for the devices that received anything."""
-        return sum(d.full_bytes for d in self.deployments if d.bytes_received)
+        return self.devices - sum(self.outcomes.values()) if outcome is None else self.outcomes.get(outcome, 0)
 
 
 class ModelView(Struct, frozen=True):
@@ -145,6 +143,48 @@ class DeviceView(Struct, frozen=True):
         return next((s for s in self.samples if s.name.startswith(beginning)), None)
 
 
+class NewestModel(Struct, frozen=True):
+    """One model in a device's newest interval."""
+
+    model: str
+    release: str
+    inferences_per_s: float
+    p50_us: float | None
+    p95_us: float | None
+    p99_us: float | None
+    energy_uj: float | None
+    energy_source: str | None
+
+
+class NewestInterval(Struct, frozen=True):
+    """What one device measured in its newest interval, and when that ended."""
+
+    ended: float
+    duration_s: float
+    models: tuple[NewestModel, ...] = ()
+    samples: tuple[SampleView, ...] = ()
+
+
+class NewestFigures(Struct, frozen=True):
+    """One device without its history and its twin."""
+
+    device: str
+    board: str
+    online: bool
+    last_seen: float | None
+    interval: NewestInterval | None = None
+
+    @property
+    def models(self) -> tuple[NewestModel, ...]:
+        """Those of the newest interval."""
+        return self.interval.models if self.interval else ()
+
+    @property
+    def samples(self) -> tuple[SampleView, ...]:
+        """Those of the newest interval."""
+        return self.interval.samples if self.interval else ()
+
+
 class EventView(Struct, frozen=True):
     """One line of the audit trail."""
 
@@ -167,10 +207,11 @@ class Totals(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """The fleet at one moment; `devices` may be one page of it."""
+    """The fleet at one moment; `devices` may be one page of it, and `next` then names where the next one begins."""
 
     at: float
     totals: Totals
     devices: tuple[DeviceView, ...]
     rollouts: tuple[RolloutView, ...]
     events: tuple[EventView, ...]
+    next: str | None = None

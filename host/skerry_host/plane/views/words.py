@@ -81,6 +81,11 @@ def clock(then: float | None) -> str:
     return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S")
 
 
+def day(then: float | None) -> str:
+    """The date, UTC."""
+    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%d %b %Y")
+
+
 def instant(then: float | None) -> str:
     """Machine readable, for <time>."""
     return "" if then is None else datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")

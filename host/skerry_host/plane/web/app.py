@@ -11,9 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.errors import DurationError, PlaneError, UnknownError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.newest import NewestIntervals
 from skerry_host.plane.web.entry import Entry, Page, Query
 from skerry_host.plane.web.headers import SafeHeaders
 from skerry_host.plane.web.json_response import json_response
@@ -28,18 +29,18 @@ HOSTS = ["127.0.0.1", "localhost"]
 def application(registry: Registry, counters: Callable[[], Counters], table: Iterable[Entry] = ROUTES) -> Starlette:
     """The ASGI application over one registry."""
     entries = tuple(table)
-    renderer = Renderer(entries)
+    renderer, newest = Renderer(entries), NewestIntervals()
 
     def route(entry: Entry) -> Route:
         def answer(request: Request) -> Response:
-            return _answer(entry, Query(registry, counters, request), renderer)
+            return _answer(entry, Query(registry, counters, newest, request), renderer)
 
         return Route(entry.path, answer)
 
     return Starlette(
         routes=[*map(route, entries), Mount("/static", StaticFiles(directory=STATIC))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS), Middleware(SafeHeaders)],
-        exception_handlers={UnknownError: _unknown},
+        exception_handlers={UnknownError: _refuse(404), DurationError: _refuse(400)},
     )
 
 
@@ -49,6 +50,9 @@ def _answer(entry: Entry, query: Query, renderer: Renderer) -> Response:
     return entry.answer(query)
 
 
-def _unknown(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, UnknownError)
-    return json_response({"error": error.code, "message": error.message, "hint": error.hint}, status=404)
+def _refuse(status: int) -> Callable[[Request, Exception], Response]:
+    def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, PlaneError)
+        return json_response({"error": error.code, "message": error.message, "hint": error.hint}, status=status)
+
+    return refused

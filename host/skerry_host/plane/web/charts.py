@@ -16,6 +16,7 @@ Pairs = list[tuple[float, float]]
 SPARK = (132.0, 34.0)
 CHART = (460.0, 180.0)
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 10.0, 24.0
+DAY_S = 86_400
 OUTCOMES = ("succeeded", "rolled_back", "failed", "rejected", "timed_out", "cancelled")
 
 
@@ -49,7 +50,7 @@ def energy_chart(points: Sequence[Point]) -> Markup:
 
 def outcome_bar(rollout: RolloutView) -> Markup:
     """The deployments of a rollout as one bar: a segment for each outcome, those in progress last."""
-    total, x = max(1, len(rollout.deployments)), 0.0
+    total, x = max(1, rollout.devices), 0.0
     parts: list[str] = []
     for outcome in (*OUTCOMES, None):
         width = 100.0 * rollout.count(outcome) / total
@@ -149,8 +150,9 @@ def _times(points: Sequence[Point], place: Place) -> list[str]:
     marks = [0, (len(points) - 1) // 2, len(points) - 1]
     anchors = ("start", "middle", "end")
     y = CHART[1] - 6
+    word = words.day if points[-1].at - points[0].at > DAY_S else words.clock
     return [
-        f'<text class="axis {anchor}" x="{place(i, 0)[0]:.1f}" y="{y:.0f}">{words.clock(points[i].at)}</text>'
+        f'<text class="axis {anchor}" x="{place(i, 0)[0]:.1f}" y="{y:.0f}">{word(points[i].at)}</text>'
         for i, anchor in zip(marks, anchors, strict=True)
     ]
 

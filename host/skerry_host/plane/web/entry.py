@@ -8,14 +8,16 @@ from starlette.responses import Response
 
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.newest import NewestIntervals
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request, with the registry and the plane's counters to answer it from."""
+    """One request, with the registry, the plane's counters and what is kept between requests to answer it from."""
 
     registry: Registry
     counters: Callable[[], Counters]
+    newest: NewestIntervals
     request: Request
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from skerry_host.plane.web import pages
-from skerry_host.plane.web.api import fleet, health, metrics
+from skerry_host.plane.web.api import fleet, health, history, metrics
 from skerry_host.plane.web.entry import Endpoint, Entry, Page
 
 
@@ -22,6 +22,7 @@ ROUTES: tuple[Entry, ...] = (
     Endpoint("/api/v1/overview", fleet.overview, link="API"),
     Endpoint("/api/v1/devices", fleet.devices),
     Endpoint("/api/v1/devices/{id}", fleet.device),
+    Endpoint("/api/v1/devices/{id}/history", history.answer),
     Endpoint("/api/v1/rollouts", fleet.rollouts),
     Endpoint("/api/v1/rollouts/{id}", fleet.rollout),
     Endpoint("/metrics", metrics.answer, link="Metrics"),

@@ -1,20 +1,25 @@
 """Ingest: nothing that a device sends stops it, and nothing is counted twice."""
 
 import json
+import logging
 from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 from skerry_agent.wire.twin import DeviceState, ModelReport, Reported
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
+from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, events, telemetry, twins
+from skerry_host.plane.registry.records import devices, events, twins
+from skerry_host.plane.registry.tables import DeviceRow, TwinRow
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views, totals
 
 NOW = 5000.0
@@ -54,7 +59,7 @@ def state(sequence, online, boot="boot-1"):
 
 def rows(registry):
     with registry.read() as session:
-        return telemetry.recent(session, "dev-1", 100)
+        return SqlTelemetry(session).recent(["dev-1"], 100)["dev-1"]
 
 
 def test_duplicates_are_kept_once(registry, ingest):
@@ -94,7 +99,29 @@ MALFORMED = {
 def test_a_malformed_message_spoils_none_of_its_batch(registry, ingest, payload):
     ingest.apply([sent(report(1)), Incoming(topics.telemetry("dev-1"), payload), sent(report(2))])
     assert ingest.counts == Counter(accepted=2, malformed=1)
-    assert [row.sequence for row in rows(registry)] == [2, 1]
+    assert [row.sequence for row in rows(registry)] == [1, 2]
+
+
+def _changed(**fields):
+    message = json.loads(codec.encode(report(9)))
+    message["models"][0].update(fields)
+    return message
+
+
+UNREADABLE = {
+    "a model that no release could have": _changed(model="My Model!"),
+    "a value that rounds to one beyond all measure": {
+        **_changed(), "samples": [{"name": "x", "value": 1e30, "unit": "", "source": "measured"}]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_report_that_could_not_be_read_again_is_refused_and_spoils_no_other(registry, ingest, message):
+    """It is kept in its packed form, which says no to what JSON lets through."""
+    ingest.apply([sent(report(1)), Incoming(topics.telemetry("dev-1"), json.dumps(message).encode()), sent(report(2))])
+    assert ingest.counts == Counter(accepted=2, malformed=1)
+    assert [row.sequence for row in rows(registry)] == [1, 2]
 
 
 @pytest.mark.parametrize("topic", ["skerry/v1/d/UP/state", "skerry/v1/d", "x", "skerry/v1/t/00/", "skerry/v1/d//state"])
@@ -106,6 +133,77 @@ def test_a_topic_without_a_device_is_malformed(ingest, topic):
 def test_a_device_that_is_not_enrolled_is_dropped(registry, ingest):
     ingest.apply([sent(report(device="stranger"), topics.telemetry("stranger"))])
     assert ingest.counts == Counter(unknown=1)
+
+
+def test_a_device_that_another_process_enrols_is_known_at_once(registry, ingest, tmp_path):
+    stranger = sent(report(device="dev-2"), topics.telemetry("dev-2"))
+    ingest.apply([stranger])
+    with open_registry(tmp_path / "r.sqlite") as other, other.write() as session:
+        devices.add(session, Device("dev-2", "generic-x86", targets=("cpu",)), 1.0)
+    ingest.apply([stranger])
+    assert ingest.counts == Counter(unknown=1, accepted=1, duplicate=0)
+
+
+def test_a_device_that_is_removed_by_hand_is_unknown_at_once(registry, ingest, tmp_path):
+    ingest.apply([state(1, online=True)])
+    with open_registry(tmp_path / "r.sqlite") as other, other.write() as session:
+        session.delete(session.get_one(TwinRow, "dev-1"))
+        session.flush()
+        session.delete(session.get_one(DeviceRow, "dev-1"))
+    ingest.apply([state(3, online=True), sent(report(1))])
+    assert ingest.counts == Counter(accepted=1, unknown=2, duplicate=0)
+
+
+def test_strangers_cannot_fill_the_log(ingest, caplog):
+    for number in range(50):
+        name = f"stranger-{number % 20}"
+        ingest.apply([sent(report(device=name), topics.telemetry(name))])
+    assert [record.getMessage() for record in caplog.records] == [
+        "dropped, because the device is not enrolled: a message from stranger-0"
+    ]
+    assert ingest.counts["unknown"] == 50
+
+
+def test_what_was_dropped_meanwhile_is_said_a_minute_later(caplog):
+    now = 1000.0
+    dropped = DropLog(logging.getLogger("t"), "of a reason", lambda: now)
+    dropped.note("a", "first")
+    for name in ("a", "b", "c", "b"):
+        dropped.note(name)
+    now += 61
+    dropped.note("c", "last")
+    assert [record.getMessage() for record in caplog.records] == [
+        "dropped, because of a reason: a message from a: first",
+        "dropped, because of a reason: 5 messages from 3 senders, the last from c: last",
+    ]
+
+
+def test_a_batch_asks_a_few_questions_whatever_its_length(registry, ingest):
+    """Not one for each message."""
+    with registry.write() as session:
+        for number in range(2, 40):
+            devices.add(session, Device(f"dev-{number}", "generic-x86", targets=("cpu",)), 1.0)
+    names = [f"dev-{number}" for number in range(1, 40)]
+    few, many = (asked(registry, ingest, [*reports(some, 1), *births(some, "b")]) for some in (names[:2], names[2:]))
+    assert many <= few
+
+
+def reports(names, sequence):
+    return [sent(report(sequence, device=name), topics.telemetry(name)) for name in names]
+
+
+def births(names, boot):
+    return [sent(DeviceState(name, boot, 1, online=True), topics.state(name)) for name in names]
+
+
+def asked(registry, ingest, messages):
+    """How many SELECT statements these messages cost."""
+    statements = []
+    note = lambda _connection, _cursor, statement, *_: statements.append(statement)  # noqa: E731
+    event.listen(registry._engine, "before_cursor_execute", note)
+    ingest.apply(messages)
+    event.remove(registry._engine, "before_cursor_execute", note)
+    return sum(statement.startswith("SELECT") for statement in statements)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.report_forms import READ
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
+from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, receipts
-from skerry_host.plane.registry.records.receipts import MAX_BOOTS, joined
+from skerry_host.plane.registry.records.receipts import MAX_BOOTS
+from skerry_host.plane.registry.telemetry.rolling import KEEP_BOOTS_S
+from skerry_host.plane.registry.telemetry.spans import joined
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views
 
 
@@ -101,7 +106,10 @@ def test_a_receipt_names_the_boots_heard_of_last(host):
 def test_boots_of_long_ago_are_forgotten(host, registry):
     host.hear(0)
     with registry.write() as session:
-        receipts.prune(session, host.now + 1)
+        SqlTelemetry(session).maintain(host.now + 86400, 10)
+    assert host.receipt() is not None
+    with registry.write() as session:
+        SqlTelemetry(session).maintain(host.now + 1 + KEEP_BOOTS_S, 10)
     assert host.receipt() is None
 
 
@@ -141,3 +149,82 @@ def test_a_registry_of_before_receipts_names_what_it_holds(tmp_path):
         migrated = Host(again)
         assert migrated.receipt() == Receipt((Stored("boot-1", ((0, 4), (7, 7))),))
         assert migrated.missing() == 2
+
+
+# -- when a receipt is sent --------------------------------------------------------------------------------------------
+
+
+class FakeLink:
+    """A connection that takes everything, while it is there."""
+
+    def __init__(self):
+        self.connected, self.sent = True, []
+
+    def publish(self, messages):
+        self.sent += messages
+        return self.connected
+
+
+class Sender:
+    """What the plane would send to a device that reports every so often; some of its reports are really stored."""
+
+    def __init__(self, host):
+        self.host, self.link = host, FakeLink()
+        self.receipts = Receipts(host.registry, self.link, host.ingest.stored, lambda: host.now)
+        host.hear(0)
+
+    def hear(self, count, every_s, at_a_time=1):
+        for place in range(count // at_a_time):
+            self.receipts.send()
+            self.host.now += every_s * at_a_time
+            if place % 4 == 3:
+                self.host.hear(place)
+            for _ in range(at_a_time):
+                self.host.ingest.stored.put("dev-1")
+        return len(self.link.sent)
+
+    @property
+    def last(self):
+        assert self.link.sent[-1].topic == topics.receipt("dev-1")
+        return codec.decode(self.link.sent[-1].payload, Receipt)
+
+
+@pytest.fixture
+def sender(host):
+    return Sender(host)
+
+
+def test_the_first_report_is_confirmed_at_once_and_says_what_is_read(sender):
+    assert sender.hear(1, every_s=60) == 1
+    assert sender.last == Receipt((Stored("boot-1", ((0, 0),)),), reads=READ)
+
+
+@pytest.mark.parametrize(
+    ("every_s", "at_a_time", "reports", "most"),
+    [(60, 1, 60, 20), (10, 1, 120, 8), (1200, 1, 32, 12), (0.1, 20, 400, 25)],
+    ids=["usual", "watched", "metered", "was away"],
+)
+def test_one_receipt_confirms_many_reports(sender, every_s, at_a_time, reports, most):
+    assert reports // 21 <= sender.hear(reports, every_s, at_a_time) <= most
+
+
+def test_what_could_not_be_sent_is_sent_with_the_next_report(sender):
+    sender.link.connected = False
+    sender.hear(3, every_s=60)
+    assert sender.link.sent == []
+    sender.link.connected = True
+    sender.hear(1, every_s=60)
+    assert sender.last.names("boot-1", 0)
+
+
+def test_a_clock_that_is_set_back_holds_up_no_receipt(sender):
+    sender.hear(1, every_s=60)
+    sender.host.now -= 50_000
+    assert sender.hear(6, every_s=60) >= 2
+
+
+def test_boots_that_report_no_more_are_not_named_each_time(sender):
+    sender.host.now += 86_400
+    sender.host.hear(0, boot="boot-2")
+    sender.hear(1, every_s=60)
+    assert [stored.boot for stored in sender.last.boots] == ["boot-2"]

@@ -2,10 +2,13 @@
 
 import pytest
 
+from skerry_agent.wire.report_forms import encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, telemetry
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.telemetry.port import Arrival
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 NOW = 1_800_000_000.0
 BOOTED = NOW - 1000.0
@@ -25,12 +28,13 @@ def report(sequence, uptime_s, started=10.0, boot="boot-1"):
 
 def keep(registry, *reports, at):
     with registry.write() as session:
-        telemetry.add(session, reports, at)
+        SqlTelemetry(session).add([Arrival(each, encode_report(each)) for each in reports], at)
 
 
 def kept(registry):
     with registry.read() as session:
-        return {row.sequence: (row.clock, row.started) for row in telemetry.recent(session, "dev-1", 100)}
+        recent = SqlTelemetry(session).recent(["dev-1"], 100)["dev-1"]
+        return {report.sequence: (report.clock, report.started) for report in recent}
 
 
 def test_a_clock_that_is_set_is_believed(registry):
@@ -81,5 +85,5 @@ def test_another_boot_is_another_clock(registry):
     keep(registry, report(0, 100.0), at=BOOTED + 100.0)
     keep(registry, report(0, 5.0, boot="boot-2"), at=BOOTED + 500.0)
     with registry.read() as session:
-        by_boot = {row.boot: row.started for row in telemetry.recent(session, "dev-1", 9)}
+        by_boot = {report.boot: report.started for report in SqlTelemetry(session).recent(["dev-1"], 9)["dev-1"]}
     assert by_boot == {"boot-1": BOOTED + 90.0, "boot-2": BOOTED + 490.0}

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import COMMAND, Envelope
@@ -10,13 +11,21 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.broker.link import Incoming
+from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, orders, rollouts, twins
-from skerry_host.plane.registry.tables import OrderRow
+from skerry_host.plane.registry.tables import DeploymentRow, OrderRow
 from skerry_host.plane.rollouts import rollback
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import RolloutRequest, abort_rollout, order_rollback, start_rollout
+from skerry_host.plane.rollouts.intake import (
+    RolloutRequest,
+    abort_rollout,
+    end_watch,
+    order_rollback,
+    order_watch,
+    start_rollout,
+)
 from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.gather import device_views
 from skerry_host.release import keys
@@ -210,6 +219,76 @@ def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
     assert not any(rig.rollout_loop.tick() for _ in range(3))
 
 
+def test_what_another_process_changes_is_seen(rig):
+    started = rig.start("1.0.0")
+    rig.turn()
+    with open_registry(rig.home.registry) as other, other.write() as session:
+        abort_rollout(session, started, rig.now)
+    rig.turn()
+    assert rig.row(started)[0].state == "aborted"
+
+
+def test_a_row_that_was_deleted_is_forgotten(rig):
+    started = rig.start("1.0.0")
+    rig.turn()
+    with open_registry(rig.home.registry) as other, other.write() as session:
+        session.delete(session.get_one(DeploymentRow, rig.row(started)[1].id))
+    rig.turn()
+    rig.turn()
+    with rig.registry.read() as session:
+        assert rollouts.find(session, started).state == "succeeded"
+
+
+def test_what_could_not_be_written_is_planned_again(rig, monkeypatch):
+    started = rig.start("1.0.0")
+    rig.end("succeeded")
+    rig.start("1.1.0")
+    failing = rig.rollout_loop._director
+
+    def fail(*_):
+        raise OperationalError("UPDATE", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(failing, "assign", fail)
+    started = ordered(rig, "1.2.0")
+    with pytest.raises(OperationalError):
+        rig.rollout_loop.tick()
+    assert rig.row(started)[1].sent is None
+    monkeypatch.undo()
+    rig.turn()
+    assert (rig.wanted, rig.row(started)[1].sent) == ("fashion@1.2.0", rig.now)
+
+
+def ordered(rig, version):
+    with rig.registry.write() as session:
+        everyone = devices.all_devices(session)
+        request = RolloutRequest(rig.store.release(f"fashion@{version}"), everyone, "all", Policy(silence_s=60))
+        return start_rollout(session, request, rig.now)
+
+
+def test_devices_are_admitted_a_few_at_a_time(rig, monkeypatch):
+    """Others wait for the write lock meanwhile."""
+    monkeypatch.setattr("skerry_host.plane.rollouts.loop.MAX_ADMITTED", 2)
+    with rig.registry.write() as session:
+        for number in range(2, 6):
+            devices.add(session, Device(f"dev-{number}", "generic-x86", targets=("cpu",)), 1.0)
+    started = ordered(rig, "1.0.0")
+    sent = []
+    while rig.rollout_loop.tick():
+        with rig.registry.read() as session:
+            sent.append(sum(row.sent is not None for row in rollouts.deployments(session, started)))
+    assert sent == [2, 4, 5]
+
+
+def test_silence_ends_a_deployment_though_nothing_changes(rig):
+    started = rig.start("1.0.0")
+    assert not rig.rollout_loop.tick()
+    rig.now += 59
+    assert not rig.rollout_loop.tick()
+    rig.now += 2
+    assert rig.rollout_loop.tick()
+    assert rig.row(started)[1].outcome == "timed_out"
+
+
 def test_a_refused_order_changes_nothing(rig):
     two_releases(rig)
     with rig.registry.write() as session:
@@ -343,3 +422,63 @@ def test_a_cancelled_deployment_that_is_resumed_has_succeeded(rig):
     assert rig.row(started)[1].outcome == "cancelled"
     rig.end("succeeded")
     assert rig.row(started)[1].outcome == "succeeded"
+
+
+# -- a watch ---------------------------------------------------------------------------------------------------------
+
+
+def ordered_watch(rig, seconds):
+    with rig.registry.write() as session:
+        order = order_watch(session, "dev-1", seconds, rig.now)
+    rig.turn()
+    return order
+
+
+def answer(rig, order, *, ok, detail="it reports every 10 s for 90 s"):
+    rig.device.answer(order, ok=ok, detail=detail)
+    rig.turn()
+    with rig.registry.read() as session:
+        row = session.get_one(OrderRow, order)
+        return row.state, row.detail
+
+
+def test_a_watch_is_done_once_it_is_answered(rig):
+    order = ordered_watch(rig, 90.0)
+    row = rig.order()
+    command = codec.decode(codec.decode(row.envelope, Envelope).payload, Command)
+    assert (command.kind, command.seconds, command.model) == ("watch", 90.0, None)
+    assert command.expires == command.issued + rollback.LEAST_WATCH_ANSWER_S
+    assert answer(rig, order, ok=True) == ("done", "it reports every 10 s for 90 s")
+    assert rig.twin.generation == 0, "nothing else is desired now"
+
+
+def test_an_agent_that_knows_no_watch_refuses_it(rig):
+    detail = "this agent does not know the command 'watch'"
+    assert answer(rig, ordered_watch(rig, 600.0), ok=False, detail=detail) == ("failed", detail)
+
+
+def test_a_watch_that_nobody_answers_is_over_when_its_time_is(rig):
+    ordered_watch(rig, 600.0)
+    rig.now += 599
+    rig.turn()
+    assert rig.order().state == "sent"
+    rig.now += 5
+    rig.turn()
+    assert (rig.order().state, rig.order().detail) == ("failed", "no answer within 600 s")
+
+
+def test_a_watch_that_ends_early_is_ended_on_the_device_unless_it_never_began(rig):
+    begun = ordered_watch(rig, 600.0)
+    answer(rig, begun, ok=True)
+    with rig.registry.write() as session:
+        end_watch(session, begun, rig.now)
+        last = session.query(OrderRow).order_by(OrderRow.created.desc()).first()
+        assert (last.kind, last.seconds, last.state) == ("watch", 0.0, "pending")
+        waiting = order_watch(session, "dev-1", 600.0, rig.now)
+        end_watch(session, waiting, rig.now)
+        assert session.get_one(OrderRow, waiting).state == "failed"
+
+
+def test_a_device_that_is_not_known_cannot_be_watched(rig):
+    with rig.registry.write() as session, pytest.raises(UnknownError):
+        order_watch(session, "nobody", 60.0, rig.now)

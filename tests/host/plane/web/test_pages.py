@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,11 @@ from skerry_agent.wire.twin import Reported
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.views import words
 from skerry_host.plane.views.counters import Counters
-from skerry_host.plane.views.views import DeploymentView, Point, RolloutView
+from skerry_host.plane.views.gather import Page as DevicePage
+from skerry_host.plane.views.newest import NewestIntervals
+from skerry_host.plane.views.views import NewestFigures, NewestInterval, Point, RolloutView, SampleView
 from skerry_host.plane.web import charts
+from skerry_host.plane.web.api import metrics
 from skerry_host.plane.web.app import application
 from skerry_host.plane.web.entry import Page
 from skerry_host.plane.web.pages import overview
@@ -57,7 +61,14 @@ def test_overview_page_says_what_the_fleet_does(client):
 def test_every_page_and_route(client):
     rollout = client.get("/api/v1/rollouts").json()[0]["id"]
     paths = [entry.path.replace("{id}", rollout if "rollouts" in entry.path else "shelf-01") for entry in ROUTES]
-    for path in (*paths, "/?page=9", "/?page=x", "/static/style.css"):
+    for path in (
+        *paths,
+        "/?after=shelf-01",
+        "/?after=%00",
+        "/?page=9",
+        f"/rollouts/{rollout}?page=9",
+        "/static/style.css",
+    ):
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -118,6 +129,83 @@ def test_api_says_the_same_as_the_page(client):
     assert [d["outcome"] for d in one["deployments"]] == ["rolled_back", "succeeded", "succeeded"]
 
 
+def followed(client, path):
+    """Every part of an answer that is given a part at a time."""
+    parts = []
+    while path:
+        answer = client.get(path)
+        parts.append(answer.json())
+        path = answer.links["next"]["url"] if "next" in answer.links else None
+    return parts
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_the_parts_of_a_list_are_the_whole_of_it(client, limit):
+    parts = followed(client, f"/api/v1/devices?limit={limit}")
+    assert [device["id"] for part in parts for device in part] == sorted(BOARDS)
+    assert max(map(len, parts)) == min(limit, 4)
+
+
+def test_the_overview_is_given_a_page_of_devices_at_a_time(client):
+    parts = followed(client, "/api/v1/overview?limit=3")
+    assert [len(part["devices"]) for part in parts] == [3, 1]
+    assert [part["next"] for part in parts] == [sorted(BOARDS)[2], None]
+    assert [part["totals"]["devices"] for part in parts] == [4, 4]
+
+
+def test_a_rollout_is_given_a_page_of_deployments_at_a_time(client):
+    rollout = client.get("/api/v1/rollouts").json()[0]
+    parts = followed(client, f"/api/v1/rollouts/{rollout['id']}?limit=3")
+    assert [d["device"] for part in parts for d in part["deployments"]] == sorted(BOARDS)
+    assert {(part["devices"], part["outcomes"]["rolled_back"]) for part in parts} == {(4, 4)}
+
+
+@pytest.mark.parametrize("asked", ["limit=x", "limit=-1", "limit=0", "limit=99999999999999999999", "cursor=%00"])
+def test_whatever_is_asked_for_there_is_a_page(client, asked):
+    for path in ("/api/v1/overview", "/api/v1/devices", "/api/v1/rollouts"):
+        assert client.get(f"{path}?{asked}").status_code == 200
+
+
+def test_a_large_fleet_has_pages(client, monkeypatch):
+    monkeypatch.setattr("skerry_host.plane.views.gather.Page", lambda after: DevicePage(after, 2))
+    first = client.get("/").text
+    assert re.findall(r'<tr data-device="([^"]+)"', first) == sorted(BOARDS)[:2]
+    second = client.get(re.search(r'<a href="(/\?after=[^"]+)">next</a>', first).group(1)).text
+    assert re.findall(r'<tr data-device="([^"]+)"', second) == sorted(BOARDS)[2:]
+    assert '<a href="/">first</a>' in second
+    assert ">next</a>" not in second
+
+
+def test_newest_figures_are_read_when_they_are_new(scene):
+    newest, asked = NewestIntervals(), []
+
+    def looked():
+        with scene.registry.read() as session:
+            execute = session.execute
+            session.execute = lambda query, *rest: asked.append(str(query)) or execute(query, *rest)
+            asked.clear()
+            return dict(newest.read(session))
+
+    before = looked()
+    assert any("body" in query for query in asked)
+    assert looked() == before
+    assert not any("body" in query for query in asked)
+    scene.measure(1)
+    after = looked()
+    assert after["shelf-01"].ended > before["shelf-01"].ended
+    assert after["door-cam"] is before["door-cam"]
+
+
+def test_labels_are_escaped(scene):
+    odd = 'a"b\\c\nd'
+    sample = SampleView(odd, 1.0, "W", "measured", "")
+    seen = [NewestFigures("dev-1", "b", True, None, NewestInterval(1.0, 1.0, (), (sample,)))]
+    text, _ = metrics.exposition(seen, 0, COUNTERS)
+    families = {family.name: family for family in text_string_to_metric_families(text.decode())}
+    assert families["skerry_sample"].samples[0].labels["name"] == odd
+    assert not families["skerry_device_last_seen_seconds"].samples
+
+
 def test_metrics_parse_and_carry_units(client):
     families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
     online = {s.labels["device"]: s.value for s in families["skerry_device_online"].samples}
@@ -167,11 +255,9 @@ def test_drawings_are_well_formed_whatever_the_figures(points):
 
 @given(st.lists(st.sampled_from([*charts.OUTCOMES, None]), max_size=30))
 def test_outcome_bar_is_full(outcomes):
-    rows = tuple(
-        DeploymentView("d", "r", "x", "m@1.0.0", "cpu", 0, "idle", o, "", "", None, 0, 0, 0, 0.0, 0, None, None, None)
-        for o in outcomes
-    )
-    bar = ET.fromstring(str(charts.outcome_bar(RolloutView("r", "m@1.0.0", "all", "running", "", 0.0, None, rows))))
+    counted = Counter(outcome for outcome in outcomes if outcome)
+    view = RolloutView("r", "m@1.0.0", "all", "running", "", 0.0, None, devices=len(outcomes), outcomes=dict(counted))
+    bar = ET.fromstring(str(charts.outcome_bar(view)))
     widths = [float(rect.get("width")) for rect in bar.iter() if rect.tag == "rect"]
     assert sum(widths) == pytest.approx(100 if outcomes else 0, abs=0.2)
 

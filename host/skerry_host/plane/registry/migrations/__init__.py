@@ -1,4 +1,4 @@
 """Alembic migrations of the registry; run by `migrate.upgrade`."""
 
-HEAD = "0005"
+HEAD = "0008"
 """The newest revision: a registry at it needs no migration, and Alembic is not imported."""

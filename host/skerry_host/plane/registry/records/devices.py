@@ -3,7 +3,7 @@
 import re
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.names import MODEL_PATTERN
@@ -41,7 +41,25 @@ def find(session: Session, device_id: str) -> Device:
 
 def all_devices(session: Session) -> list[Device]:
     """All devices by id."""
-    return [_device(row) for row in session.scalars(select(DeviceRow).order_by(DeviceRow.id))]
+    query = select(DeviceRow.id, DeviceRow.board, DeviceRow.tags, DeviceRow.targets).order_by(DeviceRow.id)
+    return [_of(*row) for row in session.execute(query)]
+
+
+def page(session: Session, after: str, most: int) -> tuple[list[Device], str | None]:
+    """At most so many devices behind an id, by id; and the id to go on after, None where these were the last."""
+    query = select(DeviceRow).where(DeviceRow.id > after).order_by(DeviceRow.id).limit(most + 1)
+    found = [_device(row) for row in session.scalars(query)]
+    return found[:most], found[most - 1].id if len(found) > most else None
+
+
+def count(session: Session) -> int:
+    """How many there are."""
+    return session.scalar(select(func.count()).select_from(DeviceRow)) or 0
+
+
+def ids(session: Session) -> set[str]:
+    """The ids of all devices."""
+    return set(session.scalars(select(DeviceRow.id)))
 
 
 def add_group(session: Session, name: str, where: str, now: float) -> None:
@@ -74,4 +92,8 @@ def members(session: Session, where: str) -> list[Device]:
 
 
 def _device(row: DeviceRow) -> Device:
-    return Device(row.id, row.board, frozenset(row.tags), cast("tuple[TargetName, ...]", tuple(row.targets)))
+    return _of(row.id, row.board, row.tags, row.targets)
+
+
+def _of(name: str, board: str, tags: list[str], targets: list[str]) -> Device:
+    return Device(name, board, frozenset(tags), cast("tuple[TargetName, ...]", tuple(targets)))

@@ -1,9 +1,10 @@
 """Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
@@ -11,6 +12,7 @@ from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 
 
@@ -38,10 +40,61 @@ def active(session: Session) -> Sequence[RolloutRow]:
     return session.scalars(query).all()
 
 
-def deployments(session: Session, rollout_id: str) -> Sequence[DeploymentRow]:
-    """All deployments of a rollout by wave and device."""
+def deployments(session: Session, rollout_id: str, most: int | None = None, behind: int = 0) -> Sequence[DeploymentRow]:
+    """The deployments of a rollout by wave and device: all, or at most so many behind the first few."""
     query = select(DeploymentRow).where(DeploymentRow.rollout == rollout_id)
-    return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device)).all()
+    return session.scalars(query.order_by(DeploymentRow.wave, DeploymentRow.device).offset(behind).limit(most)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The deployments of a rollout in figures: how many with each outcome (None: open), and their bytes."""
+
+    outcomes: dict[str | None, int]
+    bytes_received: int
+    full_bytes: int
+
+
+def tally(session: Session, rollout_id: str) -> Tally:
+    """Counted by the database; `full_bytes` are of the devices that received anything."""
+    full = case((DeploymentRow.bytes_received > 0, DeploymentRow.full_bytes), else_=0)
+    query = select(DeploymentRow.outcome, func.count(), func.sum(DeploymentRow.bytes_received), func.sum(full))
+    rows = session.execute(query.where(DeploymentRow.rollout == rollout_id).group_by(DeploymentRow.outcome)).all()
+    received, of = sum(int(row[2]) for row in rows), sum(int(row[3]) for row in rows)
+    return Tally({row[0]: row[1] for row in rows}, received, of)
+
+
+def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Iterator[tuple[str, Deployment]]:
+    """(rollout, deployment) of what changed in some rollouts after a number (see `changes`), by wave and device."""
+    mine = (DeploymentRow.rollout.in_(rollouts), DeploymentRow.changed > since)
+    query = select(
+        DeploymentRow.rollout,
+        DeploymentRow.id,
+        DeploymentRow.device,
+        DeploymentRow.wave,
+        DeploymentRow.sent,
+        DeploymentRow.heard,
+        DeploymentRow.outcome,
+    ).where(*mine)
+    for rollout, id_, device, wave, sent, heard, outcome in session.execute(
+        query.order_by(DeploymentRow.wave, DeploymentRow.device)
+    ):
+        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome))
+
+
+def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
+    """(device, release, target) of each deployment that is about to be sent."""
+    query = select(DeploymentRow.device, DeploymentRow.release, DeploymentRow.target).join(
+        RolloutRow, RolloutRow.id == DeploymentRow.rollout
+    )
+    unsent = (RolloutRow.state.not_in(ENDED), DeploymentRow.outcome.is_(None), DeploymentRow.sent.is_(None))
+    yield from session.execute(query.where(*unsent))
+
+
+def rows(session: Session, deployments: Iterable[str]) -> list[DeploymentRow]:
+    """The rows of some deployments: while they are held, a session need not look for them again."""
+    query = select(DeploymentRow)
+    return [row for part in parts(deployments) for row in session.scalars(query.where(DeploymentRow.id.in_(part)))]
 
 
 def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow]:
@@ -58,11 +111,6 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
 def as_rollout(row: RolloutRow) -> Rollout:
     """The pure value of a row."""
     return Rollout(row.id, row.release, cast("RolloutState", row.state), codec.decode(row.policy, Policy))
-
-
-def as_deployment(row: DeploymentRow) -> Deployment:
-    """The pure value of a row."""
-    return Deployment(row.id, row.device, row.wave, row.sent, row.heard, cast("Outcome | None", row.outcome))
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:

@@ -1,13 +1,14 @@
 """Each device's twin: its desired state and what it last reported. Drops messages that are old or duplicates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Assignment, Desired, DeviceState, Reported
+from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import TwinRow
 
 
@@ -37,19 +38,45 @@ def find(session: Session, device_id: str) -> Twin:
 
 def of(session: Session, devices: Iterable[str]) -> dict[str, Twin]:
     """The twins of some enrolled devices, by device."""
-    query = select(TwinRow).where(TwinRow.device.in_(list(devices)))
-    return {row.device: _twin(row) for row in session.scalars(query)}
+    return {twin.device: twin for twin in each(session, devices)}
 
 
-def unsettled(session: Session) -> list[Twin]:
-    """Twins of devices that may still need blobs for their desired state."""
-    return [_twin(row) for row in session.scalars(select(TwinRow).where(TwinRow.settled.is_(False)))]
+def rows(session: Session, devices: Iterable[str]) -> list[TwinRow]:
+    """The rows of some enrolled devices: while they are held, a session need not look for them again."""
+    return [row for part in parts(devices) for row in session.scalars(select(TwinRow).where(TwinRow.device.in_(part)))]
 
 
-def envelopes(session: Session) -> dict[str, tuple[int, bytes]]:
-    """(generation, signed bytes) of each device that has a desired state."""
-    query = select(TwinRow.device, TwinRow.generation, TwinRow.envelope).where(TwinRow.envelope.is_not(None))
-    return {device: (generation, envelope) for device, generation, envelope in session.execute(query) if envelope}
+def is_online(session: Session, device: str) -> bool:
+    """Whether an enrolled device is connected, as its last birth or will said."""
+    return session.get_one(TwinRow, device).online
+
+
+def each(session: Session, devices: Iterable[str]) -> Iterator[Twin]:
+    """The twins of some enrolled devices, a few in memory at a time."""
+    for part in parts(devices):
+        yield from map(_twin, session.scalars(select(TwinRow).where(TwinRow.device.in_(part))))
+
+
+def changed(session: Session, since: int) -> Iterator[tuple[str, bool]]:
+    """(device, settled) of each twin that changed after a number (see `changes`).
+
+    A settled one needs no blobs for its desired state.
+    """
+    query = select(TwinRow.device, TwinRow.settled).where(TwinRow.changed > since)
+    yield from session.execute(query)
+
+
+def generations(session: Session, since: int) -> dict[str, int]:
+    """The generation of each desired state in the twins that changed after a number (see `changes`)."""
+    query = select(TwinRow.device, TwinRow.generation).where(TwinRow.envelope.is_not(None), TwinRow.changed > since)
+    return dict(session.execute(query).all())
+
+
+def envelopes(session: Session, devices: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+    """(generation, signed bytes) of the desired states of some devices."""
+    columns = select(TwinRow.device, TwinRow.generation, TwinRow.envelope)
+    rows = (row for part in parts(devices) for row in session.execute(columns.where(TwinRow.device.in_(part))))
+    return {device: (generation, envelope) for device, generation, envelope in rows if envelope}
 
 
 def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
@@ -88,9 +115,10 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     return True
 
 
-def seen(session: Session, device_id: str, now: float) -> None:
-    """Record that the device sent a message."""
-    session.get_one(TwinRow, device_id).last_seen = now
+def seen(session: Session, devices: Iterable[str], now: float) -> None:
+    """Record that some devices sent a message."""
+    for part in parts(devices):
+        session.execute(update(TwinRow).where(TwinRow.device.in_(part)).values(last_seen=now))
 
 
 def open_assignments(twin: Twin) -> list[Assignment]:

@@ -1,58 +1,68 @@
-"""The fleet as Prometheus metrics. Figures per device carry its id; a value that is absent is left out, never 0."""
+"""The fleet as Prometheus metrics. Figures per device carry its id; a value that is absent is left out, never 0.
 
-import time
-from collections.abc import Iterator
+The plane's own families are made by prometheus-client. Those with a line a device are written here, in its text format:
+a fleet has tens of thousands of lines, and a scrape must not hold up the plane.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
+from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views import gather
 from skerry_host.plane.views.counters import Counters
-from skerry_host.plane.views.views import DeviceView, Overview
+from skerry_host.plane.views.views import NewestFigures
 from skerry_host.plane.web.entry import Query
 
-QUANTILES = (("0.5", "p50_us"), ("0.95", "p95_us"), ("0.99", "p99_us"))
+QUANTILES = ("0.5", "0.95", "0.99")
+_UNSAFE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+LABELS = 65_536
+"""Label values whose escaped form is kept."""
 
 
 def answer(query: Query) -> Response:
     """All families, from one consistent state of the registry."""
     with query.registry.read() as session:
-        seen = gather.overview(session, time.time())
-    text, kind = exposition(seen, query.counters())
+        seen = gather.newest_figures(session, query.newest)
+        active = len(rollouts.active(session))
+    text, kind = exposition(seen, active, query.counters())
     return Response(text, media_type=kind)
 
 
-def exposition(seen: Overview, counters: Counters) -> tuple[bytes, str]:
+def exposition(seen: Sequence[NewestFigures], active_rollouts: int, counters: Counters) -> tuple[bytes, str]:
     """The text and its content type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(seen, counters))
-    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+    registry.register(_Plane(counters, active_rollouts))
+    lines = [line for family in (*_devices(seen), *_models(seen), _samples(seen)) for line in family.lines()]
+    return generate_latest(registry) + "".join(lines).encode(), CONTENT_TYPE_PLAIN_0_0_4
 
 
-class _Collector:
-    """What Prometheus asks for its families."""
+class _Plane:
+    """What Prometheus asks for the families without a device."""
 
-    def __init__(self, seen: Overview, counters: Counters) -> None:
-        self._seen = seen
-        self._counters = counters
+    def __init__(self, counters: Counters, active_rollouts: int) -> None:
+        self._counters, self._active_rollouts = counters, active_rollouts
 
     def collect(self) -> Iterator[Metric]:
         yield from _plane(self._counters)
-        yield from _devices(self._seen.devices)
-        yield from _models(self._seen.devices)
-        yield _samples(self._seen.devices)
         active = GaugeMetricFamily("skerry_rollouts_active", "Rollouts that have not ended.")
-        active.add_metric([], self._seen.totals.active_rollouts)
+        active.add_metric([], self._active_rollouts)
         yield active
 
 
 def _plane(counters: Counters) -> Iterator[Metric]:
     messages = CounterMetricFamily("skerry_messages", "Messages of devices by result.", labels=["result"])
-    for result in ("accepted", "duplicate", "unknown", "malformed"):
+    for result in ("accepted", "duplicate", "unknown", "malformed", "dropped"):
         messages.add_metric([result], counters.messages.get(result, 0))
     yield messages
+    waiting = GaugeMetricFamily("skerry_messages_waiting", "Messages that have arrived and are not written yet.")
+    waiting.add_metric([], counters.waiting)
+    yield waiting
     pieces = CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices requested.", labels=["result"])
     for result in ("answered", "malformed", "not_needed", "too_many", "unreadable"):
         pieces.add_metric([result], counters.answers.get(result, 0))
@@ -65,47 +75,63 @@ def _plane(counters: Counters) -> Iterator[Metric]:
     yield connected
 
 
-def _devices(devices: tuple[DeviceView, ...]) -> Iterator[Metric]:
-    online = GaugeMetricFamily("skerry_device_online", "1 while the device is connected.", labels=["device", "board"])
-    seen = GaugeMetricFamily(
-        "skerry_device_last_seen_seconds", "When the device last sent a message.", labels=["device"]
+@dataclass(frozen=True, slots=True)
+class _Gauge:
+    """One family: the names of its labels, and (values of the labels, value) of each line; None is left out."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    rows: Iterable[tuple[tuple[str, ...], float | None]]
+
+    def lines(self) -> Iterator[str]:
+        yield f"# HELP {self.name} {self.help}\n# TYPE {self.name} gauge\n"
+        form = ",".join(f'{label}="%s"' for label in self.labels)
+        form = f"{self.name}{{{form}}}"
+        for values, value in self.rows:
+            if value is not None:
+                yield f"{form % tuple(map(_escaped, values))} {float(value)!r}\n"
+
+
+@lru_cache(LABELS)
+def _escaped(text: str) -> str:
+    return text.translate(_UNSAFE)
+
+
+def _devices(seen: Sequence[NewestFigures]) -> Iterator[_Gauge]:
+    yield _Gauge(
+        "skerry_device_online",
+        "1 while the device is connected.",
+        ("device", "board"),
+        (((each.device, each.board), each.online) for each in seen),
     )
-    for device in devices:
-        online.add_metric([device.id, device.board], float(device.online))
-        if device.last_seen is not None:
-            seen.add_metric([device.id], device.last_seen)
-    yield online
-    yield seen
-
-
-def _models(devices: tuple[DeviceView, ...]) -> Iterator[Metric]:
-    labels = ["device", "model", "release"]
-    latency = GaugeMetricFamily(
-        "skerry_latency_microseconds", "Latency of the newest interval.", labels=[*labels, "quantile"]
+    yield _Gauge(
+        "skerry_device_last_seen_seconds",
+        "When the device last sent a message.",
+        ("device",),
+        (((each.device,), each.last_seen) for each in seen),
     )
-    rate = GaugeMetricFamily("skerry_inferences_per_second", "Inferences of the newest interval.", labels=labels)
-    energy = GaugeMetricFamily("skerry_energy_microjoules", "Energy per inference.", labels=[*labels, "source"])
-    for device in devices:
-        for model in device.models:
-            newest = model.newest
-            if newest is None:
-                continue
-            key = [device.id, model.model, newest.release]
-            rate.add_metric(key, newest.inferences_per_s)
-            for quantile, field in QUANTILES:
-                value = getattr(newest, field)
-                if value is not None:
-                    latency.add_metric([*key, quantile], value)
-            if newest.energy_uj is not None:
-                energy.add_metric([*key, model.energy_source or ""], newest.energy_uj)
-    yield from (latency, rate, energy)
 
 
-def _samples(devices: tuple[DeviceView, ...]) -> Metric:
-    family = GaugeMetricFamily(
-        "skerry_sample", "The newest measurement of each kind.", labels=["device", "name", "unit", "source"]
+def _models(seen: Sequence[NewestFigures]) -> Iterator[_Gauge]:
+    keyed = [((each.device, point.model, point.release), point) for each in seen for point in each.models]
+    labels = ("device", "model", "release")
+    latency = (
+        ((*key, quantile), value)
+        for key, point in keyed
+        for quantile, value in zip(QUANTILES, (point.p50_us, point.p95_us, point.p99_us), strict=True)
     )
-    for device in devices:
-        for sample in device.samples:
-            family.add_metric([device.id, sample.name, sample.unit, sample.source], sample.value)
-    return family
+    yield _Gauge("skerry_latency_microseconds", "Latency of the newest interval.", (*labels, "quantile"), latency)
+    rates = ((key, point.inferences_per_s) for key, point in keyed)
+    yield _Gauge("skerry_inferences_per_second", "Inferences of the newest interval.", labels, rates)
+    energy = (((*key, point.energy_source or ""), point.energy_uj) for key, point in keyed)
+    yield _Gauge("skerry_energy_microjoules", "Energy per inference.", (*labels, "source"), energy)
+
+
+def _samples(seen: Sequence[NewestFigures]) -> _Gauge:
+    rows = (
+        ((each.device, sample.name, sample.unit, sample.source), sample.value)
+        for each in seen
+        for sample in each.samples
+    )
+    return _Gauge("skerry_sample", "The newest measurement of each kind.", ("device", "name", "unit", "source"), rows)

@@ -1,0 +1,36 @@
+"""Logs messages that are dropped: the first at once, then one line a minute for all that came since.
+
+So neither strangers nor a device that sends nonsense can fill the log. Counts of everything are in `/metrics`.
+"""
+
+import logging
+from collections.abc import Callable
+
+EVERY_S = 60.0
+MAX_NAMES = 1000
+"""Senders that are told apart between two lines."""
+
+
+class DropLog:
+    """One kind of reason; `why` says it of messages."""
+
+    def __init__(self, log: logging.Logger, why: str, clock: Callable[[], float]) -> None:
+        self._log, self._why, self._clock = log, why, clock
+        self._said_at: float | None = None
+        self._count = 0
+        self._names: set[str] = set()
+
+    def note(self, sender: str, detail: str = "") -> None:
+        """A message was dropped; `detail` is of this one."""
+        self._count += 1
+        if len(self._names) < MAX_NAMES:
+            self._names.add(sender)
+        now = self._clock()
+        if self._said_at is None or abs(now - self._said_at) >= EVERY_S:
+            self._say(sender, detail)
+            self._said_at, self._count, self._names = now, 0, set()
+
+    def _say(self, sender: str, detail: str) -> None:
+        senders = f"{len(self._names)}{' or more' if len(self._names) == MAX_NAMES else ''}"
+        of = f"{self._count} messages from {senders} senders, the last from" if self._count > 1 else "a message from"
+        self._log.warning("dropped, because %s: %s %s%s", self._why, of, sender, f": {detail}" if detail else "")

@@ -1,0 +1,133 @@
+"""The numbers of changes: every writer counts up what a plane decides by, and nothing else does."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import update
+
+from skerry_agent.wire import codec
+from skerry_agent.wire.twin import Desired, DeviceState, Reported
+from skerry_host.fleet.device import Device
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import changes, devices, events, twins
+from skerry_host.plane.registry.records.parts import MOST, parts
+from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, RolloutRow, TwinRow
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with open_registry(tmp_path / "r.sqlite") as opened:
+        with opened.write() as session:
+            devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
+            session.add(RolloutRow(id="r", release="m@1", selection="all", policy=b"{}", state="running", created=1.0))
+            session.flush()
+            row = {"model": "m", "release": "m@1", "target": "cpu", "created": 1.0}
+            session.add(DeploymentRow(id="d", rollout="r", device="dev-1", **row))
+            session.add(OrderRow(id="o", device="dev-1", kind="rollback", state="pending", created=1.0))
+        yield opened
+
+
+def desire(session):
+    twins.store_desired(session, Desired("dev-1", 1, 1.0), b"signed")
+
+
+def report(session):
+    said = Reported("dev-1", "b", 1, 0, "0.1", "generic-x86", ("cpu",))
+    assert twins.accept_reported(session, said, codec.encode(said), 2.0)
+
+
+def be_born(session):
+    assert twins.accept_state(session, DeviceState("dev-1", "b", 1, online=True), 2.0)
+
+
+def enrol(session):
+    devices.add(session, Device("dev-2", "generic-x86", targets=("cpu",)), 1.0)
+
+
+def changed(row, key, **values):
+    def change(session):
+        for name, value in values.items():
+            setattr(session.get_one(row, key), name, value)
+
+    return change
+
+
+CASES = {
+    "a desired state": (desire, {"twins"}),
+    "a reported state": (report, {"twins"}),
+    "a birth": (be_born, set()),
+    "a device that was seen": (lambda session: twins.seen(session, ["dev-1"], 9.0), set()),
+    "an event": (lambda session: events.add(session, events.Event(1.0, "k", "s", "t")), set()),
+    "a new device": (enrol, {"devices", "twins"}),
+    "a rollout's state": (changed(RolloutRow, "r", state="aborting"), {"rollouts"}),
+    "a deployment that was sent": (changed(DeploymentRow, "d", sent=2.0), {"deployments"}),
+    "a deployment's bytes": (changed(DeploymentRow, "d", bytes_received=9), set()),
+    "an order": (changed(OrderRow, "o", state="sent"), {"orders"}),
+    "many rows in one statement": (lambda s: s.execute(update(DeploymentRow).values(heard=3.0)), {"deployments"}),
+    "a row that was deleted": (lambda session: session.delete(session.get_one(OrderRow, "o")), {"removed"}),
+}
+
+
+@pytest.mark.parametrize(("change", "kinds"), CASES.values(), ids=CASES)
+def test_what_a_plane_decides_by_is_counted(registry, change, kinds):
+    before = numbers(registry)
+    with registry.write() as session:
+        change(session)
+    after = numbers(registry)
+    assert {kind for kind in changes.Changes.__slots__ if getattr(before, kind) != getattr(after, kind)} == kinds
+
+
+def test_what_was_rolled_back_is_not_counted(registry):
+    before = numbers(registry)
+    with pytest.raises(KeyError), registry.write() as session:
+        _fail_after(session, desire)
+    assert numbers(registry) == before
+
+
+def _fail_after(session, change):
+    change(session)
+    session.flush()
+    raise KeyError
+
+
+def test_a_row_has_the_number_of_its_last_change(registry):
+    with registry.write() as session:
+        enrol(session)
+    with registry.read() as session:
+        seen = changes.now(session).twins
+        assert dict(twins.changed(session, seen - 1)) == {"dev-2": True}
+        assert dict(twins.changed(session, seen)) == {}
+    with registry.write() as session:
+        desire(session)
+    with registry.read() as session:
+        assert dict(twins.changed(session, seen)) == {"dev-1": True}
+        assert twins.generations(session, seen) == {"dev-1": 1}
+
+
+def test_another_program_is_counted_too(registry, tmp_path):
+    """Whoever repairs a registry by hand uses none of our code."""
+    before = numbers(registry)
+    with sqlite3.connect(tmp_path / "r.sqlite") as other:
+        other.execute("UPDATE twins SET generation = 7")
+    other.close()
+    assert numbers(registry).twins == before.twins + 1
+
+
+def test_long_lists_are_cut():
+    assert [len(part) for part in parts(map(str, range(2 * MOST + 1)))] == [MOST, MOST, 1]
+    assert list(parts([])) == []
+
+
+def test_the_triggers_are_of_columns_that_there_are(registry):
+    """SQLite takes a trigger on a column that does not exist without a word."""
+    from skerry_host.plane.registry.migrations.versions.v0008_changes import NUMBERED
+
+    for row in (TwinRow, DeploymentRow):
+        columns = NUMBERED[row.__tablename__][1].split(", ")
+        assert set(columns) <= {column.name for column in row.__table__.columns}
+    assert DeviceRow.__tablename__ == "devices"
+
+
+def numbers(registry):
+    with registry.read() as session:
+        return changes.now(session)
