@@ -31,8 +31,8 @@ MAX_TIME_S = 1e11
 MAX_LARGE = 2**50
 """Of bytes and nanojoules; other numbers are at most `MAX_NUMBER`, milliseconds (34 years) included."""
 
-MAX_VALUE = 1e30
-"""Of a sample: all that sensors give is far below, and sums of such values stay finite."""
+MAX_VALUE = 2.0**100
+"""Of a sample: all that sensors give is far below, and sums stay finite. A float32, so rounding to one stays within."""
 
 MAX_MODELS, MAX_SAMPLES, MAX_TEXT = 64, 256, 400
 

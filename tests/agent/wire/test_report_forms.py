@@ -192,6 +192,12 @@ def test_a_sketch_comes_back_as_it_was(sketch):
     assert unpack_sketch(pack_sketch(sketch)) == sketch
 
 
+@pytest.mark.parametrize("value", [report_forms.MAX_VALUE, -report_forms.MAX_VALUE, 1e30])
+def test_the_largest_value_that_is_sent_is_read(value):
+    sent = replace(PINNED, samples=(Sample("x", value, "", "measured"),))
+    assert decode_report(encode_report(sent)).samples[0].value == pytest.approx(value)
+
+
 def test_packing_rounds_only_below_what_a_sensor_gives():
     report = replace(PINNED, uptime_s=1.23456, samples=(Sample("power", 3.141592653589793, "W", "measured", "x"),))
     back = decode_report(encode_report(report))

@@ -108,17 +108,9 @@ def _changed(**fields):
     return message
 
 
-UNREADABLE = {
-    "a model that no release could have": _changed(model="My Model!"),
-    "a value that rounds to one beyond all measure": {
-        **_changed(), "samples": [{"name": "x", "value": 1e30, "unit": "", "source": "measured"}]
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("message", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_report_that_could_not_be_read_again_is_refused_and_spoils_no_other(registry, ingest, message):
-    """It is kept in its packed form, which says no to what JSON lets through."""
+def test_a_report_that_could_not_be_read_again_is_refused_and_spoils_no_other(registry, ingest):
+    """It is kept in its packed form, which says no to a model's name that JSON lets through."""
+    message = _changed(model="My Model!")
     ingest.apply([sent(report(1)), Incoming(topics.telemetry("dev-1"), json.dumps(message).encode()), sent(report(2))])
     assert ingest.counts == Counter(accepted=2, malformed=1)
     assert [row.sequence for row in rows(registry)] == [1, 2]
