@@ -72,6 +72,8 @@ MISTAKES = {
     "an unknown rollout": (["rollout", "status", "abc"], 2, "there is no rollout 'abc'"),
     "an abort of nothing": (["rollout", "abort", "abc"], 2, "there is no rollout 'abc'"),
     "a rollback of nobody": (["rollback"], 2, "give either --group or --device"),
+    "a time to keep that is none": (["serve", "--keep", "soon,1h=1d"], 2, "'soon' is no length of time"),
+    "tiers that do not fit": (["serve", "--keep", "1d,10m=1d,15m=2d"], 2, "these tiers of telemetry cannot be kept"),
     "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is not a usable URL"),
     "blobs by another way": (["serve", "--blobs-url", "ftp://x/y"], 2, "write http://HOST[:PORT][/PATH]"),
     "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is not a"),

@@ -1,13 +1,15 @@
 """The serving plane in this process, over a real broker: what it acknowledges, also when it cannot write."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.report_forms import READ
+from skerry_agent.wire.report_forms import READ, encode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.broker import choose, free_port
@@ -15,6 +17,8 @@ from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.registry.database import Registry, open_registry
 from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.tables import BlockRow
+from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.service import Service
 from tests.kit.brokers import Mosquitto
@@ -120,6 +124,21 @@ def test_a_plane_goes_on_when_the_registry_can_be_written_again(home, registry, 
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write it")
         sick.well = True
         eventually(lambda: rows(registry) == [0], "it is written at last")
+
+
+def test_telemetry_is_rolled_up_while_it_serves(home, registry, broker):
+    """A report of this morning, and of a device that is not connected."""
+    began = time.time() - 5 * 3600
+    report = Report("dev-1", "boot-1", 0, began, 100.0, 60.0)
+    with registry.write() as session:
+        SqlTelemetry(session).add([Arrival(report, encode_report(report))], began + 60)
+    with served(home, registry, broker):
+        eventually(lambda: _blocks(registry) == [600, 3600], "it is in both tiers")
+
+
+def _blocks(registry):
+    with registry.read() as session:
+        return sorted(session.scalars(select(BlockRow.period_s)))
 
 
 def test_a_registry_that_is_none_any_more_ends_the_plane_and_acknowledges_nothing(home, registry, broker, device):

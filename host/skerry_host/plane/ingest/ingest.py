@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A message that is well formed and of an enrolled device."""
+    """A message that is well formed and of an enrolled device; of a report, `raw` is the packed form."""
 
     message: DeviceMessage
     raw: bytes
@@ -89,7 +89,7 @@ class Ingest:
         with self._registry.write() as session:
             self._read_enrolled(session)
             received = [each for message in messages if (each := self._received(message, results))]
-            reports = [_arrival(each.message, each.raw) for each in received if isinstance(each.message, Report)]
+            reports = [Arrival(each.message, each.raw) for each in received if isinstance(each.message, Report)]
             others = [each for each in received if not isinstance(each.message, Report)]
             rows = _prefetch(session, others)  # noqa: F841 - a session forgets rows that nobody holds
             results.update("accepted" if self._dispatch(session, each) else "duplicate" for each in others)
@@ -117,7 +117,9 @@ class Ingest:
                 self._strangers.note(device)
                 results["unknown"] += 1
                 return None
-            return _Received(_decode(message, device), message.payload)
+            decoded = _decode(message, device)
+            kept = _packed(decoded, message.payload) if isinstance(decoded, Report) else message.payload
+            return _Received(decoded, kept)
         except WireError as error:
             self._malformed.note(message.topic, str(error))
             results["malformed"] += 1
@@ -186,9 +188,13 @@ def _decoded(message: Incoming) -> DeviceMessage:
     return codec.decode(message.payload, kind)
 
 
-def _arrival(report: Report, raw: bytes) -> Arrival:
-    """With the packed form, which is made of one that came as JSON."""
-    return Arrival(report, raw if raw[0] == PACKED else encode_report(report))
+def _packed(report: Report, raw: bytes) -> bytes:
+    """The packed form, which is made of one that came as JSON. Raises `WireError` when it could not be read again."""
+    if raw[0] == PACKED:
+        return raw
+    packed = encode_report(report)
+    decode_report(packed)
+    return packed
 
 
 def _prefetch(session: Session, received: Sequence[_Received]) -> list[object]:

@@ -102,6 +102,28 @@ def test_a_malformed_message_spoils_none_of_its_batch(registry, ingest, payload)
     assert [row.sequence for row in rows(registry)] == [1, 2]
 
 
+def _changed(**fields):
+    message = json.loads(codec.encode(report(9)))
+    message["models"][0].update(fields)
+    return message
+
+
+UNREADABLE = {
+    "a model that no release could have": _changed(model="My Model!"),
+    "a value that rounds to one beyond all measure": {
+        **_changed(), "samples": [{"name": "x", "value": 1e30, "unit": "", "source": "measured"}]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_report_that_could_not_be_read_again_is_refused_and_spoils_no_other(registry, ingest, message):
+    """It is kept in its packed form, which says no to what JSON lets through."""
+    ingest.apply([sent(report(1)), Incoming(topics.telemetry("dev-1"), json.dumps(message).encode()), sent(report(2))])
+    assert ingest.counts == Counter(accepted=2, malformed=1)
+    assert [row.sequence for row in rows(registry)] == [1, 2]
+
+
 @pytest.mark.parametrize("topic", ["skerry/v1/d/UP/state", "skerry/v1/d", "x", "skerry/v1/t/00/", "skerry/v1/d//state"])
 def test_a_topic_without_a_device_is_malformed(ingest, topic):
     ingest.apply([Incoming(topic, b"{}")])

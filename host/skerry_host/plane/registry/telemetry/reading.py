@@ -9,7 +9,7 @@ from skerry_agent.wire.report_forms import decode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_host.plane.registry.telemetry import boots
 from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
-from skerry_host.plane.registry.telemetry.rollup import RollUp
+from skerry_host.plane.registry.telemetry.rollup import RollUp, unpack_block
 
 DIGITS, ROLLED_DIGITS = 7, 5
 
@@ -49,6 +49,15 @@ def interval(started: float, rolled: RollUp) -> Interval:
     )
     models = tuple(model.stats() for model in rolled.models)
     return Interval(started, rolled.duration_s, models, samples, rolled.outbox_dropped, rolled.reports)
+
+
+def block(device: str, body: bytes) -> list[RollUp]:
+    """The roll-ups of a block; none of one that is damaged."""
+    try:
+        return unpack_block(body)
+    except ValueError as error:
+        log.warning("stored roll-ups of %s are damaged and are left out: %s", device, error)
+        return []
 
 
 def _started(row: Any, report: Report) -> float:

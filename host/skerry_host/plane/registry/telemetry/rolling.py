@@ -64,7 +64,7 @@ def joined() -> Select[Any]:
     return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
 
 
-def pending(session: Session, boot: BootRow, most: int = MOST_REPORTS) -> tuple[list[StoredReport], int]:
+def pending(session: Session, boot: BootRow, most: int) -> tuple[list[StoredReport], int]:
     """The first reports of a boot that are not rolled up, in order; and up to which sequence these are all."""
     found: list[StoredReport] = []
     left = most
@@ -107,16 +107,17 @@ def _visit(session: Session, boot: BootRow, now: float, retention: Retention) ->
         session.execute(delete(REPORTS).where(REPORTS.c.boot == boot.id))
         session.delete(boot)
         return
-    found, end = pending(session, boot)
+    found, end = pending(session, boot, MOST_REPORTS)
     waiting = [report for report in found if _ripe(boot, report) > now]
-    _merge(session, boot.device, [report for report in found if _ripe(boot, report) <= now], now, retention)
+    ripe = [report for report in found if _ripe(boot, report) <= now]
+    _merge(session, boot.device, ripe, now, retention)
     held: list[Span] = [(report.sequence, report.sequence) for report in waiting]
     if end < boot.newest:
         held.append((end + 1, boot.newest))
     boot.rolled_up = boots.encode_spans(without(boots.decode_spans(boot.spans), held))
     first_held = min((first for first, _ in held), default=boot.newest)
     deleted = _delete_old(session, boot, first_held, now - retention.reports_s)
-    again = end < boot.newest or deleted == MOST_REPORTS
+    again = (end < boot.newest and len(waiting) < MOST_REPORTS) or deleted == MOST_REPORTS
     boot.due = now if again else _next(session, boot, waiting, now, retention)
 
 
@@ -136,7 +137,7 @@ def _merge(session: Session, device: str, ripe: Sequence[StoredReport], now: flo
         made: list[dict[str, object]] = []
         for started, parts in new.items():
             row = known.get(started)
-            body = rollup.pack_block(coarser([*(rollup.unpack_block(row.body) if row else ()), *parts], 1))
+            body = rollup.pack_block(coarser([*(reading.block(device, row.body) if row else ()), *parts], 1))
             if row:
                 changed.append({"block": row.id, "new": body})
             else:

@@ -106,8 +106,11 @@ def pack_block(rolled: Sequence[RollUp]) -> bytes:
 
 
 def unpack_block(raw: bytes) -> list[RollUp]:
-    """A block at rest, read."""
-    return _DECODE(zlib.decompress(raw))
+    """A block at rest, read. Raises `ValueError` when it is damaged."""
+    try:
+        return _DECODE(zlib.decompress(raw))
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def of_intervals(number: int, intervals: Sequence[Interval]) -> RollUp:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from skerry_host.plane.errors import DurationError
 from skerry_host.plane.registry.tables import BlockRow, BootRow, ReportRow
-from skerry_host.plane.registry.telemetry import boots, reading, rolling, rollup
+from skerry_host.plane.registry.telemetry import boots, reading, rolling
 from skerry_host.plane.registry.telemetry.port import Arrival, Interval, Retention, StoredReport
 from skerry_host.plane.registry.telemetry.rollup import RollUp
 
@@ -131,7 +131,7 @@ class SqlTelemetry:
         first = since - rolling.BLOCK * period_s
         query = select(c.body).where(c.device == device, c.period_s == period_s)
         for body in self._session.scalars(query.where(c.started.between(first, until))):
-            yield from rollup.unpack_block(body)
+            yield from reading.block(device, body)
 
 
 def _last(boots: int, most: int, devices: Sequence[str] | None = None) -> Select[Any]:
