@@ -348,9 +348,10 @@ def test_a_damaged_block_hides_no_other_and_stops_no_upkeep(host):
 def test_many_reports_that_have_to_wait_are_not_looked_at_again_and_again(host, monkeypatch):
     monkeypatch.setattr(rolling, "MOST_REPORTS", 7)
     host.hear(*(report(i, 10.0) for i in range(20)), at=NOW)
+    host.hear(*(report(i, 10.0) for i in range(20, 40)), at=NOW + 6 * HOUR)
     host.upkeep(NOW + 13 * HOUR)
-    host.hear(*(report(i, 10.0) for i in range(20, 40)), at=NOW + 14 * HOUR)
-    host.upkeep(NOW + 14 * HOUR)
+    host.upkeep(NOW + 19 * HOUR)
+    assert host.count("boots WHERE spans = rolled_up") == 1
     assert sum(each.reports for each in host.series(600)) == 40
 
 
