@@ -39,8 +39,9 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True):
 class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     """How a device behaves.
 
-    `runs`: the release that it has from the beginning. `connects`: it does at all. `obeys`: it acts on desired states; else it is silent on its deployments. `report_s` is
-    the interval of its telemetry (None: it sends none), `repeats` how often it sends each report.
+    `runs`: the release that it has from the beginning. `connects`: it does at all. `obeys`: it acts on desired states;
+    else it is silent on its deployments. `report_s` is the interval of its telemetry (None: it sends none), `repeats`
+    how often it sends each report.
     """
 
     runs: ReleaseName | None = None
