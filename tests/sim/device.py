@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import split_release
 from skerry_agent.wire.report_forms import encode_report
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
@@ -62,7 +63,7 @@ class SimDevice:
     def __init__(self, name: str, board: str, behaviour: Behaviour, world: World) -> None:
         self.id, self.board, self.behaviour = name, board, behaviour
         self.boot = f"{world.chance.getrandbits(128):032x}"
-        self.models: dict[str, ModelReport] = {}
+        self.models = _first_models(behaviour.runs)
         self.generation = 0
         self.connected = False
         self._world = world
@@ -334,3 +335,11 @@ class SimDevice:
 
         timer = self._loop.call_later(seconds, due)
         self._timers.add(timer)
+
+
+def _first_models(release: str | None) -> dict[str, ModelReport]:
+    """What a device runs that has run for long."""
+    if release is None:
+        return {}
+    slot = SlotReport(release, "cpu", MODEL_SHA256, MODEL_SHA256)
+    return {split_release(release)[0]: ModelReport("idle", serving=True, current=slot)}

@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from skerry_agent.wire.names import ReleaseName
+
 Recorded = Annotated[tuple[Annotated[float, Meta(ge=0)], ...], Meta(min_length=1)]
 """Seconds, as recorded, in any order."""
 
@@ -37,10 +39,12 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True):
 class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     """How a device behaves.
 
-    `connects`: it does at all. `obeys`: it acts on desired states; else it is silent on its deployments. `report_s` is
-    the interval of its telemetry (None: it sends none), `repeats` how often it sends each report.
+    `runs`: the release that it has from the beginning. `connects`: it does at all. `obeys`: it acts on desired states;
+    else it is silent on its deployments. `report_s` is the interval of its telemetry (None: it sends none), `repeats`
+    how often it sends each report.
     """
 
+    runs: ReleaseName | None = None
     connects: bool = True
     obeys: bool = True
     report_s: Annotated[float, Meta(gt=0)] | None = 60.0

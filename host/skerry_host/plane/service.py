@@ -41,7 +41,7 @@ TICK_S = 0.2
 PAUSE_S = 0.05
 """The shortest time between two ticks, however many messages arrive."""
 BATCH = 500
-GATHER_S = 0.05
+GATHER_S = 0.1
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
 
 KEPT = Retention()

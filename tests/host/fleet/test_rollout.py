@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skerry_host.fleet.gate import evaluate_gate
 from skerry_host.fleet.policy import Policy
-from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, EnterState, Rollout, plan
+from skerry_host.fleet.rollout import ENDED, Admit, Close, Deployment, EnterState, Rollout, next_due, plan
 
 POLICY = Policy(silence_s=60.0)
 NOW = 1000.0
@@ -107,6 +107,33 @@ def test_every_rollout_ends_and_no_wave_overtakes(devices, allowed):
         assert now < 1020
     assert admitted == sorted(admitted)
     assert all(d.outcome for d in members.values())
+
+
+TIMES = st.none() | st.floats(NOW - 100, NOW)
+
+
+@given(
+    st.lists(st.tuples(TIMES, TIMES, st.sampled_from([None, None, "succeeded"])), min_size=1, max_size=6),
+    st.floats(0, 200),
+)
+def test_while_nothing_changes_nothing_is_due_before_its_time(devices, later):
+    """So that nobody need look."""
+    members = [
+        deployment(str(number), sent=sent, heard=heard, outcome=outcome)
+        for number, (sent, heard, outcome) in enumerate(devices)
+    ]
+    due = next_due(rollout(), members)
+    if plan(rollout(), members, NOW):
+        return
+    assert due is not None
+    if plan(rollout(), members, NOW + later):
+        assert NOW + later >= due - 1e-9
+    assert said(plan(rollout(), members, due + 1)).startswith("close ")
+
+
+def test_what_has_ended_is_never_due():
+    assert next_due(rollout("succeeded"), [deployment("a", sent=1.0)]) is None
+    assert next_due(rollout(), [deployment("a", sent=1.0, outcome="failed"), deployment("b")]) is None
 
 
 def test_gate_says_why():

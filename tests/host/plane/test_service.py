@@ -5,6 +5,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
@@ -15,6 +16,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.broker import choose, free_port
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.errors import RegistryError
+from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.registry.database import Registry, open_registry
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.registry.tables import BlockRow
@@ -124,6 +126,23 @@ def test_a_plane_goes_on_when_the_registry_can_be_written_again(home, registry, 
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write it")
         sick.well = True
         eventually(lambda: rows(registry) == [0], "it is written at last")
+
+
+def test_what_cannot_be_written_waits_at_the_broker(home, registry, broker, device, monkeypatch):
+    """Memory holds so much and no more; nothing that was promised is lost, and what was not is counted."""
+    monkeypatch.setattr("skerry_host.plane.service.Inbox", lambda: Inbox(10))
+    link, _ = device
+    sick = Sick(registry)
+    with served(home, sick, broker) as service:
+        eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write")
+        reports = [codec.encode(replace(REPORT, sequence=number)) for number in range(60)]
+        assert link.publish([Outgoing(topics.telemetry("dev-1"), raw, retain=False) for raw in reports])
+        eventually(lambda: service.counters().waiting == 10, "the inbox is full")
+        assert not rows(registry)
+        sick.well = True
+        eventually(lambda: sorted(rows(registry)) == list(range(60)), "all are written at last")
+        assert (service.counters().connections, service.counters().waiting) == (1, 0)
+        assert service.counters().messages["dropped"] == 0
 
 
 def test_telemetry_is_rolled_up_while_it_serves(home, registry, broker):

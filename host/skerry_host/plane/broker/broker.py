@@ -32,6 +32,10 @@ CLIENT_PORTS_USUALLY = 32_768
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """Above the largest chunk that the wire allows, with its topic."""
 
+MAX_INFLIGHT = 4000
+"""Unacknowledged messages of one client: the rest waits in the broker. Without a limit, the acknowledgement of what the
+plane publishes would come behind all that was ever sent to it."""
+
 
 class Broker(Protocol):
     """A broker while it is entered."""
@@ -210,7 +214,7 @@ def _mosquitto_conf(folder: Path, port: int) -> str:
         "log_type warning",
         "log_type notice",
         "connection_messages false",
-        "max_inflight_messages 0",
+        f"max_inflight_messages {MAX_INFLIGHT}",
         "max_queued_messages 1000000",
         f"message_size_limit {MAX_MESSAGE_BYTES}",
         "set_tcp_nodelay true",

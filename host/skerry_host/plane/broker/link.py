@@ -81,8 +81,8 @@ class _Client(mqtt.Client):
             self._packet_queue(mqtt.PUBACK, packets, 0, QOS)
 
     def reconnect(self) -> MQTTErrorCode:
-        """What was received of the last connection ends with it."""
-        self._received = memoryview(b"")
+        """What was received of the last connection ends with it; the answer to the next is read at once."""
+        self._received, self._read_at = memoryview(b""), 0.0
         return super().reconnect()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:

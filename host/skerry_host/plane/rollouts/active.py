@@ -4,6 +4,7 @@ Decides nothing and writes nothing: the rollout loop plans with these values. Ma
 """
 
 from collections.abc import Iterable
+from math import inf
 
 from sqlalchemy.orm import Session
 
@@ -40,10 +41,10 @@ class ActiveRollouts:
         """The deployments of a rollout, by wave and device."""
         return list(self._members[rollout.id].values())
 
-    def next_due(self) -> float | None:
-        """When there may be something to do though nothing has changed."""
+    def next_due(self) -> float:
+        """When there may be something to do though nothing has changed; infinite for never."""
         times = (next_due(rollout, self.members(rollout)) for rollout in self.rollouts)
-        return min((time for time in times if time is not None), default=None)
+        return min((time for time in times if time is not None), default=inf)
 
     def _read_rollouts(self, session: Session) -> None:
         self.rollouts = [rollouts.as_rollout(row) for row in rollouts.active(session)]

@@ -7,6 +7,7 @@ broker.
 
 import logging
 from collections.abc import Callable
+from math import inf
 
 from sqlalchemy.orm import Session
 
@@ -24,9 +25,6 @@ from skerry_host.plane.rollouts.active import ActiveRollouts
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
 
-ORDERS_EVERY_S = 10.0
-"""How often open orders are looked at while nothing changes: they wait for a minute, or for a day."""
-
 MAX_ADMITTED = 200
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,8 @@ class RolloutLoop:
         self._clock = clock
         self._active = ActiveRollouts()
         self._seen: Changes = NOTHING
-        self._next_due: float | None = None
-        self._orders_at = 0.0
+        self._rollout_due = self._order_due = inf
+        self._looked_at = 0.0
 
     def tick(self) -> bool:
         """Do what is due; True when anything was, and there may be more. Takes the write lock only if there is."""
@@ -62,18 +60,19 @@ class RolloutLoop:
     def _is_due(self, session: Session, now: float) -> bool:
         """Looks at the rollouts and orders only if something has changed, or the time has come."""
         before, changed = self._seen, changes.now(session)
-        overdue = self._next_due is not None and now > self._next_due
         rollouts_changed = (before.rollouts, before.deployments) != (changed.rollouts, changed.deployments)
         orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
-        if before.removed != changed.removed or rollouts_changed or overdue:
+        if before.removed != changed.removed or rollouts_changed or now > self._rollout_due:
             self._active.refresh(session)
             if any(plan(rollout, self._active.members(rollout), now) for rollout in self._active.rollouts):
                 return True
-            self._next_due = self._active.next_due()
-        if orders_changed or abs(now - self._orders_at) > ORDERS_EVERY_S:
-            self._orders_at = now
-            if any(rollback.is_due(session, row, now) for row in orders.open_orders(session)):
+            self._rollout_due = self._active.next_due()
+        set_back, self._looked_at = now < self._looked_at, now
+        if before.removed != changed.removed or orders_changed or now > self._order_due or set_back:
+            waiting = orders.open_orders(session)
+            if any(rollback.is_due(session, row, now) for row in waiting):
                 return True
+            self._order_due = min((due for row in waiting if (due := rollback.next_due(row)) is not None), default=inf)
         self._seen = changed
         return False
 
@@ -81,7 +80,9 @@ class RolloutLoop:
         self._active.refresh(session)
         for rollout in list(self._active.rollouts):
             row = session.get_one(RolloutRow, rollout.id)
-            for action in _some(plan(rollout, self._active.members(rollout), now)):
+            actions = _some(plan(rollout, self._active.members(rollout), now))
+            rows = _prefetch(session, actions)  # noqa: F841 - a session forgets rows that nobody holds
+            for action in actions:
                 self._perform(session, row, action)
             self._active.refresh(session)  # one rollout may have superseded deployments of the next
         for order in orders.open_orders(session):
@@ -158,3 +159,12 @@ def _some(actions: list[Action]) -> list[Action]:
     """The actions of one transaction: devices are admitted a few at a time, since others wait for the write lock."""
     admitted = [action for action in actions if isinstance(action, Admit)]
     return [action for action in actions if not isinstance(action, Admit)] + admitted[:MAX_ADMITTED]
+
+
+def _prefetch(session: Session, actions: list[Action]) -> list[object]:
+    """The rows of the devices that are admitted, in two queries instead of several a device."""
+    admitted = [action.deployment for action in actions if isinstance(action, Admit)]
+    return [
+        *rollouts.rows(session, [deployment.id for deployment in admitted]),
+        *twins.rows(session, [deployment.device for deployment in admitted]),
+    ]

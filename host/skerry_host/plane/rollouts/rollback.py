@@ -35,6 +35,13 @@ def is_due(session: Session, order: OrderRow, now: float) -> bool:
     return _has_settled(session, order) or _elapsed(order.answered, now) > SETTLE_S
 
 
+def next_due(order: OrderRow) -> float | None:
+    """When that may be so though nothing has changed."""
+    if order.state == "sent" and order.sent is not None:
+        return order.sent + _answer_s(order)
+    return order.answered + SETTLE_S if order.answered is not None else None
+
+
 def _answer_s(order: OrderRow) -> float:
     """How long the device may take to answer. Nobody looks at one that answers after the time of the watch."""
     return ANSWER_S if order.kind != WATCH else max(order.seconds or 0.0, LEAST_WATCH_ANSWER_S)

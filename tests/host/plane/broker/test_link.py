@@ -57,6 +57,25 @@ def test_nothing_is_read_without_room_and_nothing_is_lost(sender, reader):
     assert [message.topic for message in reader.got] == [f"t/{number}" for number in range(3000)]
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """So many messages are sent without an acknowledgement."""
+    monkeypatch.setattr("skerry_host.plane.broker.broker.MAX_INFLIGHT", 100)
+    return 100
+
+
+def test_what_is_published_is_acknowledged_while_much_waits_to_be_read(narrow, sender, reader):
+    """Not behind all that the broker holds for the reader."""
+    reader.room.clear()
+    send(sender, 1000)
+    published = threading.Thread(target=reader.link.publish, args=([Outgoing("x", b"", retain=False)],))
+    published.start()
+    reader.room.set()
+    published.join(30)
+    assert not published.is_alive()
+    assert len(reader.got) <= narrow
+
+
 def test_a_reader_without_room_keeps_its_connection(sender, url, monkeypatch):
     """It lets a packet in now and then, and goes on sending: neither side takes the other for dead."""
     monkeypatch.setattr(links, "KEEPALIVE_S", 1)

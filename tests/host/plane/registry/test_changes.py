@@ -1,13 +1,17 @@
 """The numbers of changes: every writer counts up what a plane decides by, and nothing else does."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text, update
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Desired, DeviceState, Reported
 from skerry_host.fleet.device import Device
+from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import changes, devices, events, twins
 from skerry_host.plane.registry.records.parts import MOST, parts
@@ -111,6 +115,28 @@ def test_another_program_is_counted_too(registry, tmp_path):
         other.execute("UPDATE twins SET generation = 7")
     other.close()
     assert numbers(registry).twins == before.twins + 1
+
+
+def test_what_was_there_before_changes_were_numbered_is_read(tmp_path):
+    """A home of the release before: nothing in it has a number, and everything is new to a plane that starts."""
+    engine, config = create_engine(f"sqlite:///{tmp_path}/r.sqlite"), Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(text("INSERT INTO devices VALUES ('dev-1', 'generic-x86', '[]', '[]', 1.0)"))
+        connection.execute(
+            text("INSERT INTO twins (device, generation, settled, online, envelope) VALUES ('dev-1', 3, 0, 0, 'x')")
+        )
+    engine.dispose()
+    with open_registry(tmp_path / "r.sqlite") as registry:
+        with registry.read() as session:
+            assert twins.generations(session, changes.NOTHING.twins) == {"dev-1": 3}
+            seen = changes.now(session).twins
+        with registry.write() as session:
+            desire(session)
+        with registry.read() as session:
+            assert dict(twins.changed(session, seen)) == {"dev-1": True}
 
 
 def test_long_lists_are_cut():

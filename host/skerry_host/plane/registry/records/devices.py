@@ -3,7 +3,7 @@
 import re
 from typing import cast
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.names import MODEL_PATTERN
@@ -50,11 +50,6 @@ def page(session: Session, after: str, most: int) -> tuple[list[Device], str | N
     query = select(DeviceRow).where(DeviceRow.id > after).order_by(DeviceRow.id).limit(most + 1)
     found = [_device(row) for row in session.scalars(query)]
     return found[:most], found[most - 1].id if len(found) > most else None
-
-
-def count(session: Session) -> int:
-    """How many there are."""
-    return session.scalar(select(func.count()).select_from(DeviceRow)) or 0
 
 
 def ids(session: Session) -> set[str]:
