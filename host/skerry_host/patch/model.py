@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_PRESET, MAX_TABLE, Origin, Shape
 from skerry_agent.patch.weights import zigzag
 from skerry_host.patch import preset as preset_coder
+from skerry_host.patch import scattered
 from skerry_host.patch.align import Aligner, Piece, Style
 from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
@@ -138,6 +140,7 @@ class _Emitter:
         self._word_contexts = self._grouped_words(regions.words)
         self._grid_contexts = self._grouped_grids(regions.grids)
         self._copied: list[tuple[int, int]] = []
+        self._scattered: tuple[tuple[Shape, int], Contexts] | None = None
 
     def run(self) -> None:
         """Write all extents."""
@@ -160,13 +163,30 @@ class _Emitter:
             if piece.old_at is None:
                 self._writer.insert(self._new[piece.at : piece.end])
                 continue
-            before = np.frombuffer(self._old, np.uint8, piece.end - piece.at, piece.old_at)
-            change = np.frombuffer(self._new, np.uint8, piece.end - piece.at, piece.at) - before
             self._use(piece.old_at, piece.end - piece.at)
-            if change.any():
-                self._writer.add(piece.old_at, change)
-            else:
-                self._writer.copy(piece.old_at, piece.end - piece.at)
+            self._continued(piece.at, piece.end, piece.old_at)
+
+    def _continued(self, at: int, end: int, old_at: int) -> None:
+        """Old bytes with or without changes."""
+        if self._old[old_at : old_at + end - at] == self._new[at:end]:
+            self._writer.copy(old_at, end - at)
+            return
+        before = np.frombuffer(self._old, np.uint8, end - at, old_at)
+        after = np.frombuffer(self._new, np.uint8, end - at, at)
+        grid = scattered.as_grid(before, after)
+        if grid is None or (coded := self._scattered_contexts()) is None:
+            self._writer.add(old_at, after - before)
+            return
+        self._writer.weights(grid, *coded, (old_at, scattered.COLS, 1))
+        if grid.new.size < end - at:
+            self._continued(at + grid.new.size, end, old_at + grid.new.size)
+
+    def _scattered_contexts(self) -> tuple[tuple[Shape, int], Contexts] | None:
+        """What codes grids of scattered changes, made when first used; None if too few contexts are left."""
+        if self._scattered is None and (levels := scattered.levels_in(MAX_CONTEXTS - self._allocator.used)):
+            rows = self._allocator.take(1)
+            self._scattered = self._allocator.shape(levels, 1), Contexts(rows, rows, rows, rows, rows)
+        return self._scattered
 
     def _pieces(self, start: int, stop: int, old_at: int, next_old: int) -> Iterator[Piece]:
         """Yield joined pieces of new[start:stop], with grids that hardly changed as fixed points."""

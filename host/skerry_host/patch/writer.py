@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
-from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, Flag, Kind, Origin, Shape
+from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
+from skerry_host.patch.changes import JOINS, Changes
 from skerry_host.patch.fit import Fit, symbols_of
 from skerry_host.patch.recorder import Recorder
 from skerry_host.patch.sections import estimated_size, pack_section, pack_stored
-
-JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
 
 
 class TooLargeError(ValueError):
@@ -58,7 +57,7 @@ class Writer:
     sizes: bytearray = field(default_factory=bytearray)
     seeks: bytearray = field(default_factory=bytearray)
     params: bytearray = field(default_factory=bytearray)
-    changes: list[NDArray[np.uint8]] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     literal: bytearray = field(default_factory=bytearray)
     vectors: bytearray = field(default_factory=bytearray)
     vector_count: int = 0
@@ -87,7 +86,8 @@ class Writer:
         for start, end in pairwise([0, *cuts]):
             self._open(Kind.ADD, end - start)
             self._seek(old_at + start, end - start)
-            self.changes.append(change[start:end])
+            inside = places[slice(*np.searchsorted(places, (start, end)))]
+            self.changes.add(inside - start, change[inside])
 
     def insert(self, data: bytes) -> None:
         """Append bytes of its own."""
@@ -112,7 +112,14 @@ class Writer:
     def weights(
         self, fit: Fit, shapes: tuple[Shape, int], contexts: Contexts, source: tuple[int, int, int] | None
     ) -> None:
-        """Append a weight grid. `source` is (offset, row stride, column stride) in the old file."""
+        """Append a weight grid, in as many extents as its rows take. `source` is (offset, row stride, column stride)."""
+        for start in range(0, len(fit.new), MAX_SIDE):
+            moved = (source[0] + start * source[1], *source[1:]) if source else None
+            self._weights(fit.rows(start, start + MAX_SIDE), shapes, contexts, moved)
+
+    def _weights(
+        self, fit: Fit, shapes: tuple[Shape, int], contexts: Contexts, source: tuple[int, int, int] | None
+    ) -> None:
         shape, number = shapes
         flags = _flags(fit, source)
         rows, cols = fit.new.shape
@@ -136,7 +143,7 @@ class Writer:
         for stream in (self.kinds, self.sizes, self.seeks):
             table += pack_varint(len(stream)) + bytes(stream)
         known = b"".join(old[at : at + size] for at, size in preset)
-        tries = [_pack_runs(self.changes, join) for join in JOINS]
+        tries = [self.changes.pack(join) for join in JOINS]
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
@@ -183,23 +190,6 @@ class Writer:
             block = predict(plan, rows, fit.before[rows])
             symbols = symbols_of(block, fit.new[rows], fit.zero)
             self.recorder.symbols(block.context[block.coded], symbols[block.coded])
-
-
-def _pack_runs(changes: list[NDArray[np.uint8]], join: int) -> tuple[bytes, bytes]:
-    """The streams of runs and of changed bytes, runs joined across at most `join` unchanged bytes."""
-    packed, values = bytearray(), bytearray()
-    for change in changes:
-        places = np.flatnonzero(change)
-        gaps = np.flatnonzero(np.diff(places) > join)
-        firsts = places[np.concatenate([[0], gaps + 1])].tolist()
-        ends = (places[np.concatenate([gaps, [len(places) - 1]])] + 1).tolist()
-        runs, at = bytearray(), 0
-        for first, end in zip(firsts, ends, strict=True):
-            runs += pack_varint(first - at) + pack_varint(end - first)
-            values += change[first:end].tobytes()
-            at = end
-        packed += pack_varint(len(runs)) + runs
-    return bytes(packed), bytes(values)
 
 
 def _flags(fit: Fit, source: tuple[int, int, int] | None) -> int:
