@@ -18,7 +18,7 @@ from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
 from skerry_host.patch.recorder import number_symbols
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.patch.sections import least_size
+from skerry_host.patch.sections import lean, least_size
 from skerry_host.patch.writer import Contexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
@@ -75,10 +75,12 @@ class Files:
 class Attempt:
     """A payload, the form of its grids, how many of its bytes are plain streams, and the least that it could be.
 
-    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing.
+    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing. `lean` is the payload
+    as version 2 of the format has it.
     """
 
     payload: bytes
+    lean: bytes
     form: Form
     plain: int
     ideal: int
@@ -103,7 +105,8 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
         packed = writer.pack(allocator.used, allocator.shapes, emit.preset(), files.old)
     except TooLargeError:
         return None
-    return Attempt(packed.payload, form, packed.plain, packed.ideal)
+    payloads = (b"".join(packed.sections) + packed.words, lean(packed.sections) + packed.words)
+    return Attempt(*payloads, form, packed.plain, packed.ideal)
 
 
 def fit_grids(regions: Regions, form: Form) -> None:

@@ -40,9 +40,10 @@ class Contexts:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A payload, how many of its bytes are plain streams, and the least that it could be (see `Attempt`)."""
+    """The sections and coded symbols of a payload, the size of its plain streams, the least it could be (`Attempt`)."""
 
-    payload: bytes
+    sections: tuple[bytes, ...]
+    words: bytes
     plain: int
     ideal: int
 
@@ -147,10 +148,12 @@ class Writer:
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
-        plain = pack_section(runs) + pack_section(diff) + pack_section(bytes(self.literal), known)
-        rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
-        ideal = len(plain) + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
-        return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain), ideal)
+        plain = pack_section(runs), pack_section(diff), pack_section(bytes(self.literal), known)
+        size = sum(map(len, plain))
+        ideal = size + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
+        head = pack_section(table + bytes(self.params))
+        rest = pack_section(coded.escapes), pack_stored(coded.bits)
+        return Packed((head, *plain, *rest), coded.words, size, ideal)
 
     def _open(self, kind: int, size: int) -> None:
         self.kinds.append(kind)

@@ -28,7 +28,7 @@ def without_model(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
 
 def damaged(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
     made = encode_programs(old, new, guard)["model"]
-    return {"model": replace(made, payload=made.payload[:-9] + bytes(9))}
+    return {"model": replace(made, payload=made.payload[:-9] + bytes(9), lean=made.lean[:-9] + bytes(9))}
 
 
 def broken(*_: object, **__: object) -> bytes:
