@@ -60,7 +60,7 @@ class Symbols:
         if int(klass.max()) > MAX_CLASS:
             raise damaged("a number is too large")
         low = np.maximum(klass - 2, 0)
-        size = np.where(klass > 1, ((2 | second) << low) | self._raw(low), klass)
+        size = np.where(klass > 1, ((2 | second) << low) | self.raw(low), klass)
         return np.where(symbols & 1, -size, size).astype(np.uint32)
 
     def finish(self) -> None:
@@ -70,7 +70,7 @@ class Symbols:
         if self._decoder is not None:
             self._decoder.finish()
 
-    def _raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The next values of so many bits each, at most 30, most significant bit first."""
         ends = np.cumsum(lengths) + self._bit
         total = int(ends[-1]) if len(ends) else self._bit

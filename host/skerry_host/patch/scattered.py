@@ -54,5 +54,6 @@ def _run_bits(change: Bytes) -> float:
     places = np.flatnonzero(change)
     gaps = np.diff(places, prepend=-1)
     far = np.maximum(gaps / 255, 1)
-    return entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + float(np.log2(far).sum()) + entropy_bits(change[places])
-
+    return (
+        entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + float(np.log2(far).sum()) + entropy_bits(change[places])
+    )
