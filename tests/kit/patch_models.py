@@ -150,6 +150,32 @@ def onnx(net: Net) -> bytes:
     return b"\x08\x09" + _field(2, net.note) + _field(7, graph)
 
 
+OPERATORS = {  # inputs after the activations: w weights, s scale, z zero point, b bias, y what belongs to the output
+    "QLinearConv": "x xs xz w ws wz ys yz b",
+    "QLinearMatMul": "x xs xz w ws wz ys yz",
+    "QGemm": "x xs xz w ws wz b ys yz",
+    "MatMulInteger": "x w xz wz",
+    "ConvInteger": "x w xz wz",
+    "MatMulIntegerToFloat": "x w xs ws xz wz",
+    "DynamicQuantizeMatMul": "x w ws wz",
+}
+
+
+def onnx_on_integers(net: Net, op: str, zero: int = 0) -> bytes:
+    """The layers of `net` as operators on integers; with a `zero` other than 0 the weights are bytes about it."""
+    graph = b""
+    for number, made in enumerate(net.layers):
+        names = {key: f"{key}{number}" for key in OPERATORS[op].split()}
+        kind = 2 if zero else 3
+        moved = (made.weights.astype(np.int16) + zero).astype(np.uint8)
+        values = {"w": (kind, made.weights.shape, moved.tobytes()), "ws": (1, made.scales.shape, made.scales.tobytes())}
+        values["b"] = 6, made.bias.shape, made.bias.tobytes()
+        graph += b"".join(_initializer(names[key], *values[key]) for key in names if key in values)
+        point = b"\x10" + _varint(kind) + _field(5, _varint(zero)) + _field(8, names["wz"].encode())
+        graph += _field(5, point) + _node(op, list(names.values()), [f"out{number}"])
+    return b"\x08\x09" + _field(2, net.note) + _field(7, graph)
+
+
 def _initializer(name: str, kind: int, shape: object, data: bytes) -> bytes:
     return _field(5, _tensor_proto(name, kind, shape, data))
 

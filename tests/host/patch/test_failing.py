@@ -60,7 +60,7 @@ def test_each_program_is_made_under_a_guard_of_its_own(pair: tuple[bytes, bytes]
         yield
 
     assert set(encode_programs(*pair, guard)) == {"model", "bsdiff"}
-    assert guarded == ["model", "bsdiff"]
+    assert guarded == ["model", "typed", "bsdiff"]
 
 
 def test_a_candidate_that_makes_another_file_is_left_out(pair: tuple[bytes, bytes]) -> None:
