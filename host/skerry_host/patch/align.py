@@ -2,7 +2,8 @@
 
 A greedy matcher in the manner of bsdiff (C. Percival, "Naive differences of executable code", 2003) over hashes of 16
 bytes instead of a suffix array. Every byte of the new file is looked up, but of a large old file only every second to
-eighth place is listed, so that the index takes at most six times a small file and twice a large one. It proposes pieces; it does not encode them.
+eighth place is listed, so that the index takes at most twelve times a small file and twice a large one. It proposes
+pieces; it does not encode them.
 """
 
 from collections.abc import Iterator
@@ -128,7 +129,8 @@ class Aligner:
         same = np.flatnonzero(index.entries[ranks] & _KEY == keys)
         likely, places = likely[same], (index.entries[ranks[same]] & ~_KEY).astype(np.intp)
         equal = _words(self._old, 1, 0)[places] == _words(data, stride, 0)[likely]
-        return likely[equal]
+        found: NDArray[np.intp] = likely[equal]
+        return found
 
     def _origin(self, place: int, expected: int) -> int:
         entries, key = self._index.entries, _hash_at(self._files[1], place)

@@ -40,7 +40,7 @@ def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[C
             # A retrained model has nothing in common with the old one that plain bytes would show.
             if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
                 return made
-    bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
+    bound = min((attempt.size for attempt in made.values()), default=len(new))
     with guard("bsdiff"):
         if plain := _best(files, Regions(), bound):
             made["bsdiff"] = plain
@@ -56,7 +56,7 @@ def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
         best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
     if best is None:
         return None
-    if PLAIN_SHARE * len(best.payload) < best.plain < LONG_PLAIN and len(best.payload) < 1.3 * bound:
+    if PLAIN_SHARE * best.size < best.plain < LONG_PLAIN and best.size < 1.3 * bound:
         if best.form is not candidates[-1]:
             fit_grids(regions, best.form)
         for style in RELUCTANT:
@@ -66,4 +66,4 @@ def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
 
 def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:
     attempts = [attempt for attempt in (one, other) if attempt is not None]
-    return min(attempts, key=lambda attempt: len(attempt.payload), default=None)
+    return min(attempts, key=lambda attempt: attempt.size, default=None)

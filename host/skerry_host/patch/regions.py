@@ -4,7 +4,8 @@ Whatever is unchanged, tiny or better off as plain bytes is left out. It decides
 """
 
 import zlib
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,42 @@ class Regions:
     vectors: list[VectorPlan] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
 
+    def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
+        """How many pool words `part` needs beyond the vectors in `seen`, to which those are added."""
+        number = part.number if isinstance(part, VectorRegion) else part.vector
+        return 0 if number is None else self._need(number, seen)
+
+    def within(self, start: int, stop: int) -> "Regions":
+        """The regions that begin in [start, stop) of the new file, with the vectors that they need."""
+
+        def inside(part: GridRegion | VectorRegion | WordsRegion) -> bool:
+            return start <= part.at < stop
+
+        pooled, words = list(filter(inside, self.pooled)), list(filter(inside, self.words))
+        needed: set[int] = set()
+        parts: list[VectorRegion | WordsRegion] = [*pooled, *words]
+        for part in parts:
+            self.words_of(part, needed)
+        place = {number: rank for rank, number in enumerate(sorted(needed))}
+        return Regions(
+            list(filter(inside, self.grids)),
+            [replace(part, vector=None if part.vector is None else place[part.vector]) for part in words],
+            [replace(part, number=place[part.number]) for part in pooled],
+            [_moved(self.vectors[number], place) for number in place],
+            {at: rest for at, rest in self.anchors.items() if start <= at < stop},
+        )
+
+    def _need(self, number: int, seen: set[int]) -> int:
+        if number in seen:
+            return 0
+        seen.add(number)
+        plan = self.vectors[number]
+        return plan.old.count + sum(self._need(factor, seen) for factor in plan.factors or ())
+
+
+def _moved(plan: VectorPlan, place: dict[int, int]) -> VectorPlan:
+    return plan if plan.factors is None else replace(plan, factors=(place[plan.factors[0]], place[plan.factors[1]]))
+
 
 def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
     """The regions of `new` worth coding specially, none overlapping another."""
@@ -94,7 +131,6 @@ class _Finder:
         self._old, self._new = old, new
         self._taken: list[tuple[int, int]] = []
         self._made: dict[Span, int] = {}
-        self._room = MAX_POOL_WORDS
         self.regions = Regions()
 
     def layer(self, pair: Pair) -> None:
@@ -235,9 +271,8 @@ class _Finder:
         return number
 
     def _add(self, new: Span, plan: VectorPlan) -> int | None:
-        if plan.old.count > self._room:
+        if plan.old.count > MAX_POOL_WORDS:
             return None
-        self._room -= plan.old.count
         self.regions.vectors.append(plan)
         self._made[new] = len(self.regions.vectors) - 1
         return self._made[new]
@@ -246,11 +281,13 @@ class _Finder:
         """Claim bytes of the new file; false if another region has some of them, as when layers share a buffer."""
         if not self._free(at, size):
             return False
-        self._taken.append((at, at + size))
+        insort(self._taken, (at, at + size))
         return True
 
     def _free(self, at: int, size: int) -> bool:
-        return all(at + size <= start or end <= at for start, end in self._taken)
+        rank = bisect_left(self._taken, (at, at))
+        free_before = not rank or self._taken[rank - 1][1] <= at
+        return free_before and (rank == len(self._taken) or at + size <= self._taken[rank][0])
 
     @staticmethod
     def _words(data: bytes, span: Span) -> Words:
