@@ -58,7 +58,8 @@ def pack_varints(values: NDArray[np.int64]) -> bytes:
 
 def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many bytes each of `values` takes."""
-    return np.sum([values >= 1 << bits for bits in (0, 7, 14, 21, 28)], axis=0) + (values == 0)
+    sizes: NDArray[np.int64] = np.sum([values >= 1 << bits for bits in (0, 7, 14, 21, 28)], axis=0) + (values == 0)
+    return sizes
 
 
 def _with_sizes(fields: NDArray[np.int64], begins: NDArray[np.intp]) -> bytes:
