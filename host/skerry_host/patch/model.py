@@ -25,6 +25,7 @@ from skerry_host.patch.writer import Contexts, Packed, TooLargeError, Writer
 
 CLASS_GROUPS = 3
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
+LITERAL_SHARE = 0.97  # of the new file: where so little is known of it, the candidate `full` says the same
 
 Region = GridRegion | VectorRegion | WordsRegion
 
@@ -163,7 +164,7 @@ def _encode_window(
             emit = _run(files, regions, form, window, ENDLESS)
             if window.stop - window.start < MIN_PROGRAM:
                 raise TooLargeError("a program would be too short")
-        if least_size(emit.literal) > bound:
+        if emit.literal_size > LITERAL_SHARE * len(files.new) or least_size(emit.literal) > bound:
             return None, window
         try:
             return emit.pack(), window
@@ -218,6 +219,11 @@ class _Emitter:
         self._scattered: tuple[tuple[Shape, int], Contexts] | None = None
         self._room = LOOSE
         self.full_at: tuple[int, int] | None = None
+
+    @property
+    def literal_size(self) -> int:
+        """How many bytes come from nowhere."""
+        return len(self._writer.literal)
 
     @property
     def literal(self) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.bounds import has_lost
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
 from skerry_host.patch.pairing import pair_layers
@@ -37,8 +38,7 @@ def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[C
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new))):
             made["model"] = model
-            # A retrained model has nothing in common with the old one that plain bytes would show.
-            if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
+            if has_lost(files, regions, model):
                 return made
     bound = min((attempt.size for attempt in made.values()), default=len(new))
     with guard("bsdiff"):
