@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.errors import damaged
+from skerry_agent.patch.floats import read_float_plan, run_floats
 from skerry_agent.patch.pool import Pooled, Words, make_pool, rescaled, words_at
 from skerry_agent.patch.program import KIND_MASK, MAX_CHANGED, MAX_RUNS, MAX_TABLE, Flag, Kind, Program, parse_program
 from skerry_agent.patch.rans import Decoder, Rounds
@@ -46,6 +47,8 @@ def _run_program(old: memoryview, reader: Reader, sink: Sink, version: int, roun
     if present > ALL_PRESENT:
         raise damaged("it has a section of no known use")
     program = parse_program(_whole(Section(reader, MAX_TABLE)), len(old))
+    if version == 1 and any(kind & KIND_MASK == Kind.FLOATS for kind in program.kinds):
+        raise damaged("an extent is of no kind that its format version has")
     _Machine(old, program, Sections(reader, present), sink, rounds).run()
 
 
@@ -116,8 +119,8 @@ class _Machine:
                 self._weights(kind, size)
             case Kind.WORDS:
                 self._words(kind, size)
-            case _:
-                raise damaged("an extent is of no known kind")
+            case Kind.FLOATS:
+                self._floats(kind, size)
 
     def _seek(self, size: int) -> int:
         start = self._cursor + self._program.seeks.signed()
@@ -196,6 +199,17 @@ class _Machine:
             if vector is not None:
                 before = _moved(before, vector, part)
             self._sink.put(_bytes_of(before + self._symbols.numbers(part.stop - at, context)))
+
+    def _floats(self, kind: int, rows: int) -> None:
+        plan = read_float_plan(kind, rows, self._program, self._symbols)
+        size = plan.rows * plan.cols * plan.format.width
+        if size > self._sink.left:
+            raise damaged("a float extent is longer than what is left")
+        before = None
+        if kind & Flag.OLD:
+            start = self._seek(size)
+            before = np.ndarray((plan.rows, plan.cols), f"<u{plan.format.width}", self._old, start)
+        run_floats(plan, before, self._symbols, self._sink)
 
 
 def _moved(before: Words, vector: Pooled, part: slice) -> Words:

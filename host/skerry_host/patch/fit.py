@@ -133,14 +133,15 @@ def _first_levels(fits: list[Fit], shape: Shape) -> None:
 
 def _widths(fit: Fit, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Base-2 logarithms of the mean error of rows and, about a median of 0, of columns."""
-    error = np.empty(fit.new.shape, np.float32)
+    rows_count, columns_count = fit.new.shape
+    error = np.empty((rows_count, columns_count), np.float32)
     for part in blocks(fit.new.shape):
         error[part] = _errors(fit, part, shape.buckets)
     error += 0.03
-    rows, columns = np.ones(error.shape[0]), np.ones(error.shape[1])
+    rows, columns = np.ones(rows_count), np.ones(columns_count)
     for _ in range(3):
-        rows = (error @ (1 / columns).astype(np.float32)).astype(np.float64) / error.shape[1]
-        columns = ((1 / rows).astype(np.float32) @ error).astype(np.float64) / error.shape[0]
+        rows = (error @ (1 / columns).astype(np.float32)).astype(np.float64) / columns_count
+        columns = ((1 / rows).astype(np.float32) @ error).astype(np.float64) / rows_count
     middle = float(np.median(np.log2(columns)))
     return np.log2(rows) + middle, np.log2(columns) - middle
 
@@ -204,7 +205,8 @@ def _tries(now: Grid, centre: int, reach: int) -> Grid:
 def _cheapest(tries: Grid, costs: NDArray[np.float32]) -> Grid:
     """For each place the cheapest of `tries`, the last of which has the same value everywhere: the centre."""
     pick = np.argmin(costs + _side_bits(tries - tries[-1]), axis=0)
-    return np.take_along_axis(tries, pick[None], axis=0)[0]
+    chosen: Grid = np.take_along_axis(tries, pick[None], axis=0)[0]
+    return chosen
 
 
 def _still(fit: Fit, keys: NDArray[np.uint16], buckets: int) -> NDArray[np.bool_]:

@@ -18,16 +18,18 @@ from skerry_host.patch import scattered
 from skerry_host.patch.align import Aligner, Piece, Style
 from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
+from skerry_host.patch.floats import FloatRegion, octaves_of
 from skerry_host.patch.recorder import number_symbols
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
 from skerry_host.patch.sections import least_size
-from skerry_host.patch.writer import Contexts, Packed, TooLargeError, Writer
+from skerry_host.patch.writer import Contexts, FloatContexts, Packed, TooLargeError, Writer
 
 CLASS_GROUPS = 3
+FLOAT_CLASSES, FEWEST_OCTAVES = 4, 4
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
 LITERAL_SHARE = 0.97  # of the new file: where so little is known of it, the candidate `full` says the same
 
-Region = GridRegion | VectorRegion | WordsRegion
+Region = GridRegion | VectorRegion | WordsRegion | FloatRegion
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,18 @@ class ContextAllocator:
         """A new run of contexts and its number."""
         self.shapes.append(Shape(self.take(levels * buckets), levels, buckets))
         return self.shapes[-1], len(self.shapes) - 1
+
+    def floats(self, regions: list[FloatRegion]) -> Iterator[tuple[FloatRegion, FloatContexts]]:
+        """Yield the contexts of each region, shared by those of one format. Raises `TooLargeError`."""
+        for layout in dict.fromkeys(region.fit.format for region in regions):
+            alike = [region for region in regions if region.fit.format == layout]
+            lowest, wanted = octaves_of(alike)
+            spread = min(wanted, MAX_CONTEXTS - self.used - FLOAT_CLASSES)
+            if spread < min(wanted, FEWEST_OCTAVES):
+                raise TooLargeError("too few contexts are left for floats")
+            first = self.take(spread + 2)
+            contexts = FloatContexts(first, spread, lowest, self.take(1), self.take(1))
+            yield from ((region, contexts) for region in alike)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +224,12 @@ class _Emitter:
         self._old, self._new, self._aligner = files.old, files.new, files.aligner
         self._writer, self._allocator, self._form = Writer(len(files.old)), ContextAllocator(), form
         _vectors(regions, self._allocator, self._writer)
-        parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled]
+        parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled, *regions.floats]
         self._parts = sorted(parts, key=lambda part: part.at)
         self._anchors = sorted((at, *rest) for at, rest in regions.anchors.items())
         self._word_contexts = self._grouped_words(regions.words)
         self._grid_contexts = self._grouped_grids(regions.grids)
+        self._float_contexts = {id(one): found for one, found in self._allocator.floats(regions.floats)}
         self._copied: list[tuple[int, int]] = []
         self._scattered: tuple[tuple[Shape, int], Contexts] | None = None
         self._room = LOOSE
@@ -314,6 +329,10 @@ class _Emitter:
             case VectorRegion():
                 self._use(part.old_at, part.size)
                 self._writer.pool(part.number, part.size // 4)
+            case FloatRegion():
+                self._writer.floats(part, self._float_contexts[id(part)])
+                if part.old_at is not None:
+                    self._use(part.old_at, part.size)
             case WordsRegion():
                 self._use(part.old_at, part.size)
                 self._writer.words(part.values, self._word_contexts[id(part)], part.old_at, part.vector)
@@ -360,6 +379,8 @@ def _level_steps(grid: GridRegion) -> np.ndarray[tuple[int, ...], np.dtype[np.in
 def _old_start(part: Region, expected: int) -> int:
     if isinstance(part, GridRegion):
         return part.source[0] if part.source else expected
+    if isinstance(part, FloatRegion):
+        return expected if part.old_at is None else part.old_at
     return part.old_at
 
 

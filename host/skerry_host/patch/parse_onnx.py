@@ -7,9 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
-from skerry_host.patch.tensors import Bias, Layer, Layout, LayoutError, Span, Weights
+from skerry_host.patch.tensors import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    Bias,
+    Floats,
+    Layer,
+    Layout,
+    LayoutError,
+    Span,
+    Weights,
+    float_grid,
+)
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+FLOAT_KINDS = {FLOAT: FLOAT32, 10: FLOAT16, 16: BFLOAT16}
 _JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 
 
@@ -40,15 +53,18 @@ def parse_onnx(data: bytes) -> Layout:
     """The layers of the model `data`. Raises `LayoutError`."""
     nodes: list[_Node] = []
     constants: dict[str, _Constant] = {}
+    inside: list[_Constant] = []
     for number, start, end in _fields(data, 0, len(data)):
         if number == 7:
             for inner, at, stop in _fields(data, start, end):
                 if inner == 1:
                     nodes.append(_node(data, at, stop))
+                    inside += _constants_inside(data, at, stop)
                 elif inner == 5:
                     constant = _constant(data, at, stop)
                     constants[constant.name] = constant
-    return Layout(tuple(_layers(nodes, constants))).within(len(data))
+    floats = (_floats(constant) for constant in sorted([*constants.values(), *inside], key=lambda one: one.at))
+    return Layout(tuple(_layers(nodes, constants)), tuple(filter(None, floats))).within(len(data))
 
 
 def _layers(nodes: list[_Node], constants: dict[str, _Constant]) -> Iterator[Layer]:
@@ -75,6 +91,13 @@ def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
         yield Layer(weights, bias)
 
 
+def _floats(constant: _Constant) -> Floats | None:
+    kind = FLOAT_KINDS.get(constant.kind)
+    if kind is None or not constant.size or prod(constant.dims) * kind[0] != constant.size:
+        return None
+    return float_grid(constant.at, constant.size, constant.dims, kind)
+
+
 def _weights(constant: _Constant, scale: Span | None) -> Weights:
     zero = 128 if constant.kind == UINT8 else 0
     rows = constant.dims[0]
@@ -97,6 +120,13 @@ def _node(data: bytes, start: int, end: int) -> _Node:
         elif number == 4:
             node.op = _text(data, at, stop)
     return node
+
+
+def _constants_inside(data: bytes, start: int, end: int) -> Iterator[_Constant]:
+    """The tensors in attributes of the node in data[start:end]: some exporters keep weights in Constant nodes."""
+    for number, at, stop in _fields(data, start, end):
+        if number == 5:
+            yield from (_constant(data, at, stop) for number, at, stop in _fields(data, at, stop) if number == 5)
 
 
 def _constant(data: bytes, start: int, end: int) -> _Constant:

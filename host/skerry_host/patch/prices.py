@@ -81,10 +81,12 @@ def keys_of(fit: "Fit", rows: slice, gains: Grid, buckets: int) -> NDArray[np.ui
 def _pruned_keys(fit: "Fit", rows: slice, gains: Grid, buckets: int) -> NDArray[np.uint16]:
     if gains.ndim > 2:
         return np.stack([_pruned_keys(fit, rows, layer, buckets) for layer in gains])
-    shape = fit.new[rows].shape
-    chosen = [each if len(each) in {1, shape[0]} else each[rows] for each in (gains, fit.thresholds)]
-    none = np.zeros(shape[0], np.int32), np.zeros(shape[1], np.int32)
-    block = predict(Plan(*shape, fit.zero, Shape(0, 1, buckets), *none, *chosen, 0), slice(0, shape[0]), fit.old[rows])
+    before = fit.before[rows]
+    count, cols = before.shape
+    gains, thresholds = (each if len(each) in {1, count} else each[rows] for each in (gains, fit.thresholds))
+    none = np.zeros(count, np.int32), np.zeros(cols, np.int32)
+    plan = Plan(count, cols, fit.zero, Shape(0, 1, buckets), *none, gains, thresholds, 0)
+    block = predict(plan, slice(0, count), before)
     residual = (fit.new[rows].astype(np.int32) - fit.zero - block.value) & 0xFF
     keys = block.context * SIGNS + np.where(block.sign < 0, 256, 0) + residual
     return np.where(block.coded & ~block.tie, keys, buckets * SIGNS).astype(np.uint16)
@@ -125,7 +127,8 @@ class Prices:
         if not columns.any():
             columns = columns[..., :1]
         spots = np.clip(levels[..., :, None] + columns[..., None, :], 0, self.levels - 1) * stride_of(self.buckets)
-        return self._flat.take(spots + keys)
+        found: NDArray[np.float32] = self._flat.take(spots + keys)
+        return found
 
     def of_rows(self, keys: NDArray[np.uint16], tries: Grid, columns: Grid) -> NDArray[np.float32]:
         """The bits (tries, rows) of rows at each of their levels in `tries`."""

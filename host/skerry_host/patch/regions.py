@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skerry_agent.patch.pool import on_grid, product, rescaled
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
 from skerry_host.patch.fit import Fit
+from skerry_host.patch.floats import FloatRegion
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
 from skerry_host.patch.tensors import Bias, Span, Weights
 
@@ -79,6 +80,7 @@ class Regions:
     words: list[WordsRegion] = field(default_factory=list)
     pooled: list[VectorRegion] = field(default_factory=list)
     vectors: list[VectorPlan] = field(default_factory=list)
+    floats: list[FloatRegion] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
 
     def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
@@ -89,7 +91,7 @@ class Regions:
     def within(self, start: int, stop: int) -> "Regions":
         """The regions that begin in [start, stop) of the new file, with the vectors that they need."""
 
-        def inside(part: GridRegion | VectorRegion | WordsRegion) -> bool:
+        def inside(part: GridRegion | VectorRegion | WordsRegion | FloatRegion) -> bool:
             return start <= part.at < stop
 
         pooled, words = list(filter(inside, self.pooled)), list(filter(inside, self.words))
@@ -103,8 +105,17 @@ class Regions:
             [replace(part, vector=None if part.vector is None else place[part.vector]) for part in words],
             [replace(part, number=place[part.number]) for part in pooled],
             [_moved(self.vectors[number], place) for number in place],
+            list(filter(inside, self.floats)),
             {at: rest for at, rest in self.anchors.items() if start <= at < stop},
         )
+
+    def claims(self) -> "Claims":
+        """What the regions of layers make of the new file."""
+        claims = Claims()
+        parts: list[GridRegion | WordsRegion | VectorRegion] = [*self.grids, *self.words, *self.pooled]
+        for part in parts:
+            claims.take(part.at, part.size)
+        return claims
 
     def _need(self, number: int, seen: set[int]) -> int:
         if number in seen:
@@ -118,6 +129,26 @@ def _moved(plan: VectorPlan, place: dict[int, int]) -> VectorPlan:
     return plan if plan.factors is None else replace(plan, factors=(place[plan.factors[0]], place[plan.factors[1]]))
 
 
+class Claims:
+    """Parts of the new file, none overlapping another."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[int, int]] = []
+
+    def free(self, at: int, size: int) -> bool:
+        """Whether none of these bytes is claimed."""
+        rank = bisect_left(self._taken, (at, at))
+        free_before = not rank or self._taken[rank - 1][1] <= at
+        return free_before and (rank == len(self._taken) or at + size <= self._taken[rank][0])
+
+    def take(self, at: int, size: int) -> bool:
+        """Claim these bytes; false if another region has some of them, as when layers share a buffer."""
+        free = self.free(at, size)
+        if free:
+            insort(self._taken, (at, at + size))
+        return free
+
+
 def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
     """The regions of `new` worth coding specially, none overlapping another."""
     finder = _Finder(old, new)
@@ -129,7 +160,7 @@ def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
 class _Finder:
     def __init__(self, old: bytes, new: bytes) -> None:
         self._old, self._new = old, new
-        self._taken: list[tuple[int, int]] = []
+        self._claims = Claims()
         self._made: dict[Span, int] = {}
         self.regions = Regions()
 
@@ -166,7 +197,7 @@ class _Finder:
         return before == memoryview(self._new)[weights.at : weights.at + weights.size]
 
     def _anchor(self, weights: Weights, size: int, old: Weights) -> None:
-        if self._free(weights.at, size):
+        if self._claims.free(weights.at, size):
             self.regions.anchors[weights.at] = (size, old.at)
 
     def _continues(
@@ -188,7 +219,7 @@ class _Finder:
         if spread_bits(residual) > spread_bits(after):
             return False
         strides = (1, old.cols) if transposed else (old.cols, 1)
-        if self._take(weights.at, grid.size):
+        if self._claims.take(weights.at, grid.size):
             fit = Fit(grid, before, weights.zero, weights.across)
             self.regions.grids.append(GridRegion(weights.at, fit, (old.at, *strides)))
         return True
@@ -196,7 +227,7 @@ class _Finder:
     def _fresh(self, weights: Weights, grid: NDArray[np.uint8], first: int) -> None:
         at = weights.at + first * weights.cols
         bits = spread_bits(values_of(grid, weights.zero))
-        if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._take(at, grid.size):
+        if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._claims.take(at, grid.size):
             return
         self.regions.grids.append(GridRegion(at, Fit(grid, None, weights.zero, weights.across), None))
 
@@ -231,7 +262,7 @@ class _Finder:
                 change = moved
             else:
                 scale = None
-        if len(change) >= 4 and self._take(new.words.at, 4 * len(change)):
+        if len(change) >= 4 and self._claims.take(new.words.at, 4 * len(change)):
             self.regions.words.append(WordsRegion(new.words.at, change, old.words.at, scale))
 
     def _bias_scale(self, old: Bias, new: Bias, pair: Pair) -> int | None:
@@ -263,7 +294,7 @@ class _Finder:
         return self._emit(new.scale, VectorPlan(Origin.DERIVED, old.scale, np.zeros(0, np.int64), (a, b)))
 
     def _emit(self, new: Span, plan: VectorPlan) -> int | None:
-        if not self._take(new.at, 4 * new.count):
+        if not self._claims.take(new.at, 4 * new.count):
             return None
         number = self._add(new, plan)
         if number is not None:
@@ -276,18 +307,6 @@ class _Finder:
         self.regions.vectors.append(plan)
         self._made[new] = len(self.regions.vectors) - 1
         return self._made[new]
-
-    def _take(self, at: int, size: int) -> bool:
-        """Claim bytes of the new file; false if another region has some of them, as when layers share a buffer."""
-        if not self._free(at, size):
-            return False
-        insort(self._taken, (at, at + size))
-        return True
-
-    def _free(self, at: int, size: int) -> bool:
-        rank = bisect_left(self._taken, (at, at))
-        free_before = not rank or self._taken[rank - 1][1] <= at
-        return free_before and (rank == len(self._taken) or at + size <= self._taken[rank][0])
 
     @staticmethod
     def _words(data: bytes, span: Span) -> Words:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.floats import UNCHANGED, predict_floats
 from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.patch.changes import JOINS, Changes
 from skerry_host.patch.fit import Fit, symbols_of
+from skerry_host.patch.floats import FloatRegion, symbols_of_floats
 from skerry_host.patch.recorder import Recorder
 from skerry_host.patch.sections import estimated_size, lean, pack_section, pack_stored
 
@@ -36,6 +38,20 @@ class Contexts:
     gains: int
     thresholds: int
     ties: int
+
+
+@dataclass(frozen=True, slots=True)
+class FloatContexts:
+    """Which contexts code grids of floats of one format: `spread` of them from `first`, two more, and those of classes.
+
+    The first is for changes of `lowest` octaves in units of the last place.
+    """
+
+    first: int
+    spread: int
+    lowest: int
+    rows: int
+    gains: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,35 @@ class Writer:
         if strided and source is not None:
             self.params += pack_varint(source[1]) + pack_varint(source[2])
         self._residuals(fit, shape, contexts.ties)
+
+    def floats(self, region: FloatRegion, contexts: FloatContexts) -> None:
+        """Append a grid of floats."""
+        fit, layout = region.fit, region.fit.format
+        rows, cols = fit.new.shape
+        flags = (Flag.OLD if fit.old is not None else 0) | (Flag.COLUMNS if fit.columns.any() else 0)
+        flags |= (Flag.GAIN if fit.gains.any() else 0) | (Flag.ACROSS if fit.across else 0)
+        self._open(Kind.FLOATS | flags, rows)
+        self.params += pack_varint(cols) + bytes([layout.width, layout.mantissa, layout.shift])
+        self.params += pack_varint(contexts.first) + pack_varint(contexts.spread)
+        self.params += pack_signed(contexts.lowest)
+        plan = fit.plan(contexts.first, contexts.spread, contexts.lowest)
+        base = int(np.median(plan.levels))
+        self.params += pack_signed(base) + pack_varint(contexts.rows)
+        self.recorder.small(np.where(fit.unchanged, UNCHANGED, plan.levels - base).astype(np.int32), contexts.rows)
+        if flags & Flag.COLUMNS:
+            self.params += pack_varint(contexts.rows)
+            self.recorder.small(fit.columns.astype(np.int32), contexts.rows)
+        if flags & Flag.GAIN:
+            self.params += pack_varint(contexts.gains)
+            self.recorder.numbers(fit.gains.reshape(-1), contexts.gains)
+        if region.old_at is not None:
+            self._seek(region.old_at, region.size)
+        for block in fit.blocks():
+            predicted = predict_floats(plan, block, fit.before[block])
+            coded = np.repeat(plan.coded[block], cols)
+            made = symbols_of_floats(layout, predicted, fit.new[block])
+            self.recorder.symbols(predicted.context.reshape(-1)[coded], made.symbols[coded])
+            self.recorder.low.append((made.low[coded], made.lengths[coded]))
 
     def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
         """Everything packed."""

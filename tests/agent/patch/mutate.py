@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from skerry_host.patch.create import header_of
 from skerry_host.patch.programs import encode_programs
 from skerry_host.patch.sections import lean, pack_stored
 from tests.kit.patch_edits import EDITS
-from tests.kit.patch_models import Net, layer, tflite
+from tests.kit.patch_models import Net, float_tflite, layer, tflite
 
 PAYLOAD_AT = {1: 69, 2: 21}  # by format version
 LIMIT = 1 << 18  # what a device would allow this artifact to become
@@ -43,9 +44,9 @@ def seeds() -> list[Seed]:
     rng = np.random.default_rng(11)
     before = [layer(rng, 12, 20), layer(rng, 20, 12), layer(rng, 5, 20)]
     old = tflite(Net(tuple(before)))
+    pairs = [(old, tflite(Net(tuple(edit(rng, before)), note=edit.__name__.encode()))) for edit in EDITS]
     found = []
-    for edit in EDITS:
-        new = tflite(Net(tuple(edit(rng, before)), note=edit.__name__.encode()))
+    for old, new in [*pairs, *_float_pairs(rng)]:
         programs = encode_programs(old, new)
         whole: dict[Codec, bytes] = {
             "full": encode_full(new, hurried=True),
@@ -59,6 +60,16 @@ def seeds() -> list[Seed]:
             found += [Seed(old, new, patch) for patch in patches]
             found += [Seed(old, new, stored(old, patch)) for patch in patches * 2]
     return found
+
+
+def _float_pairs(rng: np.random.Generator) -> Iterator[tuple[bytes, bytes]]:
+    """Yield models of floats that were tuned, and scaled and pruned."""
+    before = rng.normal(0, 0.3, (12, 20))
+    for kind in (np.float32, np.float16):
+        old = float_tflite([before.astype(kind)])
+        yield old, float_tflite([(before + rng.normal(0, 0.003, before.shape)).astype(kind)])
+        scaled = before * rng.uniform(0.9, 1.1, (12, 1)) + rng.normal(0, 0.001, before.shape)
+        yield old, float_tflite([np.where(np.abs(scaled) < 0.1, 0, scaled).astype(kind)])
 
 
 def stored(old: bytes, patch: bytes) -> bytes:
