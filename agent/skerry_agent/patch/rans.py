@@ -4,6 +4,7 @@ States are 32 bits, words 16, probabilities 12 (J. Duda, "Asymmetric numeral sys
 F. Giesen, "Interleaved entropy coders", 2014). It does not know what the symbols mean. The encoder is on the host.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -36,10 +37,17 @@ def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return table.reshape(-1)
 
 
-class Decoder:
-    """Decodes symbols in the order in which the encoder was given them, in at most `steps` rounds over the lanes."""
+@dataclass(slots=True)
+class Rounds:
+    """How many rounds over the lanes the decoders of one patch may still take: bounds the time."""
 
-    def __init__(self, codes: NDArray[np.uint8], reader: Reader, steps: int) -> None:
+    left: int
+
+
+class Decoder:
+    """Decodes symbols in the order in which the encoder was given them, in the `rounds` that are left."""
+
+    def __init__(self, codes: NDArray[np.uint8], reader: Reader, rounds: Rounds) -> None:
         self.contexts = len(codes)
         self._table = slot_table(codes)
         lanes = reader.varint(MAX_LANES)
@@ -51,21 +59,21 @@ class Decoder:
         count = reader.varint(reader.left // 2)
         self._words = np.frombuffer(reader.take(2 * count), dtype="<u2")
         self._at = 0
-        self._steps = steps
+        self._rounds = rounds
 
     def decode(self, contexts: Contexts) -> NDArray[np.uint8]:
         """One symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
         symbols = np.empty(len(contexts), dtype=np.uint8)
         lanes = len(self._states)
-        self._steps -= (len(contexts) + lanes - 1) // lanes
-        if self._steps < 0:
+        self._rounds.left -= (len(contexts) + lanes - 1) // lanes
+        if self._rounds.left < 0:
             raise damaged("it takes more steps than its result can need")
         span = max(1, SPAN // lanes) * lanes
         for start in range(0, len(contexts), span):
-            symbols[start : start + span] = self._rounds(contexts[start : start + span].astype(np.intp) << BITS)
+            symbols[start : start + span] = self._decoded(contexts[start : start + span].astype(np.intp) << BITS)
         return symbols
 
-    def _rounds(self, slots: NDArray[np.intp]) -> NDArray[np.uint32]:
+    def _decoded(self, slots: NDArray[np.intp]) -> NDArray[np.uint32]:
         found = np.empty(len(slots), dtype=np.uint32)
         lanes = len(self._states)
         for start in range(0, len(slots), lanes):

@@ -127,8 +127,8 @@ def _payloads(
         attempts: dict[Codec, Attempt] = {}
         with failures.guard("bsdiff"):  # what both programs rest on, such as the alignment, has no guard of its own
             attempts = encoders.programs(old, new, failures.guard)
-        payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in attempts.items()}
-        bound = min(map(len, payloads.values()), default=len(new))
+        payloads = {codec: attempt.payload for codec, attempt in attempts.items() if attempt.payload is not None}
+        bound = min((attempt.size for attempt in attempts.values()), default=len(new))
         careful = {codec: pool.submit(whole[codec].careful, hurried[codec], bound) for codec in whole}
         for codec, future in careful.items():
             with failures.guard(codec):

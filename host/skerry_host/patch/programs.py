@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.bounds import has_lost
 from skerry_host.patch.floats import find_floats
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
@@ -35,20 +36,21 @@ def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[C
     """The smallest attempt of each of the three codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
     made: dict[Codec, Attempt] = {}
+    lost = False
     before, after, regions = layout_of(old), layout_of(new), Regions()
     with guard("model"):
         pairs = pair_layers(old, new, before, after)
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new))):
             made["model"] = model
-            # A retrained model has nothing in common with the old one that plain bytes would show.
-            if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
-                return made
+            lost = has_lost(files, regions, model)
     with guard("typed"):
         if typed := _typed(files, regions, before, after):
             made["typed"] = typed
+    if lost:
+        return made
     # Agents that know only version 1 need a patch, too.
-    bound = len(made["model"].payload) if "model" in made else len(new)
+    bound = made["model"].size if "model" in made else len(new)
     with guard("bsdiff"):
         if plain := _best(files, Regions(), bound):
             made["bsdiff"] = plain
@@ -60,8 +62,9 @@ def _typed(files: Files, regions: Regions, before: Layout, after: Layout) -> Att
     found = find_floats(files.old, files.new, before, after)
     if not found.grids:
         return None
-    anchors = {at: rest for at, rest in found.anchors.items() if regions.free(at, rest[0])}
-    grids = [grid for grid in found.grids if regions.free(grid.at, grid.size)]
+    claims = regions.claims()
+    anchors = {at: rest for at, rest in found.anchors.items() if claims.free(at, rest[0])}
+    grids = [grid for grid in found.grids if claims.free(grid.at, grid.size)]
     return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new))
 
 
@@ -74,7 +77,7 @@ def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
         best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
     if best is None:
         return None
-    if PLAIN_SHARE * len(best.payload) < best.plain < LONG_PLAIN and len(best.payload) < 1.3 * bound:
+    if PLAIN_SHARE * best.size < best.plain < LONG_PLAIN and best.size < 1.3 * bound:
         if best.form is not candidates[-1]:
             fit_grids(regions, best.form)
         for style in RELUCTANT:
@@ -84,4 +87,4 @@ def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
 
 def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:
     attempts = [attempt for attempt in (one, other) if attempt is not None]
-    return min(attempts, key=lambda attempt: len(attempt.payload), default=None)
+    return min(attempts, key=lambda attempt: attempt.size, default=None)

@@ -53,7 +53,5 @@ def _grid_bits(change: Bytes, levels: NDArray[np.int32]) -> float:
 def _run_bits(change: Bytes) -> float:
     places = np.flatnonzero(change)
     gaps = np.diff(places, prepend=-1)
-    far = np.maximum(gaps / 255, 1)
-    return (
-        entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + float(np.log2(far).sum()) + entropy_bits(change[places])
-    )
+    far = float(np.log2(np.maximum(gaps / 255, 1)).sum())
+    return far + entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + entropy_bits(change[places])
