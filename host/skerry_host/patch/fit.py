@@ -7,7 +7,7 @@ over. It writes nothing.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Fit:
     columns: Grid = field(default_factory=lambda: np.zeros(0, np.int32))
     gains: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
     thresholds: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
+    packed: bool = False  # two weights in a byte: no gain or threshold applies to both
 
     def reset(self) -> None:
         """Start from one level, no columns, no gain and no threshold."""
@@ -54,8 +55,9 @@ class Fit:
             return self
         part = slice(start, stop)
         old = None if self.old is None else self.old[part]
-        channels = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
-        return Fit(self.new[part], old, self.zero, self.across, self.levels[part], self.columns, *channels)
+        gains, thresholds = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
+        rows = replace(self, new=self.new[part], old=old, levels=self.levels[part])
+        return replace(rows, gains=gains, thresholds=thresholds)
 
     def plan(self, shape: Shape, tie_context: int = 0) -> Plan:
         """The choices in the decoder's own terms."""
@@ -85,6 +87,8 @@ def fit_all(fits: list[Fit], shape: Shape) -> None:
 
 def _start(fit: Fit) -> None:
     fit.reset()
+    if fit.packed:
+        return
     _find_thresholds(fit)
     _first_gains(fit)
 
@@ -180,7 +184,7 @@ def _coded(fits: list[Fit], shape: Shape) -> Iterator[NDArray[np.int32]]:
 
 def _choose(fit: Fit, prices: Prices, reach: int) -> None:
     fit.levels = np.maximum(fit.levels, 0)
-    if reach and fit.old is not None:
+    if reach and fit.old is not None and not fit.packed:
         _choose_gains(fit, prices, reach)
     keys = np.empty(fit.new.shape, np.uint16)
     for part in blocks(fit.new.shape):
