@@ -6,7 +6,24 @@ import pytest
 
 from tests.kit.patch_models import Net, patch_of, tflite
 
-WORDS = "ash oak elm fir yew bay fig box red old tall small black white water river stone field king gold".split()
+WORDS = [
+    "ash",
+    "oak",
+    "elm",
+    "fir",
+    "yew",
+    "bay",
+    "fig",
+    "box",
+    "red",
+    "old",
+    "tall",
+    "small",
+    "black",
+    "white",
+    "water",
+    "river",
+]
 NAMES = [" ".join(random.Random(seed).sample(WORDS, 3)) for seed in range(600)]
 
 
