@@ -38,6 +38,8 @@ def fit_all(fits: list[Fit], shape: Shape, progress: Progress = UNSEEN) -> None:
 
 def _start(fit: Fit) -> None:
     fit.reset()
+    if fit.packed:
+        return
     _find_thresholds(fit)
     _first_gains(fit)
 
@@ -133,7 +135,7 @@ def _coded(fits: list[Fit], shape: Shape) -> Iterator[NDArray[np.int32]]:
 
 def _choose(fit: Fit, prices: Prices, reach: int) -> None:
     fit.levels = np.maximum(fit.levels, 0)
-    if reach and fit.old is not None:
+    if reach and fit.old is not None and not fit.packed:
         _choose_gains(fit, prices, reach)
     keys = np.empty(fit.new.shape, np.uint16)
     for part in blocks(fit.new.shape):

@@ -1,6 +1,6 @@
 """A grid of weights with what has been chosen for it, and the symbols that then say it. It chooses nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Fit:
     columns: Grid = field(default_factory=lambda: np.zeros(0, np.int32))
     gains: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
     thresholds: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
+    packed: bool = False  # two weights in a byte: no gain or threshold applies to both
 
     def reset(self) -> None:
         """Start from one level, no columns, no gain and no threshold."""
@@ -43,8 +44,9 @@ class Fit:
             return self
         part = slice(start, stop)
         old = None if self.old is None else self.old[part]
-        channels = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
-        return Fit(self.new[part], old, self.zero, self.across, self.levels[part], self.columns, *channels)
+        gains, thresholds = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
+        rows = replace(self, new=self.new[part], old=old, levels=self.levels[part])
+        return replace(rows, gains=gains, thresholds=thresholds)
 
     def plan(self, shape: Shape, tie_context: int = 0) -> Plan:
         """The choices in the decoder's own terms."""

@@ -1,6 +1,7 @@
-"""Finds the layers of an int8 ONNX model (QDQ form) by walking its protobuf. It does not load, run or change it.
+"""Finds the layers of an int8 ONNX model and all floats, by walking its protobuf. It does not load, run or change it.
 
-Field numbers follow onnx.proto3. Only raw_data tensors count; anything else stays plain bytes.
+Weights are inputs of a DequantizeLinear (QDQ) or of an operator on integers (QOperator form, dynamic quantization).
+Field numbers follow onnx.proto3. Only tensors in raw_data or float_data count; anything else stays plain bytes.
 """
 
 from collections.abc import Iterator
@@ -19,11 +20,38 @@ from skerry_host.patch.tensors import (
     Span,
     Weights,
     float_grid,
+    packed_weights,
 )
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+PACKED = {21, 22}  # UINT4, INT4
 FLOAT_KINDS = {FLOAT: FLOAT32, 10: FLOAT16, 16: BFLOAT16}
 _JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Which inputs of an operator on integers are what; None for what it has not."""
+
+    weights: int
+    scale: int | None = None
+    zero: int | None = None
+    bias: int | None = None
+    packed: bool = False  # two weights in a byte, whatever the tensor's type
+
+
+# Of ONNX, and of ONNX Runtime's own operators (docs/ContribOperators.md there).
+_ON_INTEGERS = {
+    "QLinearConv": _Places(3, 4, 5, 8),
+    "QLinearMatMul": _Places(3, 4, 5),
+    "QGemm": _Places(3, 4, 5, 6),
+    "MatMulInteger": _Places(1, None, 3),
+    "ConvInteger": _Places(1, None, 3),
+    "MatMulIntegerToFloat": _Places(1, 3, 5),
+    "DynamicQuantizeMatMul": _Places(1, 2, 3),
+    "MatMulNBits": _Places(1, packed=True),
+    "GatherBlockQuantized": _Places(0, packed=True),
+}
 
 
 @dataclass(slots=True)
@@ -33,6 +61,7 @@ class _Constant:
     name: str = ""
     at: int = 0
     size: int = 0
+    first: int = 0  # the first byte of what it holds, of the few kinds that may be a zero point
 
 
 @dataclass(slots=True)
@@ -70,6 +99,8 @@ def parse_onnx(data: bytes) -> Layout:
 def _layers(nodes: list[_Node], constants: dict[str, _Constant]) -> Iterator[Layer]:
     makers = {name: node for node in nodes for name in node.outputs}
     for node in nodes:
+        if places := _ON_INTEGERS.get(node.op):
+            yield from _on_integers(places, [constants.get(name) for name in node.inputs])
         if node.op not in _JOINING:
             continue
         sources = [makers.get(name) for name in node.inputs]
@@ -82,8 +113,10 @@ def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
     for place, names in enumerate(quantized):
         if len(names) < 2 or (first := names[0]) is None:
             continue
-        if first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
-            weights = _weights(first, _span(names[1]))
+        if _is_packed(first):
+            weights = packed_weights(first.at, first.size, first.dims)
+        elif first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
+            weights = _weights(first, _span(names[1]), 128 if first.kind == UINT8 else 0)
         elif first.kind == INT32 and place == 2:
             source = quantized[0][1] if len(quantized[0]) > 1 else None
             bias = Bias(Span(first.at, first.size // 4), _span(names[1]), _span(source))
@@ -98,8 +131,27 @@ def _floats(constant: _Constant) -> Floats | None:
     return float_grid(constant.at, constant.size, constant.dims, kind)
 
 
-def _weights(constant: _Constant, scale: Span | None) -> Weights:
-    zero = 128 if constant.kind == UINT8 else 0
+def _on_integers(places: _Places, inputs: list[_Constant | None]) -> Iterator[Layer]:
+    weights, scale, zero, bias = (
+        inputs[place] if place is not None and place < len(inputs) else None
+        for place in (places.weights, places.scale, places.zero, places.bias)
+    )
+    if weights is not None and (_is_packed(weights) or (places.packed and weights.kind == UINT8)):
+        yield Layer(packed_weights(weights.at, weights.size, weights.dims), None)
+        return
+    if weights is None or weights.kind not in {INT8, UINT8} or prod(weights.dims) != weights.size or not weights.dims:
+        return
+    made = None if bias is None or bias.kind != INT32 else Bias(Span(bias.at, bias.size // 4), None, None)
+    # A weight without a zero point is about 0 itself.
+    yield Layer(_weights(weights, _span(scale), 0 if zero is None else zero.first), made)
+
+
+def _is_packed(constant: _Constant) -> bool:
+    """Whether it holds two weights in a byte."""
+    return constant.kind in PACKED and bool(constant.dims) and 0 < (prod(constant.dims) + 1) // 2 == constant.size
+
+
+def _weights(constant: _Constant, scale: Span | None, zero: int) -> Weights:
     rows = constant.dims[0]
     # A matrix product keeps output channels last; a convolution keeps them first.
     across = len(constant.dims) == 2 and scale is not None and scale.count == constant.dims[1] != rows
@@ -140,6 +192,9 @@ def _constant(data: bytes, start: int, end: int) -> _Constant:
             made.name = _text(data, at, stop)
         elif number in {4, 9}:  # packed float_data has the same bytes as raw_data
             made.at, made.size = at, stop - at
+            made.first = data[at] if made.size else 0
+        elif number == 5:  # int32_data, which also holds bytes
+            made.first = _varint(data, at)[0] & 0xFF if stop > at else 0
     return made
 
 

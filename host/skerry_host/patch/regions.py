@@ -220,7 +220,7 @@ class _Finder:
             return False
         strides = (1, old.cols) if transposed else (old.cols, 1)
         if self._claims.take(weights.at, grid.size):
-            fit = Fit(grid, before, weights.zero, weights.across)
+            fit = Fit(grid, before, weights.zero, weights.across, packed=weights.packed)
             self.regions.grids.append(GridRegion(weights.at, fit, (old.at, *strides)))
         return True
 
@@ -229,7 +229,9 @@ class _Finder:
         bits = spread_bits(values_of(grid, weights.zero))
         if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._claims.take(at, grid.size):
             return
-        self.regions.grids.append(GridRegion(at, Fit(grid, None, weights.zero, weights.across), None))
+        self.regions.grids.append(
+            GridRegion(at, Fit(grid, None, weights.zero, weights.across, packed=weights.packed), None)
+        )
 
     def _vector(self, old: Span | None, new: Span | None, *, needed: bool = False) -> int | None:
         """The number of the pool vector for a scale, made if it changed or is `needed`."""
