@@ -9,6 +9,7 @@ import click
 
 from skerry_agent.patch import PatchError, apply
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.progress import shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +37,12 @@ def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Create the smallest patch from OLD to NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
-    write_patch((old, new, output), as_json, create)
+    with shares(as_json) as progress:
+
+        def make(before: bytes, after: bytes) -> "Patch":
+            return create(before, after, progress=progress)
+
+        write_patch((old, new, output), as_json, make)
 
 
 def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[bytes, bytes], Patch]") -> None:

@@ -19,6 +19,7 @@ from skerry_host.patch.align import Aligner, Piece, Style
 from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
 from skerry_host.patch.floats import FloatRegion, octaves_of
+from skerry_host.patch.progress import UNSEEN, Progress
 from skerry_host.patch.recorder import number_symbols
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
 from skerry_host.patch.sections import least_size
@@ -81,12 +82,25 @@ class ContextAllocator:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What one program may hold. Changes are counted roughly, so the loose room is tried first."""
+
+    table: int = MAX_TABLE // 2
+    changes: int = 1 << 32
+
+
+LOOSE, STRICT, ENDLESS = Room(), Room(changes=MAX_RUNS // 4), Room(table=1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
-    """The two files and what aligns their plain bytes."""
+    """The two files, what aligns their plain bytes, who is told how much is done, and what one program may hold."""
 
     old: bytes
     new: bytes
     aligner: Aligner
+    progress: Progress = UNSEEN
+    rooms: tuple[Room, ...] = (LOOSE, STRICT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +132,6 @@ class Window:
     stop: int
     old_at: int
     next_old_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What one program may hold. Changes are counted roughly, so the loose room is tried first."""
-
-    table: int = MAX_TABLE // 2
-    changes: int = 1 << 32
-
-
-LOOSE, STRICT, ENDLESS = Room(), Room(changes=MAX_RUNS // 4), Room(table=1 << 32)
 
 
 def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bound: int) -> Attempt | None:
@@ -172,7 +175,7 @@ def _encode_window(
     files: Files, regions: Regions, form: Form, window: Window, bound: int
 ) -> tuple[Packed | None, Window]:
     """The program for as much of `window` as fits into one, and what that is."""
-    for room in (LOOSE, STRICT):
+    for room in files.rooms:
         emit = _run(files, regions, form, window, room)
         if emit.full_at is not None:  # again, without the vectors that only the rest of the window needs
             window = Window(window.start, emit.full_at[0], window.old_at, emit.full_at[1])
@@ -185,7 +188,7 @@ def _encode_window(
         try:
             return emit.pack(), window
         except TooLargeError:
-            if room is STRICT:
+            if room is files.rooms[-1]:
                 raise
     raise AssertionError
 
@@ -197,10 +200,14 @@ def _run(files: Files, regions: Regions, form: Form, window: Window, room: Room)
     return emit
 
 
-def fit_grids(regions: Regions, form: Form) -> None:
+def fit_grids(regions: Regions, form: Form, progress: Progress) -> None:
     """Fit all grids of `regions`: those that are predicted from old ones, and new ones."""
-    fit_all([grid.fit for grid in regions.grids if grid.source], Shape(0, form.levels, form.buckets))
-    fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1))
+    fit_all(
+        [grid.fit for grid in regions.grids if grid.source],
+        Shape(0, form.levels, form.buckets),
+        progress.part(0.0, 0.7),
+    )
+    fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1), progress.part(0.7, 1.0))
 
 
 def _vectors(regions: Regions, allocator: ContextAllocator, writer: Writer) -> None:
@@ -223,7 +230,7 @@ class _Emitter:
     """Walks the new file from start to end and writes an extent for each part."""
 
     def __init__(self, files: Files, regions: Regions, form: Form) -> None:
-        self._old, self._new, self._aligner = files.old, files.new, files.aligner
+        self._old, self._new, self._aligner, self._progress = files.old, files.new, files.aligner, files.progress
         self._writer, self._allocator, self._form = Writer(len(files.old)), ContextAllocator(), form
         _vectors(regions, self._allocator, self._writer)
         parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled, *regions.floats]
@@ -257,6 +264,7 @@ class _Emitter:
                 return
             self._special(part)
             at, old_at = part.at + part.size, next_old + part.size
+            self._progress(at / len(self._new))
         self._plain(at, window.stop, old_at, window.next_old_at)
 
     def pack(self) -> Packed:
@@ -276,6 +284,7 @@ class _Emitter:
             if self._writer.table_size > self._room.table or self._writer.changed > self._room.changes:
                 self.full_at = piece.at, expected
                 return True
+            self._progress(piece.at / len(self._new))
             expected = (expected if piece.old_at is None else piece.old_at) + piece.end - piece.at
             if piece.old_at is None:
                 self._writer.insert(self._new[piece.at : piece.end])

@@ -7,23 +7,18 @@ cache. It chooses nothing.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.program import Shape
 from skerry_agent.patch.weights import Plan, predict, zigzag
-
-if TYPE_CHECKING:
-    from skerry_host.patch.fit import Fit
+from skerry_host.patch.grid import Fit, Grid
 
 BLOCK = 1 << 13
 SIGNS = 512  # keys of one bucket: residual bytes 0 to 255 for a positive sign, then for a negative one
 MOST_GAIN = 127
 BATCH = 1 << 16
-
-Grid = NDArray[np.int32]
 
 
 def stride_of(buckets: int) -> int:
@@ -58,7 +53,7 @@ def by_symbol(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return made
 
 
-def keys_of(fit: "Fit", rows: slice, gains: Grid, buckets: int) -> NDArray[np.uint16]:
+def keys_of(fit: Fit, rows: slice, gains: Grid, buckets: int) -> NDArray[np.uint16]:
     """The keys of a block of rows for `gains` that broadcast with it, in as many layers as those have."""
     new = fit.new[rows]
     if fit.old is None:
@@ -78,7 +73,7 @@ def keys_of(fit: "Fit", rows: slice, gains: Grid, buckets: int) -> NDArray[np.ui
     return keys
 
 
-def _pruned_keys(fit: "Fit", rows: slice, gains: Grid, buckets: int) -> NDArray[np.uint16]:
+def _pruned_keys(fit: Fit, rows: slice, gains: Grid, buckets: int) -> NDArray[np.uint16]:
     if gains.ndim > 2:
         return np.stack([_pruned_keys(fit, rows, layer, buckets) for layer in gains])
     before = fit.before[rows]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.pool import on_grid, product, rescaled
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
-from skerry_host.patch.fit import Fit
 from skerry_host.patch.floats import FloatRegion
+from skerry_host.patch.grid import Fit
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
 from skerry_host.patch.tensors import Bias, Span, Weights
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_host.patch.cost import entropy_bits
-from skerry_host.patch.fit import UNCHANGED, Fit
+from skerry_host.patch.grid import UNCHANGED, Fit
 
 COLS = 1024
 FEWEST = 256  # changes below which a grid never earns its histograms

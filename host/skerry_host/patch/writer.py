@@ -14,8 +14,8 @@ from skerry_agent.patch.floats import UNCHANGED, predict_floats
 from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.patch.changes import JOINS, Changes
-from skerry_host.patch.fit import Fit, symbols_of
 from skerry_host.patch.floats import FloatRegion, symbols_of_floats
+from skerry_host.patch.grid import Fit, symbols_of
 from skerry_host.patch.recorder import Recorder
 from skerry_host.patch.sections import estimated_size, lean, pack_section, pack_stored
 

@@ -3,9 +3,11 @@
 Knows a build only by its build.json (`skerry_host.build_record`); judges no model, and holds no key.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
@@ -54,15 +56,33 @@ class Created:
     warnings: tuple[str, ...] = ()
 
 
-Encoder = Callable[[bytes, bytes], Patch]
+Share = Callable[[float], None]
+Encoder = Callable[[bytes, bytes, Share], Patch]
+"""Makes the patch from the first file to the second, and tells its progress as a share from 0 to 1."""
+
+
+class Progress(Protocol):
+    """Told at the start of every step, and during long ones: `done` parts of `of`; 0 of 0 if that is not known."""
+
+    def __call__(self, step: str, done: int = 0, of: int = 0, /) -> None:
+        """Show it."""
+
+
+def silent(step: str, done: int = 0, of: int = 0, /) -> None:
+    """Show nothing."""
+
+
+def with_progress(old: bytes, new: bytes, share: Share) -> Patch:
+    """The smallest patch."""
+    return make_patch(old, new, progress=share)
 
 
 def create_release(
     request: ReleaseRequest,
     store: Store,
     signer: Signer,
-    progress: Callable[[str], None] = lambda _step: None,
-    encoder: Encoder = make_patch,
+    progress: Progress = silent,
+    encoder: Encoder = with_progress,
 ) -> Created:
     """Add a build to the store as a signed release; the same build again changes nothing.
 
@@ -78,9 +98,9 @@ def create_release(
             return _existing(store, name, record)
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
-        progress(f"making patches from {len(bases)} earlier releases")
         warnings: list[str] = []
-        made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
+        pairs = _told(_pairs(record, bases), progress)
+        made = list(_patches(pairs, contents, store, encoder, warnings))
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
@@ -171,8 +191,19 @@ def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 
+def _told(pairs: Sequence[tuple[str, str]], progress: Progress) -> Iterator[tuple[str, str, Share]]:
+    """The pairs, each with what is to be told the progress of its patch."""
+    for number, (base, new) in enumerate(pairs, 1):
+        step = f"making patch {number} of {len(pairs)}"
+        yield base, new, partial(_tell, progress, step)
+
+
+def _tell(progress: Progress, step: str, share: float) -> None:
+    progress(step, round(100 * share), 100)
+
+
 def _patches(
-    pairs: Sequence[tuple[str, str]],
+    pairs: Iterable[tuple[str, str, Share]],
     contents: Mapping[str, bytes],
     store: Store,
     encoder: Encoder,
@@ -182,9 +213,9 @@ def _patches(
 
     What failed on the way is added to `warnings`.
     """
-    for base, new in pairs:
+    for base, new, share in pairs:
         try:
-            patch = encoder(store.get(base), contents[new])
+            patch = encoder(store.get(base), contents[new], share)
         except (EncodeError, StoreError) as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
