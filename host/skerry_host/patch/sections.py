@@ -12,9 +12,10 @@ _HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 32, "depth": 
 SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
 
 
-def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> bytes:
-    """The smallest section that holds `data`, which may refer back to `preset`."""
-    return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
+def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False, lean: bool = False) -> bytes:
+    """The smallest section that holds `data`, which may refer back to `preset`; `lean`: with a small dictionary."""
+    most = min(DICTIONARIES) if lean else max(DICTIONARIES)
+    return min(_candidates(data, preset, most, _HURRIED if hurried else _EXTREME), key=len)
 
 
 def least_size(data: bytes) -> float:
@@ -37,11 +38,11 @@ def pack_stored(data: bytes) -> bytes:
     return bytes([STORED]) + pack_varint(len(data)) + data
 
 
-def _candidates(data: bytes, preset: bytes, effort: dict[str, int]) -> list[bytes]:
+def _candidates(data: bytes, preset: bytes, most: int, effort: dict[str, int]) -> list[bytes]:
     if not data:
         return [pack_stored(data)]
     reach = len(data) + len(preset)
-    dictionary = min((key for key, size in DICTIONARIES.items() if size >= reach), default=max(DICTIONARIES))
+    dictionary = min(key for key, size in DICTIONARIES.items() if size >= reach or key == most)
     coders: Sequence[int] = range(len(LITERAL_CODERS))
     if len(data) > SAMPLE:
         coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary, _HURRIED)))]

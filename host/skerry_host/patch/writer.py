@@ -140,8 +140,9 @@ class Writer:
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
-        plain = pack_section(runs) + pack_section(diff) + pack_section(bytes(self.literal), known)
-        rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
+        # Of what is open at a time beside the decoder's tables one section may have a large dictionary: literal.
+        plain = pack_section(runs) + pack_section(diff, lean=contexts > 0) + pack_section(bytes(self.literal), known)
+        rest = pack_section(coded.escapes, lean=True) + pack_stored(coded.bits) + coded.words
         ideal = len(plain) + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
         return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain), ideal)
 
