@@ -33,11 +33,15 @@ class Room:
 
     def lacks_disk(self, needed: int, folder: Path) -> str | None:
         """Why so many bytes cannot be written to `folder`; None where they can. Raises `OSError`."""
-        free = shutil.disk_usage(folder).free
+        free = self.free_disk_bytes(folder)
         if needed + RESERVE_BYTES <= free:
             return None
         kept = f"{RESERVE_BYTES} B of them are reserved"
         return f"{needed} B do not fit: {free} B are free, {kept}; free some space on the device"
+
+    def free_disk_bytes(self, folder: Path) -> int:
+        """What the disk of `folder` has left. Raises `OSError`."""
+        return shutil.disk_usage(folder).free
 
     def free_memory_bytes(self) -> int | None:
         """The least of what the kernel calls available and what every cgroup of this process has left."""
