@@ -50,6 +50,11 @@ def noise(size: int, seed: int) -> bytes:
     return np.random.default_rng(seed).bytes(size)
 
 
+def text(size: int, seed: int) -> bytes:
+    """Bytes that compress to half, by LZMA: none of them is 0."""
+    return (np.frombuffer(noise(size, seed), np.uint8) % 15 + 1).tobytes()
+
+
 def full(old: bytes) -> tuple[bytes, bytes]:
     """Noise, which LZMA2 stores, with text between, which it compresses."""
     piece = noise(PIECE - 4096, 1) + b"text " * 820
@@ -70,12 +75,12 @@ def zstd(old: bytes) -> tuple[bytes, bytes]:
 
 
 def bsdiff(old: bytes) -> tuple[bytes, bytes]:
-    """Bytes of its own, dense changes and copies in turn; 2 % of the file each of the first two."""
+    """Bytes of its own, dense changes and copies in turn; of the first two 2 % of the file each."""
     writer, new = Writer(len(old)), []
     for start in range(0, len(old), PIECE):
         part = np.frombuffer(old[start : start + PIECE], np.uint8)
-        own, changed = noise(len(part) // 50, start), len(part) // 25
-        change = np.frombuffer(noise(changed - len(own), start + 1), np.uint8)
+        own, changed = text(len(part) // 50, start), len(part) // 25
+        change = np.frombuffer(text(changed - len(own), start + 1), np.uint8)
         writer.insert(own)
         writer.add(start + len(own), change)
         writer.copy(start + changed, len(part) - changed)
@@ -92,7 +97,7 @@ def model(old: bytes) -> tuple[bytes, bytes]:
     steps = rng.integers(-9, 9, (2, count))
     writer.vector(Origin.RESIDUAL, count, vector_at, (POOL,))
     writer.recorder.numbers(steps[0], POOL)
-    own = noise(len(old) - words_at - 4 * count, 4)
+    own = text(len(old) - words_at - 4 * count, 4)
     writer.insert(own)
     fit = _tuned(np.frombuffer(old, np.uint8, rows * MAX_SIDE).reshape(rows, MAX_SIDE), rng)
     writer.weights(fit, (SHAPE, 0), Contexts(ROWS, COLUMNS, GAINS, THRESHOLDS, TIES), (0, MAX_SIDE, 1))
