@@ -210,6 +210,17 @@ def test_memory_that_went_since_the_plan_is_missed_before_anything_is_written(na
     assert narrow.stage() == Staged(describe(NEW).sha256)
 
 
+def test_memory_that_runs_out_all_the_same_is_the_patchs_fault(bench, monkeypatch):
+    def apply(*_arguments, **_limits):
+        raise MemoryError
+
+    monkeypatch.setattr("skerry_agent.updater.bundle.apply", apply)
+    bench.put(bench.patch)
+    answer = bench.stage()
+    assert (answer.kind, answer.reason) == ("patch_refused", "not_enough_memory")
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
 @pytest.mark.parametrize("spare", [-1, 0])
 @pytest.mark.parametrize("chain", [False, True])
 def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(bench, chain, spare):
