@@ -55,10 +55,12 @@ def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[
     warn(warnings)
     if as_json:
         found = {"bytes": len(patch.data), "full_bytes": full, "codec": patch.codec, "seconds": round(patch.seconds, 3)}
-        emit_json({**found, "candidates": patch.candidates, "warnings": warnings})
+        rest = {"format_version": patch.format_version, "candidates": patch.candidates, "warnings": warnings}
+        emit_json({**found, **rest})
         return
     share = f"{100 * len(patch.data) / max(1, full):.2f} % of {size(full)}"
-    console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, codec {patch.codec}", soft_wrap=True)
+    how = f"codec {patch.codec}, format {patch.format_version}"
+    console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, {how}", soft_wrap=True)
 
 
 @delta.command("apply")
