@@ -86,6 +86,7 @@ class Room:
 
     table: int = MAX_TABLE // 2
     changes: int = 1 << 32
+    pool: int = MAX_POOL_WORDS
 
 
 LOOSE, STRICT, ENDLESS = Room(), Room(changes=MAX_RUNS // 4), Room(table=1 << 32)
@@ -159,7 +160,7 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
 def _window(files: Files, regions: Regions, start: int, old_at: int) -> Window:
     """From `start` as far as the pool of one program suffices."""
     needed: set[int] = set()
-    room = MAX_POOL_WORDS
+    room = files.rooms[0].pool
     parts: list[WordsRegion | VectorRegion] = [*regions.words, *regions.pooled]
     for part in sorted(parts, key=lambda part: part.at):
         if part.at < start:
