@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.pool import on_grid, product, rescaled
-from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin, Shape
 from skerry_host.patch.floats import FloatRegion
 from skerry_host.patch.grid import Fit
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
@@ -82,6 +82,7 @@ class Regions:
     vectors: list[VectorPlan] = field(default_factory=list)
     floats: list[FloatRegion] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
+    fitted: tuple[Shape, Shape] | None = None  # the contexts that the grids were last fitted for
 
     def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
         """How many pool words `part` needs beyond the vectors in `seen`, to which those are added."""
