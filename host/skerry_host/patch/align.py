@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED = 16
-STRIDES = ((1 << 21, 1), (1 << 23, 2), (1 << 25, 4))  # up to so many old bytes, every so-manieth place is listed
+STRIDES = ((1 << 22, 1), (1 << 23, 2))  # up to so many old bytes, every so-manieth place is listed
 LONGEST_STRIDE = 8  # a run of SEED + 7 bytes always holds a listed place
 ROUNDS = 8  # entries of a bucket that are looked at one by one
 LOOK = 1 << 13  # bytes of the new file that are looked up at a time
