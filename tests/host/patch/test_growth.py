@@ -87,6 +87,15 @@ def test_a_layer_of_more_rows_than_an_extent_has() -> None:
     assert len(attempt.payload) < 0.1 * len(new)
 
 
+@pytest.mark.parametrize("cols", [70_000, 70_001])
+def test_rows_longer_than_an_extent_may_have(cols: int) -> None:
+    old, new = tuned(2, cols, 2)
+    attempt = encode_programs(old, new)["model"]
+    assert attempt.payload is not None
+    assert made(old, header_of("model", old, new) + attempt.payload) == new
+    assert len(attempt.payload) < 0.1 * len(new)
+
+
 def test_more_scales_than_the_pool_of_one_program_holds() -> None:
     rng = np.random.default_rng(5)
     before = [layer(rng, 64, 600) for _ in range(6)]
