@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry_agent.patch import apply
+from skerry_agent.wire.blobs import check_size
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.progress import shares
 
@@ -37,6 +38,8 @@ def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Create the smallest patch from OLD to NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
+    for path in (old, new):
+        check_size(str(path), path.stat().st_size)
     with shares(as_json) as progress:
 
         def make(before: bytes, after: bytes) -> "Patch":

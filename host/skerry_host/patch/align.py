@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED = 16
-STRIDES = ((1 << 22, 1), (1 << 23, 2), (1 << 25, 4))  # up to so many old bytes, every so-manieth place is listed
+STRIDES = ((1 << 22, 1), (1 << 23, 2))  # up to so many old bytes, every so-manieth place is listed
 LONGEST_STRIDE = 8  # a run of SEED + 7 bytes always holds a listed place
 ROUNDS = 8  # entries of a bucket that are looked at one by one
 LOOK = 1 << 13  # bytes of the new file that are looked up at a time
@@ -209,11 +209,19 @@ class Aligner:
             hashes = _hashes(self._old[first * stride :], stride, some.stop - first)
             entries[some] = (hashes & _KEY) | (np.arange(first, some.stop, dtype=np.uint64) * np.uint64(stride))
         entries.sort()
-        bits = max(8, count.bit_length())
-        counts = np.bincount((entries >> np.uint64(64 - bits)).view(np.intp), minlength=1 << bits)
-        starts = np.zeros(len(counts) + 1, np.uint32)
-        np.cumsum(counts, out=starts[1:], dtype=np.uint32)
-        return _Index(entries, starts, np.uint64(64 - bits))
+        bits = max(8, count.bit_length() - 1)
+        return _Index(entries, _starts(entries, bits), np.uint64(64 - bits))
+
+
+def _starts(entries: NDArray[np.uint64], bits: int) -> NDArray[np.uint32]:
+    """The rank of the first of `entries` whose highest bits are each number of `bits` bits or more."""
+    starts = np.zeros((1 << bits) + 1, np.uint32)
+    for first in range(0, len(entries), WINDOW):
+        buckets = (entries[first : first + WINDOW] >> np.uint64(64 - bits)).view(np.intp)
+        counts = np.bincount(buckets - buckets[0])
+        starts[buckets[0] + 1 : buckets[0] + 1 + len(counts)] += counts.astype(np.uint32)
+    np.cumsum(starts, out=starts)
+    return starts
 
 
 def _words(data: NDArray[np.uint8], stride: int, at: int) -> NDArray[np.uint64]:

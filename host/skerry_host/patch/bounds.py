@@ -5,25 +5,32 @@ from numpy.typing import NDArray
 
 from skerry_host.patch.cost import entropy_bits
 from skerry_host.patch.model import Attempt, Files
-from skerry_host.patch.regions import GridRegion, Regions
+from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
 
 PLACES = 512
 ELSEWHERE = 0.02  # the share of sampled weights that may be found at another place in the old file
-LEAST = 0.9  # of the entropy of single bytes, which is about what plain streams come to
 SEEN = 16
 
 
 def has_lost(files: Files, regions: Regions, model: Attempt) -> bool:
-    """Whether `bsdiff` cannot come below `model`: it shares the plain bytes, and codes grids as changes in place."""
-    bits = sum(_plain_bits(grid) for grid in regions.grids)
-    if model.size > model.plain + LEAST * bits / 8:
+    """Whether `bsdiff` cannot come below `model`: it shares the plain bytes, and codes the rest as changes in place."""
+    fresh = sum(grid.size for grid in regions.grids if grid.source is None)
+    if 2 * fresh <= len(files.new) and model.size > model.plain + _plain_bits(files, regions) / 8:
         return False
     return _moved_share(files, regions) < ELSEWHERE
 
 
-def _plain_bits(grid: GridRegion) -> float:
-    old = np.uint8(0) if grid.fit.old is None else grid.fit.old
-    return entropy_bits(grid.fit.new - old)
+def _plain_bits(files: Files, regions: Regions) -> float:
+    """The entropy of the bytes by which regions change, which plain streams do not reach."""
+    bits = sum(entropy_bits(grid.fit.new - _before(grid)) for grid in regions.grids)
+    old, new = (np.frombuffer(data, np.uint8) for data in (files.old, files.new))
+    parts: list[VectorRegion | WordsRegion] = [*regions.pooled, *regions.words]
+    changes = [new[part.at : part.at + part.size] - old[part.old_at : part.old_at + part.size] for part in parts]
+    return bits + (entropy_bits(np.concatenate(changes)) if changes else 0.0)
+
+
+def _before(grid: GridRegion) -> NDArray[np.uint8]:
+    return np.zeros(1, np.uint8) if grid.fit.old is None else grid.fit.old
 
 
 def _moved_share(files: Files, regions: Regions) -> float:

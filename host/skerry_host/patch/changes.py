@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
+JOINS = (1, 4, 8)  # the greatest distance of two changed bytes of one run: each is tried
 Bytes = NDArray[np.uint8]
 
 
@@ -24,7 +24,7 @@ class Changes:
         self.count += len(places)
 
     def pack(self, join: int) -> tuple[bytes, bytes]:
-        """The streams of runs and of added bytes, runs joined across at most `join` unchanged bytes."""
+        """The streams of runs and of added bytes, with changes at most `join` bytes apart in one run."""
         if not self.places:
             return b"", b""
         places, values = np.concatenate(self.places), np.concatenate(self.values)

@@ -45,6 +45,8 @@ class Form:
 
 def forms(regions: Regions) -> list[Form]:
     """The forms worth trying: a histogram must earn its bytes, so few weights get few contexts."""
+    if not regions.grids:
+        return [Form(1, 1, 1)]
     past = sum(grid.size for grid in regions.grids if grid.source)
     fresh = sum(grid.size for grid in regions.grids if not grid.source)
     coarse = [(15, 4)] if past > 150_000 else [(8, 2)] if past > 50_000 else [(4, 1), (3, 2)]
@@ -87,6 +89,7 @@ class Room:
 
     table: int = MAX_TABLE // 2
     changes: int = 1 << 32
+    pool: int = MAX_POOL_WORDS
 
 
 LOOSE, STRICT, ENDLESS = Room(), Room(changes=MAX_RUNS // 4), Room(table=1 << 32)
@@ -160,7 +163,7 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
 def _window(files: Files, regions: Regions, start: int, old_at: int) -> Window:
     """From `start` as far as the pool of one program suffices."""
     needed: set[int] = set()
-    room = MAX_POOL_WORDS
+    room = files.rooms[0].pool
     parts: list[WordsRegion | VectorRegion] = [*regions.words, *regions.pooled]
     for part in sorted(parts, key=lambda part: part.at):
         if part.at < start:
@@ -202,12 +205,15 @@ def _run(files: Files, regions: Regions, form: Form, window: Window, room: Room)
 
 def fit_grids(regions: Regions, form: Form, progress: Progress) -> None:
     """Fit all grids of `regions`: those that are predicted from old ones, and new ones."""
-    fit_all(
-        [grid.fit for grid in regions.grids if grid.source],
-        Shape(0, form.levels, form.buckets),
-        progress.part(0.0, 0.7),
-    )
-    fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1), progress.part(0.7, 1.0))
+    shapes = Shape(0, form.levels, form.buckets), Shape(0, form.fresh, 1)
+    if regions.fitted == shapes:
+        return
+    past = [grid.fit for grid in regions.grids if grid.source]
+    fresh = [grid.fit for grid in regions.grids if not grid.source]
+    share = len(past) / max(1, len(regions.grids))
+    fit_all(past, shapes[0], progress.part(0.0, share))
+    fit_all(fresh, shapes[1], progress.part(share, 1.0))
+    regions.fitted = shapes
 
 
 def _vectors(regions: Regions, allocator: ContextAllocator, writer: Writer) -> None:

@@ -83,8 +83,7 @@ def _best(files: Files, regions: Regions, bound: int, progress: Progress) -> Att
     if best is None:
         return None
     if PLAIN_SHARE * best.size < best.plain < LONG_PLAIN and best.size < 1.3 * bound:
-        if best.form is not candidates[-1]:
-            fit_grids(regions, best.form, UNSEEN)
+        fit_grids(regions, best.form, UNSEEN)
         for number, style in enumerate(RELUCTANT):
             seen = progress.part(0.6 + 0.2 * number, 0.8 + 0.2 * number)
             again = encode_extents(replace(files, progress=seen), regions, best.form, style, bound)

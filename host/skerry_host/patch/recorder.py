@@ -79,12 +79,13 @@ class Recorder:
             counts += np.bincount(keys, minlength=counts.size).reshape(counts.shape)
         model = fit(counts)
         escapes = b"".join(_escaped(run, model.escapes) for run in self.runs)
-        total = sum(len(symbols) for _, symbols in self.runs)
-        # A lane costs three bytes and saves time; few symbols can afford few.
+        entropy = entropy_bytes(counts)
+        # A lane costs three bytes and saves time; few symbols, or such as say little, can afford few.
+        total = min(int(counts.sum()), 8 * int(entropy))
         lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
         words = encode(self.runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
-        return Coded(shapes, escapes, self._bits(), words, entropy_bytes(counts))
+        return Coded(shapes, escapes, self._bits(), words, entropy)
 
     def _bits(self) -> bytes:
         pieces = [np.zeros(0, np.uint8)]

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.pool import on_grid, product, rescaled
-from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin, Shape
 from skerry_host.patch.floats import FloatRegion
 from skerry_host.patch.grid import Fit
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
 from skerry_host.patch.tensors import Bias, Span, Weights
 
 SMALLEST_GRID = 96
+WIDE = 4096  # columns that rows longer than an extent may have are cut to, or somewhat fewer
 SPARSE = 400  # a grid with fewer than one change in so many bytes is cheaper as scattered changes
 
 Words = NDArray[np.uint32]
@@ -82,6 +83,7 @@ class Regions:
     vectors: list[VectorPlan] = field(default_factory=list)
     floats: list[FloatRegion] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
+    fitted: tuple[Shape, Shape] | None = None  # the contexts that the grids were last fitted for
 
     def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
         """How many pool words `part` needs beyond the vectors in `seen`, to which those are added."""
@@ -176,7 +178,10 @@ class _Finder:
             self._bias(pair.old.bias, pair.new.bias, pair)
 
     def _weights(self, weights: Weights, old: Weights | None, transposed: bool) -> None:
-        if weights.size < SMALLEST_GRID or max(weights.rows, weights.cols) > MAX_SIDE:
+        if old is not None and weights.cols > MAX_SIDE:
+            old = _narrowed(old) if (old.rows, old.cols) == (weights.rows, weights.cols) else None
+        weights = _narrowed(weights)
+        if weights.size < SMALLEST_GRID:
             return
         grid = grid_of(self._new, weights)
         shared = 0
@@ -313,6 +318,14 @@ class _Finder:
     @staticmethod
     def _words(data: bytes, span: Span) -> Words:
         return np.frombuffer(data, "<u4", span.count, span.at).astype(np.uint32)
+
+
+def _narrowed(weights: Weights) -> Weights:
+    """The same bytes in rows that an extent may have; a rest that fills no row is left to plain bytes."""
+    if weights.cols <= MAX_SIDE:
+        return weights
+    cols = next((cols for cols in range(WIDE, WIDE // 4, -1) if weights.cols % cols == 0), WIDE)
+    return replace(weights, rows=weights.size // cols, cols=cols, across=False)
 
 
 def _grid_steps(before: Words, after: Words) -> NDArray[np.int64] | None:

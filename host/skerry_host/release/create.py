@@ -139,12 +139,17 @@ def read_build(folder: Path) -> BuildRecord:
 
 
 def read_artifacts(folder: Path, record: BuildRecord) -> dict[str, bytes]:
-    """The content of each artifact by sha256; raises `ReleaseError` for every file that is not what was built."""
+    """The content of each artifact by sha256.
+
+    Raises `ReleaseError` for every file that is not what was built, `BlobSizeError` for one that devices do not accept.
+    """
     contents: dict[str, bytes] = {}
     issues: list[str] = []
     for artifact in (artifact for bundle in record.bundles for artifact in bundle.artifacts):
+        path = folder / artifact.name
         try:
-            data = (folder / artifact.name).read_bytes()
+            blobs.check_size(str(path), path.stat().st_size)
+            data = path.read_bytes()
         except OSError as error:
             issues.append(f"{artifact.name}: {error.strerror}")
             continue

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.patch import Codec
+from skerry_host.patch.align import Aligner
 from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.create import header_of
-from skerry_host.patch.programs import encode_programs
+from skerry_host.patch.model import Files, Form, Room, encode_extents
+from skerry_host.patch.programs import EAGER, encode_programs
+from skerry_host.patch.regions import Regions
 from tests.kit.patch_edits import more_classes, on_grid, prune, transpose, tune
 from tests.kit.patch_models import Net, float_tflite, layer, tflite
 
@@ -41,6 +44,7 @@ FLOATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def main() -> None:
     _floats()
+    _sequence()
     before = [layer(np.random.default_rng(21), 24, 32), layer(np.random.default_rng(22), 10, 24)]
     old = tflite(Net(tuple(before)))
     assert old == (FOLDER / "base.bin").read_bytes()
@@ -69,6 +73,21 @@ def _floats() -> None:
         (FOLDER / f"{name}.bin").write_bytes(new)
         attempt = encode_programs(old, new)["typed"]
         (FOLDER / f"{name}.patch").write_bytes(header_of("typed", old, new, 2) + attempt.lean)
+
+
+def _sequence() -> None:
+    """Two programs: the first makes as little as one that is not the last may."""
+    if (FOLDER / "sequence_v2.patch").exists():
+        return
+    blocks = np.random.default_rng(25).integers(0, 4, 72 * 1024, np.uint8).reshape(72, 1024)
+    old, new = blocks.tobytes(), blocks[::-1].tobytes()
+    (FOLDER / "sequence_v2.base").write_bytes(old)
+    (FOLDER / "sequence_v2.bin").write_bytes(new)
+    files = Files(old, new, Aligner(old, new), rooms=(Room(table=320),) * 2)
+    attempt = encode_extents(files, Regions(), Form(1, 1, 1), EAGER, len(new))
+    assert attempt is not None
+    assert attempt.payload is None
+    (FOLDER / "sequence_v2.patch").write_bytes(header_of("bsdiff", old, new, 2) + attempt.lean)
 
 
 def _stored(grids: list[np.ndarray]) -> list[np.ndarray]:

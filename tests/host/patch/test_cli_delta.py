@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES
 from skerry_host.cli.main import run
 from tests.kit.patch_models import Net, layer, tflite, tuned
 
@@ -69,6 +70,18 @@ def test_what_is_no_patch_is_one_line_and_leaves_nothing_behind(
 def test_a_missing_file_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["delta", "create", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_file_that_no_device_accepts_is_refused_before_it_is_read(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(MAX_BLOB_BYTES + 1)
+    assert run(["delta", "create", str(pair[0]), str(tmp_path / "huge"), "-o", str(tmp_path / "patch")]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "268,435,457 bytes" in said
+    assert "256 MiB" in said
 
 
 def test_bench_reports_every_tool_or_names_it_absent(

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from skerry_agent import patch
 from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobSizeError
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
@@ -183,6 +184,15 @@ def test_a_folder_that_is_no_build_is_refused_and_nothing_is_stored(make_build, 
     with pytest.raises(ReleaseError) as refused:
         create_release(ReleaseRequest(folder), store, keys.release)
     assert refused.value.exit_code == 2
+    assert store.releases() == []
+
+
+def test_an_artifact_that_no_device_accepts_is_refused_before_it_is_read(make_build, store, keys):
+    folder = make_build()
+    with (folder / "model.tflite").open("r+b") as file:
+        file.truncate(MAX_BLOB_BYTES + 1)
+    with pytest.raises(BlobSizeError, match="at most 268,435,456"):
+        create_release(ReleaseRequest(folder), store, keys.release)
     assert store.releases() == []
 
 
