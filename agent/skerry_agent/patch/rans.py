@@ -16,7 +16,7 @@ from skerry_agent.patch.reader import Reader
 
 LOW: Final = 1 << 16
 MAX_LANES: Final = 1024
-SPAN: Final = 1 << 13  # symbols whose slots are held at a time, to bound memory
+SPAN: Final = 1 << 12  # symbols whose slots are held at a time, to bound memory
 # Of the states' own type, because mixing in Python integers costs more than the arithmetic.
 _LOW, _LOW_BITS, _SHIFT, _WORD = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16))
 

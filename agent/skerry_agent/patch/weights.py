@@ -6,6 +6,7 @@ that follows its prediction. It holds one block of rows at a time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from skerry_agent.patch.symbols import Symbols, unzigzag
 
 BLOCK_WEIGHTS: Final = 1 << 14  # whose symbols are one run
 PART_WEIGHTS: Final = 1 << 13  # that are predicted at a time, to bound memory
+WIDE_PART_WEIGHTS: Final = 1 << 11  # of longer rows, all of which waits for its symbols meanwhile
 GAIN_ONE: Final = 256
 ZIGZAG_MINUS_ONE: Final = 1
 
@@ -88,11 +90,10 @@ def run_weights(plan: Plan, old: NDArray[np.uint8] | None, symbols: Symbols, sin
             block = predict(_within(plan, cols), rows, before)
             runs.append(block.context[block.coded].astype(np.uint8))
             parts.append(_Waiting.of(block))
-        found, at = symbols.read(np.concatenate(runs)), 0
-        for run, part in zip(runs, parts, strict=True):
-            made = part.value + _residuals(part, found[at : at + len(run)]) + plan.zero
+        found = symbols.read(np.concatenate(runs))
+        for part, (at, end) in zip(parts, pairwise(accumulate(map(len, runs), initial=0)), strict=True):
+            made = part.value + _residuals(part, found[at:end]) + plan.zero
             sink.put(made.astype(np.uint8).reshape(-1).data)
-            at += len(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,10 @@ class _Waiting:
 def _parts(rows: slice, cols: int) -> Iterator[tuple[slice, slice]]:
     """Parts of a block in the order of its bytes: some whole rows each, or some columns of one row."""
     high = max(1, PART_WEIGHTS // cols)
+    wide = cols if cols <= PART_WEIGHTS else WIDE_PART_WEIGHTS
     for top in range(rows.start, rows.stop, high):
-        for left in range(0, cols, PART_WEIGHTS):
-            yield slice(top, min(top + high, rows.stop)), slice(left, min(left + PART_WEIGHTS, cols))
+        for left in range(0, cols, wide):
+            yield slice(top, min(top + high, rows.stop)), slice(left, min(left + wide, cols))
 
 
 def _within(plan: Plan, cols: slice) -> Plan:
