@@ -1,21 +1,27 @@
-"""Patches of real version pairs beside generic delta tools, all in one run. Prints JSON.
+"""Patches of real version pairs beside generic delta tools, all in one run; or, with --growth, what they cost by size.
 
 Every pair: bytes and percent of the full file; times smaller than the smallest generic tool (bsdiff4, xdelta3 -9, zstd
 --patch-from -19, HDiffPatch with its best compressor, detools); distance to an empirical entropy limit; seconds to
 create and apply per MB; apply time against bsdiff4's; extra memory while applying (see skerry_host/patch/measure.py).
-`grid` pairs are the new model put on the old one's scale grid. `missed` lists goals that were not reached. Tools that
-are absent are named, not failed: install bsdiff4, detools, hdiffpatch from PyPI and xdelta3, zstd from the system.
-Measures no training and no accuracy.
+`grid` pairs are the new model put on the old one's scale grid. Tools that are absent are named, not failed: install
+bsdiff4, detools, hdiffpatch from PyPI and xdelta3, zstd from the system. Measures no training and no accuracy.
+
+--growth: CPU and wall seconds, CPU seconds per MB, peak memory as a multiple of the file and the patch's size, from 0.3
+to 64 MB (200 with --to 200), for the kinds of files in delta_growth.py. Memory is judged from 16 MB: below, what
+compressors and numpy take whatever they are given is most of it.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from delta_growth import KINDS, SIZES_MB, Cost, costs
+from goals import Goal, finish, skip
 
 from skerry_host.builder.modelfile.scale_grid import to_previous_grid
 from skerry_host.patch.bench import bench
@@ -24,6 +30,7 @@ MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[2] / "
 POSENET = "edgetpu/posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite"
 COCOMPILED = "mobilenet_v1_0.25_128_quant_cocompiled_with_mobilenet_v1_0.5_160_quant_edgetpu.tflite"
 ABOVE_GENERIC_BYTES, APPLY_S_PER_MB, EXTRA_BYTES, TIMES_BSDIFF4, CREATE_S_PER_MB = 64, 0.15, 4_000_000, 3.0, 1.0
+MEMORY_TIMES, MEMORY_FROM_MB = 12.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -77,45 +84,115 @@ def measured(pair: Pair, folder: Path) -> dict[str, Any]:
         found["skerry"]["times_bsdiff4_apply"] = round(
             own["apply_seconds"] / found["tools"]["bsdiff4"]["apply_seconds"], 2
         )
-    return {**found, "missed": list(_missed(pair, found, own))}
+    return found
 
 
 def _above(size: int, limit: int | None) -> float | None:
     return round(100 * (size / limit - 1), 2) if limit else None
 
 
-def _missed(pair: Pair, found: dict[str, Any], own: dict[str, Any]) -> list[str]:
-    best, skerry = found["best_generic"], found["skerry"]
-    checks = {
-        f"{own['percent']} % > {pair.percent} %": pair.percent is not None and own["percent"] > pair.percent,
-        f"{found['times_smaller_than_best_generic']}x < {pair.times_smaller}x": pair.times_smaller is not None
-        and (found["times_smaller_than_best_generic"] or 99) < pair.times_smaller,
-        "larger than the smallest generic patch": best is not None
-        and own["bytes"] > found["tools"][best]["bytes"] + ABOVE_GENERIC_BYTES,
-        f"apply {skerry['apply_s_per_mb']} s/MB": skerry["apply_s_per_mb"] > APPLY_S_PER_MB,
-        f"create {skerry['create_s_per_mb']} s/MB": skerry["create_s_per_mb"] > CREATE_S_PER_MB,
-        f"extra memory {own['extra_bytes']}": own["extra_bytes"] > EXTRA_BYTES,
-        f"apply {skerry.get('times_bsdiff4_apply')} times bsdiff4's": skerry.get("times_bsdiff4_apply", 0)
-        > TIMES_BSDIFF4,
-    }
-    return [name for name, missed in checks.items() if missed]
+def pair_goals(name: str, pair: Pair, found: dict[str, Any]) -> Iterator[Goal]:
+    """Yield what the patch of one pair must reach."""
+    own, skerry, best = found["tools"]["skerry"], found["skerry"], found["best_generic"]
+    if pair.percent is not None:
+        yield Goal(f"{name}: size", own["percent"], pair.percent, "% of the file")
+    if best is not None:
+        generic = found["tools"][best]["bytes"]
+        peer = f"{best} {generic:,} bytes"
+        yield Goal(f"{name}: size", own["bytes"], generic + ABOVE_GENERIC_BYTES, "bytes", peer=peer)
+        if pair.times_smaller is not None:
+            times = found["times_smaller_than_best_generic"]
+            yield Goal(f"{name}: smaller than generic", times, pair.times_smaller, "times", ">=", peer)
+    yield Goal(f"{name}: apply", skerry["apply_s_per_mb"], APPLY_S_PER_MB, "s/MB")
+    yield Goal(f"{name}: create", skerry["create_s_per_mb"], CREATE_S_PER_MB, "s/MB")
+    yield Goal(f"{name}: extra memory", own["extra_bytes"], EXTRA_BYTES, "bytes")
+    if "times_bsdiff4_apply" in skerry:
+        yield Goal(f"{name}: apply", skerry["times_bsdiff4_apply"], TIMES_BSDIFF4, "times bsdiff4's")
 
 
-def main() -> None:
-    """Measure all pairs, or those named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", nargs="*", choices=[[], *PAIRS], default=[])
-    chosen = parser.parse_args().pairs or list(PAIRS)
-    if not MODELS.is_dir():
-        print(json.dumps({"skipped": f"real models are absent: {MODELS}; set SKERRY_REAL_MODELS"}))
+def growth_goals(name: str, megabytes: float, found: dict[str, Cost | str]) -> Iterator[Goal]:
+    """Yield what the patch of one made pair of that size must reach."""
+    own = found["skerry"]
+    if isinstance(own, str):
+        yield Goal(f"{name}: {own}", float("nan"), 0, "bytes")
         return
+    peers = {tool: cost for tool, cost in found.items() if isinstance(cost, Cost) and tool != "skerry"}
+    yield Goal(f"{name}: create", round(own.cpu_s / megabytes, 3), CREATE_S_PER_MB, "CPU s/MB", peer=_beside(peers))
+    if megabytes >= MEMORY_FROM_MB:
+        yield Goal(f"{name}: memory", round(own.memory_bytes / megabytes / 1e6, 1), MEMORY_TIMES, "times the file")
+    if peers:
+        best = min(peers, key=lambda tool: peers[tool].bytes)
+        limit = peers[best].bytes + ABOVE_GENERIC_BYTES
+        yield Goal(f"{name}: size", own.bytes, limit, "bytes", peer=f"{best} {peers[best].bytes:,} bytes")
+
+
+def _beside(peers: dict[str, Cost]) -> str:
+    return ", ".join(f"{tool} {cost.cpu_s:.1f} s" for tool, cost in peers.items())
+
+
+def grow(most_mb: float, kinds: list[str]) -> None:
+    """Measure files of every size up to `most_mb`."""
+    goals: list[Goal] = []
+    rows: dict[str, Any] = {}
+    print("pair                    CPU s  wall s  CPU s/MB  memory x      bytes  peers (bytes)", file=sys.stderr)
+    for megabytes in (size for size in SIZES_MB if size <= most_mb):
+        for kind in kinds:
+            name = f"{kind}_{megabytes:g}_mb"
+            with tempfile.TemporaryDirectory(prefix="skerry-growth-") as folder:
+                old, new = KINDS[kind](megabytes, Path(folder))
+                size = new.stat().st_size / 1e6
+                found = costs(old, new, Path(folder))
+            print(_line(name, size, found), file=sys.stderr)
+            rows[name] = {
+                tool: cost if isinstance(cost, str) else {**asdict(cost), "memory_times": _times(cost, size)}
+                for tool, cost in found.items()
+            }
+            goals += growth_goals(name, size, found)
+    finish("delta_growth", goals, {"pairs": rows})
+
+
+def _times(cost: Cost, megabytes: float) -> float:
+    return round(cost.memory_bytes / megabytes / 1e6, 1)
+
+
+def _line(name: str, megabytes: float, found: dict[str, Cost | str]) -> str:
+    own = found["skerry"]
+    peers = ", ".join(
+        f"{tool} {cost if isinstance(cost, str) else format(cost.bytes, ',')}"
+        for tool, cost in found.items()
+        if tool != "skerry"
+    )
+    if isinstance(own, str):
+        return f"{name:22} {own}  {peers}"
+    rate, memory = own.cpu_s / megabytes, _times(own, megabytes)
+    return f"{name:22} {own.cpu_s:6.1f}  {own.wall_s:6.1f}  {rate:8.2f}  {memory:8.1f} {own.bytes:10,}  {peers}"
+
+
+def compare(chosen: list[str]) -> None:
+    """Measure real pairs."""
+    if not MODELS.is_dir():
+        skip("delta", f"real models are absent: {MODELS}; set SKERRY_REAL_MODELS")
+    goals: list[Goal] = []
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="skerry-delta-") as folder:
-        results = {}
         for name in chosen:
             print(f"measuring {name}", file=sys.stderr)
             results[name] = measured(PAIRS[name], Path(folder))
-    missed = {name: result["missed"] for name, result in results.items() if result["missed"]}
-    print(json.dumps({"pairs": results, "missed": missed}, indent=2))
+            goals += pair_goals(name, PAIRS[name], results[name])
+    finish("delta", goals, {"pairs": results})
+
+
+def main() -> None:
+    """Measure all pairs, those named on the command line, or how costs grow."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="*", choices=[[], *PAIRS], default=[])
+    parser.add_argument("--growth", action="store_true", help="files of growing size instead of real pairs")
+    parser.add_argument("--to", type=float, default=64, metavar="MB", help="the largest of them [64]")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only files of that kind")
+    options = parser.parse_args()
+    if options.growth:
+        grow(options.to, options.kind or list(KINDS))
+    compare(options.pairs or list(PAIRS))
 
 
 if __name__ == "__main__":

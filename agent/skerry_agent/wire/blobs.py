@@ -12,12 +12,31 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.names import Sha256
 
 CHUNK_BYTES = 64 * 1024
 MAX_CHUNKS = 4096
 MAX_BLOB_BYTES = 256 * 1024 * 1024
+
+
+class BlobSizeError(SkerryError):
+    """A file is larger than what devices fetch: no release can hold it."""
+
+    code = "too_large"
+    exit_code = 2
+
+    def __init__(self, what: str, size: int) -> None:
+        super().__init__(
+            f"{what} has {size:,} bytes, and devices accept files of at most {MAX_BLOB_BYTES:,} (256 MiB)",
+            hint="make the model smaller, or split it in two models",
+        )
+
+
+def check_size(what: str, size: int) -> None:
+    """Raise `BlobSizeError` if devices accept no file of `size` bytes."""
+    if size > MAX_BLOB_BYTES:
+        raise BlobSizeError(what, size)
 
 
 class BlobRef(Struct, frozen=True):
@@ -43,7 +62,8 @@ class BlobRef(Struct, frozen=True):
 
 
 def describe(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> BlobRef:
-    """The reference of a blob."""
+    """The reference of a blob. Raises `BlobSizeError`."""
+    check_size("the file", len(data))
     ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data), chunk_bytes)
     if ref.chunks == 1:
         return ref

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry_agent.patch import PatchError, apply
+from skerry_agent.patch import apply
+from skerry_agent.wire.blobs import check_size
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.progress import shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +38,14 @@ def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Create the smallest patch from OLD to NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
-    write_patch((old, new, output), as_json, create)
+    for path in (old, new):
+        check_size(str(path), path.stat().st_size)
+    with shares(as_json) as progress:
+
+        def make(before: bytes, after: bytes) -> "Patch":
+            return create(before, after, progress=progress)
+
+        write_patch((old, new, output), as_json, make)
 
 
 def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[bytes, bytes], Patch]") -> None:
@@ -49,10 +58,12 @@ def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[
     warn(warnings)
     if as_json:
         found = {"bytes": len(patch.data), "full_bytes": full, "codec": patch.codec, "seconds": round(patch.seconds, 3)}
-        emit_json({**found, "candidates": patch.candidates, "warnings": warnings})
+        rest = {"format_version": patch.format_version, "candidates": patch.candidates, "warnings": warnings}
+        emit_json({**found, **rest})
         return
     share = f"{100 * len(patch.data) / max(1, full):.2f} % of {size(full)}"
-    console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, codec {patch.codec}", soft_wrap=True)
+    how = f"codec {patch.codec}, format {patch.format_version}"
+    console().print(f"{safe(str(output))}: {size(len(patch.data))}, {share}, {how}", soft_wrap=True)
 
 
 @delta.command("apply")
@@ -65,9 +76,9 @@ def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb") as out:
-            header = apply(_mapped(old), patch.read_bytes(), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
-    except PatchError:
-        part.unlink()
+            header = apply(_mapped(old), memoryview(_mapped(patch)), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
+    except BaseException:  # also a full disk, and Ctrl-C
+        part.unlink(missing_ok=True)
         raise
     part.replace(output)
     if as_json:

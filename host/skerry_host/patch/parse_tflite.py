@@ -7,9 +7,23 @@ from dataclasses import dataclass
 from math import prod
 
 from skerry_host.patch.flatbuffer import Table, root
-from skerry_host.patch.tensors import Bias, Layer, Layout, Span, Weights
+from skerry_host.patch.tensors import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    Bias,
+    Floats,
+    Layer,
+    Layout,
+    Span,
+    Weights,
+    float_grid,
+    packed_weights,
+)
 
-FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
+INT32, UINT8, INT8 = 2, 3, 9
+PACKED = {17, 20}  # INT4, UINT4
+FLOAT_KINDS = {0: FLOAT32, 1: FLOAT16, 18: BFLOAT16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +49,12 @@ def parse_tflite(data: bytes) -> Layout:
     model = root(data)
     buffers = model.tables(4)
     layers: list[Layer] = []
+    floats: dict[int, Floats] = {}
     for graph in model.tables(2):
         tensors = [_tensor(table, buffers) for table in graph.tables(0)]
         layers += _layers(tensors, graph.tables(3))
-    return Layout(tuple(layers)).within(len(data))
+        floats |= {tensor.at: found for tensor in tensors if (found := _floats(tensor))}
+    return Layout(tuple(layers), tuple(floats[at] for at in sorted(floats))).within(len(data))
 
 
 def _tensor(table: Table, buffers: list[Table]) -> _Tensor:
@@ -71,7 +87,7 @@ def _layers(tensors: list[_Tensor], operators: list[Table]) -> list[Layer]:
 
 
 def _joined(inputs: list[_Tensor], constants: list[_Tensor]) -> list[Layer]:
-    grids = [tensor for tensor in constants if tensor.kind in {UINT8, INT8} and prod(tensor.shape) == tensor.size]
+    grids = [tensor for tensor in constants if _is_grid(tensor)]
     biases = [tensor for tensor in constants if tensor.kind == INT32 and tensor.scale and tensor.size % 4 == 0]
     if len(grids) == 1 and len(biases) == 1:
         return [Layer(_weights(grids[0]), _bias(biases[0], inputs[0].scale))]
@@ -79,7 +95,24 @@ def _joined(inputs: list[_Tensor], constants: list[_Tensor]) -> list[Layer]:
     return alone + [Layer(None, _bias(tensor, None)) for tensor in biases]
 
 
+def _floats(tensor: _Tensor) -> Floats | None:
+    kind = FLOAT_KINDS.get(tensor.kind)
+    if kind is None or not tensor.size or prod(tensor.shape) * kind[0] != tensor.size:
+        return None
+    return float_grid(tensor.at, tensor.size, tensor.shape, kind)
+
+
+def _is_grid(tensor: _Tensor) -> bool:
+    """Whether it holds a byte a weight, or two in a byte."""
+    count = prod(tensor.shape)
+    return (tensor.kind in {UINT8, INT8} and count == tensor.size) or (
+        tensor.kind in PACKED and 0 < (count + 1) // 2 == tensor.size
+    )
+
+
 def _weights(tensor: _Tensor) -> Weights:
+    if tensor.kind in PACKED:
+        return packed_weights(tensor.at, tensor.size, tensor.shape)
     rows = tensor.shape[0] if tensor.shape else 1
     across = len(tensor.shape) > 1 and rows == 1
     if across:

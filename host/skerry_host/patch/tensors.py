@@ -1,6 +1,6 @@
-"""Where the weights, biases and scales of a model lie in its file. Knows no file format."""
+"""Where the weights, biases, scales and floats of a model lie in its file. Knows no file format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -25,7 +25,7 @@ class Span:
 class Weights:
     """A grid of bytes (rows, cols) at offset `at`; its channels are rows, or columns if `across`.
 
-    `zero` is the byte that means 0. `scale` is where its scales lie.
+    `zero` is the byte that means 0. `scale` is where its scales lie. `packed`: a byte holds two weights.
     """
 
     at: int
@@ -34,11 +34,18 @@ class Weights:
     across: bool
     zero: int
     scale: Span | None
+    packed: bool = False
 
     @property
     def size(self) -> int:
         """How many bytes it takes."""
         return self.rows * self.cols
+
+
+def packed_weights(at: int, size: int, shape: Sequence[int]) -> Weights:
+    """Weights two in a byte, as bytes: a step of either is a change that is as common wherever it happens."""
+    rows = shape[0] if len(shape) > 1 and shape[0] and size % shape[0] == 0 else 1
+    return Weights(at, rows, size // rows, across=False, zero=0, scale=None, packed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,53 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Floats:
+    """A grid of floats (rows, cols) at offset `at`, of `width` bytes each, `mantissa` bits of which are the mantissa.
+
+    Its channels are rows, or columns if `across`.
+    """
+
+    at: int
+    rows: int
+    cols: int
+    across: bool
+    width: int
+    mantissa: int
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return self.rows * self.cols * self.width
+
+
+FLOAT32, FLOAT16, BFLOAT16 = (4, 23), (2, 10), (2, 7)
+"""Width in bytes and bits of mantissa."""
+
+
+def float_grid(at: int, size: int, shape: Sequence[int], kind: tuple[int, int]) -> Floats:
+    """A tensor of floats as a grid: a row for each of its first dimension, or a column for each of its last.
+
+    The latter where the first dimension is 1.
+    """
+    width, mantissa = kind
+    count = size // width
+    across = len(shape) > 1 and shape[0] == 1
+    cols = shape[-1] if across else count // max(1, shape[0]) if len(shape) > 1 else count
+    return Floats(at, count // max(1, cols), cols, across, width, mantissa)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """All layers of a model in the order of its graph."""
+    """All layers of a model in the order of its graph, and its tensors of floats in the order of the file."""
 
     layers: tuple[Layer, ...]
+    floats: tuple[Floats, ...] = ()
 
     def within(self, size: int) -> "Layout":
         """The layout without layers that reach outside a file of `size` bytes or whose weights are none."""
-        return Layout(tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer))))
+        floats = tuple(grid for grid in self.floats if 0 < grid.size <= size - grid.at)
+        layers = tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer)))
+        return Layout(layers, floats)
 
 
 def _any(layer: Layer) -> bool:

@@ -3,18 +3,20 @@
 Knows a build only by its build.json (`skerry_host.build_record`); judges no model, and holds no key.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import PatchRef, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.patch import EncodeError, Patch
+from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError, StoreError
 from skerry_host.release.sign import Signer
@@ -25,6 +27,10 @@ PATCHES_FROM = 3
 
 CHAINS_FROM = 10
 """How many releases back patches are kept, for devices that apply them one after the other instead of the full file."""
+
+
+REFERENCE_BYTES = 400
+"""About what one more patch adds to the signed manifest, which every device fetches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +56,33 @@ class Created:
     warnings: tuple[str, ...] = ()
 
 
-Encoder = Callable[[bytes, bytes], Patch]
+Share = Callable[[float], None]
+Encoder = Callable[[bytes, bytes, Share], Patch]
+"""Makes the patch from the first file to the second, and tells its progress as a share from 0 to 1."""
+
+
+class Progress(Protocol):
+    """Told at the start of every step, and during long ones: `done` parts of `of`; 0 of 0 if that is not known."""
+
+    def __call__(self, step: str, done: int = 0, of: int = 0, /) -> None:
+        """Show it."""
+
+
+def silent(step: str, done: int = 0, of: int = 0, /) -> None:
+    """Show nothing."""
+
+
+def with_progress(old: bytes, new: bytes, share: Share) -> Patch:
+    """The smallest patch."""
+    return make_patch(old, new, progress=share)
 
 
 def create_release(
     request: ReleaseRequest,
     store: Store,
     signer: Signer,
-    progress: Callable[[str], None] = lambda _step: None,
-    encoder: Encoder = make_patch,
+    progress: Progress = silent,
+    encoder: Encoder = with_progress,
 ) -> Created:
     """Add a build to the store as a signed release; the same build again changes nothing.
 
@@ -74,9 +98,9 @@ def create_release(
             return _existing(store, name, record)
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
-        progress(f"making patches from {len(bases)} earlier releases")
         warnings: list[str] = []
-        made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
+        pairs = _told(_pairs(record, bases), progress)
+        made = list(_patches(pairs, contents, store, encoder, warnings))
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
@@ -96,8 +120,9 @@ def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches:
         bundles=record.bundles,
         quality=record.quality,
         provenance=record.provenance,
-        patches=tuple(patches),
+        patches=tuple(patch for patch in patches if patch.format_version == 1),
         notes=notes,
+        newer_patches=tuple(patch for patch in patches if patch.format_version > 1),
     )
 
 
@@ -114,12 +139,17 @@ def read_build(folder: Path) -> BuildRecord:
 
 
 def read_artifacts(folder: Path, record: BuildRecord) -> dict[str, bytes]:
-    """The content of each artifact by sha256; raises `ReleaseError` for every file that is not what was built."""
+    """The content of each artifact by sha256.
+
+    Raises `ReleaseError` for every file that is not what was built, `BlobSizeError` for one that devices do not accept.
+    """
     contents: dict[str, bytes] = {}
     issues: list[str] = []
     for artifact in (artifact for bundle in record.bundles for artifact in bundle.artifacts):
+        path = folder / artifact.name
         try:
-            data = (folder / artifact.name).read_bytes()
+            blobs.check_size(str(path), path.stat().st_size)
+            data = path.read_bytes()
         except OSError as error:
             issues.append(f"{artifact.name}: {error.strerror}")
             continue
@@ -166,39 +196,64 @@ def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 
+def _told(pairs: Sequence[tuple[str, str]], progress: Progress) -> Iterator[tuple[str, str, Share]]:
+    """The pairs, each with what is to be told the progress of its patch."""
+    for number, (base, new) in enumerate(pairs, 1):
+        step = f"making patch {number} of {len(pairs)}"
+        yield base, new, partial(_tell, progress, step)
+
+
+def _tell(progress: Progress, step: str, share: float) -> None:
+    progress(step, round(100 * share), 100)
+
+
 def _patches(
-    pairs: Sequence[tuple[str, str]],
+    pairs: Iterable[tuple[str, str, Share]],
     contents: Mapping[str, bytes],
     store: Store,
     encoder: Encoder,
     warnings: list[str],
 ) -> Iterator[tuple[PatchRef, bytes]]:
-    """A patch of each pair, where it is smaller than the new file; what failed on the way is added to `warnings`."""
-    for base, new in pairs:
+    """Patches of each pair, for all agents and for newer ones, where they are smaller than the new file.
+
+    What failed on the way is added to `warnings`.
+    """
+    for base, new, share in pairs:
         try:
-            patch = encoder(store.get(base), contents[new])
+            patch = encoder(store.get(base), contents[new], share)
         except (EncodeError, StoreError) as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)
-        if len(patch.data) < len(contents[new]):
-            yield PatchRef(base, new, patch.codec, blobs.describe(patch.data)), patch.data
+        for one in _worthwhile(patch):
+            if len(one.data) < len(contents[new]):
+                yield PatchRef(base, new, one.codec, blobs.describe(one.data), one.format_version), one.data
+
+
+def _worthwhile(patch: Patch) -> Sequence[Patch | Fallback]:
+    """`patch` and its fallback, or only the fallback where two cost the manifest more than the better one saves."""
+    fallback = patch.fallback
+    if fallback is None:
+        return [patch]
+    return [patch, fallback] if len(patch.data) + REFERENCE_BYTES < len(fallback.data) else [fallback]
 
 
 def _chains(
     record: BuildRecord, direct: Sequence[PatchRef], bases: Sequence[Release], earlier: Sequence[Release]
 ) -> list[PatchRef]:
     """Earlier patches, as far as they lead a device that is further behind here for less than the file."""
-    known = [*direct, *(patch for base in bases for patch in base.patches)]
+    known = [*direct, *(patch for base in bases for patch in base.patches_up_to(PATCH_FORMAT))]
     kept = {
         patch
+        for patch_format in range(1, PATCH_FORMAT + 1)
+        for usable in ([patch for patch in known if patch.format_version <= patch_format],)
         for bundle in record.bundles
         for other in earlier
         for before in other.bundles
         for old in before.artifacts
         for new in bundle.artifacts
         if (before.target, old.name) == (bundle.target, new.name)
-        for patch in _shorter(cheapest(known, {old.blob.sha256}, new.blob.sha256), new.blob.size)
+        for patch in _shorter(cheapest(usable, {old.blob.sha256}, new.blob.sha256), new.blob.size)
     }
     return sorted(kept - set(direct), key=lambda patch: (patch.base_sha256, patch.new_sha256))
 

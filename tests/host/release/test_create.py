@@ -1,3 +1,4 @@
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from skerry_agent import patch
 from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobSizeError
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.cli.release import release_build
-from skerry_host.patch import EncodeError, Failed, Patch
+from skerry_host.patch import EncodeError, Failed, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import ReleaseRequest, create_release
@@ -124,6 +126,35 @@ def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, 
     assert none.patches == ()
 
 
+@pytest.mark.parametrize(("newer_bytes", "formats"), [(500, {1, 2}), (900, {1})])
+def test_a_patch_of_a_newer_format_comes_beside_one_for_old_agents_where_it_saves_enough(
+    make_build, store, keys, newer_bytes, formats
+):
+    def encoder(old: bytes, new: bytes, _share: object) -> Patch:
+        return Patch(b"2" * newer_bytes, "typed", 0.0, {}, format_version=2, fallback=Fallback(b"1" * 1000, "bsdiff"))
+
+    create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release, encoder=encoder)
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release, encoder=encoder).release
+    assert {ref.format_version for ref in made.patches} == {1}
+    assert {ref.format_version for ref in (*made.patches, *made.newer_patches)} == formats
+    assert {ref.blob.sha256 for ref in made.newer_patches} <= {ref.sha256 for ref in store.blob_refs("toy@1.1.0")}
+
+
+def test_old_agents_keep_a_chain_of_their_own(make_build, store, keys):
+    def encoder(old: bytes, new: bytes, _share: object) -> Patch:
+        data = hashlib.sha256(old + new).digest()
+        return Patch(data, "typed", 0.0, {}, format_version=2, fallback=Fallback(data * 30, "bsdiff"))
+
+    for seed in range(1, 4):
+        request = ReleaseRequest(make_build(f"1.{seed}.0", seed), patches_from=1)
+        create_release(request, store, keys.release, encoder=encoder)
+    first, last = (store.release(f"toy@1.{seed}.0").bundles[0].model.blob.sha256 for seed in (1, 3))
+    made = store.release("toy@1.3.0")
+    for patch_format in (1, 2):
+        route = cheapest(made.patches_up_to(patch_format), {first}, last)
+        assert [patch.format_version for patch in route] == [patch_format] * 2
+
+
 def test_blob_refs_name_all_that_a_device_may_need_once(make_build, store, keys):
     create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)
     made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release)
@@ -153,6 +184,15 @@ def test_a_folder_that_is_no_build_is_refused_and_nothing_is_stored(make_build, 
     with pytest.raises(ReleaseError) as refused:
         create_release(ReleaseRequest(folder), store, keys.release)
     assert refused.value.exit_code == 2
+    assert store.releases() == []
+
+
+def test_an_artifact_that_no_device_accepts_is_refused_before_it_is_read(make_build, store, keys):
+    folder = make_build()
+    with (folder / "model.tflite").open("r+b") as file:
+        file.truncate(MAX_BLOB_BYTES + 1)
+    with pytest.raises(BlobSizeError, match="at most 268,435,456"):
+        create_release(ReleaseRequest(folder), store, keys.release)
     assert store.releases() == []
 
 
@@ -198,7 +238,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
 
 
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
-    def failing(old: bytes, new: bytes) -> Patch:
+    def failing(old: bytes, new: bytes, _share: object) -> Patch:
         if len(old) == 2000:
             raise EncodeError("every candidate failed")
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
@@ -214,7 +254,7 @@ def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, s
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_command_says_what_failed(as_json, make_build, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    def failing(old: bytes, new: bytes) -> Patch:
+    def failing(old: bytes, new: bytes, _share: object) -> Patch:
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
 
     monkeypatch.setenv("SKERRY_HOME", str(tmp_path / "home"))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
@@ -30,6 +31,8 @@ from skerry_host.builder.sources.normalise import (
     unfit_quantized,
     unique_names,
 )
+
+INT8_SHARE = 0.25  # of the bytes of a float model, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,20 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         return _tflite(path, converted, converted.file, sha256, size)
 
 
+def _check_size(path: Path, share: float) -> None:
+    """Say before any work that what a model of this size becomes is more than devices accept."""
+    size = path.stat().st_size
+    if share * size > MAX_BLOB_BYTES:
+        expected = f"{path} has {size:,} bytes: as int8 it has at least {round(share * size):,}"
+        raise ModelError(
+            f"{expected}, and devices accept {MAX_BLOB_BYTES:,}", hint="use a smaller model", code="too_large"
+        )
+
+
 def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trusted: bool) -> Converted:
     kind = kind_of(path)
     if kind == "tflite":
+        _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
         return onnx.convert(path, plan.shapes if plan else {}, folder)
@@ -101,6 +115,8 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
         raise ModelError(message, hint="train or export it again", code="unfit")
     found.require_runs(path)
     ready = quantized(describe(model))
+    if ready:
+        check_size(str(path), len(data))
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)

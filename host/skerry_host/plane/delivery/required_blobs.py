@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
-from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.routes import cheapest, newest_patch_format
 from skerry_agent.wire.targets import with_fallback
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.plane.registry.records import changes, rollouts, twins
@@ -23,6 +23,9 @@ from skerry_host.release.store import Store
 
 RETRY_S = 5.0
 """How long until a release that the store lacks is looked for again."""
+
+_Key = tuple[str, str, frozenset[str], int]
+"""A release, a target, the files that a device holds, and the newest patch format that it applies."""
 
 Refs = dict[str, BlobRef]
 """Blobs by sha256, in the order in which a device asks for them."""
@@ -118,18 +121,19 @@ class _BlobLookup:
         self._store = store
         self.lacking = False
         self._files: dict[SlotReport, set[str]] = {}
-        self._refs: dict[tuple[str, str, frozenset[str]], Refs] = {}
-        self._unions: dict[frozenset[tuple[str, str, frozenset[str]]], Refs] = {}
+        self._refs: dict[_Key, Refs] = {}
+        self._unions: dict[frozenset[_Key], Refs] = {}
 
     def refs(self, twin: Twin, bundles: Iterable[tuple[str, str]]) -> Refs:
         """All blobs of some bundles that a device may need; the same object for devices that need the same."""
-        keys = [(release, target, self._held(twin, release)) for release, target in sorted(bundles)]
+        patch_format = newest_patch_format(twin.reported)
+        keys = [(release, target, self._held(twin, release), patch_format) for release, target in sorted(bundles)]
         union = frozenset(keys)
         if union not in self._unions:
             self._unions[union] = {sha256: ref for key in keys for sha256, ref in self._refs_of(key).items()}
         return self._unions[union]
 
-    def _refs_of(self, key: tuple[str, str, frozenset[str]]) -> Refs:
+    def _refs_of(self, key: _Key) -> Refs:
         if key not in self._refs:
             self._refs[key] = _refs_of(self._store, *key)
             self.lacking = self.lacking or not self._refs[key]
@@ -148,14 +152,15 @@ class _BlobLookup:
         return self._files[slot]
 
 
-def _refs_of(store: Store, name: str, target: str, held: frozenset[str]) -> Refs:
+def _refs_of(store: Store, name: str, target: str, held: frozenset[str], patch_format: int) -> Refs:
     try:
         release, manifest = store.release(name), store.manifest_ref(name)
     except SkerryError:
         return {}
     targets = with_fallback(target)  # a device whose accelerator is missing falls back
     artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
-    routes = (cheapest(release.patches, {base}, ref.sha256) for base in held for ref in artifacts)
+    known = release.patches_up_to(patch_format)
+    routes = (cheapest(known, {base}, ref.sha256) for base in held for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}
     refs = [manifest, *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
     return {ref.sha256: ref for ref in refs}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.errors import ModelError
@@ -161,6 +162,15 @@ NAMES = {
     "onnx": (b"\x08\x07" + bytes(100), "rename it to .onnx"),
     "text": (b"this is no model", "convert it to a float .tflite first"),
 }
+
+
+def test_a_model_that_stays_too_large_for_devices_is_refused_at_once(tmp_path: Path):
+    with (tmp_path / "m.tflite").open("wb") as file:
+        file.write(b"\x00\x00\x00\x00TFL3")
+        file.truncate(4 * MAX_BLOB_BYTES + 4)
+    with pytest.raises(ModelError, match="devices accept 268,435,456") as refused:
+        load_source(tmp_path / "m.tflite")
+    assert refused.value.code == "too_large"
 
 
 @pytest.mark.parametrize("case", NAMES)
