@@ -158,7 +158,8 @@ def _headline(record: "BuildRecord") -> str:
         sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} {record.form}"
         scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} {record.form}"
     name = f"{record.model} {record.version or ''}".strip()
-    return f"{name} for {record.board}: {sizes}; {scores} on {quality.samples} held-out samples"
+    samples = record.sampling or f"{quality.samples} held-out samples"
+    return f"{name} for {record.board}: {sizes}; {scores} on {samples}"
 
 
 def _score_line(file: Path, score: "Score") -> str:
