@@ -30,8 +30,19 @@ def model_bytes(seed: str, size: int) -> bytes:
     return bytes(out[:size])
 
 
-def add_release(home: Home, version: str, model: bytes, *, base: bytes | None = None, patch: bytes = b"") -> Release:
-    """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given."""
+def add_release(
+    home: Home,
+    version: str,
+    model: bytes,
+    *,
+    base: bytes | None = None,
+    patch: bytes = b"",
+    newer_patch: bytes | None = None,
+) -> Release:
+    """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given.
+
+    `newer_patch` is one of version 2 of the patch format.
+    """
     store = Store(home.store)
     artifact = Artifact("model.tflite", "model", store.put(model))
     golden = Artifact("golden.npz", "golden", store.put(b"golden of " + version.encode()))
@@ -39,9 +50,12 @@ def add_release(home: Home, version: str, model: bytes, *, base: bytes | None = 
     if base is not None:
         base_sha = hashlib.sha256(base).hexdigest()
         patches = (PatchRef(base_sha, artifact.blob.sha256, "zstd", store.put(patch)),)
+    newer = ()
+    if base is not None and newer_patch is not None:
+        newer = (PatchRef(base_sha, artifact.blob.sha256, "typed", store.put(newer_patch), 2),)
     counter = int(version.replace(".", ""))
     bundle = Bundle("cpu", (artifact, golden), (), ())
-    release = Release(1, "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches)
+    release = Release(1, "fashion", version, counter, (bundle,), QUALITY, PROVENANCE, patches, newer_patches=newer)
     envelope = keys.load(home.keys, "release").sign(RELEASE, msgspec.json.encode(release))
     store.add(release, envelope)
     return release

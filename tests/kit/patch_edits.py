@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from skerry_agent.patch import apply
-from skerry_host.patch.create import _header
+from skerry_host.patch.create import header_of
 from skerry_host.patch.programs import encode_programs
 from tests.kit.patch_models import Made, Net, layer, pruned, tuned
 
@@ -68,7 +68,7 @@ def every_candidate_makes(old: bytes, new: bytes) -> dict[str, int]:
     sizes = {}
     for codec, attempt in encode_programs(old, new).items():
         out = bytearray()
-        apply(old, _header(codec, old, new) + attempt.payload, out.extend, max_new_bytes=len(new))
+        apply(old, header_of(codec, old, new, 2) + attempt.lean, out.extend, max_new_bytes=len(new))
         assert out == new, codec
         sizes[codec] = len(attempt.payload)
     return sizes

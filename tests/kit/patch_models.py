@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from skerry_host.patch import Patch, create
 
 MODELS = Path(os.environ.get("SKERRY_REAL_MODELS", Path(__file__).parents[3] / "shared" / "models"))
 INT8, UINT8, INT32, FLOAT32 = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT32, 0)
+
+FLOAT_TYPES = {"float32": 0, "float16": 1, "uint16": 18}
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,31 @@ def tflite(net: Net) -> bytes:
     return bytes(builder.Output())
 
 
+def float_tflite(grids: Sequence[np.ndarray], note: bytes = b"note") -> bytes:
+    """A model of constant tensors of floats; arrays of uint16 are bfloat16."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.description = 3, note
+    model.buffers, model.operatorCodes = [schema.BufferT()], [schema.OperatorCodeT()]
+    graph.tensors, graph.operators = [], []
+    for grid in grids:
+        _tensor(graph, list(grid.shape), FLOAT_TYPES[grid.dtype.name], _buffer(model, grid.tobytes()), [])
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def float_onnx(grids: Sequence[np.ndarray], note: bytes = b"note") -> bytes:
+    """The same as ONNX, every other tensor in a Constant node."""
+    graph = b""
+    for number, grid in enumerate(grids):
+        kind = {"float32": 1, "float16": 10, "uint16": 16}[grid.dtype.name]
+        tensor = _tensor_proto(f"w{number}", kind, grid.shape, grid.tobytes())
+        attribute = _field(5, _field(1, b"value") + _field(5, tensor))
+        graph += _field(1, attribute + _field(4, b"Constant")) if number % 2 else _field(5, tensor)
+    return b"\x08\x09" + _field(2, note) + _field(7, graph)
+
+
 def _buffer(model: schema.ModelT, data: bytes) -> int:
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(data, np.uint8)
@@ -122,9 +150,39 @@ def onnx(net: Net) -> bytes:
     return b"\x08\x09" + _field(2, net.note) + _field(7, graph)
 
 
+OPERATORS = {  # inputs after the activations: w weights, s scale, z zero point, b bias, y what belongs to the output
+    "QLinearConv": "x xs xz w ws wz ys yz b",
+    "QLinearMatMul": "x xs xz w ws wz ys yz",
+    "QGemm": "x xs xz w ws wz b ys yz",
+    "MatMulInteger": "x w xz wz",
+    "ConvInteger": "x w xz wz",
+    "MatMulIntegerToFloat": "x w xs ws xz wz",
+    "DynamicQuantizeMatMul": "x w ws wz",
+}
+
+
+def onnx_on_integers(net: Net, op: str, zero: int = 0) -> bytes:
+    """The layers of `net` as operators on integers; with a `zero` other than 0 the weights are bytes about it."""
+    graph = b""
+    for number, made in enumerate(net.layers):
+        names = {key: f"{key}{number}" for key in OPERATORS[op].split()}
+        kind = 2 if zero else 3
+        moved = (made.weights.astype(np.int16) + zero).astype(np.uint8)
+        values = {"w": (kind, made.weights.shape, moved.tobytes()), "ws": (1, made.scales.shape, made.scales.tobytes())}
+        values["b"] = 6, made.bias.shape, made.bias.tobytes()
+        graph += b"".join(_initializer(names[key], *values[key]) for key in names if key in values)
+        point = b"\x10" + _varint(kind) + _field(5, _varint(zero)) + _field(8, names["wz"].encode())
+        graph += _field(5, point) + _node(op, list(names.values()), [f"out{number}"])
+    return b"\x08\x09" + _field(2, net.note) + _field(7, graph)
+
+
 def _initializer(name: str, kind: int, shape: object, data: bytes) -> bytes:
+    return _field(5, _tensor_proto(name, kind, shape, data))
+
+
+def _tensor_proto(name: str, kind: int, shape: object, data: bytes) -> bytes:
     dims = b"".join(b"\x08" + _varint(int(size)) for size in shape)  # type: ignore[attr-defined]
-    return _field(5, dims + b"\x10" + _varint(kind) + _field(8, name.encode()) + _field(9, data))
+    return dims + b"\x10" + _varint(kind) + _field(8, name.encode()) + _field(9, data)
 
 
 def _node(op: str, inputs: list[str], outputs: list[str]) -> bytes:

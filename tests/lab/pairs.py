@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from skerry_agent.patch import Codec, apply
-from skerry_host.patch.create import Encoders, Patch, _header, create
+from skerry_host.patch.create import Encoders, Patch, create, header_of
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
 from tests.kit.patch_edits import EDITS
@@ -121,7 +121,7 @@ def check_pair(old: bytes, new: bytes, programs: Programs = encode_programs) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # numpy's word for a number that overflowed: a failed candidate
         patch = create(old, new, Encoders(kept))
-    patches = {codec: _header(codec, old, new) + attempt.payload for codec, attempt in made.items()}
+    patches = {codec: header_of(codec, old, new, 2) + attempt.lean for codec, attempt in made.items()}
     issues = [str(failure) for failure in patch.failed]
     issues += [f"{codec} makes another file" for codec, data in patches.items() if not _makes(old, data, new)]
     return patch, issues if _makes(old, patch.data, new) else [*issues, "the patch makes another file"]

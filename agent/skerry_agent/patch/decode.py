@@ -7,6 +7,7 @@ wrote if this raises.
 import hashlib
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 
 from skerry_agent.patch.blocks import apply_full, apply_zstd
 from skerry_agent.patch.container import PatchHeader, split
@@ -26,7 +27,8 @@ def apply(
     """Pass to `write`, in order and in blocks, the file that `patch` makes of `old`.
 
     Nothing is written before `old` is known to be the right base. What was written is worthless if this raises
-    `PatchError`, whose codes are the keys of `errors.HINTS`. Extra memory is below 4 MB whatever the sizes.
+    `PatchError`, whose codes are the keys of `errors.HINTS`. Extra memory is below 4 MB whatever the sizes. The header
+    that it returns has both digests in full, as they are: whoever knows them from elsewhere compares.
     """
     try:
         return _apply(memoryview(old), patch, write, max_new_bytes)
@@ -42,20 +44,22 @@ def _apply(
     header, reader = split(patch)
     if header.new_size > max_new_bytes:
         raise PatchError("too_large", f"the result would be {header.new_size} bytes, the limit is {max_new_bytes}")
-    _check_base(old, header)
+    old_sha256 = _check_base(old, header)
     sink = Sink(write, header)
     _run(header, old, reader, sink)
     if reader.left:
         raise PatchError("trailing_bytes", f"{reader.left} bytes follow the end of the patch")
-    sink.finish()
-    return header
+    return replace(header, old_sha256=old_sha256, new_sha256=sink.finish())
 
 
-def _check_base(old: memoryview, header: PatchHeader) -> None:
+def _check_base(old: memoryview, header: PatchHeader) -> str:
+    """The SHA-256 of `old`, which is the base that `header` names."""
     if len(old) != header.old_size:
         raise PatchError("wrong_base", f"patch is for a base of {header.old_size} bytes, this one has {len(old)}")
-    if hashlib.sha256(old).hexdigest() != header.old_sha256:
+    digest = hashlib.sha256(old).hexdigest()
+    if not digest.startswith(header.old_sha256):
         raise PatchError("wrong_base", "the base does not have the SHA-256 that the patch was made for")
+    return digest
 
 
 def _run(header: PatchHeader, old: memoryview, reader: Reader, sink: Sink) -> None:
@@ -64,5 +68,5 @@ def _run(header: PatchHeader, old: memoryview, reader: Reader, sink: Sink) -> No
             apply_full(reader, sink)
         case "zstd":
             apply_zstd(old, reader, sink)
-        case "bsdiff" | "model":
-            apply_extents(old, reader, sink)
+        case "bsdiff" | "model" | "typed":
+            apply_extents(old, reader, sink, header.format_version)

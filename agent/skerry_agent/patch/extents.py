@@ -4,29 +4,52 @@ Every extent is checked against the bounds of the old file, its streams and the 
 nothing of tensors.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.errors import damaged
+from skerry_agent.patch.floats import read_float_plan, run_floats
 from skerry_agent.patch.pool import Pooled, Words, make_pool, rescaled, words_at
 from skerry_agent.patch.program import KIND_MASK, MAX_CHANGED, MAX_RUNS, MAX_TABLE, Flag, Kind, Program, parse_program
 from skerry_agent.patch.rans import Decoder
 from skerry_agent.patch.reader import MAX_VARINT, Reader, all_varints
-from skerry_agent.patch.section import Section
+from skerry_agent.patch.section import STORED, Section
 from skerry_agent.patch.sink import BLOCK, Sink
 from skerry_agent.patch.symbols import MAX_NUMBERS, Symbols
 from skerry_agent.patch.weights import read_plan, run_weights
 
+ALL_PRESENT = 0b11111  # sections after the table: runs, diff, literal, escapes, bits
+EMPTY_SECTION = bytes([STORED, 0])
 MIN_STEPS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
 
 
-def apply_extents(old: memoryview, reader: Reader, sink: Sink) -> None:
-    """Run the payload at `reader` until its program ends. Raises `PatchError`."""
-    _Machine(old, parse_program(_whole(reader, MAX_TABLE), len(old)), reader, sink).run()
+def apply_extents(old: memoryview, reader: Reader, sink: Sink, version: int = 1) -> None:
+    """Run the payload at `reader`, of a version of the format, until its program ends. Raises `PatchError`."""
+    present = ALL_PRESENT if version == 1 else reader.byte()
+    if present > ALL_PRESENT:
+        raise damaged("it has a section of no known use")
+    program = parse_program(_whole(Section(reader, MAX_TABLE)), len(old))
+    if version == 1 and any(kind & KIND_MASK == Kind.FLOATS for kind in program.kinds):
+        raise damaged("an extent is of no kind that its format version has")
+    _Machine(old, program, Sections(reader, present), sink).run()
 
 
-def _whole(reader: Reader, limit: int) -> bytes:
-    section = Section(reader, limit)
+class Sections:
+    """The sections after the table, in order; in version 2 those without contents are left out."""
+
+    def __init__(self, reader: Reader, present: int) -> None:
+        self.reader = reader
+        self._present = present
+
+    def next(self, limit: int = MAX_VARINT, preset: Sequence[memoryview] = ()) -> Section:
+        """The next section, empty where it was left out."""
+        present, self._present = self._present & 1, self._present >> 1
+        return Section(self.reader if present else Reader(EMPTY_SECTION), limit, preset)
+
+
+def _whole(section: Section) -> bytes:
     data = section.read(section.left)
     section.finish()
     return data
@@ -35,17 +58,17 @@ def _whole(reader: Reader, limit: int) -> bytes:
 class _Machine:
     """The state of one run: where the last old byte was read, and the open streams."""
 
-    def __init__(self, old: memoryview, program: Program, reader: Reader, sink: Sink) -> None:
+    def __init__(self, old: memoryview, program: Program, sections: Sections, sink: Sink) -> None:
         self._old = old
         self._program = program
         self._sink = sink
         self._cursor = 0
         self._vector = 0
-        self._runs = Reader(_whole(reader, MAX_RUNS))
-        self._diff = Section(reader)
-        self._literal = Section(reader, preset=[old[at : at + size] for at, size in program.preset])
-        escapes, bits = Section(reader), Section(reader)
-        decoder = Decoder(program.codes, reader, MIN_STEPS + sink.left // 16) if len(program.codes) else None
+        self._runs = Reader(_whole(sections.next(MAX_RUNS)))
+        self._diff = sections.next()
+        self._literal = sections.next(preset=[old[at : at + size] for at, size in program.preset])
+        escapes, bits, coded = sections.next(), sections.next(), sections.reader
+        decoder = Decoder(program.codes, coded, MIN_STEPS + sink.left // 16) if len(program.codes) else None
         self._symbols = Symbols(decoder, escapes, bits)
         self._pool: list[Pooled] = make_pool(program.vectors, old, self._symbols)
 
@@ -80,8 +103,8 @@ class _Machine:
                 self._weights(kind, size)
             case Kind.WORDS:
                 self._words(kind, size)
-            case _:
-                raise damaged("an extent is of no known kind")
+            case Kind.FLOATS:
+                self._floats(kind, size)
 
     def _seek(self, size: int) -> int:
         start = self._cursor + self._program.seeks.signed()
@@ -160,6 +183,17 @@ class _Machine:
             if vector is not None:
                 before = _moved(before, vector, part)
             self._sink.put(_bytes_of(before + self._symbols.numbers(part.stop - at, context)))
+
+    def _floats(self, kind: int, rows: int) -> None:
+        plan = read_float_plan(kind, rows, self._program, self._symbols)
+        size = plan.rows * plan.cols * plan.format.width
+        if size > self._sink.left:
+            raise damaged("a float extent is longer than what is left")
+        before = None
+        if kind & Flag.OLD:
+            start = self._seek(size)
+            before = np.ndarray((plan.rows, plan.cols), f"<u{plan.format.width}", self._old, start)
+        run_floats(plan, before, self._symbols, self._sink)
 
 
 def _moved(before: Words, vector: Pooled, part: slice) -> Words:

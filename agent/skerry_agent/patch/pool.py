@@ -28,7 +28,7 @@ class Pooled:
 
 def words_at(old: memoryview, start: int, count: int) -> Words:
     """`count` little-endian words of `old`."""
-    return np.frombuffer(old[start : start + 4 * count], dtype="<u4").astype(np.uint32)
+    return np.frombuffer(old[start : start + 4 * count], dtype="<u4").astype(np.uint32, copy=False)
 
 
 def make_pool(vectors: list[Vector], old: memoryview, symbols: Symbols) -> list[Pooled]:

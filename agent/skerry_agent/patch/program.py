@@ -33,10 +33,11 @@ class Kind(IntEnum):
     WEIGHTS = 4
     STRIDED = 5
     WORDS = 6
+    FLOATS = 7
 
 
 class Flag(IntEnum):
-    """How WEIGHTS, STRIDED and WORDS extents predict, in the high five bits of the kind byte. WORDS has one flag."""
+    """How extents predict, in the high five bits of the kind byte. WORDS has one flag, FLOATS all but PRUNE."""
 
     OLD = 8
     COLUMNS = 16

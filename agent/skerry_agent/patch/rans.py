@@ -15,8 +15,12 @@ from skerry_agent.patch.reader import Reader
 
 LOW: Final = 1 << 16
 MAX_LANES: Final = 1024
+SPAN: Final = 1 << 13  # symbols whose slots are held at a time, to bound memory
 # Of the states' own type, because mixing in Python integers costs more than the arithmetic.
-_LOW, _LOW_BITS, _SHIFT, _WORD = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16))
+_LOW, _LOW_BITS, _SHIFT, _WORD, _SYMBOL = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16, 24))
+
+Contexts = NDArray[np.intp] | NDArray[np.uint8]
+"""Numbers of contexts; whoever holds many at a time holds them as bytes."""
 
 
 def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -49,18 +53,25 @@ class Decoder:
         self._at = 0
         self._steps = steps
 
-    def decode(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def decode(self, contexts: Contexts) -> NDArray[np.uint8]:
         """One symbol for each of `contexts`, a flat array of numbers below `self.contexts`."""
-        slots = contexts << BITS
-        found = np.empty(len(slots), dtype=np.uint32)
+        symbols = np.empty(len(contexts), dtype=np.uint8)
         lanes = len(self._states)
-        self._steps -= (len(slots) + lanes - 1) // lanes
+        self._steps -= (len(contexts) + lanes - 1) // lanes
         if self._steps < 0:
             raise damaged("it takes more steps than its result can need")
+        span = max(1, SPAN // lanes) * lanes
+        for start in range(0, len(contexts), span):
+            symbols[start : start + span] = self._rounds(contexts[start : start + span].astype(np.intp) << BITS)
+        return symbols
+
+    def _rounds(self, slots: NDArray[np.intp]) -> NDArray[np.uint32]:
+        found = np.empty(len(slots), dtype=np.uint32)
+        lanes = len(self._states)
         for start in range(0, len(slots), lanes):
             part = slots[start : start + lanes]
             self._step(part, self._states[: len(part)], found[start : start + lanes])
-        return (found >> 24).astype(np.uint8)
+        return found >> _SYMBOL
 
     def finish(self) -> None:
         """Raise `PatchError('damaged')` unless all words were used and every lane is back where encoding began."""

@@ -55,7 +55,7 @@ class Section:
         """Raise `PatchError('damaged')` if bytes were left unread or the compressed stream did not end."""
         if self.left:
             raise damaged(f"{self.left} bytes of a section were never used")
-        if self._lzma is not None and (self._tail(self._lzma) or self._lzma.unused_data or not self._lzma.eof):
+        if self._lzma is not None and not self._ends_here(self._lzma):
             raise damaged("a section is longer than its header says")
 
     def _teach(self, decoder: lzma.LZMADecompressor, preset: Sequence[memoryview]) -> None:
@@ -78,9 +78,8 @@ class Section:
         pieces = []
         try:
             while count:
-                piece = decoder.decompress(self._data, count)
-                self._data = memoryview(b"")
-                if not piece:
+                piece = decoder.decompress(self._packed(decoder), count)
+                if not piece and decoder.needs_input and not self._data:
                     raise damaged("a compressed section ends early")
                 pieces.append(piece)
                 count -= len(piece)
@@ -88,10 +87,17 @@ class Section:
             raise damaged(f"a compressed section does not unpack ({error})") from None
         return b"".join(pieces)
 
-    def _tail(self, decoder: lzma.LZMADecompressor) -> bytes:
-        if decoder.eof:
-            return b""
+    def _packed(self, decoder: lzma.LZMADecompressor) -> memoryview:
+        # In pieces, because the decoder copies what it is given and does not use at once.
+        size = _CHUNK if decoder.needs_input else 0
+        piece, self._data = self._data[:size], self._data[size:]
+        return piece
+
+    def _ends_here(self, decoder: lzma.LZMADecompressor) -> bool:
         try:
-            return decoder.decompress(self._data, 1)
+            while self._data or not (decoder.needs_input or decoder.eof):
+                if decoder.eof or decoder.decompress(self._packed(decoder), 1):
+                    return False
         except (lzma.LZMAError, EOFError) as error:
             raise damaged(f"a compressed section does not end correctly ({error})") from None
+        return decoder.eof and not decoder.unused_data

@@ -26,9 +26,11 @@ class Sink:
         self._digest.update(piece)
         self._write(piece)
 
-    def finish(self) -> None:
-        """Raise `PatchError('wrong_result')` unless all that was promised came, to the bit."""
+    def finish(self) -> str:
+        """The SHA-256 of the result. Raises `PatchError('wrong_result')` unless all that was promised came."""
         if self.left:
             raise damaged(f"it ends {self.left} bytes short of the size in its header")
-        if self._digest.hexdigest() != self._header.new_sha256:
+        digest = self._digest.hexdigest()
+        if not digest.startswith(self._header.new_sha256):
             raise PatchError("wrong_result", "the patched bytes do not have the SHA-256 that the patch promises")
+        return digest

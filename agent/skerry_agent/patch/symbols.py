@@ -7,16 +7,17 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.errors import damaged
 from skerry_agent.patch.histograms import ESCAPE
-from skerry_agent.patch.rans import Decoder
+from skerry_agent.patch.rans import Contexts, Decoder
 from skerry_agent.patch.section import Section
 
 MAX_CLASS: Final = 32
-MAX_NUMBERS: Final = 1 << 14  # at a time, to bound memory
+MAX_NUMBERS: Final = 1 << 14  # whose symbols are one run
+_PIECE: Final = 1 << 12  # numbers that are made at a time, to bound memory
 
 
-def unzigzag(symbols: NDArray[np.uint8]) -> NDArray[np.int32]:
+def unzigzag(symbols: NDArray[np.uint8]) -> NDArray[np.int16]:
     """0, -1, 1, -2, ... for symbols 0, 1, 2, 3, ..."""
-    wide = symbols.astype(np.int32)
+    wide = symbols.astype(np.int16)
     return (wide >> 1) ^ -(wide & 1)
 
 
@@ -30,7 +31,7 @@ class Symbols:
         self._byte, self._bit = b"", 0  # the byte that the last number ended in, and how many of its bits are used
         self.contexts = decoder.contexts if decoder else 0
 
-    def read(self, contexts: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def read(self, contexts: Contexts) -> NDArray[np.uint8]:
         """One symbol for each of `contexts`; symbol 255 stands for a byte in the escape stream."""
         if self._decoder is None:
             raise damaged("symbols are used but none are coded")
@@ -40,18 +41,26 @@ class Symbols:
             symbols[escaped] = np.frombuffer(self._escapes.read(len(escaped)), dtype=np.uint8)
         return symbols
 
-    def small(self, count: int, context: int) -> NDArray[np.int32]:
+    def small(self, count: int, context: int) -> NDArray[np.int16]:
         """`count` integers from -128 to 127, all coded in `context`."""
-        return unzigzag(self.read(np.full(count, context, dtype=np.intp)))
+        return unzigzag(self._run(count, context))
 
     def numbers(self, count: int, context: int) -> NDArray[np.uint32]:
         """`count` numbers in two's complement: symbol `class << 2 | second bit << 1 | sign`, then low bits."""
-        symbols = self.read(np.full(count, context, dtype=np.intp)).astype(np.int64)
+        symbols, numbers = self._run(count, context), np.empty(count, dtype=np.uint32)
+        for start in range(0, count, _PIECE):
+            numbers[start : start + _PIECE] = self._numbers(symbols[start : start + _PIECE].astype(np.int64))
+        return numbers
+
+    def _run(self, count: int, context: int) -> NDArray[np.uint8]:
+        return self.read(np.full(count, context, dtype=np.uint8))
+
+    def _numbers(self, symbols: NDArray[np.int64]) -> NDArray[np.uint32]:
         klass, second = symbols >> 2, (symbols >> 1) & 1
-        if count and int(klass.max()) > MAX_CLASS:
+        if int(klass.max()) > MAX_CLASS:
             raise damaged("a number is too large")
         low = np.maximum(klass - 2, 0)
-        size = np.where(klass > 1, ((2 | second) << low) | self._raw(low), klass)
+        size = np.where(klass > 1, ((2 | second) << low) | self.raw(low), klass)
         return np.where(symbols & 1, -size, size).astype(np.uint32)
 
     def finish(self) -> None:
@@ -61,7 +70,7 @@ class Symbols:
         if self._decoder is not None:
             self._decoder.finish()
 
-    def _raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def raw(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The next values of so many bits each, at most 30, most significant bit first."""
         ends = np.cumsum(lengths) + self._bit
         total = int(ends[-1]) if len(ends) else self._bit

@@ -4,7 +4,8 @@ Rows and columns carry levels of spread, whose sum names the context of a residu
 that follows its prediction. It holds one block of rows at a time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,11 +17,14 @@ from skerry_agent.patch.program import MAX_SIDE, Flag, Program, Shape
 from skerry_agent.patch.sink import Sink
 from skerry_agent.patch.symbols import Symbols, unzigzag
 
-BLOCK_WEIGHTS: Final = 1 << 14
+BLOCK_WEIGHTS: Final = 1 << 14  # whose symbols are one run
+PART_WEIGHTS: Final = 1 << 12  # that are predicted at a time, to bound memory
 GAIN_ONE: Final = 256
 ZIGZAG_MINUS_ONE: Final = 1
 
 Grid = NDArray[np.int32]
+Classes = NDArray[np.int32] | NDArray[np.int16]
+"""Levels, gains and thresholds: all within 9 bits; the decoder holds them as 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,10 @@ class Plan:
     cols: int
     zero: int
     shape: Shape
-    levels: Grid
-    columns: Grid
-    gains: Grid
-    thresholds: Grid
+    levels: Classes
+    columns: Classes
+    gains: Classes
+    thresholds: Classes
     tie_context: int
 
 
@@ -59,8 +63,8 @@ def read_plan(kind: int, rows: int, program: Program, symbols: Symbols) -> Plan:
     zero = params.byte()
     base, row_context = params.signed(MAX_CONTEXTS), _context(params.varint(MAX_CONTEXTS), symbols)
     levels = base + symbols.small(rows, row_context)
-    columns, gains = np.zeros(cols, np.int32), np.zeros((1, 1), np.int32)
-    thresholds, tie = np.zeros((1, 1), np.int32), 0
+    columns, gains = np.zeros(cols, np.int16), np.zeros((1, 1), np.int16)
+    thresholds, tie = np.zeros((1, 1), np.int16), 0
     if kind & Flag.COLUMNS:
         columns = symbols.small(cols, _context(params.varint(MAX_CONTEXTS), symbols))
     channels = (1, cols) if kind & Flag.ACROSS else (rows, 1)
@@ -77,12 +81,49 @@ def run_weights(plan: Plan, old: NDArray[np.uint8] | None, symbols: Symbols, sin
     """Write `plan.rows * plan.cols` bytes to `sink`, predicted from `old` (rows, cols) or from nothing."""
     step = max(1, BLOCK_WEIGHTS // plan.cols)
     for start in range(0, plan.rows, step):
-        rows = slice(start, min(start + step, plan.rows))
-        before = np.full((rows.stop - start, plan.cols), plan.zero, np.uint8) if old is None else old[rows]
-        block = predict(plan, rows, before)
-        residual = _residuals(block, symbols.read(block.context[block.coded]))
-        made = (block.value + residual + plan.zero).astype(np.uint8)
-        sink.put(made.reshape(-1).data)
+        runs, parts = [], []
+        for rows, cols in _parts(slice(start, min(start + step, plan.rows)), plan.cols):
+            shape = (rows.stop - rows.start, cols.stop - cols.start)
+            before = np.full(shape, plan.zero, np.uint8) if old is None else old[rows, cols]
+            block = predict(_within(plan, cols), rows, before)
+            runs.append(block.context[block.coded].astype(np.uint8))
+            parts.append(_Waiting.of(block))
+        found, at = symbols.read(np.concatenate(runs)), 0
+        for run, part in zip(runs, parts, strict=True):
+            made = part.value + _residuals(part, found[at : at + len(run)]) + plan.zero
+            sink.put(made.astype(np.uint8).reshape(-1).data)
+            at += len(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What is kept of a part's prediction until the symbols of the whole block are known: a few bytes a weight."""
+
+    value: NDArray[np.int16]
+    sign: NDArray[np.int8]
+    coded: NDArray[np.bool_]
+    tie: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, block: Prediction) -> "_Waiting":
+        """Values are below 256 in magnitude."""
+        return cls(block.value.astype(np.int16), block.sign.astype(np.int8), block.coded, block.tie)
+
+
+def _parts(rows: slice, cols: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of a block in the order of its bytes: some whole rows each, or some columns of one row."""
+    high = max(1, PART_WEIGHTS // cols)
+    for top in range(rows.start, rows.stop, high):
+        for left in range(0, cols, PART_WEIGHTS):
+            yield slice(top, min(top + high, rows.stop)), slice(left, min(left + PART_WEIGHTS, cols))
+
+
+def _within(plan: Plan, cols: slice) -> Plan:
+    """The plan for some of the columns."""
+    if plan.cols <= PART_WEIGHTS:
+        return plan
+    gains, thresholds = (grid if grid.shape[1] == 1 else grid[:, cols] for grid in (plan.gains, plan.thresholds))
+    return replace(plan, cols=cols.stop - cols.start, columns=plan.columns[cols], gains=gains, thresholds=thresholds)
 
 
 def predict(plan: Plan, rows: slice, before: NDArray[np.uint8]) -> Prediction:
@@ -99,16 +140,16 @@ def predict(plan: Plan, rows: slice, before: NDArray[np.uint8]) -> Prediction:
     value = np.where(pruned, 0, value)
     context += np.minimum((np.abs(fraction) * (2 * plan.shape.buckets)) >> 8, plan.shape.buckets - 1)
     context = np.where(tie, plan.tie_context, context)
-    return Prediction(value, context, np.where(fraction < 0, -1, 1), coded & ~pruned, tie)
+    return Prediction(value, context, np.where(fraction < 0, np.int32(-1), np.int32(1)), coded & ~pruned, tie)
 
 
-def _scaled(value: Grid, gains: Grid) -> tuple[Grid, Grid]:
+def _scaled(value: Grid, gains: Classes) -> tuple[Grid, Grid]:
     scaled = value * (GAIN_ONE + gains)
     near = (scaled + GAIN_ONE // 2) >> 8
     return near, scaled - (near << 8)
 
 
-def _residuals(block: Prediction, symbols: NDArray[np.uint8]) -> Grid:
+def _residuals(block: _Waiting, symbols: NDArray[np.uint8]) -> Grid:
     grid = np.zeros(block.value.shape, np.uint8)
     grid[block.coded] = symbols
     if block.tie.any():
@@ -116,7 +157,7 @@ def _residuals(block: Prediction, symbols: NDArray[np.uint8]) -> Grid:
     return block.sign * unzigzag(grid)
 
 
-def _swap(grid: NDArray[np.uint8], block: Prediction) -> None:
+def _swap(grid: NDArray[np.uint8], block: _Waiting) -> None:
     # At the threshold "it became zero" is as likely as "it stayed", so it trades places with the symbol for -1.
     to_zero = zigzag(-block.value * block.sign)
     first, second = block.tie & (grid == ZIGZAG_MINUS_ONE), block.tie & (grid == to_zero)
@@ -130,7 +171,7 @@ def zigzag(values: Grid) -> NDArray[np.uint8]:
     return ((narrow << 1) ^ (narrow >> 31)).astype(np.uint8)
 
 
-def _per_row(grid: Grid, rows: slice) -> Grid:
+def _per_row(grid: Classes, rows: slice) -> Classes:
     return grid if grid.shape[0] == 1 else grid[rows]
 
 

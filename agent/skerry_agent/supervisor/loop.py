@@ -31,6 +31,7 @@ from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_rep
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 
 ANY_PORT = "127.0.0.1:0"
@@ -296,6 +297,7 @@ class Supervisor:
             targets=self.config.board.targets,
             models={name: model_report(unit) for name, unit in self._units.items()},
             issues=self._issues(),
+            patch_format=PATCH_FORMAT,
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 

@@ -15,7 +15,7 @@ from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES
-from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, Bundle, PatchRef, Release
 
 
 def stage(job: StageJob, trust: Trust) -> Staged:
@@ -57,7 +57,8 @@ def _make(artifact: Artifact, target: Path, job: StageJob, manifest: Release) ->
     if fetched.is_file() or has_hash(held, sha256):
         _copy_checked(fetched if fetched.is_file() else held, target, artifact)
         return
-    fetched_patches = [patch for patch in manifest.patches if (Path(job.blobs_dir) / patch.blob.sha256).exists()]
+    known = manifest.patches_up_to(PATCH_FORMAT)
+    fetched_patches = [patch for patch in known if (Path(job.blobs_dir) / patch.blob.sha256).exists()]
     route = routes.cheapest(fetched_patches, job.have.keys() - {sha256}, sha256)  # what is held of it has rotted
     if not route:
         detail = f"neither {artifact.name} nor a patch for it was fetched"

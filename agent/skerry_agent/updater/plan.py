@@ -12,7 +12,7 @@ from skerry_agent.updater.files import has_hash
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.manifest import Artifact
+from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact
 
 
 def plan(job: PlanJob, trust: Trust) -> Planned:
@@ -21,11 +21,11 @@ def plan(job: PlanJob, trust: Trust) -> Planned:
     bundle = manifest.bundle(job.target)
     have = {sha256 for sha256, file in job.have.items() if has_hash(Path(file), sha256)}
     wanted: list[BlobRef] = []
-    patched = False
+    patched, patches = False, manifest.patches_up_to(PATCH_FORMAT)
     for artifact in bundle.artifacts:
         if artifact.blob.sha256 in have:
             continue
-        route = None if job.force_full else routes.cheapest(manifest.patches, have, artifact.blob.sha256)
+        route = None if job.force_full else routes.cheapest(patches, have, artifact.blob.sha256)
         if route is None and artifact.role == "model":
             _check_full_allowed(job, artifact)
         patched = patched or route is not None

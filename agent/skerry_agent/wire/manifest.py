@@ -3,7 +3,7 @@
 Schema version 1. Holds data only; signing is `skerry_host.release.sign`, verification `skerry_agent.trust`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,9 @@ from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Ve
 from skerry_agent.wire.targets import TargetName
 
 SCHEMA = 1
+PATCH_FORMAT: Final = 2
+"""The newest version of the patch format that this code applies; it applies all earlier ones, too."""
+
 Role = Literal["model", "golden", "baseline", "labels"]
 
 
@@ -129,13 +132,14 @@ class Bundle(Struct, frozen=True):
         return found
 
 
-class PatchRef(Struct, frozen=True):
-    """A patch that turns artifact `base_sha256` into artifact `new_sha256`."""
+class PatchRef(Struct, frozen=True, omit_defaults=True):
+    """A patch that turns artifact `base_sha256` into artifact `new_sha256`, in a version of the patch format."""
 
     base_sha256: Sha256
     new_sha256: Sha256
     codec: str
     blob: BlobRef
+    format_version: Annotated[int, Meta(ge=1)] = 1
 
 
 class Quality(Struct, frozen=True):
@@ -166,7 +170,11 @@ class Provenance(Struct, frozen=True):
 
 
 class Release(Struct, frozen=True):
-    """An immutable `model@version`: one bundle per target, quality, provenance and patches from earlier releases."""
+    """An immutable `model@version`: one bundle per target, quality, provenance and patches from earlier releases.
+
+    `patches` are of format version 1, for agents that know no other; `newer_patches`, which such agents ignore, of
+    later ones.
+    """
 
     schema: Literal[1]
     model: ModelName
@@ -177,6 +185,12 @@ class Release(Struct, frozen=True):
     provenance: Provenance
     patches: tuple[PatchRef, ...] = ()
     notes: str = ""
+    newer_patches: tuple[PatchRef, ...] = ()
+
+    def patches_up_to(self, patch_format: int) -> tuple[PatchRef, ...]:
+        """The patches for an agent whose newest version of the patch format is `patch_format`."""
+        every = (*self.patches, *self.newer_patches)
+        return tuple(patch for patch in every if patch.format_version <= patch_format)
 
     @property
     def name(self) -> ReleaseName:

@@ -7,11 +7,17 @@ by its hash in the signed manifest, and so verified.
 from collections.abc import Iterable, Set
 
 from skerry_agent.wire.manifest import PatchRef
+from skerry_agent.wire.twin import Reported
 
 MAX_PATCHES = 4
 """The longest route: every patch costs a device the time of writing a whole file."""
 
 Route = tuple[PatchRef, ...]
+
+
+def newest_patch_format(reported: Reported | None) -> int:
+    """The newest version of the patch format that a device applies, by its report: 1 until there is one."""
+    return reported.patch_format if reported else 1
 
 
 def bytes_of(route: Route) -> int:

@@ -143,7 +143,10 @@ class ModelReport(Struct, frozen=True):
 
 
 class Reported(Struct, frozen=True):
-    """What the device says of itself. `generation` echoes the newest Desired that it has accepted."""
+    """What the device says of itself. `generation` echoes the newest Desired that it has accepted.
+
+    `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
+    """
 
     device: DeviceId
     boot: str
@@ -154,6 +157,7 @@ class Reported(Struct, frozen=True):
     targets: tuple[TargetName, ...]
     models: dict[str, ModelReport] = {}
     issues: tuple[str, ...] = ()
+    patch_format: Count = 1
 
 
 class DeviceState(Struct, frozen=True):

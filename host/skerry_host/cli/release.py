@@ -139,7 +139,14 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
         "float_bytes": found.quality.float_bytes,
         "int8_bytes": found.quality.int8_bytes,
         "patches": [
-            {"base": p.base_sha256, "new": p.new_sha256, "codec": p.codec, "bytes": p.blob.size} for p in found.patches
+            {
+                "base": patch.base_sha256,
+                "new": patch.new_sha256,
+                "codec": patch.codec,
+                "bytes": patch.blob.size,
+                "format_version": patch.format_version,
+            }
+            for patch in (*found.patches, *found.newer_patches)
         ],
         "manifest_sha256": manifest.sha256,
         "manifest_bytes": manifest.size,
@@ -186,8 +193,11 @@ def _details(found: Release) -> "Table":
     for bundle in found.bundles:
         for artifact in bundle.artifacts:
             rows[f"{bundle.target} {artifact.name}"] = f"{size(artifact.blob.size)}, sha256 {artifact.blob.sha256[:12]}"
-    for patch in found.patches:
-        rows[f"patch from {patch.base_sha256[:12]}"] = f"{size(patch.blob.size)} ({patch.codec})"
+    for patch in (*found.patches, *found.newer_patches):
+        label = f"patch from {patch.base_sha256[:12]}"
+        if patch.format_version > 1:
+            label += f" (format {patch.format_version})"
+        rows[label] = f"{size(patch.blob.size)} ({patch.codec})"
     if found.notes:
         rows["notes"] = found.notes
     for what, value in rows.items():

@@ -1,7 +1,8 @@
 """Finds where plain bytes of the new file come from: runs of the old file, with or without scattered changes.
 
 A greedy matcher in the manner of bsdiff (C. Percival, "Naive differences of executable code", 2003) over hashes of 16
-bytes instead of a suffix array. It proposes pieces; it does not encode them.
+bytes instead of a suffix array. Every byte of the new file is looked up, but of a large old file only every second to
+eighth place is listed, so that the index takes at most six times a small file and twice a large one. It proposes pieces; it does not encode them.
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED = 16
+STRIDES = ((1 << 22, 1), (1 << 23, 2), (1 << 25, 4))  # up to so many old bytes, every so-manieth place is listed
+LONGEST_STRIDE = 8  # a run of SEED + 7 bytes always holds a listed place
+SIEVE_ROOM = 4  # places of the sieve for each listed place
+LOOK = 1 << 13  # bytes of the new file that are looked up at a time
 WINDOW = 1 << 16
-SIEVE_MASK = np.uint64((1 << 25) - 1)
 FIRST_LOOK = 1 << 8
 PATIENCE = 48  # score that an extension may lose before it gives up
+_FIRST, _SECOND, _WORD = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, (1 << 64) - 1
+_KEY = np.uint64(0xFFFFFFFF00000000)  # an entry of the index: 32 bits of hash above 32 bits of place
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,22 @@ class Piece:
     old_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Places of the old file in the order of their hashes, and a sieve that most foreign hashes do not pass."""
+
+    entries: NDArray[np.uint64]
+    sieve: NDArray[np.bool_]
+
+
 class Aligner:
     """Aligns areas of `new` with `old`. Building the index of `old` waits until something needs it."""
 
     def __init__(self, old: bytes, new: bytes) -> None:
+        self._files = old, new
         self._old = np.frombuffer(old, np.uint8)
         self._new = np.frombuffer(new, np.uint8)
+        self._hits: dict[int, NDArray[np.uint16]] = {}
         self.style = Style(24, 1)
 
     def pieces(self, start: int, stop: int, old_at: int, next_old_at: int) -> Iterator[Piece]:
@@ -55,6 +71,13 @@ class Aligner:
         yield from self._seeded(at, tail, old_at + at - start)
         if tail < stop:
             yield Piece(tail, stop, next_old_at - (stop - tail))
+
+    def share_found(self, places: NDArray[np.intp]) -> float:
+        """Which share of `places` in the new file begin `SEED` bytes that occur somewhere in the old one."""
+        if not len(places) or len(self._old) < SEED:
+            return 0.0
+        rows = self._new[np.minimum(places, len(self._new) - SEED)[:, None] + np.arange(SEED)]
+        return len(self._found(rows.reshape(-1), SEED)) / len(places)
 
     def _seeded(self, at: int, stop: int, expected: int) -> Iterator[Piece]:
         done = at
@@ -74,70 +97,136 @@ class Aligner:
 
     def _next_hit(self, at: int, stop: int) -> int | None:
         """The first offset in new[at:stop] whose next `SEED` bytes occur in the old file."""
-        hashes, _, sieve = self._index
-        count = FIRST_LOOK
         while at + SEED <= stop:
-            window = _hashes(self._new[at : min(at + count + SEED - 1, stop)])
-            likely = np.flatnonzero(sieve[window & SIEVE_MASK])
-            ranks = np.minimum(np.searchsorted(hashes, window[likely]), len(hashes) - 1)
-            found = likely[hashes[ranks] == window[likely]]
-            if len(found):
-                return at + int(found[0])
-            at, count = at + count, min(4 * count, WINDOW)
+            number = at // LOOK
+            hits, base = self._hits_in(number), number * LOOK
+            rank = int(hits.searchsorted(at - base))
+            if rank < len(hits):
+                place = base + int(hits[rank])
+                return place if place + SEED <= stop else None
+            at = base + LOOK
         return None
 
+    def _hits_in(self, number: int) -> NDArray[np.uint16]:
+        """The offsets that are found in the old file, among the `LOOK` of the new file from `number` times `LOOK`."""
+        hits = self._hits.get(number)
+        if hits is None:
+            data = self._new[number * LOOK : (number + 1) * LOOK + SEED - 1]
+            hits = self._hits[number] = self._found(data, 1).astype(np.uint16)
+        return hits
+
+    def _found(self, data: NDArray[np.uint8], stride: int) -> NDArray[np.intp]:
+        """Which offsets of `data`, counted in strides, begin `SEED` bytes of the old file."""
+        index, hashes = self._index, _hashes(data, stride)
+        if not len(index.entries):
+            return np.zeros(0, np.intp)
+        likely = np.flatnonzero(index.sieve.take(_first_sieve(hashes, len(index.sieve))))
+        hashes = hashes[likely]
+        passed = np.flatnonzero(index.sieve.take(_second_sieve(hashes, len(index.sieve))))
+        likely, keys = likely[passed], hashes[passed] & _KEY
+        ranks = np.minimum(index.entries.searchsorted(keys), len(index.entries) - 1)
+        same = np.flatnonzero(index.entries[ranks] & _KEY == keys)
+        likely, places = likely[same], (index.entries[ranks[same]] & ~_KEY).astype(np.intp)
+        equal = _words(self._old, 1, 0)[places] == _words(data, stride, 0)[likely]
+        return likely[equal]
+
     def _origin(self, place: int, expected: int) -> int:
-        hashes, order, _ = self._index
-        key = _hashes(self._new[place : place + SEED])[0]
-        low, high = np.searchsorted(hashes, key, "left"), np.searchsorted(hashes, key, "right")
-        near = low + int(np.searchsorted(order[low:high], expected))
-        choices = [int(order[i]) for i in (near - 1, near) if low <= i < high]
+        entries, key = self._index.entries, _hash_at(self._files[1], place)
+        near = int(entries.searchsorted(np.uint64(key | min(max(0, expected), (1 << 32) - 1))))
+        found = [int(entries[rank]) for rank in (near - 1, near) if 0 <= rank < len(entries)]
+        choices = [entry & 0xFFFFFFFF for entry in found if entry >> 32 == key >> 32]
         return min(choices, key=lambda origin: abs(origin - expected))
 
     def _forward(self, at: int, stop: int, old_at: int) -> int:
+        """How far new[at:stop] follows the old file from `old_at`."""
         limit = min(stop - at, len(self._old) - old_at) if old_at >= 0 else 0
-        return _extent(self._new[at:], self._old[max(0, old_at) :], limit, self.style.penalty)
+        return self._extent(at, old_at, limit, 1) if limit > 0 else 0
 
     def _backward(self, start: int, at: int, old_at: int) -> int:
+        """How far new[start:at], read backwards, follows the old file before `old_at`."""
         limit = min(at - start, old_at) if old_at <= len(self._old) else 0
-        return _extent(self._new[:at][::-1], self._old[: max(0, old_at)][::-1], limit, self.style.penalty)
+        return self._extent(at, old_at, limit, -1) if limit > 0 else 0
+
+    def _extent(self, at: int, old_at: int, limit: int, step: int) -> int:
+        """How far the files agree, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
+        best = best_score = score = start = 0
+        count = FIRST_LOOK
+        while start < limit:
+            count = min(count, limit - start)
+            equal = self._equal(at + step * start, old_at + step * start, count, step)
+            if equal is None:
+                score += count
+                if score > best_score:
+                    best, best_score = start + count, score
+                start, count = start + count, min(4 * count, WINDOW)
+                continue
+            scores = np.where(equal, 1, -self.style.penalty).cumsum(dtype=np.int32)
+            scores += score
+            peaks = np.maximum.accumulate(np.maximum(scores, best_score))
+            lost = int((peaks - scores > PATIENCE).argmax()) if int(peaks[-1]) - int(scores.min()) > PATIENCE else 0
+            reach = lost or (0 if int(peaks[0]) - int(scores[0]) > PATIENCE else count)
+            if reach and int(peaks[reach - 1]) > best_score:
+                top = int(scores[:reach].argmax())
+                best, best_score = start + top + 1, int(scores[top])
+            if reach < count:
+                break
+            score, start, count = int(scores[-1]), start + count, min(4 * count, WINDOW)
+        return best
+
+    def _equal(self, at: int, old_at: int, count: int, step: int) -> NDArray[np.bool_] | None:
+        """Which of the next bytes are equal, in the direction of `step`; None if all are."""
+        first, old_first = (at, old_at) if step > 0 else (at - count, old_at - count)
+        old, new = self._files
+        if old[old_first : old_first + count] == new[first : first + count]:
+            return None
+        equal: NDArray[np.bool_] = self._old[old_first : old_first + count] == self._new[first : first + count]
+        return equal[::step]
 
     @cached_property
-    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], NDArray[np.bool_]]:
-        """Sorted hashes of the old file, their offsets, and a sieve that most foreign hashes do not pass."""
-        hashes = _hashes(self._old)
-        order = np.argsort(hashes, kind="stable")
-        sieve = np.zeros(int(SIEVE_MASK) + 1, np.bool_)
-        sieve[hashes & SIEVE_MASK] = True
-        return hashes[order], order, sieve
+    def _index(self) -> _Index:
+        size = len(self._old)
+        stride = next((stride for limit, stride in STRIDES if size <= limit), LONGEST_STRIDE)
+        count = max(0, -(-(size - SEED + 1) // stride))
+        entries = np.empty(count, np.uint64)
+        room = max(1 << 16, 1 << max(0, SIEVE_ROOM * count - 1).bit_length())
+        sieve = np.zeros(room, np.bool_)
+        for first in range(0, count, WINDOW):
+            some = slice(first, min(first + WINDOW, count))
+            hashes = _hashes(self._old[first * stride :], stride, some.stop - first)
+            sieve[_first_sieve(hashes, room)] = True
+            sieve[_second_sieve(hashes, room)] = True
+            entries[some] = (hashes & _KEY) | (np.arange(first, some.stop, dtype=np.uint64) * np.uint64(stride))
+        entries.sort()
+        return _Index(entries, sieve)
 
 
-def _extent(new: NDArray[np.uint8], old: NDArray[np.uint8], limit: int, penalty: int) -> int:
-    """How far `new` follows `old`, at most `limit` bytes, bridging changes while equal bytes outweigh them."""
-    best = best_score = score = start = 0
-    count = FIRST_LOOK
-    while start < limit:
-        count = min(count, limit - start)
-        equal = new[start : start + count] == old[start : start + count]
-        scores = score + np.cumsum(np.where(equal, 1, -penalty))
-        peaks = np.maximum.accumulate(np.maximum(scores, best_score))
-        lost = np.flatnonzero(peaks - scores > PATIENCE)
-        reach = int(lost[0]) if len(lost) else count
-        if reach and int(scores[:reach].max()) > best_score:
-            top = int(np.argmax(scores[:reach]))
-            best, best_score = start + top + 1, int(scores[top])
-        if reach < count:
-            break
-        score, start, count = int(scores[-1]), start + count, min(4 * count, WINDOW)
-    return best
+def _first_sieve(hashes: NDArray[np.uint64], room: int) -> NDArray[np.intp]:
+    return (hashes & np.uint64(room - 1)).view(np.intp)
 
 
-def _hashes(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A 64-bit hash of the `SEED` bytes at every offset of `data`."""
-    count = len(data) - SEED + 1
-    if count <= 0:
+def _second_sieve(hashes: NDArray[np.uint64], room: int) -> NDArray[np.intp]:
+    return (hashes >> np.uint64(64 - (room - 1).bit_length())).view(np.intp)
+
+
+def _words(data: NDArray[np.uint8], stride: int, at: int) -> NDArray[np.uint64]:
+    """The eight bytes from every offset at + n * stride of `data` as numbers, without a copy."""
+    count = max(0, (len(data) - at - 8) // stride + 1)
+    return np.ndarray((count,), np.dtype("<u8"), data.data, at, (stride,))
+
+
+def _hashes(data: NDArray[np.uint8], stride: int, most: int | None = None) -> NDArray[np.uint64]:
+    """A 64-bit hash of the `SEED` bytes at each of the first `most` offsets n * stride of `data`."""
+    if len(data) < SEED:
         return np.zeros(0, np.uint64)
-    words = np.lib.stride_tricks.sliding_window_view(data, 8).copy().view("<u8").reshape(-1)
-    mixed: NDArray[np.uint64] = words[:count] * np.uint64(0x9E3779B97F4A7C15)
-    mixed += words[8 : 8 + count] * np.uint64(0xC2B2AE3D27D4EB4F)
-    return mixed ^ (mixed >> np.uint64(29))
+    second = _words(data, stride, SEED - 8)[:most]
+    mixed: NDArray[np.uint64] = _words(data, stride, 0)[: len(second)] * np.uint64(_FIRST)
+    mixed += second * np.uint64(_SECOND)
+    mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _hash_at(data: bytes, place: int) -> int:
+    """The key of the hash of the bytes at `place`, as it stands in an entry of the index."""
+    low, high = (int.from_bytes(data[at : at + 8], "little") for at in (place, place + 8))
+    mixed = (low * _FIRST + high * _SECOND) & _WORD
+    return (mixed ^ mixed >> 29) & int(_KEY)

@@ -4,6 +4,7 @@ A candidate that fails is left out and named in the result. It does not write fi
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
-from skerry_agent.patch.container import FORMAT_VERSION, pack_header
+from skerry_agent.patch.container import FIRST_CODECS, pack_header
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.failures import Failed, Failures
@@ -20,6 +21,9 @@ from skerry_host.patch.programs import Guard, encode_programs
 
 # The most that careful settings were seen to save over hurried ones: the share of the hurried size.
 ZSTD_GAIN, FULL_GAIN = 0.3, 0.15
+
+# A patch of a newer version costs a release a second one for old agents: it must be at most this share of the first.
+WORTH = 0.95
 
 
 class EncodeError(SkerryError):
@@ -32,12 +36,22 @@ class EncodeError(SkerryError):
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """A verified patch of version 1, for devices that know no other."""
+
+    data: bytes
+    codec: Codec
+    format_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Patch:
     """A verified patch. `seconds` is the time to make it, `candidates` the size in bytes of each codec's attempt.
 
     Attempts without hope are made in a hurry. `entropy_bytes` is what the winner's content would take if histograms,
     tables and lanes were free: an empirical limit, not a proof; None for codecs that code no symbols of their own.
     `failed` names the candidates that an error left out: empty unless the encoder has a bug, or memory ran out.
+    `fallback` is the best patch of version 1 of the format where this one is newer and there is one.
     """
 
     data: bytes
@@ -46,6 +60,8 @@ class Patch:
     candidates: dict[str, int]
     entropy_bytes: int | None = None
     failed: tuple[Failed, ...] = ()
+    format_version: int = 1
+    fallback: "Fallback | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +83,35 @@ def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS) -> Patch:
     """
     started, failures = time.perf_counter(), Failures()
     attempts, payloads = _payloads(old, new, encoders, failures)
-    patches = {codec: _header(codec, old, new) + payload for codec, payload in payloads.items()}
-    codec = _smallest(old, new, patches, failures)
+    everyone = [_Candidate(codec, 1, payload) for codec, payload in payloads.items() if codec in FIRST_CODECS]
+    leaner = payloads | {codec: attempt.lean for codec, attempt in attempts.items()}
+    newest = [_Candidate(codec, 2, payload) for codec, payload in leaner.items()]
+    headed = {one: _header(one, old, new) + one.payload for one in (*everyone, *newest)}
+    common = _smallest(old, new, {one: headed[one] for one in everyone}, failures)
+    bound = WORTH * len(headed[common]) if common else math.inf
     failed = {failure.codec for failure in failures.found}
-    sizes: dict[str, int] = {name: len(patch) for name, patch in patches.items() if name not in failed}
-    ideal = attempts[codec].ideal if codec in attempts else None
-    return Patch(patches[codec], codec, time.perf_counter() - started, sizes, ideal, tuple(failures.found))
+    worth = [one for one in newest if len(headed[one]) <= bound and one.codec not in failed]
+    newer = _smallest(old, new, {one: headed[one] for one in worth}, failures)
+    best = newer or common
+    if best is None:
+        raise EncodeError(
+            f"every candidate failed: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}"
+        )
+    failed = {failure.codec for failure in failures.found}
+    shown = (one for one in (*newest, *everyone, best) if one.codec not in failed)
+    sizes: dict[str, int] = {one.codec: len(headed[one]) for one in shown}
+    ideal = attempts[best.codec].ideal if best.codec in attempts else None
+    older = common if newer else None
+    fallback = Fallback(headed[older], older.codec) if older else None
+    seconds, found = time.perf_counter() - started, tuple(failures.found)
+    return Patch(headed[best], best.codec, seconds, sizes, ideal, found, best.version, fallback)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    codec: Codec
+    version: int
+    payload: bytes
 
 
 def _payloads(
@@ -97,13 +136,13 @@ def _payloads(
     return attempts, payloads
 
 
-def _smallest(old: bytes, new: bytes, patches: dict[Codec, bytes], failures: Failures) -> Codec:
-    """The codec of the smallest patch that makes the new file."""
-    for codec in sorted(patches, key=lambda name: len(patches[name])):
-        with failures.guard(codec):
-            _verify(old, patches[codec], new)
-            return codec
-    raise EncodeError(f"every candidate failed: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}")
+def _smallest(old: bytes, new: bytes, patches: dict[_Candidate, bytes], failures: Failures) -> _Candidate | None:
+    """The candidate of the smallest patch that makes the new file; None if none does."""
+    for one in sorted(patches, key=lambda one: len(patches[one])):
+        with failures.guard(one.codec):
+            _verify(old, patches[one], new)
+            return one
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +158,14 @@ class _WholeFile:
         return quick if (1 - self.gain) * len(quick) > bound else self.encode(hurried=False)
 
 
-def _header(codec: Codec, old: bytes, new: bytes) -> bytes:
+def _header(candidate: _Candidate, old: bytes, new: bytes) -> bytes:
+    return header_of(candidate.codec, old, new, candidate.version)
+
+
+def header_of(codec: Codec, old: bytes, new: bytes, version: int = 1) -> bytes:
+    """What opens a patch of `codec` from `old` to `new`."""
     digests = hashlib.sha256(old).hexdigest(), hashlib.sha256(new).hexdigest()
-    return pack_header(PatchHeader(FORMAT_VERSION, *digests, len(old), len(new), codec))
+    return pack_header(PatchHeader(version, *digests, len(old), len(new), codec))
 
 
 def _verify(old: bytes, patch: bytes, new: bytes) -> None:

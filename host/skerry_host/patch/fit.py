@@ -45,6 +45,15 @@ class Fit:
         """The bytes that the prediction starts from."""
         return np.full(self.new.shape, self.zero, np.uint8) if self.old is None else self.old
 
+    def rows(self, start: int, stop: int) -> "Fit":
+        """The part of the grid from row `start` to before row `stop`."""
+        if start == 0 and stop >= len(self.new):
+            return self
+        part = slice(start, stop)
+        old = None if self.old is None else self.old[part]
+        channels = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
+        return Fit(self.new[part], old, self.zero, self.across, self.levels[part], self.columns, *channels)
+
     def plan(self, shape: Shape, tie_context: int = 0) -> Plan:
         """The choices in the decoder's own terms."""
         rows, cols = self.new.shape

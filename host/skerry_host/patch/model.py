@@ -8,21 +8,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_PRESET, MAX_TABLE, Origin, Shape
 from skerry_agent.patch.weights import zigzag
 from skerry_host.patch import preset as preset_coder
+from skerry_host.patch import scattered
 from skerry_host.patch.align import Aligner, Piece, Style
 from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
+from skerry_host.patch.floats import FloatRegion, octaves_of
 from skerry_host.patch.recorder import number_symbols
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.patch.sections import least_size
-from skerry_host.patch.writer import Contexts, TooLargeError, Writer
+from skerry_host.patch.sections import lean, least_size
+from skerry_host.patch.writer import Contexts, FloatContexts, TooLargeError, Writer
 
 CLASS_GROUPS = 3
+FLOAT_CLASSES, FEWEST_OCTAVES = 4, 4
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
 
-Region = GridRegion | VectorRegion | WordsRegion
+Region = GridRegion | VectorRegion | WordsRegion | FloatRegion
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,18 @@ class ContextAllocator:
         self.shapes.append(Shape(self.take(levels * buckets), levels, buckets))
         return self.shapes[-1], len(self.shapes) - 1
 
+    def floats(self, regions: list[FloatRegion]) -> Iterator[tuple[FloatRegion, FloatContexts]]:
+        """Yield the contexts of each region, shared by those of one format. Raises `TooLargeError`."""
+        for layout in dict.fromkeys(region.fit.format for region in regions):
+            alike = [region for region in regions if region.fit.format == layout]
+            lowest, wanted = octaves_of(alike)
+            spread = min(wanted, MAX_CONTEXTS - self.used - FLOAT_CLASSES)
+            if spread < min(wanted, FEWEST_OCTAVES):
+                raise TooLargeError("too few contexts are left for floats")
+            first = self.take(spread + 2)
+            contexts = FloatContexts(first, spread, lowest, self.take(1), self.take(1))
+            yield from ((region, contexts) for region in alike)
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -73,10 +89,12 @@ class Files:
 class Attempt:
     """A payload, the form of its grids, how many of its bytes are plain streams, and the least that it could be.
 
-    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing.
+    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing. `lean` is the payload
+    as version 2 of the format has it.
     """
 
     payload: bytes
+    lean: bytes
     form: Form
     plain: int
     ideal: int
@@ -90,7 +108,10 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
     allocator, writer = ContextAllocator(), Writer(len(files.old))
     files.aligner.style = style
     _vectors(regions, allocator, writer)
-    emit = _Emitter(files, regions, allocator, writer, form)
+    try:
+        emit = _Emitter(files, regions, allocator, writer, form)
+    except TooLargeError:
+        return None
     emit.run()
     table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
     if table > MAX_TABLE // 2:
@@ -101,7 +122,8 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
         packed = writer.pack(allocator.used, allocator.shapes, emit.preset(), files.old)
     except TooLargeError:
         return None
-    return Attempt(packed.payload, form, packed.plain, packed.ideal)
+    payloads = (b"".join(packed.sections) + packed.words, lean(packed.sections) + packed.words)
+    return Attempt(*payloads, form, packed.plain, packed.ideal)
 
 
 def fit_grids(regions: Regions, form: Form) -> None:
@@ -132,12 +154,14 @@ class _Emitter:
     def __init__(self, files: Files, regions: Regions, allocator: ContextAllocator, writer: Writer, form: Form) -> None:
         self._old, self._new, self._aligner = files.old, files.new, files.aligner
         self._writer, self._allocator, self._form = writer, allocator, form
-        parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled]
+        parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled, *regions.floats]
         self._parts = sorted(parts, key=lambda part: part.at)
         self._anchors = sorted((at, *rest) for at, rest in regions.anchors.items())
         self._word_contexts = self._grouped_words(regions.words)
         self._grid_contexts = self._grouped_grids(regions.grids)
+        self._float_contexts = {id(one): found for one, found in allocator.floats(regions.floats)}
         self._copied: list[tuple[int, int]] = []
+        self._scattered: tuple[tuple[Shape, int], Contexts] | None = None
 
     def run(self) -> None:
         """Write all extents."""
@@ -160,13 +184,30 @@ class _Emitter:
             if piece.old_at is None:
                 self._writer.insert(self._new[piece.at : piece.end])
                 continue
-            before = np.frombuffer(self._old, np.uint8, piece.end - piece.at, piece.old_at)
-            change = np.frombuffer(self._new, np.uint8, piece.end - piece.at, piece.at) - before
             self._use(piece.old_at, piece.end - piece.at)
-            if change.any():
-                self._writer.add(piece.old_at, change)
-            else:
-                self._writer.copy(piece.old_at, piece.end - piece.at)
+            self._continued(piece.at, piece.end, piece.old_at)
+
+    def _continued(self, at: int, end: int, old_at: int) -> None:
+        """Old bytes with or without changes."""
+        if self._old[old_at : old_at + end - at] == self._new[at:end]:
+            self._writer.copy(old_at, end - at)
+            return
+        before = np.frombuffer(self._old, np.uint8, end - at, old_at)
+        after = np.frombuffer(self._new, np.uint8, end - at, at)
+        grid = scattered.as_grid(before, after)
+        if grid is None or (coded := self._scattered_contexts()) is None:
+            self._writer.add(old_at, after - before)
+            return
+        self._writer.weights(grid, *coded, (old_at, scattered.COLS, 1))
+        if grid.new.size < end - at:
+            self._continued(at + grid.new.size, end, old_at + grid.new.size)
+
+    def _scattered_contexts(self) -> tuple[tuple[Shape, int], Contexts] | None:
+        """What codes grids of scattered changes, made when first used; None if too few contexts are left."""
+        if self._scattered is None and (levels := scattered.levels_in(MAX_CONTEXTS - self._allocator.used)):
+            rows = self._allocator.take(1)
+            self._scattered = self._allocator.shape(levels, 1), Contexts(rows, rows, rows, rows, rows)
+        return self._scattered
 
     def _pieces(self, start: int, stop: int, old_at: int, next_old: int) -> Iterator[Piece]:
         """Yield joined pieces of new[start:stop], with grids that hardly changed as fixed points."""
@@ -191,6 +232,10 @@ class _Emitter:
             case VectorRegion():
                 self._use(part.old_at, part.size)
                 self._writer.pool(part.number, part.size // 4)
+            case FloatRegion():
+                self._writer.floats(part, self._float_contexts[id(part)])
+                if part.old_at is not None:
+                    self._use(part.old_at, part.size)
             case WordsRegion():
                 self._use(part.old_at, part.size)
                 self._writer.words(part.values, self._word_contexts[id(part)], part.old_at, part.vector)
@@ -237,6 +282,8 @@ def _level_steps(grid: GridRegion) -> np.ndarray[tuple[int, ...], np.dtype[np.in
 def _old_start(part: Region, expected: int) -> int:
     if isinstance(part, GridRegion):
         return part.source[0] if part.source else expected
+    if isinstance(part, FloatRegion):
+        return expected if part.old_at is None else part.old_at
     return part.old_at
 
 

@@ -1,16 +1,52 @@
-"""Finds the layers of an int8 ONNX model (QDQ form) by walking its protobuf. It does not load, run or change it.
+"""Finds the layers of an int8 ONNX model and all floats, by walking its protobuf. It does not load, run or change it.
 
-Field numbers follow onnx.proto3. Only raw_data tensors count; anything else stays plain bytes.
+Weights are inputs of a DequantizeLinear (QDQ) or of an operator on integers (QOperator form, dynamic quantization).
+Field numbers follow onnx.proto3. Only tensors in raw_data or float_data count; anything else stays plain bytes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
-from skerry_host.patch.tensors import Bias, Layer, Layout, LayoutError, Span, Weights
+from skerry_host.patch.tensors import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    Bias,
+    Floats,
+    Layer,
+    Layout,
+    LayoutError,
+    Span,
+    Weights,
+    float_grid,
+)
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+FLOAT_KINDS = {FLOAT: FLOAT32, 10: FLOAT16, 16: BFLOAT16}
 _JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Which inputs of an operator on integers are what; None for what it has not."""
+
+    weights: int
+    scale: int | None
+    zero: int
+    bias: int | None = None
+
+
+# Of ONNX, and of ONNX Runtime's own operators (docs/ContribOperators.md there).
+_ON_INTEGERS = {
+    "QLinearConv": _Places(3, 4, 5, 8),
+    "QLinearMatMul": _Places(3, 4, 5),
+    "QGemm": _Places(3, 4, 5, 6),
+    "MatMulInteger": _Places(1, None, 3),
+    "ConvInteger": _Places(1, None, 3),
+    "MatMulIntegerToFloat": _Places(1, 3, 5),
+    "DynamicQuantizeMatMul": _Places(1, 2, 3),
+}
 
 
 @dataclass(slots=True)
@@ -20,6 +56,7 @@ class _Constant:
     name: str = ""
     at: int = 0
     size: int = 0
+    first: int = 0  # the first byte of what it holds, of the few kinds that may be a zero point
 
 
 @dataclass(slots=True)
@@ -40,20 +77,25 @@ def parse_onnx(data: bytes) -> Layout:
     """The layers of the model `data`. Raises `LayoutError`."""
     nodes: list[_Node] = []
     constants: dict[str, _Constant] = {}
+    inside: list[_Constant] = []
     for number, start, end in _fields(data, 0, len(data)):
         if number == 7:
             for inner, at, stop in _fields(data, start, end):
                 if inner == 1:
                     nodes.append(_node(data, at, stop))
+                    inside += _constants_inside(data, at, stop)
                 elif inner == 5:
                     constant = _constant(data, at, stop)
                     constants[constant.name] = constant
-    return Layout(tuple(_layers(nodes, constants))).within(len(data))
+    floats = (_floats(constant) for constant in sorted([*constants.values(), *inside], key=lambda one: one.at))
+    return Layout(tuple(_layers(nodes, constants)), tuple(filter(None, floats))).within(len(data))
 
 
 def _layers(nodes: list[_Node], constants: dict[str, _Constant]) -> Iterator[Layer]:
     makers = {name: node for node in nodes for name in node.outputs}
     for node in nodes:
+        if places := _ON_INTEGERS.get(node.op):
+            yield from _on_integers(places, [constants.get(name) for name in node.inputs])
         if node.op not in _JOINING:
             continue
         sources = [makers.get(name) for name in node.inputs]
@@ -67,7 +109,7 @@ def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
         if len(names) < 2 or (first := names[0]) is None:
             continue
         if first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
-            weights = _weights(first, _span(names[1]))
+            weights = _weights(first, _span(names[1]), 128 if first.kind == UINT8 else 0)
         elif first.kind == INT32 and place == 2:
             source = quantized[0][1] if len(quantized[0]) > 1 else None
             bias = Bias(Span(first.at, first.size // 4), _span(names[1]), _span(source))
@@ -75,8 +117,26 @@ def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
         yield Layer(weights, bias)
 
 
-def _weights(constant: _Constant, scale: Span | None) -> Weights:
-    zero = 128 if constant.kind == UINT8 else 0
+def _floats(constant: _Constant) -> Floats | None:
+    kind = FLOAT_KINDS.get(constant.kind)
+    if kind is None or not constant.size or prod(constant.dims) * kind[0] != constant.size:
+        return None
+    return float_grid(constant.at, constant.size, constant.dims, kind)
+
+
+def _on_integers(places: _Places, inputs: list[_Constant | None]) -> Iterator[Layer]:
+    weights, scale, zero, bias = (
+        inputs[place] if place is not None and place < len(inputs) else None
+        for place in (places.weights, places.scale, places.zero, places.bias)
+    )
+    if weights is None or weights.kind not in {INT8, UINT8} or prod(weights.dims) != weights.size or not weights.dims:
+        return
+    made = None if bias is None or bias.kind != INT32 else Bias(Span(bias.at, bias.size // 4), None, None)
+    # A weight without a zero point is about 0 itself.
+    yield Layer(_weights(weights, _span(scale), 0 if zero is None else zero.first), made)
+
+
+def _weights(constant: _Constant, scale: Span | None, zero: int) -> Weights:
     rows = constant.dims[0]
     # A matrix product keeps output channels last; a convolution keeps them first.
     across = len(constant.dims) == 2 and scale is not None and scale.count == constant.dims[1] != rows
@@ -99,6 +159,13 @@ def _node(data: bytes, start: int, end: int) -> _Node:
     return node
 
 
+def _constants_inside(data: bytes, start: int, end: int) -> Iterator[_Constant]:
+    """The tensors in attributes of the node in data[start:end]: some exporters keep weights in Constant nodes."""
+    for number, at, stop in _fields(data, start, end):
+        if number == 5:
+            yield from (_constant(data, at, stop) for number, at, stop in _fields(data, at, stop) if number == 5)
+
+
 def _constant(data: bytes, start: int, end: int) -> _Constant:
     made = _Constant()
     for number, at, stop in _fields(data, start, end):
@@ -110,6 +177,9 @@ def _constant(data: bytes, start: int, end: int) -> _Constant:
             made.name = _text(data, at, stop)
         elif number in {4, 9}:  # packed float_data has the same bytes as raw_data
             made.at, made.size = at, stop - at
+            made.first = data[at] if made.size else 0
+        elif number == 5:  # int32_data, which also holds bytes
+            made.first = _varint(data, at)[0] & 0xFF if stop > at else 0
     return made
 
 

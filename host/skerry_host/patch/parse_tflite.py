@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 from skerry_host.patch.flatbuffer import Table, root
-from skerry_host.patch.tensors import Bias, Layer, Layout, Span, Weights
+from skerry_host.patch.tensors import BFLOAT16, FLOAT16, FLOAT32, Bias, Floats, Layer, Layout, Span, Weights, float_grid
 
-FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
+INT32, UINT8, INT8 = 2, 3, 9
+FLOAT_KINDS = {0: FLOAT32, 1: FLOAT16, 18: BFLOAT16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ def parse_tflite(data: bytes) -> Layout:
     model = root(data)
     buffers = model.tables(4)
     layers: list[Layer] = []
+    floats: dict[int, Floats] = {}
     for graph in model.tables(2):
         tensors = [_tensor(table, buffers) for table in graph.tables(0)]
         layers += _layers(tensors, graph.tables(3))
-    return Layout(tuple(layers)).within(len(data))
+        floats |= {tensor.at: found for tensor in tensors if (found := _floats(tensor))}
+    return Layout(tuple(layers), tuple(floats[at] for at in sorted(floats))).within(len(data))
 
 
 def _tensor(table: Table, buffers: list[Table]) -> _Tensor:
@@ -77,6 +80,13 @@ def _joined(inputs: list[_Tensor], constants: list[_Tensor]) -> list[Layer]:
         return [Layer(_weights(grids[0]), _bias(biases[0], inputs[0].scale))]
     alone = [Layer(_weights(tensor), None) for tensor in grids]
     return alone + [Layer(None, _bias(tensor, None)) for tensor in biases]
+
+
+def _floats(tensor: _Tensor) -> Floats | None:
+    kind = FLOAT_KINDS.get(tensor.kind)
+    if kind is None or not tensor.size or prod(tensor.shape) * kind[0] != tensor.size:
+        return None
+    return float_grid(tensor.at, tensor.size, tensor.shape, kind)
 
 
 def _weights(tensor: _Tensor) -> Weights:

@@ -1,17 +1,20 @@
-"""The candidates that are programs of extents: `bsdiff` knows no models, `model` does.
+"""The candidates that are programs of extents: `bsdiff` knows no models, `model` does, `typed` also their floats.
 
 It tries forms of grids and styles of alignment and keeps the smallest. It does not compare with other codecs.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.floats import find_floats
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
 from skerry_host.patch.pairing import pair_layers
 from skerry_host.patch.regions import Regions, find_regions
+from skerry_host.patch.tensors import Layout
 
 # Tables want every run that continues the old file; texts are better off with a dictionary than with many short runs.
 EAGER = Style(24, 1)
@@ -29,22 +32,37 @@ def _unguarded(_codec: Codec) -> AbstractContextManager[None, None]:
 
 
 def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[Codec, Attempt]:
-    """The smallest attempt of each of the two codecs, where it has one."""
+    """The smallest attempt of each of the three codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
     made: dict[Codec, Attempt] = {}
+    before, after, regions = layout_of(old), layout_of(new), Regions()
     with guard("model"):
-        pairs = pair_layers(old, new, layout_of(old), layout_of(new))
+        pairs = pair_layers(old, new, before, after)
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new))):
             made["model"] = model
             # A retrained model has nothing in common with the old one that plain bytes would show.
             if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
                 return made
-    bound = min((len(attempt.payload) for attempt in made.values()), default=len(new))
+    with guard("typed"):
+        if typed := _typed(files, regions, before, after):
+            made["typed"] = typed
+    # Agents that know only version 1 need a patch, too.
+    bound = len(made["model"].payload) if "model" in made else len(new)
     with guard("bsdiff"):
         if plain := _best(files, Regions(), bound):
             made["bsdiff"] = plain
     return made
+
+
+def _typed(files: Files, regions: Regions, before: Layout, after: Layout) -> Attempt | None:
+    """The smallest attempt that codes floats as such; None where none are worth it."""
+    found = find_floats(files.old, files.new, before, after)
+    if not found.grids:
+        return None
+    anchors = {at: rest for at, rest in found.anchors.items() if regions.free(at, rest[0])}
+    grids = [grid for grid in found.grids if regions.free(grid.at, grid.size)]
+    return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new))
 
 
 def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:

@@ -9,7 +9,7 @@ from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.histograms import BITS
 from skerry_agent.patch.rans import LOW
 
-Run = tuple[NDArray[np.intp], NDArray[np.uint8]]
+Run = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def encode(runs: Sequence[Run], frequencies: NDArray[np.int64], lanes: int) -> bytes:
@@ -17,12 +17,13 @@ def encode(runs: Sequence[Run], frequencies: NDArray[np.int64], lanes: int) -> b
 
     `frequencies` is (contexts, 256), every row summing to 4096. A code runs backwards, so the last run goes first.
     """
-    starts = np.cumsum(frequencies, axis=1) - frequencies
+    starts = (np.cumsum(frequencies, axis=1) - frequencies).astype(np.uint64).reshape(-1)
+    known = frequencies.astype(np.uint64).reshape(-1)
     states = np.full(lanes, LOW, dtype=np.uint64)
     words: list[NDArray[np.uint16]] = []
     for contexts, symbols in reversed(runs):
-        frequency = frequencies[contexts, symbols].astype(np.uint64)
-        start = starts[contexts, symbols].astype(np.uint64)
+        keys = contexts.astype(np.intp) << 8 | symbols
+        frequency, start = known.take(keys), starts.take(keys)
         for at in range((len(symbols) - 1) // lanes * lanes, -1, -lanes):
             part = slice(at, min(at + lanes, len(symbols)))
             _step(states[: part.stop - at], frequency[part], start[part], words)

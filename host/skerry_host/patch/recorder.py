@@ -1,5 +1,6 @@
 """Collects what a payload codes, in the order in which the decoder will ask for it, then codes all of it at once."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from skerry_host.patch.histograms import fit
 from skerry_host.patch.rans import Run, encode
 
 MOST_LANES = 256
+BATCH = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +54,19 @@ class Recorder:
     runs: list[Run] = field(default_factory=list)
     low: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
 
-    def symbols(self, contexts: NDArray[np.intp], symbols: NDArray[np.uint8]) -> None:
+    def symbols(self, contexts: NDArray[np.integer], symbols: NDArray[np.uint8]) -> None:
         """Record one run of symbols."""
-        self.runs.append((contexts, symbols))
+        self.runs.append((contexts.astype(np.uint8), symbols))
 
     def small(self, values: NDArray[np.int32], context: int) -> None:
         """Record integers from -128 to 127 in one context."""
-        self.symbols(np.full(len(values), context, np.intp), zigzag(values))
+        self.symbols(np.full(len(values), context, np.uint8), zigzag(values))
 
     def numbers(self, values: NDArray[np.int64], context: int) -> None:
         """Record signed 32-bit numbers in one context, in the decoder's blocks."""
         for start in range(0, len(values), MAX_NUMBERS):
             symbols, low, lengths = number_symbols(values[start : start + MAX_NUMBERS])
-            self.symbols(np.full(len(symbols), context, np.intp), symbols)
+            self.symbols(np.full(len(symbols), context, np.uint8), symbols)
             self.low.append((low, lengths))
 
     def code(self, contexts: int) -> Coded:
@@ -72,21 +74,17 @@ class Recorder:
         if not contexts:
             return Coded(pack_varint(0), b"", b"", b"", 0.0)
         counts = np.zeros((contexts, 256), np.int64)
-        for where, symbols in self.runs:
-            counts += np.bincount(where * 256 + symbols, minlength=counts.size).reshape(counts.shape)
+        for where, symbols in _batches(self.runs):
+            keys = where.astype(np.intp) << 8 | symbols
+            counts += np.bincount(keys, minlength=counts.size).reshape(counts.shape)
         model = fit(counts)
-        escapes, runs = [], []
-        for where, symbols in self.runs:
-            out = model.escapes[where, symbols]
-            escapes.append(symbols[out])
-            runs.append((where, np.where(out, np.uint8(ESCAPE), symbols)))
-        total = sum(len(symbols) for _, symbols in runs)
+        escapes = b"".join(_escaped(run, model.escapes) for run in self.runs)
+        total = sum(len(symbols) for _, symbols in self.runs)
         # A lane costs three bytes and saves time; few symbols can afford few.
         lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
-        words = encode(runs, model.frequencies, lanes)
+        words = encode(self.runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
-        escaped = b"".join(part.tobytes() for part in escapes)
-        return Coded(shapes, escaped, self._bits(), words, entropy_bytes(counts))
+        return Coded(shapes, escapes, self._bits(), words, entropy_bytes(counts))
 
     def _bits(self) -> bytes:
         pieces = [np.zeros(0, np.uint8)]
@@ -96,3 +94,24 @@ class Recorder:
             grid = (low[:, None] >> np.maximum(places, 0)) & 1
             pieces.append(grid[places >= 0].astype(np.uint8))
         return np.packbits(np.concatenate(pieces)).tobytes()
+
+
+def _batches(runs: Sequence[Run]) -> Iterator[Run]:
+    """The same symbols in fewer runs: what is done for each run costs as much for few symbols as for thousands."""
+    waiting: list[Run] = []
+    total = 0
+    for run in runs:
+        waiting.append(run)
+        total += len(run[0])
+        if total >= BATCH or run is runs[-1]:
+            yield np.concatenate([part[0] for part in waiting]), np.concatenate([part[1] for part in waiting])
+            waiting, total = [], 0
+
+
+def _escaped(run: Run, escapes: NDArray[np.bool_]) -> bytes:
+    """The symbols of `run` that escape, each of which is replaced by the escape."""
+    contexts, symbols = run
+    out = np.flatnonzero(escapes.reshape(-1).take(contexts.astype(np.intp) << 8 | symbols))
+    found = symbols[out].tobytes()
+    symbols[out] = ESCAPE
+    return found

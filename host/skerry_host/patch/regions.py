@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skerry_agent.patch.pool import on_grid, product, rescaled
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
 from skerry_host.patch.fit import Fit
+from skerry_host.patch.floats import FloatRegion
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
 from skerry_host.patch.tensors import Bias, Span, Weights
 
@@ -78,7 +79,14 @@ class Regions:
     words: list[WordsRegion] = field(default_factory=list)
     pooled: list[VectorRegion] = field(default_factory=list)
     vectors: list[VectorPlan] = field(default_factory=list)
+    floats: list[FloatRegion] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
+
+    def free(self, at: int, size: int) -> bool:
+        """Whether no region of layers overlaps new[at:at + size]."""
+        taken = [(grid.at, grid.size) for grid in self.grids] + [(part.at, part.size) for part in self.words]
+        taken += [(part.at, part.size) for part in self.pooled]
+        return all(at + size <= start or start + length <= at for start, length in taken)
 
 
 def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:

@@ -2,8 +2,10 @@
 
 import lzma
 from collections.abc import Sequence
+from itertools import compress
 
 from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.extents import EMPTY_SECTION
 from skerry_agent.patch.section import DICTIONARIES, LITERAL_CODERS, STORED, filters
 from skerry_host.patch.preset import encode_with_preset
 
@@ -35,6 +37,14 @@ def estimated_size(data: bytes) -> int:
 def pack_stored(data: bytes) -> bytes:
     """The section that holds `data` as it is."""
     return bytes([STORED]) + pack_varint(len(data)) + data
+
+
+def lean(sections: Sequence[bytes]) -> bytes:
+    """The table and the sections after it as version 2 has them: those that hold nothing are left out."""
+    table, *others = sections
+    present = [section != EMPTY_SECTION for section in others]
+    flags = sum(1 << place for place, there in enumerate(present) if there)
+    return bytes([flags]) + table + b"".join(compress(others, present))
 
 
 def _candidates(data: bytes, preset: bytes, effort: dict[str, int]) -> list[bytes]:

@@ -1,6 +1,6 @@
-"""Where the weights, biases and scales of a model lie in its file. Knows no file format."""
+"""Where the weights, biases, scales and floats of a model lie in its file. Knows no file format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -59,14 +59,53 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Floats:
+    """A grid of floats (rows, cols) at offset `at`, of `width` bytes each, `mantissa` bits of which are the mantissa.
+
+    Its channels are rows, or columns if `across`.
+    """
+
+    at: int
+    rows: int
+    cols: int
+    across: bool
+    width: int
+    mantissa: int
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return self.rows * self.cols * self.width
+
+
+FLOAT32, FLOAT16, BFLOAT16 = (4, 23), (2, 10), (2, 7)
+"""Width in bytes and bits of mantissa."""
+
+
+def float_grid(at: int, size: int, shape: Sequence[int], kind: tuple[int, int]) -> Floats:
+    """A tensor of floats as a grid: a row for each of its first dimension, or a column for each of its last.
+
+    The latter where the first dimension is 1.
+    """
+    width, mantissa = kind
+    count = size // width
+    across = len(shape) > 1 and shape[0] == 1
+    cols = shape[-1] if across else count // max(1, shape[0]) if len(shape) > 1 else count
+    return Floats(at, count // max(1, cols), cols, across, width, mantissa)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """All layers of a model in the order of its graph."""
+    """All layers of a model in the order of its graph, and its tensors of floats in the order of the file."""
 
     layers: tuple[Layer, ...]
+    floats: tuple[Floats, ...] = ()
 
     def within(self, size: int) -> "Layout":
         """The layout without layers that reach outside a file of `size` bytes or whose weights are none."""
-        return Layout(tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer))))
+        floats = tuple(grid for grid in self.floats if 0 < grid.size <= size - grid.at)
+        layers = tuple(layer for layer in self.layers if _any(layer) and all(end <= size for end in _ends(layer)))
+        return Layout(layers, floats)
 
 
 def _any(layer: Layer) -> bool:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
-from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, Flag, Kind, Origin, Shape
+from skerry_agent.patch.floats import UNCHANGED, predict_floats
+from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
+from skerry_host.patch.changes import JOINS, Changes
 from skerry_host.patch.fit import Fit, symbols_of
+from skerry_host.patch.floats import FloatRegion, symbols_of_floats
 from skerry_host.patch.recorder import Recorder
 from skerry_host.patch.sections import estimated_size, pack_section, pack_stored
-
-JOINS = (1, 4, 8)  # how many unchanged bytes a run of changes may bridge: each is tried
 
 
 class TooLargeError(ValueError):
@@ -40,10 +41,25 @@ class Contexts:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A payload, how many of its bytes are plain streams, and the least that it could be (see `Attempt`)."""
+class FloatContexts:
+    """Which contexts code grids of floats of one format: `spread` of them from `first`, two more, and those of classes.
 
-    payload: bytes
+    The first is for changes of `lowest` octaves in units of the last place.
+    """
+
+    first: int
+    spread: int
+    lowest: int
+    rows: int
+    gains: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The sections and coded symbols of a payload, the size of its plain streams, the least it could be (`Attempt`)."""
+
+    sections: tuple[bytes, ...]
+    words: bytes
     plain: int
     ideal: int
 
@@ -58,7 +74,7 @@ class Writer:
     sizes: bytearray = field(default_factory=bytearray)
     seeks: bytearray = field(default_factory=bytearray)
     params: bytearray = field(default_factory=bytearray)
-    changes: list[NDArray[np.uint8]] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     literal: bytearray = field(default_factory=bytearray)
     vectors: bytearray = field(default_factory=bytearray)
     vector_count: int = 0
@@ -87,7 +103,8 @@ class Writer:
         for start, end in pairwise([0, *cuts]):
             self._open(Kind.ADD, end - start)
             self._seek(old_at + start, end - start)
-            self.changes.append(change[start:end])
+            inside = places[slice(*np.searchsorted(places, (start, end)))]
+            self.changes.add(inside - start, change[inside])
 
     def insert(self, data: bytes) -> None:
         """Append bytes of its own."""
@@ -112,7 +129,14 @@ class Writer:
     def weights(
         self, fit: Fit, shapes: tuple[Shape, int], contexts: Contexts, source: tuple[int, int, int] | None
     ) -> None:
-        """Append a weight grid. `source` is (offset, row stride, column stride) in the old file."""
+        """Append a weight grid, in as many extents as its rows take. `source` is (offset, row stride, column stride)."""
+        for start in range(0, len(fit.new), MAX_SIDE):
+            moved = (source[0] + start * source[1], *source[1:]) if source else None
+            self._weights(fit.rows(start, start + MAX_SIDE), shapes, contexts, moved)
+
+    def _weights(
+        self, fit: Fit, shapes: tuple[Shape, int], contexts: Contexts, source: tuple[int, int, int] | None
+    ) -> None:
         shape, number = shapes
         flags = _flags(fit, source)
         rows, cols = fit.new.shape
@@ -126,6 +150,35 @@ class Writer:
             self.params += pack_varint(source[1]) + pack_varint(source[2])
         self._residuals(fit, shape, contexts.ties)
 
+    def floats(self, region: FloatRegion, contexts: FloatContexts) -> None:
+        """Append a grid of floats."""
+        fit, layout = region.fit, region.fit.format
+        rows, cols = fit.new.shape
+        flags = (Flag.OLD if fit.old is not None else 0) | (Flag.COLUMNS if fit.columns.any() else 0)
+        flags |= (Flag.GAIN if fit.gains.any() else 0) | (Flag.ACROSS if fit.across else 0)
+        self._open(Kind.FLOATS | flags, rows)
+        self.params += pack_varint(cols) + bytes([layout.width, layout.mantissa, layout.shift])
+        self.params += pack_varint(contexts.first) + pack_varint(contexts.spread)
+        self.params += pack_signed(contexts.lowest)
+        plan = fit.plan(contexts.first, contexts.spread, contexts.lowest)
+        base = int(np.median(plan.levels))
+        self.params += pack_signed(base) + pack_varint(contexts.rows)
+        self.recorder.small(np.where(fit.unchanged, UNCHANGED, plan.levels - base).astype(np.int32), contexts.rows)
+        if flags & Flag.COLUMNS:
+            self.params += pack_varint(contexts.rows)
+            self.recorder.small(fit.columns.astype(np.int32), contexts.rows)
+        if flags & Flag.GAIN:
+            self.params += pack_varint(contexts.gains)
+            self.recorder.numbers(fit.gains.reshape(-1), contexts.gains)
+        if region.old_at is not None:
+            self._seek(region.old_at, region.size)
+        for block in fit.blocks():
+            predicted = predict_floats(plan, block, fit.before[block])
+            coded = np.repeat(plan.coded[block], cols)
+            made = symbols_of_floats(layout, predicted, fit.new[block])
+            self.recorder.symbols(predicted.context.reshape(-1)[coded], made.symbols[coded])
+            self.recorder.low.append((made.low[coded], made.lengths[coded]))
+
     def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
         """Everything packed."""
         coded = self.recorder.code(contexts)
@@ -136,14 +189,16 @@ class Writer:
         for stream in (self.kinds, self.sizes, self.seeks):
             table += pack_varint(len(stream)) + bytes(stream)
         known = b"".join(old[at : at + size] for at, size in preset)
-        tries = [_pack_runs(self.changes, join) for join in JOINS]
+        tries = [self.changes.pack(join) for join in JOINS]
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
-        plain = pack_section(runs) + pack_section(diff) + pack_section(bytes(self.literal), known)
-        rest = pack_section(coded.escapes) + pack_stored(coded.bits) + coded.words
-        ideal = len(plain) + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
-        return Packed(pack_section(table + bytes(self.params)) + plain + rest, len(plain), ideal)
+        plain = pack_section(runs), pack_section(diff), pack_section(bytes(self.literal), known)
+        size = sum(map(len, plain))
+        ideal = size + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
+        head = pack_section(table + bytes(self.params))
+        rest = pack_section(coded.escapes), pack_stored(coded.bits)
+        return Packed((head, *plain, *rest), coded.words, size, ideal)
 
     def _open(self, kind: int, size: int) -> None:
         self.kinds.append(kind)
@@ -183,23 +238,6 @@ class Writer:
             block = predict(plan, rows, fit.before[rows])
             symbols = symbols_of(block, fit.new[rows], fit.zero)
             self.recorder.symbols(block.context[block.coded], symbols[block.coded])
-
-
-def _pack_runs(changes: list[NDArray[np.uint8]], join: int) -> tuple[bytes, bytes]:
-    """The streams of runs and of changed bytes, runs joined across at most `join` unchanged bytes."""
-    packed, values = bytearray(), bytearray()
-    for change in changes:
-        places = np.flatnonzero(change)
-        gaps = np.flatnonzero(np.diff(places) > join)
-        firsts = places[np.concatenate([[0], gaps + 1])].tolist()
-        ends = (places[np.concatenate([gaps, [len(places) - 1]])] + 1).tolist()
-        runs, at = bytearray(), 0
-        for first, end in zip(firsts, ends, strict=True):
-            runs += pack_varint(first - at) + pack_varint(end - first)
-            values += change[first:end].tobytes()
-            at = end
-        packed += pack_varint(len(runs)) + runs
-    return bytes(packed), bytes(values)
 
 
 def _flags(fit: Fit, source: tuple[int, int, int] | None) -> int:

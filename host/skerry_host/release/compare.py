@@ -1,10 +1,10 @@
 """What differs between two releases. Pure: manifests in, rows out."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 from msgspec import Struct
 
-from skerry_agent.wire.manifest import Bundle, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, Bundle, PatchRef, Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_agent.wire.targets import TargetName
 
@@ -35,16 +35,17 @@ def compare(old: Release, new: Release) -> list[Difference]:
 
 
 def transfers(old: Release, new: Release) -> list[Transfer]:
-    """What a device that runs `old` must fetch for `new`, for each target of `new`."""
+    """What a device with this agent that runs `old` must fetch for `new`, for each target of `new`."""
     held = {artifact.blob.sha256 for bundle in old.bundles for artifact in bundle.artifacts}
-    return [transfer(new, bundle, held) for bundle in new.bundles]
+    patches = new.patches_up_to(PATCH_FORMAT)
+    return [transfer(patches, bundle, held) for bundle in new.bundles]
 
 
-def transfer(release: Release, bundle: Bundle, held: Set[str]) -> Transfer:
-    """What a device that holds some files must fetch for a bundle of a release."""
+def transfer(patches: Sequence[PatchRef], bundle: Bundle, held: Set[str]) -> Transfer:
+    """What a device that holds some files and can apply `patches` must fetch for a bundle."""
     fetched, patched = 0, False
     for artifact in bundle.artifacts:
-        route = cheapest(release.patches, held, artifact.blob.sha256)
+        route = cheapest(patches, held, artifact.blob.sha256)
         fetched += artifact.blob.size if route is None else bytes_of(route)
         patched = patched or bool(route)
     return Transfer(bundle.target, fetched, sum(artifact.blob.size for artifact in bundle.artifacts), patched)

@@ -10,11 +10,11 @@ from pathlib import Path
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import PatchRef, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.patch import EncodeError, Patch
+from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.errors import ReleaseError, StoreError
 from skerry_host.release.sign import Signer
@@ -25,6 +25,10 @@ PATCHES_FROM = 3
 
 CHAINS_FROM = 10
 """How many releases back patches are kept, for devices that apply them one after the other instead of the full file."""
+
+
+REFERENCE_BYTES = 400
+"""About what one more patch adds to the signed manifest, which every device fetches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,9 @@ def _manifest(record: BuildRecord, name: str, counter: int, notes: str, patches:
         bundles=record.bundles,
         quality=record.quality,
         provenance=record.provenance,
-        patches=tuple(patches),
+        patches=tuple(patch for patch in patches if patch.format_version == 1),
         notes=notes,
+        newer_patches=tuple(patch for patch in patches if patch.format_version > 1),
     )
 
 
@@ -173,7 +178,10 @@ def _patches(
     encoder: Encoder,
     warnings: list[str],
 ) -> Iterator[tuple[PatchRef, bytes]]:
-    """A patch of each pair, where it is smaller than the new file; what failed on the way is added to `warnings`."""
+    """Patches of each pair, for all agents and for newer ones, where they are smaller than the new file.
+
+    What failed on the way is added to `warnings`.
+    """
     for base, new in pairs:
         try:
             patch = encoder(store.get(base), contents[new])
@@ -181,24 +189,35 @@ def _patches(
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)
-        if len(patch.data) < len(contents[new]):
-            yield PatchRef(base, new, patch.codec, blobs.describe(patch.data)), patch.data
+        for one in _worthwhile(patch):
+            if len(one.data) < len(contents[new]):
+                yield PatchRef(base, new, one.codec, blobs.describe(one.data), one.format_version), one.data
+
+
+def _worthwhile(patch: Patch) -> Sequence[Patch | Fallback]:
+    """`patch` and its fallback, or only the fallback where two cost the manifest more than the better one saves."""
+    fallback = patch.fallback
+    if fallback is None:
+        return [patch]
+    return [patch, fallback] if len(patch.data) + REFERENCE_BYTES < len(fallback.data) else [fallback]
 
 
 def _chains(
     record: BuildRecord, direct: Sequence[PatchRef], bases: Sequence[Release], earlier: Sequence[Release]
 ) -> list[PatchRef]:
     """Earlier patches, as far as they lead a device that is further behind here for less than the file."""
-    known = [*direct, *(patch for base in bases for patch in base.patches)]
+    known = [*direct, *(patch for base in bases for patch in base.patches_up_to(PATCH_FORMAT))]
     kept = {
         patch
+        for patch_format in range(1, PATCH_FORMAT + 1)
+        for usable in ([patch for patch in known if patch.format_version <= patch_format],)
         for bundle in record.bundles
         for other in earlier
         for before in other.bundles
         for old in before.artifacts
         for new in bundle.artifacts
         if (before.target, old.name) == (bundle.target, new.name)
-        for patch in _shorter(cheapest(known, {old.blob.sha256}, new.blob.sha256), new.blob.size)
+        for patch in _shorter(cheapest(usable, {old.blob.sha256}, new.blob.sha256), new.blob.size)
     }
     return sorted(kept - set(direct), key=lambda patch: (patch.base_sha256, patch.new_sha256))
 

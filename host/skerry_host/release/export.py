@@ -49,10 +49,11 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
         artifacts = [artifact for bundle in _bundles(release, target) for artifact in bundle.artifacts]
     except WireError as error:
         raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
-    patches = _leading_to(release.patches, {artifact.blob.sha256 for artifact in artifacts})
+    every = (*release.patches, *release.newer_patches)  # who gets the stick may have an agent of any age
+    patches = _leading_to(every, {artifact.blob.sha256 for artifact in artifacts})
     if only_patches and not patches:
         raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
-    patched = {patch.new_sha256 for patch in patches} if only_patches else set()
+    patched = {patch.new_sha256 for patch in patches if patch.format_version == 1} if only_patches else set()
     return [*(a.blob for a in artifacts if a.blob.sha256 not in patched), *(patch.blob for patch in patches)]
 
 

@@ -124,7 +124,11 @@ class Store:
         """All that a device may need for a release, each once: the manifest, every artifact, every patch."""
         release = self.release(name)
         artifacts = [artifact.blob for bundle in release.bundles for artifact in bundle.artifacts]
-        refs = [self.manifest_ref(name), *artifacts, *(patch.blob for patch in release.patches)]
+        refs = [
+            self.manifest_ref(name),
+            *artifacts,
+            *(patch.blob for patch in (*release.patches, *release.newer_patches)),
+        ]
         return list({ref.sha256: ref for ref in refs}.values())
 
     def files_of(self, slot: SlotReport) -> set[str]:

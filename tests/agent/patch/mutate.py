@@ -9,23 +9,25 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from skerry_agent.patch import PatchError, apply
-from skerry_agent.patch.container import split
+from skerry_agent.patch import Codec, PatchError, apply
+from skerry_agent.patch.container import FIRST_CODECS, split
+from skerry_agent.patch.extents import ALL_PRESENT, Sections
 from skerry_agent.patch.program import parse_program
 from skerry_agent.patch.section import Section
 from skerry_host.patch.blocks import encode_full, encode_zstd
-from skerry_host.patch.create import _header
+from skerry_host.patch.create import header_of
 from skerry_host.patch.programs import encode_programs
-from skerry_host.patch.sections import pack_stored
+from skerry_host.patch.sections import lean, pack_stored
 from tests.kit.patch_edits import EDITS
-from tests.kit.patch_models import Net, layer, tflite
+from tests.kit.patch_models import Net, float_tflite, layer, tflite
 
-PAYLOAD_AT = 69
+PAYLOAD_AT = {1: 69, 2: 21}  # by format version
 LIMIT = 1 << 18  # what a device would allow this artifact to become
 CLEAR = Path("/proc/self/clear_refs")  # writing 5 forgets the peak
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
@@ -42,28 +44,46 @@ def seeds() -> list[Seed]:
     rng = np.random.default_rng(11)
     before = [layer(rng, 12, 20), layer(rng, 20, 12), layer(rng, 5, 20)]
     old = tflite(Net(tuple(before)))
+    pairs = [(old, tflite(Net(tuple(edit(rng, before)), note=edit.__name__.encode()))) for edit in EDITS]
     found = []
-    for edit in EDITS:
-        new = tflite(Net(tuple(edit(rng, before)), note=edit.__name__.encode()))
-        payloads = {codec: attempt.payload for codec, attempt in encode_programs(old, new).items()}
-        payloads |= {"full": encode_full(new, hurried=True), "zstd": encode_zstd(old, new, hurried=True)}
-        for codec, payload in payloads.items():
-            patch = _header(codec, old, new) + payload
-            found.append(Seed(old, new, patch))
-            if codec in {"model", "bsdiff"}:
-                found += [Seed(old, new, stored(old, patch))] * 2
+    for old, new in [*pairs, *_float_pairs(rng)]:
+        programs = encode_programs(old, new)
+        whole: dict[Codec, bytes] = {
+            "full": encode_full(new, hurried=True),
+            "zstd": encode_zstd(old, new, hurried=True),
+        }
+        found += [Seed(old, new, header_of(codec, old, new) + payload) for codec, payload in whole.items()]
+        for codec, attempt in programs.items():
+            patches = [header_of(codec, old, new, 2) + attempt.lean]
+            if codec in FIRST_CODECS:
+                patches.append(header_of(codec, old, new) + attempt.payload)
+            found += [Seed(old, new, patch) for patch in patches]
+            found += [Seed(old, new, stored(old, patch)) for patch in patches * 2]
     return found
+
+
+def _float_pairs(rng: np.random.Generator) -> Iterator[tuple[bytes, bytes]]:
+    """Yield models of floats that were tuned, and scaled and pruned."""
+    before = rng.normal(0, 0.3, (12, 20))
+    for kind in (np.float32, np.float16):
+        old = float_tflite([before.astype(kind)])
+        yield old, float_tflite([(before + rng.normal(0, 0.003, before.shape)).astype(kind)])
+        scaled = before * rng.uniform(0.9, 1.1, (12, 1)) + rng.normal(0, 0.001, before.shape)
+        yield old, float_tflite([np.where(np.abs(scaled) < 0.1, 0, scaled).astype(kind)])
 
 
 def stored(old: bytes, patch: bytes) -> bytes:
     """An equal patch none of whose sections is compressed."""
-    _, reader = split(patch)
+    header, reader = split(patch)
     head = patch[: len(patch) - reader.left]
+    present = ALL_PRESENT if header.format_version == 1 else reader.byte()
     table = _raw(Section(reader))
     preset = [memoryview(old)[at : at + size] for at, size in parse_program(table, len(old)).preset]
-    parts = [table, _raw(Section(reader)), _raw(Section(reader)), _raw(Section(reader, preset=preset))]
-    parts += [_raw(Section(reader)), _raw(Section(reader))]
-    return head + b"".join(map(pack_stored, parts)) + bytes(reader.take(reader.left))
+    sections = Sections(reader, present)
+    parts = [pack_stored(_raw(part)) for part in (sections.next(), sections.next(), sections.next(preset=preset))]
+    parts = [pack_stored(table), *parts, *(pack_stored(_raw(sections.next())) for _ in range(2))]
+    payload = b"".join(parts) if header.format_version == 1 else lean(parts)
+    return head + payload + bytes(reader.take(reader.left))
 
 
 def _raw(section: Section) -> bytes:
@@ -73,7 +93,7 @@ def _raw(section: Section) -> bytes:
 def mutant(rng: np.random.Generator, patch: bytes) -> bytes:
     out = bytearray(patch)
     for _ in range(int(rng.integers(1, 4))):
-        low = 0 if rng.random() < 0.05 else PAYLOAD_AT
+        low = 0 if rng.random() < 0.05 else PAYLOAD_AT[patch[3]]
         place = int(rng.integers(low, max(low + 1, len(out))))
         _damage(rng, out, min(place, len(out) - 1))
     return bytes(out)
@@ -92,7 +112,7 @@ def _damage(rng: np.random.Generator, out: bytearray, place: int) -> None:
         case 4:
             del out[place : place + int(rng.integers(1, 5))]
         case 5:
-            del out[max(PAYLOAD_AT, place) :]
+            del out[max(PAYLOAD_AT[2], place) :]
         case 6:
             out[place : place + 4] = b"\xff\xff\xff\x7f"
 

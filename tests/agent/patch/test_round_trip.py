@@ -1,10 +1,13 @@
 """A patch made on the host makes the new file on the device, or says why it does not."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.patch import PatchError, apply, read_header
+from skerry_agent.patch.container import CODECS
 from tests.kit.patch_models import patch_of
 
 OLD, NEW = b"old bytes " * 300, b"new bytes " * 310
@@ -35,13 +38,36 @@ def test_header_tells_sizes_digests_and_codec() -> None:
 
 
 def test_refusals() -> None:
-    patch = patch_of(OLD, NEW).data
+    made = patch_of(OLD, NEW)
+    assert made.fallback
+    patch = made.fallback.data
     assert refusal(NEW, patch) == "wrong_base"
     assert refusal(OLD[:-1] + b"!", patch) == "wrong_base"
     assert refusal(OLD, patch, len(NEW) - 1) == "too_large"
-    assert refusal(OLD, patch[:3] + b"\x02" + patch[4:]) == "format_version"
+    assert refusal(OLD, patch[:3] + b"\x03" + patch[4:]) == "format_version"
     assert refusal(OLD, patch + b"x") == "trailing_bytes"
     assert refusal(OLD, b"PK" + patch) == "not_a_patch"
     assert refusal(OLD, patch[:40]) == "damaged"
     forged = patch[:37] + bytes(32) + patch[69:]
     assert refusal(OLD, forged) == "wrong_result"
+    assert refusal(OLD, patch[:4] + bytes([CODECS.index("typed")]) + patch[5:]) == "format_version"
+
+
+def test_refusals_of_version_2() -> None:
+    patch = patch_of(OLD, NEW).data
+    assert patch[3] == 2
+    assert refusal(NEW, patch) == "wrong_base"
+    assert refusal(OLD, patch[:4] + bytes([len(CODECS)]) + patch[5:]) == "format_version"
+    assert refusal(OLD, patch + b"x") == "trailing_bytes"
+    assert refusal(OLD, patch[:15]) == "damaged"
+    assert refusal(OLD, patch[:13] + bytes(8) + patch[21:]) == "wrong_result"
+    assert refusal(OLD, patch[:25] + b"\xff" + patch[26:]) == "damaged"
+
+
+def test_whoever_knows_the_digests_can_compare_them_in_full() -> None:
+    header = apply(OLD, patch_of(OLD, NEW).data, lambda _piece: None, max_new_bytes=1 << 20)
+    assert (header.old_sha256, header.new_sha256) == (sha256(OLD).hexdigest(), sha256(NEW).hexdigest())
+
+
+def test_no_change_costs_next_to_nothing() -> None:
+    assert len(patch_of(OLD, OLD).data) <= 48

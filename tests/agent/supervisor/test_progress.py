@@ -9,6 +9,7 @@ from skerry_agent.supervisor import loop
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import CHUNK_BYTES, describe, digest_list, split
+from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.twin import Assignment, Reported
 from tests.kit.site import Site
 
@@ -74,3 +75,8 @@ def test_withdrawn_half_way_it_is_given_up_at_once(site):
     site.clock.advance(600.0)
     assert not [topic for topic, _ in site.link.published[said:] if topic == topics.ask("dev-1")]
     assert not [path for path in site.agent.config.state_dir.rglob("blobs/*") if path.is_file()]
+
+
+def test_the_twin_says_which_patches_the_device_applies(site):
+    said = [raw for topic, raw in site.link.published if topic == topics.reported("dev-1")]
+    assert codec.decode(said[-1], Reported).patch_format == PATCH_FORMAT

@@ -48,7 +48,9 @@ class Bench:
         old_file = folder / "old.tflite"
         old_file.write_bytes(OLD)
         self.have = {describe(OLD).sha256: str(old_file)}
-        self.patch = patch_of(OLD, NEW).data
+        made = patch_of(OLD, NEW)
+        assert made.fallback
+        self.patch, self.newer_patch = made.fallback.data, made.data
         model = Artifact("model.tflite", "model", describe(NEW))
         bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,))
         patches = (PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(self.patch)),)
@@ -257,3 +259,15 @@ def test_a_file_that_cannot_be_written_is_a_failure_with_its_cause(bench):
     bench.bundle_dir.parent.parent.joinpath("bundles").write_text("a file stands where the folder should be")
     answer = bench.stage()
     assert (answer.kind, answer.reason) == ("failed", "disk")
+
+
+def test_a_patch_of_a_newer_format_is_planned_and_applied_where_it_is_known(bench):
+    first = bench.release.patches[0]
+    later = replace(first, blob=describe(bench.newer_patch), format_version=2)
+    unknown = replace(first, blob=describe(b"?"), format_version=99)
+    bench.release = replace(bench.release, newer_patches=(later, unknown))
+    bench.sign(bench.signer)
+    assert bench.plan() == Planned("patch", (describe(bench.newer_patch),), len(NEW))
+    bench.put(bench.newer_patch)
+    bench.stage()
+    assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW

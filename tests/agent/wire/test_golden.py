@@ -81,6 +81,16 @@ MESSAGES = {
         },
         issues=("journal of fashion: No space left on device",),
     ),
+    "reported_patch_format": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.2.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        patch_format=2,
+    ),
     "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
@@ -159,6 +169,17 @@ MESSAGES = {
         ),
         provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
         patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
+    ),
+    "release_newer_patches": Release(
+        schema=1,
+        model="fashion",
+        version="1.3.0",
+        counter=4,
+        bundles=(BUNDLE,),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+        patches=(PatchRef("e" * 64, BLOB.sha256, "bsdiff", describe(b"patch of all agents")),),
+        newer_patches=(PatchRef("e" * 64, BLOB.sha256, "typed", describe(b"patch"), 2),),
     ),
     "release_edgetpu": Release(
         schema=1,

@@ -28,7 +28,7 @@ def without_model(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
 
 def damaged(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
     made = encode_programs(old, new, guard)["model"]
-    return {"model": replace(made, payload=made.payload[:-9] + bytes(9))}
+    return {"model": replace(made, payload=made.payload[:-9] + bytes(9), lean=made.lean[:-9] + bytes(9))}
 
 
 def broken(*_: object, **__: object) -> bytes:
@@ -60,7 +60,7 @@ def test_each_program_is_made_under_a_guard_of_its_own(pair: tuple[bytes, bytes]
         yield
 
     assert set(encode_programs(*pair, guard)) == {"model", "bsdiff"}
-    assert guarded == ["model", "bsdiff"]
+    assert guarded == ["model", "typed", "bsdiff"]
 
 
 def test_a_candidate_that_makes_another_file_is_left_out(pair: tuple[bytes, bytes]) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.cli.release import release_build
-from skerry_host.patch import EncodeError, Failed, Patch
+from skerry_host.patch import EncodeError, Failed, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import ReleaseRequest, create_release
@@ -122,6 +123,35 @@ def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, 
     assert same.patches == ()
     none = create_release(ReleaseRequest(make_build("1.0.2", 2), patches_from=0), store, keys.release).release
     assert none.patches == ()
+
+
+@pytest.mark.parametrize(("newer_bytes", "formats"), [(500, {1, 2}), (900, {1})])
+def test_a_patch_of_a_newer_format_comes_beside_one_for_old_agents_where_it_saves_enough(
+    make_build, store, keys, newer_bytes, formats
+):
+    def encoder(old: bytes, new: bytes) -> Patch:
+        return Patch(b"2" * newer_bytes, "typed", 0.0, {}, format_version=2, fallback=Fallback(b"1" * 1000, "bsdiff"))
+
+    create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release, encoder=encoder)
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2)), store, keys.release, encoder=encoder).release
+    assert {ref.format_version for ref in made.patches} == {1}
+    assert {ref.format_version for ref in (*made.patches, *made.newer_patches)} == formats
+    assert {ref.blob.sha256 for ref in made.newer_patches} <= {ref.sha256 for ref in store.blob_refs("toy@1.1.0")}
+
+
+def test_old_agents_keep_a_chain_of_their_own(make_build, store, keys):
+    def encoder(old: bytes, new: bytes) -> Patch:
+        data = hashlib.sha256(old + new).digest()
+        return Patch(data, "typed", 0.0, {}, format_version=2, fallback=Fallback(data * 30, "bsdiff"))
+
+    for seed in range(1, 4):
+        request = ReleaseRequest(make_build(f"1.{seed}.0", seed), patches_from=1)
+        create_release(request, store, keys.release, encoder=encoder)
+    first, last = (store.release(f"toy@1.{seed}.0").bundles[0].model.blob.sha256 for seed in (1, 3))
+    made = store.release("toy@1.3.0")
+    for patch_format in (1, 2):
+        route = cheapest(made.patches_up_to(patch_format), {first}, last)
+        assert [patch.format_version for patch in route] == [patch_format] * 2
 
 
 def test_blob_refs_name_all_that_a_device_may_need_once(make_build, store, keys):

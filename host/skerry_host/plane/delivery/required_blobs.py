@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
-from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.routes import cheapest, newest_patch_format
 from skerry_agent.wire.targets import with_fallback
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.fleet.rollout import ENDED
@@ -70,13 +70,14 @@ class _BlobLookup:
     def __init__(self, store: Store, known: dict[str, Twin]) -> None:
         self._store, self._twins = store, known
         self._files: dict[SlotReport, set[str]] = {}
-        self._refs: dict[tuple[str, str, frozenset[str]], Refs] = {}
+        self._refs: dict[tuple[str, str, frozenset[str], int], Refs] = {}
 
     def refs(self, device: str, bundles: Iterable[tuple[str, str]]) -> Refs:
         """All blobs of some bundles that a device may need."""
         found: Refs = {}
+        reported = self._twins[device].reported
         for release, target in sorted(bundles):
-            key = (release, target, self._held(device, release))
+            key = (release, target, self._held(device, release), newest_patch_format(reported))
             if key not in self._refs:
                 self._refs[key] = _refs_of(self._store, *key)
             found |= self._refs[key]
@@ -96,14 +97,15 @@ class _BlobLookup:
         return self._files[slot]
 
 
-def _refs_of(store: Store, name: str, target: str, held: frozenset[str]) -> Refs:
+def _refs_of(store: Store, name: str, target: str, held: frozenset[str], patch_format: int) -> Refs:
     try:
         release, manifest = store.release(name), store.manifest_ref(name)
     except SkerryError:
         return {}
     targets = with_fallback(target)  # a device whose accelerator is missing falls back
     artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
-    routes = (cheapest(release.patches, {base}, ref.sha256) for base in held for ref in artifacts)
+    known = release.patches_up_to(patch_format)
+    routes = (cheapest(known, {base}, ref.sha256) for base in held for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}
     refs = [manifest, *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
     return {ref.sha256: ref for ref in refs}

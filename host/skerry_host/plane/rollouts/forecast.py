@@ -1,6 +1,7 @@
 """Estimates how many bytes a rollout would send to each device, by patch or in full. Reads only; starts nothing.
 
-It chooses as the device itself would (`skerry_agent.wire.routes`), by the files that the device reports to hold.
+It chooses as the device itself would (`skerry_agent.wire.routes`), by what the device reports: its files, and the patch
+format that it applies.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.manifest import Release
-from skerry_agent.wire.routes import cheapest
+from skerry_agent.wire.routes import cheapest, newest_patch_format
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Reported
 from skerry_host.fleet.device import Device, choose_target
@@ -36,10 +37,11 @@ def forecast(session: Session, store: Store, release: Release, devices: Sequence
 
 
 def _of(session: Session, store: Store, release: Release, device: Device, target: TargetName) -> Forecast:
-    held, holds = _held(store, twins.find(session, device.id).reported, release.model)
-    bundle = release.bundle(target)
-    moved = transfer(release, bundle, held)
-    route = cheapest(release.patches, held, bundle.model.blob.sha256)
+    reported = twins.find(session, device.id).reported
+    held, holds = _held(store, reported, release.model)
+    bundle, patches = release.bundle(target), release.patches_up_to(newest_patch_format(reported))
+    moved = transfer(patches, bundle, held)
+    route = cheapest(patches, held, bundle.model.blob.sha256)
     path = "full" if route is None else f"{len(route)} patches" if len(route) > 1 else "patch" if route else "held"
     return Forecast(device.id, target, holds, path, moved.fetched, moved.full)
 

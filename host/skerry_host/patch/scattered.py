@@ -1,0 +1,59 @@
+"""Codes a long run of old bytes with scattered changes as a grid of bytes whose rows carry their density.
+
+It is for bytes that no parser knows. It finds no runs, and leaves to ADD extents what they say in fewer bits.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry_host.patch.cost import entropy_bits
+from skerry_host.patch.fit import UNCHANGED, Fit
+
+COLS = 1024
+FEWEST = 256  # changes below which a grid never earns its histograms
+LEVELS = 16  # octaves of the mean change, from one step a row
+OVERHEAD_BITS = 1200.0
+LOSS_OF_RUNS = 1.12  # what LZMA takes for runs beyond the entropy of their fields
+
+Bytes = NDArray[np.uint8]
+
+
+def as_grid(before: Bytes, after: Bytes) -> Fit | None:
+    """The grid of the whole rows of `after`, where that is cheaper than its changes as runs."""
+    rows = len(after) // COLS
+    old, new = (part[: rows * COLS].reshape(rows, COLS) for part in (before, after))
+    change = new - old
+    if np.count_nonzero(change) < FEWEST:
+        return None
+    levels = _levels(change)
+    if _grid_bits(change, levels) + OVERHEAD_BITS > LOSS_OF_RUNS * _run_bits(change.reshape(-1)):
+        return None
+    fit = Fit(new, old, 0, across=False)
+    fit.reset()
+    fit.levels = levels
+    return fit
+
+
+def levels_in(room: int) -> int:
+    """How many levels fit into `room` contexts beside that of the rows; 0 if too few do."""
+    return min(LEVELS, room - 1) if room > LEVELS // 2 else 0
+
+
+def _levels(change: Bytes) -> NDArray[np.int32]:
+    size = np.minimum(change, -change.view(np.int8).view(np.uint8)).sum(axis=1, dtype=np.int64)
+    levels = np.where(size > 0, np.log2(np.maximum(size, 1)), UNCHANGED).astype(np.int32)
+    return np.minimum(levels, LEVELS - 1)
+
+
+def _grid_bits(change: Bytes, levels: NDArray[np.int32]) -> float:
+    side = entropy_bits((levels + 1).astype(np.uint8))
+    return side + sum(entropy_bits(change[levels == level]) for level in np.unique(levels) if level != UNCHANGED)
+
+
+def _run_bits(change: Bytes) -> float:
+    places = np.flatnonzero(change)
+    gaps = np.diff(places, prepend=-1)
+    far = np.maximum(gaps / 255, 1)
+    return (
+        entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + float(np.log2(far).sum()) + entropy_bits(change[places])
+    )
