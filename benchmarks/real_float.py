@@ -17,7 +17,7 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 SIZE = 224
 PHOTOGRAPHS = {"grace_hopper.bmp": 653, "sunflower.bmp": 986}
 """What ImageNet's labels, with "background" as 0, call them: military uniform; daisy comes closest to a sunflower."""
-SMALLEST, LIGHT = 0.55, (0.5, 1.4)
+SMALLEST, LIGHT = 0.8, (0.8, 1.2)
 
 
 def missing() -> str:

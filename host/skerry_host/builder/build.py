@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
@@ -53,7 +54,8 @@ NO_LABELS = "the evaluation samples have no labels: the accuracy of an already q
 class BuildRequest:
     """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
 
-    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before.
+    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before, and
+    `previous_golden` its golden file.
     """
 
     recipe: Path
@@ -64,6 +66,7 @@ class BuildRequest:
     targets: Sequence[str] = ()
     trust_source: bool = False
     previous: bytes | None = None
+    previous_golden: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,9 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     work = Work(builder, recipe, ready.source, data, evaluation, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
-    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
+    raw = ready.request.previous_golden
+    earlier = None if raw is None else load_golden(raw)
+    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 

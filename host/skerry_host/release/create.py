@@ -12,7 +12,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
-from skerry_agent.wire.routes import Route, bytes_of, cheapest
+from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
@@ -26,9 +26,14 @@ PATCHES_FROM = 3
 CHAINS_FROM = 10
 """How many releases back patches are kept, for devices that apply them one after the other instead of the full file."""
 
-
 REFERENCE_BYTES = 400
 """About what one more patch adds to the signed manifest, which every device fetches."""
+
+WORTH_PACKING_BYTES = blobs.CHUNK_BYTES
+"""A file is packed where that saves a chunk: less is not worth another blob."""
+
+PACKED_SINCE = 2
+"""The version of the patch format whose agents know that they hold the empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ def create_release(
         progress(f"making patches from {len(bases)} earlier releases")
         warnings: list[str] = []
         made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
+        made += _packed(record, contents, encoder, warnings)
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
@@ -192,6 +198,28 @@ def _patches(
         for one in _worthwhile(patch):
             if len(one.data) < len(contents[new]):
                 yield PatchRef(base, new, one.codec, blobs.describe(one.data), one.format_version), one.data
+
+
+def _packed(
+    record: BuildRecord, contents: Mapping[str, bytes], encoder: Encoder, warnings: list[str]
+) -> Iterator[tuple[PatchRef, bytes]]:
+    """Patches from the empty file, for what a device holds nothing like and that packs well: golden inputs above all.
+
+    Not of a model: whether it may be sent whole is for a deployment's policy to say. Agents that know only version 1 of
+    the patch format do not know that they hold the empty file.
+    """
+    files = {a.blob.sha256: a.name for bundle in record.bundles for a in bundle.artifacts if a.role != "model"}
+    for sha256, name in sorted(files.items()):
+        if len(contents[sha256]) <= WORTH_PACKING_BYTES:
+            continue
+        try:
+            patch = encoder(b"", contents[sha256])
+        except EncodeError as error:
+            warnings.append(f"{name} is not packed: {error}")
+            continue
+        if len(patch.data) + WORTH_PACKING_BYTES <= len(contents[sha256]):
+            version = max(PACKED_SINCE, patch.format_version)
+            yield PatchRef(EMPTY_SHA256, sha256, patch.codec, blobs.describe(patch.data), version), patch.data
 
 
 def _worthwhile(patch: Patch) -> Sequence[Patch | Fallback]:

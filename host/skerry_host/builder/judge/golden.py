@@ -42,10 +42,13 @@ class Recorded(Struct, frozen=True, eq=False):
         )
 
 
-def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -> Recorded:
+def record(
+    model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan, earlier: GoldenSet | None = None
+) -> Recorded:
     """Quantized inputs, spread over the classes, with the model's outputs; the most stable samples of each class.
 
-    A stateful model gets the first samples in their order.
+    Those of the `earlier` release come first where they are stable enough: devices hold them already, so a patch of the
+    golden file is as small as what changed in the outputs. A stateful model gets the first samples in their order.
     """
     session, other = Session(model), Session(model, default_kernels=False)
     in_order = is_stateful(session.graph)
@@ -53,11 +56,21 @@ def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        order = choose(samples.labels[indices], plan.samples, instability(session, taken, elsewhere))
+        costs = _preferring(earlier, taken, instability(session, taken, elsewhere))
+        order = choose(samples.labels[indices], plan.samples, costs)
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
+
+
+def _preferring(earlier: GoldenSet | None, taken: GoldenSet, costs: list[int]) -> list[int]:
+    """The costs, where inputs that were golden before cost least while they are as stable as every device must be."""
+    if earlier is None or earlier.inputs[0].dtype != taken.inputs[0].dtype:
+        return costs
+    known = {sample.tobytes() for sample in earlier.inputs[0]}
+    held = [sample.tobytes() in known for sample in taken.inputs[0]]
+    return [-1 if here and cost <= Golden().max_lsb else cost for here, cost in zip(held, costs, strict=True)]
 
 
 def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
