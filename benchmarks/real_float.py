@@ -39,6 +39,20 @@ def float_model(quantized: bytes) -> bytes:
     return write_model(model)
 
 
+def kernels(model: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Weights (out, height, width, in) and biases of a float model's layers, as `w0`, `b0`, `w1`..., in their order."""
+    read = read_model(model)
+    (main,) = read.subgraphs
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    layers = [op for op in main.operators if len(op.inputs) == 3 and main.tensors[op.inputs[2]].shape.size == 1]
+    for number, layer in enumerate(layers):
+        for name, index in zip("wb", layer.inputs[1:], strict=True):
+            tensor = main.tensors[index]
+            values = np.frombuffer(bytes(read.buffers[tensor.buffer].data), np.float32)
+            found[f"{name}{number}"] = values.reshape(tensor.shape)
+    return found
+
+
 def _to_float(tensor: Any, buffers: list[Any]) -> None:
     """Write a quantized tensor's real values; those that are not quantized, such as shapes, stay."""
     scales = tensor.quantization.scale if tensor.quantization else None

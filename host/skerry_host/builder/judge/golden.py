@@ -56,21 +56,24 @@ def record(
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        costs = _preferring(earlier, taken, instability(session, taken, elsewhere))
-        order = choose(samples.labels[indices], plan.samples, costs)
+        labels, costs = samples.labels[indices], instability(session, taken, elsewhere)
+        order = choose(labels, plan.samples, costs)
+        if earlier is not None:
+            worst = max(Golden().max_lsb, *(costs[i] for i in order))
+            order = choose(labels, plan.samples, _preferring(earlier, taken, costs, worst))
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
 
 
-def _preferring(earlier: GoldenSet | None, taken: GoldenSet, costs: list[int]) -> list[int]:
-    """The costs, where inputs that were golden before cost least while they are as stable as every device must be."""
-    if earlier is None or earlier.inputs[0].dtype != taken.inputs[0].dtype:
+def _preferring(earlier: GoldenSet, taken: GoldenSet, costs: list[int], worst: int) -> list[int]:
+    """The costs, where inputs that were golden before cost least while they are no less stable than the `worst`."""
+    if earlier.inputs[0].dtype != taken.inputs[0].dtype:
         return costs
     known = {sample.tobytes() for sample in earlier.inputs[0]}
     held = [sample.tobytes() in known for sample in taken.inputs[0]]
-    return [-1 if here and cost <= Golden().max_lsb else cost for here, cost in zip(held, costs, strict=True)]
+    return [-1 if here and cost <= worst else cost for here, cost in zip(held, costs, strict=True)]
 
 
 def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
