@@ -200,3 +200,51 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
+
+
+def packed(values: np.ndarray) -> bytes:
+    """Integers from -8 to 7, two in a byte, the first in the low half."""
+    flat = values.reshape(-1).astype(np.uint8) & 15
+    flat = np.concatenate([flat, np.zeros(flat.size % 2, np.uint8)])
+    return (flat[::2] | flat[1::2] << 4).tobytes()
+
+
+def int4_tflite(grids: Sequence[np.ndarray]) -> bytes:
+    """A model each of whose operators has one tensor of 4-bit weights."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.description = 3, b"int4"
+    model.buffers, model.operatorCodes = [schema.BufferT()], [schema.OperatorCodeT()]
+    graph.tensors, graph.operators = [], []
+    for grid in grids:
+        operator = schema.OperatorT()
+        number = _tensor(graph, list(grid.shape), schema.TensorType.INT4, _buffer(model, packed(grid)), [0.1])
+        operator.inputs, operator.outputs = [number], []
+        graph.operators.append(operator)
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def int4_onnx(grids: Sequence[np.ndarray]) -> bytes:
+    """The same in QDQ form."""
+    graph = b""
+    for number, grid in enumerate(grids):
+        names = [f"{key}{number}" for key in ("x", "w", "s", "d")]
+        graph += _initializer(names[1], 22, grid.shape, packed(grid))
+        graph += _initializer(names[2], 1, [], np.float32(0.1).tobytes())
+        graph += _node("DequantizeLinear", names[1:3], names[3:]) + _node(
+            "MatMul", [names[0], names[3]], [f"y{number}"]
+        )
+    return b"\x08\x09" + _field(2, b"int4") + _field(7, graph)
+
+
+def blocks_onnx(grids: Sequence[np.ndarray]) -> bytes:
+    """The same as MatMulNBits, whose weights are bytes about 0x88 in blocks of 32."""
+    graph = b""
+    for number, grid in enumerate(grids):
+        data = packed(grid + 8)
+        shape = [len(grid), len(data) // len(grid) // 16, 16]
+        graph += _initializer(f"w{number}", 2, shape, data)
+        graph += _node("MatMulNBits", [f"x{number}", f"w{number}", f"s{number}"], [f"y{number}"])
+    return b"\x08\x09" + _field(2, b"int4") + _field(7, graph)

@@ -23,6 +23,7 @@ from skerry_agent.patch import Codec, apply
 from skerry_host.patch.create import Encoders, Patch, create, header_of
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
+from skerry_host.patch.progress import Progress
 from tests.kit.patch_edits import EDITS
 from tests.kit.patch_models import MODELS, Net, layer, onnx, tflite
 from tests.lab.mutations import FILE, ONNX, TFLITE, CannotError
@@ -107,15 +108,15 @@ def _mutated(data: bytes, rng: random.Random, count: int) -> tuple[bytes, list[s
     return data, done
 
 
-Programs = Callable[[bytes, bytes, Guard], dict[Codec, Attempt]]
+Programs = Callable[[bytes, bytes, Guard, Progress], dict[Codec, Attempt]]
 
 
 def check_pair(old: bytes, new: bytes, programs: Programs = encode_programs) -> tuple[Patch, list[str]]:
     """The patch of one pair, and what is wrong with it: failed candidates, and any that makes another file."""
     made: dict[Codec, Attempt] = {}
 
-    def kept(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
-        made.update(programs(old, new, guard))
+    def kept(old: bytes, new: bytes, guard: Guard, progress: Progress) -> dict[Codec, Attempt]:
+        made.update(programs(old, new, guard, progress))
         return made
 
     with warnings.catch_warnings():

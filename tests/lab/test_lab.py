@@ -47,7 +47,7 @@ def test_a_pair_follows_from_its_seed():
 
 
 def test_pairs_find_a_candidate_that_fails():
-    def failing(old, new, guard):
+    def failing(old, new, guard, _progress):
         with guard("model"):
             raise ValueError("shapes")
         return {}

@@ -13,7 +13,7 @@ from skerry_agent.patch.errors import damaged
 from skerry_agent.patch.floats import read_float_plan, run_floats
 from skerry_agent.patch.pool import Pooled, Words, make_pool, rescaled, words_at
 from skerry_agent.patch.program import KIND_MASK, MAX_CHANGED, MAX_RUNS, MAX_TABLE, Flag, Kind, Program, parse_program
-from skerry_agent.patch.rans import Decoder
+from skerry_agent.patch.rans import Decoder, Rounds
 from skerry_agent.patch.reader import MAX_VARINT, Reader, all_varints
 from skerry_agent.patch.section import STORED, Section
 from skerry_agent.patch.sink import BLOCK, Sink
@@ -22,18 +22,34 @@ from skerry_agent.patch.weights import read_plan, run_weights
 
 ALL_PRESENT = 0b11111  # sections after the table: runs, diff, literal, escapes, bits
 EMPTY_SECTION = bytes([STORED, 0])
-MIN_STEPS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
+MIN_ROUNDS = 1 << 14  # of the symbol decoder, plus one for every 16 bytes of the result: bounds the time
+MIN_PROGRAM = 1 << 16  # bytes that each program but the last makes: bounds what their tables cost
 
 
 def apply_extents(old: memoryview, reader: Reader, sink: Sink, version: int = 1) -> None:
-    """Run the payload at `reader`, of a version of the format, until its program ends. Raises `PatchError`."""
+    """Run the payload at `reader`, of a version of the format, until its last program ends. Raises `PatchError`.
+
+    Version 1 has one program. In version 2 programs follow one another until the result is complete: each has a table,
+    streams and symbols of its own, and all share the bound of the symbol decoder's rounds.
+    """
+    rounds = Rounds(MIN_ROUNDS + sink.left // 16)
+    before = sink.left
+    _run_program(old, reader, sink, version, rounds)
+    while version > 1 and sink.left:
+        if before - sink.left < MIN_PROGRAM:
+            raise damaged("a program that is not the last makes few bytes")
+        before = sink.left
+        _run_program(old, reader, sink, version, rounds)
+
+
+def _run_program(old: memoryview, reader: Reader, sink: Sink, version: int, rounds: Rounds) -> None:
     present = ALL_PRESENT if version == 1 else reader.byte()
     if present > ALL_PRESENT:
         raise damaged("it has a section of no known use")
     program = parse_program(_whole(Section(reader, MAX_TABLE)), len(old))
     if version == 1 and any(kind & KIND_MASK == Kind.FLOATS for kind in program.kinds):
         raise damaged("an extent is of no kind that its format version has")
-    _Machine(old, program, Sections(reader, present), sink).run()
+    _Machine(old, program, Sections(reader, present), sink, rounds).run()
 
 
 class Sections:
@@ -58,7 +74,7 @@ def _whole(section: Section) -> bytes:
 class _Machine:
     """The state of one run: where the last old byte was read, and the open streams."""
 
-    def __init__(self, old: memoryview, program: Program, sections: Sections, sink: Sink) -> None:
+    def __init__(self, old: memoryview, program: Program, sections: Sections, sink: Sink, rounds: Rounds) -> None:
         self._old = old
         self._program = program
         self._sink = sink
@@ -68,7 +84,7 @@ class _Machine:
         self._diff = sections.next()
         self._literal = sections.next(preset=[old[at : at + size] for at, size in program.preset])
         escapes, bits, coded = sections.next(), sections.next(), sections.reader
-        decoder = Decoder(program.codes, coded, MIN_STEPS + sink.left // 16) if len(program.codes) else None
+        decoder = Decoder(program.codes, coded, rounds) if len(program.codes) else None
         self._symbols = Symbols(decoder, escapes, bits)
         self._pool: list[Pooled] = make_pool(program.vectors, old, self._symbols)
 
@@ -204,4 +220,4 @@ def _moved(before: Words, vector: Pooled, part: slice) -> Words:
 
 
 def _bytes_of(words: Words) -> memoryview:
-    return memoryview(words.astype("<u4").tobytes())
+    return words.astype("<u4", copy=False).view(np.uint8).data

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry_agent.patch import PatchError, apply
+from skerry_agent.patch import apply
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.progress import shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +37,12 @@ def create_patch(old: Path, new: Path, output: Path, as_json: bool) -> None:
     """Create the smallest patch from OLD to NEW."""
     from skerry_host.patch import create  # noqa: PLC0415 - keeps `--help` quick
 
-    write_patch((old, new, output), as_json, create)
+    with shares(as_json) as progress:
+
+        def make(before: bytes, after: bytes) -> "Patch":
+            return create(before, after, progress=progress)
+
+        write_patch((old, new, output), as_json, make)
 
 
 def write_patch(paths: tuple[Path, Path, Path], as_json: bool, make: "Callable[[bytes, bytes], Patch]") -> None:
@@ -65,9 +71,9 @@ def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb") as out:
-            header = apply(_mapped(old), patch.read_bytes(), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
-    except PatchError:
-        part.unlink()
+            header = apply(_mapped(old), memoryview(_mapped(patch)), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
+    except BaseException:  # also a full disk, and Ctrl-C
+        part.unlink(missing_ok=True)
         raise
     part.replace(output)
     if as_json:

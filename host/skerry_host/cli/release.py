@@ -1,6 +1,5 @@
 """`skerry release`: immutable, signed releases in the home's store."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,10 @@ import msgspec
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.progress import steps
 from skerry_host.home import open_home
-from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfers
-from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release
+from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release, with_progress
 from skerry_host.release.export import export
 from skerry_host.release.keys import load
 from skerry_host.release.store import Store
@@ -41,15 +40,15 @@ def release() -> None:
 @json_option
 def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
     """Sign a BUILD and add it to the release store."""
-    release_build(ReleaseRequest(build, version, patches_from, notes), as_json, make_patch)
+    release_build(ReleaseRequest(build, version, patches_from, notes), as_json, with_progress)
 
 
 def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> None:
     """Make the release of `request` with patches by `encoder`; print it, and which patches failed."""
     home = open_home()
     store, signer = Store(home.store), load(home.keys, "release")
-    with nullcontext() if as_json else console().status("reading the build") as status:
-        made = create_release(request, store, signer, status.update if status else lambda _step: None, encoder)
+    with steps(as_json) as progress:
+        made = create_release(request, store, signer, progress, encoder)
     warn(made.warnings)
     if as_json:
         emit_json({"existed": made.existed, **_summary(store, made.release), "warnings": made.warnings})

@@ -2,7 +2,8 @@
 
 A greedy matcher in the manner of bsdiff (C. Percival, "Naive differences of executable code", 2003) over hashes of 16
 bytes instead of a suffix array. Every byte of the new file is looked up, but of a large old file only every second to
-eighth place is listed, so that the index takes at most six times a small file and twice a large one. It proposes pieces; it does not encode them.
+eighth place is listed, so that the index takes at most twelve times a small file and twice a large one. It proposes
+pieces; it does not encode them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 SEED = 16
 STRIDES = ((1 << 22, 1), (1 << 23, 2), (1 << 25, 4))  # up to so many old bytes, every so-manieth place is listed
 LONGEST_STRIDE = 8  # a run of SEED + 7 bytes always holds a listed place
-SIEVE_ROOM = 4  # places of the sieve for each listed place
+ROUNDS = 8  # entries of a bucket that are looked at one by one
 LOOK = 1 << 13  # bytes of the new file that are looked up at a time
 WINDOW = 1 << 16
 FIRST_LOOK = 1 << 8
@@ -43,10 +44,31 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Places of the old file in the order of their hashes, and a sieve that most foreign hashes do not pass."""
+    """Places of the old file in the order of their hashes, and where those begin that share their highest bits."""
 
     entries: NDArray[np.uint64]
-    sieve: NDArray[np.bool_]
+    starts: NDArray[np.uint32]
+    shift: np.uint64
+
+    def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which of `hashes` have an entry, and the place in the first such entry of each."""
+        buckets = (hashes >> self.shift).view(np.intp)
+        at, end = self.starts.take(buckets), self.starts.take(buckets + 1)
+        left = np.flatnonzero(end > at)
+        at, end, keys = at[left], end[left], hashes[left] & _KEY
+        found, ranks = [], []
+        for _ in range(ROUNDS):
+            same = self.entries.take(at) & _KEY == keys
+            found.append(left[same])
+            ranks.append(at[same])
+            more = np.flatnonzero(~same & (at + 1 < end))
+            left, at, end, keys = left[more], at[more] + 1, end[more], keys[more]
+        rank = np.minimum(self.entries.searchsorted(keys), max(0, len(self.entries) - 1))
+        same = self.entries.take(rank) & _KEY == keys
+        which = np.concatenate([*found, left[same]])
+        order = np.argsort(which)
+        places = self.entries.take(np.concatenate([*ranks, rank[same]]).astype(np.intp)) & ~_KEY
+        return which[order], places.astype(np.intp)[order]
 
 
 class Aligner:
@@ -117,18 +139,12 @@ class Aligner:
 
     def _found(self, data: NDArray[np.uint8], stride: int) -> NDArray[np.intp]:
         """Which offsets of `data`, counted in strides, begin `SEED` bytes of the old file."""
-        index, hashes = self._index, _hashes(data, stride)
-        if not len(index.entries):
+        if not len(self._index.entries):
             return np.zeros(0, np.intp)
-        likely = np.flatnonzero(index.sieve.take(_first_sieve(hashes, len(index.sieve))))
-        hashes = hashes[likely]
-        passed = np.flatnonzero(index.sieve.take(_second_sieve(hashes, len(index.sieve))))
-        likely, keys = likely[passed], hashes[passed] & _KEY
-        ranks = np.minimum(index.entries.searchsorted(keys), len(index.entries) - 1)
-        same = np.flatnonzero(index.entries[ranks] & _KEY == keys)
-        likely, places = likely[same], (index.entries[ranks[same]] & ~_KEY).astype(np.intp)
+        likely, places = self._index.find(_hashes(data, stride))
         equal = _words(self._old, 1, 0)[places] == _words(data, stride, 0)[likely]
-        return likely[equal]
+        found: NDArray[np.intp] = likely[equal]
+        return found
 
     def _origin(self, place: int, expected: int) -> int:
         entries, key = self._index.entries, _hash_at(self._files[1], place)
@@ -188,24 +204,16 @@ class Aligner:
         stride = next((stride for limit, stride in STRIDES if size <= limit), LONGEST_STRIDE)
         count = max(0, -(-(size - SEED + 1) // stride))
         entries = np.empty(count, np.uint64)
-        room = max(1 << 16, 1 << max(0, SIEVE_ROOM * count - 1).bit_length())
-        sieve = np.zeros(room, np.bool_)
         for first in range(0, count, WINDOW):
             some = slice(first, min(first + WINDOW, count))
             hashes = _hashes(self._old[first * stride :], stride, some.stop - first)
-            sieve[_first_sieve(hashes, room)] = True
-            sieve[_second_sieve(hashes, room)] = True
             entries[some] = (hashes & _KEY) | (np.arange(first, some.stop, dtype=np.uint64) * np.uint64(stride))
         entries.sort()
-        return _Index(entries, sieve)
-
-
-def _first_sieve(hashes: NDArray[np.uint64], room: int) -> NDArray[np.intp]:
-    return (hashes & np.uint64(room - 1)).view(np.intp)
-
-
-def _second_sieve(hashes: NDArray[np.uint64], room: int) -> NDArray[np.intp]:
-    return (hashes >> np.uint64(64 - (room - 1).bit_length())).view(np.intp)
+        bits = max(8, count.bit_length())
+        counts = np.bincount((entries >> np.uint64(64 - bits)).view(np.intp), minlength=1 << bits)
+        starts = np.zeros(len(counts) + 1, np.uint32)
+        np.cumsum(counts, out=starts[1:], dtype=np.uint32)
+        return _Index(entries, starts, np.uint64(64 - bits))
 
 
 def _words(data: NDArray[np.uint8], stride: int, at: int) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Collects the scattered changes of ADD extents and packs them as runs and changed bytes. It does not choose extents."""
+"""Collects the changes of ADD extents and packs them as runs and changed bytes. It does not choose extents."""
 
 from dataclasses import dataclass, field
 
@@ -15,11 +15,13 @@ class Changes:
 
     places: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[Bytes] = field(default_factory=list)
+    count: int = 0
 
     def add(self, places: NDArray[np.intp], values: Bytes) -> None:
         """Append an extent that changes at least one byte."""
         self.places.append(places.astype(np.int64))
         self.values.append(values)
+        self.count += len(places)
 
     def pack(self, join: int) -> tuple[bytes, bytes]:
         """The streams of runs and of added bytes, runs joined across at most `join` unchanged bytes."""
@@ -56,7 +58,8 @@ def pack_varints(values: NDArray[np.int64]) -> bytes:
 
 def varint_sizes(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many bytes each of `values` takes."""
-    return 1 + sum((values >= 1 << bits).astype(np.int64) for bits in (7, 14, 21, 28))
+    sizes: NDArray[np.int64] = np.sum([values >= 1 << bits for bits in (0, 7, 14, 21, 28)], axis=0) + (values == 0)
+    return sizes
 
 
 def _with_sizes(fields: NDArray[np.int64], begins: NDArray[np.intp]) -> bytes:

@@ -18,9 +18,12 @@ from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.failures import Failed, Failures
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
+from skerry_host.patch.progress import Progress, Show, silent
+from skerry_host.patch.sections import gain_of_care
 
-# The most that careful settings were seen to save over hurried ones: the share of the hurried size.
-ZSTD_GAIN, FULL_GAIN = 0.3, 0.15
+# The most that careful settings were seen to save over hurried ones, as a share of the hurried size. Where zstd took
+# more than this share of what LZMA takes for the new file alone, the old one is no help, and LZMA is better.
+ZSTD_GAIN, HELPED = 0.3, 0.95
 
 # A patch of a newer version costs a release a second one for old agents: it must be at most this share of the first.
 WORTH = 0.95
@@ -68,7 +71,7 @@ class Patch:
 class Encoders:
     """What makes the candidates."""
 
-    programs: Callable[[bytes, bytes, Guard], dict[Codec, Attempt]] = encode_programs
+    programs: Callable[[bytes, bytes, Guard, Progress], dict[Codec, Attempt]] = encode_programs
     full: Callable[..., bytes] = encode_full
     zstd: Callable[..., bytes] = encode_zstd
 
@@ -76,90 +79,108 @@ class Encoders:
 ENCODERS = Encoders()
 
 
-def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS) -> Patch:
+def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS, progress: Show = silent) -> Patch:
     """The smallest patch that turns `old` into `new`, already applied once.
 
     A candidate that fails is left out. Raises `EncodeError` if none remains.
     """
     started, failures = time.perf_counter(), Failures()
-    attempts, payloads = _payloads(old, new, encoders, failures)
-    everyone = [_Candidate(codec, 1, payload) for codec, payload in payloads.items() if codec in FIRST_CODECS]
+    maker = _Maker(old, new, failures)
+    attempts, payloads = _payloads(old, new, encoders, failures, Progress(progress))
+    everyone = [maker.candidate(codec, 1, payload) for codec, payload in payloads.items() if codec in FIRST_CODECS]
     leaner = payloads | {codec: attempt.lean for codec, attempt in attempts.items()}
-    newest = [_Candidate(codec, 2, payload) for codec, payload in leaner.items()]
-    headed = {one: _header(one, old, new) + one.payload for one in (*everyone, *newest)}
-    common = _smallest(old, new, {one: headed[one] for one in everyone}, failures)
-    bound = WORTH * len(headed[common]) if common else math.inf
+    newest = [maker.candidate(codec, 2, payload) for codec, payload in leaner.items()]
+    common = maker.smallest(everyone)
+    bound = WORTH * common.size if common else math.inf
     failed = {failure.codec for failure in failures.found}
-    worth = [one for one in newest if len(headed[one]) <= bound and one.codec not in failed]
-    newer = _smallest(old, new, {one: headed[one] for one in worth}, failures)
+    newer = maker.smallest([one for one in newest if one.size <= bound and one.codec not in failed])
     best = newer or common
     if best is None:
         raise EncodeError(
             f"every candidate failed: {'; '.join(f'{one.codec}: {one.reason}' for one in failures.found)}"
         )
     failed = {failure.codec for failure in failures.found}
-    shown = (one for one in (*newest, *everyone, best) if one.codec not in failed)
-    sizes: dict[str, int] = {one.codec: len(headed[one]) for one in shown}
+    sizes: dict[str, int] = {one.codec: one.size for one in (*newest, *everyone, best) if one.codec not in failed}
     ideal = attempts[best.codec].ideal if best.codec in attempts else None
-    older = common if newer else None
-    fallback = Fallback(headed[older], older.codec) if older else None
+    fallback = Fallback(common.data, common.codec) if newer and common else None
     seconds, found = time.perf_counter() - started, tuple(failures.found)
-    return Patch(headed[best], best.codec, seconds, sizes, ideal, found, best.version, fallback)
+    progress(1.0)
+    return Patch(best.data, best.codec, seconds, sizes, ideal, found, best.version, fallback)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     codec: Codec
     version: int
+    header: bytes
     payload: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.header) + len(self.payload)
+
+    @property
+    def data(self) -> bytes:
+        return self.header + self.payload
+
+
+class _Maker:
+    """Puts headers on payloads, and applies patches as a device does."""
+
+    def __init__(self, old: bytes, new: bytes, failures: Failures) -> None:
+        self._old, self._new, self._failures = old, new, failures
+        self._digests = hashlib.sha256(old).hexdigest(), hashlib.sha256(new).hexdigest()
+
+    def candidate(self, codec: Codec, version: int, payload: bytes) -> _Candidate:
+        """The patch of `codec` with that payload."""
+        header = PatchHeader(version, *self._digests, len(self._old), len(self._new), codec)
+        return _Candidate(codec, version, pack_header(header), payload)
+
+    def smallest(self, candidates: list[_Candidate]) -> _Candidate | None:
+        """The candidate of the smallest patch that makes the new file; None if none does."""
+        for one in sorted(candidates, key=lambda one: one.size):
+            with self._failures.guard(one.codec):
+                _verify(self._old, one.data, self._new)
+                return one
+        return None
 
 
 def _payloads(
-    old: bytes, new: bytes, encoders: Encoders, failures: Failures
+    old: bytes, new: bytes, encoders: Encoders, failures: Failures, progress: Progress
 ) -> tuple[dict[Codec, Attempt], dict[Codec, bytes]]:
     """The programs, and the payload of every candidate."""
-    whole: dict[Codec, _WholeFile] = {
-        "full": _WholeFile(partial(encoders.full, new), FULL_GAIN),
-        "zstd": _WholeFile(partial(encoders.zstd, old, new), ZSTD_GAIN),
+    whole: dict[Codec, Callable[..., bytes]] = {
+        "full": partial(encoders.full, new),
+        "zstd": partial(encoders.zstd, old, new),
     }
     with ThreadPoolExecutor(len(whole)) as pool:  # both compressors leave the lock while the models are looked into
-        hurried = {codec: pool.submit(candidate.encode, hurried=True) for codec, candidate in whole.items()}
+        hurried = {codec: pool.submit(encode, hurried=True) for codec, encode in whole.items()}
         attempts: dict[Codec, Attempt] = {}
         with failures.guard("bsdiff"):  # what both programs rest on, such as the alignment, has no guard of its own
-            attempts = encoders.programs(old, new, failures.guard)
-        payloads: dict[Codec, bytes] = {codec: attempt.payload for codec, attempt in attempts.items()}
-        bound = min(map(len, payloads.values()), default=len(new))
-        careful = {codec: pool.submit(whole[codec].careful, hurried[codec], bound) for codec in whole}
+            attempts = encoders.programs(old, new, failures.guard, progress.part(0.0, 0.85))
+        payloads = {codec: attempt.payload for codec, attempt in attempts.items() if attempt.payload is not None}
+        bound = min((attempt.size for attempt in attempts.values()), default=len(new))
+        gains = _gains(new, hurried)
+        careful = {codec: pool.submit(_careful, whole[codec], hurried[codec], gains[codec], bound) for codec in whole}
         for codec, future in careful.items():
             with failures.guard(codec):
                 payloads[codec] = future.result()
+        progress(0.95)
     return attempts, payloads
 
 
-def _smallest(old: bytes, new: bytes, patches: dict[_Candidate, bytes], failures: Failures) -> _Candidate | None:
-    """The candidate of the smallest patch that makes the new file; None if none does."""
-    for one in sorted(patches, key=lambda one: len(patches[one])):
-        with failures.guard(one.codec):
-            _verify(old, patches[one], new)
-            return one
-    return None
+def _gains(new: bytes, hurried: dict[Codec, Future[bytes]]) -> dict[Codec, float]:
+    """The most that careful settings may save over hurried ones, as a share of what these came to."""
+    sizes = {codec: None if future.exception() else len(future.result()) for codec, future in hurried.items()}
+    full, zstd = sizes["full"], sizes["zstd"]
+    helped = full is None or zstd is None or zstd < HELPED * full
+    return {"full": gain_of_care(new), "zstd": ZSTD_GAIN if helped else 0.0}
 
 
-@dataclass(frozen=True, slots=True)
-class _WholeFile:
-    """A candidate that looks into no file: how it is made, and the share that care was seen to save over hurry."""
-
-    encode: Callable[..., bytes]
-    gain: float
-
-    def careful(self, hurried: Future[bytes], bound: int) -> bytes:
-        """The hurried attempt, or a careful one where that could win over `bound`."""
-        quick = hurried.result()
-        return quick if (1 - self.gain) * len(quick) > bound else self.encode(hurried=False)
-
-
-def _header(candidate: _Candidate, old: bytes, new: bytes) -> bytes:
-    return header_of(candidate.codec, old, new, candidate.version)
+def _careful(encode: Callable[..., bytes], hurried: Future[bytes], gain: float, bound: int) -> bytes:
+    """The hurried attempt, or a careful one where that could win over `bound`."""
+    quick = hurried.result()
+    return quick if (1 - gain) * len(quick) > bound else encode(hurried=False)
 
 
 def header_of(codec: Codec, old: bytes, new: bytes, version: int = 1) -> bytes:

@@ -4,83 +4,44 @@ All grids are fitted together, since they share histograms: prices follow from c
 over. It writes nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.program import Shape
-from skerry_agent.patch.weights import GAIN_ONE, Plan, Prediction, predict, zigzag
+from skerry_agent.patch.weights import GAIN_ONE, predict
 from skerry_host.patch.cost import bits_of
+from skerry_host.patch.grid import UNCHANGED, Fit, Grid, symbols_of
+from skerry_host.patch.prices import Prices, batches, blocks, by_symbol, keys_of, stride_of
+from skerry_host.patch.progress import UNSEEN, Progress
 
 REACHES = (2, 1, 0)  # how far gains and levels may move in each round; levels at least by 1
 STEPS_PER_OCTAVE = 2
-UNCHANGED = -1
-
-Grid = NDArray[np.int32]
 
 
-@dataclass(slots=True)
-class Fit:
-    """A grid to code: new bytes (rows, cols), old ones or `None`, and what has been chosen for it so far."""
-
-    new: NDArray[np.uint8]
-    old: NDArray[np.uint8] | None
-    zero: int
-    across: bool
-    levels: Grid = field(default_factory=lambda: np.zeros(0, np.int32))
-    columns: Grid = field(default_factory=lambda: np.zeros(0, np.int32))
-    gains: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
-    thresholds: Grid = field(default_factory=lambda: np.zeros((1, 1), np.int32))
-
-    def reset(self) -> None:
-        """Start from one level, no columns, no gain and no threshold."""
-        self.levels = np.zeros(self.new.shape[0], np.int32)
-        self.columns = np.zeros(self.new.shape[1], np.int32)
-        self.gains = self.thresholds = np.zeros((1, 1), np.int32)
-
-    @property
-    def before(self) -> NDArray[np.uint8]:
-        """The bytes that the prediction starts from."""
-        return np.full(self.new.shape, self.zero, np.uint8) if self.old is None else self.old
-
-    def rows(self, start: int, stop: int) -> "Fit":
-        """The part of the grid from row `start` to before row `stop`."""
-        if start == 0 and stop >= len(self.new):
-            return self
-        part = slice(start, stop)
-        old = None if self.old is None else self.old[part]
-        channels = (each if len(each) == 1 else each[part] for each in (self.gains, self.thresholds))
-        return Fit(self.new[part], old, self.zero, self.across, self.levels[part], self.columns, *channels)
-
-    def plan(self, shape: Shape, tie_context: int = 0) -> Plan:
-        """The choices in the decoder's own terms."""
-        rows, cols = self.new.shape
-        chosen = (self.levels, self.columns, self.gains, self.thresholds)
-        return Plan(rows, cols, self.zero, shape, *chosen, tie_context)
-
-
-def symbols_of(block: Prediction, new: NDArray[np.uint8], zero: int) -> NDArray[np.uint8]:
-    """The symbols (rows, cols) that turn the prediction `block` into `new`."""
-    made = zigzag((new.astype(np.int32) - zero - block.value) * block.sign)
-    to_zero = zigzag(-block.value * block.sign)
-    swapped = np.where(made == 1, to_zero, np.where(made == to_zero, np.uint8(1), made))
-    return np.where(block.tie, swapped, made)
-
-
-def fit_all(fits: list[Fit], shape: Shape) -> None:
+def fit_all(fits: list[Fit], shape: Shape, progress: Progress = UNSEEN) -> None:
     """Choose gains, thresholds and levels of all `fits` for contexts of the form `shape`."""
     probe = Shape(0, shape.levels, shape.buckets)
-    for fit in fits:
-        fit.reset()
-        _find_thresholds(fit)
-        _first_gains(fit)
-    _first_levels(fits, probe)
-    for reach in REACHES:
-        prices = _prices(fits, probe)
-        for fit in fits:
-            _choose(fit, probe, prices, reach)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # what takes time are loops of numpy, which hold no lock
+        list(pool.map(_start, fits))
+        _first_levels(fits, probe)
+        for done, reach in enumerate(REACHES):
+            prices = Prices(_prices(fits, probe))
+            chosen = pool.map(partial(_choose, prices=prices, reach=reach), fits)
+            for number, _ in enumerate(chosen, 1):
+                progress((done + number / len(fits)) / len(REACHES))
+
+
+def _start(fit: Fit) -> None:
+    fit.reset()
+    if fit.packed:
+        return
+    _find_thresholds(fit)
+    _first_gains(fit)
 
 
 def _find_thresholds(fit: Fit) -> None:
@@ -127,92 +88,109 @@ def _first_levels(fits: list[Fit], shape: Shape) -> None:
 
 def _widths(fit: Fit, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Base-2 logarithms of the mean error of rows and, about a median of 0, of columns."""
-    block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
-    error = np.abs(_wrapped(fit.new.astype(np.int32) - fit.zero - block.value)) * block.coded + 0.03
-    rows, columns = np.ones(error.shape[0]), np.ones(error.shape[1])
+    rows_count, columns_count = fit.new.shape
+    error = np.empty((rows_count, columns_count), np.float32)
+    for part in blocks(fit.new.shape):
+        error[part] = _errors(fit, part, shape.buckets)
+    error += 0.03
+    rows, columns = np.ones(rows_count), np.ones(columns_count)
     for _ in range(3):
-        rows = (error / columns).mean(axis=1)
-        columns = (error / rows[:, None]).mean(axis=0)
+        rows = (error @ (1 / columns).astype(np.float32)).astype(np.float64) / columns_count
+        columns = ((1 / rows).astype(np.float32) @ error).astype(np.float64) / rows_count
     middle = float(np.median(np.log2(columns)))
     return np.log2(rows) + middle, np.log2(columns) - middle
 
 
+def _errors(fit: Fit, part: slice, buckets: int) -> NDArray[np.int16]:
+    """The magnitudes of the residuals of a block of rows, 0 where nothing is coded."""
+    if not fit.thresholds.any():
+        return np.abs(keys_of(fit, part, fit.gains, buckets).astype(np.uint8).view(np.int8).astype(np.int16))
+    block = predict(fit.plan(Shape(0, 1, buckets)), part, fit.before[part])
+    residual = (fit.new[part].astype(np.int32) - fit.zero - block.value).astype(np.int8)
+    return np.abs(residual.astype(np.int16)) * block.coded
+
+
 def _prices(fits: list[Fit], shape: Shape) -> NDArray[np.float32]:
     """Bits (levels, buckets, 256) under the histograms of the present choices."""
-    counts = np.zeros(shape.levels * shape.buckets * 256, np.int64)
-    for fit in fits:
-        block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
-        coded = block.coded & ~block.tie
-        keys = block.context[coded] * 256 + symbols_of(block, fit.new, fit.zero)[coded]
+    stride = stride_of(shape.buckets)
+    counts = np.zeros(shape.levels * stride, np.int64)
+    for keys in batches(_coded(fits, shape)):
         counts += np.bincount(keys, minlength=len(counts))
-    grid = counts.reshape(shape.levels, shape.buckets, 256).astype(np.float64)
+    grid = by_symbol(counts.reshape(shape.levels, stride)).astype(np.float64)
     # Neighbouring levels lend a little of their counts, so that a level nobody uses yet has a sane price.
     grid[1:] += 0.02 * grid[:-1]
     grid[:-1] += 0.02 * grid[1:]
     return bits_of(grid)
 
 
-def _choose(fit: Fit, shape: Shape, prices: NDArray[np.float32], reach: int) -> None:
+def _coded(fits: list[Fit], shape: Shape) -> Iterator[NDArray[np.int32]]:
+    """Yield the keys, with their levels, of the weights whose rows have residuals."""
+    stride = stride_of(shape.buckets)
+    for fit in fits:
+        for part in blocks(fit.new.shape):
+            there = fit.levels[part] >= 0
+            level = np.clip(fit.levels[part][there, None] + fit.columns, 0, shape.levels - 1)
+            yield (level * stride + keys_of(fit, part, fit.gains, shape.buckets)[there]).reshape(-1)
+
+
+def _choose(fit: Fit, prices: Prices, reach: int) -> None:
     fit.levels = np.maximum(fit.levels, 0)
-    if reach:
-        _choose_gains(fit, shape, prices, reach)
-    block = predict(fit.plan(shape), slice(0, len(fit.new)), fit.before)
-    symbols = symbols_of(block, fit.new, fit.zero)
-    free = ~block.coded | block.tie
-    low = (block.context % shape.buckets) * 256 + symbols
-    flat, stride = prices.reshape(-1), shape.buckets * 256
-
-    def price(levels: Grid, columns: Grid) -> NDArray[np.float32]:
-        spot = np.clip(levels[:, None] + columns, 0, shape.levels - 1) * stride + low
-        return np.where(free, np.float32(0), flat[spot])
-
-    centre = int(np.median(fit.levels))
-    fit.levels = _best(fit.levels, centre, lambda levels: price(levels, fit.columns).sum(axis=1), reach)
-    fit.columns = _best(fit.columns, 0, lambda columns: price(fit.levels, columns).sum(axis=0), reach)
-    fit.levels = np.clip(fit.levels, 0, shape.levels - 1)
-    plain = price(fit.levels, np.zeros_like(fit.columns)).sum()
-    if price(fit.levels, fit.columns).sum() + 2.0 * len(fit.columns) > plain:
+    if reach and fit.old is not None and not fit.packed:
+        _choose_gains(fit, prices, reach)
+    keys = np.empty(fit.new.shape, np.uint16)
+    for part in blocks(fit.new.shape):
+        keys[part] = keys_of(fit, part, fit.gains, prices.buckets)
+    tries = _tries(fit.levels, int(np.median(fit.levels)), reach)
+    fit.levels = _cheapest(tries, prices.of_rows(keys, tries, fit.columns))
+    tries = _tries(fit.columns, 0, reach)
+    fit.columns = _cheapest(tries, prices.of_columns(keys, fit.levels, tries))
+    fit.levels = np.clip(fit.levels, 0, prices.levels - 1)
+    plain = prices.of_columns(keys, fit.levels, np.zeros_like(fit.columns)[None]).sum()
+    if prices.of_columns(keys, fit.levels, fit.columns[None]).sum() + 2.0 * len(fit.columns) > plain:
         fit.columns = np.zeros_like(fit.columns)
-    fit.levels[((symbols == 0) | ~block.coded).all(axis=1)] = UNCHANGED
+    fit.levels[_still(fit, keys, prices.buckets)] = UNCHANGED
 
 
-def _best(now: Grid, centre: int, price: Callable[[Grid], NDArray[np.float32]], reach: int) -> Grid:
-    """`now` moved by `reach` (at least 1) where that is cheaper; codes cost more the further from `centre`."""
-    tries = [now + step for step in sorted(range(-max(1, reach), max(1, reach) + 1), key=abs)]
-    tries.append(np.full_like(now, centre))
-    costs = [price(grid) + _side_bits(grid - centre) for grid in tries]
-    pick = np.argmin(costs, axis=0)
-    chosen: Grid = np.choose(pick, tries).astype(np.int32)
+def _tries(now: Grid, centre: int, reach: int) -> Grid:
+    """`now` moved by up to `reach`, but at least 1, and `centre`, from which codes cost more the further they are."""
+    steps = sorted(range(-max(1, reach), max(1, reach) + 1), key=abs)
+    return np.stack([*(now + step for step in steps), np.full_like(now, centre)])
+
+
+def _cheapest(tries: Grid, costs: NDArray[np.float32]) -> Grid:
+    """For each place the cheapest of `tries`, the last of which has the same value everywhere: the centre."""
+    pick = np.argmin(costs + _side_bits(tries - tries[-1]), axis=0)
+    chosen: Grid = np.take_along_axis(tries, pick[None], axis=0)[0]
     return chosen
+
+
+def _still(fit: Fit, keys: NDArray[np.uint16], buckets: int) -> NDArray[np.bool_]:
+    """Which rows need no residuals."""
+    if not fit.thresholds.any():
+        return np.asarray(((keys & 0xFF) == 0).all(axis=1))
+    block = predict(fit.plan(Shape(0, 1, buckets)), slice(0, len(fit.new)), fit.before)
+    return np.asarray(((symbols_of(block, fit.new, fit.zero) == 0) | ~block.coded).all(axis=1))
+
+
+def _choose_gains(fit: Fit, prices: Prices, reach: int) -> None:
+    rows, cols = fit.new.shape
+    now = fit.gains if fit.gains.size > 1 else np.zeros((1, cols) if fit.across else (rows, 1), np.int32)
+    tries = np.stack([np.zeros_like(now), *(np.clip(now + step, -127, 127) for step in range(-reach, reach + 1))])
+    costs = np.zeros(tries.shape, np.float32)
+    for part in blocks(fit.new.shape):
+        gains = tries if fit.across else tries[:, part]
+        cost = prices.of(keys_of(fit, part, gains, prices.buckets), fit.levels[part], fit.columns)
+        if fit.across:
+            costs += cost.sum(axis=1, keepdims=True)
+        else:
+            costs[:, part] = cost.sum(axis=2, keepdims=True)
+    pick = np.argmin(costs + np.where(tries == 0, 1.0, 3.0 + 0.15 * np.abs(tries)), axis=0)
+    fit.gains = np.take_along_axis(tries, pick[None], axis=0)[0]
 
 
 def _side_bits(steps: Grid) -> NDArray[np.float64]:
     return 1.0 + 1.1 * np.abs(steps)
 
 
-def _choose_gains(fit: Fit, shape: Shape, prices: NDArray[np.float32], reach: int) -> None:
-    if fit.old is None:
-        return
-    axis = 0 if fit.across else 1
-    now = (
-        fit.gains
-        if fit.gains.size > 1
-        else np.zeros((1, fit.new.shape[1]) if fit.across else (len(fit.new), 1), np.int32)
-    )
-    tries = [np.zeros_like(now), *(np.clip(now + step, -127, 127) for step in range(-reach, reach + 1))]
-    costs = []
-    for gains in tries:
-        fit.gains = gains
-        block = predict(fit.plan(Shape(0, shape.levels, shape.buckets)), slice(0, len(fit.new)), fit.before)
-        cost = prices.reshape(-1)[block.context * 256 + symbols_of(block, fit.new, fit.zero)]
-        cost = np.where(block.coded & ~block.tie, cost, 0).sum(axis=axis, keepdims=True)
-        costs.append(cost + np.where(gains == 0, 1.0, 3.0 + 0.15 * np.abs(gains)))
-    fit.gains = np.choose(np.argmin(costs, axis=0), tries).astype(np.int32)
-
-
 def _values(grid: NDArray[np.uint8], zero: int) -> Grid:
     return (grid - np.uint8(zero)).view(np.int8).astype(np.int32)
-
-
-def _wrapped(values: Grid) -> Grid:
-    return values.astype(np.int8).astype(np.int32)

@@ -3,13 +3,15 @@
 With an empty layout it is the plain, bsdiff-like candidate. It does not choose between candidates.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from skerry_agent.patch.extents import MIN_PROGRAM
 from skerry_agent.patch.histograms import MAX_CONTEXTS
-from skerry_agent.patch.program import MAX_PRESET, MAX_TABLE, Origin, Shape
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_PRESET, MAX_RUNS, MAX_TABLE, Origin, Shape
 from skerry_agent.patch.weights import zigzag
 from skerry_host.patch import preset as preset_coder
 from skerry_host.patch import scattered
@@ -17,14 +19,17 @@ from skerry_host.patch.align import Aligner, Piece, Style
 from skerry_host.patch.cost import group
 from skerry_host.patch.fit import fit_all
 from skerry_host.patch.floats import FloatRegion, octaves_of
+from skerry_host.patch.progress import UNSEEN, Progress
 from skerry_host.patch.recorder import number_symbols
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
-from skerry_host.patch.sections import lean, least_size
-from skerry_host.patch.writer import Contexts, FloatContexts, TooLargeError, Writer
+from skerry_host.patch.sections import least_size
+from skerry_host.patch.writer import Contexts, FloatContexts, Packed, TooLargeError, Writer
 
 CLASS_GROUPS = 3
 FLOAT_CLASSES, FEWEST_OCTAVES = 4, 4
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
+TEXT_BYTES = 1 << 17  # new bytes that are always tried: labels share words with the old ones where they share no run
+LITERAL_SHARE = 0.97  # of the new file: where so little is known of it, the candidate `full` says the same
 
 Region = GridRegion | VectorRegion | WordsRegion | FloatRegion
 
@@ -77,59 +82,132 @@ class ContextAllocator:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What one program may hold. Changes are counted roughly, so the loose room is tried first."""
+
+    table: int = MAX_TABLE // 2
+    changes: int = 1 << 32
+
+
+LOOSE, STRICT, ENDLESS = Room(), Room(changes=MAX_RUNS // 4), Room(table=1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
-    """The two files and what aligns their plain bytes."""
+    """The two files, what aligns their plain bytes, who is told how much is done, and what one program may hold."""
 
     old: bytes
     new: bytes
     aligner: Aligner
+    progress: Progress = UNSEEN
+    rooms: tuple[Room, ...] = (LOOSE, STRICT)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A payload, the form of its grids, how many of its bytes are plain streams, and the least that it could be.
+    """What one way to code the files came to. `payload` is for version 1 of the format, None where it cannot say it.
 
-    `ideal` counts symbols at the entropy of their contexts, with tables and lanes for nothing. `lean` is the payload
-    as version 2 of the format has it.
+    `lean` is the payload as version 2 has it, where several programs may follow one another. `plain` of its bytes are
+    plain streams. `ideal` is the least that it could be: symbols at the entropy of their contexts, with tables and
+    lanes for nothing.
     """
 
-    payload: bytes
+    payload: bytes | None
     lean: bytes
     form: Form
     plain: int
     ideal: int
 
+    @property
+    def size(self) -> int:
+        """The bytes of the payload in the oldest version that has it."""
+        return len(self.lean if self.payload is None else self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part [start, stop) of the new file, and where in the old one its first byte and the byte after it would be."""
+
+    start: int
+    stop: int
+    old_at: int
+    next_old_at: int
+
 
 def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bound: int) -> Attempt | None:
-    """The payload for `regions`, fitted to `form`.
+    """The payload for `regions`, fitted to `form`, in as many programs as it takes.
 
-    None if its table outgrows the format, or its literal bytes alone could not come below `bound`.
+    None if its literal bytes alone could not come below `bound`, or if one program outgrows the format.
     """
-    allocator, writer = ContextAllocator(), Writer(len(files.old))
     files.aligner.style = style
-    _vectors(regions, allocator, writer)
-    try:
-        emit = _Emitter(files, regions, allocator, writer, form)
-    except TooLargeError:
-        return None
-    emit.run()
-    table = sum(map(len, (writer.kinds, writer.sizes, writer.seeks, writer.params, writer.vectors)))
-    if table > MAX_TABLE // 2:
-        return None
-    if least_size(bytes(writer.literal)) > bound:
-        return None
-    try:
-        packed = writer.pack(allocator.used, allocator.shapes, emit.preset(), files.old)
-    except TooLargeError:
-        return None
-    payloads = (b"".join(packed.sections) + packed.words, lean(packed.sections) + packed.words)
-    return Attempt(*payloads, form, packed.plain, packed.ideal)
+    packed: list[Packed] = []
+    at, old_at = 0, 0
+    while at < len(files.new) or not packed:
+        window = _window(files, regions, at, old_at)
+        try:
+            done, window = _encode_window(files, regions, form, window, bound)
+        except TooLargeError:
+            return None
+        if done is None:
+            return None
+        packed.append(done)
+        at, old_at = window.stop, window.next_old_at
+    payload = packed[0].payload if len(packed) == 1 else None
+    sums = sum(part.plain for part in packed), sum(part.ideal for part in packed)
+    return Attempt(payload, b"".join(part.lean for part in packed), form, *sums)
 
 
-def fit_grids(regions: Regions, form: Form) -> None:
+def _window(files: Files, regions: Regions, start: int, old_at: int) -> Window:
+    """From `start` as far as the pool of one program suffices."""
+    needed: set[int] = set()
+    room = MAX_POOL_WORDS
+    parts: list[WordsRegion | VectorRegion] = [*regions.words, *regions.pooled]
+    for part in sorted(parts, key=lambda part: part.at):
+        if part.at < start:
+            continue
+        room -= regions.words_of(part, needed)
+        if room < 0:
+            return Window(start, part.at, old_at, part.old_at)
+    return Window(start, len(files.new), old_at, len(files.old))
+
+
+def _encode_window(
+    files: Files, regions: Regions, form: Form, window: Window, bound: int
+) -> tuple[Packed | None, Window]:
+    """The program for as much of `window` as fits into one, and what that is."""
+    for room in files.rooms:
+        emit = _run(files, regions, form, window, room)
+        if emit.full_at is not None:  # again, without the vectors that only the rest of the window needs
+            window = Window(window.start, emit.full_at[0], window.old_at, emit.full_at[1])
+            emit = _run(files, regions, form, window, ENDLESS)
+            if window.stop - window.start < MIN_PROGRAM:
+                raise TooLargeError("a program would be too short")
+        retrained = emit.literal_size > max(LITERAL_SHARE * len(files.new), TEXT_BYTES)
+        if retrained or least_size(emit.literal) > bound:
+            return None, window
+        try:
+            return emit.pack(), window
+        except TooLargeError:
+            if room is files.rooms[-1]:
+                raise
+    raise AssertionError
+
+
+def _run(files: Files, regions: Regions, form: Form, window: Window, room: Room) -> "_Emitter":
+    whole = window.stop - window.start == len(files.new)
+    emit = _Emitter(files, regions if whole else regions.within(window.start, window.stop), form)
+    emit.run(window, room)
+    return emit
+
+
+def fit_grids(regions: Regions, form: Form, progress: Progress) -> None:
     """Fit all grids of `regions`: those that are predicted from old ones, and new ones."""
-    fit_all([grid.fit for grid in regions.grids if grid.source], Shape(0, form.levels, form.buckets))
-    fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1))
+    fit_all(
+        [grid.fit for grid in regions.grids if grid.source],
+        Shape(0, form.levels, form.buckets),
+        progress.part(0.0, 0.7),
+    )
+    fit_all([grid.fit for grid in regions.grids if not grid.source], Shape(0, form.fresh, 1), progress.part(0.7, 1.0))
 
 
 def _vectors(regions: Regions, allocator: ContextAllocator, writer: Writer) -> None:
@@ -151,27 +229,47 @@ def _vectors(regions: Regions, allocator: ContextAllocator, writer: Writer) -> N
 class _Emitter:
     """Walks the new file from start to end and writes an extent for each part."""
 
-    def __init__(self, files: Files, regions: Regions, allocator: ContextAllocator, writer: Writer, form: Form) -> None:
-        self._old, self._new, self._aligner = files.old, files.new, files.aligner
-        self._writer, self._allocator, self._form = writer, allocator, form
+    def __init__(self, files: Files, regions: Regions, form: Form) -> None:
+        self._old, self._new, self._aligner, self._progress = files.old, files.new, files.aligner, files.progress
+        self._writer, self._allocator, self._form = Writer(len(files.old)), ContextAllocator(), form
+        _vectors(regions, self._allocator, self._writer)
         parts: list[Region] = [*regions.grids, *regions.words, *regions.pooled, *regions.floats]
         self._parts = sorted(parts, key=lambda part: part.at)
         self._anchors = sorted((at, *rest) for at, rest in regions.anchors.items())
         self._word_contexts = self._grouped_words(regions.words)
         self._grid_contexts = self._grouped_grids(regions.grids)
-        self._float_contexts = {id(one): found for one, found in allocator.floats(regions.floats)}
+        self._float_contexts = {id(one): found for one, found in self._allocator.floats(regions.floats)}
         self._copied: list[tuple[int, int]] = []
         self._scattered: tuple[tuple[Shape, int], Contexts] | None = None
+        self._room = LOOSE
+        self.full_at: tuple[int, int] | None = None
 
-    def run(self) -> None:
-        """Write all extents."""
-        at, old_at = 0, 0
+    @property
+    def literal_size(self) -> int:
+        """How many bytes come from nowhere."""
+        return len(self._writer.literal)
+
+    @property
+    def literal(self) -> bytes:
+        """The bytes that come from nowhere."""
+        return bytes(self._writer.literal)
+
+    def run(self, window: Window, room: Room) -> None:
+        """Write the extents of `window`, up to `full_at` if the writer then holds all that there is `room` for."""
+        self._room = room
+        at, old_at = window.start, window.old_at
         for part in self._parts:
             next_old = _old_start(part, old_at + part.at - at)
-            self._plain(at, part.at, old_at, next_old)
+            if self._plain(at, part.at, old_at, next_old):
+                return
             self._special(part)
             at, old_at = part.at + part.size, next_old + part.size
-        self._plain(at, len(self._new), old_at, len(self._old))
+            self._progress(at / len(self._new))
+        self._plain(at, window.stop, old_at, window.next_old_at)
+
+    def pack(self) -> Packed:
+        """The program."""
+        return self._writer.pack(self._allocator.used, self._allocator.shapes, self.preset(), self._old)
 
     def preset(self) -> list[tuple[int, int]]:
         """The pieces of the old file that inserted bytes may refer to: those that nothing else used."""
@@ -179,13 +277,21 @@ class _Emitter:
             return []
         return _bounded(_gaps(sorted(self._copied), len(self._old)))
 
-    def _plain(self, start: int, stop: int, old_at: int, next_old: int) -> None:
+    def _plain(self, start: int, stop: int, old_at: int, next_old: int) -> bool:
+        """Write new[start:stop], or less of it where the writer is full: then true."""
+        expected = old_at
         for piece in self._pieces(start, stop, old_at, next_old):
+            if self._writer.table_size > self._room.table or self._writer.changed > self._room.changes:
+                self.full_at = piece.at, expected
+                return True
+            self._progress(piece.at / len(self._new))
+            expected = (expected if piece.old_at is None else piece.old_at) + piece.end - piece.at
             if piece.old_at is None:
                 self._writer.insert(self._new[piece.at : piece.end])
                 continue
             self._use(piece.old_at, piece.end - piece.at)
             self._continued(piece.at, piece.end, piece.old_at)
+        return False
 
     def _continued(self, at: int, end: int, old_at: int) -> None:
         """Old bytes with or without changes."""
@@ -213,8 +319,10 @@ class _Emitter:
         """Yield joined pieces of new[start:stop], with grids that hardly changed as fixed points."""
         found: list[Piece] = []
         at = start
-        for anchor, size, origin in self._anchors:
-            if start <= anchor and anchor + size <= stop and anchor >= at:
+        for anchor, size, origin in self._anchors[bisect_left(self._anchors, (start,)) :]:
+            if anchor >= stop:
+                break
+            if anchor >= at and anchor + size <= stop:
                 found += self._aligner.pieces(at, anchor, old_at, origin)
                 found.append(Piece(anchor, anchor + size, origin))
                 at, old_at = anchor + size, origin + size

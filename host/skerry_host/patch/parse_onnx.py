@@ -20,9 +20,11 @@ from skerry_host.patch.tensors import (
     Span,
     Weights,
     float_grid,
+    packed_weights,
 )
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+PACKED = {21, 22}  # UINT4, INT4
 FLOAT_KINDS = {FLOAT: FLOAT32, 10: FLOAT16, 16: BFLOAT16}
 _JOINING = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 
@@ -32,9 +34,10 @@ class _Places:
     """Which inputs of an operator on integers are what; None for what it has not."""
 
     weights: int
-    scale: int | None
-    zero: int
+    scale: int | None = None
+    zero: int | None = None
     bias: int | None = None
+    packed: bool = False  # two weights in a byte, whatever the tensor's type
 
 
 # Of ONNX, and of ONNX Runtime's own operators (docs/ContribOperators.md there).
@@ -46,6 +49,8 @@ _ON_INTEGERS = {
     "ConvInteger": _Places(1, None, 3),
     "MatMulIntegerToFloat": _Places(1, 3, 5),
     "DynamicQuantizeMatMul": _Places(1, 2, 3),
+    "MatMulNBits": _Places(1, packed=True),
+    "GatherBlockQuantized": _Places(0, packed=True),
 }
 
 
@@ -108,7 +113,9 @@ def _joined(quantized: list[list[_Constant | None]]) -> Iterator[Layer]:
     for place, names in enumerate(quantized):
         if len(names) < 2 or (first := names[0]) is None:
             continue
-        if first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
+        if _is_packed(first):
+            weights = packed_weights(first.at, first.size, first.dims)
+        elif first.kind in {INT8, UINT8} and prod(first.dims) == first.size and first.dims:
             weights = _weights(first, _span(names[1]), 128 if first.kind == UINT8 else 0)
         elif first.kind == INT32 and place == 2:
             source = quantized[0][1] if len(quantized[0]) > 1 else None
@@ -129,11 +136,19 @@ def _on_integers(places: _Places, inputs: list[_Constant | None]) -> Iterator[La
         inputs[place] if place is not None and place < len(inputs) else None
         for place in (places.weights, places.scale, places.zero, places.bias)
     )
+    if weights is not None and (_is_packed(weights) or (places.packed and weights.kind == UINT8)):
+        yield Layer(packed_weights(weights.at, weights.size, weights.dims), None)
+        return
     if weights is None or weights.kind not in {INT8, UINT8} or prod(weights.dims) != weights.size or not weights.dims:
         return
     made = None if bias is None or bias.kind != INT32 else Bias(Span(bias.at, bias.size // 4), None, None)
     # A weight without a zero point is about 0 itself.
     yield Layer(_weights(weights, _span(scale), 0 if zero is None else zero.first), made)
+
+
+def _is_packed(constant: _Constant) -> bool:
+    """Whether it holds two weights in a byte."""
+    return constant.kind in PACKED and bool(constant.dims) and 0 < (prod(constant.dims) + 1) // 2 == constant.size
 
 
 def _weights(constant: _Constant, scale: Span | None, zero: int) -> Weights:

@@ -7,9 +7,22 @@ from dataclasses import dataclass
 from math import prod
 
 from skerry_host.patch.flatbuffer import Table, root
-from skerry_host.patch.tensors import BFLOAT16, FLOAT16, FLOAT32, Bias, Floats, Layer, Layout, Span, Weights, float_grid
+from skerry_host.patch.tensors import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    Bias,
+    Floats,
+    Layer,
+    Layout,
+    Span,
+    Weights,
+    float_grid,
+    packed_weights,
+)
 
 INT32, UINT8, INT8 = 2, 3, 9
+PACKED = {17, 20}  # INT4, UINT4
 FLOAT_KINDS = {0: FLOAT32, 1: FLOAT16, 18: BFLOAT16}
 
 
@@ -74,7 +87,7 @@ def _layers(tensors: list[_Tensor], operators: list[Table]) -> list[Layer]:
 
 
 def _joined(inputs: list[_Tensor], constants: list[_Tensor]) -> list[Layer]:
-    grids = [tensor for tensor in constants if tensor.kind in {UINT8, INT8} and prod(tensor.shape) == tensor.size]
+    grids = [tensor for tensor in constants if _is_grid(tensor)]
     biases = [tensor for tensor in constants if tensor.kind == INT32 and tensor.scale and tensor.size % 4 == 0]
     if len(grids) == 1 and len(biases) == 1:
         return [Layer(_weights(grids[0]), _bias(biases[0], inputs[0].scale))]
@@ -89,7 +102,17 @@ def _floats(tensor: _Tensor) -> Floats | None:
     return float_grid(tensor.at, tensor.size, tensor.shape, kind)
 
 
+def _is_grid(tensor: _Tensor) -> bool:
+    """Whether it holds a byte a weight, or two in a byte."""
+    count = prod(tensor.shape)
+    return (tensor.kind in {UINT8, INT8} and count == tensor.size) or (
+        tensor.kind in PACKED and 0 < (count + 1) // 2 == tensor.size
+    )
+
+
 def _weights(tensor: _Tensor) -> Weights:
+    if tensor.kind in PACKED:
+        return packed_weights(tensor.at, tensor.size, tensor.shape)
     rows = tensor.shape[0] if tensor.shape else 1
     across = len(tensor.shape) > 1 and rows == 1
     if across:

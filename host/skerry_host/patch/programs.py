@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
+from skerry_host.patch.bounds import has_lost
 from skerry_host.patch.floats import find_floats
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
 from skerry_host.patch.pairing import pair_layers
+from skerry_host.patch.progress import UNSEEN, Progress
 from skerry_host.patch.regions import Regions, find_regions
 from skerry_host.patch.tensors import Layout
 
@@ -31,57 +33,65 @@ def _unguarded(_codec: Codec) -> AbstractContextManager[None, None]:
     return nullcontext()
 
 
-def encode_programs(old: bytes, new: bytes, guard: Guard = _unguarded) -> dict[Codec, Attempt]:
+def encode_programs(
+    old: bytes, new: bytes, guard: Guard = _unguarded, progress: Progress = UNSEEN
+) -> dict[Codec, Attempt]:
     """The smallest attempt of each of the three codecs, where it has one."""
     files = Files(old, new, Aligner(old, new))
     made: dict[Codec, Attempt] = {}
+    lost = False
     before, after, regions = layout_of(old), layout_of(new), Regions()
     with guard("model"):
         pairs = pair_layers(old, new, before, after)
         regions = find_regions(old, new, pairs)
-        if pairs and (model := _best(files, regions, len(new))):
+        if pairs and (model := _best(files, regions, len(new), progress.part(0.0, 0.6))):
             made["model"] = model
-            # A retrained model has nothing in common with the old one that plain bytes would show.
-            if 2 * sum(grid.size for grid in regions.grids if grid.source is None) > len(new):
-                return made
+            lost = has_lost(files, regions, model)
     with guard("typed"):
-        if typed := _typed(files, regions, before, after):
+        if typed := _typed(files, regions, before, after, progress.part(0.6, 0.75)):
             made["typed"] = typed
+    if lost:
+        return made
     # Agents that know only version 1 need a patch, too.
-    bound = len(made["model"].payload) if "model" in made else len(new)
+    bound = made["model"].size if "model" in made else len(new)
     with guard("bsdiff"):
-        if plain := _best(files, Regions(), bound):
+        if plain := _best(files, Regions(), bound, progress.part(0.75, 1.0)):
             made["bsdiff"] = plain
     return made
 
 
-def _typed(files: Files, regions: Regions, before: Layout, after: Layout) -> Attempt | None:
+def _typed(files: Files, regions: Regions, before: Layout, after: Layout, progress: Progress) -> Attempt | None:
     """The smallest attempt that codes floats as such; None where none are worth it."""
     found = find_floats(files.old, files.new, before, after)
     if not found.grids:
         return None
-    anchors = {at: rest for at, rest in found.anchors.items() if regions.free(at, rest[0])}
-    grids = [grid for grid in found.grids if regions.free(grid.at, grid.size)]
-    return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new))
+    claims = regions.claims()
+    anchors = {at: rest for at, rest in found.anchors.items() if claims.free(at, rest[0])}
+    grids = [grid for grid in found.grids if claims.free(grid.at, grid.size)]
+    return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new), progress)
 
 
-def _best(files: Files, regions: Regions, bound: int) -> Attempt | None:
+def _best(files: Files, regions: Regions, bound: int, progress: Progress) -> Attempt | None:
     """The smallest attempt, made in a hurry where the first look is far above `bound` bytes."""
     candidates = forms(regions)
     best: Attempt | None = None
-    for form in candidates:
-        fit_grids(regions, form)
-        best = _smaller(best, encode_extents(files, regions, form, EAGER, bound))
+    for number, form in enumerate(candidates):
+        first, share = number / len(candidates), 0.6 / len(candidates)
+        fit_grids(regions, form, progress.part(first * 0.6, first * 0.6 + share * 0.6))
+        seen = progress.part(first * 0.6 + share * 0.6, first * 0.6 + share)
+        best = _smaller(best, encode_extents(replace(files, progress=seen), regions, form, EAGER, bound))
     if best is None:
         return None
-    if PLAIN_SHARE * len(best.payload) < best.plain < LONG_PLAIN and len(best.payload) < 1.3 * bound:
+    if PLAIN_SHARE * best.size < best.plain < LONG_PLAIN and best.size < 1.3 * bound:
         if best.form is not candidates[-1]:
-            fit_grids(regions, best.form)
-        for style in RELUCTANT:
-            best = _smaller(best, encode_extents(files, regions, best.form, style, bound)) or best
+            fit_grids(regions, best.form, UNSEEN)
+        for number, style in enumerate(RELUCTANT):
+            seen = progress.part(0.6 + 0.2 * number, 0.8 + 0.2 * number)
+            again = encode_extents(replace(files, progress=seen), regions, best.form, style, bound)
+            best = _smaller(best, again) or best
     return best
 
 
 def _smaller(one: Attempt | None, other: Attempt | None) -> Attempt | None:
     attempts = [attempt for attempt in (one, other) if attempt is not None]
-    return min(attempts, key=lambda attempt: len(attempt.payload), default=None)
+    return min(attempts, key=lambda attempt: attempt.size, default=None)

@@ -4,15 +4,16 @@ Whatever is unchanged, tiny or better off as plain bytes is left out. It decides
 """
 
 import zlib
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.pool import on_grid, product, rescaled
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE, Origin
-from skerry_host.patch.fit import Fit
 from skerry_host.patch.floats import FloatRegion
+from skerry_host.patch.grid import Fit
 from skerry_host.patch.pairing import Pair, grid_of, spread_bits, values_of
 from skerry_host.patch.tensors import Bias, Span, Weights
 
@@ -82,11 +83,70 @@ class Regions:
     floats: list[FloatRegion] = field(default_factory=list)
     anchors: dict[int, tuple[int, int]] = field(default_factory=dict)  # new offset -> (size, old offset), unchanged
 
+    def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
+        """How many pool words `part` needs beyond the vectors in `seen`, to which those are added."""
+        number = part.number if isinstance(part, VectorRegion) else part.vector
+        return 0 if number is None else self._need(number, seen)
+
+    def within(self, start: int, stop: int) -> "Regions":
+        """The regions that begin in [start, stop) of the new file, with the vectors that they need."""
+
+        def inside(part: GridRegion | VectorRegion | WordsRegion | FloatRegion) -> bool:
+            return start <= part.at < stop
+
+        pooled, words = list(filter(inside, self.pooled)), list(filter(inside, self.words))
+        needed: set[int] = set()
+        parts: list[VectorRegion | WordsRegion] = [*pooled, *words]
+        for part in parts:
+            self.words_of(part, needed)
+        place = {number: rank for rank, number in enumerate(sorted(needed))}
+        return Regions(
+            list(filter(inside, self.grids)),
+            [replace(part, vector=None if part.vector is None else place[part.vector]) for part in words],
+            [replace(part, number=place[part.number]) for part in pooled],
+            [_moved(self.vectors[number], place) for number in place],
+            list(filter(inside, self.floats)),
+            {at: rest for at, rest in self.anchors.items() if start <= at < stop},
+        )
+
+    def claims(self) -> "Claims":
+        """What the regions of layers make of the new file."""
+        claims = Claims()
+        parts: list[GridRegion | WordsRegion | VectorRegion] = [*self.grids, *self.words, *self.pooled]
+        for part in parts:
+            claims.take(part.at, part.size)
+        return claims
+
+    def _need(self, number: int, seen: set[int]) -> int:
+        if number in seen:
+            return 0
+        seen.add(number)
+        plan = self.vectors[number]
+        return plan.old.count + sum(self._need(factor, seen) for factor in plan.factors or ())
+
+
+def _moved(plan: VectorPlan, place: dict[int, int]) -> VectorPlan:
+    return plan if plan.factors is None else replace(plan, factors=(place[plan.factors[0]], place[plan.factors[1]]))
+
+
+class Claims:
+    """Parts of the new file, none overlapping another."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[int, int]] = []
+
     def free(self, at: int, size: int) -> bool:
-        """Whether no region of layers overlaps new[at:at + size]."""
-        taken = [(grid.at, grid.size) for grid in self.grids] + [(part.at, part.size) for part in self.words]
-        taken += [(part.at, part.size) for part in self.pooled]
-        return all(at + size <= start or start + length <= at for start, length in taken)
+        """Whether none of these bytes is claimed."""
+        rank = bisect_left(self._taken, (at, at))
+        free_before = not rank or self._taken[rank - 1][1] <= at
+        return free_before and (rank == len(self._taken) or at + size <= self._taken[rank][0])
+
+    def take(self, at: int, size: int) -> bool:
+        """Claim these bytes; false if another region has some of them, as when layers share a buffer."""
+        free = self.free(at, size)
+        if free:
+            insort(self._taken, (at, at + size))
+        return free
 
 
 def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
@@ -100,9 +160,8 @@ def find_regions(old: bytes, new: bytes, pairs: list[Pair]) -> Regions:
 class _Finder:
     def __init__(self, old: bytes, new: bytes) -> None:
         self._old, self._new = old, new
-        self._taken: list[tuple[int, int]] = []
+        self._claims = Claims()
         self._made: dict[Span, int] = {}
-        self._room = MAX_POOL_WORDS
         self.regions = Regions()
 
     def layer(self, pair: Pair) -> None:
@@ -138,7 +197,7 @@ class _Finder:
         return before == memoryview(self._new)[weights.at : weights.at + weights.size]
 
     def _anchor(self, weights: Weights, size: int, old: Weights) -> None:
-        if self._free(weights.at, size):
+        if self._claims.free(weights.at, size):
             self.regions.anchors[weights.at] = (size, old.at)
 
     def _continues(
@@ -160,17 +219,19 @@ class _Finder:
         if spread_bits(residual) > spread_bits(after):
             return False
         strides = (1, old.cols) if transposed else (old.cols, 1)
-        if self._take(weights.at, grid.size):
-            fit = Fit(grid, before, weights.zero, weights.across)
+        if self._claims.take(weights.at, grid.size):
+            fit = Fit(grid, before, weights.zero, weights.across, packed=weights.packed)
             self.regions.grids.append(GridRegion(weights.at, fit, (old.at, *strides)))
         return True
 
     def _fresh(self, weights: Weights, grid: NDArray[np.uint8], first: int) -> None:
         at = weights.at + first * weights.cols
         bits = spread_bits(values_of(grid, weights.zero))
-        if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._take(at, grid.size):
+        if 8 * len(zlib.compress(grid.tobytes(), 6)) < 0.97 * bits or not self._claims.take(at, grid.size):
             return
-        self.regions.grids.append(GridRegion(at, Fit(grid, None, weights.zero, weights.across), None))
+        self.regions.grids.append(
+            GridRegion(at, Fit(grid, None, weights.zero, weights.across, packed=weights.packed), None)
+        )
 
     def _vector(self, old: Span | None, new: Span | None, *, needed: bool = False) -> int | None:
         """The number of the pool vector for a scale, made if it changed or is `needed`."""
@@ -203,7 +264,7 @@ class _Finder:
                 change = moved
             else:
                 scale = None
-        if len(change) >= 4 and self._take(new.words.at, 4 * len(change)):
+        if len(change) >= 4 and self._claims.take(new.words.at, 4 * len(change)):
             self.regions.words.append(WordsRegion(new.words.at, change, old.words.at, scale))
 
     def _bias_scale(self, old: Bias, new: Bias, pair: Pair) -> int | None:
@@ -235,7 +296,7 @@ class _Finder:
         return self._emit(new.scale, VectorPlan(Origin.DERIVED, old.scale, np.zeros(0, np.int64), (a, b)))
 
     def _emit(self, new: Span, plan: VectorPlan) -> int | None:
-        if not self._take(new.at, 4 * new.count):
+        if not self._claims.take(new.at, 4 * new.count):
             return None
         number = self._add(new, plan)
         if number is not None:
@@ -243,22 +304,11 @@ class _Finder:
         return number
 
     def _add(self, new: Span, plan: VectorPlan) -> int | None:
-        if plan.old.count > self._room:
+        if plan.old.count > MAX_POOL_WORDS:
             return None
-        self._room -= plan.old.count
         self.regions.vectors.append(plan)
         self._made[new] = len(self.regions.vectors) - 1
         return self._made[new]
-
-    def _take(self, at: int, size: int) -> bool:
-        """Claim bytes of the new file; false if another region has some of them, as when layers share a buffer."""
-        if not self._free(at, size):
-            return False
-        self._taken.append((at, at + size))
-        return True
-
-    def _free(self, at: int, size: int) -> bool:
-        return all(at + size <= start or end <= at for start, end in self._taken)
 
     @staticmethod
     def _words(data: bytes, span: Span) -> Words:

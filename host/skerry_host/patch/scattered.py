@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_host.patch.cost import entropy_bits
-from skerry_host.patch.fit import UNCHANGED, Fit
+from skerry_host.patch.grid import UNCHANGED, Fit
 
 COLS = 1024
 FEWEST = 256  # changes below which a grid never earns its histograms
@@ -53,7 +53,5 @@ def _grid_bits(change: Bytes, levels: NDArray[np.int32]) -> float:
 def _run_bits(change: Bytes) -> float:
     places = np.flatnonzero(change)
     gaps = np.diff(places, prepend=-1)
-    far = np.maximum(gaps / 255, 1)
-    return (
-        entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + float(np.log2(far).sum()) + entropy_bits(change[places])
-    )
+    far = float(np.log2(np.maximum(gaps / 255, 1)).sum())
+    return far + entropy_bits(np.minimum(gaps, 255).astype(np.uint8)) + entropy_bits(change[places])

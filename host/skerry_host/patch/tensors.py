@@ -25,7 +25,7 @@ class Span:
 class Weights:
     """A grid of bytes (rows, cols) at offset `at`; its channels are rows, or columns if `across`.
 
-    `zero` is the byte that means 0. `scale` is where its scales lie.
+    `zero` is the byte that means 0. `scale` is where its scales lie. `packed`: a byte holds two weights.
     """
 
     at: int
@@ -34,11 +34,18 @@ class Weights:
     across: bool
     zero: int
     scale: Span | None
+    packed: bool = False
 
     @property
     def size(self) -> int:
         """How many bytes it takes."""
         return self.rows * self.cols
+
+
+def packed_weights(at: int, size: int, shape: Sequence[int]) -> Weights:
+    """Weights two in a byte, as bytes: a step of either is a change that is as common wherever it happens."""
+    rows = shape[0] if len(shape) > 1 and shape[0] and size % shape[0] == 0 else 1
+    return Weights(at, rows, size // rows, across=False, zero=0, scale=None, packed=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from skerry_agent.patch.floats import UNCHANGED, predict_floats
 from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.patch.changes import JOINS, Changes
-from skerry_host.patch.fit import Fit, symbols_of
 from skerry_host.patch.floats import FloatRegion, symbols_of_floats
+from skerry_host.patch.grid import Fit, symbols_of
 from skerry_host.patch.recorder import Recorder
-from skerry_host.patch.sections import estimated_size, pack_section, pack_stored
+from skerry_host.patch.sections import estimated_size, leave_out_empty, pack_section, pack_stored
 
 
 class TooLargeError(ValueError):
@@ -63,6 +63,16 @@ class Packed:
     plain: int
     ideal: int
 
+    @property
+    def payload(self) -> bytes:
+        """The program as version 1 of the format has it."""
+        return b"".join(self.sections) + self.words
+
+    @property
+    def lean(self) -> bytes:
+        """The program as version 2 has it."""
+        return leave_out_empty(self.sections) + self.words
+
 
 @dataclass(slots=True)
 class Writer:
@@ -81,6 +91,16 @@ class Writer:
     _vector_at: int = 0
     _cursor: int = 0
     _next_vector: int = 0
+
+    @property
+    def table_size(self) -> int:
+        """About how many bytes the table has so far."""
+        return sum(map(len, (self.kinds, self.sizes, self.seeks, self.params, self.vectors)))
+
+    @property
+    def changed(self) -> int:
+        """How many bytes ADD extents change so far."""
+        return self.changes.count
 
     def vector(self, origin: Origin, count: int, old_at: int, tail: tuple[int, ...]) -> int:
         """Append a pool vector whose `tail` is its context, or how far back its factors are; return its number."""
@@ -129,7 +149,7 @@ class Writer:
     def weights(
         self, fit: Fit, shapes: tuple[Shape, int], contexts: Contexts, source: tuple[int, int, int] | None
     ) -> None:
-        """Append a weight grid, in as many extents as its rows take. `source` is (offset, row stride, column stride)."""
+        """Append a weight grid. `source` is (offset, row stride, column stride) in the old file."""
         for start in range(0, len(fit.new), MAX_SIDE):
             moved = (source[0] + start * source[1], *source[1:]) if source else None
             self._weights(fit.rows(start, start + MAX_SIDE), shapes, contexts, moved)
@@ -193,11 +213,12 @@ class Writer:
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
-        plain = pack_section(runs), pack_section(diff), pack_section(bytes(self.literal), known)
+        # Of what is open at a time beside the decoder's tables one section may have a large dictionary: literal.
+        plain = pack_section(runs), pack_section(diff, lean=contexts > 0), pack_section(bytes(self.literal), known)
         size = sum(map(len, plain))
         ideal = size + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
         head = pack_section(table + bytes(self.params))
-        rest = pack_section(coded.escapes), pack_stored(coded.bits)
+        rest = pack_section(coded.escapes, lean=True), pack_stored(coded.bits)
         return Packed((head, *plain, *rest), coded.words, size, ideal)
 
     def _open(self, kind: int, size: int) -> None:

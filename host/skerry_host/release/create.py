@@ -3,9 +3,11 @@
 Knows a build only by its build.json (`skerry_host.build_record`); judges no model, and holds no key.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
@@ -59,15 +61,33 @@ class Created:
     warnings: tuple[str, ...] = ()
 
 
-Encoder = Callable[[bytes, bytes], Patch]
+Share = Callable[[float], None]
+Encoder = Callable[[bytes, bytes, Share], Patch]
+"""Makes the patch from the first file to the second, and tells its progress as a share from 0 to 1."""
+
+
+class Progress(Protocol):
+    """Told at the start of every step, and during long ones: `done` parts of `of`; 0 of 0 if that is not known."""
+
+    def __call__(self, step: str, done: int = 0, of: int = 0, /) -> None:
+        """Show it."""
+
+
+def silent(step: str, done: int = 0, of: int = 0, /) -> None:
+    """Show nothing."""
+
+
+def with_progress(old: bytes, new: bytes, share: Share) -> Patch:
+    """The smallest patch."""
+    return make_patch(old, new, progress=share)
 
 
 def create_release(
     request: ReleaseRequest,
     store: Store,
     signer: Signer,
-    progress: Callable[[str], None] = lambda _step: None,
-    encoder: Encoder = make_patch,
+    progress: Progress = silent,
+    encoder: Encoder = with_progress,
 ) -> Created:
     """Add a build to the store as a signed release; the same build again changes nothing.
 
@@ -83,10 +103,9 @@ def create_release(
             return _existing(store, name, record)
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
-        progress(f"making patches from {len(bases)} earlier releases")
         warnings: list[str] = []
-        made = list(_patches(_pairs(record, bases), contents, store, encoder, warnings))
-        made += _packed(record, contents, encoder, warnings)
+        pairs = _told([*_pairs(record, bases), *_packable(record, contents)], progress)
+        made = list(_patches(pairs, contents, store, encoder, warnings))
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
@@ -177,8 +196,28 @@ def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 
+def _packable(record: BuildRecord, contents: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """The empty file and each file that may be sent packed, by sha256: golden inputs above all.
+
+    Not a model: whether it may be sent whole is for a deployment's policy to say.
+    """
+    every = {a.blob.sha256 for bundle in record.bundles for a in bundle.artifacts if a.role != "model"}
+    return [(EMPTY_SHA256, sha256) for sha256 in sorted(every) if len(contents[sha256]) > WORTH_PACKING_BYTES]
+
+
+def _told(pairs: Sequence[tuple[str, str]], progress: Progress) -> Iterator[tuple[str, str, Share]]:
+    """The pairs, each with what is to be told the progress of its patch."""
+    for number, (base, new) in enumerate(pairs, 1):
+        step = f"making patch {number} of {len(pairs)}"
+        yield base, new, partial(_tell, progress, step)
+
+
+def _tell(progress: Progress, step: str, share: float) -> None:
+    progress(step, round(100 * share), 100)
+
+
 def _patches(
-    pairs: Sequence[tuple[str, str]],
+    pairs: Iterable[tuple[str, str, Share]],
     contents: Mapping[str, bytes],
     store: Store,
     encoder: Encoder,
@@ -188,38 +227,26 @@ def _patches(
 
     What failed on the way is added to `warnings`.
     """
-    for base, new in pairs:
+    for base, new, share in pairs:
         try:
-            patch = encoder(store.get(base), contents[new])
+            patch = encoder(b"" if base == EMPTY_SHA256 else store.get(base), contents[new], share)
         except (EncodeError, StoreError) as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)
-        for one in _worthwhile(patch):
-            if len(one.data) < len(contents[new]):
-                yield PatchRef(base, new, one.codec, blobs.describe(one.data), one.format_version), one.data
+        yield from _offered(base, new, patch, len(contents[new]))
 
 
-def _packed(
-    record: BuildRecord, contents: Mapping[str, bytes], encoder: Encoder, warnings: list[str]
-) -> Iterator[tuple[PatchRef, bytes]]:
-    """Patches from the empty file, for what a device holds nothing like and that packs well: golden inputs above all.
+def _offered(base: str, new: str, patch: Patch, full: int) -> Iterator[tuple[PatchRef, bytes]]:
+    """What a manifest offers of a patch: itself and its fallback, as far as they save enough of the `full` bytes.
 
-    Not of a model: whether it may be sent whole is for a deployment's policy to say. Agents that know only version 1 of
-    the patch format do not know that they hold the empty file.
+    Agents that know only version 1 of the patch format do not know that they hold the empty file.
     """
-    files = {a.blob.sha256: a.name for bundle in record.bundles for a in bundle.artifacts if a.role != "model"}
-    for sha256, name in sorted(files.items()):
-        if len(contents[sha256]) <= WORTH_PACKING_BYTES:
-            continue
-        try:
-            patch = encoder(b"", contents[sha256])
-        except EncodeError as error:
-            warnings.append(f"{name} is not packed: {error}")
-            continue
-        if len(patch.data) + WORTH_PACKING_BYTES <= len(contents[sha256]):
-            version = max(PACKED_SINCE, patch.format_version)
-            yield PatchRef(EMPTY_SHA256, sha256, patch.codec, blobs.describe(patch.data), version), patch.data
+    packed = base == EMPTY_SHA256
+    for one in [patch] if packed else _worthwhile(patch):
+        version = max(PACKED_SINCE, one.format_version) if packed else one.format_version
+        if len(one.data) + (WORTH_PACKING_BYTES if packed else 1) <= full:
+            yield PatchRef(base, new, one.codec, blobs.describe(one.data), version), one.data
 
 
 def _worthwhile(patch: Patch) -> Sequence[Patch | Fallback]:

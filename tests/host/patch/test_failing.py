@@ -15,10 +15,11 @@ from skerry_host.patch import EncodeError, Patch, create
 from skerry_host.patch.create import Encoders
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
+from skerry_host.patch.progress import Progress
 from tests.kit.patch_models import Net, layer, patch_of, tflite, tuned
 
 
-def without_model(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
+def without_model(old: bytes, new: bytes, guard: Guard, _progress: Progress) -> dict[Codec, Attempt]:
     made = encode_programs(old, new)
     with guard("model"):
         del made["model"]
@@ -26,7 +27,7 @@ def without_model(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
     return made
 
 
-def damaged(old: bytes, new: bytes, guard: Guard) -> dict[Codec, Attempt]:
+def damaged(old: bytes, new: bytes, guard: Guard, _progress: Progress) -> dict[Codec, Attempt]:
     made = encode_programs(old, new, guard)["model"]
     return {"model": replace(made, payload=made.payload[:-9] + bytes(9), lean=made.lean[:-9] + bytes(9))}
 

@@ -173,7 +173,7 @@ def test_unchanged_files_need_no_patch_and_none_is_asked_for(make_build, store, 
 def test_a_patch_of_a_newer_format_comes_beside_one_for_old_agents_where_it_saves_enough(
     make_build, store, keys, newer_bytes, formats
 ):
-    def encoder(old: bytes, new: bytes) -> Patch:
+    def encoder(old: bytes, new: bytes, _share: object) -> Patch:
         return Patch(b"2" * newer_bytes, "typed", 0.0, {}, format_version=2, fallback=Fallback(b"1" * 1000, "bsdiff"))
 
     create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release, encoder=encoder)
@@ -184,7 +184,7 @@ def test_a_patch_of_a_newer_format_comes_beside_one_for_old_agents_where_it_save
 
 
 def test_old_agents_keep_a_chain_of_their_own(make_build, store, keys):
-    def encoder(old: bytes, new: bytes) -> Patch:
+    def encoder(old: bytes, new: bytes, _share: object) -> Patch:
         data = hashlib.sha256(old + new).digest()
         return Patch(data, "typed", 0.0, {}, format_version=2, fallback=Fallback(data * 30, "bsdiff"))
 
@@ -272,7 +272,7 @@ def test_the_commands(make_build, tmp_path: Path, capsys, monkeypatch: pytest.Mo
 
 
 def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, store, keys):
-    def failing(old: bytes, new: bytes) -> Patch:
+    def failing(old: bytes, new: bytes, _share: object) -> Patch:
         if len(old) == 2000:
             raise EncodeError("every candidate failed")
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
@@ -288,7 +288,7 @@ def test_a_failing_encoder_costs_a_patch_and_a_line_but_no_release(make_build, s
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_command_says_what_failed(as_json, make_build, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    def failing(old: bytes, new: bytes) -> Patch:
+    def failing(old: bytes, new: bytes, _share: object) -> Patch:
         return replace(make_patch(old, new), failed=(Failed("model", "ValueError: shapes"),))
 
     monkeypatch.setenv("SKERRY_HOME", str(tmp_path / "home"))
