@@ -1,4 +1,4 @@
-"""How often the Edge TPU prediction is right, operator by operator, on models that the real compiler compiled. JSON.
+"""How often the Edge TPU prediction is right, operator by operator, on models that the real compiler compiled.
 
 Beside it, on the same files: "everything maps" and the linear rule (what follows the first unsupported operator stays
 on the CPU). Every NAME.tflite with a NAME_edgetpu.tflite in the folder is tried; where it has a pairs.csv, `inspect` is
@@ -8,14 +8,13 @@ held against its columns. Goals: every pair equal, every column equal. Times are
 """
 
 import csv
-import json
 import os
 import statistics
 import sys
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from skerry_host.builder.edgetpu.compare import compare
 from skerry_host.builder.edgetpu.inspect import Inspection, inspect_model
@@ -106,18 +105,22 @@ def bench_inspect(folder: Path) -> dict[str, Any]:
     return {"files": len(rows), "equal_files": len(rows) - len(wrong), "wrong": wrong}
 
 
-def main() -> int:
-    """Print the figures; fails when a goal is missed."""
+def main() -> NoReturn:
+    """Measure; exit 1 when a goal is missed."""
+    from goals import Goal, finish, skip  # noqa: PLC0415  (a test imports `columns` from the root)
+
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else MODELS
     pairs = find_pairs(folder)
     if not pairs:
-        print(json.dumps({"benchmark": "edgetpu_preflight", "skipped": f"no pairs in {folder}"}))
-        return 0
+        skip("edgetpu_preflight", f"no pairs of compiled models in {folder}: set SKERRY_REAL_MODELS")
     predicted, inspected = bench_preflight(pairs), bench_inspect(folder)
-    met = not predicted["wrong"] and not inspected.get("wrong")
-    print(json.dumps({"benchmark": "edgetpu_preflight", "preflight": predicted, "inspect": inspected, "met": met}))
-    return 0 if met else 1
+    equal, files = predicted["equal_pairs"], inspected["files"]
+    peer = f"linear rule {equal['linear_rule']}, everything maps {equal['everything_maps']} pairs"
+    goals = [Goal("pairs predicted operator by operator", equal["preflight"], len(pairs), "pairs", ">=", peer)]
+    if files:
+        goals.append(Goal("files whose every column is read as it is", inspected["equal_files"], files, "files", ">="))
+    finish("edgetpu_preflight", goals, {"preflight": predicted, "inspect": inspected})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

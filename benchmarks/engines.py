@@ -1,13 +1,12 @@
-"""What a runtime costs a device: runners on litert and on tflite-runtime, in turns, with one bundle. Prints JSON.
+"""What a runtime costs a device: runners on litert and on tflite-runtime, in turns, with one bundle.
 
 Start is from the runner's exec until it has proven the model (hash, load, 8 golden inputs, warm); load and memory are
 what it reports itself; latency is its median over --seconds of golden inputs at RATE_HZ. One thread; medians of --runs.
-tflite-runtime needs its own environment (scripts/setup-coral). There is no goal: which one is better is a question for
-each board. Measures no Edge TPU.
+tflite-runtime needs its own environment (scripts/setup-coral). Which one is better is a question for each board, so the
+goal is only that both serve every model; the figures are in the details. Measures no Edge TPU.
 """
 
 import argparse
-import json
 import os
 import socket
 import statistics
@@ -16,8 +15,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from goals import Goal, finish, skip
 from msgspec.structs import replace
 from real_bundle import MOBILENET_V1, MOBILENET_V2, lay_bundle
 
@@ -89,20 +89,20 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return rows[0] | {key: round(statistics.median(row[key] for row in rows), 2) for key in numbers}
 
 
-def main() -> int:
-    """Measure and print one JSON object."""
+def main() -> NoReturn:
+    """Measure both on every model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each runner serves")
     arguments = parser.parse_args()
     missing = [str(path) for path in (CORAL, MOBILENET_V1, MOBILENET_V2) if not path.exists()]
     if missing:
-        print(json.dumps({"benchmark": "engines", "skipped": f"missing: {', '.join(missing)}"}))
-        return 0
+        skip("engines", f"missing: {', '.join(missing)}")
     models = {path.stem: compare(path, arguments.runs, arguments.seconds) for path in (MOBILENET_V1, MOBILENET_V2)}
-    print(json.dumps({"benchmark": "engines", "models": models}))
-    return 0
+    served = sum(row["p50_ms"] > 0 for rows in models.values() for row in rows)
+    goal = Goal("runtimes that serve a model", served, len(PYTHONS) * len(models), "of runtimes x models", ">=")
+    finish("engines", [goal], {"models": models})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -34,12 +34,31 @@ class Speed(Struct, frozen=True):
     p50_us: float
 
 
+class Sampling(Struct, frozen=True):
+    """On how many held-out samples a model was evaluated, `of` how many, because they showed what all of them would.
+
+    `error_probability`: at most this probable is it that a gate would have decided otherwise on all of them.
+    """
+
+    samples: int
+    of: int
+    error_probability: float
+
+    def __str__(self) -> str:
+        """For people."""
+        if self.samples == self.of:
+            return f"{self.of} held-out samples"
+        sure = f"an error probability of at most {self.error_probability:.0%}"
+        return f"{self.samples} of {self.of} held-out samples, enough for every gate's decision with {sure}"
+
+
 class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
     `form`: what the model's numbers are (`int8`, `int16`, `8-bit weights`). `changes` says what was normalised in the
     source; `not_built` are targets of the board without a bundle; `warnings` are about the data, `search` says what
-    each tried choice of the integers gained, `remarks` what became of targets that another tool makes;
+    each tried choice of the integers gained, `remarks` what became of targets that another tool makes; `sampling` is of
+    the first target, as `quality` is;
     `speeds_on_this_machine`, the fastest first, what threads and int8 are worth.
     """
 
@@ -58,3 +77,4 @@ class BuildRecord(Struct, frozen=True):
     search: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     speeds_on_this_machine: tuple[Speed, ...] = ()
+    sampling: Sampling | None = None

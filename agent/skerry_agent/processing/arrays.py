@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -39,10 +39,13 @@ def parse_npy(raw: bytes, what: str = "array") -> Array:
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
-def parse_npz(raw: bytes, what: str = "archive") -> dict[str, Array]:
-    """The arrays of an .npz file by name. Raises `ProcessingError` if it is damaged or larger than `MAX_BYTES`."""
+def parse_npz(raw: bytes | BinaryIO, what: str = "archive") -> dict[str, Array]:
+    """The arrays of an .npz file by name. Raises `ProcessingError` if it is damaged or larger than `MAX_BYTES`.
+
+    From an open file it takes no more memory than the arrays and the largest member, packed.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        with zipfile.ZipFile(io.BytesIO(raw) if isinstance(raw, bytes) else raw) as archive:
             if any(info.compress_type not in _METHODS for info in archive.infolist()):
                 raise ProcessingError(f"{what} is compressed in a way numpy does not use", hint="use numpy.savez")
             if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:

@@ -115,7 +115,8 @@ def _make(source: _Source, target: Path, job: StageJob) -> None:
 
 def _follow(route: routes.Route, target: Path, job: StageJob) -> None:
     """Apply the patches of a route one after the other; of the files between only the last two exist at a time."""
-    old = Path(job.have[route[0].base_sha256])
+    base = route[0].base_sha256
+    old = Path(os.devnull if base == routes.EMPTY_SHA256 else job.have[base])
     for index, patch in enumerate(route):
         last = index == len(route) - 1
         made = target if last else target.with_name(f".{target.name}.{index}")

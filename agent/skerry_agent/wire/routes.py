@@ -4,13 +4,18 @@ A route is one patch, or several one after the other where that is shorter in to
 by its hash in the signed manifest, and so verified.
 """
 
+import hashlib
 from collections.abc import Iterable, Set
+from typing import Final
 
 from skerry_agent.wire.manifest import PatchRef
 from skerry_agent.wire.twin import Reported
 
 MAX_PATCHES = 4
 """The longest route: every patch costs a device the time of writing a whole file."""
+
+EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
+"""The empty file, which every device holds: a patch from it is a file packed for the way."""
 
 Route = tuple[PatchRef, ...]
 
@@ -28,10 +33,10 @@ def bytes_of(route: Route) -> int:
 def cheapest(patches: Iterable[PatchRef], held: Set[str], wanted: str) -> Route | None:
     """The route of the fewest bytes from a held file to `wanted`, by sha256; None when no route leads there.
 
-    Of routes of equal bytes the shorter one. An empty route means that `wanted` is held.
+    Of routes of equal bytes the shorter one. An empty route means that `wanted` is held. The empty file is always held.
     """
     edges = list(patches)
-    best: dict[str, Route] = dict.fromkeys(held, ())
+    best: dict[str, Route] = dict.fromkeys(held | ({EMPTY_SHA256} - {wanted}), ())
     for _ in range(MAX_PATCHES):
         for patch in edges:
             if patch.base_sha256 in best:

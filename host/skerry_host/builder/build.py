@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
@@ -23,9 +24,10 @@ from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
-from skerry_host.builder.judge.evaluate import evaluate, quality
+from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, form, run_gates
 from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
 from skerry_host.builder.provenance import provenance
@@ -52,7 +54,8 @@ NO_LABELS = "the evaluation samples have no labels: the accuracy of an already q
 class BuildRequest:
     """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
 
-    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before.
+    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before, and
+    `previous_golden` its golden file.
     """
 
     recipe: Path
@@ -63,6 +66,7 @@ class BuildRequest:
     targets: Sequence[str] = ()
     trust_source: bool = False
     previous: bytes | None = None
+    previous_golden: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +153,13 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
     recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
-    reference = evaluate(start, data.evaluation, recipe.preprocess, recipe.meaning, ready.progress)
-    data = replace(data, evaluation=data.evaluation.compared_with(reference.outputs.values()))
-    work = Work(builder, recipe, ready.source, data, reference, ready.progress)
+    evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
+    work = Work(builder, recipe, ready.source, data, evaluation, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
-    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden)
+    raw = ready.request.previous_golden
+    earlier = None if raw is None else load_golden(raw)
+    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
@@ -182,8 +187,9 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         layers=found,
         steps=chosen.steps,
         tried=tried,
-        reference=None if quantized else work.reference,
-        score=chosen.score,
+        reference=None if quantized else chosen.compared.reference,
+        score=chosen.compared.score,
+        sampling=chosen.compared.sampling,
         latency=measure(chosen.model),
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
@@ -195,10 +201,11 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
 def _measured(candidate: _Candidate) -> Measured:
     """What the gates look at."""
     work, chosen = candidate.work, candidate.chosen
-    reference = None if work.source.quantized else work.reference
+    compared = chosen.compared
+    reference = None if work.source.quantized else compared.reference
     return Measured(
         graph=describe_any(chosen.model),
-        quality=quality(reference, chosen.score, work.source.file_bytes, len(chosen.model)),
+        quality=quality(reference, compared.score, work.source.file_bytes, len(chosen.model)),
         golden_problem=golden_samples.problem(chosen.model, candidate.golden.golden),
         plan=chosen.plan,
         as_it_is=work.source.quantized,
@@ -224,7 +231,6 @@ def _write(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None
         ready.loaded.recipe,
         record,
         ready.board,
-        ready.data.evaluation,
         ready.source.graph,
         [judged.facts for judged in parts],
         compiled,
@@ -277,6 +283,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         changes=ready.source.changes,
         warnings=ready.warnings,
         form=facts[0].form,
+        sampling=facts[0].sampling,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
             *([AS_IT_IS] if quantized else []),

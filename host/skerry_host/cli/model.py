@@ -12,7 +12,7 @@ import msgspec
 from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
 from skerry_host.cli.model_files import inspect, profile
-from skerry_host.cli.previous import previous_model
+from skerry_host.cli.previous import previous_release
 from skerry_host.cli.progress import steps
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     from skerry_host.builder.runtime.speed import remark  # noqa: PLC0415
 
     _check_report(report)
-    before = previous_model(recipe, previous)
-    order = BuildRequest(recipe, board, datetime.now(UTC), version, out, targets, trust_source, before)
+    before = previous_release(recipe, previous)
+    order = BuildRequest(
+        recipe, board, datetime.now(UTC), version, out, targets, trust_source, before.model, before.golden
+    )
     with steps(as_json) as progress, report_on_refusal(report):
         done = run_build(order, progress)
         _keep(report, done.report)
@@ -158,7 +160,8 @@ def _headline(record: "BuildRecord") -> str:
         sizes = f"{size(quality.float_bytes)} float, {size(quality.int8_bytes)} {record.form}"
         scores = f"{quality.metric} {quality.float_value:.2%} float, {quality.int8_value:.2%} {record.form}"
     name = f"{record.model} {record.version or ''}".strip()
-    return f"{name} for {record.board}: {sizes}; {scores} on {quality.samples} held-out samples"
+    samples = record.sampling or f"{quality.samples} held-out samples"
+    return f"{name} for {record.board}: {sizes}; {scores} on {samples}"
 
 
 def _score_line(file: Path, score: "Score") -> str:

@@ -14,7 +14,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
-from skerry_agent.wire.routes import Route, bytes_of, cheapest
+from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.patch import EncodeError, Fallback, Patch
 from skerry_host.patch import create as make_patch
@@ -28,9 +28,14 @@ PATCHES_FROM = 3
 CHAINS_FROM = 10
 """How many releases back patches are kept, for devices that apply them one after the other instead of the full file."""
 
-
 REFERENCE_BYTES = 400
 """About what one more patch adds to the signed manifest, which every device fetches."""
+
+WORTH_PACKING_BYTES = blobs.CHUNK_BYTES
+"""A file is packed where that saves a chunk: less is not worth another blob."""
+
+PACKED_SINCE = 2
+"""The version of the patch format whose agents know that they hold the empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def create_release(
         earlier = [store.release(other) for other in store.releases() if split_release(other)[0] == record.model]
         bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
         warnings: list[str] = []
-        pairs = _told(_pairs(record, bases), progress)
+        pairs = _told([*_pairs(record, bases), *_packable(record, contents)], progress)
         made = list(_patches(pairs, contents, store, encoder, warnings))
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
@@ -196,6 +201,15 @@ def _pairs(record: BuildRecord, bases: Sequence[Release]) -> list[tuple[str, str
     return sorted(pair for pair in pairs if pair[0] != pair[1])
 
 
+def _packable(record: BuildRecord, contents: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """The empty file and each file that may be sent packed, by sha256: golden inputs above all.
+
+    Not a model: whether it may be sent whole is for a deployment's policy to say.
+    """
+    every = {a.blob.sha256 for bundle in record.bundles for a in bundle.artifacts if a.role != "model"}
+    return [(EMPTY_SHA256, sha256) for sha256 in sorted(every) if len(contents[sha256]) > WORTH_PACKING_BYTES]
+
+
 def _told(pairs: Sequence[tuple[str, str]], progress: Progress) -> Iterator[tuple[str, str, Share]]:
     """The pairs, each with what is to be told the progress of its patch."""
     for number, (base, new) in enumerate(pairs, 1):
@@ -220,14 +234,24 @@ def _patches(
     """
     for base, new, share in pairs:
         try:
-            patch = encoder(store.get(base), contents[new], share)
+            patch = encoder(b"" if base == EMPTY_SHA256 else store.get(base), contents[new], share)
         except (EncodeError, StoreError) as error:
             warnings.append(f"no patch from {base[:12]}: {error}")
             continue
         warnings += (f"patch from {base[:12]}: {failure}" for failure in patch.failed)
-        for one in _worthwhile(patch):
-            if len(one.data) < len(contents[new]):
-                yield PatchRef(base, new, one.codec, blobs.describe(one.data), one.format_version), one.data
+        yield from _offered(base, new, patch, len(contents[new]))
+
+
+def _offered(base: str, new: str, patch: Patch, full: int) -> Iterator[tuple[PatchRef, bytes]]:
+    """What a manifest offers of a patch: itself and its fallback, as far as they save enough of the `full` bytes.
+
+    Agents that know only version 1 of the patch format do not know that they hold the empty file.
+    """
+    packed = base == EMPTY_SHA256
+    for one in [patch] if packed else _worthwhile(patch):
+        version = max(PACKED_SINCE, one.format_version) if packed else one.format_version
+        if len(one.data) + (WORTH_PACKING_BYTES if packed else 1) <= full:
+            yield PatchRef(base, new, one.codec, blobs.describe(one.data), version), one.data
 
 
 def _worthwhile(patch: Patch) -> Sequence[Patch | Fallback]:

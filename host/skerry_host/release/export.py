@@ -9,6 +9,7 @@ from pathlib import Path
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Bundle, PatchRef, Release
+from skerry_agent.wire.routes import EMPTY_SHA256
 from skerry_agent.wire.targets import with_fallback
 from skerry_host.files import write_atomic
 from skerry_host.release.errors import ReleaseError
@@ -51,6 +52,7 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
         raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
     every = (*release.patches, *release.newer_patches)  # who gets the stick may have an agent of any age
     patches = _leading_to(every, {artifact.blob.sha256 for artifact in artifacts})
+    patches = [patch for patch in patches if patch.base_sha256 != EMPTY_SHA256]  # the files themselves are there
     if only_patches and not patches:
         raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
     patched = {patch.new_sha256 for patch in patches if patch.format_version == 1} if only_patches else set()

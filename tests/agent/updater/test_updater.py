@@ -13,7 +13,8 @@ from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
-from skerry_agent.wire.manifest import PatchRef
+from skerry_agent.wire.manifest import Artifact, PatchRef
+from skerry_agent.wire.routes import EMPTY_SHA256
 from tests.kit.patch_models import patch_of
 from tests.kit.updater import NEW, OLD, Bench, SmallDisk, board
 
@@ -293,3 +294,29 @@ def test_a_patch_of_a_newer_format_is_planned_and_applied_where_it_is_known(benc
     bench.put(bench.newer_patch)
     bench.stage()
     assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
+
+
+def test_a_file_comes_packed_where_nothing_like_it_is_held(bench):
+    """As a patch from the empty file, which every device holds; the model is still sent whole only where it may be."""
+    golden = bytes(50_000) + b"end"
+    packed = patch_of(b"", golden).data
+    bundle = replace(bench.release.bundles[0], artifacts=(
+        *bench.release.bundles[0].artifacts, Artifact("golden.npz", "golden", describe(golden))
+    ))  # fmt: skip
+    ref = PatchRef(EMPTY_SHA256, describe(golden).sha256, "full", describe(packed), 2)
+    bench.sign(bench.signer, replace(bench.release, bundles=(bundle,), newer_patches=(ref,)))
+    planned = bench.plan(have={})
+    assert planned.wanted == (describe(NEW), ref.blob)
+    assert bench.plan(have={}, force_full=True).wanted == (describe(NEW), describe(golden))
+    assert bench.plan(have={}, full_fallback="never").reason == "full_not_allowed"
+    bench.put(NEW)
+    bench.put(packed)
+    assert isinstance(bench.stage(have={}), Staged)
+    assert (bench.bundle_dir / "golden.npz").read_bytes() == golden
+
+
+def test_an_empty_file_is_fetched_like_any_other(bench):
+    labels = Artifact("labels.txt", "labels", describe(b""))
+    bundle = replace(bench.release.bundles[0], artifacts=(*bench.release.bundles[0].artifacts, labels))
+    bench.sign(bench.signer, replace(bench.release, bundles=(bundle,)))
+    assert describe(b"") in bench.plan().wanted

@@ -24,10 +24,10 @@ def contents(seed: int) -> dict[str, bytes]:
 
 @pytest.fixture
 def make_build(tmp_path: Path) -> MakeBuild:
-    def make(version: str | None = "1.0.0", seed: int = 1, model: str = "toy") -> Path:
+    def make(version: str | None = "1.0.0", seed: int = 1, model: str = "toy", golden: bytes = b"") -> Path:
         folder = tmp_path / f"build-{model}-{version}-{seed}"
         folder.mkdir()
-        files = contents(seed)
+        files = contents(seed) | ({"golden.npz": golden} if golden else {})
         for name, data in files.items():
             (folder / name).write_bytes(data)
         roles = {"model.tflite": "model", "golden.npz": "golden", "labels.txt": "labels"}

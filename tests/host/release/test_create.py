@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,14 +14,15 @@ from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobSizeError
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
-from skerry_agent.wire.routes import bytes_of, cheapest
+from skerry_agent.wire.routes import EMPTY_SHA256, bytes_of, cheapest
 from skerry_host.cli.main import run
 from skerry_host.cli.release import release_build
 from skerry_host.patch import EncodeError, Failed, Fallback, Patch
 from skerry_host.patch import create as make_patch
-from skerry_host.release.compare import compare, transfers
+from skerry_host.release.compare import compare, transfer, transfers
 from skerry_host.release.create import ReleaseRequest, create_release
 from skerry_host.release.errors import ReleaseError
+from skerry_host.release.export import export
 
 
 def test_what_is_signed_is_stored_byte_for_byte(make_build, store, keys):
@@ -67,6 +69,48 @@ def test_a_release_never_changes(make_build, store, keys):
         create_release(ReleaseRequest(make_build(seed=2)), store, keys.release)
     assert refused.value.code == "exists"
     assert store.envelope("toy@1.0.0") == before
+
+
+GOLDEN = b"".join(bytes([n]) * 700 for n in range(200))
+"""Packs well."""
+
+
+def test_a_golden_file_that_packs_well_is_packed_for_agents_that_know_it(make_build, store, keys):
+    made = create_release(ReleaseRequest(make_build(golden=GOLDEN)), store, keys.release).release
+    sha256 = hashlib.sha256(GOLDEN).hexdigest()
+    (packed,) = made.newer_patches
+    assert (packed.base_sha256, packed.new_sha256, packed.format_version) == (EMPTY_SHA256, sha256, 2)
+    found = bytearray()
+    patch.apply(b"", store.get(packed.blob.sha256), found.extend, max_new_bytes=len(GOLDEN))
+    assert found == GOLDEN
+    (bundle,), fetched = made.bundles, len(GOLDEN) - packed.blob.size
+    sizes = [transfer(made.patches_up_to(known), bundle, set()).fetched for known in (1, 2)]
+    assert sizes[0] - sizes[1] == fetched > 65536
+
+
+def test_what_packs_badly_or_is_held_is_sent_as_it_is(make_build, store, keys):
+    noise = np.random.default_rng(1).bytes(200_000)
+    first = create_release(ReleaseRequest(make_build(golden=noise)), store, keys.release).release
+    assert first.newer_patches == ()
+    assert create_release(ReleaseRequest(make_build("1.1.0", golden=noise)), store, keys.release).release.patches == ()
+
+
+def test_a_changed_golden_file_is_patched(make_build, store, keys):
+    create_release(ReleaseRequest(make_build(golden=GOLDEN)), store, keys.release)
+    changed = GOLDEN[:-100] + bytes(100)
+    made = create_release(ReleaseRequest(make_build("1.1.0", golden=changed)), store, keys.release).release
+    held = {hashlib.sha256(GOLDEN).hexdigest()}
+    route = cheapest(made.patches, held, hashlib.sha256(changed).hexdigest())
+    assert bytes_of(route) < 300
+
+
+def test_a_stick_holds_the_file_itself_not_also_packed(make_build, store, keys, tmp_path):
+    made = create_release(ReleaseRequest(make_build(golden=GOLDEN)), store, keys.release).release
+    export(store, made.name, "cpu", tmp_path / "stick")
+    assert (tmp_path / "stick" / hashlib.sha256(GOLDEN).hexdigest()).read_bytes() == GOLDEN
+    assert not (tmp_path / "stick" / made.newer_patches[0].blob.sha256).exists()
+    with pytest.raises(ReleaseError, match="has no patch for cpu"):
+        export(store, made.name, "cpu", tmp_path / "other", only_patches=True)
 
 
 def test_patches_from_the_last_releases_make_the_new_files(make_build, store, keys):

@@ -6,7 +6,7 @@ arrays fit the model and are finite. A new check is a function and an entry of `
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -79,7 +79,7 @@ def constant(data: DataSet) -> Finding | None:
 
 def repeated(data: DataSet) -> Finding | None:
     """The same sample over and over."""
-    different = len(digests(data.calibration.inputs)) / len(data.calibration)
+    different = len(digests(data.calibration.inputs, data.calibration.inputs.dtype)) / len(data.calibration)
     text = f"only {different:.0%} of the calibration samples differ from each other"
     return Finding("repeated", "warning", text) if different < 0.8 else None
 
@@ -114,8 +114,10 @@ def classes(data: DataSet) -> Finding | None:
 
 def overlap(data: DataSet) -> Finding | None:
     """Samples that are in both sets."""
-    seen = digests(data.calibration.inputs)
-    shared = sum(digest(sample) in seen for sample in data.evaluation.inputs)
+    one, two = data.calibration.inputs, data.evaluation.inputs
+    dtype = one.dtype if one.dtype == two.dtype else np.dtype(np.float32)
+    seen = digests(one, dtype)
+    shared = sum(digest(sample, dtype) in seen for sample in two)
     if not shared:
         return None
     text = f"{shared} of {len(data.evaluation)} evaluation samples are also calibration samples"
@@ -143,14 +145,14 @@ CHECKS: tuple[Callable[[DataSet], Finding | None], ...] = (
 )
 
 
-def digest(sample: Array) -> bytes:
-    """Equal for samples of equal values, whatever their dtype."""
-    return hashlib.blake2b(np.ascontiguousarray(sample, np.float32).tobytes(), digest_size=16).digest()
+def digest(sample: Array, dtype: np.dtype[Any]) -> bytes:
+    """Equal for samples whose values are equal as `dtype`."""
+    return hashlib.blake2b(np.ascontiguousarray(sample, dtype).data, digest_size=16).digest()
 
 
-def digests(inputs: Array) -> set[bytes]:
+def digests(inputs: Array, dtype: np.dtype[Any]) -> set[bytes]:
     """The digests of all samples."""
-    return {digest(sample) for sample in inputs}
+    return {digest(sample, dtype) for sample in inputs}
 
 
 def neighbours(inputs: Array) -> float | None:

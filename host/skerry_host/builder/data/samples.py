@@ -70,7 +70,8 @@ def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet
 def _load(path: Path, plan: Recipe, tensor: TensorSpec, classes: int, issues: list[str]) -> Samples | None:
     """One file's samples, or None when it has no such arrays; adds to `issues`."""
     try:
-        arrays = parse_npz(path.read_bytes(), path.name)
+        with path.open("rb") as file:
+            arrays = parse_npz(file, path.name)
     except (OSError, ProcessingError) as error:
         issues.append(f"{path.name}: {error}")
         return None
@@ -133,7 +134,8 @@ def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
 
 def _not_finite(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
     """Whether the samples with the smallest and the largest value are more than the input's dtype holds."""
-    extremes = {int(at) * len(inputs) // inputs.size for at in (inputs.argmin(), inputs.argmax())}
+    rows = inputs.reshape(len(inputs), -1)  # argmin of all would copy them, for they are read-only
+    extremes = {int(rows.min(axis=1).argmin()), int(rows.max(axis=1).argmax())} if inputs.size else set()
     with np.errstate(over="ignore", invalid="ignore"):
         return not all(np.isfinite(preprocess(inputs[at], prep, tensor)).all() for at in extremes)
 

@@ -4,13 +4,13 @@ Uses the device's own preprocessing; `metrics` knows what a correct answer is.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import count_correct, input_size
+from skerry_host.builder.judge.metrics import input_size, mark_correct
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
@@ -23,22 +23,33 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The share of correct samples, with its 95 % interval; `outputs` are real values (N, ...) by name."""
+    """The share of correct samples, with its 95 % interval; `outputs` are real values (N, ...) by name.
+
+    `labels` (N,) are of the same samples in the same order, None where they have none.
+    """
 
     metric: str
     samples: int
     value: float
     interval: tuple[float, float]
     outputs: Mapping[str, Array]
+    labels: Array | None = None
 
 
 def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
-    raw = run_all(model, samples.inputs, prep, progress)
-    graph = describe_any(model)
-    real = {spec.name: dequantize(values, spec) for spec, values in zip(graph.output_specs(), raw, strict=True)}
-    name, right = count_correct(list(real.values()), samples, task, input_size(graph, prep))
-    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), real)
+    outputs = real_outputs(model, run_all(model, samples.inputs, prep, progress))
+    size = input_size(describe_any(model), prep)
+    name, marks = mark_correct(list(outputs.values()), samples, task, size)
+    right, labels = int(marks.sum()), samples.labels if samples.labelled else None
+    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), outputs, labels)
+
+
+def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:
+    """The real values of a model's outputs by name."""
+    return {
+        spec.name: dequantize(part, spec) for spec, part in zip(describe_any(model).output_specs(), raw, strict=True)
+    }
 
 
 def wilson(right: int, samples: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ runtime's own kernels differ on them. Decides nothing about the model: `gates` d
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -42,10 +43,13 @@ class Recorded(Struct, frozen=True, eq=False):
         )
 
 
-def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -> Recorded:
+def record(
+    model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan, earlier: GoldenSet | None = None
+) -> Recorded:
     """Quantized inputs, spread over the classes, with the model's outputs; the most stable samples of each class.
 
-    A stateful model gets the first samples in their order.
+    Those of the `earlier` release come first where they are stable enough: devices hold them already, so a patch of the
+    golden file is as small as what changed in the outputs. A stateful model gets the first samples in their order.
     """
     session, other = Session(model), Session(model, default_kernels=False)
     in_order = is_stateful(session.graph)
@@ -53,11 +57,24 @@ def record(model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan) -
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        order = choose(samples.labels[indices], plan.samples, instability(session, taken, elsewhere))
+        labels, costs = samples.labels[indices], instability(session, taken, elsewhere)
+        order = choose(labels, plan.samples, costs)
+        if earlier is not None:
+            worst = max(Golden().max_lsb, *(costs[i] for i in order))
+            order = choose(labels, plan.samples, _preferring(earlier, taken, costs, worst))
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
+
+
+def _preferring(earlier: GoldenSet, taken: GoldenSet, costs: list[int], worst: int) -> list[int]:
+    """The costs, where inputs that were golden before cost least while they are no less stable than the `worst`."""
+    if earlier.inputs[0].dtype != taken.inputs[0].dtype:
+        return costs
+    known = {sample.tobytes() for sample in earlier.inputs[0]}
+    held = [sample.tobytes() in known for sample in taken.inputs[0]]
+    return [-1 if here and cost <= worst else cost for here, cost in zip(held, costs, strict=True)]
 
 
 def _limits(plan: GoldenPlan, spread_lsb: int, top1: float) -> Golden:
@@ -80,15 +97,22 @@ def instability(session: Session, golden: GoldenSet, elsewhere: Sequence[Array])
 
 
 def _shaken(golden: GoldenSet, rng: np.random.Generator) -> GoldenSet:
-    """Every input value a step up, down or left alone; a float one moves by up to 1/255 of its array's range."""
+    """Every input value a step up, down or left alone; a float one moves by up to 1/255 of its array's range.
+
+    One sample at a time: as 64-bit integers all of them would be eight times as large.
+    """
     (inputs,) = golden.inputs
-    steps = rng.integers(-1, 2, inputs.shape)
-    if inputs.dtype.kind in "iu":
-        info = np.iinfo(inputs.dtype)
-        shaken = np.clip(inputs.astype(np.int64) + steps, info.min, info.max)
-    else:
-        shaken = inputs + steps * (np.ptp(inputs) / 255)
-    return GoldenSet((shaken.astype(inputs.dtype),), golden.outputs)
+    shaken = np.empty_like(inputs)
+    whole, step = inputs.dtype.kind in "iu", np.ptp(inputs) / 255
+    for at, sample in enumerate(inputs):
+        steps = rng.integers(-1, 2, sample.shape)
+        shaken[at] = _clipped(sample + steps, inputs.dtype) if whole else sample + steps * step
+    return GoldenSet((shaken,), golden.outputs)
+
+
+def _clipped(values: Array, dtype: np.dtype[Any]) -> Array:
+    info = np.iinfo(dtype)
+    return np.clip(values, info.min, info.max)
 
 
 def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:

@@ -1,16 +1,16 @@
-"""The metric of each task: how many samples are answered correctly. Pure: outputs and samples in, counts out.
+"""The metric of each task: which samples are answered correctly. Pure: outputs and what is right in, truth values out.
 
 With labels an answer is compared with them, without with the float model's: then it shows what quantization changed,
 not how good the model is, and the metric's name says so. A detector that finds no box at all is refused.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from skerry_agent.processing import Array, Detections, ProcessingError, image_shape, iou, postprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
-from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
@@ -24,25 +24,49 @@ Size = tuple[int, int]
 Outputs = Sequence[Array]
 
 
-def count_correct(outputs: Outputs, samples: Samples, task: Task, size: Size) -> tuple[str, int]:
-    """The metric's name and how many of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
+class Expected(Protocol):
+    """What is right for N samples, such as `Samples` themselves: see there."""
+
+    @property
+    def labels(self) -> Array:
+        """The class of each (N,)."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels mean something."""
+
+    @property
+    def truth(self) -> tuple[Array, ...] | None:
+        """Real-valued outputs (N, ...) of the float model."""
+
+    def __len__(self) -> int:
+        """N."""
+
+
+def mark_correct(outputs: Outputs, expected: Expected, task: Task, size: Size) -> tuple[str, Array]:
+    """The metric's name, and which of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
 
     Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
     when they are boxes that nothing can be compared with.
     """
-    if has_measure(samples, task):
-        name, count = _LABELLED[task.name]
-        return name, count(outputs[0].reshape(len(samples), -1), samples.labels)
+    if has_measure(expected, task):
+        name, mark = _LABELLED[task.name]
+        return name, mark(outputs[0].reshape(len(expected), -1), expected.labels)
     name, agree = _AGREEMENT[task.name]
-    if samples.truth is None:
-        _require_boxes(outputs, task, size)
-        return name, len(samples)
-    return name, agree(outputs, samples.truth, task, size)
+    if expected.truth is None:
+        require_boxes(outputs, task, size)
+        return name, np.ones(len(expected), bool)
+    return name, agree(outputs, expected.truth, task, size)
 
 
-def has_measure(samples: Samples, task: Task) -> bool:
+def has_measure(expected: Expected, task: Task) -> bool:
     """Whether labels say what is right, so that no float model is needed."""
-    return samples.labelled and task.name in _LABELLED
+    return expected.labelled and task.name in _LABELLED
+
+
+def one_by_one(expected: Expected, task: Task) -> bool:
+    """Whether each sample is right or wrong whatever the others are: not where the nearest of all is looked for."""
+    return not (has_measure(expected, task) and task.name == "embedding")
 
 
 def input_size(graph: Graph, prep: Preprocess) -> Size:
@@ -54,44 +78,47 @@ def input_size(graph: Graph, prep: Preprocess) -> Size:
     return height, width
 
 
-def top1(outputs: Array, labels: Array) -> int:
-    """How many samples have their largest output (N, classes) at their label (N,)."""
-    return int((outputs.argmax(axis=1) == labels).sum())
+def top1(outputs: Array, labels: Array) -> Array:
+    """Which samples have their largest output (N, classes) at their label (N,)."""
+    marks: Array = outputs.argmax(axis=1) == labels
+    return marks
 
 
-def neighbour(outputs: Array, labels: Array) -> int:
-    """How many embeddings (N, D) have the label (N,) of the one that is nearest to them by angle."""
+def neighbour(outputs: Array, labels: Array) -> Array:
+    """Which embeddings (N, D) have the label (N,) of the one that is nearest to them by angle."""
     directions = outputs / np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), 1e-12)
     nearness = directions @ directions.T
     np.fill_diagonal(nearness, -np.inf)
-    return int((labels[nearness.argmax(axis=1)] == labels).sum())
+    marks: Array = labels[nearness.argmax(axis=1)] == labels
+    return marks
 
 
-def same_class(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> int:
-    """How many samples have their largest output at the same place."""
+def same_class(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> Array:
+    """Which samples have their largest output at the same place."""
     first = truth[0].reshape(len(truth[0]), -1)
     return top1(outputs[0].reshape(len(first), -1), first.argmax(axis=1))
 
 
-def alike(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> int:
-    """How many samples have a first output of nearly the same direction."""
+def alike(outputs: Outputs, truth: Outputs, _task: Task, _size: Size) -> Array:
+    """Which samples have a first output of nearly the same direction."""
     got, wanted = (part[0].reshape(len(part[0]), -1).astype(np.float64) for part in (outputs, truth))
     norms = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
     cosine = np.divide((got * wanted).sum(axis=1), norms, out=np.zeros(len(got)), where=norms > 0)
-    return int((cosine >= MIN_COSINE).sum() + ((norms == 0) & (got == wanted).all(axis=1)).sum())
+    marks: Array = (cosine >= MIN_COSINE) | ((norms == 0) & (got == wanted).all(axis=1))
+    return marks
 
 
-def same_boxes(outputs: Outputs, truth: Outputs, task: Task, size: Size) -> int:
-    """How many samples have the same boxes: each one of its class at its place on the other side, and no more."""
+def same_boxes(outputs: Outputs, truth: Outputs, task: Task, size: Size) -> Array:
+    """Which samples have the same boxes: each one of its class at its place on the other side, and no more."""
     count = len(truth[0])
-    return sum(_match(_boxes(outputs, i, task, size), _boxes(truth, i, task, size)) for i in range(count))
+    return np.array([_match(_boxes(outputs, i, task, size), _boxes(truth, i, task, size)) for i in range(count)])
 
 
-_LABELLED: dict[str, tuple[str, Callable[[Array, Array], int]]] = {
+_LABELLED: dict[str, tuple[str, Callable[[Array, Array], Array]]] = {
     "classification": ("top1", top1),
     "embedding": ("neighbour", neighbour),
 }
-_AGREEMENT: dict[str, tuple[str, Callable[[Outputs, Outputs, Task, Size], int]]] = {
+_AGREEMENT: dict[str, tuple[str, Callable[[Outputs, Outputs, Task, Size], Array]]] = {
     "classification": ("agreement", same_class),
     "detection": ("same boxes", same_boxes),
     "embedding": ("agreement", alike),
@@ -102,19 +129,23 @@ AGREEMENTS = {name for name, _agree in _AGREEMENT.values()}
 """Metrics that compare with the float model: where there is none, a model agrees with itself."""
 
 
-def _require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
-    """Boxes that are none, or in no sample, agree with anything: refuse them."""
-    if task.name != "detection":
-        return
-    count = len(outputs[0])
+def boxes_seen(outputs: Outputs, task: Task, size: Size) -> bool:
+    """Whether a detector sees a box in any sample; raises `RecipeError` (postprocess) when it is no such detector."""
     try:
-        seen = any(_boxes(outputs, i, task, size).found for i in range(count))
-        issue = "" if seen else f"the model detects no box above min_score in any of {count} samples"
+        return task.name != "detection" or any(_boxes(outputs, i, task, size).found for i in range(len(outputs[0])))
     except ProcessingError as error:
-        issue = f"it does not fit the model: {error.message}"
-    if issue:
-        hint = "check its keys against the model's outputs, and that the samples show what the model detects"
-        raise RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
+        raise _unfit(f"it does not fit the model: {error.message}") from None
+
+
+def require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
+    """Boxes that are none, or in no sample, agree with anything: refuse them."""
+    if not boxes_seen(outputs, task, size):
+        raise _unfit(f"the model detects no box above min_score in any of {len(outputs[0])} samples")
+
+
+def _unfit(issue: str) -> RecipeError:
+    hint = "check its keys against the model's outputs, and that the samples show what the model detects"
+    return RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
 
 
 def _boxes(outputs: Outputs, at: int, task: Task, size: Size) -> Detections:

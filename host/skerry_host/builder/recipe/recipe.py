@@ -59,12 +59,14 @@ class Labels(Struct, frozen=True):
 class Data(Struct, frozen=True):
     """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
 
-    Without `labels` a model is evaluated by how often it agrees with the float model.
+    Without `labels` a model is evaluated by how often it agrees with the float model. `evaluate`: on `all` samples, or
+    on as many as are `enough` to be sure of the gates' decisions.
     """
 
     calibration: RelativePath
     evaluation: RelativePath
     min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
+    evaluate: Literal["enough", "all"] = "enough"
 
 
 class Quantize(Struct, frozen=True):

@@ -9,8 +9,7 @@ from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Quality
 from skerry_agent.wire.targets import CPU, EDGETPU, TargetName
 from skerry_host.boards import Board
-from skerry_host.build_record import BuildRecord, Check
-from skerry_host.builder.data.samples import Samples
+from skerry_host.build_record import BuildRecord, Check, Sampling
 from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedies
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
@@ -66,6 +65,7 @@ class TargetFacts:
     tried: Tried
     reference: Score | None
     score: Score
+    sampling: Sampling
     latency: Latency
     float_latency: Latency | None
     preflight: Preflight | None = None
@@ -78,7 +78,6 @@ class Facts:
     recipe: Recipe
     record: BuildRecord
     board: Board
-    evaluation: Samples
     float_graph: Graph
     targets: Sequence[TargetFacts]
     edgetpu: Compiled | None = None
@@ -160,13 +159,13 @@ def _moves(graph: Graph, tensor: int) -> bool:
     return not graph.tensors[tensor].constant_bytes
 
 
-def confusion_counts(score: Score, samples: Samples, classes: int) -> Array | None:
+def confusion_counts(score: Score, classes: int) -> Array | None:
     """Counts (classes, classes) of true class by answer; None where there are no labels or too many classes."""
-    if not samples.labelled or not 2 <= classes <= MAX_CLASSES:
+    if score.labels is None or not 2 <= classes <= MAX_CLASSES:
         return None
-    answers = next(iter(score.outputs.values())).reshape(len(samples), -1).argmax(axis=1)
+    answers = next(iter(score.outputs.values())).reshape(score.samples, -1).argmax(axis=1)
     counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (samples.labels.astype(np.int64), answers), 1)
+    np.add.at(counts, (score.labels.astype(np.int64), answers), 1)
     return counts
 
 

@@ -73,7 +73,7 @@ def _errors(facts: Facts, part: TargetFacts) -> tuple[str, Markup, str]:
     """What the model gets wrong: classes confused with each other, or values that differ from the float model's."""
     name, got = next(iter(part.score.outputs.items()))
     classes = got[0].size
-    counts = confusion_counts(part.score, facts.evaluation, classes) if facts.recipe.task == "classification" else None
+    counts = confusion_counts(part.score, classes) if facts.recipe.task == "classification" else None
     if counts is None and part.reference is None:
         return (
             f"Values of {name}",

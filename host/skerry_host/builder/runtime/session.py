@@ -1,7 +1,7 @@
 """Runs a model in this process on the runtime that devices use (ai-edge-litert, onnxruntime): trusted bytes only."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -82,30 +82,44 @@ def is_stateful(graph: Graph) -> bool:
     return any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
 
 
-def run_all(data: bytes, samples: Array, prep: Preprocess, progress: Progress = silent) -> list[Array]:
-    """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0.
+class Sessions:
+    """One loaded model for each core, each with one thread: small models are slower with two threads than with one.
 
-    One loaded model for each core, each with one thread: small models are slower with two threads than with one. A
-    stateful model gets the samples in their order.
+    A stateful model is loaded once, and gets its samples in their order.
     """
-    cores = 1 if is_stateful(describe_any(data)) else min(WORKERS, len(samples), os.cpu_count() or 1)
-    idle: SimpleQueue[Session] = SimpleQueue()
-    for _ in range(cores):
-        idle.put(Session(data))
-    parts = np.array_split(samples, max(cores, len(samples) // PART))
-    with ThreadPoolExecutor(cores) as pool:
-        done = pool.map(lambda part: _rows(idle, part, prep), parts)
-        tasks = watched(zip(parts, done, strict=True), f"evaluating {len(samples)} samples", progress, of=len(parts))
-        rows = [row for _part, answers in tasks for row in answers]
-    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+    __slots__ = ("_cores", "_idle")
+
+    def __init__(self, data: bytes, most: int = WORKERS) -> None:
+        self._cores = 1 if is_stateful(describe_any(data)) else max(1, min(WORKERS, most, os.cpu_count() or 1))
+        self._idle: SimpleQueue[Session] = SimpleQueue()
+        for _ in range(self._cores):
+            self._idle.put(Session(data))
+
+    def run(
+        self, samples: Array, chosen: Sequence[int] | Array, prep: Preprocess, progress: Progress = silent
+    ) -> list[Array]:
+        """For each output one array (N, ...) over the chosen ones of raw samples, N > 0."""
+        parts = np.array_split(np.asarray(chosen), max(self._cores, len(chosen) // PART))
+        with ThreadPoolExecutor(self._cores) as pool:
+            done = pool.map(lambda part: self._rows(samples, part, prep), parts)
+            tasks = watched(
+                zip(parts, done, strict=True), f"evaluating {len(samples)} samples", progress, of=len(parts)
+            )
+            rows = [row for _part, answers in tasks for row in answers]
+        return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+    def _rows(self, samples: Array, part: Array, prep: Preprocess) -> list[list[Array]]:
+        session = self._idle.get()
+        try:
+            return [session.run_raw(samples[index], prep) for index in part]
+        finally:
+            self._idle.put(session)
 
 
-def _rows(idle: "SimpleQueue[Session]", samples: Array, prep: Preprocess) -> list[list[Array]]:
-    session = idle.get()
-    try:
-        return [session.run_raw(sample, prep) for sample in samples]
-    finally:
-        idle.put(session)
+def run_all(data: bytes, samples: Array, prep: Preprocess, progress: Progress = silent) -> list[Array]:
+    """For each output of a model one array (N, ...) over raw samples (N, ...), N > 0, in their order."""
+    return Sessions(data, len(samples)).run(samples, range(len(samples)), prep, progress)
 
 
 @contextmanager

@@ -161,8 +161,8 @@ def identity(path: Path, others: Sequence[Path] = ()) -> tuple[str, int]:
         return _digest(path, [file for file in path.rglob("*") if file.is_file()])
     if others:
         return _digest(path.parent, [path, *others])
-    data = path.read_bytes()
-    return hashlib.sha256(data).hexdigest(), len(data)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
 
 def _digest(folder: Path, files: Sequence[Path]) -> tuple[str, int]:

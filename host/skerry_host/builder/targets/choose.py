@@ -7,11 +7,12 @@ from functools import cache
 import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
-from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
+from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
+from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import QuantizationLoss, SearchStep, Tools, search
 from skerry_host.builder.recipe.progress import Progress
-from skerry_host.builder.recipe.recipe import Quantize, Recipe
+from skerry_host.builder.recipe.recipe import Budget, Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
@@ -31,20 +32,20 @@ class Work:
     recipe: Recipe
     source: SourceModel
     data: DataSet
-    reference: Score
+    evaluation: PairedEvaluation
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A model, the plan it was made by, its score on the evaluation samples, and the search's steps if there was one.
+    """A model, the plan it was made by, how it compares with the float one, and the search's steps if there was one.
 
     `reference` is the float model whose activations its own can be compared with: equalized where it was.
     """
 
     model: bytes
     plan: Quantize
-    score: Score
+    compared: Comparison
     steps: tuple[SearchStep, ...]
     reference: bytes
 
@@ -53,15 +54,13 @@ def choose(work: Work) -> Chosen:
     """Make the model of a target; look for a better one if the recipe says so or the plain one lost too much."""
     recipe, data = work.recipe, work.data
 
-    @cache
-    def score(model: bytes) -> Score:
-        return evaluate(model, data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
+    compare = cache(work.evaluation.compare)
 
     def make(plan: Quantize) -> bytes:
         return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.preprocess, plan, work.progress))
 
     def enough(model: bytes) -> bool:
-        return _within(score(model), work)
+        return within_budget(compare(model), recipe.budget)
 
     plan = recipe.quantize
     work.progress(f"quantizing for {work.builder.target.name}")
@@ -74,7 +73,7 @@ def choose(work: Work) -> Chosen:
         plan, model, steps = found.plan, found.model, found.steps
     reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
     plan = _as_it_is(plan, work.source)
-    return Chosen(model, plan, score(model), steps, reference)
+    return Chosen(model, plan, compare(model), steps, reference)
 
 
 def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
@@ -88,11 +87,13 @@ def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
     return msgspec.convert({**msgspec.structs.asdict(plan), **found}, Quantize)
 
 
-def _within(score: Score, work: Work) -> bool:
+def within_budget(compared: Comparison, budget: Budget) -> bool:
     """Whether quantization cost no more than the budget allows."""
-    budget = work.recipe.budget
-    sqnr = min(sqnr_by_output(work.reference, score).values())
-    return round(work.reference.value - score.value, 9) <= budget.max_accuracy_drop and sqnr >= budget.min_sqnr_db
+    sqnr = min(sqnr_by_output(compared.reference, compared.score).values())
+    return (
+        round(compared.reference.value - compared.score.value, 9) <= budget.max_accuracy_drop
+        and sqnr >= budget.min_sqnr_db
+    )
 
 
 def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes], bool]) -> Tools:

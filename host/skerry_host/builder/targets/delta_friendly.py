@@ -5,9 +5,8 @@
 
 from dataclasses import dataclass, replace
 
-from skerry_host.builder.judge.evaluate import evaluate
 from skerry_host.builder.modelfile.scale_grid import GridOptions, to_previous_grid
-from skerry_host.builder.targets.choose import NOISE_SAMPLES, Chosen, Work
+from skerry_host.builder.targets.choose import NOISE_SAMPLES, Chosen, Work, within_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,8 @@ class DeltaFriendlyModel:
 def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -> DeltaFriendlyModel:
     """Put the model on the scale grid of the previous release, unless that costs accuracy.
 
-    Costs are accepted up to the evaluation's noise; with `sticky` up to the recipe's budget, which the gates check.
+    Costs are accepted up to the evaluation's noise, on the samples that sufficed for both; with `sticky` up to the
+    recipe's budget. What would miss the budget is not used where the model itself keeps it.
     """
     plan = chosen.plan
     if (
@@ -43,13 +43,16 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
     gridded = to_previous_grid(chosen.model, previous.model, floats=work.source.data, options=options)
     if not gridded.layers:
         return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release matches this model")
-    recipe = work.recipe
-    score = evaluate(gridded.model, work.data.evaluation, recipe.preprocess, recipe.meaning, work.progress)
-    lost = chosen.score.value - score.value
-    allowed = recipe.budget.max_accuracy_drop if plan.sticky else NOISE_SAMPLES / score.samples
+    compared, budget = work.evaluation.compare(gridded.model), work.recipe.budget
+    before, after = chosen.compared, compared
+    shared = min(len(before.right), len(after.right))
+    lost = float(before.right[:shared].mean() - after.right[:shared].mean())
+    allowed = budget.max_accuracy_drop if plan.sticky else NOISE_SAMPLES / shared
     kept = f"{gridded.kept_before:.1%} -> {gridded.kept_after:.1%} of the weights as in the previous release"
-    if lost > allowed:
-        return DeltaFriendlyModel(chosen, f"delta-friendly: not used, it costs {lost:.2%} {score.metric} ({kept})")
-    gained = f"{score.metric} {0.0 - lost:+.2%}"
-    remark = f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {gained}"
-    return DeltaFriendlyModel(replace(chosen, model=gridded.model, score=score), remark)
+    metric = compared.score.metric
+    if lost > allowed or (within_budget(before, budget) and not within_budget(after, budget)):
+        return DeltaFriendlyModel(chosen, f"delta-friendly: not used, it costs {lost:.2%} {metric} ({kept})")
+    remark = (
+        f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {metric} {0.0 - lost:+.2%}"
+    )
+    return DeltaFriendlyModel(replace(chosen, model=gridded.model, compared=compared), remark)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.names import split_release
-from skerry_agent.wire.routes import cheapest, newest_patch_format
+from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
 from skerry_agent.wire.targets import with_fallback
 from skerry_agent.wire.twin import SlotReport
 from skerry_host.plane.registry.records import changes, rollouts, twins
@@ -160,7 +160,7 @@ def _refs_of(store: Store, name: str, target: str, held: frozenset[str], patch_f
     targets = with_fallback(target)  # a device whose accelerator is missing falls back
     artifacts = [a.blob for bundle in release.bundles if bundle.target in targets for a in bundle.artifacts]
     known = release.patches_up_to(patch_format)
-    routes = (cheapest(known, {base}, ref.sha256) for base in held for ref in artifacts)
+    routes = (cheapest(known, {base}, ref.sha256) for base in {*held, EMPTY_SHA256} for ref in artifacts)
     patches = {patch.blob for route in routes if route for patch in route}
     refs = [manifest, *sorted(patches, key=lambda ref: ref.sha256), *artifacts]
     return {ref.sha256: ref for ref in refs}

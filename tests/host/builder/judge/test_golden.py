@@ -53,6 +53,26 @@ def test_the_steadiest_samples_are_taken(model: bytes, prep: Preprocess, samples
     assert worst(taken) < worst(first)
 
 
+def test_samples_that_devices_hold_already_are_kept_while_they_are_steady(
+    model: bytes, prep: Preprocess, samples: Samples
+):
+    plan = GoldenPlan(samples=8)
+    best = record(model, samples, prep, plan).golden
+    ranked = record(model, samples, prep, GoldenPlan(samples=32)).golden
+    steady = instability(Session(model), ranked, replay(Session(model, default_kernels=False), ranked))
+    others = [i for i, cost in enumerate(steady) if cost <= Golden().max_lsb][8:16]
+    earlier = GoldenSet((ranked.inputs[0][others],), (ranked.outputs[0][others],))
+    known = {sample.tobytes() for sample in earlier.inputs[0]}
+
+    def shared(golden: GoldenSet) -> int:
+        return sum(sample.tobytes() in known for sample in golden.inputs[0])
+
+    kept = record(model, samples, prep, plan, earlier).golden
+    assert shared(kept) > shared(best)
+    foreign = GoldenSet((earlier.inputs[0].astype(np.float32),), earlier.outputs)
+    assert np.array_equal(record(model, samples, prep, plan, foreign).golden.inputs[0], best.inputs[0])
+
+
 def test_the_cheapest_of_each_class_come_first():
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert choose(labels, 4, cost=[9, 1, 5, 7, 8, 0]) == [1, 5, 2, 3]

@@ -90,7 +90,7 @@ def test_a_model_that_remembers_is_scored_in_the_order_of_the_samples():
 
 
 def test_top1():
-    assert top1(np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]]), np.array([1, 0, 0])) == 2
+    assert top1(np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]]), np.array([1, 0, 0])).tolist() == [True, True, False]
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=200), st.integers(2, 40))

@@ -5,7 +5,7 @@ import pytest
 
 from skerry_agent.wire.manifest import Postprocess
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import count_correct
+from skerry_host.builder.judge.metrics import mark_correct
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
 
@@ -13,6 +13,12 @@ INPUTS = np.zeros((3, 2))
 LABELLED = Samples(INPUTS, np.array([0, 0, 1]))
 PLAIN = Samples(INPUTS, np.zeros(3, int), labelled=False)
 VECTORS = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
+
+
+def count_correct(*args) -> tuple[str, int]:
+    metric, marks = mark_correct(*args)
+    assert marks.shape == (3,)
+    return metric, int(marks.sum())
 
 
 def test_an_embedding_is_right_when_its_neighbour_is_of_its_kind():

@@ -11,7 +11,6 @@ import pytest
 from skerry_agent.wire.manifest import Quality
 from skerry_host.boards import Peak, list_boards, load_board
 from skerry_host.builder.build import Build, BuildRequest, build
-from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import Score
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor, describe
 from skerry_host.builder.modelfile.tflite import read_model
@@ -132,11 +131,11 @@ def test_what_runs_on_the_accelerator_has_its_bounds():
 
 def test_confusion_is_counted_by_true_class_and_answer():
     outputs = np.eye(3)[[0, 1, 1, 2, 0]]
-    score = Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs})
-    counts = confusion_counts(score, Samples(np.zeros((5, 1)), np.array([0, 1, 2, 2, 2])), 3)
+    score = Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs}, np.array([0, 1, 2, 2, 2]))
+    counts = confusion_counts(score, 3)
     assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
     assert confused(counts, ["a", "b", "c"]) == ["c as a (1)", "c as b (1)"]
-    assert confusion_counts(score, Samples(np.zeros((5, 1)), np.zeros(5), labelled=False), 3) is None
+    assert confusion_counts(Score("top1", 5, 0.6, (0.2, 0.9), {"out": outputs}), 3) is None
 
 
 def test_scales_and_ticks():
@@ -227,7 +226,7 @@ def test_the_report_in_a_real_browser(built: Build, tmp_path: Path, width: int):
 
 def test_reasons_name_their_target_where_there_are_several():
     cpu, onnx = (SimpleNamespace(target=name, reasons=["too little signal"]) for name in ("cpu", "onnx"))
-    parts = [Facts(None, None, None, None, None, targets).reasons for targets in ([cpu], [cpu, onnx])]
+    parts = [Facts(None, None, None, None, targets).reasons for targets in ([cpu], [cpu, onnx])]
     assert parts == [["too little signal"], ["cpu: too little signal", "onnx: too little signal"]]
 
 

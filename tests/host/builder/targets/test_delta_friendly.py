@@ -3,7 +3,7 @@
 import pytest
 
 from skerry_host.builder.build import BuildRequest, build
-from skerry_host.cli.previous import previous_model
+from skerry_host.cli.previous import Previous, previous_release
 from tests.kit.patch_models import patch_of
 from tests.kit.recipes import NOW
 
@@ -47,8 +47,8 @@ def test_a_recipe_can_refuse_it(built, make_recipe, tmp_path):
 def test_without_a_previous_release(recipe, tmp_path, monkeypatch, named):
     monkeypatch.setenv("SKERRY_HOME", str(tmp_path / "home"))
     if named is None:
-        assert previous_model(recipe, None) is None
+        assert previous_release(recipe, None) == Previous()
         assert not (tmp_path / "home").exists()
     else:
         with pytest.raises(Exception, match=r"there is no release fashion@9\.9\.9"):
-            previous_model(recipe, named)
+            previous_release(recipe, named)

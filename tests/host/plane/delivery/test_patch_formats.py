@@ -6,14 +6,19 @@ import pytest
 from msgspec import structs
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.envelope import RELEASE
+from skerry_agent.wire.manifest import PatchRef
+from skerry_agent.wire.routes import EMPTY_SHA256
 from skerry_agent.wire.twin import ModelReport, Reported, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
+from skerry_host.home import Home
 from skerry_host.plane.delivery.required_blobs import find_required_blobs
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.rollouts.forecast import forecast
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
+from skerry_host.release import keys
 from skerry_host.release.store import Store
 from tests.kit.home import add_release, make_home, model_bytes
 
@@ -65,3 +70,21 @@ def test_a_forecast_knows_what_each_device_applies(rig):
         "dev-new": ("patch", len(SECOND)),
         "dev-silent": ("full", len(NEW)),
     }
+
+
+def test_a_file_packed_for_those_that_hold_nothing_is_published_and_promised(rig, tmp_path):
+    registry, store, release = rig
+    golden = release.bundles[0].artifact("golden")
+    ref = PatchRef(EMPTY_SHA256, golden.blob.sha256, "full", store.put(b"p"), 2)
+    newer = structs.replace(release, version="1.2.0", counter=120, newer_patches=(ref,))
+    signer = keys.load(Home(tmp_path / "home").keys, "release")
+    store.add(newer, signer.sign(RELEASE, codec.encode(newer)))
+    with registry.write() as session:
+        every = devices.all_devices(session)
+        rows = {row.device: row.bytes_expected for row in forecast(session, store, newer, every)}
+        start_rollout(session, RolloutRequest(newer, every, "some", Policy()), 2.0)
+        required = find_required_blobs(session, store).blobs
+        session.rollback()
+    assert ref.blob.sha256 in required
+    assert rows["dev-new"] == len(FIRST) + 1
+    assert rows["dev-old"] == len(FIRST) + golden.blob.size

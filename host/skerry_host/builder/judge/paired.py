@@ -1,0 +1,210 @@
+"""Evaluates models beside the float one, on as many held-out samples as the gates' decisions need. Decides no gate.
+
+Samples come in one seeded random order. After each further part the tests of `sequential` are asked whether it is sure
+yet that all of the samples would keep the budget, or that they would not; where it is never sure, all are used.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+
+from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import Preprocess
+from skerry_host.build_record import Sampling
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import Score, real_outputs, wilson
+from skerry_host.builder.judge.metrics import (
+    boxes_seen,
+    has_measure,
+    input_size,
+    mark_correct,
+    one_by_one,
+    require_boxes,
+)
+from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
+from skerry_host.builder.judge.signal import CEILING_DB, energies
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.recipe.recipe import Budget, Recipe
+from skerry_host.builder.runtime.session import Sessions, is_stateful
+
+RISK = 0.05
+"""The largest probability that a decision differs from that of all samples; asymptotically so for the SQNR."""
+FIRST, GROWTH = 128, 1.25
+"""Samples before the first look, and how many times as many there are at the next."""
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly."""
+
+    reference: Score
+    score: Score
+    right: Array
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is right for some samples: see `metrics.Expected`."""
+
+    labels: Array
+    labelled: bool
+    truth: tuple[Array, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class PairedEvaluation:
+    """Keeps what the float model and the last other one have answered, so that it is not asked for again."""
+
+    def __init__(self, reference: bytes, samples: Samples, recipe: Recipe, progress: Progress = silent) -> None:
+        self._samples, self._recipe, self._progress = samples, recipe, progress
+        count = len(samples)
+        self._in_order = is_stateful(describe_any(reference))
+        self._order = np.arange(count) if self._in_order else np.random.default_rng(SEED).permutation(count)
+        self._reference = _Answers(reference, count)
+        self._last = self._reference
+
+    def compare(self, model: bytes) -> Comparison:
+        """Run a model and the float one on further samples until it is sure what all of them would say.
+
+        Raises `RecipeError` (postprocess) for a detector that detects nothing, `ModelError`.
+        """
+        own = self._answers_of(model)
+        count = next(count for count in self._looks(own) if self._sure(own, count))
+        for answers in (self._reference, own):
+            answers.unload()
+        reference, score = self._score(self._reference, count), self._score(own, count)
+        return Comparison(reference, score, own.right[:count], Sampling(count, len(self._samples), RISK))
+
+    def _answers_of(self, model: bytes) -> "_Answers":
+        for known in (self._reference, self._last):
+            if known.model == model:
+                return known
+        self._last = _Answers(model, len(self._samples))
+        return self._last
+
+    def _looks(self, own: "_Answers") -> Iterator[int]:
+        """How many samples there are at each look; only one where less than all of them can say nothing."""
+        count, following = len(self._samples), FIRST
+        apart = one_by_one(self._samples, self._recipe.meaning) and not self._in_order and own is not self._reference
+        while apart and self._recipe.data.evaluate == "enough" and following < count:
+            yield following
+            following = ceil(following * GROWTH)
+        yield count
+
+    def _sure(self, own: "_Answers", count: int) -> bool:
+        self._grow(self._reference, count)
+        if own is not self._reference:
+            self._grow(own, count)
+        if count == len(self._samples):
+            return True
+        if not boxes_seen(self._reference.first(count), self._recipe.meaning, self._size(self._reference)):
+            return False
+        marks = self._reference.right[:count], own.right[:count]
+        return is_sure(marks, own.energies[:count], self._recipe.budget, len(self._samples))
+
+    def _grow(self, answers: "_Answers", count: int) -> None:
+        """Run a model on the samples up to `count` and note which are right, and the energies beside the float one."""
+        start, task = answers.count, self._recipe.meaning
+        if start >= count:
+            return
+        answers.run(self._samples.inputs, self._order[start:count], self._recipe.preprocess, self._progress)
+        if count == len(self._samples) and not has_measure(self._samples, task):
+            require_boxes(self._reference.first(count), task, self._size(answers))
+        truth, got = self._reference.first(count, start), answers.first(count, start)
+        expected = Expected(self._samples.labels[self._order[start:count]], self._samples.labelled, tuple(truth))
+        answers.metric, answers.right[start:count] = mark_correct(got, expected, task, self._size(answers))
+        answers.energies[start:count] = _energies(truth, got)
+
+    def _size(self, answers: "_Answers") -> tuple[int, int]:
+        return input_size(answers.graph, self._recipe.preprocess)
+
+    def _score(self, answers: "_Answers", count: int) -> Score:
+        right = int(answers.right[:count].sum())
+        interval = wilson(right, count) if count == len(self._samples) else interval_at_any_time(right, count)
+        labels = self._samples.labels[self._order[:count]] if self._samples.labelled else None
+        outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
+        return Score(answers.metric, count, right / count, interval, outputs, labels)
+
+
+class _Answers:
+    """A model's real-valued answers for the first samples of the order; memory is taken as they come."""
+
+    def __init__(self, model: bytes, population: int) -> None:
+        self.model, self.graph, self.count, self.metric = model, describe_any(model), 0, ""
+        self.right = np.zeros(population, bool)
+        self.energies = np.zeros((population, 0, 2))
+        self.outputs: dict[str, Array] = {}
+        self._sessions: Sessions | None = None
+
+    def run(self, samples: Array, chosen: Array, prep: Preprocess, progress: Progress) -> None:
+        """Add the answers for the chosen samples."""
+        self._sessions = self._sessions or Sessions(self.model, len(chosen))
+        real = real_outputs(self.model, self._sessions.run(samples, chosen, prep, progress))
+        if not self.outputs:
+            population = len(self.right)
+            self.outputs = {name: np.empty((population, *part.shape[1:]), part.dtype) for name, part in real.items()}
+            self.energies = np.zeros((population, len(real), 2))
+        for name, part in real.items():
+            self.outputs[name][self.count : self.count + len(chosen)] = part
+        self.count += len(chosen)
+
+    def first(self, count: int, start: int = 0) -> list[Array]:
+        """The answers from `start` to `count`, one array per output."""
+        return [part[start:count] for part in self.outputs.values()]
+
+    def unload(self) -> None:
+        """Free the loaded model."""
+        self._sessions = None
+
+
+def is_sure(marks: tuple[Array, Array], energy: Array, budget: Budget, population: int) -> bool:
+    """Whether it is sure that all samples would keep the budget on accuracy and signal, or that they would not.
+
+    `marks` (N,) say which of the first samples the float model and the model answer correctly; `energy` (N, outputs, 2)
+    is of signal and noise. A wrong yes takes one wrong test of a part of the budget that is not kept, a wrong no
+    any wrong test: so the tests of the latter share `RISK`.
+    """
+    reference, own = marks
+    lost, wrong = (reference.astype(np.float64) - own + 1) / 2, 1.0 - own
+    # the number of samples that may be lost, and that may be wrong, at most
+    may_lose = floor(budget.max_accuracy_drop * population + 1e-6)
+    may_err = population - ceil(budget.min_accuracy * population - 1e-6)
+    kept, signs = RISK, _signs(energy, budget, RISK)
+    if (
+        surely_below(lost, population, ((may_lose + 1) / population + 1) / 2, kept)
+        and surely_below(wrong, population, (may_err + 1) / population, kept)
+        and all(sign < 0 for sign in signs)
+    ):
+        return True
+    missed = RISK / (2 + energy.shape[1])
+    return (
+        surely_below(1 - lost, population, (1 - may_lose / population) / 2, missed)
+        or surely_below(1 - wrong, population, 1 - may_err / population, missed)
+        or any(sign > 0 for sign in _signs(energy, budget, missed))
+    )
+
+
+def _signs(energy: Array, budget: Budget, risk: float) -> list[int]:
+    """For each output -1 where its noise is surely small enough, 1 where it surely is not."""
+    if budget.min_sqnr_db <= -CEILING_DB:
+        return [-1] * energy.shape[1]
+    share = 10 ** (-budget.min_sqnr_db / 10)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is never sure
+        return [sign_of_mean(noise - share * signal, risk) for signal, noise in np.moveaxis(energy, 0, 2)]
+
+
+def _energies(truth: Sequence[Array], got: Sequence[Array]) -> Array:
+    """Of each sample and output the sums of squares of the float model's values, and of what differs from them."""
+    found = np.empty((len(truth[0]), len(truth), 2))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for output, (wanted, have) in enumerate(zip(truth, got, strict=True)):
+            for at, (one, other) in enumerate(zip(wanted, have, strict=True)):
+                found[at, output] = energies(one, other)
+    return found

@@ -1,0 +1,80 @@
+"""A model beside the float one on as many samples as it takes: early where it is clear, all of them where it is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from skerry_host.builder.build import Build
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
+from skerry_host.builder.judge.paired import FIRST, PairedEvaluation
+from skerry_host.builder.recipe.recipe import Budget, Recipe, load_recipe
+from tests.kit.recipes import FASHION
+
+FLOAT = (FASHION / "fashion-1.0.0.tflite").read_bytes()
+COUNT = 600
+
+
+@dataclass
+class Case:
+    samples: Samples
+    recipe: Recipe
+    model: bytes
+
+
+@pytest.fixture(scope="module")
+def case(built: Build) -> Case:
+    arrays = np.load(FASHION / "evaluation.npz")
+    samples = Samples(arrays["inputs"][:COUNT], arrays["labels"][:COUNT])
+    recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(max_accuracy_drop=0.05, min_accuracy=0.6))
+    return Case(samples, recipe, (built.path / "model.tflite").read_bytes())
+
+
+def test_what_is_clear_takes_few_samples(case: Case):
+    told: list[str] = []
+    paired = PairedEvaluation(FLOAT, case.samples, case.recipe, lambda step, done=0, of=0, /: told.append(step))
+    found = paired.compare(case.model)
+    used = found.sampling.samples
+    assert FIRST <= used < COUNT / 2
+    assert (found.sampling.of, found.score.samples, found.reference.samples, len(found.right)) == (COUNT, *[used] * 3)
+    assert found.score.value == found.right.mean()
+    low, high = found.score.interval
+    assert low < found.score.value < high
+    assert "of 600 held-out samples, enough for every gate's decision" in str(found.sampling)
+    told.clear()
+    assert paired.compare(case.model).sampling == found.sampling
+    assert not told  # all of it was there already
+
+
+def test_what_is_not_clear_takes_all_and_says_exactly_what_they_say(case: Case):
+    tight = replace(case.recipe, budget=Budget(max_accuracy_drop=0.0, min_accuracy=0.0))
+    found = PairedEvaluation(FLOAT, case.samples, tight).compare(case.model)
+    whole = evaluate(case.model, case.samples, tight.preprocess, tight.meaning)
+    reference = evaluate(FLOAT, case.samples, tight.preprocess, tight.meaning)
+    assert (found.score.value, found.score.interval, found.score.samples) == (whole.value, whole.interval, COUNT)
+    assert sqnr_by_output(found.reference, found.score) == pytest.approx(sqnr_by_output(reference, whole))
+    assert str(found.sampling) == "600 held-out samples"
+
+
+def test_a_recipe_can_ask_for_all_samples(case: Case):
+    every = replace(case.recipe, data=replace(case.recipe.data, evaluate="all"))
+    assert PairedEvaluation(FLOAT, case.samples, every).compare(case.model).sampling.samples == COUNT
+
+
+def test_the_float_model_itself_is_run_once(case: Case):
+    told: list[str] = []
+    paired = PairedEvaluation(FLOAT, case.samples, case.recipe, lambda step, done=0, of=0, /: told.append(step))
+    found = paired.compare(FLOAT)
+    assert set(told) == {f"evaluating {COUNT} samples"}
+    assert found.reference.value == found.score.value
+    assert sqnr_by_output(found.reference, found.score) == {next(iter(found.score.outputs)): 200.0}
+
+
+def test_without_labels_the_float_model_is_right(case: Case):
+    unlabelled = Samples(case.samples.inputs, np.zeros(COUNT, np.int64), labelled=False)
+    found = PairedEvaluation(FLOAT, unlabelled, case.recipe).compare(case.model)
+    assert (found.reference.value, found.score.metric, found.score.labels) == (1.0, "agreement", None)
+    assert FIRST <= found.sampling.samples < COUNT
+    assert 0.9 < found.score.value <= 1
