@@ -37,7 +37,8 @@ class Speed(Struct, frozen=True):
 class Sampling(Struct, frozen=True):
     """On how many held-out samples a model was evaluated, `of` how many, because they showed what all of them would.
 
-    `error_probability`: at most this probable is it that a gate would have decided otherwise on all of them.
+    `error_probability`: at most this probable is it that a gate would have decided otherwise on all of them. For the
+    SQNR that is asymptotic: a few of many samples whose noise is far above that of the others may go unseen.
     """
 
     samples: int
@@ -48,7 +49,7 @@ class Sampling(Struct, frozen=True):
         """For people."""
         if self.samples == self.of:
             return f"{self.of} held-out samples"
-        sure = f"an error probability of at most {self.error_probability:.0%}"
+        sure = f"an error probability of at most {self.error_probability:.0%} (for the SQNR only asymptotically)"
         return f"{self.samples} of {self.of} held-out samples, enough for every gate's decision with {sure}"
 
 
