@@ -146,14 +146,14 @@ class _Model:
         # From memory: of a malformed file, which is checked here, `LiteRtCreateModelFromFile` crashes.
         model = self.make("Model", "LiteRtCreateModelFromBuffer", environment, *library.map(file.path))
         self.subgraph = library.make("LiteRtGetModelSubgraph", model, _FIRST)
+        self.signature = library.make("LiteRtGetModelSignature", model, _FIRST)
+        if library.make("LiteRtGetSignatureSubgraph", self.signature).value != self.subgraph.value:
+            raise EngineError("its first signature is not that of its first subgraph")
         if not _REMEMBERING.isdisjoint(_operators(library, model)):
             raise EngineError("it keeps something from one inference to the next")
         compiling = library.options(file.threads)
         self._made.append(("Options", compiling))
         self.compiled = self.make("CompiledModel", "LiteRtCreateCompiledModel", environment, model, compiling)
-        self.signature = library.make("LiteRtGetModelSignature", model, _FIRST)
-        if library.make("LiteRtGetSignatureSubgraph", self.signature).value != self.subgraph.value:
-            raise EngineError("its first signature is not that of its first subgraph")
 
     def make(self, kind: str, name: str, *arguments: object) -> Handle:
         """Make an object that `close` frees."""
