@@ -17,6 +17,9 @@ TUNED_FOR = 128
 """The asymptotic bound is tightest near so many samples."""
 MIN_ASYMPTOTIC = 64
 """Of fewer samples a variance says too little."""
+UNSEEN = 10
+"""So many more samples as far to the other side as the farthest one must not change the sign of a mean: where a few
+samples make most of it, both mean and variance are still too small before they come."""
 
 
 def surely_below(values: Array, population: int, least: float, risk: float) -> bool:
@@ -53,7 +56,9 @@ def sign_of_mean(values: Array, risk: float) -> int:
     spread = n * tuned + 1
     half = float(values.std()) * math.sqrt(2 * spread / (n**2 * tuned) * math.log(math.sqrt(spread) / risk))
     mean = float(values.mean())
-    return 0 if abs(mean) <= half else int(math.copysign(1, mean))
+    farthest = float(values.max() if mean < 0 else values.min())
+    sure = abs(mean) > half and mean * (values.sum() + UNSEEN * farthest) > 0
+    return int(math.copysign(1, mean)) if sure else 0
 
 
 def interval_at_any_time(right: int, samples: int, risk: float = 0.05) -> tuple[float, float]:

@@ -49,6 +49,13 @@ def test_a_mean_of_zero_has_seldom_a_sign():
     assert np.mean([any(sign_of_mean(row[:n], RISK) for n in LOOKS) for row in noise]) <= RISK
 
 
+def test_where_few_samples_make_most_of_a_mean_its_sign_is_seldom_wrong():
+    """Of lognormal values whose mean is 0 the first hundreds look as if it were below."""
+    values = np.exp(2 * np.random.default_rng(4).normal(0, 1, (200, POPULATION)))
+    values -= values.mean(axis=1, keepdims=True)
+    assert np.mean([any(sign_of_mean(row[:n], RISK) for n in LOOKS) for row in values]) <= 2 * RISK
+
+
 @pytest.mark.parametrize(("right", "samples"), [(0, 10), (700, 800), (800, 800)])
 def test_an_interval_for_samples_that_were_stopped_is_the_wider_one(right: int, samples: int):
     low, high = interval_at_any_time(right, samples)
