@@ -147,7 +147,7 @@ class RealProcesses:
         try:
             process = subprocess.Popen(self._updater, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
-            tell(Refusal("failed", "updater_not_started", error.strerror or str(error)))
+            tell(Refusal("crashed", "updater_not_started", error.strerror or str(error)))
             return cancelled.set
         os.setpriority(os.PRIO_PROCESS, process.pid, 10)
 
@@ -169,7 +169,7 @@ def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Refusal("failed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")
+        return Refusal("crashed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")
     except WireError:
         _, detail = _explain(process.returncode, [])
-        return Refusal("failed", "updater_died", detail)
+        return Refusal("crashed", "updater_died", detail)

@@ -16,6 +16,9 @@ from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import Answer, Refusal, Staged, StageJob
 
+CRASH_PAUSE_S = 1.0
+"""Before the updater is started again, times the attempts that were cut off: memory that was short may be free then."""
+
 
 class Preparation:
     """The preparation of one model's deployments. `transfer` is kept for its figures when it is over."""
@@ -46,7 +49,14 @@ class Preparation:
             bundle_dir=str(self._context.folders.folder(bundle)),
         )
         answered = self._guarded(lambda answer: self._handle(_made_of(answer, deployment, bundle)))
-        self._cancel_updater = self._context.processes.run_updater(job, answered)
+
+        def start() -> None:
+            self._cancel_updater = self._context.processes.run_updater(job, answered)
+
+        if deployment.attempts:
+            self._context.clock.after(CRASH_PAUSE_S * deployment.attempts, self._guarded(start))
+        else:
+            start()
 
     def done(self) -> None:
         """There is a bundle: nothing is awaited any more."""
@@ -86,18 +96,23 @@ def seconds_left(deployment: Deployment, now: float) -> float:
     return max(0.0, deployment.policy.deadline_s - max(0.0, spent))
 
 
+_OF_REFUSALS: dict[str, Callable[[Refusal], Event]] = {
+    "rejected": lambda answer: events.Rejected(answer.reason, answer.detail),
+    "patch_failed": lambda answer: events.PatchFailed(f"{answer.reason}: {answer.detail}"),
+    "patch_refused": lambda answer: events.PatchRefused(answer.reason, answer.detail),
+    "failed": lambda answer: events.StageFailed(answer.reason, answer.detail),
+    "crashed": lambda answer: events.StageCrashed(answer.reason, answer.detail),
+}
+
+
 def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
     """The updater's answer as an event."""
     match answer:
         case Staged():
             manifest = deployment.manifest.sha256
             return events.Verified(Slot(bundle, deployment.release, deployment.target, manifest, answer.model_sha256))
-        case Refusal(kind="rejected"):
-            return events.Rejected(answer.reason, answer.detail)
-        case Refusal(kind="patch_failed"):
-            return events.PatchFailed(f"{answer.reason}: {answer.detail}")
         case Refusal():
-            return events.StageFailed(answer.reason, answer.detail)
+            return _OF_REFUSALS[answer.kind](answer)
     return events.StageFailed("updater_error", f"{type(answer).__name__} is not an answer to a stage job")
 
 

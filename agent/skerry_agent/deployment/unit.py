@@ -335,7 +335,8 @@ class Unit:
         assert deployment is not None
         assert fallback is not None
         self.issue = f"{self.model} runs without the Edge TPU: {detail}"
-        self.handle(events.Ordered(replace(deployment, target=fallback, outcome=None, ended_at=None, transfer=None)))
+        begun = replace(deployment, target=fallback, outcome=None, detail="", ended_at=None, transfer=None)
+        self.handle(events.Ordered(begun))
         return True
 
     def _retire(self) -> None:

@@ -70,6 +70,20 @@ class PatchFailed(Event, frozen=True):
     detail: str = ""
 
 
+class PatchRefused(Event, frozen=True):
+    """The board cannot hold what applying the patch takes; nothing was begun."""
+
+    reason: str
+    detail: str = ""
+
+
+class StageCrashed(Event, frozen=True):
+    """The updater ended without an answer while it made the bundle: killed for want of memory, say, or hung."""
+
+    reason: str
+    detail: str = ""
+
+
 class StageFailed(Event, frozen=True):
     """The bundle could not be made for another reason, for instance a full disk."""
 

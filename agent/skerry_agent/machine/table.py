@@ -35,6 +35,7 @@ from skerry_agent.machine.events import (
     Ordered,
     OrderLapsed,
     PatchFailed,
+    PatchRefused,
     ProbationPassed,
     Rejected,
     Retire,
@@ -44,6 +45,7 @@ from skerry_agent.machine.events import (
     Serving,
     Settled,
     Stage,
+    StageCrashed,
     StageFailed,
     StartCandidate,
     Verified,
@@ -54,7 +56,8 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 
 MAX_ATTEMPTS = 3
-"""How often the same stage may be resumed after a restart of the agent before the deployment fails."""
+"""How often the same stage may be begun, where restarts of the agent or crashes of the updater cut it off, before the
+deployment fails, or a patch gives way to the full artifact."""
 
 MAX_FETCH_STARTS = 30
 """The same for fetching: higher, because a slow link may take days and many power cuts, but finite."""
@@ -100,9 +103,14 @@ def removed_by_order(record: Record) -> bool:
 
 
 def _ended(record: Record, outcome: Outcome, reason: str = "", detail: str = "") -> Record:
-    """The deployment is over and the candidate forgotten; the state is idle."""
+    """The deployment is over and the candidate forgotten; the state is idle.
+
+    A deployment under way has a detail only once its patch gave way to the full artifact: it says why.
+    """
     deployment = record.deployment
     if deployment is not None and deployment.outcome is None:
+        if deployment.detail and outcome in {"failed", "rejected"}:
+            detail = f"{detail}; the patch before it: {deployment.detail}"
         deployment = replace(deployment, outcome=outcome, reason=reason, detail=detail)
     return replace(record, state=State.IDLE, deployment=deployment, slots=replace(record.slots, candidate=None))
 
@@ -197,17 +205,46 @@ def _rejected(record: Record, event: Rejected) -> Step:
 
 
 def _patch_failed(record: Record, event: PatchFailed) -> Step:
-    """Fetch the full artifact instead, once, where the policy allows it."""
-    assert record.deployment is not None
-    if record.deployment.policy.full_fallback != "always" or record.deployment.transfer == "full":
-        return _ended(record, "failed", "patch_failed", event.detail), [Drop(), Collect()]
-    deployment = replace(record.deployment, transfer="full")
+    return _full_instead(record, event.detail) or _failed(record, StageFailed("patch_failed", event.detail))
+
+
+def _patch_refused(record: Record, event: PatchRefused) -> Step:
+    full = _full_instead(record, f"{event.reason}: {event.detail}")
+    return full or _rejected(record, Rejected(event.reason, event.detail))
+
+
+def _full_instead(record: Record, why: str) -> Step | None:
+    """Fetch the full artifact instead of the patch, once, unless the policy forbids it.
+
+    Whether the link is metered is not known here: the plan of the new transfer finds out.
+    """
+    deployment = record.deployment
+    assert deployment is not None
+    if deployment.policy.full_fallback == "never" or deployment.transfer == "full":
+        return None
+    deployment = replace(deployment, transfer="full", attempts=0, detail=why)
     return replace(record, state=State.FETCHING, deployment=deployment), [Fetch()]
+
+
+def _stage_crashed(record: Record, event: StageCrashed) -> Step:
+    """Make the bundle again, within the persisted budget; after that the patch may be what kills the updater."""
+    assert record.deployment is not None
+    attempts = record.deployment.attempts + 1
+    if attempts < MAX_ATTEMPTS:
+        return replace(record, deployment=replace(record.deployment, attempts=attempts)), [Stage()]
+    detail = f"begun {attempts} times: {event.detail}"
+    return _patch_given_up(record, event.reason, detail) or _failed(record, StageFailed(event.reason, detail))
+
+
+def _patch_given_up(record: Record, reason: str, detail: str) -> Step | None:
+    """The full artifact instead of a patch on which the budget was spent; None where it was no patch."""
+    assert record.deployment is not None
+    return _full_instead(record, f"{reason}: {detail}") if record.deployment.transfer == "patch" else None
 
 
 def _verified(record: Record, event: Verified) -> Step:
     assert record.deployment is not None
-    deployment = replace(record.deployment, attempts=0)
+    deployment = replace(record.deployment, attempts=0, detail="")
     slots = replace(record.slots, candidate=event.slot)
     return replace(record, state=State.STAGED, slots=slots, deployment=deployment), [StartCandidate()]
 
@@ -220,8 +257,10 @@ def _retry(effect: Effect, state: State, budget: int = MAX_ATTEMPTS) -> Rule:
         attempts = record.deployment.attempts + 1
         if attempts >= budget:
             outcome: Outcome = "rolled_back" if record.state is State.PROBATION else "failed"
-            ended = _ended(record, outcome, "agent_restarts", f"the agent restarted {attempts} times at this stage")
-            return ended, [*_serving(record), Collect()]
+            detail = f"the agent restarted {attempts} times at this stage"
+            full = _patch_given_up(record, "agent_restarts", detail) if record.state is State.VERIFYING else None
+            after, effects = full or (_ended(record, outcome, "agent_restarts", detail), [Collect()])
+            return after, [*_serving(record), *effects]
         deployment = replace(record.deployment, attempts=attempts)
         return replace(record, state=state, deployment=deployment), [*_serving(record), effect]
 
@@ -380,6 +419,8 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
         Verified: _verified,
         Rejected: _rejected,
         PatchFailed: _patch_failed,
+        PatchRefused: _patch_refused,
+        StageCrashed: _stage_crashed,
         StageFailed: _failed,
         Expired: _expire,
     },

@@ -5,7 +5,7 @@ docs/patch-format.md; the encoder lives on the host.
 """
 
 from skerry_agent.patch.container import Codec, PatchHeader, read_header
-from skerry_agent.patch.decode import apply
+from skerry_agent.patch.decode import MAX_EXTRA_BYTES, apply
 from skerry_agent.patch.errors import HINTS, PatchError
 
-__all__ = ["HINTS", "Codec", "PatchError", "PatchHeader", "apply", "read_header"]
+__all__ = ["HINTS", "MAX_EXTRA_BYTES", "Codec", "PatchError", "PatchHeader", "apply", "read_header"]

@@ -8,6 +8,7 @@ import hashlib
 import mmap
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from skerry_agent.patch.blocks import apply_full, apply_zstd
 from skerry_agent.patch.container import PatchHeader, split
@@ -15,6 +16,9 @@ from skerry_agent.patch.errors import PatchError
 from skerry_agent.patch.extents import apply_extents
 from skerry_agent.patch.reader import Reader
 from skerry_agent.patch.sink import Sink
+
+MAX_EXTRA_BYTES: Final = 4_000_000
+"""The memory that `apply` needs beside the base and the patch, at any size and with any codec."""
 
 
 def apply(
@@ -27,8 +31,8 @@ def apply(
     """Pass to `write`, in order and in blocks, the file that `patch` makes of `old`.
 
     Nothing is written before `old` is known to be the right base. What was written is worthless if this raises
-    `PatchError`, whose codes are the keys of `errors.HINTS`. Extra memory is below 4 MB whatever the sizes. The header
-    that it returns has both digests in full, as they are: whoever knows them from elsewhere compares.
+    `PatchError`, whose codes are the keys of `errors.HINTS`. Beside `old` and `patch` it needs `MAX_EXTRA_BYTES`. The
+    header that it returns has both digests in full, as they are: whoever knows them from elsewhere compares.
     """
     try:
         return _apply(memoryview(old), patch, write, max_new_bytes)

@@ -220,4 +220,4 @@ def _moved(before: Words, vector: Pooled, part: slice) -> Words:
 
 
 def _bytes_of(words: Words) -> memoryview:
-    return memoryview(words.astype("<u4").tobytes())
+    return words.astype("<u4", copy=False).view(np.uint8).data

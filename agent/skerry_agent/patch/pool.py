@@ -45,14 +45,19 @@ def _make(vector: Vector, before: Words, pool: list[Pooled], symbols: Symbols) -
         return _derived(vector, pool)
     if vector.origin is Origin.SAME:
         return before
-    coded = in_blocks(vector.count, lambda count: symbols.numbers(count, vector.context))
-    return on_grid(before, coded) if vector.origin is Origin.GRID else before + coded
+    move = on_grid if vector.origin is Origin.GRID else np.add
+    return _in_blocks(
+        vector.count, lambda part: move(before[part], symbols.numbers(part.stop - part.start, vector.context))
+    )
 
 
-def in_blocks(count: int, read: Callable[[int], Words]) -> Words:
-    """`count` words, read at most `MAX_NUMBERS` at a time."""
-    sizes = [min(MAX_NUMBERS, count - start) for start in range(0, count, MAX_NUMBERS)]
-    return np.concatenate([np.zeros(0, dtype=np.uint32), *map(read, sizes)])
+def _in_blocks(count: int, make: Callable[[slice], Words]) -> Words:
+    """`count` words, made at most `MAX_NUMBERS` at a time, to bound memory."""
+    made = np.empty(count, dtype=np.uint32)
+    for start in range(0, count, MAX_NUMBERS):
+        part = slice(start, min(start + MAX_NUMBERS, count))
+        made[part] = make(part)
+    return made
 
 
 def on_grid(before: Words, steps: Words) -> Words:
@@ -81,7 +86,7 @@ def _derived(vector: Vector, pool: list[Pooled]) -> Words:
     a, b = (pool[factor].new for factor in vector.factors)
     if len(b) != 1 or len(a) != vector.count:
         raise damaged("a derived vector has another length than its factors")
-    return product(a, b)
+    return _in_blocks(vector.count, lambda part: product(a[part], b))
 
 
 def _as_f32(values: NDArray[np.float64]) -> Words:

@@ -18,23 +18,24 @@ LOW: Final = 1 << 16
 MAX_LANES: Final = 1024
 SPAN: Final = 1 << 13  # symbols whose slots are held at a time, to bound memory
 # Of the states' own type, because mixing in Python integers costs more than the arithmetic.
-_LOW, _LOW_BITS, _SHIFT, _WORD, _SYMBOL = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16, 24))
+_LOW, _LOW_BITS, _SHIFT, _WORD = (np.uint32(value) for value in (LOW, TOTAL - 1, BITS, 16))
 
 Contexts = NDArray[np.intp] | NDArray[np.uint8]
 """Numbers of contexts; whoever holds many at a time holds them as bytes."""
 
 
-def slot_table(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Packed slots (contexts * 4096): symbol << 24 | frequency << 12 | offset inside the symbol's range."""
-    table = np.empty((len(codes), TOTAL), dtype=np.uint32)
-    for row, shape in zip(table, codes, strict=True):
+def slot_tables(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """The symbol of each slot (contexts * 4096), and of each symbol (contexts * 256) frequency << 12 | first slot.
+
+    Two tables, because one with all of it in each slot takes four times the memory and misses small caches.
+    """
+    symbols = np.empty((len(codes), TOTAL), dtype=np.uint8)
+    ranges = np.empty((len(codes), 256), dtype=np.uint32)
+    for row, shape in enumerate(codes):
         counts = frequencies(shape)
-        present = np.flatnonzero(counts)
-        kept = counts[present]
-        starts = np.repeat(np.cumsum(kept) - kept, kept)
-        packed = np.repeat(present << 24 | kept << BITS, kept)
-        row[:] = packed + (np.arange(TOTAL) - starts)
-    return table.reshape(-1)
+        symbols[row] = np.repeat(np.arange(256), counts)
+        ranges[row] = counts << BITS | np.minimum(np.cumsum(counts) - counts, TOTAL - 1)
+    return symbols.reshape(-1), ranges.reshape(-1)
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Decoder:
 
     def __init__(self, codes: NDArray[np.uint8], reader: Reader, rounds: Rounds) -> None:
         self.contexts = len(codes)
-        self._table = slot_table(codes)
+        self._symbols, self._ranges = slot_tables(codes)
         lanes = reader.varint(MAX_LANES)
         if not lanes:
             raise damaged("symbols without lanes")
@@ -70,28 +71,32 @@ class Decoder:
             raise damaged("it takes more steps than its result can need")
         span = max(1, SPAN // lanes) * lanes
         for start in range(0, len(contexts), span):
-            symbols[start : start + span] = self._decoded(contexts[start : start + span].astype(np.intp) << BITS)
+            part = contexts[start : start + span].astype(np.intp)
+            self._decode(part << BITS, part << 8, symbols[start : start + span])
         return symbols
 
-    def _decoded(self, slots: NDArray[np.intp]) -> NDArray[np.uint32]:
-        found = np.empty(len(slots), dtype=np.uint32)
+    def _decode(self, slots: NDArray[np.intp], rows: NDArray[np.intp], found: NDArray[np.uint8]) -> None:
         lanes = len(self._states)
         for start in range(0, len(slots), lanes):
-            part = slots[start : start + lanes]
-            self._step(part, self._states[: len(part)], found[start : start + lanes])
-        return found >> _SYMBOL
+            part = slice(start, start + lanes)
+            self._step(slots[part], rows[part], found[part])
 
     def finish(self) -> None:
         """Raise `PatchError('damaged')` unless all words were used and every lane is back where encoding began."""
         if self._at != len(self._words) or bool(np.any(self._states != LOW)):
             raise damaged("coded symbols end in a wrong state")
 
-    def _step(self, slots: NDArray[np.intp], states: NDArray[np.uint32], found: NDArray[np.uint32]) -> None:
-        slots += states & _LOW_BITS
-        self._table.take(slots, out=found, mode="clip")
+    def _step(self, slots: NDArray[np.intp], rows: NDArray[np.intp], found: NDArray[np.uint8]) -> None:
+        states = self._states[: len(slots)]
+        places = states & _LOW_BITS
+        slots += places
+        self._symbols.take(slots, out=found, mode="clip")
+        rows += found
+        ranges = self._ranges.take(rows, mode="clip")
+        places -= ranges & _LOW_BITS
         states >>= _SHIFT
-        states *= (found >> _SHIFT) & _LOW_BITS
-        states += found & _LOW_BITS
+        states *= ranges >> _SHIFT
+        states += places
         short = (states < _LOW).nonzero()[0]
         end = self._at + len(short)
         if end > len(self._words):

@@ -18,7 +18,7 @@ from skerry_agent.patch.sink import Sink
 from skerry_agent.patch.symbols import Symbols, unzigzag
 
 BLOCK_WEIGHTS: Final = 1 << 14  # whose symbols are one run
-PART_WEIGHTS: Final = 1 << 12  # that are predicted at a time, to bound memory
+PART_WEIGHTS: Final = 1 << 13  # that are predicted at a time, to bound memory
 GAIN_ONE: Final = 256
 ZIGZAG_MINUS_ONE: Final = 1
 

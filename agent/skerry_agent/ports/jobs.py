@@ -83,9 +83,13 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
-    """It was not done. `kind` decides what the machine makes of it."""
+    """It was not done. `kind` decides what the machine makes of it.
 
-    kind: Literal["rejected", "patch_failed", "failed"]
+    `patch_refused`: this board cannot apply the patch now, and nothing was begun. `crashed`: the updater did not live
+    to answer, which only the supervisor can say.
+    """
+
+    kind: Literal["rejected", "patch_failed", "patch_refused", "failed", "crashed"]
     reason: str
     detail: str = ""
 

@@ -46,7 +46,7 @@ def model_report(unit: Unit) -> ModelReport:
     if transfer is not None and deployment.outcome is None:
         deployment = replace(
             deployment,
-            detail=transfer.waiting,
+            detail=transfer.waiting or deployment.detail,
             bytes_received=transfer.received,
             bytes_expected=transfer.expected,
             transports=transfer.transports,

@@ -1,6 +1,7 @@
 """Does one job of any kind, and turns every expected failure into an answer."""
 
 from collections.abc import Callable
+from typing import Final
 
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Answer, FactoryJob, PlanJob, Refusal, StageJob, UpdaterJob, VerifyMessage
@@ -10,21 +11,23 @@ from skerry_agent.updater.bundle import stage
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.updater.factory import find_factory
 from skerry_agent.updater.plan import plan
+from skerry_agent.updater.room import Room
 from skerry_agent.updater.verify import verify
 from skerry_agent.wire.errors import WireError
 
 _PERFORMERS: dict[type, Callable[..., Answer]] = {
-    VerifyMessage: verify,
+    VerifyMessage: lambda job, trust, _room: verify(job, trust),
     PlanJob: plan,
     StageJob: stage,
-    FactoryJob: find_factory,
+    FactoryJob: lambda job, trust, _room: find_factory(job, trust),
 }
+HERE: Final = Room()
 
 
-def perform(job: UpdaterJob, trust: Trust) -> Answer:
+def perform(job: UpdaterJob, trust: Trust, room: Room = HERE) -> Answer:
     """Do one job. Every expected failure is an answer, not an exception."""
     try:
-        return _PERFORMERS[type(job)](job, trust)
+        return _PERFORMERS[type(job)](job, trust, room)
     except RefusedError as refused:
         return refused.refusal
     except (TrustError, WireError) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry_agent.patch import PatchError, apply
+from skerry_agent.patch import apply
 from skerry_agent.wire.blobs import check_size
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.progress import shares
@@ -74,9 +74,9 @@ def apply_patch(old: Path, patch: Path, output: Path, as_json: bool) -> None:
     part = output.with_name(output.name + ".part")
     try:
         with part.open("wb") as out:
-            header = apply(_mapped(old), patch.read_bytes(), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
-    except PatchError:
-        part.unlink()
+            header = apply(_mapped(old), memoryview(_mapped(patch)), out.write, max_new_bytes=MAX_ARTIFACT_BYTES)
+    except BaseException:  # also a full disk, and Ctrl-C
+        part.unlink(missing_ok=True)
         raise
     part.replace(output)
     if as_json:

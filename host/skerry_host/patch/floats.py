@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ SMALLEST = 32  # floats below which a grid stays plain bytes
 SPARSE = 400  # a grid with fewer than one change in so many floats is cheaper as scattered changes
 NEAREST = 4  # grids of equal shape that are tried, nearest in the file first
 SAMPLE = 4096  # floats that a candidate is judged by
+ENOUGH = 1 << 15  # floats that choices are judged by
 MAX_STEP = 127  # octaves of a row or column from the middle
 MAX_GAIN = 1 << GAIN_BITS - 2
 GAIN_COST = 14.0  # bits of a channel's gain
@@ -177,7 +178,7 @@ class _Finder:
             part = slice(start, start + rows * cols)
             new = after[part].reshape(rows, cols)
             was = None if before is None else before[part].reshape(rows, cols)
-            bits, fit = min(_fits(new, was, grid.across, layout), key=lambda one: one[0])
+            bits, fit = _fitted(new, was, grid.across, layout)
             if bits < WORTH * _plain_bits(new):
                 moved = start * grid.width
                 yield FloatRegion(grid.at + moved, old.at + moved if old and fit.old is not None else None, fit)
@@ -189,52 +190,77 @@ class _Finder:
         return float(np.abs(after - before).sum())
 
 
-def _fits(new: Words, old: Words | None, across: bool, layout: FloatFormat) -> Iterator[tuple[float, FloatFit]]:
-    """Yield the bits and the fit of `new` on its own, and from `old` where it is given."""
-    yield _fitted(new, None, across, layout, np.zeros((1, 1), np.int64))
-    if old is not None:
-        plain = _fitted(new, old, across, layout, np.zeros((1, 1), np.int64))
-        yield plain
-        gains = _gains(new, old, across, layout)
-        if gains.any():
-            bits, fit = _fitted(new, old, across, layout, gains)
-            yield bits + GAIN_COST * gains.size, fit
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a grid is coded from, and which of its classes are said."""
+
+    past: bool
+    gains: bool
+    rows: bool
+    columns: bool
 
 
-def _fitted(new: Words, old: Words | None, across: bool, layout: FloatFormat, gains: Ints) -> tuple[float, FloatFit]:
-    """The bits of `new`, and its fit, with whichever of levels for rows, columns, both and neither cost least."""
+def _fitted(new: Words, old: Words | None, across: bool, layout: FloatFormat) -> tuple[float, FloatFit]:
+    """The bits and the fit of `new`, from `old` or on its own. What suits some rows of a large grid suits all."""
+    every = max(1, new.size // ENOUGH)
+    some, before = new[::every], None if old is None else old[::every]
+    bits, choice = min(_choices(some, before, across, layout), key=lambda one: one[0])
+    start = _start(new, old if choice.past else None, across, layout, choice.gains)
+    return bits * new.size / some.size, start.levelled(choice.rows, choice.columns)
+
+
+def _choices(new: Words, old: Words | None, across: bool, layout: FloatFormat) -> Iterator[tuple[float, _Choice]]:
+    """Yield what each choice costs in bits."""
+    for past, gains in ((False, False), (True, False), (True, True)):
+        if past and old is None:
+            continue
+        start = _start(new, old if past else None, across, layout, gains)
+        extra = GAIN_COST * start.fit.gains.size if start.fit.gains.any() else 0.0
+        for rows, columns in _CLASSES:
+            if (rows and len(new) == 1) or (columns and new.shape[1] == 1):
+                continue
+            fit = start.levelled(rows, columns)
+            side = _side_bits(fit.levels) + _side_bits(fit.columns)
+            yield _bits(fit, start.symbols) + side + extra, _Choice(past, gains, rows, columns)
+
+
+_CLASSES = ((False, False), (True, False), (True, True), (False, True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A fit without levels, how far each of its floats moves, and its symbols where those do not depend on levels."""
+
+    fit: FloatFit
+    change: NDArray[np.float64]
+    symbols: FloatSymbols | None
+
+    def levelled(self, rows: bool, columns: bool) -> FloatFit:
+        """The fit with levels of its rows, columns, both or neither: octaves of the mean change."""
+        mantissa, change = self.fit.format.mantissa, self.change
+        whole = round(float(_octaves(change.mean()))) + mantissa
+        levels = np.full(len(change), whole, np.int64)
+        steps = np.zeros(change.shape[1], np.int64)
+        if rows:
+            levels = _near(np.rint(_octaves(change.mean(axis=1)) + mantissa), whole)
+        if columns:
+            scaled = change * np.exp2(mantissa - levels.astype(np.float64))[:, None] if rows else change
+            middle = 0 if rows else whole - mantissa
+            steps = _near(np.rint(_octaves(scaled.mean(axis=0))) - middle, 0)
+        return replace(self.fit, levels=levels, columns=steps)
+
+
+def _start(new: Words, old: Words | None, across: bool, layout: FloatFormat, gains: bool) -> _Start:
     nothing = np.zeros(len(new), np.int64), np.zeros(len(new), np.bool_), np.zeros(new.shape[1], np.int64)
-    fit = FloatFit(new, old, across, layout, *nothing, gains)
+    fit = FloatFit(new, old, across, layout, *nothing)
+    if gains and old is not None:
+        fit.gains = _gains(new, old, across, layout)
     block = predict_floats(fit.plan(0, SPREAD, LOWEST), slice(0, len(new)), fit.before)
     change = np.abs(_values(new, layout) - _ordered_values(block.ordered, layout))
-    if old is not None:
-        fit.unchanged = np.logical_not(change.any(axis=1))
-    found = None if old is None else symbols_of_floats(layout, block, new)
-    best: tuple[float, Ints, Ints] | None = None
-    for levels, columns in _levels(change, layout):
-        fit.levels, fit.columns = levels, columns
-        bits = _bits(fit, found) + _side_bits(levels) + _side_bits(columns)
-        if best is None or bits < best[0]:
-            best = bits, levels, columns
-    assert best is not None
-    fit.levels, fit.columns = best[1:]
-    return best[0], fit
-
-
-def _levels(change: NDArray[np.float64], layout: FloatFormat) -> Iterator[tuple[Ints, Ints]]:
-    """Yield levels of rows and of columns: octaves of the mean change."""
-    none = np.zeros(change.shape[1], np.int64)
-    whole = round(float(_octaves(change.mean()))) + layout.mantissa
-    yield np.full(len(change), whole, np.int64), none
-    if len(change) > 1:
-        rows = _near(np.rint(_octaves(change.mean(axis=1)) + layout.mantissa), whole)
-        yield rows, none
-        if change.shape[1] > 1:
-            scaled = change * np.exp2(layout.mantissa - rows.astype(np.float64))[:, None]
-            yield rows, _near(np.rint(_octaves(scaled.mean(axis=0))), 0)
-    if change.shape[1] > 1:
-        columns = np.rint(_octaves(change.mean(axis=0)) + layout.mantissa)
-        yield np.full(len(change), whole, np.int64), _near(columns - whole, 0)
+    if old is None:
+        return _Start(fit, change, None)
+    fit.unchanged = np.logical_not(change.any(axis=1))
+    return _Start(fit, change, symbols_of_floats(layout, block, new))
 
 
 def _near(levels: NDArray[np.float64], middle: int) -> Ints:

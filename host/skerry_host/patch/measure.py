@@ -38,9 +38,13 @@ class AnonymousPeak:
         self._done.set()
         self._thread.join()
 
+    def look(self) -> None:
+        """Take a sample now, as the thread does all the time."""
+        self.grown = max(self.grown, _anonymous_bytes() - self._start)
+
     def _watch(self) -> None:
         while not self._done.wait(0.0003):
-            self.grown = max(self.grown, _anonymous_bytes() - self._start)
+            self.look()
 
 
 def _anonymous_bytes() -> int:

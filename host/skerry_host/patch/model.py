@@ -28,6 +28,7 @@ from skerry_host.patch.writer import Contexts, FloatContexts, Packed, TooLargeEr
 CLASS_GROUPS = 3
 FLOAT_CLASSES, FEWEST_OCTAVES = 4, 4
 SCALE_GROUPS, BIAS_GROUPS = 4, 8
+TEXT_BYTES = 1 << 17  # new bytes that are always tried: labels share words with the old ones where they share no run
 LITERAL_SHARE = 0.97  # of the new file: where so little is known of it, the candidate `full` says the same
 
 Region = GridRegion | VectorRegion | WordsRegion | FloatRegion
@@ -184,7 +185,8 @@ def _encode_window(
             emit = _run(files, regions, form, window, ENDLESS)
             if window.stop - window.start < MIN_PROGRAM:
                 raise TooLargeError("a program would be too short")
-        if emit.literal_size > LITERAL_SHARE * len(files.new) or least_size(emit.literal) > bound:
+        retrained = emit.literal_size > max(LITERAL_SHARE * len(files.new), TEXT_BYTES)
+        if retrained or least_size(emit.literal) > bound:
             return None, window
         try:
             return emit.pack(), window

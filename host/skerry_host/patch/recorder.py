@@ -34,7 +34,7 @@ class Coded:
 def number_symbols(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """(symbols, low bits, how many low bits) of signed numbers, as `Symbols.numbers` reads them."""
     size = np.abs(values)
-    klass = np.where(size > 0, np.floor(np.log2(np.maximum(size, 1))).astype(np.int64) + 1, 0)
+    klass = np.frexp(size.astype(np.float64))[1].astype(np.int64)  # exact below 2^53; 0 for 0
     low = np.maximum(klass - 2, 0)
     second = np.where(klass > 1, (size >> low) & 1, 0)
     symbols = (klass << 2) | (second << 1) | (values < 0)
@@ -90,10 +90,9 @@ class Recorder:
     def _bits(self) -> bytes:
         pieces = [np.zeros(0, np.uint8)]
         for low, lengths in self.low:
-            width = int(lengths.max(initial=0))
-            places = lengths[:, None] - 1 - np.arange(width)
-            grid = (low[:, None] >> np.maximum(places, 0)) & 1
-            pieces.append(grid[places >= 0].astype(np.uint8))
+            left = (low << (32 - lengths)).astype(">u4")
+            grid = np.unpackbits(left.view(np.uint8)).reshape(-1, 32)
+            pieces.append(grid[np.arange(32) < lengths[:, None]])
         return np.packbits(np.concatenate(pieces)).tobytes()
 
 

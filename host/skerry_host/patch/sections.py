@@ -14,9 +14,10 @@ _HURRIED = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "nice_len": 32, "depth": 
 SAMPLE = 1 << 16  # longer data is tried with each coder on a sample of this many bytes only
 
 
-def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False) -> bytes:
-    """The smallest section that holds `data`, which may refer back to `preset`."""
-    return min(_candidates(data, preset, _HURRIED if hurried else _EXTREME), key=len)
+def pack_section(data: bytes, preset: bytes = b"", *, hurried: bool = False, lean: bool = False) -> bytes:
+    """The smallest section that holds `data`, which may refer back to `preset`; `lean`: with a small dictionary."""
+    most = min(DICTIONARIES) if lean else max(DICTIONARIES)
+    return min(_candidates(data, preset, most, _HURRIED if hurried else _EXTREME), key=len)
 
 
 def least_size(data: bytes) -> float:
@@ -39,7 +40,9 @@ def gain_of_care(data: bytes) -> float:
     sample = _sample(data) if len(data) > SAMPLE else data
     if not sample:
         return 0.0
-    hurried, careful = (min(map(len, _candidates(sample, b"", effort))) for effort in (_HURRIED, _EXTREME))
+    hurried, careful = (
+        min(map(len, _candidates(sample, b"", max(DICTIONARIES), effort))) for effort in (_HURRIED, _EXTREME)
+    )
     return 0.005 + 1.5 * (1 - careful / hurried) if careful < len(sample) else 0.0
 
 
@@ -48,7 +51,7 @@ def pack_stored(data: bytes) -> bytes:
     return bytes([STORED]) + pack_varint(len(data)) + data
 
 
-def lean(sections: Sequence[bytes]) -> bytes:
+def leave_out_empty(sections: Sequence[bytes]) -> bytes:
     """The table and the sections after it as version 2 has them: those that hold nothing are left out."""
     table, *others = sections
     present = [section != EMPTY_SECTION for section in others]
@@ -56,11 +59,11 @@ def lean(sections: Sequence[bytes]) -> bytes:
     return bytes([flags]) + table + b"".join(compress(others, present))
 
 
-def _candidates(data: bytes, preset: bytes, effort: dict[str, int]) -> list[bytes]:
+def _candidates(data: bytes, preset: bytes, most: int, effort: dict[str, int]) -> list[bytes]:
     if not data:
         return [pack_stored(data)]
     reach = len(data) + len(preset)
-    dictionary = min((key for key, size in DICTIONARIES.items() if size >= reach), default=max(DICTIONARIES))
+    dictionary = min(key for key, size in DICTIONARIES.items() if size >= reach or key == most)
     coders: Sequence[int] = range(len(LITERAL_CODERS))
     if len(data) > SAMPLE:
         coders = [min(coders, key=lambda coder: len(_packed(_sample(data), b"", coder << 4 | dictionary, _HURRIED)))]

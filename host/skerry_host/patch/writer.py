@@ -17,7 +17,7 @@ from skerry_host.patch.changes import JOINS, Changes
 from skerry_host.patch.floats import FloatRegion, symbols_of_floats
 from skerry_host.patch.grid import Fit, symbols_of
 from skerry_host.patch.recorder import Recorder
-from skerry_host.patch.sections import estimated_size, lean, pack_section, pack_stored
+from skerry_host.patch.sections import estimated_size, leave_out_empty, pack_section, pack_stored
 
 
 class TooLargeError(ValueError):
@@ -71,7 +71,7 @@ class Packed:
     @property
     def lean(self) -> bytes:
         """The program as version 2 has it."""
-        return lean(self.sections) + self.words
+        return leave_out_empty(self.sections) + self.words
 
 
 @dataclass(slots=True)
@@ -213,11 +213,12 @@ class Writer:
         runs, diff = min(tries, key=lambda streams: estimated_size(streams[0]) + estimated_size(streams[1]))
         if len(runs) > MAX_RUNS:
             raise TooLargeError("too many scattered changes")
-        plain = pack_section(runs), pack_section(diff), pack_section(bytes(self.literal), known)
+        # Of what is open at a time beside the decoder's tables one section may have a large dictionary: literal.
+        plain = pack_section(runs), pack_section(diff, lean=contexts > 0), pack_section(bytes(self.literal), known)
         size = sum(map(len, plain))
         ideal = size + len(coded.escapes) + len(coded.bits) + round(coded.entropy)
         head = pack_section(table + bytes(self.params))
-        rest = pack_section(coded.escapes), pack_stored(coded.bits)
+        rest = pack_section(coded.escapes, lean=True), pack_stored(coded.bits)
         return Packed((head, *plain, *rest), coded.words, size, ideal)
 
     def _open(self, kind: int, size: int) -> None:

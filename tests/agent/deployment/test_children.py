@@ -50,7 +50,7 @@ def test_a_runner_that_cannot_be_started_has_ended(processes):
 def test_an_updater_that_cannot_be_started_is_a_failure_with_its_cause(processes):
     answers = []
     processes.run_updater(VerifyMessage(b"", "t", "release"), answers.append)
-    assert answers == [Refusal("failed", "updater_not_started", "No such file or directory")]
+    assert answers == [Refusal("crashed", "updater_not_started", "No such file or directory")]
 
 
 def test_endless_lines_come_in_pieces():

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from skerry_agent.machine import events
 from skerry_agent.machine.records import State
-from skerry_agent.machine.table import MAX_CRASHES
-from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged
+from skerry_agent.machine.table import MAX_ATTEMPTS, MAX_CRASHES
+from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob
 from skerry_agent.ports.runner_protocol import Accept, Drain, Refused
 from skerry_agent.state.journal import Journal
 from skerry_agent.supervisor.report import model_report
@@ -232,6 +232,39 @@ def test_a_failed_patch_asks_for_the_full_file(device):
     plans = [job for job in device.processes.jobs if isinstance(job, PlanJob)]
     assert [job.force_full for job in plans] == [False, True]
     assert (device.deployment.outcome, device.deployment.reason) == ("failed", "patch_failed")
+
+
+@pytest.mark.parametrize("fallback", ["always", "never"])
+def test_a_board_that_loses_power_each_time_it_applies_a_patch_does_not_do_so_for_ever(device, fallback):
+    device.plan, device.stage = Planned("patch", ()), None
+    device.unit.order(order("1.1.0", 2, full_fallback=fallback))
+    device.pump()
+    begun = 0
+    while device.unit.record.state is State.VERIFYING and device.deployment.transfer == "patch":
+        device.clock.advance(10.0)
+        begun += len([job for job in device.processes.jobs if isinstance(job, StageJob)])
+        device.boot()
+    assert begun == MAX_ATTEMPTS
+    why = "agent_restarts: the agent restarted 3 times at this stage"
+    said = model_report(device.unit).deployment
+    if fallback == "never":
+        assert (said.outcome, f"{said.reason}: {said.detail}") == ("failed", why)
+    else:
+        assert (said.state, said.transfer, said.detail) == ("verifying", "full", why)
+        for _ in range(MAX_ATTEMPTS):
+            assert device.unit.record.state is State.VERIFYING
+            device.boot()
+        assert (device.deployment.outcome, device.deployment.reason) == ("failed", "agent_restarts")
+
+
+def test_what_a_board_cannot_hold_is_had_whole_or_rejected(device):
+    device.plan, device.stage = Planned("patch", ()), Refusal("patch_refused", "not_enough_memory", "9 B are free")
+    device.unit.order(order("1.1.0", 2, full_fallback="never"))
+    device.pump()
+    assert (device.deployment.outcome, device.deployment.reason) == ("rejected", "not_enough_memory")
+    device.unit.order(order("1.1.0", 3))
+    device.pump()
+    assert [job.force_full for job in device.processes.jobs if isinstance(job, PlanJob)] == [False, False, True]
 
 
 def test_a_newer_order_replaces_the_one_under_way(device):

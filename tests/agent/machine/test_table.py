@@ -51,6 +51,12 @@ ENDS = {
     "not made": (State.VERIFYING, ORDER, events.StageFailed("disk", "full"), ("failed", "disk", "full", DOWN)),
     "forbidden": (State.VERIFYING, ORDER, events.Rejected("untrusted", "k"), ("rejected", "untrusted", "k", DOWN)),
     "no leave": (State.VERIFYING, NO_LEAVE, events.PatchFailed("base"), ("failed", "patch_failed", "base", DOWN)),
+    "no room": (
+        State.VERIFYING,
+        NO_LEAVE,
+        events.PatchRefused("not_enough_memory", "9 B"),
+        ("rejected", "not_enough_memory", "9 B", DOWN),
+    ),
     "full failed": (State.VERIFYING, FULL, events.PatchFailed("base"), ("failed", "patch_failed", "base", DOWN)),
     "there already": (State.IDLE, None, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "")),
     "replaced": (State.STAGED, ORDER, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "Drop")),
@@ -112,9 +118,66 @@ def test_what_a_fetch_brought_is_kept():
     assert (kept.transfer, kept.bytes_received, kept.transports) == ("patch", 10, ("mqtt", "http"))
 
 
-def test_a_patch_that_failed_has_the_full_file_fetched_once():
-    again, effects = step(replace(record_in(State.VERIFYING), deployment=BY_PATCH), events.PatchFailed())
-    assert (again.state, again.deployment, effects) == (State.FETCHING, FULL, [events.Fetch()])
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        (events.PatchFailed("damaged: it ends early"), "damaged: it ends early"),
+        (events.PatchRefused("not_enough_memory", "9 B"), "not_enough_memory: 9 B"),
+    ],
+)
+@pytest.mark.parametrize("fallback", ["always", "unmetered"])
+def test_a_patch_that_failed_has_the_full_file_fetched_once(event, why, fallback):
+    """On a metered link `unmetered` forbids it: the plan says so, and the deployment both."""
+    before = replace(BY_PATCH, attempts=2, policy=TransferPolicy(full_fallback=fallback))
+    again, effects = step(replace(record_in(State.VERIFYING), deployment=before), event)
+    expected = replace(before, transfer="full", attempts=0, detail=why)
+    assert (again.state, again.deployment, effects) == (State.FETCHING, expected, [events.Fetch()])
+    ended, _ = step(again, events.Rejected("full_not_allowed", "metered"))
+    assert ended.deployment.detail == f"metered; the patch before it: {why}"
+    made, _ = step(step(again, events.Fetched("full", 1))[0], events.Verified(NEW))
+    assert made.deployment.detail == ""
+
+
+def begun_until_over(record, cut_off):
+    """The records after each time that making the bundle is cut off, until the machine no longer makes it."""
+    while record.state is State.VERIFYING:
+        record, _ = step(record, cut_off)
+        yield record
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "why"),
+    [
+        (events.Booted(), f"agent_restarts: {RESTARTED}"),
+        (events.StageCrashed("updater_died", "killed by SIGKILL"), "updater_died: begun 3 times: killed by SIGKILL"),
+    ],
+)
+def test_a_patch_whose_making_is_cut_off_three_times_gives_way_to_the_full_file(cut_off, why):
+    """Also where the board loses power each time: then the budget in the journal ends the loop."""
+    *before, last = begun_until_over(replace(record_in(State.VERIFYING), deployment=BY_PATCH), cut_off)
+    assert [record.deployment.attempts for record in before] == [1, 2]
+    assert (last.state, last.deployment) == (State.FETCHING, replace(FULL, detail=why))
+    fetched, _ = step(last, events.Fetched("full", 1))
+    *again, over = begun_until_over(fetched, cut_off)
+    assert len(again) == 2
+    assert (over.state, over.deployment.outcome) == (State.IDLE, "failed")
+    assert over.deployment.detail.endswith(f"; the patch before it: {why}")
+
+
+@pytest.mark.parametrize("deployment", [replace(NO_LEAVE, transfer="patch"), FULL])
+def test_without_leave_or_a_full_file_the_crashes_are_the_reason(deployment):
+    crash = events.StageCrashed("updater_died", "killed by SIGSEGV")
+    *_, last = begun_until_over(replace(record_in(State.VERIFYING), deployment=deployment), crash)
+    said = last.deployment
+    assert (said.outcome, said.reason) == ("failed", "updater_died")
+    assert said.detail == "begun 3 times: killed by SIGSEGV"
+
+
+def test_crashes_and_restarts_share_one_budget():
+    record = replace(record_in(State.VERIFYING), deployment=BY_PATCH)
+    for event in (events.StageCrashed("updater_died"), events.Booted()):
+        record, _ = step(record, event)
+    assert step(record, events.StageCrashed("updater_died"))[0].state is State.FETCHING
 
 
 def test_what_was_verified_is_the_candidate():
@@ -288,11 +351,8 @@ def test_rollback_without_previous_changes_nothing():
     assert step(before, events.RollbackOrdered()) == (before, [])
 
 
-@pytest.mark.parametrize("fallback", ["unmetered", "never"])
-def test_failed_patch_needs_leave_for_the_full_file(fallback):
-    policy = TransferPolicy(full_fallback=fallback)
-    before = replace(record_in(State.VERIFYING), deployment=replace(ORDER, policy=policy))
-    after, _ = step(before, events.PatchFailed("damaged"))
+def test_failed_patch_needs_leave_for_the_full_file():
+    after, _ = step(replace(record_in(State.VERIFYING), deployment=NO_LEAVE), events.PatchFailed("damaged"))
     assert (after.deployment.outcome, after.deployment.reason) == ("failed", "patch_failed")
 
 

@@ -23,7 +23,7 @@ from skerry_agent.patch.section import Section
 from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.create import header_of
 from skerry_host.patch.programs import encode_programs
-from skerry_host.patch.sections import lean, pack_stored
+from skerry_host.patch.sections import leave_out_empty, pack_stored
 from tests.kit.patch_edits import EDITS
 from tests.kit.patch_models import Net, float_tflite, layer, tflite
 
@@ -82,7 +82,7 @@ def stored(old: bytes, patch: bytes) -> bytes:
     sections = Sections(reader, present)
     parts = [pack_stored(_raw(part)) for part in (sections.next(), sections.next(), sections.next(preset=preset))]
     parts = [pack_stored(table), *parts, *(pack_stored(_raw(sections.next())) for _ in range(2))]
-    payload = b"".join(parts) if header.format_version == 1 else lean(parts)
+    payload = b"".join(parts) if header.format_version == 1 else leave_out_empty(parts)
     return head + payload + bytes(reader.take(reader.left))
 
 

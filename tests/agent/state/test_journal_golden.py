@@ -6,9 +6,10 @@
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry_agent.machine.records import Record, State
-from skerry_agent.state.disk import read_sealed
+from skerry_agent.state.disk import read_sealed, write_sealed
 from skerry_agent.state.journal import Journal
 
 GOLDEN = Path(__file__).parent / "golden" / "journal.v1.json"
@@ -23,6 +24,20 @@ def test_the_bytes_of_an_earlier_journal_are_written_again(tmp_path):
     assert (issue, record.state) == (None, State.ROLLING_BACK)
     Journal(tmp_path / "journal.json").write(record)
     assert (tmp_path / "journal.json").read_bytes() == GOLDEN.read_bytes()
+
+
+def test_what_a_newer_agent_added_is_ignored(tmp_path):
+    """A device may go back to an older agent, in the middle of a deployment, too."""
+    written = msgspec.json.decode(read_sealed(GOLDEN))
+    written |= {
+        "new": 1,
+        "deployment": {**written["deployment"], "apply_crashes": 2, "detail": "damaged: it ends early"},
+    }
+    write_sealed(tmp_path / "journal.json", msgspec.json.encode(written))
+    record, issue = Journal(tmp_path / "journal.json").read()
+    before = Journal(GOLDEN).read()[0]
+    assert issue is None
+    assert record == replace(before, deployment=replace(before.deployment, detail="damaged: it ends early"))
 
 
 def test_the_golden_journal_holds_every_field():

@@ -1,78 +1,21 @@
 """The updater with real keys, real patches and real files: what it plans, what it makes, what it refuses."""
 
-import hashlib
-import random
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob, VerifyMessage
+from skerry_agent.ports.jobs import Planned, Refusal, Staged, VerifyMessage
+from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.slots import read_bundle
 from skerry_agent.trust.verification import KeyTrust, TrustError
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.envelope import Envelope, Signature, signing_bytes
-from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release, TensorSpec
-from skerry_agent.wire.twin import TransferPolicy
+from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_agent.wire.manifest import PatchRef
 from tests.kit.patch_models import patch_of
-
-OLD = random.Random(1).randbytes(20_000)
-NEW = OLD[:9_000] + b"changed" + OLD[9_007:]
-SPEC = TensorSpec("x", "int8", (1, 4))
-QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
-PROVENANCE = Provenance("a" * 64, "b" * 64, {}, "now")
-
-
-class Signer:
-    def __init__(self):
-        self.key = Ed25519PrivateKey.generate()
-        self.public = self.key.public_key()
-        self.keyid = hashlib.sha256(self.public.public_bytes_raw()).hexdigest()
-
-    def envelope(self, kind, payload):
-        signature = Signature(self.keyid, self.key.sign(signing_bytes(kind, payload)))
-        return codec.encode(Envelope(kind, payload, (signature,)))
-
-
-class Bench:
-    """A device's folders with an installed OLD, and a release of NEW with a patch from it."""
-
-    def __init__(self, folder: Path):
-        self.signer, self.stranger = Signer(), Signer()
-        self.trust = KeyTrust({"release": {self.signer.keyid: self.signer.public}})
-        self.blobs, self.bundle_dir = folder / "blobs", folder / "bundles" / "new-cpu"
-        self.blobs.mkdir()
-        old_file = folder / "old.tflite"
-        old_file.write_bytes(OLD)
-        self.have = {describe(OLD).sha256: str(old_file)}
-        made = patch_of(OLD, NEW)
-        assert made.fallback
-        self.patch, self.newer_patch = made.fallback.data, made.data
-        model = Artifact("model.tflite", "model", describe(NEW))
-        bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,))
-        patches = (PatchRef(describe(OLD).sha256, describe(NEW).sha256, "zstd", describe(self.patch)),)
-        self.release = Release(1, "m", "1.1.0", 1, (bundle,), QUALITY, PROVENANCE, patches)
-        self.manifest_file = folder / "manifest"
-        self.sign(self.signer)
-
-    def sign(self, signer, release=None):
-        payload = codec.encode(release or self.release)
-        self.manifest_file.write_bytes(signer.envelope(envelope.RELEASE, payload))
-
-    def put(self, data: bytes, name: str | None = None):
-        (self.blobs / (name or describe(data).sha256)).write_bytes(data)
-
-    def plan(self, **changes):
-        policy = TransferPolicy(**{k: changes.pop(k) for k in ("full_fallback", "byte_budget") if k in changes})
-        job = PlanJob("m@1.1.0", "cpu", str(self.manifest_file), self.have, policy)
-        return perform(replace(job, **changes), self.trust)
-
-    def stage(self, **changes):
-        job = StageJob("m@1.1.0", "cpu", str(self.manifest_file), self.have, str(self.blobs), str(self.bundle_dir))
-        return perform(replace(job, **changes), self.trust)
+from tests.kit.updater import NEW, OLD, Bench, SmallDisk, board
 
 
 @pytest.fixture
@@ -180,6 +123,27 @@ def test_a_damaged_patch_leaves_no_bundle(bench, position):
     assert not list(bench.bundle_dir.parent.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda patch: b"", "not_a_patch"),
+        (lambda patch: b"PK\x03\x04" + patch, "not_a_patch"),
+        (lambda patch: patch[:3] + b"\xff" + patch[4:], "format_version"),
+        (lambda patch: patch[:4] + b"\xff" + patch[5:], "format_version"),
+        (lambda patch: patch[:40], "damaged"),
+        (lambda patch: patch[: len(patch) // 2 + 40], "damaged"),
+        (lambda patch: patch[:-1], "damaged"),
+        (lambda patch: patch + b"more", "trailing_bytes"),
+    ],
+    ids=["empty", "foreign", "newer", "newer codec", "cut in its header", "cut", "cut at its end", "longer"],
+)
+def test_a_patch_that_is_none_is_one_line_and_leaves_nothing(bench, change, reason):
+    bench.put(change(bench.patch), describe(bench.patch).sha256)
+    answer = bench.stage()
+    assert (answer.kind, answer.reason, len(answer.detail.splitlines())) == ("patch_failed", reason, 1)
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
 @pytest.mark.parametrize("content", [OLD[::-1], b""], ids=["changed", "emptied"])
 def test_a_patch_for_a_base_that_changed_on_disk_is_refused(bench, content):
     Path(bench.have[describe(OLD).sha256]).write_bytes(content)
@@ -214,6 +178,64 @@ def test_a_blob_that_is_not_what_its_name_says_is_refused(bench):
 
 def test_a_blob_that_is_not_there_is_named(bench):
     assert bench.stage().reason == "missing_blob"
+
+
+# -- what the board cannot hold ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(bench, tmp_path):
+    """A board without the memory for a patch."""
+    bench.room = board(tmp_path / "root", {"proc/meminfo": "MemAvailable: 5000 kB\n"})
+    return bench
+
+
+def test_without_memory_for_a_patch_the_full_file_is_planned(narrow):
+    assert narrow.plan() == Planned("full", (describe(NEW),), len(NEW))
+
+
+@pytest.mark.parametrize("policy", [{"full_fallback": "never"}, {"full_fallback": "unmetered", "metered": True}])
+def test_without_memory_for_a_patch_nor_leave_for_the_full_file_the_plan_is_rejected(narrow, policy):
+    answer = narrow.plan(**policy)
+    assert (answer.kind, answer.reason) == ("rejected", "not_enough_memory")
+    assert f"full_fallback = {policy['full_fallback']} forbids {len(NEW)} B" in answer.detail
+
+
+def test_memory_that_went_since_the_plan_is_missed_before_anything_is_written(narrow):
+    narrow.put(narrow.patch)
+    answer = narrow.stage()
+    assert (answer.kind, answer.reason) == ("patch_refused", "not_enough_memory")
+    assert not list(narrow.bundle_dir.parent.iterdir())
+    narrow.put(NEW)
+    assert narrow.stage() == Staged(describe(NEW).sha256)
+
+
+def test_memory_that_runs_out_all_the_same_is_the_patchs_fault(bench, monkeypatch):
+    def apply(*_arguments, **_limits):
+        raise MemoryError
+
+    monkeypatch.setattr("skerry_agent.updater.bundle.apply", apply)
+    bench.put(bench.patch)
+    answer = bench.stage()
+    assert (answer.kind, answer.reason) == ("patch_refused", "not_enough_memory")
+    assert not list(bench.bundle_dir.parent.iterdir())
+
+
+@pytest.mark.parametrize("spare", [-1, 0])
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(bench, chain, spare):
+    """In a chain the file before it is there beside the last one."""
+    for patch in with_chain(bench) if chain else [bench.patch]:
+        bench.put(patch)
+    needed = (2 if chain else 1) * len(NEW)
+    bench.room = SmallDisk(free=needed + RESERVE_BYTES + spare)
+    answer = bench.stage()
+    if spare < 0:
+        assert (answer.kind, answer.reason) == ("failed", "disk_full")
+        assert answer.detail.startswith(f"{needed} B do not fit")
+        assert not list(bench.bundle_dir.parent.iterdir())
+    else:
+        assert answer == Staged(describe(NEW).sha256)
 
 
 def test_a_manifest_by_a_stranger_is_rejected(bench):

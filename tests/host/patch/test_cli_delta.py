@@ -1,6 +1,7 @@
 """`skerry delta` by hand: create, apply, compare; mistakes are one line and exit 2."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,28 @@ def test_a_wrong_base_leaves_nothing_behind(
     assert run(["delta", "apply", str(new), str(patch), "-o", str(out)]) == 2
     assert capsys.readouterr().err.startswith("error: the base")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "patch"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda patch: b"", "not a Skerry patch"),
+        (lambda patch: b"BSDIFF40" + patch, "not a Skerry patch"),
+        (lambda patch: patch[:3] + b"\xff" + patch[4:], "upgrade the agent"),
+        (lambda patch: patch[: len(patch) // 2], "patch is damaged"),
+    ],
+    ids=["empty", "foreign", "newer", "cut"],
+)
+def test_what_is_no_patch_is_one_line_and_leaves_nothing_behind(
+    change: Callable[[bytes], bytes], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = Path(__file__).parents[2] / "agent" / "patch" / "golden"
+    patch = tmp_path / "patch"
+    patch.write_bytes(change((golden / "tuned.patch").read_bytes()))
+    assert run(["delta", "apply", str(golden / "base.bin"), str(patch), "-o", str(tmp_path / "out")]) in {1, 2}
+    said = capsys.readouterr().err
+    assert (says in said, len(said.splitlines())) == (True, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["patch"]
 
 
 def test_a_missing_file_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,7 @@ LABELS = {
     # reasons that lie in a patch
     "format_version": "unsupported patch format",
     "not_a_patch": "not a Skerry patch",
+    "not_enough_memory": "not enough memory for the patch",
     "patch_failed": "patch failed",
     "too_large": "patched file too large",
     "trailing_bytes": "trailing bytes in patch",
