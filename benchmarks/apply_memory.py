@@ -31,8 +31,9 @@ from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_PRESET, MAX_SIDE, Origin, Shape
 from skerry_agent.patch.section import DICTIONARIES, filters
 from skerry_agent.patch.weights import predict
+from skerry_agent.updater.memory import give_back_large_blocks
 from skerry_host.patch.blocks import encode_zstd
-from skerry_host.patch.create import _header
+from skerry_host.patch.create import header_of
 from skerry_host.patch.fit import Fit
 from skerry_host.patch.measure import AnonymousPeak
 from skerry_host.patch.writer import Contexts, Writer
@@ -148,6 +149,7 @@ def apply_and_print(tool: str, old: Path, patch: Path, new: Path) -> None:
     if tool == "zstd":
         print(_zstd_bytes(old, patch, new))
         return
+    give_back_large_blocks()
     sys.setswitchinterval(0.0002)
     with AnonymousPeak() as peak, new.open("wb") as out:
         if tool == "bsdiff4":
@@ -204,7 +206,7 @@ def measured(folder: Path, size_mb: int) -> tuple[dict[Codec, float], dict[str, 
     for codec, make in CODECS.items():
         print(f"{codec}, {size_mb} MB", file=sys.stderr)
         new, payload = make(old)
-        for path, data in zip(paths, (old, _header(codec, old, new) + payload, new), strict=True):
+        for path, data in zip(paths, (old, header_of(codec, old, new) + payload, new), strict=True):
             path.write_bytes(data)
         found[codec] = round(extra_bytes("skerry", *paths) / MB, 2)
     return found, peers(folder, old, new)
