@@ -44,10 +44,13 @@ class Room:
         return shutil.disk_usage(folder).free
 
     def free_memory_bytes(self) -> int | None:
-        """The least of what the kernel calls available and what every cgroup of this process has left."""
-        available = _number(self._read("proc/meminfo"), r"MemAvailable:\s+(\d+) kB")
+        """The least of what the kernel has available, swap included, and what every cgroup of this process has left."""
+        told = self._read("proc/meminfo")
+        available = _number(told, r"MemAvailable:\s+(\d+) kB")
         left = [left for group in self._groups() if (left := self._left_in(group)) is not None]
-        return min([1024 * available, *left] if available is not None else left, default=None)
+        if available is not None:
+            left.append(1024 * (available + (_number(told, r"SwapFree:\s+(\d+) kB") or 0)))
+        return min(left, default=None)
 
     def _groups(self) -> Iterator[str]:
         """This process's memory cgroup and all above it, below `root`; in a container they end at its own."""
@@ -59,7 +62,7 @@ class Room:
                 yield from ("/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1))
 
     def _left_in(self, group: str) -> int | None:
-        """What a cgroup may still take, the cached files that it can drop included; None without a limit."""
+        """What a cgroup may still take, what it can drop of caches included; None without a limit."""
         limit = self._first(group, "memory.max", "memory.limit_in_bytes")
         used = self._first(group, "memory.current", "memory.usage_in_bytes")
         if limit is None or used is None:
@@ -67,7 +70,7 @@ class Room:
         stat = self._read(f"{group}/memory.stat")
         # Version 1 counts a group with those below it under names of their own.
         cached = re.findall(r"(?m)^total_(?:in)?active_file (\d+)$", stat)
-        cached = cached or re.findall(r"(?m)^(?:in)?active_file (\d+)$", stat)
+        cached = cached or re.findall(r"(?m)^(?:slab_reclaimable|(?:in)?active_file) (\d+)$", stat)
         return limit - used + sum(map(int, cached))
 
     def _first(self, group: str, *names: str) -> int | None:

@@ -50,10 +50,11 @@ def _refs(release: Release, target: str, *, only_patches: bool) -> list[BlobRef]
         artifacts = [artifact for bundle in _bundles(release, target) for artifact in bundle.artifacts]
     except WireError as error:
         raise ReleaseError(error.message, hint="choose one with --target", code="no_bundle") from None
-    every = (*release.patches, *release.newer_patches)  # who gets the stick may have an agent of any age
+    # Who gets the stick may have an agent of any age. It plans by the manifest, so whatever that offers must be there:
+    # what a newer one fetches packed, too.
+    every = (*release.patches, *release.newer_patches)
     patches = _leading_to(every, {artifact.blob.sha256 for artifact in artifacts})
-    patches = [patch for patch in patches if patch.base_sha256 != EMPTY_SHA256]  # the files themselves are there
-    if only_patches and not patches:
+    if only_patches and all(patch.base_sha256 == EMPTY_SHA256 for patch in patches):
         raise ReleaseError(f"{release.name} has no patch for {target}", hint="export it in full", code="no_patch")
     patched = {patch.new_sha256 for patch in patches if patch.format_version == 1} if only_patches else set()
     return [*(a.blob for a in artifacts if a.blob.sha256 not in patched), *(patch.blob for patch in patches)]

@@ -13,6 +13,7 @@ from skerry_agent.runner.engines import ModelFile, litert, litert_c, open_engine
 from skerry_agent.runner.engines.tflite import TfliteEngine
 from skerry_agent.runner.errors import EngineError, InferenceError
 from tests.agent.runner.conftest import _random
+from tests.kit.running_sum import running_sum
 from tests.kit.tiny_models import infer, tiny_model
 
 FASHION = Path(__file__).parents[3] / "models" / "fashion" / "fashion-1.0.0.tflite"
@@ -68,6 +69,24 @@ def test_what_it_does_not_take_the_interpreter_does(real_model):
     with pytest.raises(EngineError, match="does not take"):
         litert_c.open_compiled(ModelFile(str(path)))
     assert isinstance(open_engine("litert", ModelFile(str(path))), TfliteEngine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("sum", "keeps something from one inference to the next"),
+        ("passes its input on", "an input is an output"),
+        ("where not zero", "depends on what the inputs hold"),
+    ],
+)
+def test_what_it_would_answer_otherwise_the_interpreter_answers(tmp_path, kind, why):
+    """Its first run would be part of a sum; of an input that is an output it answers zeros; it has no open shapes."""
+    made = {"sum": lambda: running_sum(3), "passes its input on": passed_on, "where not zero": where_not_zero}
+    (tmp_path / "model.tflite").write_bytes(made[kind]())
+    file = ModelFile(str(tmp_path / "model.tflite"))
+    with pytest.raises(EngineError, match=why):
+        litert_c.open_compiled(file)
+    assert isinstance(open_engine("litert", file), TfliteEngine)
 
 
 def test_an_operator_that_nobody_knows_is_refused_in_the_interpreter_s_words(real_model):
@@ -126,6 +145,30 @@ def with_signature(raw):
     signature.inputs = [_entry("a", 2), _entry("b", 0)]
     signature.outputs = [_entry("y", 1)]
     model.signatureDefs = [signature]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def passed_on():
+    """The tiny model `add`, which also gives its input back."""
+    return changed(lambda graph: setattr(graph, "outputs", [1, 0]))
+
+
+def where_not_zero():
+    """The tiny model `log` as WHERE: the places of what is not zero."""
+
+    def change(graph):
+        graph.tensors[1].type, graph.tensors[1].shape = schema.TensorType.INT64, [1, 2]
+
+    return changed(change, "log", schema.BuiltinOperator.WHERE)
+
+
+def changed(change, kind="add", code=None):
+    model = schema.ModelT.InitFromPackedBuf(tiny_model(kind), 0)
+    change(model.subgraphs[0])
+    if code is not None:
+        model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = code
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

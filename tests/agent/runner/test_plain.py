@@ -41,6 +41,7 @@ def test_a_plain_head():
         b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00\r\n\r\n",
         b"get / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_everything_else_is_left_to_h11(head):
@@ -70,7 +71,7 @@ def connected():
 def answers(client, number):
     """The bodies of so many answers with status 200."""
     got = b""
-    while got.count(b'"]') + got.count(b"true]") < number:
+    while not (got.endswith((b"]", b"\r\n\r\n")) and got.count(b"HTTP/1.1 200 ") == number):
         data = client.recv(65536)
         assert data, got
         got += data
@@ -91,13 +92,25 @@ def test_a_connection_goes_on_when_its_client_becomes_unusual(connected):
     assert answers(connected, 3) == ['["POST","/b","abc",true]', '["POST","/c","xyz",true]', '["POST","/b","abc",true]']
 
 
+@pytest.mark.parametrize("lines", [b"GET /a HTTP/1.1\nHost: x\n\n", b"GET /a HTTP/1.1\r\nHost: x\n\r\n"])
+def test_lines_that_end_in_a_bare_line_feed_are_answered_at_once(connected, lines):
+    connected.sendall(lines)
+    assert answers(connected, 1) == ['["GET","/a","",true]']
+
+
+def test_the_answer_to_head_has_no_body(connected):
+    """A client takes a body for the beginning of the next answer."""
+    connected.sendall(b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+    assert answers(connected, 1 + 1) == ["", '["GET","/a","",true]']
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n", b"413"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),
         (b"GET /" + b"a" * 70000, b"431"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20000, b"431"),
     ],

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -255,3 +257,46 @@ def test_regions_are_bounded(regions):
         regions.register(ME, "one more", b'{"key": "/mine", "byte_size": 8}')
     regions.unregister(ME, None)
     assert regions.status(ME, None) == []
+
+
+REGISTERING = """
+import sys
+from pathlib import Path
+from skerry_agent.runner.http.shared_memory import Regions
+regions = Regions(int(sys.argv[1]), Path(sys.argv[2]))
+for i in range(100):
+    regions.register(int(sys.argv[3]), f"{sys.argv[4]} {'long ' * (i % 7)}{i}", b'{"key": "/mine", "byte_size": 8}')
+"""
+
+
+def test_two_runners_that_register_at_a_time_lose_no_region(regions, tmp_path):
+    """In a swap the one that drains and the one that takes over write the same memory file."""
+    store = os.dup(regions._store)
+    commands = [[sys.executable, "-c", REGISTERING, str(store), str(tmp_path), str(ME), name] for name in "ab"]
+    runners = [subprocess.Popen(command, pass_fds=[store]) for command in commands]
+    while any(runner.poll() is None for runner in runners):
+        regions.status(ME, None)
+    os.close(store)
+    assert [runner.wait() for runner in runners] == [0, 0]
+    assert len(regions.status(ME, None)) == 200
+
+
+def test_what_a_killed_runner_left_half_written_is_no_region(regions):
+    regions.register(ME, "r", b'{"key": "/mine", "byte_size": 8}')
+    os.pwrite(regions._store, b"[]", 0)
+    with pytest.raises(RequestError, match="no region r"):
+        regions.span(ME, "r", 0, 8)
+    regions.register(ME, "r", b'{"key": "/mine", "byte_size": 8}')
+    assert [region["name"] for region in regions.status(ME, None)] == ["r"]
+
+
+def test_an_output_that_memory_has_no_room_for_is_an_error(regions):
+    """/dev/shm may be full: a region's pages are made when they are first written."""
+    regions.register(ME, "r", b'{"key": "/mine", "byte_size": 64}')
+    span, limits = regions.span(ME, "r", 0, 64), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32, limits[1]))
+    try:
+        with pytest.raises(RequestError, match="no memory left"):
+            regions.write(span, bytes(64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -9,10 +9,14 @@ from tests.kit.updater import board
 MIB = 1 << 20
 V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
 LIMIT_V1, USED_V1 = "memory.limit_in_bytes", "memory.usage_in_bytes"
-STAT = f"inactive_file {MIB}\nactive_file {2 * MIB}\nslab 9\n"
+STAT = f"inactive_file {MIB}\nactive_file {2 * MIB}\nslab_reclaimable {MIB}\nslab 9\n"
 CASES = {
     "nothing is known": ({}, None),
     "the kernel's word": ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    2048 kB\n"}, 2 * MIB),
+    "what is used by others may be swapped out": (
+        {"proc/meminfo": "MemAvailable:    2048 kB\nSwapTotal: 9 kB\nSwapFree:   1024 kB\n"},
+        3 * MIB,
+    ),
     "no limit": (
         {"proc/meminfo": "MemAvailable: 2048 kB\n", "proc/self/cgroup": "0::/a\n", f"{V2}/a/memory.max": "max\n"},
         2 * MIB,
@@ -25,7 +29,7 @@ CASES = {
             f"{V2}/a/b/memory.current": f"{60 * MIB}\n",
             f"{V2}/a/b/memory.stat": STAT,
         },
-        7 * MIB,
+        8 * MIB,
     ),
     "the limit of a group above": (
         {

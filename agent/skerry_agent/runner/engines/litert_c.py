@@ -10,7 +10,7 @@ import ctypes as c
 import importlib.util
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from skerry_agent.runner.engines.base import About, ModelFile
@@ -42,6 +42,9 @@ _DTYPES = {
     16: "uint32",
     17: "uint16",
 }
+_REMEMBERING = {16, 24, 27, 35, 44, 46, 52, 142, 146, 148, 149}
+"""Codes of operators that keep something from one inference to the next (schema.fbs of TFLite): LSTM, RNN and SVDF,
+variables, random numbers. The first run, which only tries the operators, would be part of what they keep."""
 Handle = c.c_void_p
 _FIRST = c.c_size_t(0)
 
@@ -142,11 +145,13 @@ class _Model:
         environment = self.make("Environment", "LiteRtCreateEnvironment", 2, options)
         # From memory: of a malformed file, which is checked here, `LiteRtCreateModelFromFile` crashes.
         model = self.make("Model", "LiteRtCreateModelFromBuffer", environment, *library.map(file.path))
+        self.subgraph = library.make("LiteRtGetModelSubgraph", model, _FIRST)
+        if not _REMEMBERING.isdisjoint(_operators(library, model)):
+            raise EngineError("it keeps something from one inference to the next")
         compiling = library.options(file.threads)
         self._made.append(("Options", compiling))
         self.compiled = self.make("CompiledModel", "LiteRtCreateCompiledModel", environment, model, compiling)
         self.signature = library.make("LiteRtGetModelSignature", model, _FIRST)
-        self.subgraph = library.make("LiteRtGetModelSubgraph", model, _FIRST)
         if library.make("LiteRtGetSignatureSubgraph", self.signature).value != self.subgraph.value:
             raise EngineError("its first signature is not that of its first subgraph")
 
@@ -179,6 +184,7 @@ class _Side:
     """The inputs or the outputs of a model: what they are, and their memory, in the order of its subgraph.
 
     `handles` are in the order of its signature, which sorts by name: other orders are the Interpreter's, and bundles'.
+    `open`: whether a dimension is not said in the file.
     """
 
     def __init__(self, model: _Model, side: str) -> None:
@@ -191,6 +197,8 @@ class _Side:
         order = {_index(library, tensor): i for i, tensor in enumerate(by_signature)}
         layouts = model.layouts(side, number)
         self.handles = (Handle * number)()
+        self.indexes, self.shapes = set(order), _shapes(layouts)
+        self.open = False
         self.specs: list[TensorSpec] = []
         self.views: list[memoryview] = []
         for i in places:
@@ -203,6 +211,7 @@ class _Side:
     def _add(self, model: _Model, tensor: Handle, layout: _Layout, at: int) -> None:
         kind = _TensorType()
         model.library.call("LiteRtGetRankedTensorType", tensor, c.byref(kind))
+        self.open = self.open or -1 in kind.layout.dimensions[: kind.layout.rank]
         kind.layout = layout
         spec = _spec(model.library, tensor, kind)
         memory = c.create_string_buffer(nbytes(spec) + 2 * _ALIGNMENT)
@@ -221,6 +230,8 @@ class CompiledEngine:
         self._model = model
         self.about = about
         ins, outs = _Side(model, "Input"), _Side(model, "Output")
+        if ins.indexes & outs.indexes:  # would be two memories of one tensor: the runtime reads neither
+            raise EngineError("an input is an output, too")
         self.inputs, self.outputs = tuple(ins.specs), tuple(outs.specs)
         self._in = list(zip(ins.specs, ins.views, strict=True))
         self._out = list(zip(outs.specs, outs.views, strict=True))
@@ -229,6 +240,8 @@ class CompiledEngine:
         counted = (len(ins.handles), c.addressof(ins.handles), len(outs.handles), c.addressof(outs.handles))
         self._arguments = (model.compiled, 0, *counted)
         self.infer([zeros(spec) for spec in self.inputs])  # operators are looked up, and refused, in the first run
+        if (outs.open and not ins.open) or _shapes(model.layouts("Output", len(self._out))) != outs.shapes:
+            raise EngineError("the shape of an output depends on what the inputs hold")
 
     def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """See `Engine.infer`."""
@@ -278,11 +291,26 @@ def _spec(library: Library, tensor: Handle, kind: _TensorType) -> TensorSpec:
     library.call("LiteRtGetQuantizationTypeId", tensor, c.byref(quantized))
     if quantized.value == _PER_TENSOR:
         library.call("LiteRtGetPerTensorQuantization", tensor, c.byref(quantization))
-    shape = tuple(kind.layout.dimensions[: kind.layout.rank])
+    (shape,) = _shapes([kind.layout])
     title = (name.value or b"").decode(errors="replace")
     if kind.element not in _DTYPES or any(n <= 0 for n in shape):
         raise EngineError(f"tensor {title} is of type {kind.element} and shape {list(shape)}")
     return TensorSpec(title, _DTYPES[kind.element], shape, quantization.scale, quantization.zero_point)
+
+
+def _shapes(layouts: Iterable[_Layout]) -> list[tuple[int, ...]]:
+    return [tuple(layout.dimensions[: layout.rank]) for layout in layouts]
+
+
+def _operators(library: Library, model: Handle) -> Iterator[int]:
+    """The code of every operator."""
+    for i in range(library.count("LiteRtGetNumModelSubgraphs", model)):
+        subgraph = library.make("LiteRtGetModelSubgraph", model, c.c_size_t(i))
+        for j in range(library.count("LiteRtGetNumSubgraphOps", subgraph)):
+            code = c.c_int()
+            operator = library.make("LiteRtGetSubgraphOp", subgraph, c.c_size_t(j))
+            library.call("LiteRtGetOpCode", operator, c.byref(code))
+            yield code.value
 
 
 def _index(library: Library, tensor: Handle) -> int:

@@ -19,6 +19,7 @@ class General:
     def __init__(self, peer: socket.socket, max_body_bytes: int, begun: bytes) -> None:
         self._peer, self._max_body_bytes = peer, max_body_bytes
         self._http = h11.Connection(h11.SERVER)
+        self._method = b""
         if begun:
             self._http.receive_data(begun)
 
@@ -51,7 +52,7 @@ class General:
             headers.append(("connection", "close"))
         self._send(
             h11.Response(status_code=response.status, headers=headers),
-            h11.Data(data=response.body),
+            h11.Data(data=b"" if self._method == b"HEAD" else response.body),
             h11.EndOfMessage(),
         )
 
@@ -59,6 +60,7 @@ class General:
         head = self._next_event()
         if not isinstance(head, h11.Request):
             return None
+        self._method = head.method
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         if int(headers.get("content-length", "0")) > self._max_body_bytes:
             raise self._too_large()

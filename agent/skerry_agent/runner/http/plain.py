@@ -15,10 +15,12 @@ TRANSFER_S = 30.0
 """How long a request may take to arrive, or a response to be taken."""
 CHUNK = 65536
 MAX_HEAD_BYTES = 16384
-_END = b"\r\n\r\n"
+_END = re.compile(rb"\n\r?\n|\A[^A-Z]")
+"""Where a head ends, or cannot begin: lines may end in a bare LF (RFC 9112, 2.2), and nobody waits for more of them."""
 _HEAD = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,8192}) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*)\r\n")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _UNUSUAL = {"transfer-encoding", "expect", "upgrade", "trailer"}
+_OTHERWISE_ANSWERED = {b"HEAD", b"CONNECT"}
 
 
 class NotPlain(Exception):  # noqa: N818 - no error: another parser takes over
@@ -41,7 +43,7 @@ class Plain:
     def read(self) -> Request | None:
         """The next request, None when the peer has closed. Raises `NotPlain`, `RequestError` (413), `OSError`."""
         deadline = time.monotonic() + TRANSFER_S
-        while (end := self.buffer.find(_END)) < 0:
+        while (found := _END.search(self.buffer)) is None:
             if len(self.buffer) > MAX_HEAD_BYTES:
                 raise NotPlain
             data = self._peer.recv(CHUNK)
@@ -51,7 +53,7 @@ class Plain:
                 return None
             self.buffer += data
             _check_time(deadline)
-        end += len(_END)
+        end = found.end()
         method, path, headers, length = parse_head(self.buffer[:end])
         if length > self._max_body_bytes:
             self.reusable = False
@@ -80,7 +82,7 @@ class Plain:
 def parse_head(head: bytes) -> tuple[str, str, dict[str, str], int]:
     """Method, target, headers by lower-case name, and the length of the body. Raises `NotPlain`."""
     found = _HEAD.fullmatch(head)
-    if found is None:
+    if found is None or found[1] in _OTHERWISE_ANSWERED:
         raise NotPlain
     headers: dict[str, str] = {}
     for line in found[3].decode("ascii").split("\r\n")[:-1]:

@@ -7,11 +7,13 @@ pwrite. So a region that its owner shrinks is an error and not a SIGBUS, one tha
 left behind. What is registered is kept in a memory file that runners inherit: a release that takes over knows it too.
 """
 
+import fcntl
 import os
 import re
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -82,16 +84,16 @@ class Regions:
         if not (0 <= region.offset <= MAX_BYTES and 0 < region.byte_size <= MAX_BYTES):
             raise RequestError(400, f"region {name}: offset {place.offset} or byte_size {place.byte_size} is no size")
         os.close(self._open(region, os.O_RDWR))
-        with self._changing:
-            regions = self._all() | {(uid, name): region}
+        with self._alone():
+            regions = self._read() | {(uid, name): region}
             if len(regions) > MAX_REGIONS:
                 raise RequestError(400, f"there are {MAX_REGIONS} regions already: unregister some")
             self._save(regions.values())
 
     def unregister(self, uid: int, name: str | None) -> None:
         """Forget a region of a user, or all of his; one that is not there is forgotten already."""
-        with self._changing:
-            self._save([one for one in self._all().values() if one.uid != uid or name not in {None, one.name}])
+        with self._alone():
+            self._save([one for one in self._read().values() if one.uid != uid or name not in {None, one.name}])
 
     def status(self, uid: int, name: str | None) -> list[dict[str, object]]:
         """A user's regions as the protocol lists them. Raises `RequestError` (400) for a name that is not there."""
@@ -124,11 +126,13 @@ class Regions:
         """Put bytes at the beginning of a part. Raises `RequestError` (400) when it is not there any more."""
         file = self._open(span.region, os.O_WRONLY)
         try:
-            os.pwrite(file, data, span.region.offset + span.offset)
+            written = os.pwrite(file, data, span.region.offset + span.offset)
         except OSError as error:
             raise RequestError(400, f"region {span.region.name}: {error.strerror}") from None
         finally:
             os.close(file)
+        if written != len(data):  # pages that were never touched do not exist until then
+            raise RequestError(400, f"region {span.region.name}: there is no memory left for it")
 
     def _open(self, region: Region, mode: int) -> int:
         """The region's file, which is the user's own and as long as it says. Raises `RequestError` (400)."""
@@ -153,10 +157,28 @@ class Regions:
 
     def _all(self) -> dict[tuple[int, str], Region]:
         """Every region, also those that a runner before this one has registered."""
-        raw = os.pread(self._store, len(self._known[0]) + 1, 0)
+        if os.pread(self._store, len(self._known[0]) + 1, 0) == self._known[0]:
+            return self._known[1]
+        with self._alone():
+            return self._read()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other thread, and no other runner of this model, reads anew or changes what is registered."""
+        with self._changing:
+            fcntl.lockf(self._store, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._store, fcntl.LOCK_UN)
+
+    def _read(self) -> dict[tuple[int, str], Region]:
+        raw = os.pread(self._store, os.fstat(self._store).st_size, 0)
         if raw != self._known[0]:
-            raw = os.pread(self._store, os.fstat(self._store).st_size, 0)
-            regions = msgspec.json.decode(raw, type=list[Region])
+            try:
+                regions = msgspec.json.decode(raw, type=list[Region])
+            except msgspec.DecodeError:  # a runner was killed while it wrote: clients register again
+                regions = []
             self._known = raw, {(region.uid, region.name): region for region in regions}
         return self._known[1]
 
