@@ -1,20 +1,18 @@
 """Extra memory of applying a patch, by codec and by the size of the result, beside bsdiff4 and zstd in the same run.
 
 Every patch is made to cost the decoder as much as its codec can: streams above the dictionary, all contexts, a full
-pool, a grid with rows of 65,536 weights. Extra memory is the peak of anonymous memory above what the process held
-before, of zstd, a command, all that it takes; pages of mapped files belong to the kernel's cache and can go at any
+pool, rows of 65,536 weights, as many rows of floats. Extra memory is the peak of anonymous memory above what was held
+before; of zstd, a command, all that it takes; pages of mapped files belong to the kernel's cache and can go at any
 time. Measures neither how small patches are nor how long they take: benchmarks/delta.py does. `--sizes` are MB.
 """
 
 import argparse
 import lzma
 import mmap
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,23 +24,29 @@ from goals import Goal, finish
 from numpy.typing import NDArray
 
 from skerry_agent.patch import MAX_EXTRA_BYTES, Codec, apply
-from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.container import FIRST_CODECS, FORMAT_VERSION, pack_varint
+from skerry_agent.patch.floats import FloatFormat, predict_floats, words_of
 from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_PRESET, MAX_SIDE, Origin, Shape
 from skerry_agent.patch.section import DICTIONARIES, filters
 from skerry_agent.patch.weights import predict
+from skerry_agent.updater.memory import give_back_large_blocks
 from skerry_host.patch.blocks import encode_zstd
-from skerry_host.patch.create import _header
+from skerry_host.patch.create import header_of
 from skerry_host.patch.fit import Fit
-from skerry_host.patch.measure import AnonymousPeak
-from skerry_host.patch.writer import Contexts, Writer
+from skerry_host.patch.floats import FloatFit, FloatRegion
+from skerry_host.patch.measure import AnonymousPeak, bytes_of_command, own_bytes
+from skerry_host.patch.writer import Contexts, FloatContexts, Packed, Writer
 
 MB = 1_000_000
 SIZES_MB = (1, 4, 16, 64, 200)
 PIECE = 1 << 20
 CODED_ROWS = 16  # one row in so many of a large grid has residuals: more would only take time
 SHAPE = Shape(0, 20, 4)
+FLOAT32 = FloatFormat(4, 23, 0)
+FLOAT_LEVEL = 140  # of exponents from 0 to 255: floats below 117 are fresh
 POOL, ROWS, COLUMNS, GAINS, THRESHOLDS, TIES = range(80, 86)
+FLOAT_CONTEXTS = FloatContexts(0, 78, -60, ROWS, GAINS)
 
 
 def noise(size: int, seed: int) -> bytes:
@@ -89,23 +93,49 @@ def bsdiff(old: bytes) -> tuple[bytes, bytes]:
 
 
 def model(old: bytes) -> tuple[bytes, bytes]:
-    """Bytes of its own, rows of 65,536 weights with columns, gains and thresholds, then the pool and words."""
+    """Rows of 65,536 weights with columns, gains and thresholds."""
+    new, packed = _program(old, _weights)
+    return new, packed.payload
+
+
+def typed(old: bytes) -> tuple[bytes, bytes]:
+    """Two programs: weights, then up to 65,536 rows of floats with columns and gains."""
+    half = old[: len(old) // 2]
+    parts = [_program(half, grid) for grid in (_weights, _floats)]
+    return b"".join(new for new, _ in parts), b"".join(packed.lean for _, packed in parts)
+
+
+def _program(old: bytes, grid: Callable[[Writer, bytes, np.random.Generator], bytes]) -> tuple[bytes, Packed]:
+    """Bytes of its own, what `grid` makes of most of the file, then the pool and words."""
     writer, rng = Writer(len(old)), np.random.default_rng(3)
     count = min(MAX_POOL_WORDS, len(old) // 32)
-    rows = (len(old) - 8 * count - len(old) // 50) // MAX_SIDE
-    vector_at, words_at = rows * MAX_SIDE, rows * MAX_SIDE + 4 * count
+    own = text(len(old) // 50, 4)
+    vector_at = len(old) - 8 * count - len(own)
     steps = rng.integers(-9, 9, (2, count))
     writer.vector(Origin.RESIDUAL, count, vector_at, (POOL,))
     writer.recorder.numbers(steps[0], POOL)
-    own = text(len(old) - words_at - 4 * count, 4)
     writer.insert(own)
+    made = grid(writer, old[:vector_at], rng)
+    writer.pool(0, count)
+    writer.words(steps[1], POOL, vector_at + 4 * count, None)
+    words = np.frombuffer(old, "<u4", 2 * count, vector_at) + steps.reshape(-1).astype(np.uint32)
+    packed = writer.pack(MAX_CONTEXTS, [SHAPE], [(0, min(MAX_PRESET, len(old)))], old)
+    return own + made + words.astype("<u4").tobytes(), packed
+
+
+def _weights(writer: Writer, old: bytes, rng: np.random.Generator) -> bytes:
+    rows = len(old) // MAX_SIDE
     fit = _tuned(np.frombuffer(old, np.uint8, rows * MAX_SIDE).reshape(rows, MAX_SIDE), rng)
     writer.weights(fit, (SHAPE, 0), Contexts(ROWS, COLUMNS, GAINS, THRESHOLDS, TIES), (0, MAX_SIDE, 1))
-    writer.pool(0, count)
-    writer.words(steps[1], POOL, words_at, None)
-    words = np.frombuffer(old, "<u4", 2 * count, vector_at) + steps.reshape(-1).astype(np.uint32)
-    payload = writer.pack(MAX_CONTEXTS, [SHAPE], [(0, min(MAX_PRESET, len(old)))], old).payload
-    return own + fit.new.tobytes() + words.astype("<u4").tobytes(), payload
+    return fit.new.tobytes()
+
+
+def _floats(writer: Writer, old: bytes, rng: np.random.Generator) -> bytes:
+    cols = max(8, len(old) // (4 * MAX_SIDE))
+    rows = min(MAX_SIDE, len(old) // (4 * cols))
+    fit = _moved(np.frombuffer(old, "<u4", rows * cols).reshape(rows, cols), rng)
+    writer.floats(FloatRegion(0, 0, fit), FLOAT_CONTEXTS)
+    return fit.new.tobytes()
 
 
 def _tuned(grid: NDArray[np.uint8], rng: np.random.Generator) -> Fit:
@@ -123,11 +153,26 @@ def _tuned(grid: NDArray[np.uint8], rng: np.random.Generator) -> Fit:
     return fit
 
 
+def _moved(grid: NDArray[np.uint32], rng: np.random.Generator) -> FloatFit:
+    """Made of `grid` by other low bits in one row of sixteen, the others by gain alone; half the floats are fresh."""
+    rows, cols = grid.shape
+    unchanged, levels = np.arange(rows) % CODED_ROWS > 0, np.full(rows, FLOAT_LEVEL)
+    gains = rng.integers(-9, 9, (rows, 1))
+    fit = FloatFit(grid.copy(), grid, False, FLOAT32, levels, unchanged, rng.integers(0, 3, cols), gains)
+    plan = fit.plan(FLOAT_CONTEXTS.first, FLOAT_CONTEXTS.spread, FLOAT_CONTEXTS.lowest)
+    for block in fit.blocks():
+        predicted = words_of(FLOAT32, predict_floats(plan, block, grid[block]).ordered)
+        other = rng.integers(0, 1 << 12, predicted.shape) * plan.coded[block, None]
+        fit.new[block] = (predicted ^ other).astype(np.uint32)
+    return fit
+
+
 CODECS: dict[Codec, Callable[[bytes], tuple[bytes, bytes]]] = {
     "full": full,
     "zstd": zstd,
     "bsdiff": bsdiff,
     "model": model,
+    "typed": typed,
 }
 """The new file that a worst case makes of an old one, and the payload."""
 
@@ -145,30 +190,16 @@ def extra_bytes(tool: str, old: Path, patch: Path, new: Path) -> int:
 
 def apply_and_print(tool: str, old: Path, patch: Path, new: Path) -> None:
     """The child process: what applying took, in bytes."""
-    if tool == "zstd":
-        print(_zstd_bytes(old, patch, new))
-        return
+    give_back_large_blocks()
     sys.setswitchinterval(0.0002)
-    with AnonymousPeak() as peak, new.open("wb") as out:
-        if tool == "bsdiff4":
+    with AnonymousPeak(bytes_of_command(tool) if tool == "zstd" else own_bytes) as peak, new.open("wb") as out:
+        if tool == "zstd":
+            subprocess.run(["zstd", "-d", "--long=28", "-qf", f"--patch-from={old}", patch, "-o", new], check=True)
+        elif tool == "bsdiff4":
             out.write(bsdiff4().patch(old.read_bytes(), patch.read_bytes()))
         else:
             apply(_mapped(old), _mapped(patch), lambda piece: (out.write(piece), peak.look()), max_new_bytes=1 << 32)
     print(peak.grown)
-
-
-def _zstd_bytes(old: Path, patch: Path, new: Path) -> int:
-    """What the kernel says of the command while it runs: the peak that it keeps counts from before the start."""
-    peak = 0
-    command = ["zstd", "-d", "--long=28", "-qf", f"--patch-from={old}", str(patch), "-o", str(new)]
-    with subprocess.Popen(command) as process:
-        while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-            anonymous = re.search(r"RssAnon:\s+(\d+) kB", status)
-            if status.startswith("Name:\tzstd") and anonymous:
-                peak = max(peak, 1024 * int(anonymous[1]))
-            time.sleep(0.0003)
-    return peak
 
 
 def _mapped(path: Path) -> memoryview:
@@ -204,7 +235,8 @@ def measured(folder: Path, size_mb: int) -> tuple[dict[Codec, float], dict[str, 
     for codec, make in CODECS.items():
         print(f"{codec}, {size_mb} MB", file=sys.stderr)
         new, payload = make(old)
-        for path, data in zip(paths, (old, _header(codec, old, new) + payload, new), strict=True):
+        header = header_of(codec, old, new, 1 if codec in FIRST_CODECS else FORMAT_VERSION)
+        for path, data in zip(paths, (old, header + payload, new), strict=True):
             path.write_bytes(data)
         found[codec] = round(extra_bytes("skerry", *paths) / MB, 2)
     return found, peers(folder, old, new)

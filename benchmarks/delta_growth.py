@@ -167,8 +167,13 @@ def main() -> None:
 
 
 def _peak() -> int:
-    """The peak resident set of this process, or of a tool that it ran where that had more."""
-    return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """The peak resident set of this process, or of a tool that it ran where that had more.
+
+    Not ru_maxrss of the process itself: that starts with what the parent had when it forked.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    own = int(status.split("VmHWM:")[1].split()[0])
+    return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,18 @@ def skerry_process(home: Home, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 @contextlib.contextmanager
+def skerry_running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on until it is told to stop; killed at the end if it is still there."""
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *arguments]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=_environment(), **piped) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
 def serving(home: Home, *options: str) -> Iterator["Serving"]:
     """`skerry serve` as a process of its own, killed at the end if it is still there."""
     running = Serving(home, options)

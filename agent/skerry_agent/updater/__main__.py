@@ -12,6 +12,7 @@ from skerry_agent.ports.jobs import Refusal, UpdaterJob
 from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
+from skerry_agent.updater.memory import give_back_large_blocks
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec
 
@@ -19,6 +20,7 @@ from skerry_agent.wire import codec
 def main() -> None:
     """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
     die_with_parent()
+    give_back_large_blocks()
     if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
     job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]

@@ -135,7 +135,11 @@ def _report_lines(view: "DeviceView") -> list[str]:
     """A line for each model, and one for what the board measures."""
     lines = [_model_line(model) for model in view.models if model.points]
     samples = ", ".join(f"{safe(s.name)} {reading(s.value, safe(s.unit))}" for s in view.samples)
-    return [f"[bold]{time.strftime('%H:%M:%S')}[/]", *(f"  {line}" for line in lines), f"  {samples}"]
+    return [
+        f"[bold]{time.strftime('%H:%M:%S', time.localtime(view.measured))}[/]",
+        *(f"  {line}" for line in lines),
+        f"  {samples}",
+    ]
 
 
 def _model_line(model: "ModelView") -> str:
@@ -159,6 +163,8 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
         f"agent {safe(view.agent or '-')}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
+    if view.measured is not None and not view.is_current(time.time()):
+        lines.append(f"its figures are not of now: they came {ago(view.measured)}")
     for model in view.models:
         newest = model.newest
         lines.append(f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")

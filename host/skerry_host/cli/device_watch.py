@@ -30,26 +30,29 @@ def watch(
     `answered` gets what the device answers, `show` each report. Raises `UnknownError`, and `PlaneError` when the device
     is offline, refuses or does not answer, or when nobody sends the order.
     """
-    _require_online(opened, device)
+    before = _require_online(opened, device)
     end = time.monotonic() + seconds
     with _interruptible():
         with opened.write() as session:
             order = intake.order_watch(session, device, seconds, time.time())
         try:
             answered(_answer(opened, order, device))
-            _follow(opened, device, end, show)
+            for view in _new_reports(opened, device, end, before):
+                show(view)
         except BaseException:
             with opened.write() as session:
                 intake.end_watch(session, order, time.time())
             raise
 
 
-def _require_online(opened: Registry, device: str) -> None:
+def _require_online(opened: Registry, device: str) -> float | None:
+    """When its newest report came."""
     with opened.read() as session:
-        devices.find(session, device)
+        found = devices.find(session, device)
         if not twins.find(session, device).online:
             hint = "it can be watched once it is online; what it measures meanwhile comes then"
             raise PlaneError(f"device {device} is offline", hint=hint, code="offline")
+        return device_views(session, [found], history=1)[0].measured
 
 
 @contextmanager
@@ -86,13 +89,12 @@ def _answer(opened: Registry, order: str, device: str) -> str:
         time.sleep(POLL_S)
 
 
-def _follow(opened: Registry, device: str, end: float, show: Callable[[DeviceView], None]) -> None:
-    before = None
+def _new_reports(opened: Registry, device: str, end: float, before: float | None) -> Iterator[DeviceView]:
+    """The device after each report that came later than `before`."""
     while time.monotonic() < end:
         with opened.read() as session:
             view = device_views(session, [devices.find(session, device)])[0]
-        newest = (tuple(model.points[-1:] for model in view.models), view.samples)
-        if newest != before and any(newest):
-            show(view)
-        before = newest
+        if view.measured != before:
+            yield view
+        before = view.measured
         time.sleep(min(POLL_S, max(0.0, end - time.monotonic())))

@@ -73,7 +73,7 @@ def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str
     seen = ago(device.last_seen, now)
     if model is None:
         return device.id, dot, "-", "-", "-", "-", "-", "-", "-", seen
-    newest = model.newest
+    newest = model.newest if device.is_current(now) else None
     if newest is None:
         return device.id, dot, label(model.state), model.release or "-", "-", "-", "-", "-", "-", seen
     return (

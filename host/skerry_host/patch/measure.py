@@ -1,15 +1,17 @@
 """`python -m skerry_host.patch.measure TOOL OLD PATCH NEW`: applies a patch and prints its cost as JSON.
 
 It is a process of its own so that its memory is its own. Extra memory is the growth of anonymous memory while applying:
-pages of mapped files belong to the kernel's cache and can go at any time. Tools that are commands are measured by the
-peak resident set of their process, all of it.
+pages of mapped files belong to the kernel's cache and can go at any time. Of tools that are commands it is all the
+anonymous memory of their process: the peak that the kernel keeps of a child counts from before it became that command.
 """
 
 import json
+import re
 import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry_host.patch.peers import PEERS, Peer
@@ -18,18 +20,28 @@ PAGE_BYTES = resource.getpagesize()
 REPEATS = 5
 
 
-class AnonymousPeak:
-    """Samples this process's anonymous memory while in its context; `grown` is the most above the start, in bytes."""
+def own_bytes() -> int:
+    """This process's anonymous memory."""
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return (int(resident) - int(shared)) * PAGE_BYTES
 
-    def __init__(self) -> None:
+
+class AnonymousPeak:
+    """Samples anonymous memory, this process's own or what `read` says, while in its context.
+
+    `grown` is the most above the start, in bytes.
+    """
+
+    def __init__(self, read: Callable[[], int] = own_bytes) -> None:
         self.grown = 0
+        self._read = read
         self._start = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "AnonymousPeak":
         """Start to watch."""
-        self._start = _anonymous_bytes()
+        self._start = self._read()
         self._thread.start()
         return self
 
@@ -40,25 +52,32 @@ class AnonymousPeak:
 
     def look(self) -> None:
         """Take a sample now, as the thread does all the time."""
-        self.grown = max(self.grown, _anonymous_bytes() - self._start)
+        self.grown = max(self.grown, self._read() - self._start)
 
     def _watch(self) -> None:
         while not self._done.wait(0.0003):
             self.look()
 
 
-def _anonymous_bytes() -> int:
-    _, resident, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return (int(resident) - int(shared)) * PAGE_BYTES
+def bytes_of_command(name: str) -> Callable[[], int]:
+    """A reader of the anonymous memory of the children of that name that this thread starts."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    return lambda: sum(_bytes_of(int(child), name) for child in children.read_text(encoding="ascii").split())
+
+
+def _bytes_of(process: int, name: str) -> int:
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:  # it has just ended
+        return 0
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return 1024 * int(found[1]) if found and status.startswith(f"Name:\t{name}\n") else 0
 
 
 def measure(peer: Peer, old: Path, patch: Path, new: Path) -> dict[str, float | int]:
     """Seconds (the least of some runs) and extra bytes of applying `patch`."""
-    if peer.command:
-        seconds = min(_timed(peer, old, patch, new) for _ in range(REPEATS))
-        return {"apply_seconds": seconds, "extra_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}
     sys.setswitchinterval(0.0002)
-    with AnonymousPeak() as peak:
+    with AnonymousPeak(bytes_of_command(peer.command) if peer.command else own_bytes) as peak:
         _timed(peer, old, patch, new)
     sys.setswitchinterval(0.005)
     seconds = min(_timed(peer, old, patch, new) for _ in range(REPEATS))

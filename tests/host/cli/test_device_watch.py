@@ -27,13 +27,14 @@ class Fleet:
         self.device = None
         self.over = threading.Event()
 
-    def join(self, **faults):
+    def join(self, *, reports=True, **faults):
         skerry(self.home, "device", "provision", "lab-01", "--board", "generic-x86", "--broker", self.url)
         self.device = FakeDevice("lab-01", BrokerPort(self.url), Faults(**faults))
         self.device.connect()
         eventually(self.online, "it is online")
         self.reporting = threading.Thread(target=self._report)
-        self.reporting.start()
+        if reports:
+            self.reporting.start()
 
     def online(self):
         return json.loads(skerry(self.home, "device", "show", "lab-01", "--json").stdout)["device"]["online"]
@@ -45,7 +46,8 @@ class Fleet:
     def leave(self):
         self.over.set()
         if self.device is not None:
-            self.reporting.join()
+            if self.reporting.is_alive():
+                self.reporting.join()
             self.device.crash()
 
 
@@ -69,6 +71,15 @@ def test_reports_are_shown_as_they_come_for_as_long_as_ordered(fleet):
     assert all(view["id"] == "lab-01" for view in shown)
     assert time.monotonic() - began >= 3
     assert fleet.device.watched == [3.0]
+
+
+def test_what_came_before_is_not_shown_as_if_it_came_now(fleet):
+    fleet.join(reports=False)
+    fleet.device.telemetry(samples=(Sample("power", 1.0, "W", "measured"),))
+    show = "device", "show", "lab-01", "--json"
+    eventually(lambda: json.loads(skerry(fleet.home, *show).stdout)["device"]["samples"], "the report is stored")
+    done = skerry_process(fleet.home, "device", "watch", "lab-01", "--seconds", "1", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_who_stops_looking_ends_it_on_the_device(fleet):

@@ -101,7 +101,8 @@ class Publisher:
             if seen == self._done and not self._broken and not self._required.lacking:
                 return None
             required = self._required.read(session)
-            generations = twins.generations(session, self._done.twins)
+            since = self._done if seen.goes_on_from(self._done) else NOTHING
+            generations = twins.generations(session, since.twins)
             return _Due(seen, required, generations, orders.commands(session))
 
     def _publish_blobs(self, required: RequiredBlobs) -> bool:

@@ -60,7 +60,7 @@ class RequiredBlobsReader:
         A release that the store has lost requires none: the rollout loop ends such deployments.
         """
         now = changes.now(session)
-        if now.removed != self._seen.removed or self._may_have_come():
+        if not now.goes_on_from(self._seen) or self._may_have_come():
             self._seen, self._under_way, self._waiting, self._bundles = NOTHING, {}, {}, {}
         if self._is_current(now):
             return self._required

@@ -24,7 +24,7 @@ class ActiveRollouts:
     def refresh(self, session: Session) -> Changes:
         """Read what any process has changed since the last time; returns how far this has come."""
         now = changes.now(session)
-        if now.removed != self._seen.removed:
+        if not now.goes_on_from(self._seen):
             self.forget()
         if now.rollouts != self._seen.rollouts:
             self._read_rollouts(session)

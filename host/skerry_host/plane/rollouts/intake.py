@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
@@ -22,7 +23,7 @@ from skerry_host.plane.registry.records import devices, events, orders, rollouts
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 
-WATCH = "watch"
+WATCH, MOST_WATCH_S = "watch", 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,16 @@ def end_watch(session: Session, order_id: str, now: float) -> None:
     if order.state == "pending":
         order.state, order.detail, order.ended = "failed", "ended before it was sent", now
     elif order.state != "failed":
+        order.seconds = 0.0
         order_watch(session, order.device, 0.0, now)
+
+
+def watched_s(session: Session, order: OrderRow, now: float) -> float:
+    """For how long a device is to be watched from now on by this order, and by others whose time is not over."""
+    c = OrderRow
+    others = select(c.sent, c.seconds).where(c.device == order.device, c.kind == WATCH, c.state != "failed")
+    recent = session.execute(others.where(c.sent > now - MOST_WATCH_S))
+    return max([order.seconds or 0.0, *((sent or 0.0) + (seconds or 0.0) - now for sent, seconds in recent)])
 
 
 def _can_go_back(model: ModelReport) -> bool:

@@ -18,7 +18,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import WATCH
+from skerry_host.plane.rollouts.intake import WATCH, watched_s
 
 ANSWER_S = 24 * 3600.0
 SETTLE_S = 60.0
@@ -83,7 +83,7 @@ def _send(session: Session, order: OrderRow, director: Director, now: float) -> 
             model=order.model,
             sequence=order.sequence,
             expires=now + _answer_s(order),
-            seconds=order.seconds,
+            seconds=watched_s(session, order, now) if order.kind == WATCH else None,
         )
     )
     order.state, order.sent = "sent", now

@@ -28,6 +28,7 @@ from skerry_host.plane.views.views import (
     Point,
     RolloutView,
     Totals,
+    is_current,
 )
 
 PAGE = 100
@@ -38,8 +39,6 @@ HISTORY = 40
 """How many intervals of a device are charted."""
 POWER = "power"
 """The sample that holds a device's power in watts."""
-FRESH_S = 120.0
-"""Values older than this, or than twice their interval, are not current and are left out of the totals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +142,8 @@ def _device_view(device: Device, twin: Twin, reports: Sequence[StoredReport]) ->
         samples=tuple(sample_view(s) for s in newest.samples),
         issues=reported.issues if reported else (),
         outbox_dropped=newest.outbox_dropped,
+        measured=reports[-1].received if reports else None,
+        interval_s=newest.duration_s,
     )
 
 
@@ -180,9 +181,10 @@ def _point(interval: Interval, figures: ModelStats) -> Point:
     return Point(interval.started, figures.release, rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
-def newest_figures(session: Session, newest: NewestIntervals) -> list[NewestFigures]:
-    """The newest interval of every device, by id."""
-    intervals = newest.read(session)
+def newest_figures(session: Session, newest: NewestIntervals, now: float) -> list[NewestFigures]:
+    """Every device, by id, with its newest interval if that is current."""
+    known = newest.read(session).items()
+    intervals = {device: each for device, each in known if is_current(each.received, each.duration_s, now)}
     query = select(DeviceRow.id, DeviceRow.board, TwinRow.online, TwinRow.last_seen)
     rows = session.execute(query.join(TwinRow, TwinRow.device == DeviceRow.id).order_by(DeviceRow.id))
     return [NewestFigures(*row, intervals.get(row.id)) for row in rows]
@@ -191,7 +193,7 @@ def newest_figures(session: Session, newest: NewestIntervals) -> list[NewestFigu
 def totals(session: Session, now: float, newest: NewestIntervals | None = None) -> Totals:
     """Totals over the fleet, from the newest interval of each device if it is recent."""
     intervals = (newest or NewestIntervals()).read(session).values()
-    current = [each for each in intervals if each.ended > now - max(FRESH_S, 2 * each.duration_s)]
+    current = [each for each in intervals if is_current(each.received, each.duration_s, now)]
     models = [model for interval in current for model in interval.models]
     powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))

@@ -8,7 +8,7 @@ import threading
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.telemetry import ModelStats
-from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures
+from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures, StoredReport
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.views import NewestInterval, NewestModel, SampleView
 
@@ -27,7 +27,7 @@ class NewestIntervals:
             store = SqlTelemetry(session)
             heads = store.heads()
             changed = [device for device, head in heads.items() if self._heads.get(device) != head]
-            fresh = {device: _newest(report.interval) for device, report in store.newest(changed).items()}
+            fresh = {device: _newest(report) for device, report in store.newest(changed).items()}
             known = self._known | fresh
             self._known = {device: known[device] for device in heads if device in known}
             self._heads = {device: heads[device] for device in self._known}
@@ -44,9 +44,10 @@ def sample_view(sample: SampleFigures) -> SampleView:
     return SampleView(sample.name, sample.value, sample.unit, sample.source, sample.method)
 
 
-def _newest(interval: Interval) -> NewestInterval:
+def _newest(report: StoredReport) -> NewestInterval:
+    interval = report.interval
     models = tuple(_model(interval, each) for each in interval.models)
-    return NewestInterval(interval.ended, interval.duration_s, models, tuple(map(sample_view, interval.samples)))
+    return NewestInterval(report.received, interval.duration_s, models, tuple(map(sample_view, interval.samples)))
 
 
 def _model(interval: Interval, stats: ModelStats) -> NewestModel:

@@ -5,6 +5,14 @@ Times are seconds since 1970. Absent is None. Made by `gather`; holds no queries
 
 from msgspec import Struct, field
 
+FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
+"""Figures are current for so long after they came, or for twice their interval; never for more than a day."""
+
+
+def is_current(received: float | None, duration_s: float, now: float) -> bool:
+    """Whether figures of an interval may be shown as those of now. By the host's clock: a device's may be wrong."""
+    return received is not None and now - received < min(max(FRESH_S, 2 * duration_s), MOST_FRESH_S)
+
 
 class SampleView(Struct, frozen=True):
     """One measurement, with unit and source."""
@@ -111,8 +119,9 @@ class ModelView(Struct, frozen=True):
 
     @property
     def newest(self) -> Point | None:
-        """The newest interval with inferences of the release that runs, else the newest."""
-        mine = [p for p in self.points if p.release == self.release and p.p50_us is not None] or self.points
+        """The newest interval with inferences of the release that runs, unless it is over for long; else the newest."""
+        late = [p for p in self.points if p.at >= self.points[-1].at - FRESH_S]
+        mine = [p for p in late if p.release == self.release and p.p50_us is not None] or late
         return mine[-1] if mine else None
 
 
@@ -120,7 +129,8 @@ class DeviceView(Struct, frozen=True):
     """One device; `generation` is that of its desired state, `accepted` the newest that the device has accepted.
 
     `reports_missing` counts telemetry reports that have not arrived though later ones have: lost, or still on the
-    device. `outbox_dropped` counts those that the device has discarded.
+    device. `outbox_dropped` counts those that the device has discarded. `measured` is when the newest interval came, of
+    which the figures are, and `interval_s` how long it was.
     """
 
     id: str
@@ -137,6 +147,12 @@ class DeviceView(Struct, frozen=True):
     issues: tuple[str, ...] = ()
     outbox_dropped: int = 0
     reports_missing: int = 0
+    measured: float | None = None
+    interval_s: float = 0.0
+
+    def is_current(self, now: float) -> bool:
+        """Whether the newest figures are those of now."""
+        return is_current(self.measured, self.interval_s, now)
 
     def sample(self, beginning: str) -> SampleView | None:
         """The first sample whose name begins with this."""
@@ -157,16 +173,16 @@ class NewestModel(Struct, frozen=True):
 
 
 class NewestInterval(Struct, frozen=True):
-    """What one device measured in its newest interval, and when that ended."""
+    """What one device measured in its newest interval, and when that came."""
 
-    ended: float
+    received: float
     duration_s: float
     models: tuple[NewestModel, ...] = ()
     samples: tuple[SampleView, ...] = ()
 
 
 class NewestFigures(Struct, frozen=True):
-    """One device without its history and its twin."""
+    """One device without its history and its twin; the interval only while it is current."""
 
     device: str
     board: str

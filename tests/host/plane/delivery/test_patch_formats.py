@@ -13,7 +13,7 @@ from skerry_agent.wire.twin import ModelReport, Reported, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.home import Home
-from skerry_host.plane.delivery.required_blobs import find_required_blobs
+from skerry_host.plane.delivery.required_blobs import RequiredBlobsReader
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.rollouts.forecast import forecast
@@ -55,7 +55,7 @@ def test_only_patches_that_a_device_applies_are_published_for_it(rig):
         with registry.write() as session:
             chosen = [device for device in devices.all_devices(session) if device.id == name]
             start_rollout(session, RolloutRequest(release, chosen, "some", Policy()), 2.0)
-            required = find_required_blobs(session, store).blobs
+            required = RequiredBlobsReader(store, lambda: 2.0).read(session).blobs
             session.rollback()
         assert set(required) & {sha256(FIRST), sha256(SECOND)} == expected
 
@@ -83,7 +83,7 @@ def test_a_file_packed_for_those_that_hold_nothing_is_published_and_promised(rig
         every = devices.all_devices(session)
         rows = {row.device: row.bytes_expected for row in forecast(session, store, newer, every)}
         start_rollout(session, RolloutRequest(newer, every, "some", Policy()), 2.0)
-        required = find_required_blobs(session, store).blobs
+        required = RequiredBlobsReader(store, lambda: 2.0).read(session).blobs
         session.rollback()
     assert ref.blob.sha256 in required
     assert rows["dev-new"] == len(FIRST) + 1

@@ -157,3 +157,21 @@ def test_the_triggers_are_of_columns_that_there_are(registry):
 def numbers(registry):
     with registry.read() as session:
         return changes.now(session)
+
+
+def test_a_backup_that_is_restored_is_read_anew(registry, tmp_path):
+    """Its numbers go back, and what they then count up to again was seen already, for other rows."""
+    with sqlite3.connect(tmp_path / "r.sqlite") as live, sqlite3.connect(tmp_path / "backup") as backup:
+        live.backup(backup)
+        before = numbers(registry)
+        for change in (desire, enrol):
+            with registry.write() as session:
+                change(session)
+        seen = numbers(registry)
+        assert seen.goes_on_from(before)
+        backup.backup(live)
+    assert not numbers(registry).goes_on_from(seen)
+    assert numbers(registry).goes_on_from(before)
+    with registry.write() as session:
+        session.delete(session.get_one(OrderRow, "o"))
+    assert not numbers(registry).goes_on_from(before)

@@ -398,3 +398,31 @@ def test_the_form_of_a_block_is_pinned():
 
 def test_boots_have_the_same_key_for_ever():
     assert boots.key("dev-1", "boot-1") == 6600138069081635278
+
+
+def test_many_models_do_not_grow_a_roll_up_without_bound(host):
+    """A device that names new ones in each report; the one that really works is kept."""
+    busy = ModelStats("fashion", "fashion@1.0.0", 500, 0)
+    for i in range(4):
+        made = tuple(ModelStats(f"m{i}-{k}", f"m{i}-{k}@1.0.0", 1, 0) for k in range(60))
+        host.hear(Report("dev-1", "b", i, NOW, 60.0 * i, 60.0, (*made, busy)), at=NOW + 60)
+    host.upkeep(NOW + DAY)
+    for period_s in (600, HOUR, DAY):
+        (interval,) = host.series(period_s)
+        assert len(interval.models) == 64
+        assert max(interval.models, key=lambda each: each.inferences).inferences == 2000
+
+
+def test_a_boot_whose_clock_was_ahead_does_not_hide_the_one_after_it(host):
+    host.hear(report(0, NOW + 20 * HOUR), at=NOW)
+    host.hear(report(0, NOW + 60, boot="boot-2"), at=NOW + 120)
+    assert host.newest().boot == "boot-2"
+
+
+def test_a_day_of_which_only_hours_are_kept_is_empty_in_shorter_periods(host):
+    """The page asks for 10 minutes of the last day, also of a device that is silent since three weeks."""
+    host.hear(report(0, NOW), at=NOW + 60)
+    host.upkeep(NOW + 2 * HOUR)
+    host.upkeep(NOW + 20 * DAY)
+    assert host.series(600, since=NOW + 19 * DAY) == []
+    assert len(host.series(HOUR)) == 1

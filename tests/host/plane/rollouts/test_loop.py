@@ -479,6 +479,33 @@ def test_a_watch_that_ends_early_is_ended_on_the_device_unless_it_never_began(ri
         assert session.get_one(OrderRow, waiting).state == "failed"
 
 
+def test_of_two_who_watch_neither_ends_it_for_the_other(rig):
+    def ordered(order):
+        with rig.registry.read() as session:
+            envelope = session.get_one(OrderRow, order).envelope
+        return codec.decode(codec.decode(envelope, Envelope).payload, Command).seconds
+
+    def end(order):
+        with rig.registry.write() as session:
+            end_watch(session, order, rig.now)
+            newest = session.query(OrderRow).filter_by(state="pending").one().id
+        rig.turn()
+        seconds = ordered(newest)
+        answer(rig, newest, ok=True)
+        return seconds
+
+    first = ordered_watch(rig, 600.0)
+    answer(rig, first, ok=True)
+    rig.now += 100
+    second = ordered_watch(rig, 60.0)
+    assert ordered(second) == pytest.approx(500, abs=9)
+    answer(rig, second, ok=True)
+    rig.now += 10
+    assert end(second) == pytest.approx(490, abs=20)
+    rig.now += 10
+    assert end(first) == 0.0
+
+
 def test_a_device_that_is_not_known_cannot_be_watched(rig):
     with rig.registry.write() as session, pytest.raises(UnknownError):
         order_watch(session, "nobody", 60.0, rig.now)

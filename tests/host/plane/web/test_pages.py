@@ -1,6 +1,7 @@
 """The HTTP interface without a browser: every route, its headers, and that nothing a device says becomes markup."""
 
 import re
+import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 
@@ -192,7 +193,7 @@ def test_newest_figures_are_read_when_they_are_new(scene):
     assert not any("body" in query for query in asked)
     scene.measure(1)
     after = looked()
-    assert after["shelf-01"].ended > before["shelf-01"].ended
+    assert after["shelf-01"].received > before["shelf-01"].received
     assert after["door-cam"] is before["door-cam"]
 
 
@@ -206,11 +207,17 @@ def test_labels_are_escaped(scene):
     assert not families["skerry_device_last_seen_seconds"].samples
 
 
-def test_metrics_parse_and_carry_units(client):
+def test_metrics_parse_carry_units_and_leave_out_what_is_not_of_now(scene, client):
+    """door-cam is offline: its last latency is not exported, as Prometheus would take it for that of now."""
+    scene.now = time.time()
+    scene.measure(1)
     families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
     online = {s.labels["device"]: s.value for s in families["skerry_device_online"].samples}
     assert online == {"shelf-01": 1, "shelf-02": 1, "door-cam": 0, "dock-07": 1}
-    assert len(families["skerry_latency_microseconds"].samples) == 12
+    measured = [s.labels["device"] for s in families["skerry_latency_microseconds"].samples]
+    assert sorted(set(measured)) == ["dock-07", "shelf-01", "shelf-02"]
+    assert len(measured) == 9
+    assert "door-cam" not in {s.labels["device"] for s in families["skerry_sample"].samples}
     assert families["skerry_published_bytes"].samples[0].value == 4096
 
 

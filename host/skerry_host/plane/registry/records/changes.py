@@ -26,6 +26,12 @@ class Changes:
     orders: int = -1
     removed: int = -1
 
+    def goes_on_from(self, before: "Changes") -> bool:
+        """Whether rows without a higher number are as they were: none was deleted, and no backup was restored."""
+        return self.removed == before.removed and all(
+            getattr(self, kind) >= getattr(before, kind) for kind in self.__slots__
+        )
+
 
 NOTHING = Changes()
 """Before anything was read: every row has a higher number."""

@@ -87,7 +87,7 @@ class Boot:
             ended = zero(self.zero_by_arrival, self.zero_by_clock) + report.uptime_s
             self.due = min(self.due, now + SETTLED_S)
         if report.sequence >= self.newest:
-            self.newest, self.newest_ended = report.sequence, min(ended, now + AHEAD_S)
+            self.newest, self.newest_ended = report.sequence, min(ended, now)  # nothing ends after it has come
 
 
 def plausible(started: float, now: float) -> bool:

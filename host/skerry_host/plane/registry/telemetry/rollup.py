@@ -19,8 +19,8 @@ from skerry_agent.wire.tallies import MAX_NUMBER
 from skerry_agent.wire.telemetry import MeasurementSource, ModelStats
 from skerry_host.plane.registry.telemetry.port import Interval, SampleFigures
 
-MOST_NAMES = 256
-"""A roll-up has at most so many labels of a model, and so many samples; those seen least are left out."""
+MOST_NAMES, MOST_MODELS = 256, 64
+"""A roll-up has at most so many labels of a model, samples, and releases of models; those seen least are left out."""
 
 SHORTEST_S = 1e-3
 """The weight of a sample in an interval that says it lasted no time."""
@@ -140,7 +140,7 @@ def _rolled_up(
     number: int, sums: tuple[int, float, int], models: Iterable[Metered], samples: Iterable[tuple[SampleKey, Figures]]
 ) -> RollUp:
     by_key = _samples(samples)
-    return RollUp(number, *sums, list(_models(models)), list(by_key), _packed(by_key.values()))
+    return RollUp(number, *sums, _models(models), list(by_key), _packed(by_key.values()))
 
 
 def _key(sample: SampleFigures) -> SampleKey:
@@ -166,11 +166,12 @@ def _metered(stats: ModelStats) -> int:
     return stats.inferences if stats.energy_uj is not None else 0
 
 
-def _models(models: Iterable[Metered]) -> Iterator[RolledModel]:
+def _models(models: Iterable[Metered]) -> list[RolledModel]:
     by_name: dict[tuple[str, str], list[Metered]] = {}
     for each in models:
         by_name.setdefault((each[0].model, each[0].release), []).append(each)
-    return (_model(*name, parts) for name, parts in by_name.items())
+    rolled = [_model(*name, parts) for name, parts in by_name.items()]
+    return sorted(rolled, key=lambda model: -model.inferences)[:MOST_MODELS] if len(rolled) > MOST_MODELS else rolled
 
 
 def _model(model: str, release: str, parts: Sequence[Metered]) -> RolledModel:

@@ -114,14 +114,15 @@ class SqlTelemetry:
             yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
 
     def _longest_tier(self, device: str, period_s: int) -> int:
-        """The longest period of the device's roll-ups that makes up this one; this one if there are none.
+        """The longest period of the device's roll-ups that makes up this one; this one if there are none, or no more.
 
-        Raises `DurationError` when none does.
+        Raises `DurationError` when no tier makes it up.
         """
         query = select(BLOCKS.c.period_s).where(BLOCKS.c.device == device).distinct()
         periods = sorted(self._session.scalars(query))
         fitting = [each for each in periods if period_s % each == 0]
-        if periods and not fitting:
+        gone = any(period_s % tier.period_s == 0 for tier in self._retention.tiers)
+        if periods and not fitting and not gone:
             raise DurationError(f"no roll-ups make up {period_s} s", hint=f"ask for a multiple of {periods[0]} s")
         return fitting[-1] if fitting else period_s
 

@@ -1,9 +1,12 @@
 """The fleet as Prometheus metrics. Figures per device carry its id; a value that is absent is left out, never 0.
 
+So is one that is no longer current: Prometheus takes whatever is exported for a value of now.
+
 The plane's own families are made by prometheus-client. Those with a line a device are written here, in its text format:
 a fleet has tens of thousands of lines, and a scrape must not hold up the plane.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +31,7 @@ LABELS = 65_536
 def answer(query: Query) -> Response:
     """All families, from one consistent state of the registry."""
     with query.registry.read() as session:
-        seen = gather.newest_figures(session, query.newest)
+        seen = gather.newest_figures(session, query.newest, time.time())
         active = len(rollouts.active(session))
     text, kind = exposition(seen, active, query.counters())
     return Response(text, media_type=kind)

@@ -1,0 +1,56 @@
+"""Which figures may be shown as those of now: by when they came and how long their interval was."""
+
+import pytest
+
+from skerry_agent.wire.report_forms import encode_report
+from skerry_agent.wire.telemetry import ModelStats, Report
+from skerry_host.fleet.device import Device
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.telemetry.port import Arrival
+from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.plane.views.gather import device_views, newest_figures, totals
+from skerry_host.plane.views.newest import NewestIntervals
+from skerry_host.plane.views.views import ModelView, Point
+
+NOW, HOUR, DAY = 1_800_000_000.0, 3600.0, 86_400.0
+DECADE = 10 * 365 * DAY
+
+
+@pytest.mark.parametrize(
+    ("clock_s", "interval_s", "age_s", "current"),
+    [
+        (0.0, 60.0, 100.0, True),
+        (0.0, 60.0, 130.0, False),
+        (0.0, 600.0, 1100.0, True),
+        (0.0, 1200.0, 2500.0, False),
+        (20 * HOUR, 60.0, 130.0, False),
+        (-HOUR, 60.0, 100.0, True),
+        (0.0, DECADE, HOUR, True),
+        (0.0, DECADE, 1.1 * DAY, False),
+    ],
+    ids=["busy", "gone", "idle", "metered-gone", "ahead-gone", "behind", "absurd", "absurd-gone"],
+)
+def test_what_is_not_of_now_is_in_no_figure_of_now(tmp_path, clock_s, interval_s, age_s, current):
+    stats = ModelStats("m", "m@1.0.0", int(interval_s), 0)
+    report = Report("dev-1", "b", 0, NOW - interval_s + clock_s, 1e8, interval_s, (stats,))
+    with open_registry(tmp_path / "r.sqlite") as registry, registry.write() as session:
+        devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), NOW)
+        SqlTelemetry(session).add([Arrival(report, encode_report(report))], NOW)
+        (view,) = device_views(session, devices.all_devices(session))
+        (figures,) = newest_figures(session, NewestIntervals(), NOW + age_s)
+        assert view.is_current(NOW + age_s) == current
+        assert bool(figures.models) == current
+        assert totals(session, NOW + age_s).inferences_per_s == (1.0 if current else 0.0)
+
+
+def test_a_device_that_has_been_idle_for_long_does_not_show_its_last_work_as_its_newest():
+    points = [_point(0.0, 900.0), _point(60.0, None), _point(660.0, None)]
+    view = ModelView("m", "m@1.0.0", None, None, "idle", serving=True, points=tuple(points))
+    assert view.newest == points[-1]
+    lately = ModelView("m", "m@1.0.0", None, None, "idle", serving=True, points=tuple(points[:2]))
+    assert lately.newest == points[0], "one answer a minute and no less has a latency"
+
+
+def _point(at, latency_us):
+    return Point(at, "m@1.0.0", 0.0, latency_us, latency_us, latency_us, None)
