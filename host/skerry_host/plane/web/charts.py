@@ -17,6 +17,9 @@ SPARK = (132.0, 34.0)
 CHART = (460.0, 180.0)
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 8.0, 10.0, 24.0
 DAY_S = 86_400
+GAP, LEAST_GAP_S = 3.0, 1200.0
+"""A step so many times as long as most is a gap, but none that quiet intervals make."""
+
 OUTCOMES = ("succeeded", "rolled_back", "failed", "rejected", "timed_out", "cancelled")
 
 
@@ -26,8 +29,8 @@ def sparkline(points: Sequence[Point]) -> Markup:
     if len(known) < 2:
         return Markup('<span class="muted">–</span>')
     top = 1.05 * max(_values(known, "p99_us"), default=0.0) or 1.0
-    place = _scale(len(known) - 1, top, (1.0, 2.0, SPARK[0] - 1, SPARK[1] - 2))
-    body = [_band(known, place), _line(known, "p95_us", place, "p95"), *_ticks(known, place, SPARK[1])]
+    place = _scale(known, top, (1.0, 2.0, SPARK[0] - 1, SPARK[1] - 2))
+    body = [*_bands(known, place), *_lines(known, "p95_us", place, "p95"), *_ticks(known, place, SPARK[1])]
     newest = known[-1]
     label = f"p50 {words.micros(newest.p50_us)}, p95 {words.micros(newest.p95_us)}, p99 {words.micros(newest.p99_us)}"
     return _svg(SPARK, "spark", label, body)
@@ -77,10 +80,10 @@ def _chart(points: Sequence[Point], fields: Sequence[Field], unit: Callable[[flo
     if len(known) < 2:
         return Markup('<p class="muted">Not enough measurements yet.</p>')
     top = _top(v for field in fields for v in _values(known, field))
-    place = _scale(len(known) - 1, top, (LEFT, TOP, CHART[0] - RIGHT, CHART[1] - BOTTOM))
+    place = _scale(known, top, (LEFT, TOP, CHART[0] - RIGHT, CHART[1] - BOTTOM))
     body = [*_grid(top, unit, place), *_ticks(known, place, CHART[1] - BOTTOM)]
-    body += [_band(known, place)] if len(fields) == 3 else []
-    body += [_line(known, field, place, field.split("_")[0]) for field in fields]
+    body += _bands(known, place) if len(fields) == 3 else []
+    body += [line for field in fields for line in _lines(known, field, place, field.split("_")[0])]
     body += _times(known, place)
     return _svg(CHART, "chart", label, body)
 
@@ -99,61 +102,78 @@ def _top(values: Iterable[float]) -> float:
 
 
 Place = Callable[[float, float], tuple[float, float]]
+"""Where a value of a time is drawn."""
 
 
-def _scale(last: int, top: float, box: tuple[float, float, float, float]) -> Place:
+def _scale(points: Sequence[Point], top: float, box: tuple[float, float, float, float]) -> Place:
     x0, y0, x1, y1 = box
+    first, length = points[0].at, (points[-1].at - points[0].at) or 1.0
 
-    def place(index: float, value: float) -> tuple[float, float]:
-        return x0 + (x1 - x0) * index / last, y1 - (y1 - y0) * min(value / top, 1.0)
+    def place(at: float, value: float) -> tuple[float, float]:
+        return x0 + (x1 - x0) * (at - first) / length, y1 - (y1 - y0) * min(value / top, 1.0)
 
     return place
 
 
 def _pairs(points: Sequence[Point], field: Field, place: Place) -> Pairs:
-    return [place(i, v) for i, p in enumerate(points) if (v := getattr(p, field)) is not None]
+    return [place(p.at, v) for p in points if (v := getattr(p, field)) is not None]
+
+
+def _stretches(points: Sequence[Point]) -> list[list[Point]]:
+    """The points between gaps: where nothing was measured for several times as long as usual, nothing is drawn."""
+    steps = sorted(b.at - a.at for a, b in pairwise(points) if b.at > a.at)
+    longest = max(LEAST_GAP_S, GAP * steps[len(steps) // 2] if steps else 0.0)
+    made = [[points[0]]]
+    for before, point in pairwise(points):
+        if point.at - before.at > longest:
+            made.append([])
+        made[-1].append(point)
+    return made
 
 
 def _path(pairs: Pairs) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in pairs)
 
 
-def _line(points: Sequence[Point], field: Field, place: Place, kind: str) -> str:
-    return f'<polyline class="line {kind}" points="{_path(_pairs(points, field, place))}"/>'
+def _lines(points: Sequence[Point], field: Field, place: Place, kind: str) -> list[str]:
+    return [
+        f'<polyline class="line {kind}" points="{_path(_pairs(part, field, place))}"/>' for part in _stretches(points)
+    ]
 
 
-def _band(points: Sequence[Point], place: Place) -> str:
-    outline = _pairs(points, "p50_us", place) + _pairs(points, "p99_us", place)[::-1]
-    return f'<polygon class="band" points="{_path(outline)}"/>'
+def _bands(points: Sequence[Point], place: Place) -> list[str]:
+    outlines = [_pairs(p, "p50_us", place) + _pairs(p, "p99_us", place)[::-1] for p in _stretches(points)]
+    return [f'<polygon class="band" points="{_path(outline)}"/>' for outline in outlines]
 
 
 def _ticks(points: Sequence[Point], place: Place, height: float) -> list[str]:
     """A tick wherever the release is another than before."""
-    changes = [(i, b.release) for i, (a, b) in enumerate(pairwise(points), 1) if a.release != b.release]
+    changes = [(place(b.at, 0)[0], b.release) for a, b in pairwise(points) if a.release != b.release]
     return [
-        f'<line class="change" x1="{place(i, 0)[0]:.1f}" x2="{place(i, 0)[0]:.1f}" y1="0" y2="{height:.0f}">'
+        f'<line class="change" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}">'
         f"<title>{escape(release)}</title></line>"
-        for i, release in changes
+        for x, release in changes
     ]
 
 
 def _grid(top: float, unit: Callable[[float], str], place: Place) -> list[str]:
     lines = []
     for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = place(0, top * part)[1]
+        y = place(0.0, top * part)[1]
         lines.append(f'<line class="grid" x1="{LEFT}" x2="{CHART[0] - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text class="axis end" x="{LEFT - 8}" y="{y + 4:.1f}">{escape(unit(top * part))}</text>')
     return lines
 
 
 def _times(points: Sequence[Point], place: Place) -> list[str]:
-    marks = [0, (len(points) - 1) // 2, len(points) - 1]
+    first, last = points[0].at, points[-1].at
+    marks = [first, (first + last) / 2, last]
     anchors = ("start", "middle", "end")
     y = CHART[1] - 6
-    word = words.day if points[-1].at - points[0].at > DAY_S else words.clock
+    word = words.day if last - first > DAY_S else words.clock
     return [
-        f'<text class="axis {anchor}" x="{place(i, 0)[0]:.1f}" y="{y:.0f}">{word(points[i].at)}</text>'
-        for i, anchor in zip(marks, anchors, strict=True)
+        f'<text class="axis {anchor}" x="{place(at, 0)[0]:.1f}" y="{y:.0f}">{word(at)}</text>'
+        for at, anchor in zip(marks, anchors, strict=True)
     ]
 
 

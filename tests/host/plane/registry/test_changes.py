@@ -16,6 +16,7 @@ from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import changes, devices, events, twins
 from skerry_host.plane.registry.records.parts import MOST, parts
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, RolloutRow, TwinRow
+from skerry_host.plane.rollouts.active import ActiveRollouts
 
 
 @pytest.fixture
@@ -175,3 +176,21 @@ def test_a_backup_that_is_restored_is_read_anew(registry, tmp_path):
     with registry.write() as session:
         session.delete(session.get_one(OrderRow, "o"))
     assert not numbers(registry).goes_on_from(before)
+
+
+def test_a_plane_that_serves_sees_a_backup_that_is_restored(registry, tmp_path):
+    active = ActiveRollouts()
+
+    def outcomes():
+        with registry.read() as session:
+            active.refresh(session)
+        return [member.outcome for rollout in active.rollouts for member in active.members(rollout)]
+
+    with sqlite3.connect(tmp_path / "r.sqlite") as live, sqlite3.connect(tmp_path / "backup") as backup:
+        live.backup(backup)
+        assert outcomes() == [None]
+        with registry.write() as session:
+            changed(DeploymentRow, "d", outcome="succeeded")(session)
+        assert outcomes() == ["succeeded"]
+        backup.backup(live)
+    assert outcomes() == [None]

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 
 from skerry_agent.wire.report_forms import encode_report
@@ -15,6 +15,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.errors import DurationError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.tables import BootRow
 from skerry_host.plane.registry.telemetry import boots, rolling, rollup, sql
 from skerry_host.plane.registry.telemetry.port import Arrival, Interval, Retention, Tier
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
@@ -230,9 +231,14 @@ def _unless_killed(act, *args, **options):
         act(*args, **options)
 
 
-def test_many_reports_of_one_boot_are_rolled_up_in_parts(host, monkeypatch):
-    monkeypatch.setattr(rolling, "MOST_REPORTS", 7)
+@pytest.mark.parametrize(("limit", "most"), [("MOST_REPORTS", 7), ("MOST_BYTES", 1000)])
+def test_many_reports_of_one_boot_are_rolled_up_in_parts(host, monkeypatch, limit, most):
     host.hear(*(report(i, NOW + 60 * i) for i in range(100) if i % 10 != 3), at=NOW + 7000)
+    whole = shape(host.series(600))
+    monkeypatch.setattr(rolling, limit, most)
+    assert shape(host.series(600)) == whole
+    with host.registry.read() as session:
+        assert len(rolling.pending(session, session.scalars(select(BootRow)).one())[0]) <= 10
     host.upkeep(NOW + 2 * DAY)
     assert sum(each.reports for each in host.series(600)) == 90
     assert host.count("telemetry_reports") == 1
@@ -345,8 +351,9 @@ def test_a_damaged_block_hides_no_other_and_stops_no_upkeep(host):
     assert [each.started for each in host.series(600)] == [NOW, NOW + 8 * HOUR]
 
 
-def test_many_reports_that_have_to_wait_are_not_looked_at_again_and_again(host, monkeypatch):
-    monkeypatch.setattr(rolling, "MOST_REPORTS", 7)
+@pytest.mark.parametrize(("limit", "most"), [("MOST_REPORTS", 7), ("MOST_BYTES", 1000)])
+def test_many_reports_that_have_to_wait_are_not_looked_at_again_and_again(host, monkeypatch, limit, most):
+    monkeypatch.setattr(rolling, limit, most)
     host.hear(*(report(i, 10.0) for i in range(20)), at=NOW)
     host.hear(*(report(i, 10.0) for i in range(20, 40)), at=NOW + 6 * HOUR)
     host.upkeep(NOW + 13 * HOUR)
@@ -426,3 +433,13 @@ def test_a_day_of_which_only_hours_are_kept_is_empty_in_shorter_periods(host):
     host.upkeep(NOW + 20 * DAY)
     assert host.series(600, since=NOW + 19 * DAY) == []
     assert len(host.series(HOUR)) == 1
+
+
+def test_a_device_of_thousands_of_boots_is_read_from_the_newest_of_them(host, monkeypatch):
+    monkeypatch.setattr(sql, "MOST_BOOTS", 3)
+    host.hear(*(report(0, NOW + 600 * i, boot=f"boot-{i}") for i in range(9)), at=NOW + 5400)
+    assert [each.started - NOW for each in host.series(600)] == [3600.0, 4200.0, 4800.0]
+    monkeypatch.setattr(sql, "MOST_PENDING_BYTES", 1)
+    assert [each.started - NOW for each in host.series(600)] == [4800.0]
+    host.upkeep(NOW + DAY)
+    assert len(host.series(600)) == 9

@@ -260,6 +260,19 @@ def test_drawings_are_well_formed_whatever_the_figures(points):
         ET.fromstring(str(draw(points)))
 
 
+def test_a_chart_is_over_time_and_a_gap_in_it_is_a_gap():
+    times = [*range(0, 36_000, 600), *range(72_000, 90_000, 600)]
+    points = [Point(float(at), "m@1.0.0", 1.0, 1.0, 2.0, 3.0, None) for at in times]
+    drawn = ET.fromstring(str(charts.rate_chart(points)))
+    lines = [line.get("points").split() for line in drawn.iter() if line.tag == "polyline"]
+    assert [len(line) for line in lines] == [60, 30]
+    first, _, last = (float(line.split(",")[0]) for line in (lines[0][0], lines[0][-1], lines[1][-1]))
+    resumed = float(lines[1][0].split(",")[0])
+    assert (resumed - first) / (last - first) == pytest.approx(72_000 / 89_400, abs=0.01)
+    busy = [Point(at, "m@1.0.0", 1.0, 1.0, 2.0, 3.0, None) for at in (0.0, 10.0, 20.0, 30.0, 90.0, 150.0, 750.0)]
+    assert str(charts.rate_chart(busy)).count("<polyline") == 1
+
+
 @given(st.lists(st.sampled_from([*charts.OUTCOMES, None]), max_size=30))
 def test_outcome_bar_is_full(outcomes):
     counted = Counter(outcome for outcome in outcomes if outcome)

@@ -6,7 +6,7 @@ nothing counted twice or lost, and a report that comes days late goes into the r
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
@@ -24,6 +24,9 @@ BLOCK = 36
 
 MOST_REPORTS = 500
 """A visit rolls up at most so many reports, and deletes at most so many: no write takes long."""
+
+MOST_BYTES = 1024 * 1024
+"""Or reports of so many bytes: unpacked they take ten times as much memory, and more."""
 
 MOST_BLOCKS = 100
 """So many blocks are deleted at a time."""
@@ -64,18 +67,26 @@ def joined() -> Select[Any]:
     return select(*columns).join_from(BOOTS, REPORTS, r.boot == b.id)
 
 
-def pending(session: Session, boot: BootRow, most: int) -> tuple[list[StoredReport], int]:
-    """The first reports of a boot that are not rolled up, in order; and up to which sequence these are all."""
-    found: list[StoredReport] = []
-    left = most
+def pending(session: Session, boot: BootRow, after: int = -1) -> tuple[list[Any], int]:
+    """The first rows of a boot that are not rolled up, in order; and up to which sequence these are all."""
+    rows: list[Any] = []
+    left = MOST_BYTES
+    for row in _pending_rows(session, boot, after):
+        rows.append(row)
+        left -= len(row.body)
+        if len(rows) == MOST_REPORTS or left <= 0:
+            return rows, row.sequence
+    return rows, boot.newest
+
+
+def _pending_rows(session: Session, boot: BootRow, after: int) -> Iterator[Any]:
     for first, last in without(boots.decode_spans(boot.spans), boots.decode_spans(boot.rolled_up)):
-        query = joined().where(BOOTS.c.id == boot.id, REPORTS.c.sequence.between(first, last))
-        rows = session.execute(query.order_by(REPORTS.c.sequence).limit(left)).all()
-        found += reading.stored_reports(rows)
-        left -= len(rows)
-        if not left:
-            return found, rows[-1].sequence
-    return found, boot.newest
+        if last <= after:
+            continue
+        span = REPORTS.c.sequence.between(max(first, after + 1), last)
+        query = joined().where(BOOTS.c.id == boot.id, span).order_by(REPORTS.c.sequence)
+        with session.execute(query.limit(MOST_REPORTS)) as rows:
+            yield from rows
 
 
 def rolled_up(reports: Iterable[StoredReport], period_s: int) -> list[RollUp]:
@@ -107,17 +118,18 @@ def _visit(session: Session, boot: BootRow, now: float, retention: Retention) ->
         session.execute(delete(REPORTS).where(REPORTS.c.boot == boot.id))
         session.delete(boot)
         return
-    found, end = pending(session, boot, MOST_REPORTS)
+    rows, end = pending(session, boot)
+    found = list(reading.stored_reports(rows))
     waiting = [report for report in found if _ripe(boot, report) > now]
     ripe = [report for report in found if _ripe(boot, report) <= now]
     _merge(session, boot.device, ripe, now, retention)
     held: list[Span] = [(report.sequence, report.sequence) for report in waiting]
     if end < boot.newest:
         held.append((end + 1, boot.newest))
-    boot.rolled_up = boots.encode_spans(without(boots.decode_spans(boot.spans), held))
+    before, boot.rolled_up = boot.rolled_up, boots.encode_spans(without(boots.decode_spans(boot.spans), held))
     first_held = min((first for first, _ in held), default=boot.newest)
     deleted = _delete_old(session, boot, first_held, now - retention.reports_s)
-    again = (end < boot.newest and len(waiting) < MOST_REPORTS) or deleted == MOST_REPORTS
+    again = (end < boot.newest and boot.rolled_up != before) or deleted == MOST_REPORTS
     boot.due = now if again else _next(session, boot, waiting, now, retention)
 
 

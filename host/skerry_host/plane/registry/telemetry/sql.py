@@ -23,8 +23,8 @@ PART = 5000
 RECENT_BOOTS = 3
 """The newest reports of a device are looked for in so many boots."""
 
-MOST_PENDING = 20_000
-"""So many reports of a boot are merged when they are read, if they are not rolled up yet."""
+MOST_PENDING_BYTES, MOST_BOOTS = 8_000_000, 500
+"""Reports of a device that are not rolled up yet are merged when they are read: so many (20,000), of so many boots."""
 
 REPORTS = cast("Table", ReportRow.__table__)
 BOOTS = cast("Table", BootRow.__table__)
@@ -86,7 +86,7 @@ class SqlTelemetry:
         if not period_s:
             return [each.interval for each in self.reports(device, since, until)]
         tier_s = self._longest_tier(device, period_s)
-        rolled = [*self._rolled_up(device, since, until, tier_s), *rolling.rolled_up(self._pending(device), tier_s)]
+        rolled = [*self._rolled_up(device, since, until, tier_s), *self._pending(device, tier_s)]
         shown = [each for each in rolled if since <= each.number * tier_s < until]
         wholes = rolling.coarser(shown, period_s // tier_s)
         return [reading.interval(float(each.number * period_s), each) for each in wholes]
@@ -108,10 +108,16 @@ class SqlTelemetry:
     def _read(self, query: Select[Any]) -> Iterator[StoredReport]:
         return reading.stored_reports(self._session.execute(query))
 
-    def _pending(self, device: str) -> Iterator[StoredReport]:
+    def _pending(self, device: str, period_s: int) -> Iterator[RollUp]:
+        """What is not rolled up yet, rolled up: some at a time, so that few reports are in memory."""
         query = select(BootRow).where(BootRow.device == device, BootRow.spans != BootRow.rolled_up)
-        for boot in self._session.scalars(query):
-            yield from rolling.pending(self._session, boot, MOST_PENDING)[0]
+        left = MOST_PENDING_BYTES
+        for boot in self._session.scalars(query.order_by(BootRow.newest_ended.desc()).limit(MOST_BOOTS)):
+            end = -1
+            while end < boot.newest and left > 0:
+                rows, end = rolling.pending(self._session, boot, end)
+                left -= sum(len(row.body) for row in rows)
+                yield from rolling.rolled_up(reading.stored_reports(rows), period_s)
 
     def _longest_tier(self, device: str, period_s: int) -> int:
         """The longest period of the device's roll-ups that makes up this one; this one if there are none, or no more.
