@@ -43,4 +43,19 @@ def group(lists: Sequence[Symbols], groups: int) -> list[int]:
         sums = np.array([counts[chosen == g].sum(axis=0) for g in range(groups)])
         prices = counts @ bits_of(sums).T + np.where(sums.sum(axis=1) == 0, 1e9, 0)
         chosen = prices.argmin(axis=1)
-    return [int(number) for number in np.unique(chosen, return_inverse=True)[1]]
+    used = np.flatnonzero(np.bincount(chosen))
+    return [int(number) for number in used.searchsorted(chosen)]
+
+
+def median(values: NDArray[np.number]) -> float:
+    """The median of at least one value; numpy's own imports 0.1 s of numpy.ma first, as its `unique` does."""
+    flat = values.reshape(-1)
+    half = flat.size // 2
+    ends = (half - 1, half) if flat.size % 2 == 0 else (half, half)
+    ordered = np.partition(flat, ends)
+    return (float(ordered[ends[0]]) + float(ordered[ends[1]])) / 2
+
+
+def middle(values: NDArray[np.integer]) -> int:
+    """The median, rounded towards 0."""
+    return int(median(values))

@@ -16,6 +16,7 @@ from skerry_agent.patch.container import FIRST_CODECS, pack_header
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.patch.blocks import encode_full, encode_zstd
 from skerry_host.patch.failures import Failed, Failures
+from skerry_host.patch.memory import give_back_large_blocks
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
 from skerry_host.patch.progress import Progress, Show, silent
@@ -85,6 +86,7 @@ def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS, progress: Show
     A candidate that fails is left out. Raises `EncodeError` if none remains.
     """
     started, failures = time.perf_counter(), Failures()
+    give_back_large_blocks()
     maker = _Maker(old, new, failures)
     attempts, payloads = _payloads(old, new, encoders, failures, Progress(progress))
     everyone = [maker.candidate(codec, 1, payload) for codec, payload in payloads.items() if codec in FIRST_CODECS]

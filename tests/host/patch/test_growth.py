@@ -168,3 +168,38 @@ def test_progress_ends_at_all_and_never_goes_back() -> None:
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert len(told) > 4
+
+
+def test_few_changes_of_many_bytes_are_a_grid_of_one_density_with_lanes_enough_to_be_applied() -> None:
+    rng = np.random.default_rng(9)
+    old = rng.normal(0, 20, 300_000).astype(np.int8).view(np.uint8)
+    new = old.copy()
+    new[rng.integers(0, len(new), 150)] += 1
+    patch = patch_of(old.tobytes(), new.tobytes())
+    assert patch.codec == "bsdiff"
+    assert len(patch.data) < 150 * np.log2(2.72 * 2000) / 8 + 240  # as runs they take 90 bytes more
+
+
+def crowded(fresh: int) -> Attempt | None:
+    """The form with most contexts, beside `fresh` ones for layers that are new."""
+    rng = np.random.default_rng(10)
+    before = [layer(rng, 40, 30) for _ in range(8)]
+    old, new = (
+        tflite(Net(tuple(layers))) for layers in (before, [*tune(rng, before), *(layer(rng, 50, 60) for _ in range(4))])
+    )
+    regions = find_regions(old, new, pair_layers(old, new, layout_of(old), layout_of(new)))
+    form = Form(15, 4, fresh)
+    fit_grids(regions, form, UNSEEN)
+    attempt = encode_extents(Files(old, new, Aligner(old, new)), regions, form, EAGER, len(new))
+    if attempt is not None:
+        assert made(old, header_of("model", old, new, 2) + attempt.lean) == new
+    return attempt
+
+
+@pytest.mark.parametrize("fresh", [6, 10])
+def test_classes_share_contexts_where_few_are_left(fresh: int) -> None:
+    assert crowded(fresh) is not None
+
+
+def test_more_contexts_than_a_program_has_are_no_attempt() -> None:
+    assert crowded(40) is None
