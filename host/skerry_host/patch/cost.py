@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+BATCH = 1 << 18
+
 Symbols = NDArray[np.uint8]
 
 
@@ -21,7 +23,10 @@ def bits_of(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float
 
 def count(symbols: Symbols) -> NDArray[np.int64]:
     """How often each of the 256 symbols occurs."""
-    return np.bincount(symbols.reshape(-1), minlength=256)
+    flat, counts = symbols.reshape(-1), np.zeros(256, np.int64)
+    for start in range(0, len(flat), BATCH):  # bincount makes eight bytes of each symbol first
+        counts += np.bincount(flat[start : start + BATCH], minlength=256)
+    return counts
 
 
 def entropy_bits(symbols: Symbols) -> float:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from skerry_agent.patch import Codec
 from skerry_host.patch.align import Aligner, Style
-from skerry_host.patch.bounds import has_lost
+from skerry_host.patch.bounds import floats_say_little, has_lost
 from skerry_host.patch.floats import find_floats
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
@@ -48,7 +48,7 @@ def encode_programs(
             made["model"] = model
             lost = has_lost(files, regions, model)
     with guard("typed"):
-        if typed := _typed(files, regions, before, after, progress.part(0.6, 0.75)):
+        if typed := _typed(files, regions, (before, after), made.get("model"), progress.part(0.6, 0.75)):
             made["typed"] = typed
     if lost:
         return made
@@ -60,12 +60,17 @@ def encode_programs(
     return made
 
 
-def _typed(files: Files, regions: Regions, before: Layout, after: Layout, progress: Progress) -> Attempt | None:
+def _typed(
+    files: Files, regions: Regions, layouts: tuple[Layout, Layout], model: Attempt | None, progress: Progress
+) -> Attempt | None:
     """The smallest attempt that codes floats as such; None where none are worth it."""
-    found = find_floats(files.old, files.new, before, after)
+    claims = regions.claims()
+    floats = [grid for grid in layouts[1].floats if claims.free(grid.at, grid.size)]
+    if model is not None and floats_say_little(files, layouts[0].floats, floats, model):
+        return None
+    found = find_floats(files.old, files.new, *layouts)
     if not found.grids:
         return None
-    claims = regions.claims()
     anchors = {at: rest for at, rest in found.anchors.items() if claims.free(at, rest[0])}
     grids = [grid for grid in found.grids if claims.free(grid.at, grid.size)]
     return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new), progress)
