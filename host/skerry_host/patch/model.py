@@ -159,6 +159,8 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
         if done is None:
             return None
         packed.append(done)
+        if window.stop == at < len(files.new):  # what comes next fits into no program
+            return None
         at, old_at = window.stop, window.next_old_at
     payload = packed[0].payload if len(packed) == 1 else None
     sums = sum(part.plain for part in packed), sum(part.ideal for part in packed)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from skerry_agent.patch import Codec
+from skerry_agent.patch.program import MAX_POOL_WORDS
 from skerry_host.patch.align import Aligner, Style
 from skerry_host.patch.bounds import floats_say_little, has_lost
 from skerry_host.patch.floats import find_floats
@@ -45,7 +46,7 @@ def encode_programs(
         pairs = pair_layers(old, new, before, after)
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new), progress.part(0.0, 0.6))):
-            made["model"] = model
+            made["model"] = model = _for_everyone(files, regions, model)
             lost = has_lost(files, regions, model)
     with guard("typed"):
         if typed := _typed(files, regions, (before, after), made.get("model"), progress.part(0.6, 0.75)):
@@ -58,6 +59,14 @@ def encode_programs(
         if plain := _best(files, Regions(), bound, progress.part(0.75, 1.0)):
             made["bsdiff"] = plain
     return made
+
+
+def _for_everyone(files: Files, regions: Regions, model: Attempt) -> Attempt:
+    """`model` with a payload for version 1, which has one program and one pool, if that can be made."""
+    if model.payload is not None or sum(plan.old.count for plan in regions.vectors) <= MAX_POOL_WORDS:
+        return model
+    first = encode_extents(files, regions.of_first_pool(files.old, files.new), model.form, EAGER, len(files.new))
+    return replace(model, payload=first.payload) if first else model
 
 
 def _typed(

@@ -1,10 +1,12 @@
 """What is too much for one program, one grid or one table is split; and time is not spent where a bound has decided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from skerry_agent.patch import PatchError, apply
-from skerry_agent.patch.program import MAX_SIDE
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE
 from skerry_host.patch import create
 from skerry_host.patch.align import Aligner
 from skerry_host.patch.changes import Changes, pack_varints
@@ -36,9 +38,9 @@ def split(old: bytes, new: bytes, table: int) -> Attempt:
     return attempt
 
 
-def made(old: bytes, patch: bytes) -> bytes:
+def made(old: bytes, patch: bytes, most: int = 1 << 20) -> bytes:
     out = bytearray()
-    apply(old, patch, out.extend, max_new_bytes=1 << 20)
+    apply(old, patch, out.extend, max_new_bytes=most)
     return bytes(out)
 
 
@@ -112,6 +114,20 @@ def test_more_scales_than_the_pool_of_one_program_holds() -> None:
     assert several.payload is None
     assert made(old, header_of("model", old, new, 2) + several.lean) == new
     assert len(several.lean) < 1.1 * len(one.lean)
+
+
+def test_version_1_gets_what_one_pool_holds_of_more_scales() -> None:
+    rng = np.random.default_rng(11)
+    rows = 66_000
+    assert 2 * rows > MAX_POOL_WORDS
+    before = [layer(rng, rows, 2) for _ in range(2)]
+    after = [replace(one, scales=one.scales * np.float32(1.001), bias=one.bias + 9) for one in before]
+    old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
+    attempt = encode_programs(old, new)["model"]
+    assert attempt.payload is not None
+    assert made(old, header_of("model", old, new) + attempt.payload, len(new)) == new
+    assert made(old, header_of("model", old, new, 2) + attempt.lean, len(new)) == new
+    assert len(attempt.lean) < len(attempt.payload)
 
 
 def test_scattered_changes_are_a_grid_with_a_density_for_each_row() -> None:
