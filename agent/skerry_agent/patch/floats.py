@@ -25,6 +25,8 @@ UNCHANGED: Final = -128
 """The step of a row that follows its prediction, without residuals."""
 
 Ints = NDArray[np.int64]
+FloatClasses = Ints | NDArray[np.int32] | NDArray[np.int16]
+"""Levels and gains: within 12 and 17 bits; the decoder, which may have 65,536 of each, holds them as 16 and 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,10 @@ class FloatPlan:
     first: int
     spread: int
     lowest: int
-    levels: Ints
+    levels: FloatClasses
     coded: NDArray[np.bool_]
-    columns: Ints
-    gains: Ints
+    columns: FloatClasses
+    gains: FloatClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,10 @@ def read_float_plan(kind: int, rows: int, program: Program, symbols: Symbols) ->
     if not spread or first + spread + 2 > symbols.contexts:
         raise damaged("a run of contexts is out of range")
     base, context = params.signed(MAX_LEVEL), _context(program, symbols)
-    steps = symbols.small(rows, context).astype(np.int64)
-    columns, gains = np.zeros(cols, np.int64), np.zeros((1, 1), np.int64)
+    steps = symbols.small(rows, context)
+    columns, gains = np.zeros(cols, np.int16), np.zeros((1, 1), np.int32)
     if kind & Flag.COLUMNS:
-        columns = symbols.small(cols, _context(program, symbols)).astype(np.int64)
+        columns = symbols.small(cols, _context(program, symbols))
     if kind & Flag.GAIN:
         channels = (1, cols) if kind & Flag.ACROSS else (rows, 1)
         gains = _gains(symbols.numbers(max(channels), _context(program, symbols))).reshape(channels)
@@ -116,7 +118,7 @@ def predict_floats(plan: FloatPlan, rows: slice, before: NDArray[np.unsignedinte
     size, negative = words & ((1 << layout.top) - 1), words >> layout.top
     if plan.gains.any():
         size = _scaled(size, plan.gains if len(plan.gains) == 1 else plan.gains[rows], layout)
-    level, exponent = plan.levels[rows, None] + plan.columns, size >> layout.mantissa
+    level, exponent = (plan.levels[rows, None] + plan.columns).astype(np.int64), size >> layout.mantissa
     context = plan.first + np.clip(level - exponent - plan.lowest, 0, plan.spread - 1)
     # What is expected to move by more than its own size says nothing of where it goes.
     zero, fresh = (size | negative) == 0, exponent < level - layout.mantissa
@@ -159,7 +161,7 @@ def _fresh(layout: FloatFormat, expected: Ints, found: Ints, raw: Ints) -> Ints:
     return values
 
 
-def _scaled(size: Ints, gains: Ints, layout: FloatFormat) -> Ints:
+def _scaled(size: Ints, gains: FloatClasses, layout: FloatFormat) -> Ints:
     """Magnitudes times 1 + gains / 65536, rounded; what would leave the range of normal numbers stays."""
     exponent, one = size >> layout.mantissa, 1 << layout.mantissa
     product = (size & (one - 1) | one) * ((1 << GAIN_BITS) + gains)
@@ -172,9 +174,9 @@ def _scaled(size: Ints, gains: Ints, layout: FloatFormat) -> Ints:
     return np.where(normal, scaled, size)
 
 
-def _gains(numbers: NDArray[np.uint32]) -> Ints:
-    gains: Ints = np.clip(numbers.view(np.int32).astype(np.int64), -(1 << GAIN_BITS - 1), 1 << GAIN_BITS - 1)
-    return gains
+def _gains(numbers: NDArray[np.uint32]) -> NDArray[np.int32]:
+    gains = numbers.view(np.int32)
+    return np.clip(gains, -(1 << GAIN_BITS - 1), 1 << GAIN_BITS - 1, out=gains)
 
 
 def _bytes_of(words: Ints, width: int) -> memoryview:

@@ -47,9 +47,12 @@ class Symbols:
 
     def numbers(self, count: int, context: int) -> NDArray[np.uint32]:
         """`count` numbers in two's complement: symbol `class << 2 | second bit << 1 | sign`, then low bits."""
-        symbols, numbers = self._run(count, context), np.empty(count, dtype=np.uint32)
-        for start in range(0, count, _PIECE):
-            numbers[start : start + _PIECE] = self._numbers(symbols[start : start + _PIECE].astype(np.int64))
+        numbers = np.empty(count, dtype=np.uint32)
+        for first in range(0, count, MAX_NUMBERS):
+            symbols = self._run(min(MAX_NUMBERS, count - first), context)
+            for at in range(0, len(symbols), _PIECE):
+                made = self._numbers(symbols[at : at + _PIECE].astype(np.int64))
+                numbers[first + at : first + at + len(made)] = made
         return numbers
 
     def _run(self, count: int, context: int) -> NDArray[np.uint8]:
