@@ -317,7 +317,7 @@ class _Emitter:
         if grid is None or (coded := self._scattered_contexts()) is None:
             self._writer.add(old_at, after - before)
             return
-        self._writer.weights(grid, *coded, (old_at, scattered.COLS, 1))
+        self._writer.weights(grid, *coded, (old_at, grid.new.shape[1], 1))
         if grid.new.size < end - at:
             self._continued(at + grid.new.size, end, old_at + grid.new.size)
 

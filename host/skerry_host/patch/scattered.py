@@ -11,7 +11,7 @@ from skerry_host.patch.cost import entropy_bits
 from skerry_host.patch.grid import UNCHANGED, Fit
 from skerry_host.patch.sections import estimated_size
 
-COLS = 1024
+COLS, FEW_COLS = 1024, 256
 FEWEST = 96  # changes below which a grid never earns its histograms
 ENOUGH = 256  # changes below which rows are all of one density
 LEVELS = 16  # octaves of the mean change, from one step a row
@@ -23,13 +23,14 @@ Bytes = NDArray[np.uint8]
 
 def as_grid(before: Bytes, after: Bytes) -> Fit | None:
     """The grid of the whole rows of `after`, where that is cheaper than its changes as runs."""
-    rows = len(after) // COLS
-    old, new = (part[: rows * COLS].reshape(rows, COLS) for part in (before, after))
-    change = new - old
-    changes = int(np.count_nonzero(change))
+    changes = int(np.count_nonzero(before != after))
     if changes < FEWEST:
         return None
-    levels = np.zeros(rows, np.int32) if changes < ENOUGH else _levels(change)
+    cols = COLS if changes >= ENOUGH else FEW_COLS
+    rows = len(after) // cols
+    old, new = (part[: rows * cols].reshape(rows, cols) for part in (before, after))
+    change = new - old
+    levels = _levels(change) if changes >= ENOUGH else np.where(change.any(axis=1), 0, UNCHANGED).astype(np.int32)
     if _grid_bits(change, levels) > _most_bits(change.reshape(-1), changes):
         return None
     fit = Fit(new, old, 0, across=False)
