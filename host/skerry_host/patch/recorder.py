@@ -85,7 +85,8 @@ class Recorder:
         # A lane costs three bytes and saves time; few symbols, or such as say little, can afford few.
         total = min(int(counts.sum()), 8 * int(entropy))
         lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
-        while lanes < MOST_LANES and self._rounds(lanes) > MIN_ROUNDS + int(counts.sum()) // ROUND:
+        # The decoder refuses twice as many rounds or more, and each takes its time.
+        while lanes < MOST_LANES and self._rounds(lanes) > MIN_ROUNDS // 4 + int(counts.sum()) // (2 * ROUND):
             lanes *= 2
         words = encode(self.runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane

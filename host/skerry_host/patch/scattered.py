@@ -30,6 +30,8 @@ def as_grid(before: Bytes, after: Bytes) -> Fit | None:
     rows = len(after) // cols
     old, new = (part[: rows * cols].reshape(rows, cols) for part in (before, after))
     change = new - old
+    if np.count_nonzero(change) < FEWEST:  # the rest, which fills no row, may hold them
+        return None
     levels = _levels(change) if changes >= ENOUGH else np.where(change.any(axis=1), 0, UNCHANGED).astype(np.int32)
     if _grid_bits(change, levels) > _most_bits(change.reshape(-1), changes):
         return None

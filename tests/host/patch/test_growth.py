@@ -17,6 +17,7 @@ from skerry_host.patch.pairing import pair_layers
 from skerry_host.patch.programs import EAGER, encode_programs
 from skerry_host.patch.progress import UNSEEN
 from skerry_host.patch.regions import Regions, find_regions
+from skerry_host.patch.scattered import as_grid
 from tests.kit.patch_edits import tune
 from tests.kit.patch_models import Made, Net, layer, patch_of, tflite
 
@@ -194,6 +195,13 @@ def test_few_changes_of_many_bytes_are_a_grid_of_one_density_with_lanes_enough_t
     patch = patch_of(old.tobytes(), new.tobytes())
     assert patch.codec == "bsdiff"
     assert len(patch.data) < 150 * np.log2(2.72 * 2000) / 8 + 240  # as runs they take 90 bytes more
+
+
+def test_changes_that_fill_no_row_are_no_grid() -> None:
+    old = np.zeros(1024 + 250, np.uint8)
+    new = old.copy()
+    new[-200:] += np.arange(200, dtype=np.uint8)
+    assert as_grid(old, new) is None
 
 
 def crowded(fresh: int) -> Attempt | None:
