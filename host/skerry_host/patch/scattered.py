@@ -13,6 +13,7 @@ from skerry_host.patch.sections import estimated_size
 
 COLS, FEW_COLS = 1024, 256
 FEWEST = 96  # changes below which a grid never earns its histograms
+FEW_BYTES = 1 << 20  # more that hold few changes take longer to code than the bytes are worth
 ENOUGH = 256  # changes below which rows are all of one density
 LEVELS = 16  # octaves of the mean change, from one step a row
 OVERHEAD_BITS, FEW_OVERHEAD_BITS = 1200.0, 600.0
@@ -24,7 +25,7 @@ Bytes = NDArray[np.uint8]
 def as_grid(before: Bytes, after: Bytes) -> Fit | None:
     """The grid of the whole rows of `after`, where that is cheaper than its changes as runs."""
     changes = int(np.count_nonzero(before != after))
-    if changes < FEWEST:
+    if changes < (FEWEST if len(after) <= FEW_BYTES else ENOUGH):
         return None
     cols = COLS if changes >= ENOUGH else FEW_COLS
     rows = len(after) // cols
