@@ -1,11 +1,18 @@
 """Cheap bounds that say whether a candidate has lost before it is made. They estimate; they encode nothing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_host.patch.cost import entropy_bits
+from skerry_host.patch.floats import digest
 from skerry_host.patch.model import Attempt, Files
 from skerry_host.patch.regions import GridRegion, Regions, VectorRegion, WordsRegion
+from skerry_host.patch.tensors import Floats
+
+# A patch of a newer version costs a release a second one for old agents: it must be at most this share of the first.
+WORTH = 0.95
 
 PLACES = 512
 ELSEWHERE = 0.02  # the share of sampled weights that may be found at another place in the old file
@@ -18,6 +25,13 @@ def has_lost(files: Files, regions: Regions, model: Attempt) -> bool:
     if 2 * fresh <= len(files.new) and model.size > model.plain + _plain_bits(files, regions) / 8:
         return False
     return _moved_share(files, regions) < ELSEWHERE
+
+
+def floats_say_little(files: Files, before: Sequence[Floats], after: Sequence[Floats], model: Attempt) -> bool:
+    """Whether `typed` cannot save enough on `model`, even if the floats of `after` took no bytes at all."""
+    known = {digest(files.old, grid) for grid in before}
+    changed = sum(grid.size for grid in after if digest(files.new, grid) not in known)
+    return changed < (1 - WORTH) * model.size
 
 
 def _plain_bits(files: Files, regions: Regions) -> float:

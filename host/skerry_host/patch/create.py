@@ -15,7 +15,9 @@ from skerry_agent.patch import Codec, PatchError, PatchHeader, apply
 from skerry_agent.patch.container import FIRST_CODECS, pack_header
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.patch.blocks import encode_full, encode_zstd
+from skerry_host.patch.bounds import WORTH
 from skerry_host.patch.failures import Failed, Failures
+from skerry_host.patch.memory import give_back_large_blocks
 from skerry_host.patch.model import Attempt
 from skerry_host.patch.programs import Guard, encode_programs
 from skerry_host.patch.progress import Progress, Show, silent
@@ -24,9 +26,6 @@ from skerry_host.patch.sections import gain_of_care
 # The most that careful settings were seen to save over hurried ones, as a share of the hurried size. Where zstd took
 # more than this share of what LZMA takes for the new file alone, the old one is no help, and LZMA is better.
 ZSTD_GAIN, HELPED = 0.3, 0.95
-
-# A patch of a newer version costs a release a second one for old agents: it must be at most this share of the first.
-WORTH = 0.95
 
 
 class EncodeError(SkerryError):
@@ -85,6 +84,7 @@ def create(old: bytes, new: bytes, encoders: Encoders = ENCODERS, progress: Show
     A candidate that fails is left out. Raises `EncodeError` if none remains.
     """
     started, failures = time.perf_counter(), Failures()
+    give_back_large_blocks()
     maker = _Maker(old, new, failures)
     attempts, payloads = _payloads(old, new, encoders, failures, Progress(progress))
     everyone = [maker.candidate(codec, 1, payload) for codec, payload in payloads.items() if codec in FIRST_CODECS]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.program import Shape
 from skerry_agent.patch.weights import GAIN_ONE, predict
-from skerry_host.patch.cost import bits_of
+from skerry_host.patch.cost import bits_of, median, middle
 from skerry_host.patch.grid import UNCHANGED, Fit, Grid, symbols_of
 from skerry_host.patch.prices import Prices, batches, blocks, by_symbol, keys_of, stride_of
 from skerry_host.patch.progress import UNSEEN, Progress
@@ -97,8 +97,8 @@ def _widths(fit: Fit, shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.flo
     for _ in range(3):
         rows = (error @ (1 / columns).astype(np.float32)).astype(np.float64) / columns_count
         columns = ((1 / rows).astype(np.float32) @ error).astype(np.float64) / rows_count
-    middle = float(np.median(np.log2(columns)))
-    return np.log2(rows) + middle, np.log2(columns) - middle
+    centre = median(np.log2(columns))
+    return np.log2(rows) + centre, np.log2(columns) - centre
 
 
 def _errors(fit: Fit, part: slice, buckets: int) -> NDArray[np.int16]:
@@ -140,7 +140,7 @@ def _choose(fit: Fit, prices: Prices, reach: int) -> None:
     keys = np.empty(fit.new.shape, np.uint16)
     for part in blocks(fit.new.shape):
         keys[part] = keys_of(fit, part, fit.gains, prices.buckets)
-    tries = _tries(fit.levels, int(np.median(fit.levels)), reach)
+    tries = _tries(fit.levels, middle(fit.levels), reach)
     fit.levels = _cheapest(tries, prices.of_rows(keys, tries, fit.columns))
     tries = _tries(fit.columns, 0, reach)
     fit.columns = _cheapest(tries, prices.of_columns(keys, fit.levels, tries))

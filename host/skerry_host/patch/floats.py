@@ -155,12 +155,12 @@ class _Finder:
         self._by_content: dict[bytes, list[int]] = defaultdict(list)
         self._by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for place, grid in enumerate(layout.floats):
-            self._by_content[_digest(old, grid)].append(place)
+            self._by_content[digest(old, grid)].append(place)
             self._by_shape[_shape(grid)].append(place)
 
     def nearest(self, grid: Floats, place: int) -> Floats | None:
         """The old grid of equal content, else that of equal shape and least distance."""
-        alike = self._by_content.get(_digest(self._new, grid)) or self._by_shape.get(_shape(grid), [])
+        alike = self._by_content.get(digest(self._new, grid)) or self._by_shape.get(_shape(grid), [])
         near = [self._grids[other] for other in sorted(alike, key=lambda other: abs(other - place))[:NEAREST]]
         return min(near, key=lambda other: self._distance(grid, other)) if len(near) > 1 else near[0] if near else None
 
@@ -347,7 +347,8 @@ def _shape(grid: Floats) -> tuple[int, ...]:
     return grid.rows, grid.cols, grid.width, grid.mantissa
 
 
-def _digest(data: bytes, grid: Floats) -> bytes:
+def digest(data: bytes, grid: Floats) -> bytes:
+    """What tells the content of `grid` from any other."""
     return hashlib.blake2b(memoryview(data)[grid.at : grid.at + grid.size], digest_size=16).digest()
 
 

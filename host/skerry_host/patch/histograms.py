@@ -18,6 +18,7 @@ Codes = NDArray[np.uint8]
 TOP = 97  # the code of a context's commonest symbol: 12 octaves of eighths, plus one
 ENOUGH = 64  # symbols that a smoothing window wants to see
 ESCAPE_BITS = 19.0
+_SMALL = [{"id": lzma.FILTER_LZMA1, "preset": 6, "dict_size": 1 << 16}]  # the usual dictionary would take 32 MB
 SLACK, OVER = 25.0, 0.5  # how far a code may stray, in eighth octaves, when its symbol was seen once
 
 
@@ -39,7 +40,7 @@ def fit(counts: Counts) -> Model:
     kept = np.where(escapes, 0, counts)
     wanted = [_wanted(row, int(counts[i][escapes[i]].sum())) for i, row in enumerate(kept)]
     models = [_packed(wanted, kept, escapes, follow) for follow in Follow]
-    return min(models, key=lambda model: len(lzma.compress(model.plane, lzma.FORMAT_ALONE)))
+    return min(models, key=lambda model: len(lzma.compress(model.plane, lzma.FORMAT_RAW, filters=_SMALL)))
 
 
 def _packed(wanted: list[NDArray[np.float64]], kept: Counts, escapes: NDArray[np.bool_], follow: Follow) -> Model:

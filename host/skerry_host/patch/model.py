@@ -16,7 +16,7 @@ from skerry_agent.patch.weights import zigzag
 from skerry_host.patch import preset as preset_coder
 from skerry_host.patch import scattered
 from skerry_host.patch.align import Aligner, Piece, Style
-from skerry_host.patch.cost import group
+from skerry_host.patch.cost import group, middle
 from skerry_host.patch.fit import fit_all
 from skerry_host.patch.floats import FloatRegion, octaves_of
 from skerry_host.patch.progress import UNSEEN, Progress
@@ -60,6 +60,11 @@ class ContextAllocator:
     used: int = 0
     shapes: list[Shape] = field(default_factory=list)
 
+    @property
+    def left(self) -> int:
+        """How many more contexts a program may have."""
+        return MAX_CONTEXTS - self.used
+
     def take(self, count: int) -> int:
         """The first of `count` new contexts."""
         self.used += count
@@ -75,7 +80,7 @@ class ContextAllocator:
         for layout in dict.fromkeys(region.fit.format for region in regions):
             alike = [region for region in regions if region.fit.format == layout]
             lowest, wanted = octaves_of(alike)
-            spread = min(wanted, MAX_CONTEXTS - self.used - FLOAT_CLASSES)
+            spread = min(wanted, self.left - FLOAT_CLASSES)
             if spread < min(wanted, FEWEST_OCTAVES):
                 raise TooLargeError("too few contexts are left for floats")
             first = self.take(spread + 2)
@@ -154,6 +159,8 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
         if done is None:
             return None
         packed.append(done)
+        if window.stop == at < len(files.new):  # what comes next fits into no program
+            return None
         at, old_at = window.stop, window.next_old_at
     payload = packed[0].payload if len(packed) == 1 else None
     sums = sum(part.plain for part in packed), sum(part.ideal for part in packed)
@@ -310,13 +317,13 @@ class _Emitter:
         if grid is None or (coded := self._scattered_contexts()) is None:
             self._writer.add(old_at, after - before)
             return
-        self._writer.weights(grid, *coded, (old_at, scattered.COLS, 1))
+        self._writer.weights(grid, *coded, (old_at, grid.new.shape[1], 1))
         if grid.new.size < end - at:
             self._continued(at + grid.new.size, end, old_at + grid.new.size)
 
     def _scattered_contexts(self) -> tuple[tuple[Shape, int], Contexts] | None:
         """What codes grids of scattered changes, made when first used; None if too few contexts are left."""
-        if self._scattered is None and (levels := scattered.levels_in(MAX_CONTEXTS - self._allocator.used)):
+        if self._scattered is None and (levels := scattered.levels_in(self._allocator.left)):
             rows = self._allocator.take(1)
             self._scattered = self._allocator.shape(levels, 1), Contexts(rows, rows, rows, rows, rows)
         return self._scattered
@@ -369,20 +376,24 @@ class _Emitter:
             if not chosen:
                 continue
             shape = self._allocator.shape(*((self._form.levels, self._form.buckets) if past else (self._form.fresh, 1)))
-            rows = self._class_contexts([_level_steps(grid) for grid in chosen])
-            columns = self._class_contexts([grid.fit.columns for grid in chosen])
-            gains = self._class_contexts([grid.fit.gains for grid in chosen])
-            steps = [grid.fit.thresholds - int(np.median(grid.fit.thresholds)) for grid in chosen]
-            thresholds = self._class_contexts(steps)
+            rows = self._class_contexts([_level_steps(grid) for grid in chosen], 4)
+            columns = self._class_contexts([grid.fit.columns for grid in chosen], 3)
+            gains = self._class_contexts([grid.fit.gains for grid in chosen], 2)
+            steps = [grid.fit.thresholds - middle(grid.fit.thresholds) for grid in chosen]
+            thresholds = self._class_contexts(steps, 1)
             tie = self._allocator.take(1) if any(grid.fit.thresholds.any() for grid in chosen) else 0
             for grid, *found in zip(chosen, rows, columns, gains, thresholds, strict=True):
                 made[id(grid)] = (shape, Contexts(found[0], found[1], found[2], found[3], tie))
         return made
 
-    def _class_contexts(self, values: Iterable[np.ndarray[tuple[int, ...], np.dtype[np.int32]]]) -> list[int]:
+    def _class_contexts(
+        self, values: Iterable[np.ndarray[tuple[int, ...], np.dtype[np.int32]]], kept: int
+    ) -> list[int]:
+        """The context of each of `values`, in as many as leave `kept` for what comes after."""
         lists = [zigzag(grid.reshape(-1)) for grid in values]
         used = [number for number, symbols in enumerate(lists) if symbols.any()]
-        chosen = group([lists[number] for number in used], CLASS_GROUPS)
+        groups = max(1, min(CLASS_GROUPS, self._allocator.left - kept))
+        chosen = group([lists[number] for number in used], groups)
         first = self._allocator.take(max(1, max(chosen, default=-1) + 1)) if lists else 0
         contexts = dict(zip(used, chosen, strict=True))
         return [first + contexts.get(number, 0) for number in range(len(lists))]
@@ -390,7 +401,7 @@ class _Emitter:
 
 def _level_steps(grid: GridRegion) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
     coded = grid.fit.levels[grid.fit.levels >= 0]
-    return grid.fit.levels - (int(np.median(coded)) if len(coded) else 0)
+    return grid.fit.levels - (middle(coded) if len(coded) else 0)
 
 
 def _old_start(part: Region, expected: int) -> int:

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from skerry_agent.patch import Codec
+from skerry_agent.patch.program import MAX_POOL_WORDS
 from skerry_host.patch.align import Aligner, Style
-from skerry_host.patch.bounds import has_lost
+from skerry_host.patch.bounds import floats_say_little, has_lost
 from skerry_host.patch.floats import find_floats
 from skerry_host.patch.layout import layout_of
 from skerry_host.patch.model import Attempt, Files, encode_extents, fit_grids, forms
@@ -45,10 +46,10 @@ def encode_programs(
         pairs = pair_layers(old, new, before, after)
         regions = find_regions(old, new, pairs)
         if pairs and (model := _best(files, regions, len(new), progress.part(0.0, 0.6))):
-            made["model"] = model
+            made["model"] = model = _for_everyone(files, regions, model)
             lost = has_lost(files, regions, model)
     with guard("typed"):
-        if typed := _typed(files, regions, before, after, progress.part(0.6, 0.75)):
+        if typed := _typed(files, regions, (before, after), made.get("model"), progress.part(0.6, 0.75)):
             made["typed"] = typed
     if lost:
         return made
@@ -60,12 +61,25 @@ def encode_programs(
     return made
 
 
-def _typed(files: Files, regions: Regions, before: Layout, after: Layout, progress: Progress) -> Attempt | None:
+def _for_everyone(files: Files, regions: Regions, model: Attempt) -> Attempt:
+    """`model` with a payload for version 1, which has one program and one pool, if that can be made."""
+    if model.payload is not None or sum(plan.old.count for plan in regions.vectors) <= MAX_POOL_WORDS:
+        return model
+    first = encode_extents(files, regions.of_first_pool(files.old, files.new), model.form, EAGER, len(files.new))
+    return replace(model, payload=first.payload) if first else model
+
+
+def _typed(
+    files: Files, regions: Regions, layouts: tuple[Layout, Layout], model: Attempt | None, progress: Progress
+) -> Attempt | None:
     """The smallest attempt that codes floats as such; None where none are worth it."""
-    found = find_floats(files.old, files.new, before, after)
+    claims = regions.claims()
+    floats = [grid for grid in layouts[1].floats if claims.free(grid.at, grid.size)]
+    if model is not None and floats_say_little(files, layouts[0].floats, floats, model):
+        return None
+    found = find_floats(files.old, files.new, *layouts)
     if not found.grids:
         return None
-    claims = regions.claims()
     anchors = {at: rest for at, rest in found.anchors.items() if claims.free(at, rest[0])}
     grids = [grid for grid in found.grids if claims.free(grid.at, grid.size)]
     return _best(files, replace(regions, floats=grids, anchors=regions.anchors | anchors), len(files.new), progress)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
+from skerry_agent.patch.extents import MIN_ROUNDS
 from skerry_agent.patch.histograms import ESCAPE
 from skerry_agent.patch.symbols import MAX_NUMBERS
 from skerry_agent.patch.weights import zigzag
@@ -14,6 +15,7 @@ from skerry_host.patch.histograms import fit
 from skerry_host.patch.rans import Run, encode
 
 MOST_LANES = 256
+ROUND = 16  # symbols for each of which the decoder allows a round
 BATCH = 1 << 16
 
 
@@ -83,9 +85,16 @@ class Recorder:
         # A lane costs three bytes and saves time; few symbols, or such as say little, can afford few.
         total = min(int(counts.sum()), 8 * int(entropy))
         lanes = int(np.clip(2 ** round(np.log2(max(1.0, total**0.75 / 70))), 4, MOST_LANES))
+        # The decoder refuses twice as many rounds or more, and each takes its time.
+        while lanes < MOST_LANES and self._rounds(lanes) > MIN_ROUNDS // 4 + int(counts.sum()) // (2 * ROUND):
+            lanes *= 2
         words = encode(self.runs, model.frequencies, lanes)
         shapes = pack_varint(contexts) + pack_varint(model.symbols) + bytes([model.follow]) + model.plane
         return Coded(shapes, escapes, self._bits(), words, entropy)
+
+    def _rounds(self, lanes: int) -> int:
+        """How many rounds the decoder takes."""
+        return sum(-(-len(symbols) // lanes) for _, symbols in self.runs)
 
     def _bits(self) -> bytes:
         pieces = [np.zeros(0, np.uint8)]

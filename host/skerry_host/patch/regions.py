@@ -62,6 +62,12 @@ class WordsRegion:
         """How many bytes of the new file it makes."""
         return 4 * len(self.values)
 
+    def as_change(self, old: bytes, new: bytes) -> "WordsRegion":
+        """The same from the old words as they are."""
+        count = len(self.values)
+        before, after = np.frombuffer(old, "<u4", count, self.old_at), np.frombuffer(new, "<u4", count, self.at)
+        return replace(self, values=(after - before).view(np.int32).astype(np.int64), vector=None)
+
 
 @dataclass(frozen=True, slots=True)
 class VectorPlan:
@@ -90,6 +96,11 @@ class Regions:
         number = part.number if isinstance(part, VectorRegion) else part.vector
         return 0 if number is None else self._need(number, seen)
 
+    def words_with(self, plan: VectorPlan, seen: set[int] | None = None) -> int:
+        """How many pool words `plan` and its factors need beyond the vectors in `seen`."""
+        seen = set() if seen is None else seen
+        return plan.old.count + sum(self._need(factor, seen) for factor in plan.factors or ())
+
     def within(self, start: int, stop: int) -> "Regions":
         """The regions that begin in [start, stop) of the new file, with the vectors that they need."""
 
@@ -111,6 +122,13 @@ class Regions:
             {at: rest for at, rest in self.anchors.items() if start <= at < stop},
         )
 
+    def of_first_pool(self, old: bytes, new: bytes, room: int = MAX_POOL_WORDS) -> "Regions":
+        """What one program can say: vectors beyond its pool are plain bytes, and rescale no biases."""
+        kept = int(np.cumsum([plan.old.count for plan in self.vectors]).searchsorted(room, "right"))
+        pooled = [part for part in self.pooled if part.number < kept]
+        words = [part if (part.vector or 0) < kept else part.as_change(old, new) for part in self.words]
+        return replace(self, words=words, pooled=pooled, vectors=self.vectors[:kept])
+
     def claims(self) -> "Claims":
         """What the regions of layers make of the new file."""
         claims = Claims()
@@ -123,8 +141,7 @@ class Regions:
         if number in seen:
             return 0
         seen.add(number)
-        plan = self.vectors[number]
-        return plan.old.count + sum(self._need(factor, seen) for factor in plan.factors or ())
+        return self.words_with(self.vectors[number], seen)
 
 
 def _moved(plan: VectorPlan, place: dict[int, int]) -> VectorPlan:
@@ -301,7 +318,7 @@ class _Finder:
         return self._emit(new.scale, VectorPlan(Origin.DERIVED, old.scale, np.zeros(0, np.int64), (a, b)))
 
     def _emit(self, new: Span, plan: VectorPlan) -> int | None:
-        if not self._claims.take(new.at, 4 * new.count):
+        if self.regions.words_with(plan) > MAX_POOL_WORDS or not self._claims.take(new.at, 4 * new.count):
             return None
         number = self._add(new, plan)
         if number is not None:
@@ -309,7 +326,7 @@ class _Finder:
         return number
 
     def _add(self, new: Span, plan: VectorPlan) -> int | None:
-        if plan.old.count > MAX_POOL_WORDS:
+        if self.regions.words_with(plan) > MAX_POOL_WORDS:
             return None
         self.regions.vectors.append(plan)
         self._made[new] = len(self.regions.vectors) - 1

@@ -6,13 +6,17 @@ It is for bytes that no parser knows. It finds no runs, and leaves to ADD extent
 import numpy as np
 from numpy.typing import NDArray
 
+from skerry_host.patch.changes import Changes
 from skerry_host.patch.cost import entropy_bits
 from skerry_host.patch.grid import UNCHANGED, Fit
+from skerry_host.patch.sections import estimated_size
 
-COLS = 1024
-FEWEST = 256  # changes below which a grid never earns its histograms
+COLS, FEW_COLS = 1024, 256
+FEWEST = 96  # changes below which a grid never earns its histograms
+FEW_BYTES = 1 << 20  # more that hold few changes take longer to code than the bytes are worth
+ENOUGH = 256  # changes below which rows are all of one density
 LEVELS = 16  # octaves of the mean change, from one step a row
-OVERHEAD_BITS = 1200.0
+OVERHEAD_BITS, FEW_OVERHEAD_BITS = 1200.0, 600.0
 LOSS_OF_RUNS = 1.12  # what LZMA takes for runs beyond the entropy of their fields
 
 Bytes = NDArray[np.uint8]
@@ -20,13 +24,17 @@ Bytes = NDArray[np.uint8]
 
 def as_grid(before: Bytes, after: Bytes) -> Fit | None:
     """The grid of the whole rows of `after`, where that is cheaper than its changes as runs."""
-    rows = len(after) // COLS
-    old, new = (part[: rows * COLS].reshape(rows, COLS) for part in (before, after))
-    change = new - old
-    if np.count_nonzero(change) < FEWEST:
+    changes = int(np.count_nonzero(before != after))
+    if changes < (FEWEST if len(after) <= FEW_BYTES else ENOUGH):
         return None
-    levels = _levels(change)
-    if _grid_bits(change, levels) + OVERHEAD_BITS > LOSS_OF_RUNS * _run_bits(change.reshape(-1)):
+    cols = COLS if changes >= ENOUGH else FEW_COLS
+    rows = len(after) // cols
+    old, new = (part[: rows * cols].reshape(rows, cols) for part in (before, after))
+    change = new - old
+    if np.count_nonzero(change) < FEWEST:  # the rest, which fills no row, may hold them
+        return None
+    levels = _levels(change) if changes >= ENOUGH else np.where(change.any(axis=1), 0, UNCHANGED).astype(np.int32)
+    if _grid_bits(change, levels) > _most_bits(change.reshape(-1), changes):
         return None
     fit = Fit(new, old, 0, across=False)
     fit.reset()
@@ -39,6 +47,15 @@ def levels_in(room: int) -> int:
     return min(LEVELS, room - 1) if room > LEVELS // 2 else 0
 
 
+def _most_bits(change: Bytes, changes: int) -> float:
+    """What a grid of `change` may take to be worth it. Few changes are packed as runs, to be sure."""
+    if changes >= ENOUGH:
+        return LOSS_OF_RUNS * _run_bits(change) - OVERHEAD_BITS
+    runs, places = Changes(), np.flatnonzero(change)
+    runs.add(places, change[places])
+    return 8.0 * sum(map(estimated_size, runs.pack(1))) - FEW_OVERHEAD_BITS
+
+
 def _levels(change: Bytes) -> NDArray[np.int32]:
     size = np.minimum(change, -change.view(np.int8).view(np.uint8)).sum(axis=1, dtype=np.int64)
     levels = np.where(size > 0, np.log2(np.maximum(size, 1)), UNCHANGED).astype(np.int32)
@@ -47,7 +64,7 @@ def _levels(change: Bytes) -> NDArray[np.int32]:
 
 def _grid_bits(change: Bytes, levels: NDArray[np.int32]) -> float:
     side = entropy_bits((levels + 1).astype(np.uint8))
-    return side + sum(entropy_bits(change[levels == level]) for level in np.unique(levels) if level != UNCHANGED)
+    return side + sum(entropy_bits(change[levels == level]) for level in range(LEVELS))
 
 
 def _run_bits(change: Bytes) -> float:

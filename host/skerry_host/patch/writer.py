@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from skerry_agent.patch.container import pack_varint
 from skerry_agent.patch.floats import UNCHANGED, predict_floats
+from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_CHANGED, MAX_PRESET, MAX_RUNS, MAX_SIDE, Flag, Kind, Origin, Shape
 from skerry_agent.patch.weights import BLOCK_WEIGHTS, predict
 from skerry_host.patch.changes import JOINS, Changes
+from skerry_host.patch.cost import middle
 from skerry_host.patch.floats import FloatRegion, symbols_of_floats
 from skerry_host.patch.grid import Fit, symbols_of
 from skerry_host.patch.recorder import Recorder
@@ -181,7 +183,7 @@ class Writer:
         self.params += pack_varint(contexts.first) + pack_varint(contexts.spread)
         self.params += pack_signed(contexts.lowest)
         plan = fit.plan(contexts.first, contexts.spread, contexts.lowest)
-        base = int(np.median(plan.levels))
+        base = middle(plan.levels)
         self.params += pack_signed(base) + pack_varint(contexts.rows)
         self.recorder.small(np.where(fit.unchanged, UNCHANGED, plan.levels - base).astype(np.int32), contexts.rows)
         if flags & Flag.COLUMNS:
@@ -201,6 +203,8 @@ class Writer:
 
     def pack(self, contexts: int, shapes: list[Shape], preset: list[tuple[int, int]], old: bytes) -> Packed:
         """Everything packed."""
+        if contexts > MAX_CONTEXTS:
+            raise TooLargeError("too many contexts")
         coded = self.recorder.code(contexts)
         table = coded.shapes + pack_varint(len(shapes))
         for shape in shapes:
@@ -237,7 +241,7 @@ class Writer:
     def _classes(self, fit: Fit, flags: int, contexts: Contexts) -> None:
         self.params.append(fit.zero)
         coded = fit.levels[fit.levels >= 0]
-        base = int(np.median(coded)) if len(coded) else 0
+        base = middle(coded) if len(coded) else 0
         self.params += pack_signed(base) + pack_varint(contexts.rows)
         self.recorder.small(fit.levels - base, contexts.rows)
         if flags & Flag.COLUMNS:
@@ -247,9 +251,9 @@ class Writer:
             self.params += pack_varint(contexts.gains)
             self.recorder.small(fit.gains.reshape(-1), contexts.gains)
         if flags & Flag.PRUNE:
-            middle = int(np.median(fit.thresholds))
-            self.params += bytes([middle]) + pack_varint(contexts.thresholds) + pack_varint(contexts.ties)
-            self.recorder.small(fit.thresholds.reshape(-1) - middle, contexts.thresholds)
+            centre = middle(fit.thresholds)
+            self.params += bytes([centre]) + pack_varint(contexts.thresholds) + pack_varint(contexts.ties)
+            self.recorder.small(fit.thresholds.reshape(-1) - centre, contexts.thresholds)
 
     def _residuals(self, fit: Fit, shape: Shape, tie_context: int) -> None:
         plan = fit.plan(shape, tie_context)

@@ -1,10 +1,12 @@
 """What is too much for one program, one grid or one table is split; and time is not spent where a bound has decided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from skerry_agent.patch import PatchError, apply
-from skerry_agent.patch.program import MAX_SIDE
+from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_SIDE
 from skerry_host.patch import create
 from skerry_host.patch.align import Aligner
 from skerry_host.patch.changes import Changes, pack_varints
@@ -15,6 +17,7 @@ from skerry_host.patch.pairing import pair_layers
 from skerry_host.patch.programs import EAGER, encode_programs
 from skerry_host.patch.progress import UNSEEN
 from skerry_host.patch.regions import Regions, find_regions
+from skerry_host.patch.scattered import as_grid
 from tests.kit.patch_edits import tune
 from tests.kit.patch_models import Made, Net, layer, patch_of, tflite
 
@@ -36,9 +39,9 @@ def split(old: bytes, new: bytes, table: int) -> Attempt:
     return attempt
 
 
-def made(old: bytes, patch: bytes) -> bytes:
+def made(old: bytes, patch: bytes, most: int = 1 << 20) -> bytes:
     out = bytearray()
-    apply(old, patch, out.extend, max_new_bytes=1 << 20)
+    apply(old, patch, out.extend, max_new_bytes=most)
     return bytes(out)
 
 
@@ -114,6 +117,20 @@ def test_more_scales_than_the_pool_of_one_program_holds() -> None:
     assert len(several.lean) < 1.1 * len(one.lean)
 
 
+def test_version_1_gets_what_one_pool_holds_of_more_scales() -> None:
+    rng = np.random.default_rng(11)
+    rows = 66_000
+    assert 2 * rows > MAX_POOL_WORDS
+    before = [layer(rng, rows, 2) for _ in range(2)]
+    after = [replace(one, scales=one.scales * np.float32(1.001), bias=one.bias + 9) for one in before]
+    old, new = tflite(Net(tuple(before))), tflite(Net(tuple(after)))
+    attempt = encode_programs(old, new)["model"]
+    assert attempt.payload is not None
+    assert made(old, header_of("model", old, new) + attempt.payload, len(new)) == new
+    assert made(old, header_of("model", old, new, 2) + attempt.lean, len(new)) == new
+    assert len(attempt.lean) < len(attempt.payload)
+
+
 def test_scattered_changes_are_a_grid_with_a_density_for_each_row() -> None:
     rng = np.random.default_rng(6)
     old = rng.normal(0, 20, 400_000).astype(np.int8).view(np.uint8)
@@ -168,3 +185,45 @@ def test_progress_ends_at_all_and_never_goes_back() -> None:
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert len(told) > 4
+
+
+def test_few_changes_of_many_bytes_are_a_grid_of_one_density_with_lanes_enough_to_be_applied() -> None:
+    rng = np.random.default_rng(9)
+    old = rng.normal(0, 20, 300_000).astype(np.int8).view(np.uint8)
+    new = old.copy()
+    new[rng.integers(0, len(new), 150)] += 1
+    patch = patch_of(old.tobytes(), new.tobytes())
+    assert patch.codec == "bsdiff"
+    assert len(patch.data) < 150 * np.log2(2.72 * 2000) / 8 + 240  # as runs they take 90 bytes more
+
+
+def test_changes_that_fill_no_row_are_no_grid() -> None:
+    old = np.zeros(1024 + 250, np.uint8)
+    new = old.copy()
+    new[-200:] += np.arange(200, dtype=np.uint8)
+    assert as_grid(old, new) is None
+
+
+def crowded(fresh: int) -> Attempt | None:
+    """The form with most contexts, beside `fresh` ones for layers that are new."""
+    rng = np.random.default_rng(10)
+    before = [layer(rng, 40, 30) for _ in range(8)]
+    old, new = (
+        tflite(Net(tuple(layers))) for layers in (before, [*tune(rng, before), *(layer(rng, 50, 60) for _ in range(4))])
+    )
+    regions = find_regions(old, new, pair_layers(old, new, layout_of(old), layout_of(new)))
+    form = Form(15, 4, fresh)
+    fit_grids(regions, form, UNSEEN)
+    attempt = encode_extents(Files(old, new, Aligner(old, new)), regions, form, EAGER, len(new))
+    if attempt is not None:
+        assert made(old, header_of("model", old, new, 2) + attempt.lean) == new
+    return attempt
+
+
+@pytest.mark.parametrize("fresh", [6, 10])
+def test_classes_share_contexts_where_few_are_left(fresh: int) -> None:
+    assert crowded(fresh) is not None
+
+
+def test_more_contexts_than_a_program_has_are_no_attempt() -> None:
+    assert crowded(40) is None
