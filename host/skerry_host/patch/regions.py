@@ -88,7 +88,7 @@ class Regions:
     def words_of(self, part: VectorRegion | WordsRegion, seen: set[int]) -> int:
         """How many pool words `part` needs beyond the vectors in `seen`, to which those are added."""
         number = part.number if isinstance(part, VectorRegion) else part.vector
-        return 0 if number is None else self._need(number, seen)
+        return 0 if number is None else self.need(number, seen)
 
     def within(self, start: int, stop: int) -> "Regions":
         """The regions that begin in [start, stop) of the new file, with the vectors that they need."""
@@ -119,12 +119,13 @@ class Regions:
             claims.take(part.at, part.size)
         return claims
 
-    def _need(self, number: int, seen: set[int]) -> int:
+    def need(self, number: int, seen: set[int]) -> int:
+        """How many pool words a vector takes beyond those in `seen`, with all that it is made of."""
         if number in seen:
             return 0
         seen.add(number)
         plan = self.vectors[number]
-        return plan.old.count + sum(self._need(factor, seen) for factor in plan.factors or ())
+        return plan.old.count + sum(self.need(factor, seen) for factor in plan.factors or ())
 
 
 def _moved(plan: VectorPlan, place: dict[int, int]) -> VectorPlan:
@@ -301,7 +302,7 @@ class _Finder:
         return self._emit(new.scale, VectorPlan(Origin.DERIVED, old.scale, np.zeros(0, np.int64), (a, b)))
 
     def _emit(self, new: Span, plan: VectorPlan) -> int | None:
-        if not self._claims.take(new.at, 4 * new.count):
+        if not self._fits(plan) or not self._claims.take(new.at, 4 * new.count):
             return None
         number = self._add(new, plan)
         if number is not None:
@@ -309,11 +310,16 @@ class _Finder:
         return number
 
     def _add(self, new: Span, plan: VectorPlan) -> int | None:
-        if plan.old.count > MAX_POOL_WORDS:
+        if not self._fits(plan):
             return None
         self.regions.vectors.append(plan)
         self._made[new] = len(self.regions.vectors) - 1
         return self._made[new]
+
+    def _fits(self, plan: VectorPlan) -> bool:
+        """Whether the pool of one program holds it with all that it is made of."""
+        seen: set[int] = set()
+        return plan.old.count + sum(self.regions.need(factor, seen) for factor in plan.factors or ()) <= MAX_POOL_WORDS
 
     @staticmethod
     def _words(data: bytes, span: Span) -> Words:
