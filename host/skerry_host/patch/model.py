@@ -156,7 +156,7 @@ def encode_extents(files: Files, regions: Regions, form: Form, style: Style, bou
             done, window = _encode_window(files, regions, form, window, bound)
         except TooLargeError:
             return None
-        if done is None:
+        if done is None or (window.stop - at < MIN_PROGRAM and window.stop < len(files.new)):
             return None
         packed.append(done)
         if window.stop == at < len(files.new):  # what comes next fits into no program

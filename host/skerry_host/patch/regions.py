@@ -138,6 +138,7 @@ class Regions:
         return claims
 
     def _need(self, number: int, seen: set[int]) -> int:
+        """How many pool words a vector takes beyond those in `seen`, with all that it is made of."""
         if number in seen:
             return 0
         seen.add(number)

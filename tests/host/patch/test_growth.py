@@ -90,6 +90,26 @@ def test_a_layer_of_more_rows_than_an_extent_has() -> None:
     assert len(attempt.payload) < 0.1 * len(new)
 
 
+def test_a_layer_whose_scales_and_those_of_its_bias_fill_more_than_one_pool() -> None:
+    """They are then vectors of their own, in programs of their own, and not derived from one another."""
+    rows = MAX_SIDE + 500
+    old, new = tuned(rows, 4, rows)
+    attempt = encode_programs(old, new)["model"]
+    assert made(old, header_of("model", old, new, 2) + attempt.lean, 4 * len(new)) == new
+    assert len(attempt.lean) < 0.13 * len(new)  # most of it the scales, twice
+
+
+def test_a_pool_that_is_too_small_for_one_vector_ends_the_attempt() -> None:
+    rng = np.random.default_rng(5)
+    before = [layer(rng, 64, 600) for _ in range(2)]
+    old, new = tflite(Net(tuple(before))), tflite(Net(tuple(tune(rng, before))))
+    regions = find_regions(old, new, pair_layers(old, new, layout_of(old), layout_of(new)))
+    form = Form(4, 1, 2)
+    fit_grids(regions, form, UNSEEN)
+    files = Files(old, new, Aligner(old, new), rooms=(Room(pool=10),))
+    assert encode_extents(files, regions, form, EAGER, len(new)) is None
+
+
 @pytest.mark.parametrize("cols", [70_000, 70_001])
 def test_rows_longer_than_an_extent_may_have(cols: int) -> None:
     old, new = tuned(2, cols, 2)
