@@ -7,7 +7,7 @@ WORKERS ?= $(shell expr 2 \* $$(nproc))
 # Its devices are judged by their latency on real load, so nothing else may run beside it.
 ALONE := tests/system/test_demo.py
 # What the benchmarks share, and what writes down what they found.
-NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py goals.py report.py)
+NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
 .PHONY: help setup demo test lint bench sweep clean
@@ -47,8 +47,9 @@ bench: .venv/.ready-dev
 	@scripts/setup-system
 	@scripts/setup-converters
 	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
-	for file in $(BENCHMARKS); do echo "== $$file"; SKERRY_BENCH_OUT=$$out $(BIN)/python $$file >/dev/null; done; \
-	$(BIN)/python benchmarks/report.py $$out docs/benchmarks.md $(BENCHMARKS)
+	for each in $(BENCHMARKS) "benchmarks/delta.py --growth"; do \
+	  echo "== $$each"; SKERRY_BENCH_OUT=$$out $(BIN)/python $$each >/dev/null; done; \
+	$(BIN)/python benchmarks/report.py $$out docs/benchmarks.md $(BENCHMARKS) delta_growth
 
 sweep: .venv/.ready-dev
 	@scripts/setup-system
