@@ -374,9 +374,9 @@ def main() -> None:
             with serving(home, "--port", "0", "--http-port", "0") as plane:
                 bench = Bench(home, registry, plane, sizes)
                 bench.rest()
+                bench.silence()  # before the flood: an hour of reports in seconds is an hour of rolling up as well
                 bench.load()
                 bench.flood()
-                bench.silence()
                 plane.stop()
     finish("plane", bench.goals, bench.details)
 
