@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire.telemetry import ModelStats
 from skerry_agent.wire.twin import ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
@@ -17,7 +16,8 @@ from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, RolloutRow, TwinRow
 from skerry_host.plane.registry.telemetry.port import Interval, StoredReport
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
-from skerry_host.plane.views.newest import NewestIntervals, rate, sample_view
+from skerry_host.plane.views.history import point
+from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.views import (
     DeploymentView,
     DeviceView,
@@ -25,7 +25,6 @@ from skerry_host.plane.views.views import (
     ModelView,
     NewestFigures,
     Overview,
-    Point,
     RolloutView,
     Totals,
     is_current,
@@ -172,13 +171,8 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         energy_source=stats.energy_source if stats else None,
         energy_method=stats.energy_method if stats else "",
         rss_bytes=stats.rss_bytes if stats else None,
-        points=tuple(_point(*each) for each in mine),
+        points=tuple(point(*each) for each in mine),
     )
-
-
-def _point(interval: Interval, figures: ModelStats) -> Point:
-    p50, p95, p99 = figures.latency.quantiles(0.50, 0.95, 0.99)
-    return Point(interval.started, figures.release, rate(interval, figures), p50, p95, p99, figures.energy_uj)
 
 
 def newest_figures(session: Session, newest: NewestIntervals, now: float) -> list[NewestFigures]:

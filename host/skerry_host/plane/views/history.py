@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.telemetry import ModelStats
 from skerry_host.plane.registry.telemetry.port import DAY_S, HOUR_S, MINUTE_S, Interval
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.plane.views.newest import rate
 from skerry_host.plane.views.views import Point
 
 T = TypeVar("T")
@@ -72,8 +73,7 @@ def fitting(seconds: float) -> int:
 def point(interval: Interval, stats: ModelStats) -> Point:
     """One interval of one model."""
     p50, p95, p99 = stats.latency.quantiles(0.50, 0.95, 0.99)
-    rate = stats.inferences / interval.duration_s if interval.duration_s > 0 else 0.0
-    return Point(interval.started, stats.release, rate, p50, p95, p99, stats.energy_uj)
+    return Point(interval.started, stats.release, rate(interval, stats), p50, p95, p99, stats.energy_uj)
 
 
 def _frozen(lists: dict[str, list[T]]) -> dict[str, tuple[T, ...]]:
