@@ -30,7 +30,8 @@ from skerry_agent.patch.histograms import MAX_CONTEXTS
 from skerry_agent.patch.program import MAX_POOL_WORDS, MAX_PRESET, MAX_SIDE, Origin, Shape
 from skerry_agent.patch.section import DICTIONARIES, filters
 from skerry_agent.patch.weights import predict
-from skerry_agent.updater.memory import give_back_large_blocks
+from skerry_agent.ports.heap import give_back_blocks
+from skerry_agent.updater.room import LARGE_BLOCK_BYTES
 from skerry_host.patch.blocks import encode_zstd
 from skerry_host.patch.create import header_of
 from skerry_host.patch.fit import Fit
@@ -190,7 +191,7 @@ def extra_bytes(tool: str, old: Path, patch: Path, new: Path) -> int:
 
 def apply_and_print(tool: str, old: Path, patch: Path, new: Path) -> None:
     """The child process: what applying took, in bytes."""
-    give_back_large_blocks()
+    give_back_blocks(LARGE_BLOCK_BYTES)
     sys.setswitchinterval(0.0002)
     with AnonymousPeak(bytes_of_command(tool) if tool == "zstd" else own_bytes) as peak, new.open("wb") as out:
         if tool == "zstd":

@@ -6,8 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
+from skerry_agent.ports.heap import give_back_blocks, share_heaps
+
 _MADV_DONTNEED = 4
 _LARGE = 1024 * 1024
 
@@ -20,10 +20,8 @@ def reduce_memory() -> None:
     """
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    mallopt = getattr(_libc(), "mallopt", None)
-    if mallopt is not None:  # other C libraries have no such option
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    share_heaps(2)
+    give_back_blocks(_LARGE)
 
 
 def trim() -> None:

@@ -8,19 +8,20 @@ import sys
 import traceback
 from pathlib import Path
 
+from skerry_agent.ports.heap import give_back_blocks
 from skerry_agent.ports.jobs import Refusal, UpdaterJob
 from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
-from skerry_agent.updater.memory import give_back_large_blocks
 from skerry_agent.updater.perform import perform
+from skerry_agent.updater.room import LARGE_BLOCK_BYTES
 from skerry_agent.wire import codec
 
 
 def main() -> None:
     """One job in, one answer out. Ends with its supervisor: two updaters must never work on one folder."""
     die_with_parent()
-    give_back_large_blocks()
+    give_back_blocks(LARGE_BLOCK_BYTES)
     if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
     job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]

@@ -15,6 +15,9 @@ from skerry_agent.state.blobs import RESERVE_BYTES
 MEMORY_RESERVE_BYTES = 4 * 1024 * 1024
 """Memory that no patch may use: the model in service goes on meanwhile."""
 
+LARGE_BLOCK_BYTES = 128 * 1024
+"""Freed blocks of so many bytes are given back at once: else a patch that makes 200 MB takes a megabyte more."""
+
 NOT_ENOUGH_MEMORY = "not_enough_memory"
 
 

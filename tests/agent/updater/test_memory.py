@@ -14,8 +14,9 @@ libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p,
 fields = [(f"f{number}", ctypes.c_size_t) for number in range(10)]
 libc.mallinfo2.restype = type("Info", (ctypes.Structure,), {"_fields_": fields})
 if sys.argv[1] == "steady":
-    from skerry_agent.updater.memory import give_back_large_blocks
-    give_back_large_blocks()
+    from skerry_agent.ports.heap import give_back_blocks
+    from skerry_agent.updater.room import LARGE_BLOCK_BYTES
+    give_back_blocks(LARGE_BLOCK_BYTES)
 libc.free(libc.malloc(1 << 20))
 before = libc.mallinfo2().f3
 block = libc.malloc(1 << 19)
