@@ -39,16 +39,16 @@ def skerry(home: Home, *arguments: str, check: bool = True) -> Done:
 
 def skerry_process(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one command as a user would."""
-    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=_environment())
+    return subprocess.run(
+        _command(home, *arguments), capture_output=True, text=True, timeout=60, check=False, env=_environment()
+    )
 
 
 @contextlib.contextmanager
 def skerry_running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A command that goes on until it is told to stop; killed at the end if it is still there."""
-    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *arguments]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=_environment(), **piped) as process:
+    with subprocess.Popen(_command(home, *arguments), env=_environment(), **piped) as process:
         try:
             yield process
         finally:
@@ -75,11 +75,9 @@ class Serving:
 
     def start(self) -> None:
         """Start it and wait until it says where it serves."""
-        command = [sys.executable, "-m", "skerry_host.cli", "--home", str(self._home.root), "serve", "--json"]
+        command = _command(self._home, "serve", "--json", *self._options)
         log = (self._home.root / "serve.log").open("a")
-        self._process = subprocess.Popen(
-            [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=_environment()
-        )
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
         log.close()
         assert self._process.stdout is not None
         text = ""
@@ -107,6 +105,10 @@ class Serving:
         """Ask it to end, and return its exit code."""
         self._process.terminate()
         return self._process.wait(15)
+
+
+def _command(home: Home, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *arguments]
 
 
 def _environment() -> dict[str, str]:

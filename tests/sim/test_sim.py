@@ -5,23 +5,20 @@ import random
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 
 import msgspec
 import pytest
 
 from skerry_agent.wire.telemetry import Receipt
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.broker.broker import choose
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, receipts, rollouts, twins
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
-from skerry_host.plane.service import Service
 from tests.kit.brokers import Mosquitto
 from tests.kit.home import add_release, make_home, model_bytes
+from tests.kit.plane import served
 from tests.kit.programs import ROOT
 from tests.kit.waiting import BUSY
 from tests.sim import mqtt
@@ -30,19 +27,6 @@ from tests.sim.fleet import Fleet, read_ledger, write_ledger
 from tests.sim.scenario import Away, Behaviour, Group, Scenario, draw, draw_outcome, load
 
 QUICK = Behaviour(report_s=0.5, download_s=(0.1, 0.3), verify_s=(0.0,), stage_s=(0.1,), probation_s=(0.2, 0.4))
-
-
-@contextmanager
-def served(home, registry, port):
-    """A plane that is turning."""
-    with choose(home.broker, f"mqtt://127.0.0.1:{port}", 0) as chosen, Service(home, registry, chosen) as service:
-        turning = threading.Thread(target=service.run)
-        turning.start()
-        try:
-            yield service
-        finally:
-            service.stop()
-            turning.join()
 
 
 def test_fifty_devices_do_as_their_scenario_says(tmp_path):

@@ -25,6 +25,7 @@ from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.service import Service
 from tests.kit.brokers import Mosquitto
 from tests.kit.home import make_home
+from tests.kit.plane import served
 from tests.kit.waiting import eventually
 
 REPORT = Report("dev-1", "boot-1", 0, 0.0, 1.0, 1.0)
@@ -75,20 +76,6 @@ def device(broker):
     link.stop()
 
 
-@contextmanager
-def served(home, registry, broker):
-    with choose(home.broker, f"mqtt://127.0.0.1:{broker.port}", free_port()) as chosen:
-        service = Service(home, registry, chosen)
-        with service:
-            turning = threading.Thread(target=service.run)
-            turning.start()
-            try:
-                yield service
-            finally:
-                service.stop()
-                turning.join()
-
-
 def said(link):
     """The device says its report, again and again: the plane may not have subscribed yet."""
     return link.publish([Outgoing(topics.telemetry("dev-1"), codec.encode(REPORT), retain=False)])
@@ -101,7 +88,7 @@ def rows(registry):
 
 def test_what_is_stored_is_said_to_the_device(home, registry, broker, device):
     link, heard = device
-    with served(home, registry, broker):
+    with served(home, registry, broker.port):
         eventually(lambda: said(link) and heard, "the receipt")
     assert codec.decode(heard[0].payload, Receipt) == Receipt((Stored("boot-1", ((0, 0),)),), reads=READ)
     assert rows(registry) == [0]
@@ -111,10 +98,10 @@ def test_what_cannot_be_written_is_neither_acknowledged_nor_said_to_be_stored(ho
     """The broker delivers it again to the next plane."""
     link, heard = device
     sick = Sick(registry)
-    with served(home, sick, broker):
+    with served(home, sick, broker.port):
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write it")
     assert (heard, rows(registry)) == ([], [])
-    with served(home, registry, broker):
+    with served(home, registry, broker.port):
         eventually(lambda: rows(registry) == [0], "it comes again")
         eventually(lambda: heard, "the receipt")
 
@@ -122,7 +109,7 @@ def test_what_cannot_be_written_is_neither_acknowledged_nor_said_to_be_stored(ho
 def test_a_plane_goes_on_when_the_registry_can_be_written_again(home, registry, broker, device):
     link, _ = device
     sick = Sick(registry)
-    with served(home, sick, broker):
+    with served(home, sick, broker.port):
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write it")
         sick.well = True
         eventually(lambda: rows(registry) == [0], "it is written at last")
@@ -133,7 +120,7 @@ def test_what_cannot_be_written_waits_at_the_broker(home, registry, broker, devi
     monkeypatch.setattr("skerry_host.plane.service.Inbox", lambda: Inbox(10))
     link, _ = device
     sick = Sick(registry)
-    with served(home, sick, broker) as service:
+    with served(home, sick, broker.port) as service:
         eventually(lambda: said(link) and sick.tried.is_set(), "the plane tries to write")
         reports = [codec.encode(replace(REPORT, sequence=number)) for number in range(60)]
         assert link.publish([Outgoing(topics.telemetry("dev-1"), raw, retain=False) for raw in reports])
@@ -151,7 +138,7 @@ def test_telemetry_is_rolled_up_while_it_serves(home, registry, broker):
     report = Report("dev-1", "boot-1", 0, began, 100.0, 60.0)
     with registry.write() as session:
         SqlTelemetry(session).add([Arrival(report, encode_report(report))], began + 60)
-    with served(home, registry, broker):
+    with served(home, registry, broker.port):
         eventually(lambda: _blocks(registry) == [600, 3600], "it is in both tiers")
 
 
