@@ -47,6 +47,7 @@ class Device:
         self.boot()
 
     def boot(self):
+        self.changes = []
         self.processes = FakeProcesses(self.answer)
         config = AgentConfig(
             DeviceSection("dev-1"),
@@ -63,7 +64,7 @@ class Device:
             self.processes,
             BlobStore(self.folder / "blobs"),
             self.folders,
-            changed=lambda: None,
+            changed=lambda: self.changes.append(1),
             collect=lambda: None,
             heartbeat=lambda *_: None,
         )

@@ -46,6 +46,7 @@ class Service:
         self.accepting = False
         self.gone = False
         self.loaded: Loaded | None = None
+        self.source_issues: tuple[str, ...] = ()
         self.callbacks = callbacks
         self._clock, self._limits = clock, limits
         self._stopping = False
@@ -126,6 +127,7 @@ class Service:
         self.callbacks.ready()
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        self.source_issues = heartbeat.source_issues
         if self.ready and heartbeat.busy_s > self._limits.hang_s:
             self._give_up("hang", f"one inference has taken {heartbeat.busy_s:.1f} s")
         else:

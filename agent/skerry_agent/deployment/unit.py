@@ -22,6 +22,7 @@ from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
 from skerry_agent.machine.table import removed_by_order, step
 from skerry_agent.ports.interfaces import Timer
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.wire.targets import TARGETS
@@ -57,6 +58,7 @@ class Unit:
         self._journal = journal
         self._unwritten: str | None = None
         self._failure = ("", "")
+        self._known_issues: tuple[str, ...] = ()
         self._events: deque[Event] = deque()
         self._preparation = Preparation(context, self.handle)
         self._launcher = Launcher(model, context, listeners)
@@ -139,7 +141,13 @@ class Unit:
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
         found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue)
-        return tuple(issue for issue in found if issue)
+        return (*(issue for issue in found if issue), *self._source_issues())
+
+    def _source_issues(self) -> tuple[str, ...]:
+        """What its runners cannot feed it with: the device's own issues, never the release's."""
+        services = [service for service in (self.candidate, self.current) if service is not None]
+        lines = dict.fromkeys(line for service in services for line in service.source_issues)
+        return tuple(f"{self.model}: source_failed: {line}" for line in lines)
 
     @property
     def state_lost(self) -> bool:
@@ -217,9 +225,16 @@ class Unit:
         return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
             failed=self._current_failed,
         )
+
+    def _heard(self, slot: Slot, heartbeat: Heartbeat) -> None:
+        """Pass a heartbeat on; what it says of sources that is new is reported."""
+        issues, self._known_issues = self._known_issues, self._source_issues()
+        if issues != self._known_issues:
+            self.context.changed()
+        self.context.heartbeat(self.model, slot, heartbeat)
 
     def _accept_current(self) -> None:
         assert self.current is not None
@@ -306,7 +321,7 @@ class Unit:
             accepting=self._candidate_accepting,
             passed=lambda: self.handle(events.ProbationPassed()),
             failed=self._candidate_failed,
-            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
         )
         self._trial = Trial(slot, self._launcher, self.context.clock, callbacks)
         self._trial.begin()

@@ -33,12 +33,22 @@ class ReplaySource(Struct, frozen=True, tag="replay"):
     path: str
     rate_hz: float = 10.0
 
+    @property
+    def label(self) -> str:
+        """What it is called in issues."""
+        return f"replay source {self.path}"
+
 
 class DirectorySource(Struct, frozen=True, tag="directory"):
     """Feed each .npy file (one raw sample) that appears in a folder, then move it to `done/` or `bad/` in it."""
 
     path: str
     poll_s: float = 0.5
+
+    @property
+    def label(self) -> str:
+        """What it is called in issues."""
+        return f"watched folder {self.path}"
 
 
 class CameraSource(Struct, frozen=True, tag="camera"):
@@ -48,6 +58,11 @@ class CameraSource(Struct, frozen=True, tag="camera"):
     rate_hz: float = 10.0
     width: int | None = None
     height: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in issues."""
+        return f"camera source {self.path}"
 
 
 InputSourceSpec = ReplaySource | DirectorySource | CameraSource
@@ -101,8 +116,8 @@ class Ready(Struct, frozen=True, tag="proved"):
 class Refused(Struct, frozen=True, tag="refused"):
     """Not fit to serve, or no longer: an accelerator can be lost at any time.
 
-    `code` is one of load_failed, source_failed, damaged, no_accelerator, golden_mismatch, invalid_output and
-    constant_output.
+    `code` is one of load_failed, damaged, no_accelerator, golden_mismatch, invalid_output and constant_output; runners
+    of earlier releases also say source_failed.
     """
 
     code: str
@@ -117,8 +132,13 @@ class Drained(Struct, frozen=True, tag="drained"):
     """No connection and no source is open any more."""
 
 
-class Heartbeat(Struct, frozen=True, tag="beat"):
-    """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far."""
+class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
+    """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far.
+
+    `errors` are the model's own: well-formed inputs that led to no answer. `input_errors` are inputs that no model
+    could have answered: damaged, of another shape, not numbers. `source_issues` are sources and results files that
+    cannot be used now, one line each; neither is ever the release's fault.
+    """
 
     inferences: int
     errors: int
@@ -129,6 +149,8 @@ class Heartbeat(Struct, frozen=True, tag="beat"):
     rss_bytes: int
     cpu_s: float
     outputs: dict[str, int] = {}
+    input_errors: int = 0
+    source_issues: tuple[str, ...] = ()
 
 
 class Accept(Struct, frozen=True, tag="accept"):

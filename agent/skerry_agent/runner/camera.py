@@ -1,20 +1,22 @@
 """Frames of a V4L2 camera, or of a video file, as samples: always the newest, never a queue of old ones.
 
-Needs the extra [camera] (OpenCV without windows). An unplugged camera is looked for once a second; a video file starts
-again at its end. Changes only the order of colours: size and shape are up to the recipe's preprocessing.
+Needs the extra [camera] (OpenCV without windows). A camera that is unplugged raises `SourceError`, and whoever runs
+this looks for it again; a video file starts again at its end. Changes only the order of colours: size and shape are up
+to the recipe's preprocessing.
 """
 
 import os
+import stat
 import threading
 import time
 from types import ModuleType
 from typing import Any
 
 from skerry_agent.ports import runner_protocol
+from skerry_agent.processing import ProcessingError
 from skerry_agent.runner.errors import SourceError
+from skerry_agent.runner.exercise import MAX_PERIOD_S
 from skerry_agent.runner.feed import Feed, counting_errors
-
-RETRY_S = 1.0
 
 
 class Camera:
@@ -24,68 +26,91 @@ class Camera:
         self._cv = _opencv()
         self._spec = spec
         self._feed = feed
+        self._at = 0
         if spec.rate_hz <= 0:
             raise SourceError(f"camera source {spec.path} needs a rate above 0")
         self._device = self._open()
-        if self._device is None:
-            hint = "check that it is there and that this user is in group video"
-            raise SourceError(f"camera source {spec.path} cannot be opened", hint=hint)
 
     def run(self, stop: threading.Event) -> None:
-        """See `InputSource.run`."""
-        at, due = 0, time.monotonic()
-        while not stop.wait(max(0.0, due - time.monotonic())):
-            frame = self._newest(due)
-            due = max(due + 1.0 / self._spec.rate_hz, time.monotonic())
-            if frame is None:
-                self._reopen(stop)
-                continue
+        """See `InputSource.run`. Raises `SourceError` when the camera is gone."""
+        if self._device is None:
+            self._device = self._open()
+        due = time.monotonic()
+        try:
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                frame = self._newest(due)
+                due = max(due + min(1.0 / self._spec.rate_hz, MAX_PERIOD_S), time.monotonic())
+                counting_errors(self._feed, lambda frame=frame: self._take(frame))  # type: ignore[misc]
+        finally:
+            self._release()
+
+    def _take(self, frame: Any) -> None:
+        """Feed one frame. Raises `ProcessingError` for one that is no picture, and what `Feed.sample` raises."""
+        name, self._at = f"camera:{self._at}", self._at + 1
+        try:
             rgb = self._cv.cvtColor(frame, self._cv.COLOR_BGR2RGB)
-            counting_errors(self._feed, lambda rgb=rgb, at=at: self._feed.sample(rgb, f"camera:{at}"))  # type: ignore[misc]
-            at += 1
-        if self._device is not None:
-            self._device.release()
+        except Exception as error:  # noqa: BLE001 - OpenCV's own kind, and numpy's
+            raise ProcessingError(f"{name} is no picture in colours: {' '.join(str(error).split())}") from None
+        self._feed.sample(rgb, name)
 
     def _newest(self, due: float) -> Any:
-        """The frame of now, None when there is none: a camera holds back a few, which are old by the time one looks."""
-        if self._device is None:
-            return None
+        """The frame of now: a camera holds back a few, which are old by the time one looks.
+
+        A video that is at its end begins again. Raises `SourceError` where there is no frame then either.
+        """
+        assert self._device is not None
         ok, frame = self._device.read()
+        if not ok:
+            self._release()
+            self._device = self._open()
+            ok, frame = self._device.read()
+            if not ok:
+                raise SourceError(f"camera source {self._spec.path} gives no frames", hint="check its cable")
+            return frame
         late = time.monotonic() - due
         while ok and late > 1.0 / self._spec.rate_hz and self._device.grab():  # only as many as were missed
-            ok, frame = self._device.retrieve()
+            ok, newer = self._device.retrieve()
+            frame = newer if ok else frame
             self._feed.inference.drop()
             late -= 1.0 / self._spec.rate_hz
-        return frame if ok else None
-
-    def _reopen(self, stop: threading.Event) -> None:
-        if self._device is not None:
-            self._device.release()
-        self._device = self._open()
-        if self._device is None:  # not the end of a video
-            self._feed.inference.failed()
-            stop.wait(RETRY_S)
+        return frame
 
     def _open(self) -> Any:
-        """The device, None if it cannot be opened."""
+        """The device. Raises `SourceError` if it cannot be opened."""
         cv, spec = self._cv, self._spec
+        if stat.S_IFMT(_mode(spec.path)) in {stat.S_IFIFO, stat.S_IFDIR, stat.S_IFSOCK, stat.S_IFBLK}:
+            raise SourceError(f"camera source {spec.path} is neither a camera nor a video", hint="see /dev/video*")
         backend = cv.CAP_V4L2 if spec.path.startswith("/dev/video") else cv.CAP_ANY
         device = cv.VideoCapture(spec.path, backend)
         if not device.isOpened():
             device.release()
-            return None
+            hint = "check that it is there and that this user is in group video"
+            raise SourceError(f"camera source {spec.path} cannot be opened", hint=hint)
         device.set(cv.CAP_PROP_BUFFERSIZE, 1)
         if spec.width and spec.height:
             device.set(cv.CAP_PROP_FRAME_WIDTH, spec.width)
             device.set(cv.CAP_PROP_FRAME_HEIGHT, spec.height)
         return device
 
+    def _release(self) -> None:
+        if self._device is not None:
+            self._device.release()
+        self._device = None
+
+
+def _mode(path: str) -> int:
+    """What kind of file it is; 0 for what is none, an address for instance."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - an address is no path
+    except (OSError, ValueError):
+        return 0
+
 
 def _opencv() -> ModuleType:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what goes wrong is told once, by this module
     try:
         import cv2  # noqa: PLC0415 - an extra
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001 - a library built for another numpy raises more than ImportError
         line = " ".join(str(error).split())
         raise SourceError(f"OpenCV is not usable ({line})", hint="pip install 'skerry-agent[camera]'") from None
     return cv2

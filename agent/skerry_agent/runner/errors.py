@@ -4,8 +4,8 @@ SkerryError
 ├── EngineError       a model or its runtime cannot be used
 ├── InferenceError    one inference failed; the next may work
 ├── GoldenError       the golden file cannot be used, or not with this model
-└── UnfitError        the model is not fit to serve: becomes a `Refused` message
-    └── SourceError   an input source cannot be used; another model would fail in the same way
+├── UnfitError        the model is not fit to serve: becomes a `Refused` message
+└── SourceError       an input source cannot be used: becomes an issue of the device, and the model serves on
 """
 
 from skerry_agent.wire.errors import SkerryError
@@ -35,7 +35,7 @@ class UnfitError(SkerryError):
     code = "load_failed"
 
 
-class SourceError(UnfitError):
+class SourceError(SkerryError):
     """What should feed the model cannot be used: the device's configuration or its hardware, not the model."""
 
     code = "source_failed"

@@ -13,12 +13,15 @@ from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.golden import GoldenSamples
 from skerry_agent.runner.inference import Inference
 
+MAX_PERIOD_S = 86_400.0
+"""Of any source: a thread cannot wait for longer than some hundred years."""
+
 
 class InputSource(Protocol):
     """A running source of samples, apart from the inference API."""
 
     def run(self, stop: threading.Event) -> None:
-        """Feed until `stop` is set."""
+        """Feed until `stop` is set. Raises `SourceError` when it cannot any more; it may then be run again."""
 
 
 class Exercise:
@@ -48,7 +51,7 @@ class Exercise:
 
 def at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:
     """Call `action` at a fixed rate; ticks that pass while it runs are reported to `missed`, not made up for."""
-    period = 1.0 / rate_hz
+    period = min(1.0 / rate_hz, MAX_PERIOD_S)
     due = time.monotonic()
     while not stop.wait(max(0.0, due - time.monotonic())):
         action()

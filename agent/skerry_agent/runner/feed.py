@@ -1,5 +1,7 @@
 """Processes the raw samples of any source: preprocess, infer, write the answer to the results file, count failures.
 
+Three faults are told apart here: an input that no model could answer, an answer that the model does not give, and a
+results file that this device cannot write. Only the second one is the release's.
 The results file holds one JSON object per line and is opened for each, so that it can be rotated by renaming.
 """
 
@@ -7,38 +9,69 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
 from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.source_thread import SourceIssues
+from skerry_agent.runner.tensor import Tensor, is_finite
 from skerry_agent.wire.codec import encode
 
 
 class Feed:
     """Takes raw samples for a model with one input."""
 
-    def __init__(self, job: Job, inference: Inference) -> None:
+    def __init__(self, job: Job, inference: Inference, issues: SourceIssues) -> None:
         self.inference = inference
+        self.issues = issues
         self.errors = ErrorLog()
         self._bundle = job.bundle
         self._release = job.release
         self._results = Path(job.results_file) if job.results_file else None
 
     def sample(self, raw: Array, source: str) -> None:
-        """One raw sample; `source` names it in the results. Raises `ProcessingError`, `InferenceError`, `OSError`."""
-        bundle = self._bundle
-        prepared = from_array(preprocess(raw, bundle.preprocess, bundle.inputs[0]))
-        outputs = list(map(to_array, self.inference.infer([prepared])))
-        if self._results is not None:
-            self._append(self._results, raw, outputs, source)
+        """One raw sample; `source` names it in the results.
 
-    def _append(self, path: Path, raw: Array, outputs: list[Array], source: str) -> None:
+        Raises `ProcessingError` if no model could answer it, and `InferenceError`, counted, if this one does not.
+        """
+        outputs = list(map(to_array, self.inference.infer([self._prepared(raw)])))
+        if self._results is None:
+            return
         line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
-        line |= self._answer(outputs, raw)
-        with path.open("ab") as file:
-            file.write(encode(line) + b"\n")
+        try:
+            line |= self._answer(outputs, raw)
+        except ProcessingError as error:
+            self.inference.failed()
+            raise InferenceError(f"no answer in the outputs: {error}") from None
+        self._append(self._results, encode(line))
+
+    def _prepared(self, raw: Array) -> Tensor:
+        """The model's input. Raises `ProcessingError`, whatever numpy thinks of the sample."""
+        try:
+            with np.errstate(all="ignore"):  # what is no number is refused below
+                tensor = from_array(preprocess(raw, self._bundle.preprocess, self._bundle.inputs[0]))
+                finite = raw.dtype.kind != "f" or bool(np.isfinite(raw).all())
+        except ProcessingError:
+            raise
+        except Exception as error:  # noqa: BLE001 - numpy raises what it likes for what somebody else wrote
+            raise ProcessingError(f"sample of {raw.dtype} {raw.shape} cannot be used: {error}") from None
+        if not finite or not is_finite(tensor):
+            raise ProcessingError("sample holds NaN or infinity, or does once it is preprocessed")
+        return tensor
+
+    def _append(self, path: Path, line: bytes) -> None:
+        """Write a result. A disk that refuses it is neither the input's fault nor the model's."""
+        try:
+            with path.open("ab") as file:
+                file.write(line + b"\n")
+        except OSError as error:
+            self.issues.put("results", f"results cannot be written to {path}: {error.strerror or error}")
+        else:
+            self.issues.clear("results")
 
     def _answer(self, outputs: list[Array], raw: Array) -> dict[str, object]:
         """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""
@@ -55,11 +88,11 @@ class Feed:
 
 
 def counting_errors(feed: Feed, action: Callable[[], None]) -> None:
-    """Run `action`; a failure is logged and counted (a failed inference has counted itself)."""
+    """Run `action`; an input that cannot be used is logged and counted (a failed inference has counted itself)."""
     try:
         action()
     except InferenceError as error:
         feed.errors.log(error)
-    except (ProcessingError, OSError) as error:
-        feed.inference.failed()
+    except ProcessingError as error:
+        feed.inference.refused_input()
         feed.errors.log(error)

@@ -30,6 +30,7 @@ class InferenceCounts(Struct, frozen=True):
     dropped: int = 0
     latency: Sketch = Sketch()
     outputs: dict[str, int] = {}
+    input_errors: int = 0
 
 
 class Inference:
@@ -54,7 +55,7 @@ class Inference:
         self._since: float | None = None
         self._done: deque[tuple[float, int, bool]] = deque()
         self._counting = threading.Lock()
-        self._errors = self._dropped = 0
+        self._errors = self._input_errors = self._dropped = 0
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference that is not counted (golden inputs). Raises `InferenceError`."""
@@ -72,9 +73,14 @@ class Inference:
         return outputs
 
     def failed(self) -> None:
-        """Count a sample that led to no answer."""
+        """Count a well-formed input that led to no answer: the model's own error."""
         with self._counting:
             self._errors += 1
+
+    def refused_input(self) -> None:
+        """Count an input that no model could have answered."""
+        with self._counting:
+            self._input_errors += 1
 
     def drop(self, samples: int = 1) -> None:
         """Count samples that nobody had time for."""
@@ -91,6 +97,7 @@ class Inference:
         """What was counted since the last call; starts anew."""
         with self._counting:
             errors, self._errors = self._errors, 0
+            input_errors, self._input_errors = self._input_errors, 0
             dropped, self._dropped = self._dropped, 0
         latency, histogram, bad = Recorder(), Counter[int](), 0
         done = [self._done.popleft() for _ in range(len(self._done))]
@@ -99,7 +106,7 @@ class Inference:
             histogram[answer] += 1
             bad += is_invalid
         outputs = {str(answer): count for answer, count in histogram.items() if answer != _NONE}
-        return InferenceCounts(len(done), errors, bad, dropped, latency.take(), outputs)
+        return InferenceCounts(len(done), errors, bad, dropped, latency.take(), outputs, input_errors)
 
     def _timed(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], float]:
         with self._turn:

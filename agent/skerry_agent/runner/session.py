@@ -7,13 +7,24 @@ import contextlib
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from skerry_agent.ports.runner_protocol import Accept, Accepting, Drain, Drained, Heartbeat, Job, Loaded, Refused
+from skerry_agent.ports.runner_protocol import (
+    Accept,
+    Accepting,
+    DirectorySource,
+    Drain,
+    Drained,
+    Heartbeat,
+    InputSourceSpec,
+    Job,
+    Loaded,
+    Refused,
+)
 from skerry_agent.runner import engines, process
 from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.control import Control
@@ -21,6 +32,7 @@ from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.exercise import Exercise, InputSource
 from skerry_agent.runner.inference import Inference, InferenceCounts
+from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
 from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import split_release
@@ -64,7 +76,7 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     inference.lost = lambda error: _leave(control, error)
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
-    session = Session(job, control, inference)
+    session = Session(job, control, inference, heartbeats.issues)
     ready = validate(job, inference, read_golden(job))
     process.trim()
     with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
@@ -85,6 +97,7 @@ class HeartbeatMaker:
 
     def __init__(self) -> None:
         self.inference: Inference | None = None
+        self.issues = SourceIssues()
         self._cpu_s = time.process_time()
 
     def next(self) -> Heartbeat:
@@ -101,17 +114,19 @@ class HeartbeatMaker:
             rss_bytes=process.rss_bytes(),
             cpu_s=self._cpu_s - before,
             outputs=counts.outputs,
+            input_errors=counts.input_errors,
+            source_issues=self.issues.lines,
         )
 
 
 class Session:
     """A model that is ready, and serves when told to."""
 
-    def __init__(self, job: Job, control: Control, inference: Inference) -> None:
+    def __init__(self, job: Job, control: Control, inference: Inference, issues: SourceIssues) -> None:
         self._job = job
         self._control = control
         self._inference = inference
-        self._sources = _open_sources(job, inference) if job.sources else []
+        self._sources = _sources(job, inference, issues) if job.sources else []
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
@@ -135,8 +150,7 @@ class Session:
 
     def _drain(self, grace_s: float) -> None:
         self._set_exercise(0.0)
-        for source in self._running:
-            source.stop()
+        stop_all(self._running)
         self._running = []
         if self._stop_serving is not None:
             self._stop_serving(grace_s)
@@ -178,24 +192,21 @@ class Session:
         return drain
 
 
-def _open_sources(job: Job, inference: Inference) -> list[InputSource]:
-    """The sources of a job. Raises `SourceError`."""
+def _sources(job: Job, inference: Inference, issues: SourceIssues) -> list[KeptSource]:
+    """The sources of a job, which are opened once they run. What cannot feed this model is an issue."""
+    if len(inference.inputs) != 1:
+        issues.put("sources", f"sources feed one input, this model has {len(inference.inputs)}: use its inference API")
+        return []
+    for spec in job.sources:
+        if isinstance(spec, DirectorySource):  # whoever writes into it may begin as soon as the model serves
+            with contextlib.suppress(OSError):
+                Path(spec.path).mkdir(parents=True, exist_ok=True)
+    return [KeptSource(spec.label, partial(_open, spec, job, inference, issues), issues) for spec in job.sources]
+
+
+def _open(spec: InputSourceSpec, job: Job, inference: Inference, issues: SourceIssues) -> InputSource:
+    """A source and what it feeds. Raises `SourceError`, and whatever the library of its kind may raise."""
     from skerry_agent.runner.feed import Feed  # noqa: PLC0415 - imports numpy, as preprocessing needs it
     from skerry_agent.runner.sources import open_source  # noqa: PLC0415
 
-    feed = Feed(job, inference)
-    return [open_source(spec, feed) for spec in job.sources]
-
-
-class SourceThread:
-    """A source in its thread."""
-
-    def __init__(self, source: InputSource) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=source.run, args=(self._stop,), name="source", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop it and wait for the sample that it is at."""
-        self._stop.set()
-        self._thread.join()
+    return open_source(spec, Feed(job, inference, issues))

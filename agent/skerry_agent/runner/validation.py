@@ -35,8 +35,6 @@ def load(job: Job, open_engine: Open) -> Inference:
     ):
         if _forms(real) != _forms(promised):
             raise UnfitError(f"the model's {side} are {_forms(real)}, its bundle says {_forms(promised)}")
-    if job.sources and len(job.bundle.inputs) != 1:
-        raise UnfitError(f"sources feed one input, the model has {len(job.bundle.inputs)}")
     return Inference(engine, job.bundle)
 
 

@@ -56,7 +56,8 @@ def _mean(before: Sample | None, sample: Sample, weights: tuple[float, float]) -
 
 
 def _is_idle(stats: ModelStats) -> bool:
-    return not (stats.inferences or stats.errors or stats.invalid_outputs or stats.dropped or stats.outputs)
+    happened = stats.inferences, stats.errors, stats.input_errors, stats.invalid_outputs, stats.dropped
+    return not (any(happened) or stats.outputs)
 
 
 def _alike(samples: tuple[Sample, ...], before: tuple[Sample, ...]) -> bool:

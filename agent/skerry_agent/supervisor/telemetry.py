@@ -46,6 +46,7 @@ class Telemetry:
             load_us=load_us,
             rss_bytes=heartbeat.rss_bytes,
             outputs=outputs,
+            input_errors=known.input_errors + heartbeat.input_errors,
         )
 
     def take(self, pids: list[int], outbox_dropped: int, most_quiet_s: float = 0.0) -> list[Report]:

@@ -10,7 +10,7 @@ Packing loses what no sensor gives: times but `started` are whole milliseconds, 
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -71,6 +71,12 @@ class _PackedModel(Struct, array_like=True, frozen=True):
     outputs: dict[str, _Number]
 
 
+class _LongerModel(_PackedModel, array_like=True, frozen=True):
+    """With what was added since; written only where it is not 0, so that most reports are no longer than before."""
+
+    input_errors: _Number = 0
+
+
 class _Packed(Struct, array_like=True, frozen=True):
     """A text is its place in `WORDS`, or -1 - place in `texts`.
 
@@ -86,7 +92,7 @@ class _Packed(Struct, array_like=True, frozen=True):
     duration_ms: _Number
     outbox_dropped: _Number
     texts: tuple[_Text, ...]
-    models: Annotated[tuple[_PackedModel, ...], Meta(max_length=MAX_MODELS)]
+    models: Annotated[tuple[_LongerModel, ...], Meta(max_length=MAX_MODELS)]
     samples: Annotated[tuple[int, ...], Meta(max_length=4 * MAX_SAMPLES)]
     values: bytes
 
@@ -161,8 +167,8 @@ def _pack_sample(sample: Sample, texts: _Texts) -> tuple[int, int, int, int]:
     return texts.ref(sample.name), texts.ref(sample.unit), source, texts.ref(sample.method)
 
 
-def _pack_model(stats: ModelStats, texts: _Texts) -> _PackedModel:
-    return _PackedModel(
+def _pack_model(stats: ModelStats, texts: _Texts) -> _LongerModel:
+    packed = _LongerModel(
         model=stats.model,
         release=stats.release.removeprefix(f"{stats.model}@"),
         inferences=stats.inferences,
@@ -177,7 +183,14 @@ def _pack_model(stats: ModelStats, texts: _Texts) -> _PackedModel:
         energy_method=texts.ref(stats.energy_method),
         classes=pack_tally({int(label): count for label, count in stats.outputs.items() if _is_class(label)}),
         outputs={label: count for label, count in stats.outputs.items() if not _is_class(label)},
+        input_errors=stats.input_errors,
     )
+    return packed if stats.input_errors else _shortened(packed)
+
+
+def _shortened(packed: _LongerModel) -> _LongerModel:
+    """The same without the last field, as agents before it wrote it."""
+    return cast("_LongerModel", _PackedModel(*(getattr(packed, name) for name in _PackedModel.__struct_fields__)))
 
 
 def _rounded(value: float | None, steps: int = 1) -> int | None:
@@ -243,7 +256,7 @@ def _source(place: int) -> MeasurementSource:
     raise WireError("report", [f"{place} is no source of a measurement"])
 
 
-def _unpack_model(packed: _PackedModel, texts: list[str]) -> ModelStats:
+def _unpack_model(packed: _LongerModel, texts: list[str]) -> ModelStats:
     classes, counts = unpack_tally(packed.classes)
     release = packed.release if "@" in packed.release else f"{packed.model}@{packed.release}"
     return ModelStats(
@@ -260,6 +273,7 @@ def _unpack_model(packed: _PackedModel, texts: list[str]) -> ModelStats:
         energy_source=None if packed.energy_source == _UNKNOWN else _source(packed.energy_source),
         energy_method=_text(texts, packed.energy_method),
         outputs={**dict(zip(map(str, classes), counts, strict=True)), **packed.outputs},
+        input_errors=packed.input_errors,
     )
 
 
@@ -297,6 +311,7 @@ def _issues_of_floats(report: Report) -> Iterator[str]:
 def _issues_of_model(stats: ModelStats) -> Iterator[str]:
     yield from _beyond("inferences", stats.inferences)
     yield from _beyond("errors", stats.errors)
+    yield from _beyond("input_errors", stats.input_errors)
     yield from _beyond("invalid_outputs", stats.invalid_outputs)
     yield from _beyond("dropped", stats.dropped)
     yield from _beyond("load_us", stats.load_us or 0)

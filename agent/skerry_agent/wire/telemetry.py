@@ -25,7 +25,10 @@ class Sample(Struct, frozen=True):
 
 
 class ModelStats(Struct, frozen=True):
-    """One model over the interval. Energy is per inference and comes with its source."""
+    """One model over the interval. Energy is per inference and comes with its source.
+
+    `errors` are the model's own, `input_errors` inputs that no model could have answered: damaged, of another shape.
+    """
 
     model: str
     release: ReleaseName
@@ -40,6 +43,7 @@ class ModelStats(Struct, frozen=True):
     energy_source: MeasurementSource | None = None
     energy_method: str = ""
     outputs: dict[str, int] = {}
+    input_errors: Count = 0
 
 
 class Report(Struct, frozen=True):

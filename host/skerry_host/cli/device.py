@@ -146,6 +146,7 @@ def _model_line(model: "ModelView") -> str:
     newest = model.points[-1]
     latency = f"p50 {micros(newest.p50_us)}, p95 {micros(newest.p95_us)}, p99 {micros(newest.p99_us)}"
     errors = f", {model.errors} errors" if model.errors else ""
+    errors += f", {model.input_errors} bad inputs" if model.input_errors else ""
     return f"{safe(newest.release)} ({label(model.state)}): {newest.inferences_per_s:.1f}/s, {latency}{errors}"
 
 

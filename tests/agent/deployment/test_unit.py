@@ -119,6 +119,36 @@ def test_a_candidate_that_never_gets_ready_times_out(device):
     assert (device.deployment.outcome, device.deployment.reason) == ("failed", "start_timeout")
 
 
+def test_a_candidate_is_not_blamed_for_inputs_that_no_model_could_answer(device):
+    """A thousand damaged files, or clients that send garbage, beside twenty good inputs."""
+    device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    new = device.processes.runners[-1]
+    new.validate()
+    new.follow()
+    new.heartbeat(inferences=5, input_errors=1000)
+    assert device.unit.record.state is State.PROBATION
+    new.heartbeat(inferences=15, input_errors=1000)
+    assert device.deployment.outcome == "succeeded"
+
+
+def test_a_source_that_cannot_be_used_is_an_issue_of_the_device_and_the_release_serves(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    runner = device.processes.runners[-1]
+    runner.validate()
+    runner.follow()
+    told = len(device.changes)
+    runner.heartbeat(inferences=5, source_issues=("camera source /dev/video0 cannot be opened",))
+    assert device.unit.issues == ("m: source_failed: camera source /dev/video0 cannot be opened",)
+    assert len(device.changes) == told + 1
+    runner.heartbeat(inferences=5, source_issues=("camera source /dev/video0 cannot be opened",))
+    assert device.deployment.outcome == "succeeded"
+    runner.heartbeat()
+    assert device.unit.issues == ()
+
+
 def test_a_candidate_without_load_does_not_stay_on_trial_for_ever(device):
     device.unit.order(order("1.0.0", 1))
     device.pump()

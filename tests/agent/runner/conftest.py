@@ -81,11 +81,21 @@ class Child:
             total = SimpleNamespace(
                 **{
                     name: sum(getattr(heartbeat, name) for heartbeat in self.heartbeats)
-                    for name in ("inferences", "errors", "invalid_outputs", "dropped")
+                    for name in ("inferences", "errors", "input_errors", "invalid_outputs", "dropped")
                 }
             )
             if condition(total):
                 return total
+        raise AssertionError(self.heartbeats[-1])
+
+    def wait_for_issue(self, words):
+        """Take heartbeats until one has an issue of a source with these words; None for none."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            self.heartbeats.append(self.expect(runner_protocol.Heartbeat))
+            issues = self.heartbeats[-1].source_issues
+            if (words is None and not issues) or any(words and words in issue for issue in issues):
+                return
         raise AssertionError(self.heartbeats[-1])
 
     def last_words(self):

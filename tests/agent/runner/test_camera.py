@@ -1,40 +1,21 @@
 """Frames of a video file, through the library that reads cameras."""
 
 import itertools
+import os
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from skerry_agent.ports import runner_protocol
-from skerry_agent.runner.errors import UnfitError
+from skerry_agent.processing import ProcessingError
+from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.sources import open_source
+from tests.kit.feed import Heard
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: pip install opencv-python-headless")
 FRAMES = 5
-
-
-class Heard:
-    """A feed that keeps what it is given."""
-
-    def __init__(self, seconds=0.0):
-        self.frames, self.names, self.dropped, self.failures = [], [], 0, 0
-        self.inference = SimpleNamespace(drop=self.drop, failed=self.failed)
-        self.errors = SimpleNamespace(say=lambda error: None)
-        self._seconds = seconds
-
-    def sample(self, raw, source):
-        time.sleep(self._seconds)
-        self.frames.append(raw.copy())
-        self.names.append(source)
-
-    def drop(self, count=1):
-        self.dropped += count
-
-    def failed(self):
-        self.failures += 1
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def test_frames_come_in_order_in_rgb_and_start_again(video):
     assert max(reds) - min(reds) > 60
     assert 1 <= len(again) <= len(reds) // 2
     assert feed.names[0] == "camera:0"
-    assert feed.failures == 0
+    assert feed.input_errors == 0
 
 
 def test_who_is_slower_than_the_camera_gets_the_newest_frame_and_counts_the_others(video):
@@ -83,17 +64,46 @@ def test_who_is_slower_than_the_camera_gets_the_newest_frame_and_counts_the_othe
     assert len(feed.frames) >= 1
 
 
-def test_a_camera_that_goes_away_is_counted_and_looked_for(video):
+def test_a_camera_that_goes_away_says_so_and_is_found_again(video, tmp_path):
     feed = Heard()
     source = open_source(runner_protocol.CameraSource(str(video), rate_hz=500.0), feed)
-    video.unlink()
-    run_until(source, lambda: feed.failures >= 1)
+    video.rename(tmp_path / "away.avi")
+    with pytest.raises(SourceError, match="cannot be opened"):
+        source.run(threading.Event())
+    (tmp_path / "away.avi").rename(video)
+    before = len(feed.frames)
+    run_until(source, lambda: len(feed.frames) > before)
+    assert feed.input_errors == 0
+
+
+@pytest.mark.parametrize("kept", [60, 400, 2000])
+def test_a_video_that_is_cut_off_is_a_source_that_cannot_be_used(video, kept):
+    """Never a runner that ends, or that turns in a circle and says nothing."""
+    video.write_bytes(video.read_bytes()[:kept])
+    feed = Heard()
+    with pytest.raises(SourceError, match=r"cannot be opened|gives no frames"):
+        open_source(runner_protocol.CameraSource(str(video), rate_hz=500.0), feed).run(threading.Event())
+
+
+def test_a_frame_that_is_no_picture_is_an_input_error(video):
+    feed = Heard()
+    camera = open_source(runner_protocol.CameraSource(str(video)), feed)
+    for frame in (None, np.zeros((4, 4, 2), np.uint8), np.zeros(3, np.complex64)):
+        with pytest.raises(ProcessingError, match="no picture"):
+            camera._take(frame)
 
 
 @pytest.mark.parametrize(
     ("path", "rate", "words"), [("/dev/video99", 10.0, "cannot be opened"), ("/dev/video0", 0.0, "a rate above 0")]
 )
 def test_a_camera_that_cannot_be_used_is_one_line(path, rate, words):
-    with pytest.raises(UnfitError, match=words) as refused:
+    with pytest.raises(SourceError, match=words) as refused:
         open_source(runner_protocol.CameraSource(path, rate), Heard())
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_camera_that_is_a_pipe_or_a_folder_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "camera")
+    with pytest.raises(SourceError, match="neither a camera nor a video"):
+        open_source(runner_protocol.CameraSource(str(tmp_path / "camera")), Heard())

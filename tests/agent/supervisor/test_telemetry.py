@@ -67,6 +67,14 @@ def test_a_busy_device_says_what_it_does_each_minute(rig):
     assert [report.models[0].latency.count for report in reports] == [10] * 5
 
 
+def test_input_errors_are_reported_apart_and_are_not_quiet(rig):
+    rig.minutes(4)
+    rig.clock.advance(60)
+    rig.telemetry.heartbeat("m", "m@1.0.0", 1.0, Heartbeat(0, 0, 0, 0, Sketch(), 0.0, 41_000_000, 0.1, input_errors=3))
+    *_, report = rig.telemetry.take([], 0, MOST_S)
+    assert (report.models[0].errors, report.models[0].input_errors) == (0, 3)
+
+
 def test_what_happens_after_quiet_intervals_is_not_spread_over_them(rig):
     rig.minutes(1)
     assert rig.minute() == []

@@ -90,6 +90,22 @@ def test_the_packed_form_is_pinned():
     assert encode_report(PINNED) == PACKED_FILE.read_bytes()
 
 
+def test_input_errors_travel_in_both_forms():
+    """Behind all that hosts of before know; a report without any is as long as it was."""
+    model = replace(PINNED.models[1], errors=1, input_errors=2)
+    report = replace(PINNED, models=(PINNED.models[0], model))
+    assert decode_report(encode_report(report)) == report
+    assert decode_report(codec.encode(report)) == report
+    assert (GOLDEN / "telemetry_input_errors.v2.bin").read_bytes() == encode_report(report)
+
+
+def test_a_host_of_before_reads_a_report_with_input_errors():
+    values = msgspec.msgpack.decode((GOLDEN / "telemetry_input_errors.v2.bin").read_bytes()[1:])
+    model = values[report_forms._Packed.__struct_fields__.index("models")][1]
+    known = msgspec.convert(model, report_forms._PackedModel)
+    assert (known.model, known.errors) == ("door", 1)
+
+
 def test_the_json_form_is_read_as_before():
     assert decode_report(JSON_FILE.read_bytes()) == codec.decode(JSON_FILE.read_bytes(), Report)
 
@@ -102,7 +118,7 @@ def test_the_words_of_the_packed_form_are_pinned():
 
 def test_fields_of_a_newer_agent_are_ignored():
     values = msgspec.msgpack.decode(PACKED_FILE.read_bytes()[1:])
-    values[report_forms._Packed.__struct_fields__.index("models")][0].append([[["deep"]]])
+    values[report_forms._Packed.__struct_fields__.index("models")][0] += [0, [[["deep"]]]]
     assert decode_report(b"\x02" + msgspec.msgpack.encode([*values, {"new": 1}])) == PINNED
 
 

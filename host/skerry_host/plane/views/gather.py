@@ -168,6 +168,7 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         reason=report.deployment.reason if report.deployment else "",
         inferences=stats.inferences if stats else None,
         errors=stats.errors if stats else None,
+        input_errors=stats.input_errors if stats else None,
         energy_source=stats.energy_source if stats else None,
         energy_method=stats.energy_method if stats else "",
         rss_bytes=stats.rss_bytes if stats else None,

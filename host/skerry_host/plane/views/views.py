@@ -107,6 +107,7 @@ class ModelView(Struct, frozen=True):
     reason: str = ""
     inferences: int | None = None
     errors: int | None = None
+    input_errors: int | None = None
     energy_source: str | None = None
     energy_method: str = ""
     rss_bytes: int | None = None

@@ -391,6 +391,15 @@ def _interval(stats):
     return Interval(NOW, 60.0, (stats,))
 
 
+def test_input_errors_are_rolled_up_beside_the_model_s_own(host):
+    for i in range(2):
+        stats = ModelStats("m", "m@1.0.0", 1, 2, input_errors=3)
+        host.hear(Report("dev-1", "b", i, NOW, 60.0 * i, 60.0, (stats,)), at=NOW + 60)
+    host.upkeep(NOW + DAY)
+    (interval,) = host.series(HOUR)
+    assert (interval.models[0].errors, interval.models[0].input_errors) == (4, 6)
+
+
 def test_the_form_of_a_block_is_pinned():
     """Blocks are kept for a year: a later Skerry reads those of today."""
     raw = (GOLDEN / "block.v1.bin").read_bytes()

@@ -43,8 +43,8 @@ Metered = tuple[ModelStats, int]
 """A model's figures, and how many inferences their energy is of."""
 
 
-class RolledModel(msgspec.Struct, array_like=True):
-    """One model over the period; `metered` counts the inferences that its energy is of."""
+class _FirstModel(msgspec.Struct, array_like=True):
+    """One model over the period as the first release wrote it, and as it is written where there is no more to say."""
 
     model: str
     release: str
@@ -60,6 +60,12 @@ class RolledModel(msgspec.Struct, array_like=True):
     energy_method: str
     metered: int
     outputs: dict[str, int]
+
+
+class RolledModel(_FirstModel, array_like=True):
+    """One model over the period; `metered` counts the inferences that its energy is of."""
+
+    input_errors: int = 0
 
     def stats(self) -> ModelStats:
         """The same as in a report."""
@@ -77,6 +83,7 @@ class RolledModel(msgspec.Struct, array_like=True):
             self.energy_source,
             self.energy_method,
             self.outputs,
+            self.input_errors,
         )
 
 
@@ -102,7 +109,12 @@ _DECODE = msgspec.msgpack.Decoder(list[RollUp]).decode
 
 def pack_block(rolled: Sequence[RollUp]) -> bytes:
     """A block at rest."""
-    return zlib.compress(_ENCODE(rolled))
+    return zlib.compress(_ENCODE([msgspec.structs.replace(each, models=_shortest(each.models)) for each in rolled]))
+
+
+def _shortest(models: Iterable[RolledModel]) -> list[_FirstModel]:
+    names = _FirstModel.__struct_fields__
+    return [each if each.input_errors else _FirstModel(*(getattr(each, name) for name in names)) for each in models]
 
 
 def unpack_block(raw: bytes) -> list[RollUp]:
@@ -189,6 +201,7 @@ def _model(model: str, release: str, parts: Sequence[Metered]) -> RolledModel:
         max((each.rss_bytes for each in stats if each.rss_bytes is not None), default=None),
         *_energy(parts),
         _outputs(each.outputs for each in stats),
+        _sum(each.input_errors for each in stats),
     )
 
 
