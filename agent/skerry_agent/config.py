@@ -6,7 +6,6 @@ Relative paths are relative to the file. `firmware_configs/agent.toml` is the co
 import contextlib
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -174,11 +173,12 @@ def keep_copy(config: AgentConfig) -> None:
 
 def _parse(raw: bytes, path: Path) -> AgentConfig:
     try:
-        data = tomllib.loads(raw.decode())
+        data = codec.parse_toml(raw)
+    except WireError as error:
+        raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
+    try:
         place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
         config = codec.convert({**data, **place}, AgentConfig)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
     issues = [*_issues_of(config)]

@@ -5,7 +5,6 @@ installed package, else the source checkout.
 """
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -127,9 +126,11 @@ def load_board(name: str) -> Board:
         raise BoardError(f"there is no board {name!r}", hint=f"known boards: {', '.join(known)}", code="unknown_board")
     path = boards_folder() / f"{name}.toml"
     try:
-        board = codec.convert(tomllib.loads(path.read_text("utf-8")), Board)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = codec.parse_toml(path.read_bytes())
+    except (OSError, WireError) as error:
         raise BoardError(f"cannot read {path}: {error}") from None
+    try:
+        board = codec.convert(table, Board)
     except WireError as error:
         raise BoardError(f"{path} is invalid: {'; '.join(error.issues)}") from None
     return _checked(board, path)

@@ -18,6 +18,9 @@ from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.exercise import MAX_PERIOD_S
 from skerry_agent.runner.feed import Feed, counting_errors
 
+MAX_PIXELS = 1 << 26
+"""Of a frame, twice those of 8K: what a damaged header asks for beyond that is not allocated."""
+
 
 class Camera:
     """Feeds RGB frames (height, width, 3)."""
@@ -86,6 +89,10 @@ class Camera:
             device.release()
             hint = "check that it is there and that this user is in group video"
             raise SourceError(f"camera source {spec.path} cannot be opened", hint=hint)
+        size = device.get(cv.CAP_PROP_FRAME_WIDTH) * device.get(cv.CAP_PROP_FRAME_HEIGHT)
+        if size > MAX_PIXELS:
+            device.release()
+            raise SourceError(f"camera source {spec.path} says that its frames have {size:.0f} pixels")
         device.set(cv.CAP_PROP_BUFFERSIZE, 1)
         if spec.width and spec.height:
             device.set(cv.CAP_PROP_FRAME_WIDTH, spec.width)
@@ -108,6 +115,7 @@ def _mode(path: str) -> int:
 
 def _opencv() -> ModuleType:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what goes wrong is told once, by this module
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     try:
         import cv2  # noqa: PLC0415 - an extra
     except Exception as error:  # noqa: BLE001 - a library built for another numpy raises more than ImportError

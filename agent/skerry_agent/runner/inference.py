@@ -14,6 +14,7 @@ from msgspec import Struct
 from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.runner.tensor import Tensor, argmax, invalid
+from skerry_agent.runner.usual import UsualInputs
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
 
@@ -39,7 +40,8 @@ class Inference:
     Counting never waits for the model (`take`, `busy_s`), because it must go on while an inference hangs; and an
     inference only notes what happened, because after it everything is cold: sums are made in `take`.
     `started` counts the inferences begun so far; `about` says what runs them. `lost` is called when the runtime says
-    that no inference can succeed any more, for instance because its accelerator was pulled out.
+    that no inference can succeed any more, for instance because its accelerator was pulled out. `usual` says what its
+    golden inputs cover.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle) -> None:
@@ -48,6 +50,7 @@ class Inference:
         self.started = 0
         self.about = engine.about
         self.lost: Callable[[EngineError], None] = _nobody
+        self.usual = UsualInputs()
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
         self._floats = any(spec.dtype.startswith("float") for spec in bundle.outputs)
@@ -62,14 +65,21 @@ class Inference:
         return self._timed(inputs)[0]
 
     def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference that counts. Inputs have the model's shapes and dtypes. Raises `InferenceError`."""
+        """One inference that counts. Inputs have the model's shapes and dtypes. Raises `InferenceError`.
+
+        A failure, or NaN, is not the model's own where the input is far from all that it was proved on.
+        """
         try:
             outputs, elapsed_s = self._timed(inputs)
         except InferenceError:
-            self.failed()
+            self.refused_input() if self.usual.outside(inputs) else self.failed()
             raise
         answer = argmax(outputs[0]) if self._classifies else _NONE
-        self._done.append((elapsed_s, answer, self._floats and invalid(outputs) is not None))
+        is_invalid = self._floats and invalid(outputs) is not None
+        if is_invalid and self.usual.outside(inputs):
+            self.refused_input()
+            is_invalid = False
+        self._done.append((elapsed_s, answer, is_invalid))
         return outputs
 
     def failed(self) -> None:

@@ -12,6 +12,7 @@ from skerry_agent.runner.errors import EngineError, GoldenError, InferenceError,
 from skerry_agent.runner.golden import GoldenSamples, compare_golden, constant, load_golden
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.tensor import Tensor, invalid, zeros
+from skerry_agent.runner.usual import UsualInputs
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import TensorSpec
 
@@ -68,6 +69,7 @@ def validate(job: Job, inference: Inference, golden: GoldenSamples | None) -> Re
     result = compare_golden(golden, got, job.bundle.golden)
     if not result.ok:
         raise UnfitError(result.detail, code="golden_mismatch")
+    inference.usual = UsualInputs(golden)
     _warm(inference, golden.sample(0, inference.inputs))
     return Ready(result.samples, result.max_lsb, result.top1)
 

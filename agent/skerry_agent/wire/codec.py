@@ -1,4 +1,4 @@
-"""JSON in and out, typed by msgspec; a refused message reports *all* of its issues at once.
+"""JSON in and out, typed by msgspec, and TOML in; a refused message reports *all* of its issues at once.
 
 Unknown fields are ignored, never refused, so that old agents understand newer hosts. Does not know any message.
 """
@@ -39,6 +39,16 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(name, [f"not JSON: {error}"]) from None
     raise WireError(name, _issues_of_text(raw, kind) or issues)
+
+
+def parse_toml(raw: bytes) -> dict[str, Any]:
+    """The table of a TOML file; raises `WireError` with what is wrong with it."""
+    import tomllib  # noqa: PLC0415 - runners read none
+
+    try:
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and 1,000 brackets
+        raise WireError("toml", [f"not TOML: {' '.join(str(error).split())}"]) from None
 
 
 def convert(value: object, kind: type[T]) -> T:

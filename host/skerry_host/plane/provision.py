@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+from msgspec import Struct
+
+from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id
 from skerry_agent.wire.targets import CPU
@@ -18,11 +21,17 @@ DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 ADDRESS_FILE = "serve.json"
 
 
+class _Addresses(Struct):
+    """What is read of `ADDRESS_FILE`."""
+
+    broker: str
+
+
 def broker_of(home: Home) -> str:
     """The broker address of the last `skerry serve`, else the default."""
     try:
-        return str(json.loads((home.root / ADDRESS_FILE).read_text("utf-8"))["broker"])
-    except (OSError, ValueError, KeyError):
+        return codec.decode((home.root / ADDRESS_FILE).read_bytes(), _Addresses).broker
+    except (OSError, WireError):
         return DEFAULT_BROKER
 
 

@@ -384,3 +384,34 @@ def test_more_clients_than_threads_are_all_answered(served):
         for client in clients:
             client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert all(client.recv(4096).startswith(b"HTTP/1.1 200") for client in clients)
+
+
+def test_garbage_is_counted_as_input_errors_and_never_as_the_model_s_own(served):
+    """A client that sends nonsense, in whatever way, fails no release on probation."""
+    child, port = served("log")
+    bad = [b"{", tensor((1, 2, 3)), tensor(datatype="INT8"), tensor(("x",) * 4), tensor((float("nan"),) * 4)]
+    assert {infer(port, body)[0] for body in bad} == {400}
+    assert infer(port, tensor(), {"Content-Encoding": "lzma"})[0] == 415
+    assert infer(port, tensor(), {"Inference-Header-Content-Length": "9" * 5000})[0] == 400
+    infer(port, tensor((-1e30,) * 4))  # NaN from the model, as any would give
+    total = child.wait_for(lambda total: total.input_errors >= 8)
+    assert (total.errors, total.invalid_outputs, total.input_errors) == (0, 0, 8)
+
+
+def test_nan_for_a_usual_input_is_the_model_s_own(served):
+    child, port = served("log")
+    infer(port, tensor((-1, -1, -1, -1)))
+    total = child.wait_for(lambda total: total.invalid_outputs)
+    assert total.input_errors == 0
+
+
+def test_what_follows_a_head_request_and_is_no_http_gets_its_answer(served):
+    """The error has a body, unlike the answer before it: else the length in its header would be a lie."""
+    child, port = served()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"HEAD /v2 HTTP/1.1\r\nHost: x\r\n\r\n" + b"no http\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        said = b"".join(iter(lambda: client.recv(65536), b""))
+    assert b'{"error":"not HTTP' in said
+    child.say(runner_protocol.Stop())
+    assert "Traceback" not in child.last_words()

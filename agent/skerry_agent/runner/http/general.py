@@ -37,6 +37,7 @@ class General:
         """The next request, None when the peer has closed. Raises `RequestError` and `OSError`."""
         if self.reusable:
             self._http.start_next_cycle()
+        self._method = b""  # what is refused before its method is known is not answered as the request before it
         try:
             return self._request()
         except h11.RemoteProtocolError as error:

@@ -19,6 +19,8 @@ from skerry_agent.wire.manifest import TensorSpec
 
 HEADER_LENGTH = "inference-header-content-length"
 _UNSUPPORTED = ("classification",)
+_SIZE_DIGITS = 15
+"""Of a size that is no nonsense: Python refuses to read numbers of thousands of digits."""
 _KEEP, _KEEP_BYTES = 64, 4096
 """How many requests are kept, and how long their JSON may be."""
 _REGION, _OFFSET, _SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
@@ -183,8 +185,8 @@ class Asking(Struct, frozen=True):
 def _header_size(text: str | None, total: int) -> int:
     if text is None:
         return total
-    if not text.isascii() or not text.isdigit() or int(text) > total:
-        raise RequestError(400, f"{HEADER_LENGTH} is {text!r}, the body has {total} bytes")
+    if not text.isascii() or not text.isdigit() or len(text) > _SIZE_DIGITS or int(text) > total:
+        raise RequestError(400, f"{HEADER_LENGTH} is {text[:40]!r}, the body has {total} bytes")
     return int(text)
 
 

@@ -107,8 +107,12 @@ class Routes:
         return json_response(body, 200 if body["ready"] else 503)
 
     def _infer(self, request: Request) -> Response:
-        body = self._decompressed(request)
-        plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
+        try:
+            body = self._decompressed(request)
+            plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
+        except RequestError:
+            self._inference.refused_input()
+            raise
         try:
             results = self._inference.infer(inputs)
         except InferenceError as error:

@@ -84,11 +84,14 @@ class Graph(Struct, frozen=True):
 
 
 def describe(model: Any) -> Graph:
-    """The graph of a `schema.ModelT`."""
+    """The graph of a `schema.ModelT`; raises `ValueError` where it names tensors or buffers that are not there.
+
+    Of a file that is damaged in other ways the generated code raises what it likes.
+    """
     main = model.subgraphs[0]
     signatures = model.signatureDefs or []
     first = signatures[0] if signatures else None
-    return Graph(
+    graph = Graph(
         subgraphs=len(model.subgraphs),
         tensors=tuple(_tensor(i, tensor, model.buffers or []) for i, tensor in enumerate(main.tensors)),
         ops=tuple(_op(i, op, model.operatorCodes) for i, op in enumerate(main.operators or [])),
@@ -98,6 +101,10 @@ def describe(model: Any) -> Graph:
         output_names=_names(first.outputs) if first else {},
         signature=_text(first.signatureKey) if first else "",
     )
+    named = [*graph.inputs, *graph.outputs, *(i for op in graph.ops for i in op.inputs + op.outputs)]
+    if any(index >= len(graph.tensors) for index in named):
+        raise ValueError("an operator names a tensor that is not there")
+    return graph
 
 
 def op_name(code: Any) -> str:
@@ -118,7 +125,7 @@ def _tensor(index: int, tensor: Any, buffers: Sequence[Any]) -> Tensor:
     quantization = tensor.quantization
     scales = _list(quantization.scale) if quantization else []
     zeros = _list(quantization.zeroPoint) if quantization else []
-    data = buffers[tensor.buffer].data if buffers else None
+    data = buffers[tensor.buffer].data
     return Tensor(
         index=index,
         name=_text(tensor.name),

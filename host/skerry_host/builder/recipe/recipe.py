@@ -5,7 +5,6 @@ Format: docs/recipe.md. Everything that is wrong is reported at once.
 
 import hashlib
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -215,9 +214,9 @@ def _read(file: Path) -> bytes:
 
 def _parse(file: Path, raw: bytes) -> Recipe:
     try:
-        table = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(str(file), [f"not TOML: {error}"]) from None
+        table = codec.parse_toml(raw)
+    except WireError as error:
+        raise RecipeError(str(file), error.issues) from None
     issues = _unknown_keys(table, Recipe, "")
     try:
         recipe = codec.convert(table, Recipe)
