@@ -17,6 +17,10 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Grey of red, green and blue (ITU-R BT.601)."""
 
 
+MAX_PIXELS = 1 << 24
+"""Of an image while it is resized, where it had fewer: a line of a million pixels may not take a device's memory."""
+
+
 class Placement(Struct, frozen=True):
     """Where a sample lies in the model's input: its size there in pixels, and the input's pixel of its corner.
 
@@ -53,12 +57,14 @@ def fit(raw: Array, spec: Preprocess, size: tuple[int, int], channels: int) -> A
     if spec.resize == "none" or colored.shape[:2] == size:
         return colored
     at = place((colored.shape[0], colored.shape[1]), size, spec)
+    if at.height * max(at.width, colored.shape[1]) > max(MAX_PIXELS, colored.shape[0] * colored.shape[1]):
+        raise ProcessingError(f"sample of shape {raw.shape} is too narrow to be resized", hint="cut it to the subject")
     return _put(resize(colored, at.height, at.width), at, size, spec.pad)
 
 
 def resize(image: Array, height: int, width: int) -> Array:
     """An image (H, W, C) in another size, in its own dtype: rounded if that is an integer."""
-    real = _along(_along(image.astype(np.float32), height, 0), width, 1)
+    real = _along(_along(image, height, 0), width, 1).astype(np.float32, copy=False)
     if image.dtype.kind not in "ui":
         return real.astype(image.dtype)
     limits = np.iinfo(image.dtype)
@@ -95,15 +101,18 @@ def _span(start: int, length: int, limit: int) -> tuple[int, int]:
 
 
 def _along(image: Array, size: int, axis: int) -> Array:
-    """Resample one axis, as a weighted sum over the taps of each new pixel."""
+    """Resample one axis in float32, as a weighted sum over the taps of each new pixel.
+
+    What a tap takes becomes float32, not the whole image, which may be much larger.
+    """
     if image.shape[axis] == size:
         return image
     taps, weights = _filter(image.shape[axis], size)
     shape = [1] * image.ndim
     shape[axis] = size
-    total: Array = np.zeros_like(np.take(image, taps[0], axis))
+    total: Array = np.zeros((*image.shape[:axis], size, *image.shape[axis + 1 :]), np.float32)
     for index, weight in zip(taps, weights, strict=True):
-        total += np.take(image, index, axis) * weight.reshape(shape)
+        total += np.take(image, index, axis).astype(np.float32, copy=False) * weight.reshape(shape)
     return total
 
 

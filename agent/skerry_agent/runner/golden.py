@@ -23,7 +23,10 @@ FLOAT_STEPS = 255
 _FAR = 2**31 - 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAGIC = b"\x93NUMPY\x01\x00"
-_HEADER = re.compile(rb"\{'descr': '([|<][biuf]\d)', 'fortran_order': False, 'shape': \(((?:\d+, ?)*\d*,?)\), \}\s*")
+_SIZE = r"(?:0|[1-9]\d*)"
+_HEADER = re.compile(
+    rf"\{{'descr': '([|<][biuf]\d)', 'fortran_order': False, 'shape': \(((?:{_SIZE}, ?)*{_SIZE}?,?)\), \}} *\n".encode()
+)
 _DESCRIBED = {"|b1": "bool", "|u1": "uint8", "|i1": "int8"} | {
     f"<{dtype[0]}{struct.calcsize(code)}": dtype for dtype, code in FORMATS.items() if struct.calcsize(code) > 1
 }

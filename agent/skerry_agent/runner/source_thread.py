@@ -103,10 +103,10 @@ class SourceThread:
         self._thread.join(max(0.0, seconds))
 
 
-def stop_all(threads: Sequence[SourceThread]) -> None:
-    """Stop them together. One that does not come back within `STOP_S` is left behind, and feeds nothing more."""
+def stop_all(threads: Sequence[SourceThread], seconds: float = STOP_S) -> None:
+    """Stop them together. One that does not come back in time is left behind, and feeds nothing after its sample."""
     for thread in threads:
         thread.ask_to_stop()
-    until = time.monotonic() + STOP_S
+    until = time.monotonic() + seconds
     for thread in threads:
         thread.wait(until - time.monotonic())

@@ -1,5 +1,7 @@
 """Images to inputs and outputs to boxes: the steps that a recipe declares, done alike on host and device."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,3 +161,21 @@ def test_an_embedding_is_a_direction():
     tensor = TensorSpec("y", "int8", (1, 2), 0.5, 1)
     answer = postprocess([np.array([[7, 9]], np.int8)], [tensor], "embedding")
     assert answer == Embedding(pytest.approx((0.6, 0.8)))
+
+
+@pytest.mark.parametrize("shape", [(1, 4_000_000, 3), (4_000_000, 1, 3)])
+def test_a_line_of_pixels_does_not_take_the_memory_of_a_thousand_pictures(shape):
+    """To fill 224 rows with one row of 4 million pixels, 200 billion would be computed: 2.4 TB."""
+    tensor = TensorSpec("x", "uint8", (1, 224, 224, 3), 1.0, 0)
+    with pytest.raises(ProcessingError, match="too narrow"):
+        preprocess(np.zeros(shape, np.uint8), Preprocess(resize="crop"), tensor)
+
+
+def test_resizing_a_large_picture_takes_little_more_memory_than_the_picture():
+    """Not four times as much, as a copy in float32 would: it is what ends a runner on a board of 512 MB."""
+    picture, tensor = np.zeros((3000, 4000, 3), np.uint8), TensorSpec("x", "uint8", (1, 224, 224, 3), 1.0, 0)
+    tracemalloc.start()
+    preprocess(picture, Preprocess(resize="crop"), tensor)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < picture.nbytes

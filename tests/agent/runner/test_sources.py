@@ -133,7 +133,7 @@ def test_watched_files_are_answered_in_order_and_moved_to_done(watched):
 def test_files_that_are_no_samples_are_moved_to_bad_and_counted(watched):
     child, folder, _ = watched
     drop(folder, "shape.npy", np.zeros(7, np.uint8))
-    (folder / "text.npy").write_text("hello")
+    (folder / "text.npy").write_bytes(b"\x93NUMPY\x01\x00\x0e\x00{'descr': ('<f\n")  # ended the runner once
     drop(folder, "good.npy", np.zeros(4, np.uint8))
     total = child.wait_for(lambda total: total.input_errors == 2 and total.inferences == 1)
     assert total.errors == 0
