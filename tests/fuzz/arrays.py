@@ -18,7 +18,7 @@ from skerry_agent.processing import GoldenSet, ProcessingError, load_golden, par
 from skerry_agent.runner import golden
 from skerry_agent.runner.errors import GoldenError
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
-from skerry_host.builder.data import samples
+from skerry_host.builder.data import lint, samples
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Data, GoldenPlan, LoadedRecipe, Recipe, SourcePlan
 from tests.fuzz.files import scratch_file
@@ -170,16 +170,17 @@ TENSORS = (
 
 
 def open_recipe_data() -> object:
-    """Calibration and evaluation samples of a recipe: the same file for both, for several models."""
+    """Calibration and evaluation samples of a recipe, read and linted: one file for both, for several models."""
     path = scratch_file("samples")
 
     def read(raw: bytes) -> None:
-        path.write_bytes(_archive(raw, "inputs", "labels"))
+        names = ("labels", "inputs") if zlib.crc32(raw) % 4 == 0 else ("inputs", "labels")
+        path.write_bytes(_archive(raw, *names))
         refusals = []
         for prep, tensor in TENSORS:
             recipe = replace(RECIPE, preprocess=prep)
             try:
-                samples.load_data(LoadedRecipe(recipe, "", None, path, path, path), tensor, 4)
+                lint.lint(samples.load_data(LoadedRecipe(recipe, "", None, path, path, path), tensor, 4))
             except RecipeError as error:
                 refusals.append(error)
         if len(refusals) == len(TENSORS):
@@ -207,10 +208,10 @@ def _archive(raw: bytes, *names: str) -> bytes:
     """An archive as it is; an array as the first of its members, so that its checksum is right and it is read."""
     if raw.startswith(b"PK"):
         return raw
-    return _zip({f"{name}.npy": raw if name == names[0] else LABELS for name in names})
+    return _zip({f"{name}.npy": raw if name == names[0] else GOOD.get(name, GOOD["labels"]) for name in names})
 
 
-LABELS = _npy(np.array([0, 1, 2]))
+GOOD = {"labels": _npy(np.array([0, 1, 2])), "inputs": _npy(np.arange(36, dtype=np.uint8).reshape(3, 3, 4))}
 
 READERS = (
     ("npy", npy_seeds, lambda: parse_npy, (ProcessingError,), NPY_TOKENS),

@@ -13,7 +13,7 @@ from skerry_agent.processing.arrays import MAX_BYTES
 from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.exercise import InputSource, at_rate
 from skerry_agent.runner.feed import Feed, counting_errors
-from skerry_agent.runner.watched_folder import WatchedFolder, read_regular
+from skerry_agent.runner.watched_folder import WatchedFolder, read_sample
 
 
 def open_source(spec: runner_protocol.InputSourceSpec, feed: Feed) -> InputSource:
@@ -32,7 +32,7 @@ class Replay:
 
     def __init__(self, spec: runner_protocol.ReplaySource, feed: Feed) -> None:
         try:
-            self._samples: Array = parse_npz(read_regular(Path(spec.path), MAX_BYTES), spec.path)["inputs"]
+            self._samples: Array = parse_npz(read_sample(Path(spec.path), MAX_BYTES), spec.path)["inputs"]
         except KeyError:
             raise SourceError(f"replay source {spec.path} has no array inputs") from None
         except (OSError, ProcessingError) as error:

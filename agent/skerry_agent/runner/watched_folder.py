@@ -6,7 +6,6 @@ cannot be moved is fed once, left alone and told as an issue. Does not follow wh
 """
 
 import os
-import stat
 import threading
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import ProcessingError, parse_npy
 from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed, counting_errors
+from skerry_agent.state.disk import open_regular
 
 SETTLE_S = 2.0
 """An unreadable file may still be being written: it counts as an error only when unchanged for this long."""
@@ -90,7 +90,7 @@ class WatchedFolder:
         if seen is None or seen.where is not None:
             return
         try:
-            self._feed.sample(parse_npy(read_regular(self._folder / name), shown(name)), shown(name))
+            self._feed.sample(parse_npy(read_sample(self._folder / name), shown(name)), shown(name))
         except (ProcessingError, OSError) as error:
             if time.monotonic() - seen.since < self._settle_s or self._look(name) is not seen:
                 return
@@ -149,20 +149,12 @@ class WatchedFolder:
         return SourceError(f"watched folder {shown(str(self._folder))} cannot be used: {why}")
 
 
-def read_regular(path: Path, limit: int = MAX_SAMPLE_BYTES) -> bytes:
-    """The bytes of a file that is one. Raises `ProcessingError` for a folder, a pipe or a file that is too large.
-
-    Does not wait for whoever may be at the other end of a pipe. Raises `OSError`.
-    """
-    what = shown(path.name)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ProcessingError(f"{what} is no file", hint="write samples as files")
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ProcessingError(f"{what} is no file", hint="write samples as files")
+def read_sample(path: Path, limit: int = MAX_SAMPLE_BYTES) -> bytes:
+    """The bytes of a file. Raises `ProcessingError` where it is too large, `OSError`, also for a folder or a pipe."""
+    with open_regular(path) as file:
         raw = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
     if raw is None or len(raw) > limit:
-        raise ProcessingError(f"{what} is larger than {limit} bytes", hint="write a smaller sample")
+        raise ProcessingError(f"{shown(path.name)} is larger than {limit} bytes", hint="write a smaller sample")
     return raw
 
 
