@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fuzz.files import scratch_files_removed
 from tests.fuzz.mutate import mutant
 from tests.fuzz.readers import BY_NAME, Read, Reader
 
@@ -54,7 +55,8 @@ def fuzz(name: str, numbers: range, out: Path, hang_s: float = HANG_S) -> Found:
     """Give these mutants to a reader; after a death the next child goes on behind the mutant that it died of."""
     total, began = Found(name), time.monotonic()
     while numbers and len(total.failures) < MAX_FAILURES:
-        part, numbers = _child(name, numbers, (out, hang_s))
+        with scratch_files_removed():
+            part, numbers = _child(name, numbers, (out, hang_s))
         for key in ("mutants", "read", "refused"):
             setattr(total, key, getattr(total, key) + getattr(part, key))
         total.grown_bytes = max(total.grown_bytes, part.grown_bytes)

@@ -147,7 +147,7 @@ class Unit:
         """What its runners cannot feed it with: the device's own issues, never the release's."""
         services = [service for service in (self.candidate, self.current) if service is not None]
         lines = dict.fromkeys(line for service in services for line in service.source_issues)
-        return tuple(f"{self.model}: source_failed: {line}" for line in lines)
+        return tuple(f"{self.model}: {line}" for line in lines)
 
     @property
     def state_lost(self) -> bool:

@@ -137,7 +137,8 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
 
     `errors` are the model's own: well-formed inputs that led to no answer. `input_errors` are inputs that no model
     could have answered: damaged, of another shape, not numbers. `source_issues` are sources and results files that
-    cannot be used now, one line each; neither is ever the release's fault.
+    cannot be used now, one line each that begins with its code, source_failed or results_failed; neither is ever the
+    release's fault.
     """
 
     inferences: int

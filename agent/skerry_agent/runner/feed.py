@@ -69,7 +69,8 @@ class Feed:
             with path.open("ab") as file:
                 file.write(line + b"\n")
         except OSError as error:
-            self.issues.put("results", f"results cannot be written to {path}: {error.strerror or error}")
+            line = f"results cannot be written to {path}: {error.strerror or error}"
+            self.issues.put("results", line, "results_failed")
         else:
             self.issues.clear("results")
 

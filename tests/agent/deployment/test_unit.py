@@ -140,10 +140,10 @@ def test_a_source_that_cannot_be_used_is_an_issue_of_the_device_and_the_release_
     runner.validate()
     runner.follow()
     told = len(device.changes)
-    runner.heartbeat(inferences=5, source_issues=("camera source /dev/video0 cannot be opened",))
+    runner.heartbeat(inferences=5, source_issues=("source_failed: camera source /dev/video0 cannot be opened",))
     assert device.unit.issues == ("m: source_failed: camera source /dev/video0 cannot be opened",)
     assert len(device.changes) == told + 1
-    runner.heartbeat(inferences=5, source_issues=("camera source /dev/video0 cannot be opened",))
+    runner.heartbeat(inferences=5, source_issues=("source_failed: camera source /dev/video0 cannot be opened",))
     assert device.deployment.outcome == "succeeded"
     runner.heartbeat()
     assert device.unit.issues == ()

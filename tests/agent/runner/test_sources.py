@@ -156,7 +156,7 @@ def test_a_results_file_that_cannot_be_written_is_an_issue_and_the_source_goes_o
     source = runner_protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
     child = spawn(tiny("add", sources=(source,), results_file=str(tmp_path / "absent" / "results")))
     child.ready()
-    child.wait_for_issue("results cannot be written")
+    child.wait_for_issue("results_failed: results cannot be written")
     total = child.wait_for(lambda total: total.inferences >= 3)
     assert (total.errors, total.input_errors) == (0, 0)
 

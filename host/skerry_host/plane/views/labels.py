@@ -90,6 +90,7 @@ LABELS = {
     "memory_over_budget": "memory over budget",
     "no_accelerator": "accelerator not found",
     "not_started": "runner did not start",
+    "results_failed": "results not written",
     "sample": "unusable sample",
     "source_failed": "input source failed",
     "start_timeout": "start timed out",
