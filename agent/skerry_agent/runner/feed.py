@@ -44,7 +44,7 @@ class Feed:
         line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
         try:
             line |= self._answer(outputs, raw)
-        except ProcessingError as error:
+        except Exception as error:  # noqa: BLE001 - numpy's too, for outputs that are not what the bundle says
             self.inference.failed()
             raise InferenceError(f"no answer in the outputs: {error}") from None
         self._append(self._results, encode(line))
@@ -69,15 +69,16 @@ class Feed:
             with path.open("ab") as file:
                 file.write(line + b"\n")
         except OSError as error:
-            line = f"results cannot be written to {path}: {error.strerror or error}"
-            self.issues.put("results", line, "results_failed")
+            what = f"results cannot be written to {path}: {error.strerror or error}"
+            self.issues.put("results", what, "results_failed")
         else:
             self.issues.clear("results")
 
     def _answer(self, outputs: list[Array], raw: Array) -> dict[str, object]:
         """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""
         bundle = self._bundle
-        match answer_for(bundle, outputs, (raw.shape[0], raw.shape[1]) if raw.ndim > 1 else (1, 1)):
+        shape = raw.shape[1:] if raw.ndim == 4 else raw.shape  # a batch of 1 is as good as none
+        match answer_for(bundle, outputs, (shape[0], shape[1]) if len(shape) > 1 else (1, 1)):
             case Answer(index=index, score=score):
                 return {"index": index, "score": score}
             case Detections(found=found):

@@ -1,0 +1,70 @@
+"""What becomes of one sample of any source: whose fault it is if there is no answer, and where boxes are."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from skerry_agent.ports.runner_protocol import Job
+from skerry_agent.processing import ProcessingError
+from skerry_agent.runner.engines.base import About
+from skerry_agent.runner.errors import InferenceError
+from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.source_thread import SourceIssues
+from skerry_agent.runner.tensor import Tensor
+from skerry_agent.wire.manifest import Bundle, Postprocess, Preprocess, TensorSpec
+
+INPUT = TensorSpec("x", "uint8", (1, 8, 8, 3), 1.0, 0)
+OUTPUTS = (TensorSpec("boxes", "float32", (1, 1, 4)), TensorSpec("scores", "float32", (1, 1, 1)))
+
+
+class Detector:
+    """Always the same box, over all of the input."""
+
+    about = About("detector", "1", "")
+
+    def infer(self, inputs):
+        return [
+            Tensor("float32", (1, 1, 4), struct.pack("<4f", 0, 0, 1, 1)),
+            Tensor("float32", (1, 1, 1), struct.pack("<f", 0.9)),
+        ]
+
+
+@pytest.fixture
+def feed(tmp_path):
+    def make(postprocess):
+        prep = Preprocess(resize="letterbox")
+        bundle = Bundle("cpu", (), (INPUT,), OUTPUTS, task="detection", preprocess=prep, postprocess=postprocess)
+        job = Job("m", "m@1.0.0", "", bundle, results_file=str(tmp_path / "results"))
+        return Feed(job, Inference(Detector(), bundle), SourceIssues())
+
+    return make
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 3), (1, 4, 8, 3)])
+def test_boxes_are_of_the_picture_with_or_without_a_batch(feed, tmp_path, shape):
+    """A picture half as high as wide lies in the middle half of its letterbox."""
+    feed(Postprocess()).sample(np.zeros(shape, np.uint8), "x")
+    (found,) = json.loads((tmp_path / "results").read_text())["detections"]
+    assert found["box"] == [-0.5, 0.0, 1.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [np.zeros((4, 8, 3), complex), np.array("text"), np.array(["a"]), np.zeros((4, 0, 3)), np.full((4, 8, 3), np.nan)],
+)
+def test_what_no_model_could_answer_is_an_input_s_fault(feed, sample):
+    one = feed(Postprocess())
+    with pytest.raises(ProcessingError):
+        one.sample(sample, "x")
+    assert one.inference.take().errors == 0
+
+
+@pytest.mark.parametrize("postprocess", [Postprocess(scores=5), Postprocess(classes=7)])
+def test_outputs_that_are_not_what_the_bundle_says_are_the_release_s_fault(feed, postprocess):
+    one = feed(postprocess)
+    with pytest.raises(InferenceError, match="no answer in the outputs"):
+        one.sample(np.zeros((4, 8, 3), np.uint8), "x")
+    assert one.inference.take().errors == 1
