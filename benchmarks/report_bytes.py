@@ -102,6 +102,12 @@ class _Board:
         samples = typical_report(0).samples
         return [replace(each, value=each.value * self._random.uniform(0.985, 1.015)) for each in samples]
 
+    def active_energy(self, cpu_s: float) -> None:
+        """Nothing."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
+
 
 def a_day(load: Load, folder: Path) -> Day:
     """24 hours of a supervisor between fakes; its reports are confirmed as the host would."""

@@ -74,12 +74,16 @@ class AgentSection(Struct, frozen=True):
 
 
 class PowerSection(Struct, frozen=True):
-    """Coefficients of the power model: watts at idle, watts per busy core, relative uncertainty, and their source."""
+    """Coefficients of the power model: watts at idle, watts per busy core, relative uncertainty, and their source.
+
+    `calibrated` names what they were measured with, if not by us: `wattmeter 2026-11-29`.
+    """
 
     idle_w: Annotated[float, Meta(ge=0)]
     watts_per_core: Annotated[float, Meta(ge=0)]
     uncertainty: Annotated[float, Meta(ge=0)] = 0.5
     source: str = ""
+    calibrated: str = ""
 
 
 class BoardSection(Struct, frozen=True):

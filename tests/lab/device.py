@@ -249,6 +249,12 @@ class LabMeters:
     def samples(self, pids: list[int], duration_s: float) -> list[Any]:
         return []
 
+    def active_energy(self, cpu_s: float) -> None:
+        """Nothing."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
+
 
 class Device:
     """One boot of a device on `state`. The ledger gets the reports that it keeps and those that reach the host."""

@@ -75,6 +75,12 @@ class _NoMeters:
         """None."""
         return []
 
+    def active_energy(self, cpu_s: float) -> None:
+        """None."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
+
 
 def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool], limit_s: float) -> Done:
     """Start a supervisor without a broker, hand it a request, and end it once `watch` says that it is carried out.

@@ -25,6 +25,12 @@ class Board:
     def samples(self, pids, duration_s):
         return [Sample(name, value, self.units[name], "measured", name) for name, value in self.values.items()]
 
+    def active_energy(self, cpu_s):
+        return None
+
+    def undervoltage_since(self, at):
+        return None
+
 
 class Rig:
     """A device's telemetry, a minute at a time."""
