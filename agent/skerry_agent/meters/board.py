@@ -73,7 +73,10 @@ class BoardMeters:
             return self._power.active(cpu_s) if mine else None
 
     def undervoltage_since(self, at: float) -> str | None:
-        """See `Meters.undervoltage_since`."""
+        """See `Meters.undervoltage_since`. Looks once more: what fails may fail before the next poll."""
+        with self._turn() as mine:
+            if mine:
+                self._supply.poll()
         return self._supply.undervoltage_since(at)
 
     @contextmanager

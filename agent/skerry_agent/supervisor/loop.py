@@ -37,6 +37,7 @@ from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, 
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
+SUPPLY_S, SUPPLY_ISSUE_S = 5.0, 600.0
 ON_TRIAL = frozenset({State.STAGED, State.PROBATION, State.ROLLING_BACK})
 FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 5.0, 3600.0, 2.0
 METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH = 60.0, 6 * 3600.0, 16.0
@@ -77,7 +78,9 @@ class Supervisor:
             self._changed,
             self._collect,
             self._heartbeat,
+            meters.undervoltage_since,
         )
+        self._meters, self._low_supply = meters, ""
         self._units: dict[str, Unit] = {}
         self._sequence = 0
         self._report_due = False
@@ -99,6 +102,7 @@ class Supervisor:
             self._apply(self._orders.desired)
         self._time_report()
         self._queue.after(PROGRESS_S, self._progress_due)
+        self._queue.after(SUPPLY_S, self._supply_due)
 
     def _known_models(self) -> set[str]:
         models = self.config.state_dir / "models"
@@ -303,7 +307,7 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue, self._low_supply)
         return (
             *filter(None, own),
             *self._http_issues,
@@ -320,6 +324,16 @@ class Supervisor:
             self._interval.on_trial()
         if self._interval.seconds < self._next_report_s:
             self._telemetry_due()
+
+    def _supply_due(self) -> None:
+        """Say so while the supply voltage is too low, and for some time after: it is low in moments."""
+        self._queue.after(SUPPLY_S, self._supply_due)
+        seen_by = self._meters.undervoltage_since(self._queue.monotonic() - SUPPLY_ISSUE_S)
+        within = f"within the last {SUPPLY_ISSUE_S / 60:.0f} minutes"
+        before = self._low_supply
+        self._low_supply = f"power_supply: the supply voltage was too low {within} ({seen_by})" if seen_by else ""
+        if self._low_supply != before:
+            self._changed()
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
