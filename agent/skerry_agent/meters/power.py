@@ -83,7 +83,8 @@ class MeasuredPower:
         self._idle_w = board.idle_w if board is not None and source.whole_board else None
         self._idle_bias_w = board.idle_w * board.uncertainty if board is not None else 0.0
         self._idle_noise_w = 0.0
-        self._idle_from = "board file"
+        self._idle_from = (board.calibrated if board is not None else "") or "board file"
+        self._learned = False
         self._last: tuple[float, float, float] | None = None
 
     def poll(self) -> None:
@@ -123,7 +124,8 @@ class MeasuredPower:
         )
 
     def _learn_idle(self, watts: float, noise_w: float) -> None:
-        if self._idle_from == "board file" or self._idle_w is None or watts < self._idle_w:
+        if not self._learned or self._idle_w is None or watts < self._idle_w:
+            self._learned = True
             self._idle_w, self._idle_noise_w, self._idle_from = watts, noise_w, "measured"
             self._idle_bias_w = 0.0
 

@@ -5,7 +5,6 @@ spread of what was read. The step is that of the readings themselves, for no dri
 """
 
 from itertools import pairwise
-from statistics import stdev
 
 MOST = 1000
 """Of so many readings at most: over half an hour of polls every two seconds."""
@@ -33,8 +32,10 @@ class Readings:
         values, self._values = self._values, []
         if not values:
             return None
-        spread = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        return sum(values) / len(values), self._step() / 2 + spread
+        count, mean = len(values), sum(values) / len(values)
+        squares = sum((value - mean) ** 2 for value in values)
+        spread = (squares / (count - 1) / count) ** 0.5 if count > 1 else 0.0
+        return mean, self._step() / 2 + spread
 
     def _step(self) -> float:
         """The least difference between two readings so far: at least the sensor's step."""

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import astuple
+
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
@@ -27,7 +29,7 @@ from skerry_agent.supervisor import listeners
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
-from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalStatus, model_report
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
@@ -278,6 +280,7 @@ class Supervisor:
             unix=_where(units, "unix"),
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
+            energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 

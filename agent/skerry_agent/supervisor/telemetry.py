@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from skerry_agent.ports.interfaces import Clock, Meters
 from skerry_agent.ports.runner_protocol import Heartbeat
-from skerry_agent.supervisor.energy import EnergyAccounts, Work
+from skerry_agent.supervisor.energy import LONGEST_S, Energy, EnergyAccounts, Work
 from skerry_agent.supervisor.quiet import is_quiet, joined
 from skerry_agent.wire.telemetry import ModelStats, Report
 
@@ -22,6 +22,7 @@ class Telemetry:
         self._held: Report | None = None
         self._last: Report | None = None
         self._energies = EnergyAccounts()
+        self._told: dict[str, tuple[float, Energy]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -93,11 +94,17 @@ class Telemetry:
         self._begin()
         return report
 
+    def energies(self) -> dict[str, Energy]:
+        """Energy per inference of each model that has had a figure lately."""
+        since = self._clock.monotonic() - LONGEST_S
+        return {model: energy for model, (at, energy) in self._told.items() if at >= since}
+
     def _with_energy(self, stats: ModelStats) -> ModelStats:
         """A model's figures with its energy per inference, where there were inferences and it is known."""
         taken = self._energies.take(stats.model, stats.release) if stats.inferences else None
         if taken is None:
             return stats
+        self._told[stats.model] = self._clock.monotonic(), taken
         return replace(
             stats,
             energy_uj=taken.per_inference_uj,
