@@ -98,11 +98,11 @@ class _Board:
     def __init__(self) -> None:
         self._random = random.Random(7)
 
-    def samples(self, _pids: list[int], _duration_s: float) -> list[Any]:
+    def samples(self, _pids: list[int], _duration_s: float, _accelerator_s: float = 0.0) -> list[Any]:
         samples = typical_report(0).samples
         return [replace(each, value=each.value * self._random.uniform(0.985, 1.015)) for each in samples]
 
-    def active_energy(self, cpu_s: float) -> None:
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> None:
         """Nothing."""
 
     def undervoltage_since(self, at: float) -> None:

@@ -74,7 +74,7 @@ class AgentSection(Struct, frozen=True):
 
 
 class PowerSection(Struct, frozen=True):
-    """Coefficients of the power model: watts at idle, watts per busy core, relative uncertainty, and their source.
+    """Coefficients of the power model: watts at idle, per busy core and of a busy accelerator, relative uncertainty.
 
     `calibrated` names what they were measured with, if not by us: `wattmeter 2026-11-29`.
     """
@@ -84,6 +84,7 @@ class PowerSection(Struct, frozen=True):
     uncertainty: Annotated[float, Meta(ge=0)] = 0.5
     source: str = ""
     calibrated: str = ""
+    accelerator_w: Annotated[float, Meta(ge=0)] | None = None
 
 
 class BoardSection(Struct, frozen=True):

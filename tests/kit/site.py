@@ -24,10 +24,10 @@ class QueueClock(FakeClock):
 
 
 class NoMeters:
-    def samples(self, pids, duration_s):
+    def samples(self, pids, duration_s, accelerator_s=0.0):
         return []
 
-    def active_energy(self, cpu_s):
+    def active_energy(self, cpu_s, accelerator_s=0.0):
         return None
 
     def undervoltage_since(self, at):

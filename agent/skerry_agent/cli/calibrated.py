@@ -23,10 +23,10 @@ def calibrated(config: AgentConfig) -> AgentConfig:
 
 def _board(board: BoardSection, known: PowerCalibration) -> BoardSection:
     source = f"calibrated with a wattmeter on {known.date}: {known.readings}"
-    section = PowerSection(
-        known.idle_w, known.watts_per_core, known.uncertainty, source, calibrated=f"wattmeter {known.date}"
-    )
-    return replace(board, power=section)
+    coefficients = known.idle_w, known.watts_per_core, known.uncertainty
+    accelerator_w = board.power.accelerator_w if board.power is not None else None
+    label = f"wattmeter {known.date}"
+    return replace(board, power=PowerSection(*coefficients, source, label, accelerator_w))
 
 
 def _with_issue(config: AgentConfig, issue: str) -> AgentConfig:

@@ -71,11 +71,11 @@ class NoLink:
 class _NoMeters:
     """Measures nothing: a command ends before an interval does."""
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:  # noqa: ARG002
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:  # noqa: ARG002
         """None."""
         return []
 
-    def active_energy(self, cpu_s: float) -> None:
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> None:
         """None."""
 
     def undervoltage_since(self, at: float) -> None:

@@ -1,13 +1,10 @@
 """All meters of a board behind one call, the supervisor's port `Meters`. Sends nothing, keeps no history.
 
-What shows only the moment is polled in a thread of its own. A driver may hang in the kernel; then that thread does, its
-values go missing, and the supervisor goes on.
+Drivers are read in a thread of their own (`worker`), which may hang in one; then its values go missing, and the
+supervisor goes on.
 """
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +12,11 @@ from skerry_agent.meters import procfs, thermal, throttle
 from skerry_agent.meters.choice import ROOT, choose
 from skerry_agent.meters.frequency import frequency_limit
 from skerry_agent.meters.pmic import SupplyVoltage
-from skerry_agent.meters.power import Coefficients, MeasuredPower, Window
+from skerry_agent.meters.power import Coefficients, Window
 from skerry_agent.meters.supply import SupplyWatch
 from skerry_agent.meters.tool import FirmwareTool
 from skerry_agent.meters.usb import AcceleratorResets
+from skerry_agent.meters.worker import Worker
 from skerry_agent.ports.interfaces import ActiveEnergy
 from skerry_agent.wire.telemetry import Sample
 
@@ -26,7 +24,7 @@ POLL_S = 2.0
 """How often a sensor with instantaneous values is read; each reading costs a file or, on a Pi 5, a small process."""
 
 PATIENCE_S = 1.0
-"""How long the supervisor waits for a poll that is under way."""
+"""How long the supervisor waits for its sensors."""
 
 
 class Board(Protocol):
@@ -51,52 +49,40 @@ class BoardMeters:
         self._step_s = procfs.resolution_s(root / "proc")
         self._runner_cpu_s: dict[int, float] = {}
         self._agent_cpu_s = procfs.cpu_s_of_tree(root / "proc", os.getpid())
-        self._reading = threading.Lock()
-        if isinstance(self._power, MeasuredPower) or self._supply.knows or (root / "sys/bus/usb/devices").exists():
-            threading.Thread(target=self._poll, name="meters", daemon=True).start()
+        self._worker = Worker(self._poll, POLL_S)
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:
-        """Samples over the last `duration_s` seconds; `pids` are the runners. What is not known is not in the list."""
-        window = Window(duration_s, self._runners_used(pids), self._step_s * len(pids))
-        samples: list[Sample] = []
-        with self._turn() as mine:
-            if mine:
-                polled = self._voltage.samples(), self._supply.samples(), self._resets.samples()
-                samples = [*self._power.read(window), *(sample for each in polled for sample in each)]
-        samples += thermal.temperatures(self._root)
-        others = frequency_limit(self._root), self._cpu(duration_s), self._memory(pids)
-        return [*samples, *filter(None, others)]
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:
+        """See `Meters.samples`. What is not known is not in the list."""
+        window = Window(duration_s, self._runners_used(pids), self._step_s * len(pids), accelerator_s)
+        read = self._worker.ask(lambda: self._read(window), PATIENCE_S) or []
+        return [*read, *filter(None, (self._cpu(duration_s), self._memory(pids)))]
 
-    def active_energy(self, cpu_s: float) -> ActiveEnergy | None:
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
         """See `Meters.active_energy`."""
-        with self._turn() as mine:
-            return self._power.active(cpu_s) if mine else None
+        return self._worker.ask(lambda: self._power.active(cpu_s, accelerator_s), PATIENCE_S)
 
     def undervoltage_since(self, at: float) -> str | None:
         """See `Meters.undervoltage_since`. Looks once more: what fails may fail before the next poll."""
-        with self._turn() as mine:
-            if mine:
-                self._supply.poll()
+        if self._supply.knows:
+            self._worker.ask(self._supply.poll, PATIENCE_S)
         return self._supply.undervoltage_since(at)
 
-    @contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """Whether nothing is polled meanwhile."""
-        mine = self._reading.acquire(timeout=PATIENCE_S)
-        try:
-            yield mine
-        finally:
-            if mine:
-                self._reading.release()
+    def _read(self, window: Window) -> list[Sample]:
+        limit = frequency_limit(self._root)
+        return [
+            *self._power.read(window),
+            *self._voltage.samples(),
+            *self._supply.samples(),
+            *self._resets.samples(),
+            *thermal.temperatures(self._root),
+            *([limit] if limit is not None else []),
+        ]
 
     def _poll(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(POLL_S):
-            with self._reading:
-                self._power.poll()
-                self._voltage.poll()
-                self._supply.poll()
-                self._resets.poll()
+        self._power.poll()
+        self._voltage.poll()
+        self._supply.poll()
+        self._resets.poll()
 
     def _runners_used(self, pids: list[int]) -> float:
         """CPU seconds of the runners since the last call; a new runner's count from its start."""

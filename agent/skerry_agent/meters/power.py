@@ -17,11 +17,15 @@ IDLE_CORES = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time: its length, the CPU seconds that the runners used in it, and the step in which they count."""
+    """A stretch of time: its length, the CPU seconds that the runners used in it, and the step in which they count.
+
+    `accelerator_s` is for how long an accelerator worked for them.
+    """
 
     seconds: float
     cpu_s: float
     step_s: float = 0.0
+    accelerator_s: float = 0.0
 
 
 class Coefficients(Protocol):
@@ -40,6 +44,10 @@ class Coefficients(Protocol):
         """Relative: 0.35 is 35 %."""
 
     @property
+    def accelerator_w(self) -> float | None:
+        """Watts that the accelerator adds while it works; None where nobody knows."""
+
+    @property
     def calibrated(self) -> str:
         """What they were measured with: `wattmeter 2026-11-29`; empty for those of the board's file."""
 
@@ -53,8 +61,8 @@ class PowerMeter(Protocol):
     def read(self, window: Window) -> list[Sample]:
         """`power` and `power_active` (above idle), each in watts, as far as they are known."""
 
-    def active(self, cpu_s: float) -> ActiveEnergy | None:
-        """The energy above idle in the window read last, in which the models used so much CPU; None if not known."""
+    def active(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
+        """The energy above idle in the window read last, of models that used so much of both; None if not known."""
 
 
 class WattSource(Protocol):
@@ -108,7 +116,7 @@ class MeasuredPower:
             samples.append(Sample("power_active", active_w, "W", "measured", energy.method, bound))
         return samples
 
-    def active(self, cpu_s: float) -> ActiveEnergy | None:  # noqa: ARG002 - the signature is the port's
+    def active(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:  # noqa: ARG002 - the port's
         """See `PowerMeter.active`. Below 0 where the board took less than at idle, so that noise cancels out."""
         if self._last is None or self._idle_w is None:
             return None
@@ -131,12 +139,16 @@ class MeasuredPower:
 
 
 class ModelledPower:
-    """No sensor: idle watts of the board plus watts per busy core, from the CPU time of the runners alone."""
+    """No sensor: idle watts of the board plus watts per busy core, from the CPU time of the runners alone.
+
+    An accelerator counts while it works. What it takes is most of such an energy, so without it there is none.
+    """
 
     def __init__(self, board: Coefficients) -> None:
         self._board = board
+        accelerator = f" + {board.accelerator_w:g} W x busy accelerator" if board.accelerator_w is not None else ""
         origin = f", {board.calibrated}" if board.calibrated else ""
-        self._formula = f"{board.watts_per_core:g} W x busy cores, +-{board.uncertainty:.0%}{origin}"
+        self._formula = f"{board.watts_per_core:g} W x busy cores{accelerator}, +-{board.uncertainty:.0%}{origin}"
         self._step_j = 0.0
 
     def poll(self) -> None:
@@ -148,7 +160,10 @@ class ModelledPower:
         self._step_j = board.watts_per_core * window.step_s
         if window.seconds <= 0:
             return []
-        active, noise = board.watts_per_core * window.cpu_s / window.seconds, self._step_j / window.seconds
+        joules = self._joules(window.cpu_s, window.accelerator_s)
+        if joules is None:
+            return []
+        active, noise = joules / window.seconds, self._step_j / window.seconds
         whole, bound = board.idle_w + active, board.uncertainty
         bound_of_whole = bound + (noise / whole if whole > 0 else 0.0)
         samples = [Sample("power", whole, "W", "modelled", f"{board.idle_w:g} W + {self._formula}", bound_of_whole)]
@@ -156,10 +171,19 @@ class ModelledPower:
             samples.append(Sample("power_active", active, "W", "modelled", self._formula, bound + noise / active))
         return samples
 
-    def active(self, cpu_s: float) -> ActiveEnergy | None:
+    def active(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
         """See `PowerMeter.active`."""
-        joules = self._board.watts_per_core * cpu_s
+        joules = self._joules(cpu_s, accelerator_s)
+        if joules is None:
+            return None
         return ActiveEnergy(joules, self._step_j, self._board.uncertainty * joules, "modelled", self._formula)
+
+    def _joules(self, cpu_s: float, accelerator_s: float) -> float | None:
+        """None for an accelerator of which nobody knows what it takes."""
+        accelerator_w = self._board.accelerator_w
+        if accelerator_s > 0 and accelerator_w is None:
+            return None
+        return self._board.watts_per_core * cpu_s + (accelerator_w or 0.0) * accelerator_s
 
 
 class AbsentPower:
@@ -172,6 +196,6 @@ class AbsentPower:
         """Nothing is known."""
         return []
 
-    def active(self, cpu_s: float) -> ActiveEnergy | None:  # noqa: ARG002 - the signature is the port's
+    def active(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:  # noqa: ARG002 - the port's
         """Nothing is known."""
         return None

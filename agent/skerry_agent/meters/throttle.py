@@ -19,6 +19,7 @@ Read by the formats of these sources; not run on a Raspberry Pi.
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from skerry_agent.meters import sysfs
 UNDERVOLTAGE, THROTTLED = 0b0001, 0b1110
 STICKY = 16
 """The bits of what has occurred are the same ones, shifted by this."""
+
+TOOL_PAUSE_S = 10.0
 
 _TAG = 0x00030046
 _DONE = 0x80000000
@@ -70,7 +73,7 @@ def sources(root: Path, ask_tool: AskTool | None = None, ask_mailbox: AskMailbox
     firmware: list[Read] = [
         lambda: from_mailbox(root / "dev/vcio", mailbox),
         *(_of_file(path) for path in _firmware_files(root)),
-        *([] if ask_tool is None else [lambda: from_tool(ask_tool)]),
+        *([] if ask_tool is None else [Rarely(lambda: from_tool(ask_tool))]),
     ]
     others: list[Read] = [lambda: from_alarm(root), lambda: from_cooling(root), X86Counts(root)]
     first = next((read for read in firmware if read() is not None), None)
@@ -138,6 +141,21 @@ def from_cooling(root: Path) -> Reading | None:
         and (state := sysfs.read_int(device / "cur_state")) is not None
     ]
     return Reading("cpu cooling devices", throttled=any(state > 0 for state in states)) if states else None
+
+
+class Rarely:
+    """A source that costs a process: it is asked again after `TOOL_PAUSE_S`, and said the same until then."""
+
+    def __init__(self, read: Read, clock: Callable[[], float] = time.monotonic) -> None:
+        self._read, self._clock = read, clock
+        self._due = -TOOL_PAUSE_S
+        self._last: Reading | None = None
+
+    def __call__(self) -> Reading | None:
+        """See `Reading`."""
+        if self._clock() >= self._due:
+            self._last, self._due = self._read(), self._clock() + TOOL_PAUSE_S
+        return self._last
 
 
 class X86Counts:

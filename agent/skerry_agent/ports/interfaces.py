@@ -111,11 +111,14 @@ class ActiveEnergy(Struct, frozen=True):
 class Meters(Protocol):
     """What can be measured on this board."""
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:
-        """Samples over the last `duration_s` seconds; `pids` are the runners. `power_active` is watts above idle."""
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:
+        """Samples over the last `duration_s` seconds; `pids` are the runners. `power_active` is watts above idle.
 
-    def active_energy(self, cpu_s: float) -> ActiveEnergy | None:
-        """What the models took in the stretch of the last `samples`, using so much CPU; None where it is not known."""
+        `accelerator_s` is for how long an accelerator worked for them.
+        """
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
+        """What the models took in the stretch of the last `samples`, using so much of both; None where not known."""
 
     def undervoltage_since(self, at: float) -> str | None:
         """Who has seen too low a supply voltage since a monotonic time; None if nobody has, or nobody looks."""

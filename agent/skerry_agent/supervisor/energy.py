@@ -2,7 +2,8 @@
 
 One inference of a small model takes less than a sensor's step or a tick of the clock shows. So what a model took is
 kept from interval to interval, until the noise in the sum is small beside it; until then there is no figure. The
-board's energy is shared among its models by the CPU time that each used, and where none is known, by their inferences.
+board's energy is shared among its models by the time that each kept cores and accelerator busy, and where none is
+known, by their inferences.
 """
 
 from math import hypot
@@ -23,14 +24,21 @@ LONGEST_S = 900.0
 
 
 class Work(Struct, frozen=True):
-    """What one model did: how many inferences, and the CPU time for them."""
+    """What one model did: how many inferences, the CPU time for them, and the accelerator's, if they ran on one."""
 
     inferences: int = 0
     cpu_s: float = 0.0
+    accelerator_s: float = 0.0
 
     def plus(self, more: "Work") -> "Work":
         """Both together."""
-        return Work(self.inferences + more.inferences, self.cpu_s + more.cpu_s)
+        accelerator_s = self.accelerator_s + more.accelerator_s
+        return Work(self.inferences + more.inferences, self.cpu_s + more.cpu_s, accelerator_s)
+
+    @property
+    def busy_s(self) -> float:
+        """Of cores and accelerator: what a board's energy is shared by."""
+        return self.cpu_s + self.accelerator_s
 
 
 class Energy(Struct, frozen=True):
@@ -66,7 +74,7 @@ class EnergyAccounts:
 
     def add(self, energy: ActiveEnergy | None, work: dict[Model, Work], seconds: float) -> None:
         """The board's energy of an interval, and what its models did in it. One that did nothing took nothing."""
-        worked = {model: each for model, each in work.items() if each.inferences or each.cpu_s > 0}
+        worked = {model: each for model, each in work.items() if each.inferences or each.busy_s > 0}
         if energy is None:
             self._accounts.clear()
             return
@@ -99,7 +107,7 @@ class EnergyAccounts:
 
 
 def _shares(worked: dict[Model, Work]) -> dict[Model, float]:
-    cpu_s, inferences = (sum(getattr(each, name) for each in worked.values()) for name in ("cpu_s", "inferences"))
-    if cpu_s > 0:
-        return {model: each.cpu_s / cpu_s for model, each in worked.items()}
+    busy_s, inferences = (sum(getattr(each, name) for each in worked.values()) for name in ("busy_s", "inferences"))
+    if busy_s > 0:
+        return {model: each.busy_s / busy_s for model, each in worked.items()}
     return {model: each.inferences / inferences for model, each in worked.items()} if inferences else {}

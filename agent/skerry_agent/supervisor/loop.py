@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
+from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
@@ -342,7 +343,8 @@ class Supervisor:
         unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
-        self._telemetry.heartbeat(model, slot.release, loaded.load_us if loaded else None, heartbeat)
+        load_us, accelerated = loaded.load_us if loaded else None, exclusive(slot)
+        self._telemetry.heartbeat(model, slot.release, load_us, heartbeat, accelerated=accelerated)
 
     def _watch(self, seconds: float) -> str:
         """Report often for some time, from now on."""

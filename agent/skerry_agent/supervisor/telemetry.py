@@ -30,13 +30,15 @@ class Telemetry:
         self._work: dict[tuple[str, str], Work] = {}
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
-    def heartbeat(self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat) -> None:
-        """Add a heartbeat of a runner."""
+    def heartbeat(
+        self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat, *, accelerated: bool = False
+    ) -> None:
+        """Add a heartbeat of a runner; `accelerated`: its inferences run on an accelerator."""
         known = self._stats.get((model, release)) or ModelStats(model, release, 0, 0)
         outputs = dict(known.outputs)
         for label, count in heartbeat.outputs.items():
             outputs[label] = outputs.get(label, 0) + count
-        self._work[model, release] = self._work.get((model, release), Work()).plus(_work_of(heartbeat))
+        self._work[model, release] = self._work.get((model, release), Work()).plus(_work_of(heartbeat, accelerated))
         self._stats[model, release] = replace(
             known,
             inferences=known.inferences + heartbeat.inferences,
@@ -77,8 +79,9 @@ class Telemetry:
     def _interval(self, pids: list[int], outbox_dropped: int) -> Report:
         uptime = self._clock.monotonic()
         duration = uptime - self._started_at
-        samples = self._meters.samples(pids, duration)
-        energy = self._meters.active_energy(sum(work.cpu_s for work in self._work.values()))
+        cpu_s, accelerator_s = (sum(getattr(work, name) for work in self._work.values()) for name in _BUSY)
+        samples = self._meters.samples(pids, duration, accelerator_s)
+        energy = self._meters.active_energy(cpu_s, accelerator_s)
         self._energies.add(energy, self._work, duration)
         report = Report(
             device=self._device,
@@ -114,7 +117,11 @@ class Telemetry:
         )
 
 
-def _work_of(heartbeat: Heartbeat) -> Work:
+_BUSY = ("cpu_s", "accelerator_s")
+
+
+def _work_of(heartbeat: Heartbeat, accelerated: bool) -> Work:
     """What a runner did for inferences; what it took to load, to validate or to wait is not theirs."""
     works = heartbeat.inferences or heartbeat.errors or heartbeat.busy_s > 0
-    return Work(heartbeat.inferences, heartbeat.cpu_s) if works else Work()
+    accelerator_s = heartbeat.latency.total / 1e6 if accelerated else 0.0
+    return Work(heartbeat.inferences, heartbeat.cpu_s, max(0.0, accelerator_s)) if works else Work()

@@ -88,6 +88,8 @@ WORDS = (
     "cpufreq scaling_max_freq",
     "# W + # W x busy cores, +-#%, wattmeter #-#-#",
     "# W x busy cores, +-#%, wattmeter #-#-#",
+    "# W + # W x busy cores + # W x busy accelerator, +-#%",
+    "# W x busy cores + # W x busy accelerator, +-#%",
     "hwmon ina#x VDD_IN",
     "hwmon ina#x POM_#V_IN",
     "hwmon ina#x POM_#V_IN, less # W idle (board file)",

@@ -81,7 +81,9 @@ def test_one_of_several_rails_without_known_labels_is_not_called_the_board(tmp_p
     files = {f"{HWMON}{n}/name": "ina226" for n in (0, 1)} | {
         f"{HWMON}{n}/power1_input": 10**6 * (n + 1) for n in (0, 1)
     }
-    board = type("Board", (), {"idle_w": 0.5, "watts_per_core": 1.0, "uncertainty": 0.3, "calibrated": ""})
+    board = type(
+        "Board", (), {"idle_w": 0.5, "watts_per_core": 1.0, "uncertainty": 0.3, "calibrated": "", "accelerator_w": None}
+    )
     samples = by_name(choose(board, put(tmp_path, files)).read(Window(10.0, 8.0)))
     assert samples["power"].method == "hwmon ina226 power1 (one rail)"
     assert "power_active" not in samples  # the board's idle figure says nothing about a rail
@@ -89,7 +91,9 @@ def test_one_of_several_rails_without_known_labels_is_not_called_the_board(tmp_p
 
 def test_the_pmic_does_not_see_the_whole_board_so_its_idle_is_learnt():
     pi5 = next(board for board in BOARDS if board.name == "raspberry-pi-5")
-    board = type("Board", (), {"idle_w": 1.0, "watts_per_core": 1.0, "uncertainty": 0.3, "calibrated": ""})
+    board = type(
+        "Board", (), {"idle_w": 1.0, "watts_per_core": 1.0, "uncertainty": 0.3, "calibrated": "", "accelerator_w": None}
+    )
     meter = choose(board, Path("/nonexistent"), lambda: pi5.tool["pmic_read_adc"])
     assert isinstance(meter, MeasuredPower)
     assert "power_active" not in by_name(meter.read(Window(10.0, 8.0)))

@@ -11,7 +11,7 @@ import pytest
 from skerry_agent.meters import BoardMeters, Window, choose, hwmon, pmic, powercap, procfs, thermal
 from skerry_agent.meters.power import MeasuredPower
 
-BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35, calibrated="")
+BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35, calibrated="", accelerator_w=None)
 BUSY, IDLE = Window(10.0, 8.0), Window(10.0, 0.1)
 
 

@@ -20,35 +20,35 @@ from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire.sketch import Sketch
 from tests.kit.clock import FakeClock
 
-BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35, calibrated="")
+BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35, calibrated="", accelerator_w=None)
 M = ("m", "m@1.0.0")
 
 
 class Modelled:
     """Meters of a board without a sensor."""
 
-    def __init__(self, step_s=0.0):
-        self._power, self._step_s = ModelledPower(BOARD), step_s
+    def __init__(self, step_s=0.0, board=BOARD):
+        self._power, self._step_s = ModelledPower(board), step_s
 
-    def samples(self, pids, duration_s):
-        return self._power.read(Window(duration_s, 0.0, self._step_s))
+    def samples(self, pids, duration_s, accelerator_s=0.0):
+        return self._power.read(Window(duration_s, 0.0, self._step_s, accelerator_s))
 
-    def active_energy(self, cpu_s):
-        return self._power.active(cpu_s)
+    def active_energy(self, cpu_s, accelerator_s=0.0):
+        return self._power.active(cpu_s, accelerator_s)
 
     def undervoltage_since(self, at):
         return None
 
 
 class Rig:
-    def __init__(self, step_s=0.0):
+    def __init__(self, step_s=0.0, board=BOARD):
         self.clock = FakeClock()
-        self.telemetry = Telemetry("dev-1", "boot", self.clock, Modelled(step_s))
+        self.telemetry = Telemetry("dev-1", "boot", self.clock, Modelled(step_s, board))
 
-    def beat(self, inferences, cpu_s, model="m", busy_s=0.0):
+    def beat(self, inferences, cpu_s, model="m", busy_s=0.0, accelerated=False):
         latency = Sketch({"230": inferences}, 0, 95.0 * inferences) if inferences else Sketch()
         beat = Heartbeat(inferences, 0, 0, 0, latency, busy_s, 41_000_000, cpu_s)
-        self.telemetry.heartbeat(model, f"{model}@1.0.0", 1000.0, beat)
+        self.telemetry.heartbeat(model, f"{model}@1.0.0", 1000.0, beat, accelerated=accelerated)
 
     def report(self):
         self.clock.advance(10)
@@ -113,6 +113,24 @@ def test_an_inference_longer_than_a_heartbeat_counts_whole():
         rig.beat(0, 0.9, busy_s=0.9)
         rig.beat(1, 0.1)
     assert rig.report()["m"].energy_uj == pytest.approx(1.5e6)
+
+
+CORAL = SimpleNamespace(**vars(BOARD) | {"accelerator_w": 2.0})
+
+
+def test_an_accelerator_counts_while_it_works():
+    """Before, the energy of a model on an Edge TPU was that of the cores that waited for it."""
+    rig = Rig(board=CORAL)
+    rig.beat(1000, 0.01, accelerated=True)  # of 95 us each
+    stats = rig.report()["m"]
+    assert stats.energy_uj == pytest.approx((1.5 * 0.01 + 2.0 * 0.095) * 1e6 / 1000)
+    assert stats.energy_method == "1.5 W x busy cores + 2 W x busy accelerator, +-35%"
+
+
+def test_an_accelerator_of_which_nobody_knows_what_it_takes_gives_no_energy():
+    rig = Rig()
+    rig.beat(1000, 0.01, accelerated=True)
+    assert rig.report()["m"].energy_uj is None
 
 
 def joules(total, noise=0.0, bias=0.0, method="sensor"):

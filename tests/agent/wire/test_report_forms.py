@@ -150,7 +150,7 @@ def test_a_report_has_the_best_form_that_its_host_reads(reads, form):
 def test_what_the_meters_say_of_a_board_comes_back_as_it_was(board):
     class Board:
         idle_w, watts_per_core, uncertainty = board
-        calibrated = ""
+        calibrated, accelerator_w = "", None
 
     samples = tuple(ModelledPower(Board()).read(Window(10, 3.3)))
     report = replace(PINNED, samples=samples)
