@@ -96,6 +96,11 @@ class BoardSection(Struct, frozen=True):
     engine: EngineName = "litert"
     power: PowerSection | None = None
 
+    @property
+    def usable_threads(self) -> int:
+        """As many as this process may use: in a container or a cpuset it has fewer cores than the board."""
+        return min(self.threads, len(os.sched_getaffinity(0)))
+
 
 class ModelSection(Struct, frozen=True):
     """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one.

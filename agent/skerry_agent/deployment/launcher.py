@@ -43,7 +43,7 @@ class Launcher:
             bundle_dir=str(self._context.folders.folder(slot.bundle)),
             bundle=self._context.folders.read(slot),
             engine=config.engine_for(slot.target),
-            threads=config.board.threads,
+            threads=config.board.usable_threads,
             listen_fd=_file(self._listeners.tcp),
             unix_fd=_file(self._listeners.unix),
             regions_fd=_file(self._listeners.regions),

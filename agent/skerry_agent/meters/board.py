@@ -23,6 +23,9 @@ from skerry_agent.wire.telemetry import Sample
 POLL_S = 2.0
 """How often a sensor with instantaneous values is read; each reading costs a file or, on a Pi 5, a small process."""
 
+_TICK_S = 1e-6
+_CLOCKS, _TICKS = "process clocks, agent and children", "proc stat, agent and children"
+
 PATIENCE_S = 1.0
 """How long the supervisor waits for its sensors."""
 
@@ -97,7 +100,8 @@ class BoardMeters:
         before, self._agent_cpu_s = self._agent_cpu_s, now
         if now is None or before is None or duration_s <= 0:
             return None
-        return Sample("cpu", max(0.0, now - before) / duration_s, "cores", "measured", "proc stat, agent and children")
+        method = _CLOCKS if self._step_s < _TICK_S else _TICKS
+        return Sample("cpu", max(0.0, now - before) / duration_s, "cores", "measured", method)
 
     def _memory(self, pids: list[int]) -> Sample | None:
         """What agent and runners together take."""

@@ -66,6 +66,7 @@ WORDS = (
     "thermal_zone#",
     "apex_#",
     # with form 3
+    "process clocks, agent and children",
     "undervoltage",
     "throttled_now",
     "undervoltage_since_boot",

@@ -56,7 +56,12 @@ def test_a_board_whose_sensor_hangs_still_tells_what_the_kernel_knows(tmp_path, 
     meters = BoardMeters(SimpleNamespace(power=None), tmp_path)
     assert {sample.name for sample in meters.samples([], 1.0)} >= {"power", "memory"}
     held = threading.Event()
-    meters._power.read = lambda _window: [] if held.wait() else []
+
+    def hang(_window):
+        held.wait()
+        return []
+
+    meters._power.read = hang
     assert {sample.name for sample in meters.samples([], 1.0)} == {"cpu", "memory"}
     assert meters.active_energy(1.0) is None
     held.set()
