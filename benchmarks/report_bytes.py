@@ -98,9 +98,15 @@ class _Board:
     def __init__(self) -> None:
         self._random = random.Random(7)
 
-    def samples(self, _pids: list[int], _duration_s: float) -> list[Any]:
+    def samples(self, _pids: list[int], _duration_s: float, _accelerator_s: float = 0.0) -> list[Any]:
         samples = typical_report(0).samples
         return [replace(each, value=each.value * self._random.uniform(0.985, 1.015)) for each in samples]
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> None:
+        """Nothing."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
 
 
 def a_day(load: Load, folder: Path) -> Day:

@@ -73,12 +73,17 @@ class AgentSection(Struct, frozen=True):
 
 
 class PowerSection(Struct, frozen=True):
-    """Coefficients of the power model: watts at idle, watts per busy core, relative uncertainty, and their source."""
+    """Coefficients of the power model: watts at idle, per busy core and of a busy accelerator, relative uncertainty.
+
+    `calibrated` names what they were measured with, if not by us: `wattmeter 2026-11-29`.
+    """
 
     idle_w: Annotated[float, Meta(ge=0)]
     watts_per_core: Annotated[float, Meta(ge=0)]
     uncertainty: Annotated[float, Meta(ge=0)] = 0.5
     source: str = ""
+    calibrated: str = ""
+    accelerator_w: Annotated[float, Meta(ge=0)] | None = None
 
 
 class BoardSection(Struct, frozen=True):
@@ -89,6 +94,11 @@ class BoardSection(Struct, frozen=True):
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     engine: EngineName = "litert"
     power: PowerSection | None = None
+
+    @property
+    def usable_threads(self) -> int:
+        """As many as this process may use: in a container or a cpuset it has fewer cores than the board."""
+        return min(self.threads, len(os.sched_getaffinity(0)))
 
 
 class ModelSection(Struct, frozen=True):

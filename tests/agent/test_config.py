@@ -1,11 +1,12 @@
 """agent.toml: what cannot work is refused in one line that names the key, before anything starts."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from skerry_agent.cli.run import link_of
-from skerry_agent.config import AgentSection, ConfigError, load, parse_listen
+from skerry_agent.config import AgentSection, BoardSection, ConfigError, load, parse_listen
 
 TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
 GOOD = """[device]
@@ -118,3 +119,14 @@ def test_the_template_shows_the_defaults():
 )
 def test_where_to_listen(address, where):
     assert parse_listen(address) == where
+
+
+def test_a_runner_has_no_more_threads_than_cores_that_it_may_use():
+    """In a cpuset: a board of four cores, of which a container has one."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        assert BoardSection("raspberry-pi-4", threads=4).usable_threads == 1
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert BoardSection("raspberry-pi-4", threads=1).usable_threads == 1

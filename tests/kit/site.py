@@ -24,8 +24,14 @@ class QueueClock(FakeClock):
 
 
 class NoMeters:
-    def samples(self, pids, duration_s):
+    def samples(self, pids, duration_s, accelerator_s=0.0):
         return []
+
+    def active_energy(self, cpu_s, accelerator_s=0.0):
+        return None
+
+    def undervoltage_since(self, at):
+        return None
 
 
 def signed(kind, message):

@@ -36,9 +36,10 @@ def order(version: str, number: int = 1, **policy) -> Deployment:
 class Device:
     """A unit with everything around it; `restart` makes a new one over the same disk."""
 
-    def __init__(self, folder, *, target="cpu"):
+    def __init__(self, folder, *, targets=("cpu",)):
         self.folder = folder
-        self.target = target
+        self.targets = targets
+        self.low_supply = None
         self.clock = FakeClock()
         blobs = {topics.chunk(describe(manifest_of(v)).sha256, 0): manifest_of(v) for v in ("1.0.0", "1.1.0", "1.2.0")}
         self.link = FakeLink(blobs)
@@ -52,7 +53,7 @@ class Device:
         config = AgentConfig(
             DeviceSection("dev-1"),
             BrokerSection("mqtt://localhost"),
-            BoardSection("test"),
+            BoardSection("test", self.targets),
             models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
         )
         self.folders = BundleFolders(self.folder / "bundles", self.folder / "factory")
@@ -67,6 +68,7 @@ class Device:
             changed=lambda: self.changes.append(1),
             collect=lambda: None,
             heartbeat=lambda *_: None,
+            undervoltage_since=lambda at: "hwmon rpi_volt" if at <= (self.low_supply or -1.0) else None,
         )
         self.journal = Journal(self.folder / "journal.json")
         self.unit = Unit("m", context, self.journal, Listeners())

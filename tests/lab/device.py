@@ -246,8 +246,14 @@ class LabProcesses:
 class LabMeters:
     """Measures nothing."""
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Any]:
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Any]:
         return []
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> None:
+        """Nothing."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
 
 
 class Device:

@@ -24,9 +24,15 @@ class _Nothing:
     def __init__(self):
         self._value = 1.0
 
-    def samples(self, pids, duration_s):
+    def samples(self, pids, duration_s, accelerator_s=0.0):
         self._value *= 1.5 if self._value < 1e6 else 1e-6
         return [Sample("temperature", self._value, "degC", "measured")]
+
+    def active_energy(self, cpu_s, accelerator_s=0.0):
+        return None
+
+    def undervoltage_since(self, at):
+        return None
 
 
 def main() -> None:

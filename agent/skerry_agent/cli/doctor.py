@@ -15,6 +15,7 @@ from pathlib import Path
 from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
 from skerry_agent.ports.runner_protocol import DirectorySource
@@ -126,7 +127,7 @@ def _runtime(engine: str) -> DeviceCheck:
     """Ask the runtime in a process of its own: a broken one may end the process that loads it."""
     name, command = f"runtime {engine}", [sys.executable, "-m", "skerry_agent.runner.engines.check", engine]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RUNTIME_S, check=False)
+        done = run_bounded(command, RUNTIME_S)
     except subprocess.TimeoutExpired:
         return DeviceCheck(name, ok=False, detail=f"does not load within {RUNTIME_S:.0f} s")
     if done.returncode == 0:

@@ -1,4 +1,4 @@
-"""`skerry-agent`: run, status, rollback, install, selftest, doctor. Parses arguments, calls, prints.
+"""`skerry-agent`: run, status, rollback, install, selftest, doctor, power. Parses arguments, calls, prints.
 
 The only place that turns errors into exit codes: 0, 1 for a failure, 2 for a usage error.
 """
@@ -25,6 +25,7 @@ from skerry_agent.supervisor.local import (
 )
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.figures import energy_text
 
 if TYPE_CHECKING:
     from skerry_agent.cli.selftest import DeviceCheck
@@ -79,7 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("selftest", _selftest, "Run the current models on their golden inputs, in a separate process.")
     command("doctor", _doctor, "Check this device and show what is wrong.")
+    _power_options(command("power", _power, "Calibrate this board's power model with a wattmeter (docs/power.md)."))
     return parser
+
+
+def _power_options(parser: argparse.ArgumentParser) -> None:
+    """What `power` takes."""
+    parser.add_argument("action", choices=["calibrate", "load", "show", "reset"])
+    parser.add_argument("--idle-w", help="what the meter shows at idle; without both, you are asked")
+    parser.add_argument("--load-w", help="what it shows while --cores are busy")
+    parser.add_argument("--csv", type=Path, help="a log of the meter, `time,watts`, with idle and load in it")
+    parser.add_argument("--cores", help="how many cores are busy under load [all that may be used]")
+    parser.add_argument("--seconds", default="10", help="how long idle and load last [10]")
+    parser.add_argument("--meter-step-w", default="0.1", help="the last digit of the meter, in watts [0.1]")
+    parser.add_argument("--meter-accuracy", default="0.02", help="relative: 0.02 is 2 %% [0.02]")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -125,6 +139,10 @@ def _shown(status: "LocalStatus") -> list[str]:
         serving = f"serving on {where}" if model.serving and where else "not serving"
         by = f" by {_runs(model.runtime)}" if model.runtime else ""
         lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
+        energy = status.energy.get(name)
+        if energy is not None:
+            used = energy_text(energy.energy_uj, energy.relative_uncertainty)
+            lines.append(f"    {used} an inference ({energy.source}: {energy.method})")
         factory = status.factory[name].release if name in status.factory else None
         lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
         if model.deployment is not None:
@@ -245,6 +263,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from skerry_agent.cli.doctor import doctor  # noqa: PLC0415
 
     return _checked(doctor(load(options.config)), options)
+
+
+def _power(options: argparse.Namespace) -> int:
+    from skerry_agent.cli.power import power  # noqa: PLC0415 - the other commands need no meters
+
+    return power(load(options.config), options)
 
 
 def _checked(checks: "list[DeviceCheck]", options: argparse.Namespace) -> int:

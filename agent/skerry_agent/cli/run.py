@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from skerry_agent.cli.calibrated import calibrated
 from skerry_agent.cli.standalone import NoLink
 from skerry_agent.config import AgentConfig, parse_broker_url
 from skerry_agent.deployment.children import RealProcesses
@@ -24,6 +25,7 @@ def run(config: AgentConfig) -> int:
     """Run until SIGTERM or SIGINT; 0 when it ended in order."""
     device, boot = config.device.id, new_boot_id()
     state = state_folder(config)
+    config = calibrated(config)
     queue = EventQueue()
 
     def will(connection: int) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.deployment.service import KILL_GRACE_S
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Ready, Refused, Stop
@@ -83,7 +84,7 @@ class ModelTest:
             bundle_dir=str(folders.folder(slot.bundle)),
             bundle=folders.read(slot),
             engine=config.engine_for(slot.target),
-            threads=config.board.threads,
+            threads=config.board.usable_threads,
         )
         self._runner = RealProcesses(self._queue.post, config.trust_file, config.state_dir).start_runner(
             self._job, self
@@ -92,6 +93,7 @@ class ModelTest:
     def run(self) -> DeviceCheck:
         """What the runner found."""
         self._queue.after(self._limit_s, self._runner.kill)
+        self._queue.after(self._limit_s + KILL_GRACE_S, self._queue.stop)  # one stuck in the kernel does not end
         self._queue.run()
         return self._check
 

@@ -71,9 +71,15 @@ class NoLink:
 class _NoMeters:
     """Measures nothing: a command ends before an interval does."""
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:  # noqa: ARG002
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:  # noqa: ARG002
         """None."""
         return []
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> None:
+        """None."""
+
+    def undervoltage_since(self, at: float) -> None:
+        """Nobody looks."""
 
 
 def carry_out(config: AgentConfig, request: Request, watch: Callable[[LocalStatus], bool], limit_s: float) -> Done:

@@ -167,8 +167,7 @@ def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
         output, _ = process.communicate(job, timeout=UPDATER_TIMEOUT_S)
         return codec.decode(output, Answer)  # type: ignore[arg-type]
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        process.kill()  # and not waited for: one that is stuck in the kernel would never end
         return Refusal("crashed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")
     except WireError:
         _, detail = _explain(process.returncode, [])

@@ -31,7 +31,7 @@ class Launcher:
 
     def __init__(self, model: str, context: DeviceContext, listeners: Listeners) -> None:
         self._model, self._context, self._listeners = model, context, listeners
-        self._ending: Service | None = None
+        self._services: list[Service] = []
 
     def start(self, slot: Slot, callbacks: ServiceCallbacks) -> Service:
         """Start a runner. Raises `DiskError` when its bundle cannot be read."""
@@ -43,7 +43,7 @@ class Launcher:
             bundle_dir=str(self._context.folders.folder(slot.bundle)),
             bundle=self._context.folders.read(slot),
             engine=config.engine_for(slot.target),
-            threads=config.board.threads,
+            threads=config.board.usable_threads,
             listen_fd=_file(self._listeners.tcp),
             unix_fd=_file(self._listeners.unix),
             regions_fd=_file(self._listeners.regions),
@@ -52,16 +52,28 @@ class Launcher:
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
         )
-        return Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
+        service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
+        service.exclusive, service.stuck_changed = exclusive(slot), self._context.changed
+        self._services = [*(each for each in self._services if not each.gone), service]
+        return service
 
     def stop(self, service: Service) -> None:
         """Let a service end; until it has left, it may hold the accelerator."""
         service.stop()
-        self._ending = service
 
     def must_wait(self, slot: Slot) -> bool:
-        """An accelerator that admits one process is free only when the runner before has left."""
-        return exclusive(slot) and self._ending is not None and not self._ending.gone
+        """An accelerator that admits one process is free only when the runners before have left."""
+        return exclusive(slot) and any(not each.gone and each.exclusive for each in self._services)
+
+    def hung(self, slot: Slot) -> str | None:
+        """Why the accelerator that a slot needs will not be free: a runner that cannot be ended holds it."""
+        stuck = [each for each in self.stuck if exclusive(slot) and each.exclusive]
+        return stuck[0].stuck_detail if stuck else None
+
+    @property
+    def stuck(self) -> list[Service]:
+        """Runners that were killed and do not end. None is started beside one that holds the accelerator."""
+        return [each for each in self._services if each.stuck]
 
 
 def _file(inherited: socket.socket | IO[bytes] | None) -> int | None:

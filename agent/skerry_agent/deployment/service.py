@@ -1,6 +1,9 @@
 """One runner in service, from start to exit: readiness, accepting requests, draining, hang detection.
 
 Translates a runner's messages into four callbacks. Knows nothing of slots or deployments.
+
+A process that is stuck in the kernel, as drivers of accelerators make them, does not end when it is killed. It is never
+waited for longer than `KILL_GRACE_S`: then it is `stuck`, until it goes after all.
 """
 
 from collections.abc import Callable
@@ -24,6 +27,8 @@ from skerry_agent.ports.runner_protocol import (
 )
 
 DRAIN_GRACE_S = 5.0
+KILL_GRACE_S = 5.0
+ACCELERATOR_HUNG = "accelerator_hung"
 
 
 class ServiceCallbacks(Struct, frozen=True):
@@ -36,7 +41,11 @@ class ServiceCallbacks(Struct, frozen=True):
 
 
 class Service:
-    """A runner process and its state. After `failed` or `stop` no callback is called any more."""
+    """A runner process and its state. After `failed` or `stop` no callback is called any more.
+
+    One that holds an accelerator (`exclusive`) and is given up has failed only when its process has ended, or is stuck:
+    until then nobody else could use the accelerator. `stuck_changed` is called when it gets stuck, and when it goes.
+    """
 
     def __init__(
         self, job: Job, processes: Processes, clock: Clock, limits: AgentSection, callbacks: ServiceCallbacks
@@ -45,12 +54,16 @@ class Service:
         self.ready = False
         self.accepting = False
         self.gone = False
+        self.stuck = False
+        self.exclusive = False
+        self.stuck_changed: Callable[[], None] = _nothing
         self.loaded: Loaded | None = None
         self.source_issues: tuple[str, ...] = ()
         self.callbacks = callbacks
         self._clock, self._limits = clock, limits
         self._stopping = False
         self._refusal: Refused | None = None
+        self._verdict: tuple[str, str] | None = None
         self._heard_at = clock.monotonic()
         self._runner = processes.start_runner(job, self)
         self.pid = self._runner.pid
@@ -69,18 +82,21 @@ class Service:
 
     def stop(self) -> None:
         """Let it finish what is open, then end it; killed if it does not end."""
+        self._verdict = None
         if self.gone or self._stopping:
             return
         self._stopping = True
         self._timer.cancel()
         self._runner.send(Drain(DRAIN_GRACE_S))
-        self._timer = self._clock.after(DRAIN_GRACE_S + 2.0, self._runner.kill)
+        self._timer = self._clock.after(DRAIN_GRACE_S + 2.0, self.kill)
 
     def kill(self) -> None:
         """End it at once."""
         self._stopping = True
         self._timer.cancel()
         self._runner.kill()
+        if not self.gone:
+            self._timer = self._clock.after(KILL_GRACE_S, self._not_ended)
 
     # -- RunnerListener ------------------------------------------------------------------------------------------------
 
@@ -111,6 +127,11 @@ class Service:
         self.gone = True
         self.ready = self.accepting = False
         self._timer.cancel()
+        if self.stuck:
+            self.stuck = False
+            self.stuck_changed()
+        if self._verdict is not None:
+            self._tell(*self._verdict)
         if self._stopping:
             return
         self._stopping = True
@@ -144,5 +165,29 @@ class Service:
         self._give_up("start_timeout", f"not ready within {self._limits.start_timeout_s:.0f} s")
 
     def _give_up(self, reason: str, detail: str) -> None:
+        self.ready = self.accepting = False
         self.kill()
+        if self.exclusive and not self.gone:
+            self._verdict = reason, detail
+        else:
+            self.callbacks.failed(reason, detail)
+
+    def _not_ended(self) -> None:
+        self.stuck = True
+        self.stuck_changed()
+        if self._verdict is not None:
+            reason, detail = self._verdict
+            self._tell(ACCELERATOR_HUNG, f"{reason}: {detail}; {self.stuck_detail}")
+
+    def _tell(self, reason: str, detail: str) -> None:
+        self._verdict = None
         self.callbacks.failed(reason, detail)
+
+    @property
+    def stuck_detail(self) -> str:
+        """What is wrong with a process that does not end."""
+        return f"process {self.pid} was killed and does not end: it is stuck in the kernel"
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

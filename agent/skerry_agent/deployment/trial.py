@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
-from skerry_agent.deployment.service import Service, ServiceCallbacks
+from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCallbacks
 from skerry_agent.machine import probation
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Timer
@@ -43,6 +43,10 @@ class Trial:
     def begin(self) -> None:
         """Start the runner, as soon as the accelerator is free where it needs one to itself."""
         if self._over:
+            return
+        hung = self._launcher.hung(self._slot)
+        if hung is not None:
+            self._failed(ACCELERATOR_HUNG, hung)
             return
         if self._launcher.must_wait(self._slot):
             self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)

@@ -13,7 +13,7 @@ from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
 from skerry_agent.deployment.preparation import Preparation, seconds_left
-from skerry_agent.deployment.service import Service, ServiceCallbacks
+from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
 from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
@@ -32,6 +32,13 @@ RESUME_ORDER_S = 10.0
 """How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
 NO_ACCELERATOR = "no_accelerator"
+POWER_SUPPLY = "power_supply"
+POWER_CAUSES = frozenset(
+    {"crashed", "hang", "start_timeout", "latency_over_budget", "too_few_inferences", NO_ACCELERATOR, ACCELERATOR_HUNG}
+)
+"""Failures that too low a supply voltage may cause; what a model answers is not among them."""
+BLAMED_S = 60.0
+"""How long before a failure of the current bundle an under-voltage may have been that is blamed for it."""
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
@@ -64,6 +71,7 @@ class Unit:
         self._launcher = Launcher(model, context, listeners)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
+        self._tried_from = 0.0
         self._timers: dict[str, Timer] = {}
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
@@ -140,7 +148,7 @@ class Unit:
             stands_in = f"{self.model} serves its factory release {current.release}: {self.record.fallback}"
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
-        found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue)
+        found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue, *self._stuck())
         return (*(issue for issue in found if issue), *self._source_issues())
 
     def _source_issues(self) -> tuple[str, ...]:
@@ -148,6 +156,10 @@ class Unit:
         services = [service for service in (self.candidate, self.current) if service is not None]
         lines = dict.fromkeys(line for service in services for line in service.source_issues)
         return tuple(f"{self.model}: {line}" for line in lines)
+
+    def _stuck(self) -> list[str]:
+        """Processes that do not end, which is no fault of a release: the board has to be started anew."""
+        return [f"{_stuck_code(each)}: {self.model}: {each.stuck_detail}" for each in self._launcher.stuck]
 
     @property
     def state_lost(self) -> bool:
@@ -212,6 +224,11 @@ class Unit:
         slot = self.record.slots.current
         if slot is None or self.current is not None:
             return
+        hung = self._launcher.hung(slot)
+        if hung is not None:
+            self.current_slot = slot
+            self._current_failed(ACCELERATOR_HUNG, hung)
+            return
         if self._launcher.must_wait(slot):
             self._after("serve", EXCLUSIVE_POLL_S, self._start_current)
             return
@@ -242,6 +259,7 @@ class Unit:
 
     def _current_accepting(self) -> None:
         self.trouble = self.factory.issue = None
+        self._note_accelerator()
         self._measure_gap()
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))
         self.handle(events.Serving())
@@ -252,7 +270,8 @@ class Unit:
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
         if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
-            self.handle(events.CurrentFailed(reason, detail))
+            since = self.context.clock.monotonic() - BLAMED_S
+            self.handle(events.CurrentFailed(*self._blamed(reason, detail, since)))
 
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
@@ -312,6 +331,7 @@ class Unit:
         slot = self.record.slots.candidate
         assert slot is not None
         self._preparation.done()
+        self._tried_from = self.context.clock.monotonic()
         self.gap_us = None
         if exclusive(slot) and self.current is not None:
             self._gap_from = self.context.clock.monotonic()
@@ -337,26 +357,45 @@ class Unit:
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
         if not self._fell_back(reason, detail, self.record.slots.candidate):
-            self.handle(events.CandidateFailed(reason, detail))
+            self.handle(events.CandidateFailed(*self._blamed(reason, detail, self._tried_from)))
+
+    def _blamed(self, reason: str, detail: str, since: float) -> tuple[str, str]:
+        """Who is to blame for a failure: too low a voltage slows and crashes whatever release runs."""
+        seen_by = self.context.undervoltage_since(since) if reason in POWER_CAUSES else None
+        if seen_by is None:
+            return reason, detail
+        return POWER_SUPPLY, f"{reason}: {detail}; the supply voltage was too low meanwhile ({seen_by})"
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
         """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
         deployment = self.record.deployment
         fits = slot is not None and deployment is not None and deployment.release == slot.release
         fallback = TARGETS[slot.target].fallback if slot is not None else None
-        if reason != NO_ACCELERATOR or not fits or fallback not in self.context.config.board.targets:
+        if (
+            reason not in {NO_ACCELERATOR, ACCELERATOR_HUNG}
+            or not fits
+            or fallback not in self.context.config.board.targets
+        ):
             return False
         assert deployment is not None
         assert fallback is not None
-        self.issue = f"{self.model} runs without the Edge TPU: {detail}"
+        code = f"{reason}: " if reason == ACCELERATOR_HUNG else ""
+        self.issue = f"{code}{self.model} runs without the Edge TPU: {detail}"
         begun = replace(deployment, target=fallback, outcome=None, detail="", ended_at=None, transfer=None)
         self.handle(events.Ordered(begun))
         return True
+
+    def _note_accelerator(self) -> None:
+        """What serves from the accelerator does not lack it any more."""
+        slot = self.record.slots.current
+        if slot is not None and exclusive(slot):
+            self.issue = None
 
     def _retire(self) -> None:
         """The candidate's service goes on under the name of the current one."""
         self._stop_current()
         self.trouble = self.factory.issue = None
+        self._note_accelerator()
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
@@ -377,6 +416,10 @@ class Unit:
         self.waiting.forget()
         self._drop()
         self._stop_current()
+
+
+def _stuck_code(service: Service) -> str:
+    return ACCELERATOR_HUNG if service.exclusive else "runner_stuck"
 
 
 def _backoff_s(crashes: int) -> float:

@@ -69,7 +69,7 @@ DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
 
 
-EXTERNAL_CAUSES = ("source_failed",)
+EXTERNAL_CAUSES = ("source_failed", "power_supply", "accelerator_hung")
 """Reasons that are not the bundle's fault: no other bundle would serve either, so there is no rollback."""
 
 

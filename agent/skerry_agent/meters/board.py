@@ -1,17 +1,33 @@
-"""All meters of a board behind one call, the supervisor's port `Meters`. Sends nothing, keeps no history."""
+"""All meters of a board behind one call, the supervisor's port `Meters`. Sends nothing, keeps no history.
+
+Drivers are read in a thread of their own (`worker`), which may hang in one; then its values go missing, and the
+supervisor goes on.
+"""
 
 import os
-import threading
 from pathlib import Path
 from typing import Protocol
 
-from skerry_agent.meters import pmic, procfs, thermal
+from skerry_agent.meters import procfs, thermal, throttle
 from skerry_agent.meters.choice import ROOT, choose
-from skerry_agent.meters.power import Coefficients, MeasuredPower, Window
+from skerry_agent.meters.frequency import frequency_limit
+from skerry_agent.meters.pmic import SupplyVoltage
+from skerry_agent.meters.power import Coefficients, Window
+from skerry_agent.meters.supply import SupplyWatch
+from skerry_agent.meters.tool import FirmwareTool
+from skerry_agent.meters.usb import AcceleratorResets
+from skerry_agent.meters.worker import Worker
+from skerry_agent.ports.interfaces import ActiveEnergy
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 2.0
 """How often a sensor with instantaneous values is read; each reading costs a file or, on a Pi 5, a small process."""
+
+_TICK_S = 1e-6
+_CLOCKS, _TICKS = "process clocks, agent and children", "proc stat, agent and children"
+
+PATIENCE_S = 1.0
+"""How long the supervisor waits for its sensors."""
 
 
 class Board(Protocol):
@@ -27,27 +43,49 @@ class BoardMeters:
 
     def __init__(self, board: Board, root: Path = ROOT) -> None:
         self._root = root
-        self._power = choose(board.power, root, pmic.reader() if root == ROOT else None)
+        tool = FirmwareTool.find() if root == ROOT else None
+        self._voltage = SupplyVoltage(lambda: tool.ask("pmic_read_adc") if tool is not None else None)
+        self._voltage.read()
+        self._power = choose(board.power, root, self._voltage.read if tool is not None else None)
+        self._supply = SupplyWatch(throttle.sources(root, tool.ask if tool is not None else None))
+        self._resets = AcceleratorResets(root)
+        self._step_s = procfs.resolution_s(root / "proc")
         self._runner_cpu_s: dict[int, float] = {}
         self._agent_cpu_s = procfs.cpu_s_of_tree(root / "proc", os.getpid())
-        self._reading = threading.Lock()
-        if isinstance(self._power, MeasuredPower):
-            threading.Thread(target=self._poll, name="meters", daemon=True).start()
+        self._worker = Worker(self._poll, POLL_S)
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:
-        """Samples over the last `duration_s` seconds; `pids` are the runners. What is not known is not in the list."""
-        window = Window(duration_s, self._runners_used(pids))
-        with self._reading:
-            samples = self._power.read(window)
-        samples += thermal.temperatures(self._root)
-        samples += filter(None, (thermal.throttled(self._root), self._cpu(duration_s), self._memory(pids)))
-        return samples
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:
+        """See `Meters.samples`. What is not known is not in the list."""
+        window = Window(duration_s, self._runners_used(pids), self._step_s * len(pids), accelerator_s)
+        read = self._worker.ask(lambda: self._read(window), PATIENCE_S) or []
+        return [*read, *filter(None, (self._cpu(duration_s), self._memory(pids)))]
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
+        """See `Meters.active_energy`."""
+        return self._worker.ask(lambda: self._power.active(cpu_s, accelerator_s), PATIENCE_S)
+
+    def undervoltage_since(self, at: float) -> str | None:
+        """See `Meters.undervoltage_since`. Looks once more: what fails may fail before the next poll."""
+        if self._supply.knows:
+            self._worker.ask(self._supply.poll, PATIENCE_S)
+        return self._supply.undervoltage_since(at)
+
+    def _read(self, window: Window) -> list[Sample]:
+        limit = frequency_limit(self._root)
+        return [
+            *self._power.read(window),
+            *self._voltage.samples(),
+            *self._supply.samples(),
+            *self._resets.samples(),
+            *thermal.temperatures(self._root),
+            *([limit] if limit is not None else []),
+        ]
 
     def _poll(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(POLL_S):
-            with self._reading:
-                self._power.poll()
+        self._power.poll()
+        self._voltage.poll()
+        self._supply.poll()
+        self._resets.poll()
 
     def _runners_used(self, pids: list[int]) -> float:
         """CPU seconds of the runners since the last call; a new runner's count from its start."""
@@ -62,7 +100,8 @@ class BoardMeters:
         before, self._agent_cpu_s = self._agent_cpu_s, now
         if now is None or before is None or duration_s <= 0:
             return None
-        return Sample("cpu", max(0.0, now - before) / duration_s, "cores", "measured", "proc stat, agent and children")
+        method = _CLOCKS if self._step_s < _TICK_S else _TICKS
+        return Sample("cpu", max(0.0, now - before) / duration_s, "cores", "measured", method)
 
     def _memory(self, pids: list[int]) -> Sample | None:
         """What agent and runners together take."""

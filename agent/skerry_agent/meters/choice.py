@@ -12,9 +12,9 @@ ReadPmic = Callable[[], str | None]
 
 def choose(board: Coefficients | None, root: Path = ROOT, read_pmic: ReadPmic | None = None) -> PowerMeter:
     """The best meter there is; `root` stands for /, `read_pmic` for the firmware's tool."""
-    channel = hwmon.find(root)
-    if channel is not None:
-        return MeasuredPower(hwmon.HwmonPower(channel), board)
+    rails = hwmon.find(root)
+    if rails is not None:
+        return MeasuredPower(rails, board)
     text = read_pmic() if read_pmic is not None else None
     if read_pmic is not None and text is not None and pmic.parse(text) is not None:
         return MeasuredPower(pmic.PmicPower(read_pmic), board)

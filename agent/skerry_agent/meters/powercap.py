@@ -9,9 +9,15 @@ from pathlib import Path
 
 from skerry_agent.meters import sysfs
 
+UPDATE_S = 1e-3
+"""How often the processor brings its counters up to date (Intel, Software Developer's Manual, volume 3B, RAPL)."""
+
 
 class PowercapPower:
     """The packages' energy divided by time: an exact mean. Sees the processor only, unless there is a `psys` zone."""
+
+    accuracy = 0.1
+    """An estimate: the processor measures or models it, depending on its age, and its maker promises nothing."""
 
     def __init__(self, zones: list[Path], clock: Callable[[], float] = time.monotonic) -> None:
         names = [sysfs.read_text(zone / "name") or zone.name for zone in zones]
@@ -31,15 +37,19 @@ class PowercapPower:
             self._used_uj = None
         elif self._used_uj is not None:
             pairs = zip(now, self._energies, self._ranges, strict=True)
-            self._used_uj += sum(_difference(new, old, wraps_at) for new, old, wraps_at in pairs)
+            used = [_difference(new, old, wraps_at) for new, old, wraps_at in pairs]
+            self._used_uj = None if min(used, default=0) < 0 else self._used_uj + sum(used)
         self._energies = now
 
-    def mean_watts(self) -> float | None:
+    def mean_watts(self) -> tuple[float, float] | None:
         """See `WattSource.mean_watts`."""
         self.poll()
         at, used = self._clock(), self._used_uj
         seconds, self._at, self._used_uj = at - self._at, at, 0.0
-        return None if used is None or seconds <= 0 else used / seconds / 1e6
+        if used is None or seconds <= 0:
+            return None
+        watts = used / seconds / 1e6
+        return watts, watts * 2 * UPDATE_S / seconds
 
     def _read(self) -> list[int] | None:
         energies = [sysfs.read_int(zone / "energy_uj") for zone in self._zones]
@@ -58,4 +68,5 @@ def find(root: Path) -> list[Path]:
 
 
 def _difference(new: int, old: int, wraps_at: int) -> int:
+    """Below 0 where a counter fell and it is not known where it wraps."""
     return new - old if new >= old else new - old + wraps_at

@@ -1,7 +1,7 @@
-"""Temperatures, and whether the board is throttled. Reads sysfs; evaluates nothing.
+"""Temperatures of the board and of its accelerator. Reads sysfs; evaluates nothing, and knows nothing of throttling.
 
-Units: thermal zones and apex in milli-degrees Celsius (Linux Documentation/driver-api/thermal/sysfs-api.rst; the
-gasket driver of google-coral). Raspberry Pi bits: `vcgencmd get_throttled` in the vendor's documentation.
+Units: thermal zones, hwmon and apex in milli-degrees Celsius (Linux Documentation/driver-api/thermal/sysfs-api.rst and
+Documentation/hwmon/sysfs-interface.rst; the gasket driver of google-coral).
 """
 
 from pathlib import Path
@@ -9,56 +9,40 @@ from pathlib import Path
 from skerry_agent.meters import sysfs
 from skerry_agent.wire.telemetry import Sample
 
-_PI_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
-_PI_NOW = 0b1110
-"""Frequency capped, throttled, soft temperature limit, each at this moment (bit 0 is a low supply voltage)."""
+_NOT_MEASURED = frozenset({"PMIC-Die"})
+"""Zones that say the same always: on Jetson boards this one says 100 (balena-os/balena-jetson issue 142)."""
+
+_LOWEST, _HIGHEST = -60.0, 200.0
+"""What is beyond is none: a zone of a Jetson that is off says -256 (laminair/jetson_stats_node_exporter issue 29)."""
+
+_PROCESSORS = ("coretemp", "k10temp", "cpu_thermal", "zenpower")
+"""hwmon chips in the processor: AMD's have no thermal zone."""
 
 
 def temperatures(root: Path) -> list[Sample]:
     """`temperature` of the hottest thermal zone, `temperature_edgetpu` of the hottest PCIe Edge TPU."""
-    samples = []
-    zones = [(_milli(zone / "temp"), zone) for zone in sysfs.folders(root / "sys/class/thermal", "thermal_zone")]
-    readable = [
-        (degrees, sysfs.read_text(zone / "type") or zone.name) for degrees, zone in zones if degrees is not None
-    ]
-    if readable:
-        degrees, name = max(readable)
-        samples.append(Sample("temperature", degrees, "degC", "measured", name))
     chips = [(_milli(chip / "temp"), chip.name) for chip in sysfs.folders(root / "sys/class/apex", "apex_")]
-    hot = [(degrees, name) for degrees, name in chips if degrees is not None]
-    if hot:
-        degrees, name = max(hot)
-        samples.append(Sample("temperature_edgetpu", degrees, "degC", "measured", name))
-    return samples
+    found = {
+        "temperature": _zones(root) or _processors(root),
+        "temperature_edgetpu": [(degrees, name) for degrees, name in chips if degrees is not None],
+    }
+    hottest = {name: max(readings) for name, readings in found.items() if readings}
+    return [Sample(name, degrees, "degC", "measured", where) for name, (degrees, where) in hottest.items()]
 
 
-def throttled(root: Path) -> Sample | None:
-    """1 while the board slows itself down, 0 while it does not, None where it does not say."""
-    text = sysfs.read_text(root / _PI_THROTTLED)
-    if text is not None:
-        try:
-            return _flag(int(text, 16) & _PI_NOW != 0, "firmware get_throttled")
-        except ValueError:
-            return None
-    return _cooling(root)
+def _zones(root: Path) -> list[tuple[float, str]]:
+    zones = sysfs.folders(root / "sys/class/thermal", "thermal_zone")
+    named = [(_milli(zone / "temp"), sysfs.read_text(zone / "type") or zone.name) for zone in zones]
+    return [(degrees, name) for degrees, name in named if degrees is not None and name not in _NOT_MEASURED]
 
 
-def _cooling(root: Path) -> Sample | None:
-    """From the cooling devices that cap a processor's frequency."""
-    devices = sysfs.folders(root / "sys/class/thermal", "cooling_device")
-    states = [
-        state
-        for device in devices
-        if (sysfs.read_text(device / "type") or "").startswith(("thermal-cpufreq", "cpufreq", "Processor"))
-        and (state := sysfs.read_int(device / "cur_state")) is not None
-    ]
-    return _flag(any(states), "cpu cooling devices") if states else None
-
-
-def _flag(value: bool, method: str) -> Sample:
-    return Sample("throttled", float(value), "1", "measured", method)
+def _processors(root: Path) -> list[tuple[float, str]]:
+    chips = sysfs.folders(root / "sys/class/hwmon", "hwmon")
+    named = [(chip, name) for chip in chips if (name := sysfs.read_text(chip / "name")) in _PROCESSORS]
+    readings = [(_milli(path), name) for chip, name in named for path in sorted(chip.glob("temp*_input"))]
+    return [(degrees, name) for degrees, name in readings if degrees is not None]
 
 
 def _milli(path: Path) -> float | None:
     value = sysfs.read_int(path)
-    return None if value is None else value / 1000
+    return value / 1000 if value is not None and _LOWEST <= value / 1000 <= _HIGHEST else None

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct
+
 from skerry_agent.ports.jobs import Answer, UpdaterJob
 from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
-from skerry_agent.wire.telemetry import Sample
+from skerry_agent.wire.telemetry import MeasurementSource, Sample
 
 Post = Callable[[Callable[[], None]], None]
 """Run a call soon, in the supervisor's own thread."""
@@ -93,8 +95,30 @@ class Trust(Protocol):
         """The payload of a signed envelope whose signer holds `role`. Raises `TrustError`."""
 
 
+class ActiveEnergy(Struct, frozen=True):
+    """Energy above what an idle board takes. Both uncertainties in joules, of 95 % or so.
+
+    `noise_j` is independent from one stretch to the next, so it becomes small in a sum; `bias_j` is the same in all.
+    """
+
+    joules: float
+    noise_j: float
+    bias_j: float
+    source: MeasurementSource
+    method: str
+
+
 class Meters(Protocol):
     """What can be measured on this board."""
 
-    def samples(self, pids: list[int], duration_s: float) -> list[Sample]:
-        """Samples over the last `duration_s` seconds; `pids` are the runners. `power_active` is watts above idle."""
+    def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:
+        """Samples over the last `duration_s` seconds; `pids` are the runners. `power_active` is watts above idle.
+
+        `accelerator_s` is for how long an accelerator worked for them.
+        """
+
+    def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
+        """What the models took in the stretch of the last `samples`, using so much of both; None where not known."""
+
+    def undervoltage_since(self, at: float) -> str | None:
+        """Who has seen too low a supply voltage since a monotonic time; None if nobody has, or nobody looks."""

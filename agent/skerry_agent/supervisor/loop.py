@@ -8,9 +8,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import astuple
+
 from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
+from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
@@ -27,7 +30,7 @@ from skerry_agent.supervisor import listeners
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
-from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
+from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalStatus, model_report
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
@@ -37,6 +40,7 @@ from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, 
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
+SUPPLY_S, SUPPLY_ISSUE_S = 5.0, 600.0
 ON_TRIAL = frozenset({State.STAGED, State.PROBATION, State.ROLLING_BACK})
 FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 5.0, 3600.0, 2.0
 METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH = 60.0, 6 * 3600.0, 16.0
@@ -77,7 +81,9 @@ class Supervisor:
             self._changed,
             self._collect,
             self._heartbeat,
+            meters.undervoltage_since,
         )
+        self._meters, self._low_supply = meters, ""
         self._units: dict[str, Unit] = {}
         self._sequence = 0
         self._report_due = False
@@ -99,6 +105,7 @@ class Supervisor:
             self._apply(self._orders.desired)
         self._time_report()
         self._queue.after(PROGRESS_S, self._progress_due)
+        self._queue.after(SUPPLY_S, self._supply_due)
 
     def _known_models(self) -> set[str]:
         models = self.config.state_dir / "models"
@@ -274,6 +281,7 @@ class Supervisor:
             unix=_where(units, "unix"),
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
+            energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
@@ -303,7 +311,7 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue, self._low_supply)
         return (
             *filter(None, own),
             *self._http_issues,
@@ -321,11 +329,22 @@ class Supervisor:
         if self._interval.seconds < self._next_report_s:
             self._telemetry_due()
 
+    def _supply_due(self) -> None:
+        """Say so while the supply voltage is too low, and for some time after: it is low in moments."""
+        self._queue.after(SUPPLY_S, self._supply_due)
+        seen_by = self._meters.undervoltage_since(self._queue.monotonic() - SUPPLY_ISSUE_S)
+        within = f"within the last {SUPPLY_ISSUE_S / 60:.0f} minutes"
+        before = self._low_supply
+        self._low_supply = f"power_supply: the supply voltage was too low {within} ({seen_by})" if seen_by else ""
+        if self._low_supply != before:
+            self._changed()
+
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
-        self._telemetry.heartbeat(model, slot.release, loaded.load_us if loaded else None, heartbeat)
+        load_us, accelerated = loaded.load_us if loaded else None, exclusive(slot)
+        self._telemetry.heartbeat(model, slot.release, load_us, heartbeat, accelerated=accelerated)
 
     def _watch(self, seconds: float) -> str:
         """Report often for some time, from now on."""

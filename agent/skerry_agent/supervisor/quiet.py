@@ -12,7 +12,7 @@ TOLERANCE = 0.1
 """Relative: how much a value may differ from the one that was reported last."""
 
 LEAST_CHANGE = {"W": 0.2, "degC": 3.0, "cores": 0.05}
-"""What is small in each unit, whatever the value. Of flags (unit 1) no change is."""
+"""What is small in each unit, whatever the value. Of flags (0 or 1, in unit 1) no change is."""
 
 CLOCK_S = 5.0
 """A wall clock that was set by more ends a merged interval: the host reads `started` by it."""
@@ -68,4 +68,6 @@ def _alike(samples: tuple[Sample, ...], before: tuple[Sample, ...]) -> bool:
 
 
 def _is_close(value: float, before: float, unit: str) -> bool:
-    return abs(value - before) <= max(LEAST_CHANGE.get(unit, 0.0), TOLERANCE * abs(before) if unit != "1" else 0.0)
+    if unit == "1" and {value, before} == {0.0, 1.0}:
+        return False
+    return abs(value - before) <= max(LEAST_CHANGE.get(unit, 0.0), TOLERANCE * abs(before))

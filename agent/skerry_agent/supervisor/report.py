@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from skerry_agent.deployment.service import Service
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine.records import Deployment, Record, Slot
+from skerry_agent.wire.telemetry import MeasurementSource
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
 
 
@@ -14,6 +15,15 @@ class FactoryStatus(Struct, frozen=True):
 
     release: str | None
     busy: bool = False
+
+
+class EnergyStatus(Struct, frozen=True):
+    """Energy per inference, as the newest report has it."""
+
+    energy_uj: float
+    relative_uncertainty: float
+    source: MeasurementSource
+    method: str
 
 
 class LocalStatus(Struct, frozen=True):
@@ -29,6 +39,7 @@ class LocalStatus(Struct, frozen=True):
     running: bool = True
     factory: dict[str, FactoryStatus] = {}
     unix: dict[str, str] = {}
+    energy: dict[str, EnergyStatus] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:

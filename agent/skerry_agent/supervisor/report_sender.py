@@ -143,12 +143,13 @@ class ReportSender:
 
     def _in_form(self, name: str, report: bytes) -> bytes:
         probe = self._unanswered >= SILENT and number_of(name) % PROBE == 0
-        return report if probe or report_forms.PACKED not in self._reads else _packed(report)
+        form = report_forms.JSON if probe else report_forms.best_form(self._reads)
+        return report if form == report_forms.JSON else _packed(report, form)
 
 
-def _packed(report: bytes) -> bytes:
+def _packed(report: bytes, form: int) -> bytes:
     try:
-        return report_forms.encode_report(codec.decode(report, Report))
+        return report_forms.encode_report(codec.decode(report, Report), form)
     except WireError:  # of another agent, or a bug: the host says what is wrong with it
         return report
 

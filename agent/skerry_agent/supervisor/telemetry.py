@@ -3,14 +3,13 @@
 Quiet intervals are held back, and become one longer report.
 """
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from skerry_agent.ports.interfaces import Clock, Meters
 from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.supervisor.energy import LONGEST_S, Energy, EnergyAccounts, Work
 from skerry_agent.supervisor.quiet import is_quiet, joined
-from skerry_agent.wire.telemetry import ModelStats, Report, Sample
+from skerry_agent.wire.telemetry import ModelStats, Report
 
 
 class Telemetry:
@@ -22,20 +21,24 @@ class Telemetry:
         self._sequence = 0
         self._held: Report | None = None
         self._last: Report | None = None
+        self._energies = EnergyAccounts()
+        self._told: dict[str, tuple[float, Energy]] = {}
         self._begin()
 
     def _begin(self) -> None:
         self._stats: dict[tuple[str, str], ModelStats] = {}
-        self._cpu_s = 0.0
+        self._work: dict[tuple[str, str], Work] = {}
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
-    def heartbeat(self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat) -> None:
-        """Add a heartbeat of a runner."""
+    def heartbeat(
+        self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat, *, accelerated: bool = False
+    ) -> None:
+        """Add a heartbeat of a runner; `accelerated`: its inferences run on an accelerator."""
         known = self._stats.get((model, release)) or ModelStats(model, release, 0, 0)
         outputs = dict(known.outputs)
         for label, count in heartbeat.outputs.items():
             outputs[label] = outputs.get(label, 0) + count
-        self._cpu_s += heartbeat.cpu_s
+        self._work[model, release] = self._work.get((model, release), Work()).plus(_work_of(heartbeat, accelerated))
         self._stats[model, release] = replace(
             known,
             inferences=known.inferences + heartbeat.inferences,
@@ -77,7 +80,10 @@ class Telemetry:
     def _interval(self, pids: list[int], outbox_dropped: int) -> Report:
         uptime = self._clock.monotonic()
         duration = uptime - self._started_at
-        samples = self._meters.samples(pids, duration)
+        cpu_s, accelerator_s = (sum(getattr(work, name) for work in self._work.values()) for name in _BUSY)
+        samples = self._meters.samples(pids, duration, accelerator_s)
+        energy = self._meters.active_energy(cpu_s, accelerator_s)
+        self._energies.add(energy, self._work, duration)
         report = Report(
             device=self._device,
             boot=self._boot,
@@ -85,25 +91,38 @@ class Telemetry:
             started=self._started,
             uptime_s=uptime,
             duration_s=duration,
-            models=tuple(map(_energy_of(samples, duration, self._inferences()), self._stats.values())),
+            models=tuple(map(self._with_energy, self._stats.values())),
             samples=tuple(samples),
             outbox_dropped=outbox_dropped,
         )
         self._begin()
         return report
 
-    def _inferences(self) -> int:
-        return sum(stats.inferences for stats in self._stats.values())
+    def energies(self) -> dict[str, Energy]:
+        """Energy per inference of each model that has had a figure lately."""
+        since = self._clock.monotonic() - LONGEST_S
+        return {model: energy for model, (at, energy) in self._told.items() if at >= since}
 
-
-def _energy_of(samples: list[Sample], duration_s: float, inferences: int) -> Callable[[ModelStats], ModelStats]:
-    """Energy per inference from the power above idle, with the power's source; absent without power or inferences."""
-    power = next((s for s in samples if s.name == "power_active"), None)
-
-    def with_energy(stats: ModelStats) -> ModelStats:
-        if power is None or not inferences:
+    def _with_energy(self, stats: ModelStats) -> ModelStats:
+        """A model's figures with its energy per inference, where there were inferences and it is known."""
+        taken = self._energies.take(stats.model, stats.release) if stats.inferences else None
+        if taken is None:
             return stats
-        energy = max(0.0, power.value) * duration_s * 1e6 / inferences
-        return replace(stats, energy_uj=energy, energy_source=power.source, energy_method=power.method)
+        self._told[stats.model] = self._clock.monotonic(), taken
+        return replace(
+            stats,
+            energy_uj=taken.per_inference_uj,
+            energy_source=taken.source,
+            energy_method=taken.method,
+            energy_relative_uncertainty=taken.relative_uncertainty,
+        )
 
-    return with_energy
+
+_BUSY = ("cpu_s", "accelerator_s")
+
+
+def _work_of(heartbeat: Heartbeat, accelerated: bool) -> Work:
+    """What a runner did for inferences; what it took to load, to validate or to wait is not theirs."""
+    works = heartbeat.inferences or heartbeat.errors or heartbeat.busy_s > 0
+    accelerator_s = heartbeat.latency.total / 1e6 if accelerated else 0.0
+    return Work(heartbeat.inferences, heartbeat.cpu_s, max(0.0, accelerator_s)) if works else Work()

@@ -1,16 +1,18 @@
 """Telemetry reports as bytes: the JSON form of the first agents, and the packed one, about a sixth of it. Pure.
 
-A JSON report begins with `{`, every other form with its number as one byte. The packed form is a MessagePack array of
-`_Packed`; fields that are added at the ends of its arrays are ignored by hosts that do not know them. A form that
-changes anything else, or adds words (`report_words`), is a new one with a new number.
+A JSON report begins with `{`, every other form with its number as one byte. The packed forms are a MessagePack array
+of `_Packed`; fields that are added at the ends of its arrays are ignored by hosts that do not know them, and left out
+where they have nothing to say. A form that changes anything else, or adds words (`report_words`), is a new one with a
+new number: form 3 is form 2 with more words.
 
 Packing loses what no sensor gives: times but `started` are whole milliseconds, `load_us` whole microseconds,
-`energy_uj` thousandths, and values of samples have 24 bits (float32). Counts, sketches and texts are exact.
+`energy_uj` and uncertainties thousandths, and values of samples have 24 bits (float32). Counts, sketches and texts are
+exact.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated, cast
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -18,13 +20,13 @@ from msgspec import Meta, Struct
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import MODEL_PATTERN, VERSION_PATTERN, DeviceId, ModelName
-from skerry_agent.wire.report_words import WORDS, find_word, lengthen, shorten
+from skerry_agent.wire.report_words import WORDS, WORDS_OF_FORM, find_word, lengthen, shorten
 from skerry_agent.wire.sketch import issues_of, pack_sketch, unpack_sketch
 from skerry_agent.wire.tallies import MAX_NUMBER, pack_tally, unpack_tally
 from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report, Sample
 
-JSON, PACKED = 1, 2
-READ = (JSON, PACKED)
+JSON, PACKED, PACKED_3 = 1, 2, 3
+READ = (JSON, PACKED, PACKED_3)
 """The forms that `decode_report` reads."""
 
 MAX_TIME_S = 1e11
@@ -35,6 +37,8 @@ MAX_VALUE = 2.0**100
 """Of a sample: all that sensors give is far below, and sums stay finite. A float32, so rounding to one stays within."""
 
 MAX_MODELS, MAX_SAMPLES, MAX_TEXT = 64, 256, 400
+MAX_UNCERTAINTY = 1e6
+"""Relative; whoever is a million times as unsure as this knows nothing."""
 
 _SOURCES: tuple[MeasurementSource, ...] = ("measured", "modelled")
 _BOOT_DIGITS, _LABEL_DIGITS = 16, 9
@@ -69,11 +73,7 @@ class _PackedModel(Struct, array_like=True, frozen=True):
     energy_method: int
     classes: bytes
     outputs: dict[str, _Number]
-
-
-class _LongerModel(_PackedModel, array_like=True, frozen=True):
-    """With what was added since; written only where it is not 0, so that most reports are no longer than before."""
-
+    energy_uncertainty_permille: _Number | None = None
     input_errors: _Number = 0
 
 
@@ -81,7 +81,8 @@ class _Packed(Struct, array_like=True, frozen=True):
     """A text is its place in `WORDS`, or -1 - place in `texts`.
 
     `boot` is the number that its 16 hexadecimal digits are. `samples` has four numbers each: name, unit,
-    source, method; their values are float32.
+    source, method; their values are float32. `uncertainties_permille` has two numbers for each sample of which the
+    uncertainty is known: its place, and the uncertainty.
     """
 
     device: DeviceId
@@ -92,19 +93,25 @@ class _Packed(Struct, array_like=True, frozen=True):
     duration_ms: _Number
     outbox_dropped: _Number
     texts: tuple[_Text, ...]
-    models: Annotated[tuple[_LongerModel, ...], Meta(max_length=MAX_MODELS)]
+    models: Annotated[tuple[_PackedModel, ...], Meta(max_length=MAX_MODELS)]
     samples: Annotated[tuple[int, ...], Meta(max_length=4 * MAX_SAMPLES)]
     values: bytes
+    uncertainties_permille: Annotated[tuple[_Number, ...], Meta(max_length=2 * MAX_SAMPLES)] = ()
 
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Packed)
 
 
-def encode_report(report: Report) -> bytes:
-    """The packed form; raises `WireError` for a report that no device makes, and that no host would read."""
+def best_form(reads: Iterable[int]) -> int:
+    """The form in which a report is smallest, of those that a host reads."""
+    return max((form for form in reads if form in READ), default=JSON)
+
+
+def encode_report(report: Report, form: int = PACKED) -> bytes:
+    """A packed form; raises `WireError` for a report that no device makes, and that no host would read."""
     _check(report)
-    texts = _Texts()
+    texts = _Texts(form)
     packed = _Packed(
         device=report.device,
         boot=_pack_boot(report.boot),
@@ -117,14 +124,36 @@ def encode_report(report: Report) -> bytes:
         samples=tuple(number for sample in report.samples for number in _pack_sample(sample, texts)),
         values=struct.pack(f"<{len(report.samples)}f", *(sample.value for sample in report.samples)),
         texts=tuple(texts.own),
+        uncertainties_permille=tuple(_uncertainties(report.samples)),
     )
-    return bytes([PACKED]) + _ENCODER.encode(packed)
+    fields = _without_defaults(packed)
+    fields[_MODELS] = [_without_defaults(model) for model in packed.models]
+    return bytes([form]) + _ENCODER.encode(fields)
+
+
+_MODELS = _Packed.__struct_fields__.index("models")
+
+
+def _without_defaults(each: Struct) -> list[object]:
+    """Its values; those at the end that say nothing are left out, so that reports stay as small as before."""
+    values = list(msgspec.structs.astuple(each))
+    for default in reversed(each.__struct_defaults__):
+        if values[-1] != default:
+            break
+        values.pop()
+    return values
+
+
+def _uncertainties(samples: Iterable[Sample]) -> Iterator[int]:
+    for place, sample in enumerate(samples):
+        if sample.relative_uncertainty is not None:
+            yield from (place, round(sample.relative_uncertainty * 1000))
 
 
 def decode_report(payload: bytes) -> Report:
     """A report of any form; raises `WireError` that says what is wrong: malformed, absurd, or of a newer form."""
     form = payload[0] if payload else _BLANK
-    if form == PACKED:
+    if form in {PACKED, PACKED_3}:
         return _unpack(payload)
     if form < _BLANK and form not in b"\t\n\r":
         raise WireError("report", [f"its form {form} is none of those read here, up to {READ[-1]}: update the host"])
@@ -136,15 +165,16 @@ def decode_report(payload: bytes) -> Report:
 class _Texts:
     """Collects the texts of one report that are not in the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: int) -> None:
+        self._words = WORDS_OF_FORM[form]
         self._refs: dict[str, int] = {}
         self.own: list[str] = []
 
     def ref(self, text: str) -> int:
         if text not in self._refs:
-            place = find_word(text)
+            place = find_word(text, self._words)
             if place is None:
-                self.own.append(shorten(text))
+                self.own.append(shorten(text, self._words))
                 place = -len(self.own)
             self._refs[text] = place
         return self._refs[text]
@@ -167,8 +197,8 @@ def _pack_sample(sample: Sample, texts: _Texts) -> tuple[int, int, int, int]:
     return texts.ref(sample.name), texts.ref(sample.unit), source, texts.ref(sample.method)
 
 
-def _pack_model(stats: ModelStats, texts: _Texts) -> _LongerModel:
-    packed = _LongerModel(
+def _pack_model(stats: ModelStats, texts: _Texts) -> _PackedModel:
+    return _PackedModel(
         model=stats.model,
         release=stats.release.removeprefix(f"{stats.model}@"),
         inferences=stats.inferences,
@@ -184,13 +214,8 @@ def _pack_model(stats: ModelStats, texts: _Texts) -> _LongerModel:
         classes=pack_tally({int(label): count for label, count in stats.outputs.items() if _is_class(label)}),
         outputs={label: count for label, count in stats.outputs.items() if not _is_class(label)},
         input_errors=stats.input_errors,
+        energy_uncertainty_permille=_rounded(stats.energy_relative_uncertainty, 1000),
     )
-    return packed if stats.input_errors else _shortened(packed)
-
-
-def _shortened(packed: _LongerModel) -> _LongerModel:
-    """The same without the last field, as agents before it wrote it."""
-    return cast("_LongerModel", _PackedModel(*(getattr(packed, name) for name in _PackedModel.__struct_fields__)))
 
 
 def _rounded(value: float | None, steps: int = 1) -> int | None:
@@ -242,12 +267,18 @@ def _unpack_samples(packed: _Packed, texts: list[str]) -> tuple[Sample, ...]:
     if len(numbers) != len(packed.values) or len(numbers) % 4:
         raise WireError("report", [f"samples: {len(numbers)} numbers with {len(packed.values)} bytes of values"])
     values = struct.unpack(f"<{len(packed.values) // 4}f", packed.values)
+    columns = numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], values
+    bounds = dict(zip(packed.uncertainties_permille[::2], packed.uncertainties_permille[1::2], strict=False))
     return tuple(
-        Sample(_text(texts, name), value, _text(texts, unit), _source(source), _text(texts, method))
-        for name, unit, source, method, value in zip(
-            numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], values, strict=True
+        Sample(
+            _text(texts, name), value, _text(texts, unit), _source(source), _text(texts, method), _ratio(bounds.get(n))
         )
+        for n, (name, unit, source, method, value) in enumerate(zip(*columns, strict=True))
     )
+
+
+def _ratio(permille: int | None) -> float | None:
+    return None if permille is None else permille / 1000
 
 
 def _source(place: int) -> MeasurementSource:
@@ -256,7 +287,7 @@ def _source(place: int) -> MeasurementSource:
     raise WireError("report", [f"{place} is no source of a measurement"])
 
 
-def _unpack_model(packed: _LongerModel, texts: list[str]) -> ModelStats:
+def _unpack_model(packed: _PackedModel, texts: list[str]) -> ModelStats:
     classes, counts = unpack_tally(packed.classes)
     release = packed.release if "@" in packed.release else f"{packed.model}@{packed.release}"
     return ModelStats(
@@ -274,6 +305,7 @@ def _unpack_model(packed: _LongerModel, texts: list[str]) -> ModelStats:
         energy_method=_text(texts, packed.energy_method),
         outputs={**dict(zip(map(str, classes), counts, strict=True)), **packed.outputs},
         input_errors=packed.input_errors,
+        energy_relative_uncertainty=_ratio(packed.energy_uncertainty_permille),
     )
 
 
@@ -295,6 +327,7 @@ def _issues(report: Report) -> Iterator[str]:
     for sample in report.samples:
         if max(len(sample.name), len(sample.unit), len(sample.method)) > MAX_TEXT:
             yield f"samples: {sample.name[:40]!r} has texts of over {MAX_TEXT} characters"
+        yield from _beyond("relative_uncertainty", sample.relative_uncertainty or 0.0, MAX_UNCERTAINTY)
     for stats in report.models:
         yield from _issues_of_model(stats)
 
@@ -317,6 +350,7 @@ def _issues_of_model(stats: ModelStats) -> Iterator[str]:
     yield from _beyond("load_us", stats.load_us or 0)
     yield from _beyond("rss_bytes", stats.rss_bytes or 0, MAX_LARGE)
     yield from _beyond("energy_uj", (stats.energy_uj or 0) * 1000, MAX_LARGE)
+    yield from _beyond("energy_relative_uncertainty", stats.energy_relative_uncertainty or 0.0, MAX_UNCERTAINTY)
     if len(stats.energy_method) > MAX_TEXT:
         yield f"energy_method: is over {MAX_TEXT} characters"
     if stats.outputs:
@@ -324,6 +358,6 @@ def _issues_of_model(stats: ModelStats) -> Iterator[str]:
         yield from _beyond("outputs", max(stats.outputs.values()))
 
 
-def _beyond(name: str, number: float, most: int = MAX_NUMBER) -> Iterator[str]:
+def _beyond(name: str, number: float, most: float = MAX_NUMBER) -> Iterator[str]:
     if not 0 <= number <= most:
         yield f"{name}: {number:g} is beyond all measure"

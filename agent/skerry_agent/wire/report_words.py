@@ -65,22 +65,56 @@ WORDS = (
     "tj-thermal",
     "thermal_zone#",
     "apex_#",
+    # with form 3
+    "process clocks, agent and children",
+    "undervoltage",
+    "throttled_now",
+    "undervoltage_since_boot",
+    "throttled_since_boot",
+    "supply_voltage",
+    "accelerator_resets",
+    "frequency_limit",
+    "V",
+    "count",
+    "firmware mailbox",
+    "sysfs get_throttled",
+    "vcgencmd get_throttled",
+    "hwmon rpi_volt",
+    "firmware mailbox + hwmon rpi_volt",
+    "sysfs get_throttled + hwmon rpi_volt",
+    "vcgencmd get_throttled + hwmon rpi_volt",
+    "thermal_throttle counts",
+    "pmic_read_adc EXT#V_V, lowest",
+    "usb device numbers, since the agent began",
+    "cpufreq scaling_max_freq",
+    "# W + # W x busy cores, +-#%, wattmeter #-#-#",
+    "# W x busy cores, +-#%, wattmeter #-#-#",
+    "# W + # W x busy cores + # W x busy accelerator, +-#%",
+    "# W x busy cores + # W x busy accelerator, +-#%",
+    "hwmon ina#x VDD_IN",
+    "hwmon ina#x POM_#V_IN",
+    "hwmon ina#x POM_#V_IN, less # W idle (board file)",
+    "hwmon ina#x POM_#V_IN, less # W idle (measured)",
 )
+
+WORDS_OF_FORM = {2: WORDS.index("apex_#") + 1, 3: len(WORDS)}
+"""How many words, from the first, a host knows that reads a form (`report_forms`)."""
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _PLACE_DIGITS = 4
 _PLACES = {word: place for place, word in enumerate(WORDS)}
 
 
-def find_word(text: str) -> int | None:
-    """The place of a text without numbers; None if it is not in the table."""
-    return _PLACES.get(text) if "#" not in text else None
+def find_word(text: str, known: int = len(WORDS)) -> int | None:
+    """The place of a text without numbers; None if it is not among the first `known` of the table."""
+    place = _PLACES.get(text) if "#" not in text else None
+    return place if place is not None and place < known else None
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, known: int = len(WORDS)) -> str:
     """What is sent for a text that has no place of its own; `lengthen` makes the text of it again."""
     place = _PLACES.get(_NUMBER.sub("#", text))
-    if place is None or "#" in text:
+    if place is None or place >= known or "#" in text:
         return f"#{text}" if text.startswith("#") else text
     return f"#{place} {' '.join(_NUMBER.findall(text))}"
 

@@ -15,19 +15,25 @@ MeasurementSource = Literal["measured", "modelled"]
 
 
 class Sample(Struct, frozen=True):
-    """One measurement, with unit and source. `method` names the sensor, or the model with its uncertainty."""
+    """One measurement, with unit and source. `method` names the sensor, or the model with its uncertainty.
+
+    `relative_uncertainty` is that of the value: 0.35 is 35 %; None where nobody knows.
+    """
 
     name: str
     value: float
     unit: str
     source: MeasurementSource
     method: str = ""
+    relative_uncertainty: float | None = None
 
 
 class ModelStats(Struct, frozen=True):
-    """One model over the interval. Energy is per inference and comes with its source.
+    """One model over the interval. Energy is per inference and comes with its source and its relative uncertainty.
 
-    `errors` are the model's own, `input_errors` inputs that no model could have answered: damaged, of another shape.
+    It is that of the latest inferences that took enough to be told from noise, so it may go back to before the
+    interval, and is absent until there are so many. `errors` are the model's own, `input_errors` inputs that no model
+    could have answered: damaged, of another shape.
     """
 
     model: str
@@ -43,6 +49,7 @@ class ModelStats(Struct, frozen=True):
     energy_source: MeasurementSource | None = None
     energy_method: str = ""
     outputs: dict[str, int] = {}
+    energy_relative_uncertainty: float | None = None
     input_errors: Count = 0
 
 

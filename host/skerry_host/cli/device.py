@@ -17,13 +17,13 @@ from skerry_host.plane import provision as provisioning
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
 from skerry_host.plane.views.labels import label, transports
-from skerry_host.plane.views.words import reading
+from skerry_host.plane.views.words import energy, reading
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView
+    from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point, SampleView
 
 
 TABLE_ROWS = 100
@@ -134,7 +134,9 @@ def watch(name: str, seconds: float, as_json: bool) -> None:
 def _report_lines(view: "DeviceView") -> list[str]:
     """A line for each model, and one for what the board measures."""
     lines = [_model_line(model) for model in view.models if model.points]
-    samples = ", ".join(f"{safe(s.name)} {reading(s.value, safe(s.unit))}" for s in view.samples)
+    samples = ", ".join(
+        f"{safe(s.name)} {reading(s.value, safe(s.unit), s.relative_uncertainty)}" for s in view.samples
+    )
     return [
         f"[bold]{time.strftime('%H:%M:%S', time.localtime(view.measured))}[/]",
         *(f"  {line}" for line in lines),
@@ -145,9 +147,21 @@ def _report_lines(view: "DeviceView") -> list[str]:
 def _model_line(model: "ModelView") -> str:
     newest = model.points[-1]
     latency = f"p50 {micros(newest.p50_us)}, p95 {micros(newest.p95_us)}, p99 {micros(newest.p99_us)}"
-    errors = f", {model.errors} errors" if model.errors else ""
+    errors = _energy(newest, model) + (f", {model.errors} errors" if model.errors else "")
     errors += f", {model.input_errors} bad inputs" if model.input_errors else ""
-    return f"{safe(newest.release)} ({label(model.state)}): {newest.inferences_per_s:.1f}/s, {latency}{errors}"
+    rate = f"{newest.inferences_per_s:.1f}/s"
+    return f"{safe(newest.release)} ({label(model.state)}): {rate}, {latency}{errors}"
+
+
+def _reading(sample: "SampleView") -> str:
+    return f"{safe(sample.name)} {reading(sample.value, safe(sample.unit), sample.relative_uncertainty)}"
+
+
+def _energy(newest: "Point", model: "ModelView") -> str:
+    """Energy per inference, where it is known."""
+    if newest.energy_uj is None:
+        return ""
+    return f", {energy(newest.energy_uj, newest.energy_relative_uncertainty)} an inference ({model.energy_source})"
 
 
 def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
@@ -171,8 +185,12 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
         lines.append(f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
-            lines.append(f"  p50 {p50}, p95 {p95}, {newest.inferences_per_s:.1f} inferences/s")
-    lines += [f"{safe(s.name)} {reading(s.value, safe(s.unit))} ({s.source}: {safe(s.method)})" for s in view.samples]
+            rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}"
+            lines.append(f"  p50 {p50}, p95 {p95}, {rate}")
+    lines += [
+        f"{safe(s.name)} {reading(s.value, safe(s.unit), s.relative_uncertainty)} ({s.source}: {safe(s.method)})"
+        for s in view.samples
+    ]
     lines += [f"issue: {safe(label(issue))}" for issue in view.issues]
     if view.reports_missing:
         dropped = f"{view.outbox_dropped} dropped by the device since its start"

@@ -36,5 +36,5 @@ def _table(made: History) -> "Table":
         for at in points:
             began = datetime.fromtimestamp(at.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
             figures = f"{at.inferences_per_s:.1f}", micros(at.p50_us), micros(at.p95_us), micros(at.p99_us)
-            shown.add_row(began, model, at.release, *figures, energy(at.energy_uj))
+            shown.add_row(began, model, at.release, *figures, energy(at.energy_uj, at.energy_relative_uncertainty))
     return shown

@@ -24,6 +24,7 @@ from skerry_host.plane.views.gather import Page, overview
 from skerry_host.plane.views.labels import label
 from skerry_host.plane.views.newest import NewestIntervals
 from skerry_host.plane.views.views import DeviceView, ModelView, Overview, RolloutView
+from skerry_host.plane.views.words import energy
 
 
 @click.command()
@@ -84,7 +85,7 @@ def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str
         micros(newest.p50_us),
         micros(newest.p95_us),
         f"{newest.inferences_per_s:.1f}",
-        f"{newest.energy_uj:.0f} µJ" if newest.energy_uj is not None else "-",
+        energy(newest.energy_uj, newest.energy_relative_uncertainty) if newest.energy_uj is not None else "-",
         model.energy_source or "absent",
         seen,
     )

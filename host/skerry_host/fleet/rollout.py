@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry_agent.wire.twin import Outcome
-from skerry_host.fleet.gate import evaluate_gate
+from skerry_host.fleet.gate import EXTERNAL_REASONS, evaluate_gate
 from skerry_host.fleet.policy import Policy
 
 RolloutState = Literal["pending", "running", "aborting", "succeeded", "failed", "aborted"]
@@ -41,6 +41,12 @@ class Deployment:
     sent: float | None = None
     heard: float | None = None
     outcome: Outcome | None = None
+    reason: str = ""
+
+    @property
+    def external(self) -> bool:
+        """Whether it did not succeed, and the release is not to blame."""
+        return self.outcome != "succeeded" and self.reason in EXTERNAL_REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ def _advance(rollout: Rollout, deployments: Sequence[Deployment]) -> list[Action
         if any(d.outcome is None for d in members):
             admitted = [Admit(d) for d in members if d.sent is None and d.outcome is None]
             return [*begin, *admitted]
-        result = evaluate_gate(rollout.policy, [d.outcome for d in members if d.outcome is not None])
+        judged = [d.outcome for d in members if d.outcome is not None and not d.external]
+        result = evaluate_gate(rollout.policy, judged, len(members) - len(judged))
         if not result.passed:
             return [*_halt(deployments, wave), EnterState("failed", result.reason)]
         reason = result.reason

@@ -93,6 +93,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         "[board.power]",
         f"idle_w = {power.idle_w!r}",
         f"watts_per_core = {power.watts_per_core!r}",
+        *([f"accelerator_w = {power.accelerator_w!r}"] if power.accelerator_w is not None else []),
         f"uncertainty = {power.uncertainty!r}",
         f"source = {json.dumps(power.source, ensure_ascii=False)}",
         "",

@@ -11,7 +11,7 @@ import pytest
 from skerry_agent.meters import BoardMeters, Window, choose, hwmon, pmic, powercap, procfs, thermal
 from skerry_agent.meters.power import MeasuredPower
 
-BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35)
+BOARD = SimpleNamespace(idle_w=2.0, watts_per_core=1.5, uncertainty=0.35, calibrated="", accelerator_w=None)
 BUSY, IDLE = Window(10.0, 8.0), Window(10.0, 0.1)
 
 
@@ -204,23 +204,6 @@ def test_temperatures_in_degrees_of_the_hottest(root):
 
 def test_without_zones_there_is_no_temperature(tmp_path):
     assert thermal.temperatures(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("files", "value"),
-    [
-        ({"sys/devices/platform/soc/soc:firmware/get_throttled": "50005"}, 1.0),
-        ({"sys/devices/platform/soc/soc:firmware/get_throttled": "50000"}, 0.0),
-        ({"sys/devices/platform/soc/soc:firmware/get_throttled": "?"}, None),
-        ({f"{THERMAL}cooling_device0/type": "thermal-cpufreq-0", f"{THERMAL}cooling_device0/cur_state": 2}, 1.0),
-        ({f"{THERMAL}cooling_device0/type": "thermal-cpufreq-0", f"{THERMAL}cooling_device0/cur_state": 0}, 0.0),
-        ({f"{THERMAL}cooling_device0/type": "pwm-fan", f"{THERMAL}cooling_device0/cur_state": 3}, None),
-        ({}, None),
-    ],
-)
-def test_throttling(root, files, value):
-    sample = thermal.throttled(root(files))
-    assert (None if sample is None else sample.value) == value
 
 
 def stat(parent, utime=0, stime=0, waited=0, name="a b) (c"):

@@ -19,7 +19,7 @@ from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
 from skerry_agent.supervisor.listeners import open_tcp
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S
+from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, SUPPLY_ISSUE_S, SUPPLY_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
@@ -303,3 +303,46 @@ def test_on_a_metered_link_orders_are_asked_for_less_often(tmp_path):
     made.agent.link_up()
     made.clock.advance(86_400.0)
     assert len([at for at in asked if at > asked[0] + 43_200]) <= 2
+
+
+class LowSupply:
+    """Meters of a board whose supply voltage is too low from a time on."""
+
+    def __init__(self):
+        self.low_at = None
+
+    def samples(self, pids, duration_s, accelerator_s=0.0):
+        return []
+
+    def active_energy(self, cpu_s, accelerator_s=0.0):
+        return None
+
+    def undervoltage_since(self, at):
+        return "firmware mailbox" if self.low_at is not None and self.low_at >= at else None
+
+
+def test_a_supply_voltage_that_is_too_low_is_an_issue_while_it_is_and_some_time_after(tmp_path):
+    meters = LowSupply()
+    site = Site(tmp_path / "device", meters=meters)
+    reported = []
+    site.link.publish = lambda topic, payload, **_: reported.append((topic, payload))
+
+    def issues():
+        return [issue for issue in site.agent.status().issues if issue.startswith("power_supply: ")]
+
+    site.clock.advance(SUPPLY_S)
+    assert issues() == []
+    meters.low_at = site.clock.monotonic()
+    site.clock.advance(SUPPLY_S + 1.0)
+    assert len(issues()) == 1
+    assert any(b"power_supply" in payload for topic, payload in reported if topic == topics.reported("dev-1"))
+    site.clock.advance(SUPPLY_ISSUE_S + SUPPLY_S)
+    assert issues() == []
+
+
+def test_what_the_meters_say_of_the_supply_reaches_who_judges_a_candidate(tmp_path):
+    meters = LowSupply()
+    site = Site(tmp_path / "device", meters=meters)
+    assert site.agent._context.undervoltage_since(0.0) is None
+    meters.low_at = 5.0
+    assert site.agent._context.undervoltage_since(5.0) == "firmware mailbox"

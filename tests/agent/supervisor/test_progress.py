@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from skerry_agent.cli.main import _shown
 from skerry_agent.ports.jobs import Planned
 from skerry_agent.supervisor import loop
+from skerry_agent.supervisor.report import EnergyStatus
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.asking import Ask, answer
 from skerry_agent.wire.blobs import CHUNK_BYTES, describe, digest_list, split
@@ -80,3 +81,13 @@ def test_withdrawn_half_way_it_is_given_up_at_once(site):
 def test_the_twin_says_which_patches_the_device_applies(site):
     said = [raw for topic, raw in site.link.published if topic == topics.reported("dev-1")]
     assert codec.decode(said[-1], Reported).patch_format == PATCH_FORMAT
+
+
+def test_the_devices_own_status_shows_energy_with_its_uncertainty(tmp_path):
+    site = Site(tmp_path / "device")
+    site.want(1, Assignment("m", "m@1.0.0", "cpu", MANIFEST, "d-1"))
+    status = site.agent.status()
+    assert status.energy == {}
+    energy = EnergyStatus(2142.857, 0.39, "modelled", "1.5 W x busy cores, +-35%")
+    (line,) = [line for line in _shown(replace(status, energy={"m": energy})) if "an inference" in line]
+    assert line.strip() == "2.1 ± 0.8 mJ an inference (modelled: 1.5 W x busy cores, +-35%)"

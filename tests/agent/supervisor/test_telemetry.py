@@ -22,8 +22,14 @@ class Board:
         self.values = {"power": 3.0, "cpu": 0.1, "temperature": 50.0, "throttled": 0.0, "memory": 80e6}
         self.units = {"power": "W", "cpu": "cores", "temperature": "degC", "throttled": "1", "memory": "bytes"}
 
-    def samples(self, pids, duration_s):
+    def samples(self, pids, duration_s, accelerator_s=0.0):
         return [Sample(name, value, self.units[name], "measured", name) for name, value in self.values.items()]
+
+    def active_energy(self, cpu_s, accelerator_s=0.0):
+        return None
+
+    def undervoltage_since(self, at):
+        return None
 
 
 class Rig:

@@ -52,6 +52,12 @@ PINNED = Report(
     ),
     outbox_dropped=7,
 )
+UNCERTAIN = replace(
+    PINNED,
+    models=(replace(PINNED.models[0], energy_relative_uncertainty=0.31, input_errors=3), *PINNED.models[1:]),
+    samples=(PINNED.samples[0], replace(PINNED.samples[1], relative_uncertainty=0.02), *PINNED.samples[2:]),
+    started=PINNED.started,
+)
 
 
 def packed(**changes):
@@ -112,20 +118,55 @@ def test_the_json_form_is_read_as_before():
 
 def test_the_words_of_the_packed_form_are_pinned():
     """A word that moved would turn the temperature of a device in the field into its memory."""
-    lines = (GOLDEN / "report_words.v2.txt").read_text(encoding="utf-8").splitlines()
-    assert list(report_words.WORDS) == lines
+    for form, known in report_words.WORDS_OF_FORM.items():
+        lines = (GOLDEN / f"report_words.v{form}.txt").read_text(encoding="utf-8").splitlines()
+        assert list(report_words.WORDS[:known]) == lines
+    assert report_words.WORDS_OF_FORM[max(report_words.WORDS_OF_FORM)] == len(report_words.WORDS)
 
 
 def test_fields_of_a_newer_agent_are_ignored():
-    values = msgspec.msgpack.decode(PACKED_FILE.read_bytes()[1:])
-    values[report_forms._Packed.__struct_fields__.index("models")][0] += [0, [[["deep"]]]]
-    assert decode_report(b"\x02" + msgspec.msgpack.encode([*values, {"new": 1}])) == PINNED
+    values = msgspec.msgpack.decode(encode_report(UNCERTAIN)[1:])
+    model = values[report_forms._Packed.__struct_fields__.index("models")][0]
+    assert (len(values), len(model)) == (
+        len(report_forms._Packed.__struct_fields__),
+        len(report_forms._PackedModel.__struct_fields__),
+    )
+    model.append([[["deep"]]])
+    assert decode_report(b"\x02" + msgspec.msgpack.encode([*values, {"new": 1}])) == UNCERTAIN
+
+
+def test_what_older_hosts_do_not_know_is_at_the_ends_and_changes_nothing_before():
+    """A host of before reads the first fields and ignores the rest: the same report without uncertainties."""
+    new, old = (msgspec.msgpack.decode(raw[1:]) for raw in (encode_report(UNCERTAIN), PACKED_FILE.read_bytes()))
+    place = report_forms._Packed.__struct_fields__.index("models")
+    assert new[place][0][: len(old[place][0])] == old[place][0]
+    assert [*new[:place], *new[place + 1 : len(old)]] == [*old[:place], *old[place + 1 :]]
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_uncertainties_come_back_with_what_they_are_of(form):
+    assert decode_report(encode_report(UNCERTAIN, form)) == UNCERTAIN
+
+
+def test_a_word_that_a_host_of_form_2_does_not_know_is_sent_to_it_as_text():
+    report = replace(PINNED, samples=(Sample("undervoltage", 1.0, "1", "measured", "firmware mailbox"),))
+    second, third = encode_report(report), encode_report(report, 3)
+    assert (b"undervoltage" in second, b"undervoltage" in third) == (True, False)
+    assert decode_report(second) == decode_report(third) == report
+
+
+@pytest.mark.parametrize(
+    ("reads", "form"), [((), 1), ((1,), 1), ((1, 2), 2), ((1, 2, 3), 3), ((1, 2, 3, 9), 3), ((9,), 1)]
+)
+def test_a_report_has_the_best_form_that_its_host_reads(reads, form):
+    assert report_forms.best_form(reads) == form
 
 
 @pytest.mark.parametrize("board", [(2.7, 1.1, 0.3), (5.0, 5.0, 0.8), (2.56, 0.85, 0.5), (12.0, 1e-7, 0.25)])
 def test_what_the_meters_say_of_a_board_comes_back_as_it_was(board):
     class Board:
         idle_w, watts_per_core, uncertainty = board
+        calibrated, accelerator_w = "", None
 
     samples = tuple(ModelledPower(Board()).read(Window(10, 3.3)))
     report = replace(PINNED, samples=samples)
@@ -146,6 +187,21 @@ def test_what_the_meters_always_say_takes_a_byte():
 @pytest.mark.parametrize(("inferences", "most"), [(0, 200), (50, 260), (200, 300), (2000, 400)])
 def test_a_report_is_small(inferences, most):
     assert len(encode_report(typical_report(inferences))) <= most
+
+
+def test_a_report_of_a_board_that_says_all_of_its_supply_is_small():
+    """A Raspberry Pi 5: its samples are words of form 3."""
+    word = "firmware mailbox + hwmon rpi_volt"
+    flags = ("undervoltage", "throttled_now", "undervoltage_since_boot", "throttled_since_boot")
+    more = (
+        *(Sample(name, 0.0, "1", "measured", word) for name in flags),
+        Sample("supply_voltage", 5.08, "V", "measured", "pmic_read_adc EXT5V_V, lowest"),
+        Sample("frequency_limit", 1.0, "1", "measured", "cpufreq scaling_max_freq"),
+        Sample("accelerator_resets", 0.0, "count", "measured", "usb device numbers, since the agent began"),
+    )
+    report = typical_report(200)
+    samples = tuple(replace(each, relative_uncertainty=0.35) for each in report.samples)
+    assert len(encode_report(replace(report, samples=samples + more), 3)) <= 400
 
 
 # -- there and back --------------------------------------------------------------------------------------------------
@@ -240,7 +296,7 @@ def test_quantiles_are_those_of_the_values(values, q):
 NAN = struct.pack("<f", float("nan"))
 ABSURD = {
     "empty": b"",
-    "a newer form": b"\x03" + PACKED_FILE.read_bytes()[1:],
+    "a newer form": b"\x07" + PACKED_FILE.read_bytes()[1:],
     "no form": b"\x00",
     "not json": b"{",
     "a list": b"[]",
@@ -305,8 +361,8 @@ def test_what_is_absurd_is_refused_in_one_line(payload):
 
 
 def test_a_newer_form_says_who_is_to_be_brought_up_to_date():
-    with pytest.raises(WireError, match=r"form 3 .*update the host"):
-        decode_report(b"\x03whatever")
+    with pytest.raises(WireError, match=r"form 7 .*update the host"):
+        decode_report(b"\x07whatever")
 
 
 @pytest.mark.parametrize(

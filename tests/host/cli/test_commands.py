@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from skerry_agent.config import load
-from skerry_host.boards import list_boards
+from skerry_host.boards import list_boards, load_board
 from skerry_host.home import Home
 from tests.kit.commands import skerry
 from tests.kit.home import add_release, make_home, model_bytes
@@ -116,6 +116,7 @@ def test_the_agent_reads_what_provision_writes(home, board):
     assert config.broker.url == "mqtts://ann:s%40cret@broker.example:8884"
     assert config.board.power is not None
     assert config.board.power.source
+    assert config.board.power.accelerator_w == load_board(board).power.accelerator_w
 
 
 def test_provision_writes_the_trusted_keys_and_hides_the_password(home):

@@ -19,8 +19,8 @@ def rollout(state="running", **policy):
     return Rollout("r1", "fashion@1.0.0", state, Policy(silence_s=60.0, **policy))
 
 
-def deployment(device, wave=0, *, sent=None, heard=None, outcome=None):
-    return Deployment(f"d-{device}", device, wave, sent, heard, outcome)
+def deployment(device, wave=0, *, sent=None, heard=None, outcome=None, reason=""):
+    return Deployment(f"d-{device}", device, wave, sent, heard, outcome, reason)
 
 
 def said(actions):
@@ -66,6 +66,28 @@ CASES = {
         rollout("aborting"),
         [deployment("a", sent=1, outcome="succeeded"), deployment("b", sent=1), deployment("c")],
         "close b cancelled, close c cancelled, enter aborted",
+    ),
+    "a weak power supply does not stop a release": (
+        rollout(),
+        [
+            deployment("a", sent=1, outcome="succeeded"),
+            deployment("b", sent=1, outcome="rolled_back", reason="power_supply"),
+            deployment("c", sent=1, outcome="failed", reason="accelerator_hung"),
+        ],
+        "enter succeeded",
+    ),
+    "nor does it hide one that fails": (
+        rollout(max_unsuccessful=0.4),
+        [
+            deployment("a", sent=1, outcome="rolled_back", reason="crashed"),
+            deployment("b", sent=1, outcome="rolled_back", reason="power_supply"),
+            deployment("c", sent=1, outcome="succeeded"),
+        ],
+        "enter failed",
+    ),
+    "a wave that only weak supplies have seen proves nothing": (
+        rollout(), [deployment("a", sent=1, outcome="rolled_back", reason="power_supply"), deployment("b", 1)],
+        "close b cancelled, enter failed",
     ),
     "none to move": (rollout("pending"), [], "enter running, enter succeeded"),
 }  # fmt: skip
@@ -138,6 +160,9 @@ def test_what_has_ended_is_never_due():
 
 def test_gate_says_why():
     assert evaluate_gate(POLICY, ["succeeded", "succeeded"]).reason == "2 of 2 succeeded"
+    beside = "1 more ended for causes outside the release"
+    assert evaluate_gate(POLICY, ["succeeded"], 1).reason == f"1 of 1 succeeded; {beside}"
+    assert evaluate_gate(POLICY, [], 1).reason == f"nothing to judge the release by; {beside}"
     result = evaluate_gate(Policy(max_unsuccessful=0.2), ["succeeded", "failed", "rolled_back"])
     assert not result.passed
     assert result.reason == "1 failed, 1 rolled back of 3, 20% allowed"

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.runner.engines import coral, tflite, tpu
 from skerry_agent.runner.engines.base import ModelFile
 from skerry_agent.runner.errors import EngineError, InferenceError
@@ -126,7 +127,7 @@ def _ask(request: ProbeRequest, timeout_s: float) -> tuple[tpu.Found, Opened | N
     """(what there is, what was opened, the one line of a failure) of a child that did not die."""
     command = [sys.executable, "-m", __name__, msgspec.json.encode(request).decode()]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        child = run_bounded(command, timeout_s)
     except subprocess.TimeoutExpired:
         raise unusable(f"the Edge TPU did not answer within {timeout_s:.0f} s", "replug it") from None
     if child.returncode < 0:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from skerry_agent.wire.sketch import Sketch
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.tables import DeploymentRow
+from skerry_host.plane.registry.telemetry.rollup import merged_energy
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 
 
@@ -33,6 +34,7 @@ class DeviceOutcome:
     latency_us: dict[str, float | None]
     energy_uj: float | None
     power_source: str
+    energy_relative_uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,15 @@ def device_outcome(registry: Registry, device: str, release: str | None) -> Devi
     latency = Sketch()
     for part in parts:
         latency = latency.merged(part.latency)
-    metered = [part for part in parts if part.energy_uj is not None]
-    count = sum(part.inferences for part in metered)
-    energy = sum((part.energy_uj or 0.0) * part.inferences for part in metered) / count if count else None
+    energy_uj, source, _method, _count, uncertainty = merged_energy((part, part.inferences) for part in parts)
     return DeviceOutcome(
         id=device,
         release=release,
         inferences=sum(part.inferences for part in parts),
         latency_us={name: latency.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
-        energy_uj=energy,
-        power_source=(metered[-1].energy_source or "absent") if metered else "absent",
+        energy_uj=energy_uj,
+        power_source=source or "absent",
+        energy_relative_uncertainty=uncertainty,
     )
 
 

@@ -16,6 +16,7 @@ from skerry_host.cli.demo.outcome import Outcome, Quality, deployment_outcomes, 
 from skerry_host.home import open_home
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.views.labels import label
+from skerry_host.plane.views.words import energy
 
 BOARD = "generic-x86"
 DEVICES = ("shelf-01", "shelf-02", "dock-01")
@@ -173,8 +174,8 @@ def _show(demo: Demo, outcome: Outcome) -> None:
     now = table("device", "release", ">inferences", ">p50", ">p95", ">p99", ">energy/inference", "source")
     for device in outcome.devices:
         quantiles = [micros(device.latency_us[name]) for name in ("p50", "p95", "p99")]
-        energy = f"{device.energy_uj:.0f} µJ" if device.energy_uj is not None else "-"
-        row = (device.id, device.release or "-", str(device.inferences), *quantiles, energy, device.power_source)
+        used = energy(device.energy_uj, device.energy_relative_uncertainty)
+        row = (device.id, device.release or "-", str(device.inferences), *quantiles, used, device.power_source)
         now.add_row(*row)
     demo.out.print(moved, now)
     verdict = "[green]ok[/green]" if outcome.ok else "[red]not ok[/red]"

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.report_forms import PACKED, decode_report, encode_report
+from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
@@ -190,7 +190,7 @@ def _decoded(message: Incoming) -> DeviceMessage:
 
 def _packed(report: Report, raw: bytes) -> bytes:
     """The packed form, which is made of one that came as JSON. Raises `WireError` when it could not be read again."""
-    if raw[0] == PACKED:
+    if raw[0] in READ and raw[0] != JSON:
         return raw
     packed = encode_report(report)
     decode_report(packed)

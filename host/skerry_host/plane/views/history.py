@@ -73,7 +73,8 @@ def fitting(seconds: float) -> int:
 def point(interval: Interval, stats: ModelStats) -> Point:
     """One interval of one model."""
     p50, p95, p99 = stats.latency.quantiles(0.50, 0.95, 0.99)
-    return Point(interval.started, stats.release, rate(interval, stats), p50, p95, p99, stats.energy_uj)
+    energy = stats.energy_uj, stats.energy_relative_uncertainty
+    return Point(interval.started, stats.release, rate(interval, stats), p50, p95, p99, *energy)
 
 
 def _frozen(lists: dict[str, list[T]]) -> dict[str, tuple[T, ...]]:

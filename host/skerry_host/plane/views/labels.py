@@ -43,6 +43,7 @@ LABELS = {
     "full_not_allowed": "full download not allowed",
     "no_other_release": "no other release to serve",
     "ordered": "rollback ordered",
+    "power_supply": "power supply too weak",
     "over_byte_budget": "byte budget exceeded",
     "rollback_failed": "rollback failed",
     "stalled": "download stalled",
@@ -79,6 +80,7 @@ LABELS = {
     "wrong_base": "wrong patch base",
     "wrong_result": "wrong patch result",
     # reasons that lie in the model on the device
+    "accelerator_hung": "accelerator hung",
     "constant_output": "constant output",
     "crashed": "runner crashed",
     "golden_mismatch": "golden outputs not reproduced",
@@ -91,6 +93,7 @@ LABELS = {
     "no_accelerator": "accelerator not found",
     "not_started": "runner did not start",
     "results_failed": "results not written",
+    "runner_stuck": "runner stuck in the kernel",
     "sample": "unusable sample",
     "source_failed": "input source failed",
     "start_timeout": "start timed out",

@@ -41,7 +41,8 @@ def rate(interval: Interval, stats: ModelStats) -> float:
 
 def sample_view(sample: SampleFigures) -> SampleView:
     """One measurement to be shown."""
-    return SampleView(sample.name, sample.value, sample.unit, sample.source, sample.method)
+    bound = sample.relative_uncertainty
+    return SampleView(sample.name, sample.value, sample.unit, sample.source, sample.method, bound)
 
 
 def _newest(report: StoredReport) -> NewestInterval:
@@ -52,6 +53,6 @@ def _newest(report: StoredReport) -> NewestInterval:
 
 def _model(interval: Interval, stats: ModelStats) -> NewestModel:
     p50, p95, p99 = stats.latency.quantiles(0.50, 0.95, 0.99)
-    return NewestModel(
-        stats.model, stats.release, rate(interval, stats), p50, p95, p99, stats.energy_uj, stats.energy_source
-    )
+    bound = stats.energy_relative_uncertainty
+    energy = stats.energy_uj, stats.energy_source, bound
+    return NewestModel(stats.model, stats.release, rate(interval, stats), p50, p95, p99, *energy)

@@ -22,6 +22,7 @@ class SampleView(Struct, frozen=True):
     unit: str
     source: str
     method: str
+    relative_uncertainty: float | None = None
 
 
 class Point(Struct, frozen=True):
@@ -34,6 +35,7 @@ class Point(Struct, frozen=True):
     p95_us: float | None
     p99_us: float | None
     energy_uj: float | None
+    energy_relative_uncertainty: float | None = None
 
 
 class DeploymentView(Struct, frozen=True):
@@ -171,6 +173,7 @@ class NewestModel(Struct, frozen=True):
     p99_us: float | None
     energy_uj: float | None
     energy_source: str | None
+    energy_relative_uncertainty: float | None = None
 
 
 class NewestInterval(Struct, frozen=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from skerry_agent.wire.figures import ENERGY_UNITS, energy_text, with_uncertainty
 from skerry_host.plane.views import labels
 
 DASH = "–"
@@ -23,11 +24,15 @@ def micros(value: float | None) -> str:
     return f"{value / 1000:.2f} ms" if value < 10_000 else f"{value / 1000:.0f} ms"
 
 
-def energy(value: float | None) -> str:
-    """Microjoules in a readable unit."""
-    if value is None:
-        return DASH
-    return f"{value:.0f} µJ" if value < 1000 else f"{value / 1000:.1f} mJ"
+def energy(value: float | None, relative_uncertainty: float | None = None) -> str:
+    """Microjoules in a readable unit, with their uncertainty and no more digits than they carry."""
+    return DASH if value is None else energy_text(value, relative_uncertainty)
+
+
+def tick(value: float) -> str:
+    """A round number of microjoules at the axis of a chart."""
+    factor, unit = next(((f, unit) for f, unit in reversed(ENERGY_UNITS) if value >= f), ENERGY_UNITS[0])
+    return f"{value / factor:g} {unit}"
 
 
 def size(count: float) -> str:
@@ -46,10 +51,12 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
-def reading(value: float, unit: str) -> str:
-    """A measurement with its unit; unit 1 is a ratio."""
+def reading(value: float, unit: str, relative_uncertainty: float | None = None) -> str:
+    """A measurement with its unit; unit 1 is a ratio. With its uncertainty, where that is known."""
     if unit in {"B", "bytes"}:
         return size(value)
+    if relative_uncertainty and value and unit != "1":
+        return with_uncertainty(value, relative_uncertainty, ((1.0, UNITS.get(unit, unit)),))
     return percent(value) if unit == "1" else f"{figure(value)} {UNITS.get(unit, unit)}"
 
 

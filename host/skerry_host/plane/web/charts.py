@@ -48,7 +48,7 @@ def rate_chart(points: Sequence[Point]) -> Markup:
 
 def energy_chart(points: Sequence[Point]) -> Markup:
     """Energy per inference over the last intervals."""
-    return _chart(points, ("energy_uj",), words.energy, "Energy per inference by interval")
+    return _chart(points, ("energy_uj",), words.tick, "Energy per inference by interval")
 
 
 def outcome_bar(rollout: RolloutView) -> Markup:

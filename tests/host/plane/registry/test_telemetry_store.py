@@ -5,6 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 
@@ -409,7 +412,40 @@ def test_the_form_of_a_block_is_pinned():
     assert (stats.release, stats.inferences, stats.outputs) == ("fashion@1.0.0", 4, {"7": 4, "cat": 2})
     assert stats.latency == sketch([900.0, 900.0, 950.0, 8000.0])
     assert list(rolled.figures()) == [(("power", "W", "measured", "ina226"), (2.0, 3.0, 4.0, 120.0))]
-    assert rollup.pack_block([rolled]) == raw
+    assert rollup.unpack_block(rollup.pack_block([rolled])) == [rolled]
+    assert stats.energy_relative_uncertainty is None
+
+
+def test_the_form_of_a_block_with_uncertainties_is_pinned():
+    raw = (GOLDEN / "block_uncertain.v1.bin").read_bytes()
+    (rolled,) = rollup.unpack_block(raw)
+    (stats,) = [model.stats() for model in rolled.models]
+    assert (stats.energy_uj, stats.energy_relative_uncertainty) == (2000.0, 0.35)
+    assert rollup.unpack_block(rollup.pack_block([rolled])) == [rolled]
+
+
+def energies(*parts):
+    """The energy of a roll-up of (inferences, energy per inference, relative uncertainty)."""
+    known = ModelStats("m", "m@1.0.0", 0, 0, energy_source="modelled")
+    stats = [
+        replace(known, inferences=count, energy_uj=energy, energy_relative_uncertainty=bound)
+        for count, energy, bound in parts
+    ]
+    (model,) = rollup.of_intervals(1, [_interval(each) for each in stats]).models
+    return model.energy_uj, model.energy_relative_uncertainty
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(1.0, 1e6), st.floats(0.01, 2.0)), min_size=1, max_size=8))
+def test_what_is_off_in_the_same_way_each_time_does_not_become_better_by_adding_up(parts):
+    """The uncertainty of a mean is never below the least and never above the largest of its parts."""
+    energy, bound = energies(*parts)
+    assert min(b for *_, b in parts) * (1 - 1e-9) <= bound <= max(b for *_, b in parts) * (1 + 1e-9)
+    absolute = sum(n * e * b for n, e, b in parts) / sum(n for n, *_ in parts)
+    assert energy * bound == pytest.approx(absolute)
+
+
+def test_an_energy_of_which_a_part_has_no_known_uncertainty_has_none():
+    assert energies((10, 100.0, 0.2), (10, 100.0, None)) == (100.0, None)
 
 
 def test_boots_have_the_same_key_for_ever():

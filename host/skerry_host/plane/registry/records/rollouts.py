@@ -75,11 +75,12 @@ def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Itera
         DeploymentRow.sent,
         DeploymentRow.heard,
         DeploymentRow.outcome,
+        DeploymentRow.reason,
     ).where(*mine)
-    for rollout, id_, device, wave, sent, heard, outcome in session.execute(
+    for rollout, id_, device, wave, sent, heard, outcome, reason in session.execute(
         query.order_by(DeploymentRow.wave, DeploymentRow.device)
     ):
-        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome))
+        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome), reason)
 
 
 def waiting(session: Session) -> Iterator[tuple[str, str, str]]:

@@ -69,7 +69,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class SampleFigures:
-    """One kind of measurement over an interval: `value` is the mean, of a single report its only value."""
+    """One kind of measurement over an interval: `value` is the mean, of a single report its only value.
+
+    `relative_uncertainty` is that of a single report's value; roll-ups keep none.
+    """
 
     name: str
     unit: str
@@ -78,6 +81,7 @@ class SampleFigures:
     value: float
     low: float
     high: float
+    relative_uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

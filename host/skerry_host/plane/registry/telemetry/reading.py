@@ -34,7 +34,7 @@ def _stored_report(row: Any, report: Report) -> StoredReport:
 def interval_of(started: float, report: Report) -> Interval:
     """A report, whose interval began at a time."""
     samples = tuple(
-        SampleFigures(each.name, each.unit, each.source, each.method, value, value, value)
+        SampleFigures(each.name, each.unit, each.source, each.method, value, value, value, each.relative_uncertainty)
         for each in report.samples
         for value in (_shortened(each.value),)
     )

@@ -43,8 +43,8 @@ Metered = tuple[ModelStats, int]
 """A model's figures, and how many inferences their energy is of."""
 
 
-class _FirstModel(msgspec.Struct, array_like=True):
-    """One model over the period as the first release wrote it, and as it is written where there is no more to say."""
+class RolledModel(msgspec.Struct, array_like=True):
+    """One model over the period; `metered` counts the inferences that its energy is of."""
 
     model: str
     release: str
@@ -60,11 +60,7 @@ class _FirstModel(msgspec.Struct, array_like=True):
     energy_method: str
     metered: int
     outputs: dict[str, int]
-
-
-class RolledModel(_FirstModel, array_like=True):
-    """One model over the period; `metered` counts the inferences that its energy is of."""
-
+    energy_relative_uncertainty: float | None = None
     input_errors: int = 0
 
     def stats(self) -> ModelStats:
@@ -83,7 +79,8 @@ class RolledModel(_FirstModel, array_like=True):
             self.energy_source,
             self.energy_method,
             self.outputs,
-            self.input_errors,
+            input_errors=self.input_errors,
+            energy_relative_uncertainty=self.energy_relative_uncertainty,
         )
 
 
@@ -109,12 +106,7 @@ _DECODE = msgspec.msgpack.Decoder(list[RollUp]).decode
 
 def pack_block(rolled: Sequence[RollUp]) -> bytes:
     """A block at rest."""
-    return zlib.compress(_ENCODE([msgspec.structs.replace(each, models=_shortest(each.models)) for each in rolled]))
-
-
-def _shortest(models: Iterable[RolledModel]) -> list[_FirstModel]:
-    names = _FirstModel.__struct_fields__
-    return [each if each.input_errors else _FirstModel(*(getattr(each, name) for name in names)) for each in models]
+    return zlib.compress(_ENCODE(rolled))
 
 
 def unpack_block(raw: bytes) -> list[RollUp]:
@@ -189,6 +181,7 @@ def _models(models: Iterable[Metered]) -> list[RolledModel]:
 def _model(model: str, release: str, parts: Sequence[Metered]) -> RolledModel:
     """One model of several intervals: of the load time and the memory, the largest."""
     stats = [each for each, _ in parts]
+    energy_uj, source, method, metered, uncertainty = merged_energy(parts)
     return RolledModel(
         model,
         release,
@@ -199,9 +192,13 @@ def _model(model: str, release: str, parts: Sequence[Metered]) -> RolledModel:
         pack_sketch(_sketch(each.latency for each in stats)),
         max((each.load_us for each in stats if each.load_us is not None), default=None),
         max((each.rss_bytes for each in stats if each.rss_bytes is not None), default=None),
-        *_energy(parts),
+        energy_uj,
+        source,
+        method,
+        metered,
         _outputs(each.outputs for each in stats),
-        _sum(each.input_errors for each in stats),
+        energy_relative_uncertainty=uncertainty,
+        input_errors=_sum(each.input_errors for each in stats),
     )
 
 
@@ -220,17 +217,37 @@ def _sketch(sketches: Iterable[Sketch]) -> Sketch:
     return Sketch(buckets, min(MAX_NUMBER, zeros), max(-MAX_TOTAL, min(MAX_TOTAL, total)))
 
 
-def _energy(parts: Iterable[Metered]) -> tuple[float | None, MeasurementSource | None, str, int]:
-    """Energy per inference with its source and method: those of most inferences, where there are several."""
-    sums: dict[tuple[MeasurementSource | None, str], tuple[float, int]] = {}
+class _Energies(msgspec.Struct):
+    """Energies of one source and method: sums over `count` inferences; the uncertainty's is None if any is not known.
+
+    Uncertainties are added, not averaged: one sensor, or one model of a board, is off in the same way each time.
+    """
+
+    energy_uj: float = 0.0
+    count: int = 0
+    uncertainty_uj: float | None = 0.0
+
+    def add(self, stats: ModelStats, metered: int) -> None:
+        energy = (stats.energy_uj or 0.0) * metered
+        bound = stats.energy_relative_uncertainty
+        self.energy_uj, self.count = self.energy_uj + energy, self.count + metered
+        known = None if bound is None or self.uncertainty_uj is None else self.uncertainty_uj + energy * bound
+        self.uncertainty_uj = known if metered else self.uncertainty_uj
+
+
+def merged_energy(parts: Iterable[Metered]) -> tuple[float | None, MeasurementSource | None, str, int, float | None]:
+    """Energy per inference with source, method and uncertainty: those of most inferences, where there are several."""
+    sums: dict[tuple[MeasurementSource | None, str], _Energies] = {}
     for stats, metered in parts:
         if stats.energy_uj is not None:
-            energy, count = sums.get((stats.energy_source, stats.energy_method), (0.0, 0))
-            sums[stats.energy_source, stats.energy_method] = energy + stats.energy_uj * metered, count + metered
+            sums.setdefault((stats.energy_source, stats.energy_method), _Energies()).add(stats, metered)
     if not sums:
-        return None, None, "", 0
-    (source, method), (energy, count) = max(sums.items(), key=lambda each: each[1][1])
-    return (energy / count if count else 0.0), source, method, _sum((count,))
+        return None, None, "", 0, None
+    (source, method), total = max(sums.items(), key=lambda each: each[1].count)
+    if not total.count or not total.energy_uj:
+        return 0.0, source, method, _sum((total.count,)), None
+    bound = None if total.uncertainty_uj is None else total.uncertainty_uj / total.energy_uj
+    return total.energy_uj / total.count, source, method, _sum((total.count,)), bound
 
 
 def _outputs(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -128,7 +128,15 @@ def _models(seen: Sequence[NewestFigures]) -> Iterator[_Gauge]:
     rates = ((key, point.inferences_per_s) for key, point in keyed)
     yield _Gauge("skerry_inferences_per_second", "Inferences of the newest interval.", labels, rates)
     energy = (((*key, point.energy_source or ""), point.energy_uj) for key, point in keyed)
-    yield _Gauge("skerry_energy_microjoules", "Energy per inference.", (*labels, "source"), energy)
+    bounds = (((*key, point.energy_source or ""), point.energy_relative_uncertainty) for key, point in keyed)
+    text = "What the energy may be off by, relative: 0.35 is 35 %; docs/power.md says of what it is made."
+    yield _Gauge("skerry_energy_relative_uncertainty", text, (*labels, "source"), bounds)
+    yield _Gauge(
+        "skerry_energy_microjoules",
+        "Energy per inference, as device and method know it: see skerry_energy_relative_uncertainty.",
+        (*labels, "source"),
+        energy,
+    )
 
 
 def _samples(seen: Sequence[NewestFigures]) -> _Gauge:

@@ -1,0 +1,20 @@
+"""Runs another program and its answer for at most some time. Never waits for one that does not end when it is killed.
+
+`subprocess.run` does: after its timeout it kills the child and waits for it, which is without end for a process that is
+stuck in the kernel, as drivers of accelerators make them.
+"""
+
+import subprocess
+
+
+def run_bounded(command: list[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    """What it printed, and how it ended. Raises `OSError`, and `subprocess.TimeoutExpired` once it has been killed."""
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    try:
+        output, errors = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        raise
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)
