@@ -94,7 +94,8 @@ def serve(
         blobs = _serve_blobs(stack, Store(home.store), **texts)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
-        page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
+        web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")
+        page = stack.enter_context(web).url if web else None
         write_addresses(home, running.devices_url, page)
         _stop_on_signals(service)
         shown = without_password(running.devices_url)
