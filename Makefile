@@ -10,10 +10,11 @@ ALONE := tests/system/test_demo.py
 NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test lint bench sweep clean
+.PHONY: help setup demo test lint bench sweep wheels clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
+	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment"
 	@echo "make test | lint | bench | setup | clean"
 
 setup: .venv/.ready-run
@@ -54,6 +55,9 @@ bench: .venv/.ready-dev
 sweep: .venv/.ready-dev
 	@scripts/setup-system
 	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
+
+wheels: .venv/.ready-run
+	@PYTHON=$(PYTHON) scripts/check-wheels
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What README.md and the agent's README tell a reader to type, word for word: in a fresh folder, with an agent."""
+"""What README.md tells a reader to type, word for word: in a fresh folder, with an agent."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ import pytest
 from skerry_agent.wire.engines import EXTRAS
 from skerry_host.boards import list_boards, load_board
 from skerry_host.plane.broker.broker import free_port
+from skerry_host.plane.broker.listening import outward_address
 from skerry_host.plane.provision import install_command
 from tests.kit.home import make_home
 from tests.kit.programs import ROOT, require_program
@@ -110,6 +112,33 @@ def test_the_sequence_of_the_readme_works_word_for_word_and_ends_on_the_release_
         assert said.count("1 of 1 succeeded") == 2
         assert "rollback ordered for 1 devices" in said
         eventually(lambda: current() == "fashion@1.0.0", "the device is back on 1.0.0", 30)
+
+
+def test_a_device_elsewhere_is_provisioned_and_connects_as_the_readme_says(fresh, tmp_path):
+    """The other machine is this one, called at its address in the network; `scp` copies to the folder that is its home."""
+    require_program("mosquitto", "mosquitto")
+    if outward_address() is None:
+        pytest.skip("this machine has no address in a network")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "scp").write_text('#!/bin/sh\nexec cp -r "$2" "$HOME/"\n')
+    (tools / "scp").chmod(0o755)
+    opened, provisioned = block(after="**A device that is another machine.**"), block(after="Once it has said where")
+    device = block(after="On the device, in a checkout")
+    doctor, run = device.splitlines()[-2:]
+    steps = [
+        f"export PATH={tools}:$PATH; . .venv/bin/activate; skerry init",
+        opened,
+        "until grep -q 'open to the network' said.log; do sleep 0.1; done",
+        provisioned,
+        doctor,
+        f"{run} &",
+        "until skerry device list | grep -q online; do sleep 0.3; done",
+    ]
+    with typed(fresh, "\n".join(steps)) as said:
+        assert "only this machine can call" not in said
+        assert "FAIL" not in said
+        assert stat.S_IMODE((fresh / "shelf-02" / "agent.toml").stat().st_mode) == 0o600
 
 
 # -- the device --------------------------------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ def test_a_database_that_is_not_there(server, tmp_path):
 
 
 def test_a_server_that_does_not_run(tmp_path):
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'skerry-host[postgresql]'")
     assert "Connection refused" in refused("postgresql://skerry:s3cret@127.0.0.1:9/x", tmp_path)
 
 

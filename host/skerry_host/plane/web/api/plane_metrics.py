@@ -66,6 +66,10 @@ class PlaneMetrics:
         words = "Telemetry reports that have not come though later ones have: lost, or still on their device."
         yield _gauge("skerry_telemetry_reports_missing", words, self.reports_missing)
 
+        words = "Telemetry reports that devices, of those that report now, have discarded since their agents started."
+        dropped = sum(each.interval.outbox_dropped for each in self.devices if each.interval)
+        yield _gauge("skerry_telemetry_reports_dropped", words, dropped)
+
     def _fleet(self) -> Iterator[Metric]:
         counted = Counter(_state(each) for each in self.devices)
         yield _labelled(
