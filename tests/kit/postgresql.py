@@ -1,6 +1,7 @@
 """A real PostgreSQL of a test's own: on loopback, with a password, in a folder that goes with it. No tests here."""
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -79,7 +80,8 @@ class PostgreSql:
         words = [str(word) for word in command]
         if os.geteuid() != 0:
             return words
-        return ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "--pdeathsig", "INT", "--", *words]
+        group = f"--regid={pwd.getpwnam(NOBODY).pw_gid}"
+        return ["setpriv", f"--reuid={NOBODY}", group, "--clear-groups", "--pdeathsig", "INT", "--", *words]
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_the_sequence_of_the_readme_works_word_for_word_and_ends_on_the_release_
 
 
 def test_a_device_elsewhere_is_provisioned_and_connects_as_the_readme_says(fresh, tmp_path):
-    """The other machine is this one, called at its address in the network; `scp` copies to the folder that is its home."""
+    """The other machine is this one, called at its address in the network; `scp` copies to what is its home."""
     require_program("mosquitto", "mosquitto")
     if outward_address() is None:
         pytest.skip("this machine has no address in a network")

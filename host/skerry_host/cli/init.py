@@ -12,6 +12,7 @@ from skerry_host.plane.registry import place
 @json_option
 def init(url: str | None, as_json: bool) -> None:
     """Create a home: release store, signing keys, registry. What exists already is kept."""
+    url = url or for_all_commands()
     if url:
         place.checked(url)  # before anything is made
     home = init_home()
@@ -21,6 +22,12 @@ def init(url: str | None, as_json: bool) -> None:
         name = opened.name
     data = {"home": str(home.root), "registry": name}
     emit(data, as_json, lambda: f"home {home.root} is ready, its registry is {name}; next: skerry serve")
+
+
+def for_all_commands() -> str | None:
+    """The URL of `skerry --registry URL COMMAND`: whoever makes or serves a home with it wants it to be kept."""
+    given: str | None = click.get_current_context().find_root().params.get("registry")
+    return given
 
 
 def move_to(home: Home, url: str) -> None:

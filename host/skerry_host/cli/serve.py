@@ -12,7 +12,7 @@ import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
 from skerry_host.cli.common import emit_json, json_option, registry, warn
-from skerry_host.cli.init import move_to
+from skerry_host.cli.init import for_all_commands, move_to
 from skerry_host.home import open_home
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def serve(
     from skerry_host.release.store import Store  # noqa: PLC0415
 
     _check_url(texts["blobs_url"])
-    url, listen = texts.pop("url"), texts.pop("listen")
+    url, listen = texts.pop("url") or for_all_commands(), texts.pop("listen")
     keep = texts.pop("keep")
     retention = Retention.parse(keep) if keep else Retention()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from skerry_host.cli import completion
 from skerry_host.fleet.device import Device
 from skerry_host.home import Home
 from skerry_host.plane.errors import RegistryError
@@ -144,15 +145,24 @@ def test_many_writers_do_not_lose_a_row(url):
 # -- which registry a home has -----------------------------------------------------------------------------------------
 
 
-def test_the_next_command_finds_the_registry_and_the_password_stays_its_owners(url, tmp_path):
-    home = Home(tmp_path / "home")
-    said = skerry(home, "init", "--registry", url)
+@pytest.mark.parametrize("before", [True, False], ids=["--registry URL init", "init --registry URL"])
+def test_the_next_command_finds_the_registry_and_the_password_stays_its_owners(url, tmp_path, before):
+    home, option = Home(tmp_path / "home"), ["--registry", url]
+    said = skerry(home, *option, "init") if before else skerry(home, "init", *option)
     skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h:1")
     with open_registry(url) as opened, opened.read() as session:
         assert [each.id for each in devices.all_devices(session)] == ["dev-1"]
     assert not home.registry.exists()
     assert stat.S_IMODE((home.root / "registry.url").stat().st_mode) == 0o600
     assert "s3cret" not in said.stdout + skerry(home, "doctor", check=False).stdout
+
+
+def test_names_in_it_are_completed(url, tmp_path, monkeypatch):
+    home = Home(tmp_path / "home")
+    skerry(home, "init", "--registry", url)
+    skerry(home, "device", "provision", "dev-1", "--board", "generic-x86")
+    monkeypatch.setitem(os.environ, "SKERRY_HOME", str(home.root))
+    assert list(completion.devices()) == ["dev-1"]
 
 
 def test_serve_moves_a_home_to_another_registry_and_says_what_stays(url, tmp_path):
