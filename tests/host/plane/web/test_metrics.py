@@ -105,6 +105,43 @@ def test_promtool_accepts_the_alerts_and_they_are_of_metrics_that_there_are():
     assert names <= {name for name, _, _ in exported(everything())}
 
 
+FIRING = """
+rule_files: [{alerts}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{ series: 'skerry_rollbacks_total{{model="fashion"}}', values: '0x5 1x20' }}
+      - {{ series: 'skerry_devices{{state="online"}}', values: '9x40' }}
+      - {{ series: 'skerry_devices{{state="offline"}}', values: '0x5 1x40' }}
+      - {{ series: 'skerry_devices{{state="never_seen"}}', values: '0x40' }}
+      - {{ series: 'skerry_plane_last_tick_timestamp_seconds', values: '0+60x10 600x40' }}
+    alert_rule_test:
+      - {{ eval_time: 4m, alertname: SkerryRolledBack }}
+      - eval_time: 8m
+        alertname: SkerryRolledBack
+        exp_alerts:
+          - exp_labels: {{ model: fashion }}
+            exp_annotations: {{ summary: "Within 15 minutes devices rolled back a release of fashion." }}
+      - {{ eval_time: 4m, alertname: SkerryDevicesOffline }}
+      - eval_time: 25m
+        alertname: SkerryDevicesOffline
+        exp_alerts: [{{ exp_annotations: {{ summary: "10% of the devices are offline." }} }}]
+      - {{ eval_time: 10m, alertname: SkerryPlaneStuck }}
+      - eval_time: 20m
+        alertname: SkerryPlaneStuck
+        exp_alerts:
+          - exp_annotations: {{ summary: "The plane answers but has not worked through its rollouts for 10m 0s." }}
+"""
+
+
+def test_the_alerts_fire_when_they_should(tmp_path):
+    """A first rollback, a tenth of the fleet offline, a plane that stands still; and not before."""
+    (tmp_path / "firing.yml").write_text(FIRING.format(alerts=ALERTS))
+    checked = promtool("test", "rules", str(tmp_path / "firing.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_page_lists_every_metric_with_its_type_and_labels_and_no_other():
     assert sorted(documented(), key=itemgetter(0)) == sorted(exported(everything()), key=itemgetter(0))
 
