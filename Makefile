@@ -10,11 +10,12 @@ ALONE := tests/system/test_demo.py
 NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test lint bench sweep fuzz clean
+.PHONY: help setup demo test lint bench sweep fuzz wheels clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
 	@echo "make fuzz [COUNT=200000]   damaged bytes for every reader of bytes from outside"
+	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment"
 	@echo "make test | lint | bench | setup | clean"
 
 setup: .venv/.ready-run
@@ -59,6 +60,9 @@ sweep: .venv/.ready-dev
 # Reads or refuses each mutant in one line, in bounded time and memory; what does otherwise is saved and named.
 fuzz: .venv/.ready-dev
 	@PYTHONPATH=. $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
+
+wheels: .venv/.ready-run
+	@PYTHON=$(PYTHON) scripts/check-wheels
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from skerry_agent import __version__
 from skerry_agent.config import AgentConfig, load
 from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
@@ -57,8 +58,17 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose usage errors are a line like every other error, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit 2."""
+        self.exit(2, f"error: {' '.join(message.split())}; see `{self.prog} --help`\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="skerry-agent", description="Skerry's on-device agent.")
+    parser = _Parser(prog="skerry-agent", description="Skerry's on-device agent.")
+    parser.add_argument("--version", action="version", version=f"skerry-agent, version {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

@@ -6,3 +6,11 @@ What opens one is the module of that name in `skerry_agent.runner.engines`; noth
 from typing import Literal
 
 EngineName = Literal["litert", "tflite_runtime", "edgetpu", "onnxruntime"]
+
+EXTRAS: dict[EngineName, str] = {
+    "litert": "litert",
+    "tflite_runtime": "coral",
+    "edgetpu": "litert",
+    "onnxruntime": "onnx",
+}
+"""The extra of the distribution skerry-agent that installs an engine. The Edge TPU's driver is a Debian package."""

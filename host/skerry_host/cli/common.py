@@ -1,10 +1,8 @@
 """Shared by all commands: the home and registry they work on, `--json`, and how tables are printed."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -36,7 +34,6 @@ __all__ = [
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-REGISTRY_VARIABLE = "SKERRY_REGISTRY"
 
 json_option: Callable[[Function], Function] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 limit_option: Callable[[Function], Function] = click.option(
@@ -49,11 +46,11 @@ after_option: Callable[[Function], Function] = click.option(
 
 @contextmanager
 def registry(home: Home | None = None) -> Iterator["Registry"]:
-    """The registry of a home, or the one at $SKERRY_REGISTRY. Raises `HomeError`, `RegistryError`."""
+    """The registry of $SKERRY_REGISTRY, else of a home. Raises `HomeError`, `RegistryError`."""
     from skerry_host.plane.registry.database import open_registry  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.registry.place import chosen  # noqa: PLC0415
 
-    place: Path | str = os.environ.get(REGISTRY_VARIABLE) or (home or open_home()).registry
-    with open_registry(place) as opened:
+    with open_registry(chosen(home or open_home())) as opened:
         yield opened
 
 

@@ -9,11 +9,24 @@ import click
 import msgspec
 
 from skerry_host.boards import list_boards, load_board
-from skerry_host.cli.common import after_option, ago, console, emit, json_option, micros, registry, safe, size, table
+from skerry_host.cli.common import (
+    after_option,
+    ago,
+    console,
+    emit,
+    json_option,
+    micros,
+    registry,
+    safe,
+    size,
+    table,
+    warn,
+)
 from skerry_host.cli.device_history import device_history
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
+from skerry_host.plane.broker.listening import only_this_machine, without_password
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
 from skerry_host.plane.views.labels import label, transports
@@ -60,8 +73,24 @@ def provision(
     with registry(home) as opened, opened.write() as session:
         devices.add(session, enrolled, time.time())
         provisioning.write_folder(home, folder, name, hardware, url)
-    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": url}
-    emit(data, as_json, lambda: f"device {name} is enrolled; on it, run: skerry-agent run --config {folder}/agent.toml")
+    install = provisioning.install_command(hardware)
+    shown = without_password(url)
+    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    emit(data | {"install": install}, as_json, lambda: _provisioned(name, folder, shown, install))
+    if only_this_machine(url):
+        words = "only this machine can call that; for devices elsewhere run `skerry serve --listen auto` first, or give"
+        warn([f"{folder}/agent.toml says that the broker is at {shown}: {words} --broker"])
+
+
+def _provisioned(name: str, folder: Path, broker: str, install: str) -> str:
+    """What to do next, each with the values filled in."""
+    return "\n".join(
+        [
+            f"device {name} is enrolled; it calls {broker}; its configuration is {folder}",
+            f"here:       skerry-agent run --config {folder}/agent.toml",
+            f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {name}/agent.toml",
+        ]
+    )
 
 
 @device.command()

@@ -24,6 +24,7 @@ COMMANDS = {
     "rollout": ("skerry_host.cli.rollout:rollout", "Roll out releases to devices: plan, start, watch, abort."),
     "rollback": ("skerry_host.cli.rollback:rollback", "Roll devices back to their previous release."),
     "monitor": ("skerry_host.cli.monitor:monitor", "Show the fleet live."),
+    "completion": ("skerry_host.cli.completion:completion", "Print what a shell needs to complete commands and names."),
 }
 
 
@@ -43,6 +44,10 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
+        if "_SKERRY_COMPLETE" in os.environ:
+            from skerry_host.cli.completion import teach  # noqa: PLC0415 - for a shell that completes a command only
+
+            return teach(cmd_name, command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,7 +60,9 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=click.Path(path_type=Path), help="The home folder [$SKERRY_HOME, else ./.skerry].")
 @click.option(
-    "--registry", metavar="URL", help="Use this registry instead of the home's, for instance postgresql://..."
+    "--registry",
+    metavar="URL",
+    help="For this command, use this registry [$SKERRY_REGISTRY, else what `skerry init --registry` chose].",
 )
 @click.version_option(package_name="skerry-host", prog_name="skerry")
 def cli(home: Path | None, registry: str | None) -> None:
@@ -63,7 +70,9 @@ def cli(home: Path | None, registry: str | None) -> None:
     if home is not None:
         os.environ["SKERRY_HOME"] = str(home.absolute())
     if registry is not None:
-        os.environ["SKERRY_REGISTRY"] = registry
+        from skerry_host.plane.registry.place import VARIABLE, checked  # noqa: PLC0415 - keeps `--help` quick
+
+        os.environ[VARIABLE] = checked(registry)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -75,8 +84,7 @@ def run(arguments: Sequence[str]) -> int:
             _print_facts(error)
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"
-        return _fail(f"{error.format_message().rstrip('.')}; see `{usage} --help`", 2)
+        return _refused(error)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 1)
     except BrokenPipeError:  # the other end of the pipe is closed
@@ -90,6 +98,15 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The console script."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _refused(error: click.ClickException) -> int:
+    """The user's mistake as a line; a group without a command, which click takes for one too, shows its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stdout.write(f"{error.format_message()}\n")
+        return 2
+    usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"
+    return _fail(f"{error.format_message().rstrip('.')}; see `{usage} --help`", 2)
 
 
 def _print_facts(error: SkerryError) -> None:

@@ -11,10 +11,13 @@ import click
 import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
-from skerry_host.cli.common import emit_json, json_option, registry
+from skerry_host.cli.common import emit_json, json_option, registry, warn
+from skerry_host.cli.init import for_all_commands, move_to
 from skerry_host.home import open_home
 
 if TYPE_CHECKING:
+    from skerry_host.home import Home
+    from skerry_host.plane.broker.broker import Broker
     from skerry_host.plane.service import Service
     from skerry_host.release.store import Store
 
@@ -24,14 +27,25 @@ if TYPE_CHECKING:
     "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
 )
 @click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Open the broker started here to devices on other machines, at this address of this machine; auto picks it.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=1883,
-    help="Port of the broker started here; 0 picks a free one [1883].",
+    envvar="SKERRY_PORT",
+    help="Port of the broker started here; 0 picks a free one [$SKERRY_PORT, else 1883].",
 )
 @click.option(
-    "--http-port", type=click.IntRange(0, 65535), default=8090, help="Web page port; 0 picks a free one [8090]."
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    envvar="SKERRY_HTTP_PORT",
+    help="Web page port; 0 picks a free one [$SKERRY_HTTP_PORT, else 8090].",
 )
+@click.option("--registry", "url", metavar="URL", help="Keep the registry there, and remember it in the home.")
 @click.option("--no-http", is_flag=True, help="Do not serve the web page.")
 @click.option("--blobs", metavar="HOST:PORT", help="Also serve downloads over HTTP at this address; devices prefer it.")
 @click.option("--blobs-url", metavar="URL", help="The URL of --blobs as devices see it, if behind a proxy.")
@@ -57,7 +71,7 @@ def serve(
     **texts: str | None,
 ) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
-    from skerry_host.plane.broker import broker as brokers  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
     from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
@@ -65,6 +79,7 @@ def serve(
     from skerry_host.release.store import Store  # noqa: PLC0415
 
     _check_url(texts["blobs_url"])
+    url, listen = texts.pop("url") or for_all_commands(), texts.pop("listen")
     keep = texts.pop("keep")
     retention = Retention.parse(keep) if keep else Retention()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -72,16 +87,33 @@ def serve(
     home = open_home()
     with ExitStack() as stack:
         stack.enter_context(single_instance(home))
+        if url:
+            move_to(home, url)
         opened = stack.enter_context(registry(home))
-        running = stack.enter_context(brokers.choose(home.broker, broker, port))
+        running = stack.enter_context(_chosen_broker(home, broker, port, listen))
         blobs = _serve_blobs(stack, Store(home.store), **texts)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
-        page = None if no_http else stack.enter_context(WebServer(opened, service.counters, http_port)).url
-        write_addresses(home, running.url, page)
+        web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")
+        page = stack.enter_context(web).url if web else None
+        write_addresses(home, running.devices_url, page)
         _stop_on_signals(service)
-        _announce({"broker": running.url, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
+        shown = without_password(running.devices_url)
+        _announce({"broker": shown, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
+        if listen:
+            warn([f"open to the network: whoever has a device's agent.toml may connect to {shown}, unencrypted"])
         service.run()
+
+
+def _chosen_broker(home: "Home", broker: str | None, port: int, listen: str | None) -> "Broker":
+    """The broker of --broker, else one that is started here, open to other machines where --listen says so."""
+    from skerry_host.plane.broker.broker import choose, choose_open  # noqa: PLC0415
+
+    if listen is None:
+        return choose(home.broker, broker, port)
+    if broker:
+        raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
+    return choose_open(home.broker, port, listen)
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:

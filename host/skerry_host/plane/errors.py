@@ -6,6 +6,7 @@ SkerryError
     │   └── AddressError    not a valid broker address: the user's mistake
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
+    │   └── RegistryUrlError    not a database URL that a registry can be at: the user's mistake
     ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
@@ -42,6 +43,13 @@ class RegistryError(PlaneError):
     """The registry cannot be opened or brought to this release's schema."""
 
     code = "registry"
+
+
+class RegistryUrlError(RegistryError):
+    """Not a database URL that a registry can be at."""
+
+    code = "registry_url"
+    exit_code = 2
 
 
 class DurationError(PlaneError):

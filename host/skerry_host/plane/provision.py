@@ -7,9 +7,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.engines import EXTRAS
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id
-from skerry_agent.wire.targets import CPU
+from skerry_agent.wire.targets import CPU, TARGETS
 from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
@@ -39,6 +40,14 @@ def write_addresses(home: Home, broker: str, page: str | None) -> None:
     """Record where the broker and the web page are, for `device provision`."""
     content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
     write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
+
+
+def install_command(board: Board) -> str:
+    """What installs the agent on a board, in a checkout, with the runtimes that the board's targets need."""
+    extras = dict.fromkeys(
+        EXTRAS[TARGETS[target].engine or board.runtime.engines[target][0]] for target in board.targets
+    )
+    return f"pip install './agent[{','.join(extras)}]'"
 
 
 def check_id(name: str) -> str:

@@ -82,6 +82,7 @@ class Service:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
+        self._started, self._ticked = time.time(), 0.0
         self._pruned = self._kept_up = 0.0
         self._retention = retention
         self._recalled = 0
@@ -121,7 +122,17 @@ class Service:
         link = self.link
         answers = dict(self.answers.counts)
         messages = {**self.ingest.counts, "dropped": self._inbox.dropped}
-        return Counters(messages, link.published_bytes, link.epoch, link.connected, answers, len(self._inbox))
+        return Counters(
+            messages,
+            link.published_bytes,
+            link.epoch,
+            link.connected,
+            answers,
+            len(self._inbox),
+            self._started,
+            self._ticked,
+            self.ingest.totals.snapshot(),
+        )
 
     def _tick(self) -> None:
         if self._broker.ensure():
@@ -131,6 +142,7 @@ class Service:
         self._rollout_loop.tick()
         self._publisher.sync()
         self._keep_up()
+        self._ticked = time.time()
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
             with self._registry.write() as session:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,13 @@ MISTAKES = {
     "a rollback of nobody": (["rollback"], 2, "give either --group or --device"),
     "a time to keep that is none": (["serve", "--keep", "soon,1h=1d"], 2, "'soon' is no length of time"),
     "tiers that do not fit": (["serve", "--keep", "1d,10m=1d,15m=2d"], 2, "these tiers of telemetry cannot be kept"),
+    "a registry that is none": (["--registry", "nonsense", "device", "list"], 2, "write postgresql://USER"),
+    "a registry without a database": (["init", "--registry", "postgresql://host"], 2, "'postgresql://host' is no reg"),
+    "a registry of another kind": (["serve", "--registry", "mysql://u:pw@h/db"], 2, "'mysql://u:***@h/db' is no reg"),
+    "to listen everywhere": (["serve", "--listen", "0.0.0.0"], 2, "devices on other machines cannot call that"),
+    "to listen at another's address": (["serve", "--listen", "203.0.113.9"], 2, "this machine has no such address"),
+    "to listen at a name": (["serve", "--listen", "localhost"], 2, "'localhost' is no IPv4 address"),
+    "to open another's broker": (["serve", "--listen", "auto", "--broker", "mqtt://h:1"], 2, "give it or --broker"),
     "blobs at no address": (["serve", "--blobs-url", "http://[abc"], 2, "'http://[abc' is not a usable URL"),
     "blobs by another way": (["serve", "--blobs-url", "ftp://x/y"], 2, "write http://HOST[:PORT][/PATH]"),
     "brackets around no address": (["serve", "--blobs-url", "http://[1:2]/b"], 2, "'http://[1:2]/b' is not a"),
@@ -102,7 +110,7 @@ def test_init_twice_keeps_the_keys(tmp_path):
     home = Home(tmp_path / "home")
     skerry(home, "init")
     before = (home.keys / "director.pem").read_bytes()
-    assert said(home, "init") == {"home": str(home.root)}
+    assert said(home, "init") == {"home": str(home.root), "registry": str(home.registry)}
     assert (home.keys / "director.pem").read_bytes() == before
 
 
@@ -127,6 +135,24 @@ def test_provision_writes_the_trusted_keys_and_hides_the_password(home):
     assert stat.S_IMODE((folder / "agent.toml").stat().st_mode) == 0o600
     assert tomllib.loads((folder / "agent.toml").read_text())["broker"]["url"] == "mqtt://127.0.0.1:1883"
     assert said(home, "device", "list")[0]["tags"] == ["lab"]
+
+
+def test_a_broker_that_only_this_machine_can_call_is_said_to_be_one(home):
+    assert "`skerry serve --listen auto`" in provision(home, "dev-1").stderr
+    assert provision(home, "dev-2", "--broker", "mqtt://192.0.2.7:1883").stderr == ""
+
+
+def test_provision_says_how_to_go_on_and_hides_the_password(home):
+    told = provision(home, "dev-1", "--broker", "mqtt://ann:secret@192.0.2.7:1883").stdout
+    assert "pip install './agent[litert,onnx]'" in told
+    assert "mqtt://192.0.2.7:1883" in told
+    assert "secret" not in told
+
+
+def test_a_group_without_a_command_shows_its_help():
+    done = skerry(Home(Path("none")), "device", check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("Usage: skerry device ")
 
 
 def test_provision_elsewhere_and_twice(home, tmp_path):

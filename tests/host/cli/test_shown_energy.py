@@ -87,7 +87,7 @@ def test_on_the_page_and_for_programs(home):
         (device,) = client.get("/api/v1/overview").json()["devices"]
     assert all(TEXT in page and POWER in page for page in pages)
     assert [digits for digits in SPURIOUS for page in pages if digits in page] == []
-    assert 'skerry_energy_relative_uncertainty{device="dev-1"' in metrics
+    assert 'skerry_device_energy_relative_uncertainty{device="dev-1"' in metrics
     assert device["models"][0]["points"][-1]["energy_relative_uncertainty"] == 0.39
 
 

@@ -12,7 +12,9 @@ from skerry_host.cli.common import console
 from skerry_host.cli.demo.fleet import DemoError
 from skerry_host.cli.demo.steps import Demo, run_demo
 
-CHECKOUT = Path(__file__).resolve().parents[4]
+PACKAGE = Path(__file__).resolve().parents[2]
+PLACES = (PACKAGE / "models/fashion", PACKAGE.parents[1] / "models/fashion")
+"""The recipe in an installed package, and in a checkout."""
 
 
 @click.command()
@@ -21,13 +23,13 @@ CHECKOUT = Path(__file__).resolve().parents[4]
 @click.option(
     "--recipe",
     type=click.Path(file_okay=False, path_type=Path),
-    default=CHECKOUT / "models" / "fashion",
-    help="A recipe with versions 1.0.0, 1.1.0 and 1.2.0  [models/fashion]",
+    default=next((place for place in PLACES if place.is_dir()), PLACES[-1]),
+    help="A recipe with versions 1.0.0, 1.1.0 and 1.2.0 [that of fashion, which comes with Skerry].",
 )
 def demo(json_file: Path | None, stay: bool, recipe: Path) -> None:
     """Build, release and roll out a model to three local agents, update it by patch, see a bad release rolled back."""
     if not (recipe / "recipe.toml").exists():
-        raise DemoError(f"{recipe} holds no recipe.toml", hint="run it in a checkout of Skerry, or pass --recipe")
+        raise DemoError(f"{recipe} holds no recipe.toml", hint="name another with --recipe")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what it started ends with it
     out = console()
     with tempfile.TemporaryDirectory(prefix="skerry-demo-") as folder:

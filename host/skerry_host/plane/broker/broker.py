@@ -1,7 +1,7 @@
 """Gives the plane a broker: mosquitto with a generated configuration, the embedded wheel, or one that runs elsewhere.
 
-A broker that is started here listens on loopback only, without passwords, and ends when this process does, however that
-ends. Speaks no MQTT: `link` does.
+A broker that is started here listens on loopback, without passwords, and elsewhere only as `listening` says; it ends
+when this process does, however that ends. Speaks no MQTT: `link` does.
 """
 
 import os
@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
 from skerry_host.plane.errors import AddressError, BrokerError
 
 LOOPBACK = "127.0.0.1"
@@ -38,9 +39,10 @@ plane publishes would come behind all that was ever sent to it."""
 
 
 class Broker(Protocol):
-    """A broker while it is entered."""
+    """A broker while it is entered: its URL for the plane, and that for devices."""
 
     url: str
+    devices_url: str
 
     def ensure(self) -> bool:
         """Start it again if it has died; True when it had to be."""
@@ -55,7 +57,7 @@ class External:
 
     def __init__(self, url: str) -> None:
         address(url)
-        self.url = url
+        self.url = self.devices_url = url
 
     def ensure(self) -> bool:
         """Nothing that could be done from here."""
@@ -74,7 +76,7 @@ class _Child:
     def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
         self._patience_s = patience_s
-        self.url = f"mqtt://{LOOPBACK}:{self.port}"
+        self.url = self.devices_url = f"mqtt://{LOOPBACK}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -129,15 +131,18 @@ class _Child:
 class Mosquitto(_Child):
     """Eclipse Mosquitto, with its retained messages kept in `folder`."""
 
-    def __init__(self, folder: Path, port: int, program: str) -> None:
+    def __init__(self, folder: Path, port: int, program: str, opened: Opening | None = None) -> None:
         super().__init__(port)
         self._folder = folder.absolute()
         self._program = program
+        self._opened = opened
+        if opened:
+            self.devices_url = opened.url(self.port)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "mosquitto.conf"
-        configuration.write_text(_mosquitto_conf(self._folder, self.port), encoding="utf-8")
+        configuration.write_text(_mosquitto_conf(self._folder, self.port, self._opened), encoding="utf-8")
         command = [self._program, "-c", str(configuration)]
         tether = shutil.which("setpriv")
         if tether:  # the kernel ends it with us, even on kill -9
@@ -171,6 +176,15 @@ def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | No
     return Mosquitto(folder, port, program) if program else Embedded(port)
 
 
+def choose_open(folder: Path, port: int, listen: str, find: Callable[[], str | None] = find_mosquitto) -> Broker:
+    """A mosquitto that other machines can call at `listen` as well; raises `BrokerError` where there is none."""
+    program = find()
+    if program is None:
+        hint = "install mosquitto, or use another broker with --broker"
+        raise BrokerError("--listen needs mosquitto: the embedded broker serves this machine only", hint=hint)
+    return Mosquitto(folder, port, program, opening(folder, listen))
+
+
 def address(url: str) -> SplitResult:
     """The parts of `mqtt(s)://user:password@host:port`; raises `AddressError` when it is not such an address."""
     hint = "write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT"
@@ -202,10 +216,12 @@ def _first_client_port() -> int:
     return first if first - LOWEST_PORT >= FEWEST_PORTS else CLIENT_PORTS_USUALLY
 
 
-def _mosquitto_conf(folder: Path, port: int) -> str:
+def _mosquitto_conf(folder: Path, port: int, opened: Opening | None = None) -> str:
     lines = [
+        "per_listener_settings true",
         f"listener {port} {LOOPBACK}",
-        "allow_anonymous true",  # it listens on loopback only
+        "allow_anonymous true",  # this one is on loopback only
+        *(mosquitto_lines(folder, port, opened) if opened else ()),
         "persistence true",
         f"persistence_location {folder}/",
         "autosave_interval 30",

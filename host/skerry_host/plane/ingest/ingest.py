@@ -26,6 +26,7 @@ from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.plane.registry.telemetry.totals import FleetTotals
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
@@ -61,10 +62,12 @@ class Ingest:
         self._clock = clock
         self._enrolled: set[str] = set()
         self._enrolled_as_of: Changes = NOTHING
+        self._releases: frozenset[str] = frozenset()
         self._seen_at: dict[str, float] = {}
         self._strangers = DropLog(log, "the device is not enrolled", clock)
         self._malformed = DropLog(log, "they are malformed", clock)
         self.counts: Counter[str] = Counter()
+        self.totals = FleetTotals()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def apply(self, messages: Sequence[Incoming]) -> None:
@@ -97,17 +100,21 @@ class Ingest:
             reporting = {each.report.device for each in reports}
             due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
             twins.seen(session, due if fresh else (), now)
-        results.update(accepted=fresh, duplicate=len(reports) - fresh)
+        results.update(accepted=len(fresh), duplicate=len(reports) - len(fresh))
+        self.totals.add((each.report for each in fresh), self._releases)
         self.counts.update(results)
         self._seen_at.update(dict.fromkeys(due, now))
         for arrival in reports:
             self.stored.put(arrival.report.device)
 
     def _read_enrolled(self, session: Session) -> None:
-        """The ids of all devices, again whenever any process has enrolled or removed one."""
+        """The ids of all devices, and the releases of all rollouts, again whenever any process has changed them."""
         seen, now = self._enrolled_as_of, changes.now(session)
         if (seen.devices, seen.removed) != (now.devices, now.removed):
-            self._enrolled, self._enrolled_as_of = devices.ids(session), now
+            self._enrolled = devices.ids(session)
+        if (seen.rollouts, seen.removed) != (now.rollouts, now.removed):
+            self._releases = rollouts.releases(session)
+        self._enrolled_as_of = now
 
     def _received(self, message: Incoming, results: "Counter[str]") -> _Received | None:
         """The message, if it is worth applying; else it is counted and logged."""

@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
     IntegrityError,
-    NoSuchModuleError,
     OperationalError,
 )
 from sqlalchemy.orm import Session
 
 from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.registry.migrations import HEAD
+from skerry_host.plane.registry.place import checked, shown
 
 BUSY_S = 20
 """How long a transaction waits for another's write lock."""
+
+CONNECT_S = 10
+"""How long a database server may take to answer; libpq's own limit is minutes."""
 
 WRITE_LOCK = 0x736B6572
 """The key of PostgreSQL's advisory lock that writers take, as SQLite's writers take the file's."""
@@ -34,9 +36,9 @@ WRITE_LOCK = 0x736B6572
 class Registry:
     """A database of one fleet; `name` says which, without a password."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
-        self.name = engine.url.render_as_string()
+        self.name = name
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -79,34 +81,36 @@ class Registry:
 
 def open_registry(where: Path | str) -> Registry:
     """Open and migrate the registry at a path or a database URL; raises `RegistryError`."""
+    place = checked(where) if isinstance(where, str) else where
+    name = shown(str(place))
     try:
-        engine = _engine(where)
-        _migrate(engine, _named(where))
+        engine = _engine(place)
+        _migrate(engine, name)
     except ImportError as error:
-        hint = "for PostgreSQL write postgresql+psycopg://... and install psycopg[binary]"
-        raise RegistryError(f"cannot open the registry {_named(where)}: {error}", hint=hint) from None
-    except (DatabaseError, ArgumentError, NoSuchModuleError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        hint = "check its path or --registry URL"
-        raise RegistryError(f"cannot open the registry {_named(where)}: {reason}", hint=hint) from None
-    return Registry(engine)
+        hint = "pip install 'skerry-host[postgresql]'"
+        raise RegistryError(f"cannot open the registry {name}: {error}", hint=hint, code="no_driver") from None
+    except (DatabaseError, ArgumentError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise RegistryError(f"cannot open the registry {name}: {reason}", hint=_hint(place)) from None
+    return Registry(engine, name)
 
 
-def _engine(where: Path | str) -> Engine:
-    if isinstance(where, str) and "://" in where:
-        engine = create_engine(where, pool_pre_ping=True)
-    else:
-        engine = create_engine(f"sqlite:///{where}", connect_args={"timeout": BUSY_S})
-    if engine.dialect.name == "sqlite":
+def _hint(place: Path | str) -> str:
+    if isinstance(place, Path) or place.startswith("sqlite"):
+        return "check its path"
+    return "check that the server runs, and the user, password and database of the URL; --registry names another"
+
+
+def _engine(place: Path | str) -> Engine:
+    if isinstance(place, Path) or place.startswith("sqlite:"):
+        url = place if isinstance(place, str) else f"sqlite:///{place}"
+        engine = create_engine(url, connect_args={"timeout": BUSY_S})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    elif engine.dialect.name == "postgresql":
+    else:
+        engine = create_engine(place, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S})
         event.listen(engine, "begin", _begin_postgresql)
     return engine
-
-
-def _named(where: Path | str) -> str:
-    return make_url(where).render_as_string() if isinstance(where, str) and "://" in where else str(where)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -48,7 +48,8 @@ def sample_view(sample: SampleFigures) -> SampleView:
 def _newest(report: StoredReport) -> NewestInterval:
     interval = report.interval
     models = tuple(_model(interval, each) for each in interval.models)
-    return NewestInterval(report.received, interval.duration_s, models, tuple(map(sample_view, interval.samples)))
+    samples = tuple(map(sample_view, interval.samples))
+    return NewestInterval(report.received, interval.duration_s, models, samples, interval.outbox_dropped)
 
 
 def _model(interval: Interval, stats: ModelStats) -> NewestModel:

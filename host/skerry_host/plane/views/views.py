@@ -183,6 +183,7 @@ class NewestInterval(Struct, frozen=True):
     duration_s: float
     models: tuple[NewestModel, ...] = ()
     samples: tuple[SampleView, ...] = ()
+    outbox_dropped: int = 0
 
 
 class NewestFigures(Struct, frozen=True):

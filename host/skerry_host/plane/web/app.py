@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from skerry_host.plane.errors import DurationError, PlaneError, UnknownError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.ended import EndedDeployments
 from skerry_host.plane.views.newest import NewestIntervals
 from skerry_host.plane.web.entry import Entry, Page, Query
 from skerry_host.plane.web.headers import SafeHeaders
@@ -26,14 +27,20 @@ HOSTS = ["127.0.0.1", "localhost"]
 """Host names that are accepted: this prevents DNS rebinding by a page from elsewhere."""
 
 
-def application(registry: Registry, counters: Callable[[], Counters], table: Iterable[Entry] = ROUTES) -> Starlette:
-    """The ASGI application over one registry."""
+def application(
+    registry: Registry,
+    counters: Callable[[], Counters],
+    table: Iterable[Entry] = ROUTES,
+    *,
+    counted: Path | None = None,
+) -> Starlette:
+    """The ASGI application over one registry; `counted` is the file of what outlives it of its counters."""
     entries = tuple(table)
-    renderer, newest = Renderer(entries), NewestIntervals()
+    renderer, newest, ended = Renderer(entries), NewestIntervals(), EndedDeployments(counted)
 
     def route(entry: Entry) -> Route:
         def answer(request: Request) -> Response:
-            return _answer(entry, Query(registry, counters, newest, request), renderer)
+            return _answer(entry, Query(registry, counters, newest, ended, request), renderer)
 
         return Route(entry.path, answer)
 

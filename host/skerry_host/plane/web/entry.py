@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
+from skerry_host.plane.views.ended import EndedDeployments
 from skerry_host.plane.views.newest import NewestIntervals
 
 
@@ -18,6 +19,7 @@ class Query:
     registry: Registry
     counters: Callable[[], Counters]
     newest: NewestIntervals
+    ended: EndedDeployments
     request: Request
 
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Self
 
 import uvicorn
@@ -42,8 +43,10 @@ class Server:
 class WebServer(Server):
     """The page, on loopback."""
 
-    def __init__(self, registry: Registry, counters: Callable[[], Counters], port: int) -> None:
-        super().__init__(application(registry, counters), LOOPBACK, port)
+    def __init__(
+        self, registry: Registry, counters: Callable[[], Counters], port: int, counted: Path | None = None
+    ) -> None:
+        super().__init__(application(registry, counters, counted=counted), LOOPBACK, port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

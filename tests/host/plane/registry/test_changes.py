@@ -1,6 +1,7 @@
 """The numbers of changes: every writer counts up what a plane decides by, and nothing else does."""
 
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,14 @@ from skerry_host.plane.rollouts.active import ActiveRollouts
 
 @pytest.fixture
 def registry(tmp_path):
-    with open_registry(tmp_path / "r.sqlite") as opened:
+    with filled(tmp_path / "r.sqlite") as opened:
+        yield opened
+
+
+@contextmanager
+def filled(where):
+    """A registry with a row of each kind that is counted."""
+    with open_registry(where) as opened:
         with opened.write() as session:
             devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), 1.0)
             session.add(RolloutRow(id="r", release="m@1", selection="all", policy=b"{}", state="running", created=1.0))

@@ -1,6 +1,7 @@
 """The registry's schema, its locks and its errors."""
 
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -78,6 +79,13 @@ def test_what_is_not_a_registry_is_one_line(tmp_path):
         open_registry(tmp_path / "nowhere" / "r.sqlite")
     with pytest.raises(RegistryError):
         open_registry("nosuchdb://host/x")
+
+
+def test_a_driver_that_is_missing_is_one_line_that_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(RegistryError, match=r"pip install 'skerry-host\[postgresql\]'") as caught:
+        open_registry("postgresql://ann:secret@db.example/skerry")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_newer_schema_is_refused(tmp_path):

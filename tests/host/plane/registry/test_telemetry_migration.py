@@ -117,7 +117,7 @@ def test_old_reports_are_rolled_up_and_those_of_a_day_stay(old, now):
         assert receipts.of(session, ["dev-1"]) == {"dev-1": Receipt((Stored("boot-1", ((0, 119), (200, 200))),))}
         assert receipts.missing(session, ["dev-1"]) == {"dev-1": 82}
         again = Report("dev-1", "boot-1", 7, first + 420, 520.0, 60.0)
-        assert store.add([Arrival(again, encode_report(again))], now) == 0
+        assert store.add([Arrival(again, encode_report(again))], now) == []
         while store.maintain(now + 3 * HOUR, 10):
             pass
         assert sum(each.reports for each in store.series("dev-1", 0.0, now, HOUR)) == 121

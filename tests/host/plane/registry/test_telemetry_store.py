@@ -42,7 +42,7 @@ class Host:
             new = SqlTelemetry(session).add([Arrival(each, encode_report(each)) for each in reports], at)
             if kill:
                 raise KilledError
-        return new
+        return len(new)
 
     def upkeep(self, at, retention=None, most=100, kill=False):
         """Until there is nothing left to do."""

@@ -37,11 +37,11 @@ from tests.kit.home import add_release, make_home, model_bytes
 class Rig:
     """The rollout loop, one device, and what the device says."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, where=None):
         self.home, self.now = make_home(folder), 1000.0
         for version in ("1.0.0", "1.1.0", "1.2.0"):
             add_release(self.home, version, model_bytes(version, 3000))
-        self.registry, self.store = open_registry(self.home.registry), Store(self.home.store)
+        self.registry, self.store = open_registry(where or self.home.registry), Store(self.home.store)
         director = Director(keys.load(self.home.keys, "director"), self.store, self.clock)
         self.rollout_loop = RolloutLoop(self.registry, director, self.clock)
         ingest = Ingest(self.registry, self.clock)

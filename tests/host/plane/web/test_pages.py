@@ -1,14 +1,12 @@
 """The HTTP interface without a browser: every route, its headers, and that nothing a device says becomes markup."""
 
 import re
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from skerry_agent.wire import codec, topics
@@ -18,9 +16,8 @@ from skerry_host.plane.views import words
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.gather import Page as DevicePage
 from skerry_host.plane.views.newest import NewestIntervals
-from skerry_host.plane.views.views import NewestFigures, NewestInterval, Point, RolloutView, SampleView
+from skerry_host.plane.views.views import Point, RolloutView
 from skerry_host.plane.web import charts
-from skerry_host.plane.web.api import metrics
 from skerry_host.plane.web.app import application
 from skerry_host.plane.web.entry import Page
 from skerry_host.plane.web.pages import overview
@@ -195,30 +192,6 @@ def test_newest_figures_are_read_when_they_are_new(scene):
     after = looked()
     assert after["shelf-01"].received > before["shelf-01"].received
     assert after["door-cam"] is before["door-cam"]
-
-
-def test_labels_are_escaped(scene):
-    odd = 'a"b\\c\nd'
-    sample = SampleView(odd, 1.0, "W", "measured", "")
-    seen = [NewestFigures("dev-1", "b", True, None, NewestInterval(1.0, 1.0, (), (sample,)))]
-    text, _ = metrics.exposition(seen, 0, COUNTERS)
-    families = {family.name: family for family in text_string_to_metric_families(text.decode())}
-    assert families["skerry_sample"].samples[0].labels["name"] == odd
-    assert not families["skerry_device_last_seen_seconds"].samples
-
-
-def test_metrics_parse_carry_units_and_leave_out_what_is_not_of_now(scene, client):
-    """door-cam is offline: its last latency is not exported, as Prometheus would take it for that of now."""
-    scene.now = time.time()
-    scene.measure(1)
-    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
-    online = {s.labels["device"]: s.value for s in families["skerry_device_online"].samples}
-    assert online == {"shelf-01": 1, "shelf-02": 1, "door-cam": 0, "dock-07": 1}
-    measured = [s.labels["device"] for s in families["skerry_latency_microseconds"].samples]
-    assert sorted(set(measured)) == ["dock-07", "shelf-01", "shelf-02"]
-    assert len(measured) == 9
-    assert "door-cam" not in {s.labels["device"] for s in families["skerry_sample"].samples}
-    assert families["skerry_published_bytes"].samples[0].value == 4096
 
 
 def test_health_fails_without_a_broker(scene):

@@ -30,6 +30,12 @@ def of(session: Session, devices: Iterable[str], since: float = 0.0) -> dict[str
     return {device: Receipt(tuple(stored)) for device, stored in boots.items()}
 
 
+def missing_of_all(session: Session) -> int:
+    """The sum of `missing` over the fleet."""
+    rows = session.execute(select(BootRow.closed, BootRow.newest, BootRow.spans))
+    return sum(closed + newest + 1 - count(decode_spans(spans)) for closed, newest, spans in rows)
+
+
 def missing(session: Session, devices: Iterable[str]) -> dict[str, int]:
     """How many reports were made before others that are stored, and are not: lost, or still on the device."""
     found: defaultdict[str, int] = defaultdict(int)

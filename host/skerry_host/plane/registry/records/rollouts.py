@@ -34,6 +34,11 @@ def latest(session: Session, limit: int = 20) -> Sequence[RolloutRow]:
     return session.scalars(select(RolloutRow).order_by(RolloutRow.created.desc(), RolloutRow.id).limit(limit)).all()
 
 
+def releases(session: Session) -> frozenset[str]:
+    """All releases that a rollout has named."""
+    return frozenset(session.scalars(select(RolloutRow.release).distinct()))
+
+
 def active(session: Session) -> Sequence[RolloutRow]:
     """Rollouts that have not ended, oldest first."""
     query = select(RolloutRow).where(RolloutRow.state.not_in(ENDED)).order_by(RolloutRow.created, RolloutRow.id)

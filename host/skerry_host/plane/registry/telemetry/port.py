@@ -121,8 +121,8 @@ class StoredReport:
 class TelemetryStore(Protocol):
     """Keeps reports and their roll-ups."""
 
-    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
-        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+    def add(self, arrivals: Sequence[Arrival], now: float) -> list[Arrival]:
+        """Keep reports of enrolled devices; returns those that were new by (device, boot, sequence)."""
 
     def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
         """The newest report of each device (of some, or of all) that has any."""

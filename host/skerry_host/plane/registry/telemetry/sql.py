@@ -38,21 +38,22 @@ class SqlTelemetry:
     def __init__(self, session: Session, retention: Retention = DEFAULT) -> None:
         self._session, self._retention = session, retention
 
-    def add(self, arrivals: Sequence[Arrival], now: float) -> int:
-        """Keep reports of enrolled devices; returns how many were new by (device, boot, sequence)."""
+    def add(self, arrivals: Sequence[Arrival], now: float) -> list[Arrival]:
+        """Keep reports of enrolled devices; returns those that were new by (device, boot, sequence)."""
         known = boots.load(self._session, {(each.report.device, each.report.boot) for each in arrivals}, now)
-        rows = []
+        rows, new = [], []
         for arrival in arrivals:
             report = arrival.report
             boot = known[report.device, report.boot]
             if boot.enter(report, now):
                 started = report.started if boots.plausible(report.started, now) else None
                 rows.append((boot.id, report.sequence, started, now, arrival.packed))
+                new.append(arrival)
         if rows:
             self._session.execute(insert(REPORTS), [dict(zip(REPORTS.c.keys(), row, strict=True)) for row in rows])
         if known:
             boots.store(self._session, known.values())
-        return len(rows)
+        return new
 
     def newest(self, devices: Iterable[str] | None = None) -> dict[str, StoredReport]:
         """The newest report of each device (of some, or of all) that has any."""

@@ -1,0 +1,113 @@
+"""How the broker that the host starts is opened to other machines: at which address, and for whom.
+
+On loopback it asks for no password, elsewhere for the one that provisioning writes into each agent.toml. What is sent
+is not encrypted, and whoever has the password may read and send all of it; what devices install is signed all the same.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import os
+import secrets
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skerry_host.files import write_atomic
+from skerry_host.plane.errors import AddressError
+
+AUTO = "auto"
+USER = "skerry"
+ITERATIONS = 101
+"""As mosquitto_passwd has it; the password is random, so that nobody guesses it from its hash."""
+ELSEWHERE = ("192.0.2.1", 9)
+"""TEST-NET-1 (RFC 5737): asking which address would be used towards it sends nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An address of this machine beside loopback, and the password that it asks for."""
+
+    address: str
+    password: str
+
+    def url(self, port: int) -> str:
+        """What devices are given."""
+        return f"mqtt://{USER}:{self.password}@{self.address}:{port}"
+
+
+def opening(folder: Path, listen: str) -> Opening:
+    """The opening at `listen`, or for `auto` at the address towards the default route; its password is in `folder`.
+
+    Raises `AddressError` where this machine cannot be reached at it.
+    """
+    address = own_address(listen)
+    file = folder / "password"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, secrets.token_urlsafe(24).encode(), mode=0o600)
+    return Opening(address, file.read_text(encoding="ascii").strip())
+
+
+def own_address(listen: str) -> str:
+    """An IPv4 address of this machine that others can call; raises `AddressError` where `listen` names none."""
+    found = outward_address() if listen == AUTO else listen
+    example = outward_address() or "192.168.1.20"
+    hint = f"give the address of this machine that devices call, for instance {example}"
+    if found is None:
+        raise AddressError("this machine has no address towards a network", hint=hint)
+    try:
+        parsed = ipaddress.IPv4Address(found)
+    except ValueError:
+        raise AddressError(f"--listen {found!r} is no IPv4 address", hint=hint) from None
+    if parsed.is_unspecified or parsed.is_loopback:
+        raise AddressError(f"--listen {found}: devices on other machines cannot call that", hint=hint)
+    if not _is_own(found):
+        raise AddressError(f"--listen {found}: this machine has no such address", hint=hint)
+    return found
+
+
+def outward_address() -> str | None:
+    """The address of this machine towards its default route."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+    return None if address.startswith(("127.", "0.")) else address
+
+
+def only_this_machine(url: str) -> bool:
+    """Whether an address of a broker leads back to whoever calls it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
+    """The listener of a mosquitto.conf with `per_listener_settings`; writes the file of the password's hash."""
+    salt = os.urandom(12)
+    digest = hashlib.pbkdf2_hmac("sha512", opened.password.encode(), salt, ITERATIONS)
+    words = [base64.b64encode(part).decode() for part in (salt, digest)]
+    write_atomic(folder / "passwords", f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
+    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {folder}/passwords"]
+
+
+def _is_own(address: str) -> bool:
+    with closing(socket.socket()) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
