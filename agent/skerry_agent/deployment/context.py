@@ -16,7 +16,7 @@ class DeviceContext(Struct, frozen=True):
     """Everything that a unit uses and does not own.
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
-    heartbeat of the runner of a model's slot.
+    heartbeat of the runner of a model's slot. `generation` of the desired state that was accepted last.
     """
 
     config: AgentConfig
@@ -29,3 +29,4 @@ class DeviceContext(Struct, frozen=True):
     changed: Callable[[], None]
     collect: Callable[[], None]
     heartbeat: Callable[[str, Slot, Heartbeat], None]
+    generation: Callable[[], int] = int
