@@ -129,6 +129,7 @@ EVENTS = {
     "answered": "command answered",
     "kept": "release kept",
     "order": "order",
+    "order_refused": "order refused",
     "ordered": "command sent",
     "refused": "command refused",
 }

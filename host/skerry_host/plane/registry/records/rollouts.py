@@ -8,12 +8,30 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+
+REFUSED = "refused"
+"""The state of a deployment whose order was refused, until the rollout loop has ended it with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an order is not carried out: a code of `wire.refusals`, and the detail of this case."""
+
+    code: str
+    detail: str
+
+    @property
+    def words(self) -> str:
+        """The detail, and what the table says is to be done."""
+        hint = REFUSALS[self.code].hint if self.code in REFUSALS else ""
+        return "; ".join(filter(None, (self.detail, hint)))
 
 
 def find(session: Session, rollout_id: str) -> RolloutRow:
@@ -75,11 +93,12 @@ def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Itera
         DeploymentRow.sent,
         DeploymentRow.heard,
         DeploymentRow.outcome,
+        case((DeploymentRow.state == REFUSED, DeploymentRow.reason), else_=""),
     ).where(*mine)
-    for rollout, id_, device, wave, sent, heard, outcome in session.execute(
+    for rollout, id_, device, wave, sent, heard, outcome, refused in session.execute(
         query.order_by(DeploymentRow.wave, DeploymentRow.device)
     ):
-        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome))
+        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome), refused)
 
 
 def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
@@ -106,6 +125,14 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
         DeploymentRow.outcome.is_(None),
     )
     return session.scalars(query).all()
+
+
+def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
+    """The order of these deployments is refused: of those under way the rollout loop ends each. Returns their ids."""
+    found = [row for row in rows(session, deployments) if row.sent is not None and row.outcome is None]
+    for row in found:
+        row.state, row.reason, row.detail, row.heard = REFUSED, refusal.code, refusal.words, now
+    return [row.id for row in found]
 
 
 def as_rollout(row: RolloutRow) -> Rollout:
