@@ -97,7 +97,8 @@ REFUSALS: dict[str, RefusalCode] = {
     "broker_limit": RefusalCode(
         "a chunk is larger than the broker's limit",
         "broker",
-        "raise the broker's message limit, or serve blobs over HTTP (`skerry serve --blobs`)",
+        "raise the broker's limit, serve blobs over HTTP (`skerry serve --blobs`), or create the release anew, under "
+        "another version: its chunks follow the limit",
         "failed",
     ),
 }
