@@ -33,6 +33,7 @@ from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
+from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 
 REPORT_DELAY_S = 0.05
@@ -108,7 +109,7 @@ class Supervisor:
         models = self.config.state_dir / "models"
         try:
             make_folder(models)
-            return {path.name for path in list(models.iterdir())}
+            return {path.name for path in list(models.iterdir()) if is_model_name(path.name)}
         except OSError as error:
             self._disk_issue = f"models: {error.strerror}"
             return set()

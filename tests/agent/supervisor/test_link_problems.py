@@ -3,6 +3,7 @@
 import errno
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -54,6 +55,11 @@ def test_an_error_is_told_with_what_to_do(error, kind):
     problem = of_error(error)
     assert (problem.kind, problem.hint) == (kind, HINTS[kind])
     assert "\n" not in str(problem)
+
+
+def test_every_kind_is_in_the_document():
+    document = (Path(__file__).resolve().parents[3] / "docs" / "agent-log.md").read_text()
+    assert [kind for kind in HINTS if f"`{kind}`" not in document] == []
 
 
 @pytest.mark.parametrize(

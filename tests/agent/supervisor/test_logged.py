@@ -7,6 +7,9 @@ import threading
 
 import pytest
 
+from skerry_agent.cli.run import _log_start
+from skerry_agent.cli.standalone import recorded_status
+from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.ports.jobs import VerifyMessage
 from skerry_agent.ports.runner_protocol import Job
@@ -97,6 +100,22 @@ def test_a_local_order_is_in_the_log(tmp_path, lines):
     site = Site(tmp_path)
     site.agent.local(RollbackRequest("nothing"))
     assert [fields["ok"] for sentence, fields in lines() if sentence.startswith("rollback, ordered")] == [False]
+
+
+def test_the_first_line_names_the_broker_without_its_password(lines):
+    url = "mqtts://ann:hunter2-secret@broker.example:8884"
+    _log_start(AgentConfig(DeviceSection("dev-1"), BrokerSection(url), BoardSection("test")), "boot")
+    ((sentence, fields),) = lines()
+    assert fields["broker"] == "mqtts://broker.example:8884"
+    assert "hunter2" not in f"{sentence}{fields}"
+
+
+def test_a_folder_on_the_disk_that_is_no_name_of_a_model_is_no_model(tmp_path):
+    """Its name would reach the host's terminals."""
+    (tmp_path / "state" / "models" / "\x1b[2J").mkdir(parents=True)
+    (tmp_path / "state" / "models" / "\x1b[2J" / "journal.json").write_bytes(b"x")
+    site = Site(tmp_path)
+    assert site.agent.status().models == recorded_status(site.agent.config).models == {}
 
 
 class Listener:

@@ -1,6 +1,7 @@
 """Every refusal of an order has a code in the twin at once: a row for each code, and how it comes about."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -120,8 +121,10 @@ COMMANDS = {
 """Commands that could be read: their answers have the code."""
 
 
-def test_every_code_of_the_table_has_its_case():
+def test_every_code_of_the_table_has_its_case_and_is_in_the_document():
     assert {*CASES, *COMMANDS} | HOSTS == set(REFUSALS)
+    document = (Path(__file__).resolve().parents[3] / "docs" / "agent-log.md").read_text()
+    assert [code for code in REFUSALS if f"`{code}`" not in document] == []
 
 
 @pytest.mark.parametrize("code", CASES)
