@@ -19,6 +19,7 @@ from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.supervisor.link_check import try_to_connect
 from skerry_host.plane.broker.broker import free_port
+from skerry_host.plane.broker.link import Link
 from tests.kit.brokers import Mosquitto, Nats
 from tests.kit.programs import require_program
 from tests.kit.waiting import eventually
@@ -182,3 +183,42 @@ def test_a_broker_that_ends_is_one_line_and_its_return_another(tmp_path, caplog)
     assert told[0] == told[-1] == "connected to the broker"
     assert told[1] == "the connection to the broker was lost"
     assert set(told[2:-1]) == {"no connection to the broker"}
+
+
+class Secretive(NatsWithUsers):
+    """Its rules let devices publish, and not read their orders. mosquitto's never refuse a subscription."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        conf = folder / "nats.conf"
+        rules = f'authorization {{ users = [{{ user: ann, password: "{SECRET}", permissions: {{ %s }} }}] }}\n'
+        self._open = conf.read_text().partition("authorization")[0] + rules % 'subscribe: ">", publish: ">"'
+        conf.write_text(self._open.replace('subscribe: ">"', 'subscribe: { deny: "skerry.v1.d.>" }'))
+
+    def let(self):
+        (self.folder / "nats.conf").write_text(self._open)
+
+
+def test_a_subscription_that_the_broker_refuses_is_an_issue_and_over_when_it_is_let(tmp_path, caplog):
+    """Such a device hears no order, and nobody said so."""
+    with Secretive(tmp_path / "broker") as broker:
+        address = BrokerAddress("127.0.0.1", broker.port, "mqtt", "ann", SECRET)
+        link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), backoff=Backoff(0.05, 0.1))
+        link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
+        eventually(lambda: link.connected, "it is connected")
+        link.subscribe(["skerry/v1/d/dev-1/desired", "skerry/v1/d/dev-1/command"])
+        eventually(lambda: link.issue, "it says so", 3.0)
+        assert "subscription of skerry/v1/d/dev-1/command and 1 more; check the broker's access rules" in link.issue
+        url = f"mqtt://ann:{SECRET}@127.0.0.1:{broker.port}"
+        plane = Link(url, "plane", ("skerry/v1/d/+/state",), lambda _message: None)
+        plane.start()
+        eventually(lambda: "refuses a subscription of the plane" in caplog.text, "the plane says so, too", 3.0)
+        plane.stop()
+        broker.stop()
+        eventually(lambda: not link.connected, "it is gone")
+        broker.let()
+        broker.start()
+        eventually(lambda: link.connected, "it is connected again")
+        link.subscribe(["skerry/v1/d/dev-1/desired"])
+        eventually(lambda: link.issue is None, "it is over")
+        link.stop()

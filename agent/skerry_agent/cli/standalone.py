@@ -53,6 +53,7 @@ class NoLink:
     connected = False
     connection = 0
     why_offline = ""
+    issue = None
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Nothing: there is no broker."""

@@ -36,6 +36,7 @@ ANSWER_S = 20.0
 ACK_S = 60.0
 """How long one message may stay unacknowledged while others are acknowledged: after that it counts as lost."""
 
+MOST_REFUSED = 100
 MAX_PACKET_BYTES = 2 * 1024 * 1024
 """Above the largest chunk that the wire allows, with its topic."""
 
@@ -126,6 +127,9 @@ class MqttLink:
         self._connected_at = 0.0
         self._asked_at: float | None = None
         self._unacked: dict[int, float] = {}
+        self._subscribing: dict[int, list[str]] = {}
+        self._naming = threading.Lock()
+        self._refused: set[str] = set()
         self._where = f"{address.scheme}://{address.host}:{address.port}"
         self._client = WatchedClient(client_id, self._lost)
         if address.username:
@@ -171,7 +175,8 @@ class MqttLink:
         self._client.on_disconnect = self._disconnected
         self._client.on_message = received
         self._client.on_publish = acked
-        self._client.on_subscribe = self._client.on_unsubscribe = self._answered
+        self._client.on_subscribe = self._subscribed
+        self._client.on_unsubscribe = self._answered
         self._client.connect_async(self._address.host, self._address.port, keepalive=self.keepalive_s)
         self._client.loop_start()
 
@@ -209,6 +214,14 @@ class MqttLink:
         """Why there is no connection, and what to do; empty while there is one, or none was tried."""
         return str(self.problem) if self.problem is not None else ""
 
+    @property
+    def issue(self) -> str | None:
+        """What is wrong with the connection that there is: topics that the broker does not let this device read."""
+        refused = sorted(self._refused)
+        more = f" and {len(refused) - 1} more" if refused[1:] else ""
+        rules = "check the broker's access rules for this device"
+        return f"the broker refuses the subscription of {refused[0]}{more}; {rules}" if refused else None
+
     # -- in paho's thread ----------------------------------------------------------------------------------------------
 
     def _connecting(self, _client: Any, _data: Any) -> None:
@@ -221,6 +234,8 @@ class MqttLink:
         self._connected_at = time.monotonic()
         self._asked_at = None
         self._unacked.clear()
+        self._subscribing.clear()
+        self._refused.clear()
         self.connected, self.problem = True, None
         log.info("connected to the broker", broker=self._where)
 
@@ -250,6 +265,16 @@ class MqttLink:
     def _answered(self, *_arguments: Any) -> None:
         self._asked_at = None
 
+    def _subscribed(self, _client: Any, _data: Any, mid: int, codes: list[Any], _properties: Any) -> None:
+        self._asked_at = None
+        with self._naming:  # the answer may be here before the number of the question is noted
+            topics = self._subscribing.pop(mid, [])
+        for topic, code in zip(topics, codes, strict=False):
+            if not code.is_failure:
+                self._refused.discard(topic)
+            elif len(self._refused) < MOST_REFUSED:
+                self._refused.add(topic)
+
     # -- for the supervisor --------------------------------------------------------------------------------------------
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
@@ -269,7 +294,11 @@ class MqttLink:
         """Subscribe with QoS 1; at most 8 topics a packet, which every broker accepts."""
         for start in range(0, len(topics), 8):
             self._ask()
-            self._client.subscribe([(topic, 1) for topic in topics[start : start + 8]])
+            some = topics[start : start + 8]
+            with self._naming:
+                _, mid = self._client.subscribe([(topic, 1) for topic in some])
+                if mid is not None:
+                    self._subscribing[mid] = some
 
     def unsubscribe(self, topics: list[str]) -> None:
         """Stop receiving topics."""

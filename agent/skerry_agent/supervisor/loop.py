@@ -321,7 +321,7 @@ class Supervisor:
         self._said_issues = issues
 
     def _issues(self) -> tuple[str, ...]:
-        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue, self._link.issue)
         return (
             *filter(None, own),
             *self._http_issues,
@@ -332,6 +332,8 @@ class Supervisor:
         self._queue.after(PROGRESS_S, self._progress_due)
         log.turn()
         self._link.check()
+        if self._link.issue not in {None, *self._said_issues}:
+            self._changed()
         self._resume_orders()
         if any(unit.active for unit in self._units.values()):
             self._changed()

@@ -6,6 +6,7 @@ from typing import cast
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.refusals import REFUSALS
@@ -132,6 +133,7 @@ def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: 
     found = [row for row in rows(session, deployments) if row.sent is not None and row.outcome is None]
     for row in found:
         row.state, row.reason, row.detail, row.heard = REFUSED, refusal.code, refusal.words, now
+        flag_modified(row, "heard")  # its change is what is counted, even where it is of this very moment
     return [row.id for row in found]
 
 
