@@ -5,6 +5,7 @@ mosquitto drops such a message and acknowledges it; nats-server and rumqttd end 
 
 import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from skerry_agent.wire import topics
 from skerry_host.fleet.device import Device as Enrolled
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.broker.link import Link, Outgoing
-from skerry_host.plane.broker.probe import EXTRA_BYTES, SIZES, Probe
+from skerry_host.plane.broker.probe import EXTRA_BYTES, SIZES, SMALL_BYTES, Probe
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, rollouts
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
@@ -49,7 +50,7 @@ class NarrowEmbedded(Embedded):
 NARROW = (NarrowMosquitto, NarrowNats, NarrowEmbedded)
 
 
-def measured(port, patience_s=2.0):
+def measured(port):
     """What a plane would find out."""
     topic = topics.probe("skerry-plane-test")
 
@@ -62,7 +63,7 @@ def measured(port, patience_s=2.0):
         return link.publish([Outgoing(topic, payload, retain=False)])
 
     link = Link(f"mqtt://127.0.0.1:{port}", "skerry-plane-test", (topic,), take)
-    probe = Probe(topic, send, patience_s)
+    probe = Probe(topic, send)
     link.start()
     try:
         return probe.measure()
@@ -73,20 +74,70 @@ def measured(port, patience_s=2.0):
 @pytest.mark.parametrize("kind", NARROW, ids=lambda kind: kind.kind)
 def test_the_largest_chunk_that_passes_is_found_out(tmp_path, kind):
     with kind(tmp_path / "broker") as broker:
-        assert measured(broker.port, 0.4) == 32768
+        assert measured(broker.port) == 32768
+
+
+class Loop:
+    """A broker without a network: what it does with a message is `does`, (whether it takes it, what it delivers)."""
+
+    def __init__(self, does):
+        self._does, self.sizes = does, []
+        self.probe = Probe("a/b", self.send, 0.05)
+
+    def send(self, _topic, payload):
+        self.sizes.append(len(payload))
+        taken, delivered = self._does(payload)
+        for each in delivered:
+            self.probe.heard(each)
+        return taken
+
+
+def over(limit, *, taken):
+    return lambda payload: (taken, []) if len(payload) > limit else (True, [payload])
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["dropped and acknowledged", "the connection ends"])
+@pytest.mark.parametrize(("limit", "chunk"), [(10**6, None), (66_000, 65536), (65_600, 32768), (1500, 1024), (100, 0)])
+def test_the_largest_that_passes(limit, chunk, taken):
+    assert Loop(over(limit, taken=taken)).probe.measure() == chunk
 
 
 def test_where_nothing_comes_back_nothing_is_assumed(tmp_path):
-    said = []
-    assert Probe("a/b", lambda topic, payload: said.append(len(payload)) or True, 0.01).measure() is None
-    assert said == [SIZES[0], 16]
+    silent = Loop(lambda _payload: (True, []))
+    assert silent.probe.measure() is None
+    assert len(silent.sizes) == 2
     with LimitedRetention(tmp_path / "broker") as broker:
         assert measured(broker.port) is None
 
 
-def test_the_smallest_chunk_that_does_not_pass_is_a_limit_of_nothing():
-    probe = Probe("a/b", lambda _topic, payload: len(payload) < 100 and probe.heard(payload), 0.01)
-    assert probe.measure() == 0
+def test_a_slow_link_is_no_limit():
+    """What comes late comes in order: the small message behind the large one says that all is there."""
+    waiting = []
+
+    def slow(payload):
+        waiting.append(payload)
+        if len(waiting) % 2 == 0:
+            threading.Timer(0.04, lambda: [loop.probe.heard(each) for each in waiting[-2:]]).start()
+        return True, []
+
+    loop = Loop(slow)
+    assert loop.probe.measure() is None
+    assert loop.sizes == [SIZES[0], SMALL_BYTES]
+
+
+def test_a_connection_that_is_lost_once_is_no_limit():
+    lost = [True]
+
+    def once(payload):
+        return (False, []) if lost and lost.pop() else (True, [payload])
+
+    assert Loop(once).probe.measure() is None
+
+
+def test_what_was_sent_before_a_restart_is_no_answer():
+    loop = Loop(over(40_000, taken=True))
+    loop.probe.heard(bytes(SIZES[0]))
+    assert loop.probe.measure() == 32768
     assert SIZES[-1] - EXTRA_BYTES == 1024
 
 
@@ -96,12 +147,11 @@ def start(registry, release, now):
         return start_rollout(session, request, now)
 
 
-@pytest.mark.parametrize("kind", [NarrowMosquitto, NarrowNats], ids=lambda kind: kind.kind)
-def test_a_rollout_of_larger_chunks_ends_at_once_with_the_reason_and_smaller_ones_arrive(tmp_path, kind):
+def test_a_rollout_of_larger_chunks_ends_at_once_with_the_reason_and_smaller_ones_arrive(tmp_path):
     home = make_home(tmp_path / "home")
     large = add_release(home, "1.0.0", model_bytes("m", 200_000))
     small = add_release(home, "1.0.1", model_bytes("n", 200_000), chunk_bytes=32768)
-    with kind(tmp_path / "broker") as broker, open_registry(home.registry) as registry:
+    with NarrowMosquitto(tmp_path / "broker") as broker, open_registry(home.registry) as registry:
         with registry.write() as session:
             devices.add(session, Enrolled("dev-1", "generic-x86", targets=("cpu",)), 1.0)
 
