@@ -20,6 +20,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.names import DeviceId, ModelName
+from skerry_agent.wire.plain_text import cleaned
 from skerry_agent.wire.targets import CPU, TARGETS, TargetName
 
 Seconds = Annotated[float, Meta(gt=0)]
@@ -65,6 +66,7 @@ class AgentSection(Struct, frozen=True):
     patch_stall_s: Seconds = 60.0
     outbox_bytes: Annotated[int, Meta(gt=0)] = 32 * 1024 * 1024
     outbox_days: Annotated[float, Meta(gt=0)] = 30.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def outbox_reports(self) -> int:
@@ -171,7 +173,7 @@ def load(path: Path) -> AgentConfig:
         raise ConfigError(f"{path} does not exist", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    return replace(config, issue="; ".join(filter(None, (issue, config.issue))) or None)
+    return replace(config, issue=cleaned("; ".join(filter(None, (issue, config.issue)))) or None)
 
 
 def keep_copy(config: AgentConfig) -> None:

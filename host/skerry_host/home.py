@@ -45,6 +45,11 @@ class Home:
         return self.root / "broker"
 
     @property
+    def chunk_limit(self) -> Path:
+        """The largest chunk that the broker passed on when it was tried last, in bytes; absent where all pass."""
+        return self.root / "chunk_limit"
+
+    @property
     def devices(self) -> Path:
         """What `device provision` writes, one folder per device."""
         return self.root / "devices"

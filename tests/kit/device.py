@@ -24,6 +24,7 @@ from skerry_agent.wire import blobs, codec, topics
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
+from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample
 from skerry_agent.wire.twin import (
@@ -153,6 +154,7 @@ class Kept:
     chunks: dict[str, bytes] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     answered: dict[str, CommandResult] = field(default_factory=dict)
+    refused: tuple[RefusedOrder, ...] = ()
 
 
 class FakeDevice:
@@ -215,7 +217,17 @@ class FakeDevice:
         self._sequence += 1
         generation, models = self.kept.generation, self.kept.models
         targets = ("cpu",)
-        reported = Reported(self.id, self.boot, self._sequence, generation, AGENT, self.board, targets, models)
+        reported = Reported(
+            self.id,
+            self.boot,
+            self._sequence,
+            generation,
+            AGENT,
+            self.board,
+            targets,
+            models,
+            refused=self.kept.refused,
+        )
         self.publish(topics.reported(self.id), codec.encode(reported), retain=True)
 
     def telemetry(self, latency_us: float = 900.0, count: int = 50, samples: tuple[Sample, ...] = ()) -> Report:

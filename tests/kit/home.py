@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.envelope import RELEASE
 from skerry_agent.wire.manifest import Artifact, Bundle, PatchRef, Provenance, Quality, Release
 from skerry_host.home import Home, init_home
@@ -30,7 +31,7 @@ def model_bytes(seed: str, size: int) -> bytes:
     return bytes(out[:size])
 
 
-def add_release(
+def add_release(  # noqa: PLR0913 - what tests want of a release, by name
     home: Home,
     version: str,
     model: bytes,
@@ -38,13 +39,14 @@ def add_release(
     base: bytes | None = None,
     patch: bytes = b"",
     newer_patch: bytes | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Release:
     """Put a signed release `fashion@version` into the store, with a patch from `base` when it is given.
 
     `newer_patch` is one of version 2 of the patch format.
     """
     store = Store(home.store)
-    artifact = Artifact("model.tflite", "model", store.put(model))
+    artifact = Artifact("model.tflite", "model", store.put(model, chunk_bytes))
     golden = Artifact("golden.npz", "golden", store.put(b"golden of " + version.encode()))
     patches = ()
     if base is not None:

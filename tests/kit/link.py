@@ -10,6 +10,7 @@ class FakeLink:
     def __init__(self, retained: dict[str, bytes] | None = None):
         self.connected = True
         self.connection = 1
+        self.why_offline, self.issue = "", None
         self.retained = dict(retained or {})
         self.subscribed: set[str] = set()
         self.published: list[tuple[str, bytes]] = []

@@ -113,6 +113,7 @@ class LabLink:
     def __init__(self, queue: LabQueue, retained: dict[str, bytes], ledger: Ledger) -> None:
         self.connected = False
         self.connection = 1
+        self.why_offline, self.issue = "", None
         self._ledger = ledger
         self.take: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.acked: Callable[[int], None] = lambda _token: None

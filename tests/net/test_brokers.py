@@ -27,6 +27,7 @@ from tests.kit.home import make_home
 from tests.kit.proxy import Fault, Proxy
 from tests.kit.waiting import eventually
 from tests.net.bench import Device, Host, Plane, blob, messages_of, problems, reference
+from tests.net.test_message_limit import measured
 
 DATA = blob(1_000_000)
 DESIRED = topics.desired("net-device")
@@ -143,6 +144,10 @@ def test_the_will_is_heard_when_a_device_is_cut_off_and_retained(broker, host):
         assert late.get(timeout=5) == b"died"
         second.disconnect()
         cut_off.link.stop()
+
+
+def test_it_passes_on_messages_as_large_as_chunks_and_digest_lists(broker):
+    assert measured(broker.port) is None
 
 
 def test_every_report_is_acknowledged(ear):

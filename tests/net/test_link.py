@@ -9,7 +9,7 @@ import pytest
 
 from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
-from skerry_agent.supervisor.link import MqttLink, _Client
+from skerry_agent.supervisor.link import MqttLink, WatchedClient
 from skerry_host.plane.broker.link import Link, Outgoing
 from tests.kit.brokers import Mosquitto
 from tests.kit.proxy import Fault, Proxy
@@ -21,7 +21,7 @@ DATA = blob(300_000)
 REF = reference(DATA)
 
 
-def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, capfd):
+def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, capfd, caplog):
     with Mosquitto(tmp_path / "broker") as broker:
         host = Host(broker.port)
         host.retain(messages_of(DATA, REF))
@@ -32,8 +32,9 @@ def test_a_topic_that_is_no_text_is_one_line_and_costs_no_connection(tmp_path, c
             assert proxy.connections == 1
         host.close()
     said = capfd.readouterr()
-    assert said.err == "a message was ignored, because its topic is not valid UTF-8\n"
-    assert said.out == ""
+    assert (said.out, said.err) == ("", "")
+    told = [record.getMessage() for record in caplog.records if "UTF-8" in record.getMessage()]
+    assert told == ["a message was ignored, because its topic is not valid UTF-8"]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_the_planes_link_likewise(broker):
     link.stop()
 
 
-class Brittle(_Client):
+class Brittle(WatchedClient):
     """As paho 2.1 is: packets that it cannot parse are exceptions in its network thread."""
 
     malformed = 3
@@ -76,7 +77,8 @@ class Brittle(_Client):
 
 
 def test_a_packet_that_paho_cannot_parse_ends_the_connection_and_not_the_thread(broker, capfd):
-    up, client = threading.Event(), Brittle("dev-1", lambda: 0.01)
+    told = []
+    up, client = threading.Event(), Brittle("dev-1", lambda: told.append(client.problem) or 0.01)
     client.on_connect = lambda *_: up.set()
     client.connect_async("127.0.0.1", broker.port)
     client.loop_start()
@@ -84,7 +86,10 @@ def test_a_packet_that_paho_cannot_parse_ends_the_connection_and_not_the_thread(
     client.closing.set()
     client.disconnect()
     client.loop_stop()
-    assert capfd.readouterr().err.count("malformed packet: error: unpack") == 3
+    assert [(why.kind, "malformed packet: error: unpack" in why.detail) for why in told] == [
+        ("malformed_packet", True)
+    ] * 3
+    assert capfd.readouterr().err == ""
 
 
 CONNECT, SUBSCRIBE = 1, 8

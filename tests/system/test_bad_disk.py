@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 import urllib.request
 
 import pytest
@@ -49,13 +48,15 @@ def test_started_on_a_read_only_disk_it_serves(home, small):
     mount("-o", "remount,ro", str(small.state))
     small.start()
     eventually(lambda: ready(small), f"it serves: {small.tail()}", 20.0)
-    start_rollout(home, SECOND, small.id)
-    time.sleep(3.0)
+    view = await_end(home, start_rollout(home, SECOND, small.id))
+    assert outcomes(view) == {("rejected", "disk")}
+    assert "could not be saved: Read-only file system" in view["deployments"][0]["detail"]
     assert ready(small)
     assert small.process.poll() is None
     small.kill()
     mount("-o", "remount,rw,size=64m", str(small.state))
     small.start()
+    assert outcomes(await_end(home, start_rollout(home, SECOND, small.id))) == {("succeeded", "")}
     small.await_serving(SECOND)
 
 

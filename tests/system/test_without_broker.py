@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -127,10 +128,28 @@ def test_a_damaged_file_is_refused(alone, stick):
     for path in stick.iterdir():
         if path.name != "release.json":
             path.write_bytes(bytes(path.stat().st_size))
-    done = alone.command("install", str(stick))
+    report = refused(alone, stick)
+    assert report["reason"] == "damaged_file"
+    named = report["detail"].partition(" is damaged")[0]
+    assert Path(named).parent == stick
+    assert Path(named).exists()
+
+
+def test_a_missing_file_is_named(alone, stick):
+    for path in stick.iterdir():
+        if path.name != "release.json":
+            path.unlink()
+    report = refused(alone, stick)
+    assert report["reason"] == "missing_file"
+    assert str(stick) in report["detail"]
+
+
+def refused(device, stick):
+    """How an install ends that changes nothing."""
+    done = device.command("install", str(stick), "--json")
     assert done.returncode == 1
-    assert "damaged" in done.stdout or "unreachable" in done.stdout
-    assert alone.slots() == (FIRST, None)
+    assert device.slots() == (FIRST, None)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("spoil", ["gone", "text", "empty"])
@@ -178,6 +197,10 @@ def test_doctor_names_the_broker_that_does_not_answer(either):
     code, found = checks(either)
     assert code == 1
     assert [name for name, check in found.items() if not check["ok"]] == ["broker"]
+    assert "nothing accepts connections at the broker's address; start the broker" in found["broker"]["detail"]
+    if either.process:
+        assert found["agent"]["detail"] == f"running; its log: {either.folder / 'agent.log'}"
+        assert "offline: nothing accepts connections" in either.command("status").stdout
     lines = either.command("doctor").stdout.splitlines()
     assert len(lines) == len(found)
 

@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,6 @@ from skerry_agent.supervisor.local import LocalError, SilentError, Status, Statu
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.errors import SkerryError
 
-BROKER_S = 5.0
 RUNTIME_S = 60.0
 LATEST_PLAUSIBLE_S = PLAUSIBLE_WALL_S + 30 * 365.25 * 86400
 
@@ -56,7 +54,8 @@ def _agent(config: AgentConfig) -> tuple[DeviceCheck, LocalStatus | None]:
     except SilentError as error:
         return DeviceCheck("agent", ok=False, detail=str(error)), None
     if isinstance(reply, Status):
-        return DeviceCheck("agent", ok=True, detail="running"), reply.status
+        place = f"; its log: {reply.status.log}" if reply.status.log else ""
+        return DeviceCheck("agent", ok=True, detail=f"running{place}"), reply.status
     return DeviceCheck("agent", ok=False, detail=reply.detail), None
 
 
@@ -137,18 +136,21 @@ def _runtime(engine: str) -> DeviceCheck:
 
 
 def _broker(config: AgentConfig, status: LocalStatus | None) -> DeviceCheck:
-    """As the running agent sees it; else whether anything listens there."""
+    """As the running agent sees it; else whether it takes this device."""
     where = parse_broker_url(config.broker.url)
     name = f"{where.host}:{where.port}"
     if status is not None and status.connected:
         return DeviceCheck("broker", ok=True, detail=f"connected to {name}")
-    try:
-        socket.create_connection((where.host, where.port), BROKER_S).close()
-    except OSError as error:
-        return DeviceCheck("broker", ok=False, detail=f"{name} cannot be reached: {error.strerror or error}")
+    if status is not None and status.why_offline:
+        return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {status.why_offline}")
+    from skerry_agent.supervisor.link_check import try_to_connect  # noqa: PLC0415 - it imports paho
+
+    problem = try_to_connect(where, config.device.id, config.broker.ca_file, alone=status is None)
+    if problem is not None:
+        return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {problem}")
     if status is not None:
-        return DeviceCheck("broker", ok=False, detail=f"{name} answers, but the agent is not connected: see its log")
-    return DeviceCheck("broker", ok=True, detail=f"{name} answers")
+        return DeviceCheck("broker", ok=False, detail=f"{name} answers, but the agent is not connected yet")
+    return DeviceCheck("broker", ok=True, detail=f"{name} answers and takes this device")
 
 
 def _sources(config: AgentConfig) -> list[DeviceCheck]:

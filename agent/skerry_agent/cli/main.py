@@ -27,6 +27,7 @@ from skerry_agent.supervisor.local import (
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.figures import energy_text
+from skerry_agent.wire.plain_text import cleaned
 
 if TYPE_CHECKING:
     from skerry_agent.cli.selftest import DeviceCheck
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
 
 POLL_S = 0.2
+MOST_LINE_CHARS = 2000
 INSTALL_S = 4000.0
 """Above the deadline of an install, so that even what hangs ends in a reported state."""
 
@@ -50,10 +52,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except SkerryError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_plain(str(error))}", file=sys.stderr)
         status = error.exit_code
     except OSError as error:
-        print(f"error: {os_error_text(error)}", file=sys.stderr)
+        print(f"error: {_plain(os_error_text(error))}", file=sys.stderr)
         status = 1
     sys.exit(status)
 
@@ -64,6 +66,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit 2."""
         self.exit(2, f"error: {' '.join(message.split())}; see `{self.prog} --help`\n")
+
+
+def _plain(line: str) -> str:
+    """A line for a terminal: what it quotes may come from a stick, a model or another process."""
+    return cleaned(line, MOST_LINE_CHARS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,8 +118,6 @@ def _run(options: argparse.Namespace) -> int:
     from skerry_agent.cli.standalone import single_instance  # noqa: PLC0415 - the other commands need neither this nor paho
 
     config = load(options.config)
-    if config.issue is not None:
-        print(f"warning: {config.issue}", file=sys.stderr)
     with single_instance(config):
         return run(config)
 
@@ -128,8 +133,8 @@ def _status(options: argparse.Namespace) -> int:
         from skerry_agent.cli.standalone import recorded_status  # noqa: PLC0415
 
         status = recorded_status(config)
-        print(f"error: {error}", file=sys.stderr)
-    print(codec.encode(status).decode() if options.json else "\n".join(_shown(status)))
+        print(f"error: {_plain(str(error))}", file=sys.stderr)
+    print(codec.encode(status).decode() if options.json else "\n".join(map(_plain, _shown(status))))
     return 0 if status.running else 1
 
 
@@ -141,7 +146,8 @@ def _ask_status(config: AgentConfig) -> "LocalStatus":
 
 
 def _shown(status: "LocalStatus") -> list[str]:
-    link = "connected" if status.connected else "offline" if status.running else "not running"
+    offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
+    link = "connected" if status.connected else offline if status.running else "not running"
     lines = [f"device {status.device}: {link}"]
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"
@@ -203,7 +209,7 @@ def _rollback(options: argparse.Namespace) -> int:
     current = latest[0].models[reply.model].current
     if (current.release if current else "") != reply.release:
         raise SkerryError(f"{reply.model} did not roll back to {reply.release}: {'; '.join(latest[0].issues)}")
-    print(codec.encode(reply).decode() if options.json else reply.detail)
+    print(codec.encode(reply).decode() if options.json else _plain(reply.detail))
     return 0
 
 
@@ -224,7 +230,7 @@ def _install(options: argparse.Namespace) -> int:
         deployment = status.models[model].deployment
         assert deployment is not None
         if not options.json and (not latest or _progress(latest[0]) != _progress(deployment)):
-            print(_progress(deployment), flush=True)
+            print(_plain(_progress(deployment)), flush=True)
         latest[:] = [deployment]
         return deployment.outcome is not None and status.models[model].state == "idle"
 
@@ -286,7 +292,7 @@ def _checked(checks: "list[DeviceCheck]", options: argparse.Namespace) -> int:
         print(codec.encode(checks).decode())
     else:
         for check in checks:
-            print(f"{'ok  ' if check.ok else 'FAIL'} {check.check}: {check.detail}")
+            print(_plain(f"{'ok  ' if check.ok else 'FAIL'} {check.check}: {check.detail}"))
     return 0 if all(check.ok for check in checks) else 1
 
 

@@ -2,12 +2,12 @@
 
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
 from skerry_agent.cli.standalone import NoLink
 from skerry_agent.config import AgentConfig, parse_broker_url
@@ -24,6 +24,8 @@ from skerry_agent.wire import codec, topics
 def run(config: AgentConfig) -> int:
     """Run until SIGTERM or SIGINT; 0 when it ended in order."""
     device, boot = config.device.id, new_boot_id()
+    output = log.start(config.agent.log_level)
+    _log_start(config, boot)
     state = state_folder(config)
     config = calibrated(config)
     queue = EventQueue()
@@ -34,6 +36,7 @@ def run(config: AgentConfig) -> int:
     link, config = link_of(config, will)
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
     supervisor = Supervisor(config, queue, link or NoLink(), processes, BoardMeters(config.board), boot)
+    supervisor.log_place = output.place()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
@@ -46,7 +49,23 @@ def run(config: AgentConfig) -> int:
         link.stop()
     if door is not None:
         door.close()
+    log.stop()
     return 0
+
+
+def _log_start(config: AgentConfig, boot: str) -> None:
+    """Who this is and what it works with. The broker's address without the password."""
+    broker = parse_broker_url(config.broker.url)
+    log.info(
+        "the agent starts",
+        version=__version__,
+        device=config.device.id,
+        board=config.board.name,
+        targets=",".join(config.board.targets),
+        boot=boot,
+        broker=f"{broker.scheme}://{broker.host}:{broker.port}",
+        state=config.state_dir,
+    )
 
 
 def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
@@ -55,7 +74,6 @@ def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tu
         link = MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file)
     except OSError as error:
         unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
-        print(f"warning: {unusable}", file=sys.stderr)  # the log of a service
         return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
     if config.agent.metered:
         link.keepalive_s = METERED_KEEPALIVE_S
@@ -67,5 +85,5 @@ def _open_local_socket(state: Path, queue: EventQueue, supervisor: Supervisor) -
     try:
         return listen(state, queue.post, supervisor.local)
     except OSError as error:
-        print(f"warning: no local commands: {error.strerror}", file=sys.stderr)  # the log of a service
+        log.warning("no local commands: their socket cannot be made", detail=error.strerror)
         return None

@@ -16,6 +16,7 @@ from skerry_agent.state.journal import Journal
 from skerry_agent.supervisor.local import Done, Request
 from skerry_agent.supervisor.loop import Supervisor, new_boot_id, state_folder
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, recorded_report
+from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.telemetry import Sample
 
 POLL_S = 0.1
@@ -32,7 +33,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
     """What the journals of a device say; nothing serves."""
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
-    read = {folder.name: Journal(folder / "journal.json").read() for folder in folders}
+    read = {path.name: Journal(path / "journal.json").read() for path in folders if is_model_name(path.name)}
     return LocalStatus(
         device=config.device.id,
         connected=False,
@@ -51,6 +52,8 @@ class NoLink:
 
     connected = False
     connection = 0
+    why_offline = ""
+    issue = None
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Nothing: there is no broker."""

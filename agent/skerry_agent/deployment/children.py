@@ -1,7 +1,8 @@
 """Starts runner and updater processes, and reads their messages. Knows nothing of deployments.
 
-Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. The last
-lines of a runner's standard error are kept, so that a crash can be explained remotely.
+Each runner gets one end of a socket pair; a thread turns its JSON lines into calls in the supervisor's thread. What
+children write to standard error goes to the agent's log; the last lines of a runner's are kept, so that a crash can be
+explained remotely. Text of a child may hold anything (a model's names, a driver's output): it is cleaned here.
 """
 
 import os
@@ -15,14 +16,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from msgspec.structs import replace
+
+from skerry_agent import log
 from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
 from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
-from skerry_agent.ports.runner_protocol import FromRunner, Job, ToRunner
+from skerry_agent.ports.runner_protocol import FromRunner, Job, Loaded, Refused, ToRunner
 from skerry_agent.wire import codec
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.plain_text import cleaned
 
-LAST_LINES = 5
+LAST_LINES, LAST_CHARS = 5, 300
 UPDATER_TIMEOUT_S = 600
 
 
@@ -30,7 +35,7 @@ class RunnerProcess:
     """One running `python -m skerry_agent.runner`."""
 
     def __init__(self, job: Job, listener: RunnerListener, post: Post) -> None:
-        self._listener, self._post = listener, post
+        self._listener, self._post, self._model = listener, post, job.model
         self._control, theirs = socket.socketpair()
         inherited = [theirs.fileno(), *job.inherited_fds]
         try:
@@ -70,9 +75,10 @@ class RunnerProcess:
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
         for raw in _lines(self._process.stderr):
-            line = raw.decode(errors="replace").rstrip()
+            line = cleaned(raw.decode(errors="replace").rstrip())
             self._last_lines.append(line)
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the journal of the device's init system is the log
+            if line:
+                log.info(f"{self._model}: the runner says: {line}", model=self._model)
 
     def _read_control(self) -> None:
         with self._control.makefile("rb") as lines:
@@ -85,6 +91,9 @@ class RunnerProcess:
         self._errors.join(timeout=1)
         self._control.close()
         reason, detail = _explain(status, list(self._last_lines))
+        if status:
+            last = " | ".join(filter(None, self._last_lines))[-LAST_CHARS:]
+            log.info(f"{self._model}: a runner's process ended", model=self._model, pid=self.pid, last=last or None)
         self._post(lambda: self._listener.exited(reason, detail))
 
     def _heard(self, line: bytes) -> None:
@@ -93,7 +102,18 @@ class RunnerProcess:
         except WireError:  # a runner that talks nonsense is as broken as one that crashes
             self.kill()
             return
-        self._post(lambda: self._listener.received(message))
+        self._post(lambda: self._listener.received(_cleaned(message)))
+
+
+def _cleaned(message: FromRunner) -> FromRunner:
+    """A message, with what a runtime or a model may have put into its text made harmless."""
+    match message:
+        case Refused():
+            return replace(message, code=cleaned(message.code), detail=cleaned(message.detail))
+        case Loaded():
+            names = {name: cleaned(getattr(message, name)) for name in ("engine", "engine_version", "delegate")}
+            return replace(message, **names)
+    return message
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
@@ -145,7 +165,9 @@ class RealProcesses:
             self._post(lambda: None if cancelled.is_set() else answer(result))
 
         try:
-            process = subprocess.Popen(self._updater, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            process = subprocess.Popen(
+                self._updater, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
         except OSError as error:
             tell(Refusal("crashed", "updater_not_started", error.strerror or str(error)))
             return cancelled.set
@@ -164,8 +186,11 @@ class RealProcesses:
 
 def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
     try:
-        output, _ = process.communicate(job, timeout=UPDATER_TIMEOUT_S)
-        return codec.decode(output, Answer)  # type: ignore[arg-type]
+        output, errors = process.communicate(job, timeout=UPDATER_TIMEOUT_S)
+        for line in errors.decode(errors="replace").splitlines()[-LAST_LINES:]:
+            log.info(f"the updater says: {cleaned(line)}")
+        answer: Answer = codec.decode(output, Answer)  # type: ignore[arg-type]
+        return replace(answer, detail=cleaned(answer.detail)) if isinstance(answer, Refusal) else answer
     except subprocess.TimeoutExpired:
         process.kill()  # and not waited for: one that is stuck in the kernel would never end
         return Refusal("crashed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")

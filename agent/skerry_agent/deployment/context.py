@@ -16,7 +16,8 @@ class DeviceContext(Struct, frozen=True):
     """Everything that a unit uses and does not own.
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
-    heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`.
+    heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired
+    state that was accepted last.
     """
 
     config: AgentConfig
@@ -30,3 +31,4 @@ class DeviceContext(Struct, frozen=True):
     collect: Callable[[], None]
     heartbeat: Callable[[str, Slot, Heartbeat], None]
     undervoltage_since: Callable[[float], str | None] = lambda _at: None
+    generation: Callable[[], int] = int

@@ -8,6 +8,7 @@ from typing import IO
 
 from msgspec import Struct
 
+from skerry_agent import log
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.machine.records import Slot
@@ -52,6 +53,7 @@ class Launcher:
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
         )
+        log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
         service.exclusive, service.stuck_changed = exclusive(slot), self._context.changed
         self._services = [*(each for each in self._services if not each.gone), service]

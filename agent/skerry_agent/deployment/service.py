@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from skerry_agent import log
 from skerry_agent.config import AgentSection
 from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.runner_protocol import (
@@ -110,12 +111,14 @@ class Service:
                 pass
             case Loaded():
                 self.loaded = message
+                self._log("info", "the model is loaded", runtime=message.engine, load_ms=message.load_us / 1000)
             case Ready():
                 self._became_ready()
             case Refused():
                 self._refusal = message
             case Accepting():
                 self.accepting = True
+                self._log("info", "a runner serves")
                 self.callbacks.accepting()
             case Heartbeat():
                 self._heartbeat(message)
@@ -137,6 +140,7 @@ class Service:
         self._stopping = True
         if self._refusal is not None:
             reason, detail = self._refusal.code, self._refusal.detail
+        self._log("warning", "a runner ended", reason=reason, detail=detail)
         self.callbacks.failed(reason, detail)
 
     # -- watching ------------------------------------------------------------------------------------------------------
@@ -164,7 +168,12 @@ class Service:
     def _start_timed_out(self) -> None:
         self._give_up("start_timeout", f"not ready within {self._limits.start_timeout_s:.0f} s")
 
+    def _log(self, level: str, sentence: str, **fields: object) -> None:
+        model, release = self.job.model, self.job.release
+        log.say(level, f"{model}: {sentence}", model=model, release=release, pid=self.pid, **fields)
+
     def _give_up(self, reason: str, detail: str) -> None:
+        self._log("warning", "a runner is killed", reason=reason, detail=detail)
         self.ready = self.accepting = False
         self.kill()
         if self.exclusive and not self.gone:

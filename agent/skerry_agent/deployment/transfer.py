@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 
+from skerry_agent import log
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
@@ -91,6 +92,7 @@ class Transfer:
             self._work()
         else:
             self.waiting = "waiting until {:02}:{:02}".format(*divmod(hours[0], 60))
+            self._log(f"the download is {self.waiting}")
 
     def _watch_hours(self) -> None:
         hours = self._deployment.policy.hours
@@ -140,6 +142,8 @@ class Transfer:
                 pass
             case Planned():
                 self._plan = answer
+                size = sum(ref.size for ref in answer.wanted)
+                self._log("the download is planned", transfer=answer.transfer, size=size)
                 self._work = self._fetch_blobs
                 self._go()
             case Refusal(kind="rejected"):
@@ -184,11 +188,16 @@ class Transfer:
     def _failed(self, reason: str, detail: str) -> None:
         """A stalled patch gives way to the full artifact where the policy allows; other failures end the deployment."""
         if reason == "stalled" and self._full_allowed():
+            self._log("the full file is downloaded instead of a patch", reason=reason, detail=detail)
             self._force_full, self._plan = True, None
             self._work = self._ask_plan
             self._go()
         else:
             self._handle(events.FetchFailed(reason, detail))
+
+    def _log(self, sentence: str, **fields: object) -> None:
+        deployment = self._deployment
+        log.info(sentence, release=deployment.release, deployment=deployment.id, **fields)
 
     def _full_allowed(self) -> bool:
         rule = self._deployment.policy.full_fallback

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from skerry_agent import log
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
@@ -17,6 +18,7 @@ from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCa
 from skerry_agent.deployment.transfer import Transfer
 from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
+from skerry_agent.log.transitions import Transition, line_of
 from skerry_agent.machine import events
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
@@ -111,9 +113,17 @@ class Unit:
                     return
         if isinstance(event, events.Ordered):
             self.waiting.forget()
-        self.record = record
+        transition, self.record = Transition(self.record, event, record), record
+        self._log(transition)
         for effect in effects:
             self._perform[type(effect)]()
+
+    def _log(self, transition: Transition) -> None:
+        line = line_of(transition)
+        if line is not None:
+            level, sentence, fields = line
+            generation = self.context.generation() or None
+            log.say(level, f"{self.model}: {sentence}", model=self.model, **fields, generation=generation)
 
     def _stamped(self, record: Record) -> Record:
         """The record with the time at which its deployment ended."""
@@ -130,6 +140,7 @@ class Unit:
             State.STAGED: events.CandidateFailed("disk", why),
             State.PROBATION: events.CandidateFailed("disk", why),
         }
+        log.warning(f"{self.model}: what happened cannot be written down", model=self.model, detail=why)
         if isinstance(event, events.Ordered):
             self.waiting.retry_later(event.deployment, seconds_left(event.deployment, self.context.clock.wall()))
         else:

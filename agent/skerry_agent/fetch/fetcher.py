@@ -12,6 +12,7 @@ from random import uniform
 
 from msgspec import Struct
 
+from skerry_agent import log
 from skerry_agent.fetch.sources import BlobSource
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.state.blobs import BlobStore, Part
@@ -199,10 +200,10 @@ class Fetcher:
     def _take_damaged(self, piece: Piece) -> None:
         """It is asked for again at once, unless its source can only say the same again."""
         self._damaged += 1
-        name = self._queue[0].sha256[:12]
         if self._sources[0].exact:
-            self._source_failed(self._sources[0], f"what it holds of {name} is damaged")
+            self._source_failed(self._sources[0], *self._sources[0].damage(self._queue[0]))
         elif self._damaged > MAX_DAMAGED:
+            name = self._queue[0].sha256[:12]
             self._fail(TRANSFER_OVERRUN, f"{self._damaged} damaged pieces of {name} in a row")
         else:
             self._await([piece])
@@ -276,13 +277,14 @@ class Fetcher:
                 self._sources[0].renew()
         self._watch()
 
-    def _source_failed(self, source: BlobSource, why: str) -> None:
+    def _source_failed(self, source: BlobSource, why: str, reason: str = "unreachable") -> None:
         """Go on with the next source, if there is one."""
         if not self._running:
             return
         if len(self._sources) == 1:
-            self._fail("unreachable", why)
+            self._fail(reason, why)
             return
+        log.warning("a source of blobs failed, the next one is used", transport=source.transport, detail=why)
         source.close()
         was_first = source is self._sources[0]
         self._sources.remove(source)

@@ -41,6 +41,10 @@ class _OverLink:
         """See `BlobSource`."""
         self._deliver = deliver
 
+    def damage(self, ref: BlobRef) -> tuple[str, str]:
+        """See `BlobSource`; here it may have been damaged on the way."""
+        return f"what came of {ref.sha256[:12]} is damaged", "damaged_file"
+
     def renew(self) -> None:
         """A broker may hold messages back for good when what it sent before was lost."""
         self._link.renew()
@@ -190,6 +194,10 @@ class Mqtt:
         self._unanswered -= {(ref.sha256, piece) for piece in cancelled}
         for transport in self._transports.values():
             transport.cancel(ref, cancelled)
+
+    def damage(self, ref: BlobRef) -> tuple[str, str]:
+        """See `BlobSource`; here it may have been damaged on the way."""
+        return f"what came of {ref.sha256[:12]} is damaged", "damaged_file"
 
     def renew(self) -> None:
         """See `BlobSource`."""

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry_agent.ports.interfaces import Post
-from skerry_agent.state.disk import open_regular
+from skerry_agent.state.disk import open_regular, os_error_text
 from skerry_agent.wire.asking import Piece
 from skerry_agent.wire.blobs import BlobRef, digest_list
+from skerry_agent.wire.plain_text import cleaned
 
 Deliver = Callable[[str, Piece, bytes], None]
-Failed = Callable[[str], None]
+Failed = Callable[..., None]
+"""Called with a detail, and with a reason where that is not that nothing can be reached."""
 
 
 class BlobSource(Protocol):
@@ -41,6 +43,9 @@ class BlobSource(Protocol):
 
     def cancel(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
         """They are not wanted any more."""
+
+    def damage(self, ref: BlobRef) -> tuple[str, str]:
+        """(detail, reason) where what an exact source holds of a blob is damaged."""
 
     def renew(self) -> None:
         """Asking again has not helped: reconnect, where the source can."""
@@ -84,6 +89,14 @@ class ThreadedSource:
         """See `BlobSource`."""
         self._cancelled.update((ref.sha256, piece) for piece in pieces)
 
+    def damage(self, ref: BlobRef) -> tuple[str, str]:
+        """See `BlobSource`."""
+        return f"what it holds of {ref.sha256[:12]} is damaged", "damaged_file"
+
+    def failure(self, error: OSError) -> tuple[str, str]:
+        """(detail, reason) of an error that `read` has raised."""
+        return error.strerror or str(error), "unreachable"
+
     def renew(self) -> None:
         """Nothing: there is no connection that outlives a read."""
 
@@ -99,15 +112,16 @@ class ThreadedSource:
                 if (ref.sha256, piece) not in self._cancelled:
                     self._hand(ref.sha256, piece, self.read(ref, piece))
         except OSError as error:
-            self._say(error.strerror or str(error))
+            self._say(*self.failure(error))
         finally:
             self.end()
 
     def _hand(self, sha256: str, piece: Piece, data: bytes) -> None:
         self._post(lambda: None if self._closed.is_set() else self._deliver(sha256, piece, data))
 
-    def _say(self, why: str) -> None:
-        self._post(lambda: None if self._closed.is_set() else self._failed(why))
+    def _say(self, why: str, reason: str) -> None:
+        why = cleaned(why)
+        self._post(lambda: None if self._closed.is_set() else self._failed(why, reason))
 
 
 class Folder(ThreadedSource):
@@ -116,6 +130,17 @@ class Folder(ThreadedSource):
     def __init__(self, post: Post, folder: Path) -> None:
         super().__init__(post)
         self._folder = folder
+
+    def damage(self, ref: BlobRef) -> tuple[str, str]:
+        """See `BlobSource`; somebody has to know which file to copy again."""
+        return cleaned(f"{self._folder / ref.sha256} is damaged: export the release again"), "damaged_file"
+
+    def failure(self, error: OSError) -> tuple[str, str]:
+        """See `ThreadedSource`."""
+        detail = os_error_text(error)
+        if isinstance(error, FileNotFoundError):
+            return f"{detail}: export the release again, in full", "missing_file"
+        return detail, "unreadable_file"
 
     def read(self, ref: BlobRef, piece: Piece) -> bytes:
         """See `ThreadedSource`; the digest list is made from the file, and is wrong when the file is."""

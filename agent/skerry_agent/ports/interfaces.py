@@ -40,6 +40,14 @@ class Link(Protocol):
     connection: int
     """Counts the attempts to connect since the start."""
 
+    @property
+    def why_offline(self) -> str:
+        """Why there is no connection, and what to do; empty while there is one, or none was tried."""
+
+    @property
+    def issue(self) -> str | None:
+        """What is wrong with the connection that there is."""
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Publish with QoS 1. Returns a token that `on_acked` will name, None while offline."""
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
 from skerry_agent.machine.records import FACTORY, Slot
@@ -19,7 +18,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Bundle, Release
-from skerry_agent.wire.names import ModelName
+from skerry_agent.wire.names import is_model_name
 
 
 class FactoryFolder:
@@ -35,7 +34,9 @@ class FactoryFolder:
     def models(self) -> set[str]:
         """Models that have one, verified or not."""
         with contextlib.suppress(OSError):
-            return {path.parent.name for path in self.root.glob(f"*/{MANIFEST_FILE}") if _is_name(path.parent.name)}
+            return {
+                path.parent.name for path in self.root.glob(f"*/{MANIFEST_FILE}") if is_model_name(path.parent.name)
+            }
         return set()
 
     def release(self, model: str) -> str | None:
@@ -63,11 +64,3 @@ class FactoryFolder:
 def named_by_content(bundle: Bundle) -> Bundle:
     """A bundle as an export holds it: each file is named by its sha256."""
     return replace(bundle, artifacts=tuple(replace(a, name=a.blob.sha256) for a in bundle.artifacts))
-
-
-def _is_name(text: str) -> bool:
-    try:
-        convert(text, ModelName)
-    except ValidationError:
-        return False
-    return True

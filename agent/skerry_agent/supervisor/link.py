@@ -3,21 +3,23 @@
 paho's network thread hands everything to the supervisor's thread through `post`; nothing else happens in it. Messages
 are not queued while offline: the supervisor publishes its state anew on every connect, the outbox keeps the reports.
 A connection on which nothing is acknowledged is dropped, because it may be half open. So is one that delivers packets
-that are malformed or larger than this protocol allows.
+that are malformed or larger than this protocol allows. `problem` says why there is no connection.
 """
 
 import contextlib
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from skerry_agent import log
 from skerry_agent.config import BrokerAddress
 from skerry_agent.ports.interfaces import Post
+from skerry_agent.supervisor import link_problems
 from skerry_agent.supervisor.backoff import Backoff
+from skerry_agent.supervisor.link_problems import LinkProblem, problem
 from skerry_agent.supervisor.paho_import import import_paho
 
 import_paho()
@@ -34,17 +36,29 @@ ANSWER_S = 20.0
 ACK_S = 60.0
 """How long one message may stay unacknowledged while others are acknowledged: after that it counts as lost."""
 
+MOST_REFUSED = 100
 MAX_PACKET_BYTES = 2 * 1024 * 1024
 """Above the largest chunk that the wire allows, with its topic."""
 
 
-class _Client(mqtt.Client):
+class WatchedClient(mqtt.Client):
     """paho's client, with a bound on what it reads, and a network thread that outlives malformed packets."""
 
     def __init__(self, client_id: str, wait_s: Callable[[], float]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
         self._wait_s = wait_s
         self.closing = threading.Event()
+        self.problem: LinkProblem | None = None
+        """What was seen of why this connection, or the attempt to make it, ends."""
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Try to connect; paho forgets the error."""
+        self.problem = None
+        try:
+            return super().reconnect()
+        except OSError as error:
+            self.problem = link_problems.of_error(error)
+            raise
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """Turn until `disconnect`; a packet that paho cannot parse ends the connection, not the thread."""
@@ -52,7 +66,7 @@ class _Client(mqtt.Client):
             try:
                 return super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
-                _note(f"malformed packet: {type(error).__name__}: {error}")
+                self.problem = problem("malformed_packet", f"malformed packet: {type(error).__name__}: {error}")
                 self.closing.wait(self._wait_s())
                 with contextlib.suppress(OSError):  # the loop tries again
                     self.reconnect()
@@ -60,12 +74,35 @@ class _Client(mqtt.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > MAX_PACKET_BYTES:
-            raise ConnectionError(f"a packet of {bufsize} B is over the limit of {MAX_PACKET_BYTES} B")
-        return super()._sock_recv(bufsize)
+            detail = f"a packet of {bufsize} B is over the limit of {MAX_PACKET_BYTES} B"
+            self.problem = problem("packet_too_large", detail)
+            raise ConnectionError(detail)
+        try:
+            return super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.problem = self.problem or link_problems.of_error(error)
+            raise
 
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.problem = self.problem or link_problems.of_error(self._last_words(error))
+            raise
 
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of a service
+    def _last_words(self, error: OSError) -> OSError:
+        """What the broker had said before it closed: of TLS why, where that is why nothing can be sent."""
+        try:
+            super()._sock_recv(1)
+        except ssl.SSLError as said:
+            return said
+        except OSError:
+            pass
+        return error
 
 
 class MqttLink:
@@ -82,6 +119,7 @@ class MqttLink:
     ) -> None:
         self.connected = False
         self.connection = 0
+        self.problem: LinkProblem | None = None
         self.keepalive_s = KEEPALIVE_S
         self._address, self._will = address, will
         self._backoff = backoff or Backoff()
@@ -89,7 +127,11 @@ class MqttLink:
         self._connected_at = 0.0
         self._asked_at: float | None = None
         self._unacked: dict[int, float] = {}
-        self._client = _Client(client_id, self._lost)
+        self._subscribing: dict[int, list[str]] = {}
+        self._naming = threading.Lock()
+        self._refused: set[str] = set()
+        self._where = f"{address.scheme}://{address.host}:{address.port}"
+        self._client = WatchedClient(client_id, self._lost)
         if address.username:
             self._client.username_pw_set(address.username, address.password)
         if address.scheme == "mqtts":
@@ -107,7 +149,9 @@ class MqttLink:
         """Begin to connect; the callbacks run in the supervisor's thread."""
 
         def connected(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-            if not code.is_failure:
+            if code.is_failure:
+                self._client.problem = link_problems.of_answer(str(code), self._address.username)
+            else:
                 self._begin()
                 post(on_up)
 
@@ -116,7 +160,7 @@ class MqttLink:
             try:
                 topic, payload = message.topic, bytes(message.payload)
             except UnicodeDecodeError:
-                _note("a message was ignored, because its topic is not valid UTF-8")
+                log.warning("a message was ignored, because its topic is not valid UTF-8", broker=self._where)
                 return
             post(lambda: on_message(topic, payload))
 
@@ -131,7 +175,8 @@ class MqttLink:
         self._client.on_disconnect = self._disconnected
         self._client.on_message = received
         self._client.on_publish = acked
-        self._client.on_subscribe = self._client.on_unsubscribe = self._answered
+        self._client.on_subscribe = self._subscribed
+        self._client.on_unsubscribe = self._answered
         self._client.connect_async(self._address.host, self._address.port, keepalive=self.keepalive_s)
         self._client.loop_start()
 
@@ -148,15 +193,34 @@ class MqttLink:
         deaf = asked_at is not None and now - asked_at > self._answer_s
         oldest = next(iter(list(self._unacked.values())), now)
         lost = self.connected and now - oldest > self._ack_s
-        if deaf or lost:
-            self.renew()
+        if deaf:
+            self._renew(problem("no_answers", f"the broker has answered nothing for {self._answer_s:g} s"))
+        elif lost:
+            self._renew(problem("lost_message", f"a message was not acknowledged within {self._ack_s:g} s"))
 
     def renew(self) -> None:
         """Drop the connection, so that another one is made."""
+        self._renew(problem("no_answers", "what was asked for does not come"))
+
+    def _renew(self, why: LinkProblem) -> None:
+        self._client.problem = self._client.problem or why
         open_socket: Any = self._client.socket()
         if open_socket is not None:
             with contextlib.suppress(OSError):  # it broke at this very moment
                 open_socket.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def why_offline(self) -> str:
+        """Why there is no connection, and what to do; empty while there is one, or none was tried."""
+        return str(self.problem) if self.problem is not None else ""
+
+    @property
+    def issue(self) -> str | None:
+        """What is wrong with the connection that there is: topics that the broker does not let this device read."""
+        refused = sorted(self._refused)
+        more = f" and {len(refused) - 1} more" if refused[1:] else ""
+        rules = "check the broker's access rules for this device"
+        return f"the broker refuses the subscription of {refused[0]}{more}; {rules}" if refused else None
 
     # -- in paho's thread ----------------------------------------------------------------------------------------------
 
@@ -170,20 +234,46 @@ class MqttLink:
         self._connected_at = time.monotonic()
         self._asked_at = None
         self._unacked.clear()
-        self.connected = True
+        self._subscribing.clear()
+        self._refused.clear()
+        self.connected, self.problem = True, None
+        log.info("connected to the broker", broker=self._where)
 
-    def _disconnected(self, *_arguments: Any) -> None:
+    def _disconnected(self, *arguments: Any) -> None:
+        if self._client.problem is None and "Keep alive timeout" in map(str, arguments):
+            self._client.problem = problem("no_ping", "the broker does not answer pings")
         wait_s: Any = self._lost()  # paho's signature says int, it adds and compares only
         self._client.reconnect_delay_set(wait_s, wait_s)
 
     def _lost(self) -> float:
         """The connection is over, or was never made; how long to wait for the next one."""
+        self._tell()
         lasted_s = time.monotonic() - self._connected_at if self.connected else 0.0
         self.connected, self._asked_at = False, None
         return self._backoff.next_s(lasted_s)
 
+    def _tell(self) -> None:
+        """Log why there is no connection, unless that was wanted."""
+        if self._client.closing.is_set():
+            return
+        before = "" if self.connected else " before it was made"
+        self.problem = self._client.problem or problem("closed", f"the broker has closed the connection{before}")
+        self._client.problem = None
+        what = "the connection to the broker was lost" if self.connected else "no connection to the broker"
+        log.warning(f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
+
     def _answered(self, *_arguments: Any) -> None:
         self._asked_at = None
+
+    def _subscribed(self, _client: Any, _data: Any, mid: int, codes: list[Any], _properties: Any) -> None:
+        self._asked_at = None
+        with self._naming:  # the answer may be here before the number of the question is noted
+            topics = self._subscribing.pop(mid, [])
+        for topic, code in zip(topics, codes, strict=False):
+            if not code.is_failure:
+                self._refused.discard(topic)
+            elif len(self._refused) < MOST_REFUSED:
+                self._refused.add(topic)
 
     # -- for the supervisor --------------------------------------------------------------------------------------------
 
@@ -204,7 +294,11 @@ class MqttLink:
         """Subscribe with QoS 1; at most 8 topics a packet, which every broker accepts."""
         for start in range(0, len(topics), 8):
             self._ask()
-            self._client.subscribe([(topic, 1) for topic in topics[start : start + 8]])
+            some = topics[start : start + 8]
+            with self._naming:
+                _, mid = self._client.subscribe([(topic, 1) for topic in some])
+                if mid is not None:
+                    self._subscribing[mid] = some
 
     def unsubscribe(self, topics: list[str]) -> None:
         """Stop receiving topics."""

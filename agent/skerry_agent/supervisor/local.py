@@ -138,7 +138,7 @@ def ask(folder: Path, request: Request) -> Reply:
             raise LocalError(f"no agent runs on {folder}", hint="start it with `skerry-agent run`") from None
     except (OSError, WireError):
         pass  # it was there, and has said nothing or not all
-    hint = "see its log, or restart it; its models go on serving until then"
+    hint = "see its log (`journalctl -u skerry-agent`), or restart it; its models go on serving until then"
     raise SilentError(f"the agent on {folder} does not answer", hint=hint)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import astuple
 
-from skerry_agent import __version__
+from skerry_agent import __version__, log
 from skerry_agent.config import AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import exclusive
@@ -36,6 +36,7 @@ from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
+from skerry_agent.wire.names import is_model_name
 from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, DeviceState, Reported
 
 REPORT_DELAY_S = 0.05
@@ -56,10 +57,11 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.device, self.boot = config.device.id, boot
+        self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
-        self._orders = Orders(self.device, state, self._processes, queue)
+        self._orders = Orders(self.device, state, self._processes, queue, self._changed)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
         self._report_sender = ReportSender(
             outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
@@ -82,14 +84,17 @@ class Supervisor:
             self._collect,
             self._heartbeat,
             meters.undervoltage_since,
+            lambda: self._orders.generation,
         )
         self._meters, self._low_supply = meters, ""
         self._units: dict[str, Unit] = {}
         self._sequence = 0
-        self._report_due = False
         self._asking: Timer | None = None
         metered = METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH
         self._ask_pauses = metered if config.agent.metered else (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH)
+        self.log_place = ""
+        self._said_issues: set[str] = set()
+        self._said_dropped = 0
         self._disk_issue: str | None = None
         self._http_issues: list[str] = []
 
@@ -111,13 +116,14 @@ class Supervisor:
         models = self.config.state_dir / "models"
         try:
             make_folder(models)
-            return {path.name for path in list(models.iterdir())}
+            return {path.name for path in list(models.iterdir()) if is_model_name(path.name)}
         except OSError as error:
             self._disk_issue = f"models: {error.strerror}"
             return set()
 
     def stop(self) -> None:
         """Keep a last report, say goodbye and end the children; `queue.run` returns when they are gone."""
+        log.info("the agent ends", device=self.device)
         self._put_reports(most_quiet_s=0.0)
         self._say_state(online=False)
         for unit in self._units.values():
@@ -213,9 +219,7 @@ class Supervisor:
         if command.kind == "rollback":
             done = self.roll_back(command.model)
             return done.ok, done.detail
-        if command.kind == "watch":
-            return True, self._watch(command.seconds or 0.0)
-        return False, f"this agent does not know the command {command.kind[:40]!r}"
+        return True, self._watch(command.seconds or 0.0)
 
     def _reply(self, result: CommandResult) -> None:
         self._link.publish(topics.command_result(self.device), codec.encode(result))
@@ -246,9 +250,9 @@ class Supervisor:
     def local(self, request: Request) -> Reply:
         """Answer the command line of this device."""
         if isinstance(request, RollbackRequest):
-            return self.roll_back(request.model, factory=request.factory)
+            return _logged("rollback", self.roll_back(request.model, factory=request.factory))
         if isinstance(request, InstallRequest):
-            return self._install(Path(request.folder))
+            return _logged("install", self._install(Path(request.folder)))
         return Status(self.status())
 
     def _install(self, folder: Path) -> Done:
@@ -282,6 +286,8 @@ class Supervisor:
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
             energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
+            why_offline=self._link.why_offline,
+            log=self.log_place,
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
@@ -296,6 +302,7 @@ class Supervisor:
     def _report(self) -> None:
         self._report_due = False
         self._sequence += 1
+        self._log_issues()
         reported = Reported(
             device=self.device,
             boot=self.boot,
@@ -307,11 +314,29 @@ class Supervisor:
             models={name: model_report(unit) for name, unit in self._units.items()},
             issues=self._issues(),
             patch_format=PATCH_FORMAT,
+            refused=self._orders.refused.newest,
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
+    def _log_issues(self) -> None:
+        """A line for each issue that has come, and that is over; that of a refused order has its own."""
+        refused = {order.detail for order in self._orders.refused.newest}
+        issues = {issue for issue in self._issues() if issue not in refused}
+        for issue in sorted(issues - self._said_issues):
+            log.warning(f"issue: {issue}")
+        for issue in sorted(self._said_issues - issues):
+            log.info(f"issue is over: {issue}")
+        self._said_issues = issues
+
     def _issues(self) -> tuple[str, ...]:
-        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue, self._low_supply)
+        own = (
+            self.config.issue,
+            self._keys.issue,
+            self._disk_issue,
+            self._orders.issue,
+            self._low_supply,
+            self._link.issue,
+        )
         return (
             *filter(None, own),
             *self._http_issues,
@@ -320,7 +345,10 @@ class Supervisor:
 
     def _progress_due(self) -> None:
         self._queue.after(PROGRESS_S, self._progress_due)
+        log.turn()
         self._link.check()
+        if self._link.issue not in {None, *self._said_issues}:
+            self._changed()
         self._resume_orders()
         if any(unit.active for unit in self._units.values()):
             self._changed()
@@ -368,6 +396,10 @@ class Supervisor:
     def _put_reports(self, most_quiet_s: float) -> None:
         for report in self._telemetry.take(list(self._pids()), self._report_sender.dropped, most_quiet_s):
             self._report_sender.put(codec.encode(report))
+        dropped = self._report_sender.dropped
+        if dropped > self._said_dropped:
+            log.warning("telemetry reports were dropped to make room", dropped=dropped - self._said_dropped)
+            self._said_dropped = dropped
 
     def _pids(self) -> Iterable[int]:
         for unit in self._units.values():
@@ -386,6 +418,11 @@ class Supervisor:
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
         self._blobs.collect(())
+
+
+def _logged(order: str, done: Done) -> Done:
+    log.say("info" if done.ok else "warning", f"{order}, ordered on this device", ok=done.ok, detail=done.detail)
+    return done
 
 
 def _held(unit: Unit) -> list[Slot]:

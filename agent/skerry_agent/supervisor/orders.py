@@ -2,11 +2,12 @@
 
 One message is verified at a time. Kept on disk, in two copies each: the newest accepted desired state, so that a device
 works without a network and no damage makes it accept an older one; and the sequence of the newest command, written
-before the command runs, with the latest answers. Orders that are older than the accepted one, expired or meant for
-another device are ignored; `issue` says so, and for a command the answer to it.
+before the command runs, with the latest answers. Every order that is refused, whatever for, is in `refused` with its
+code (`wire.refusals`) at once; `issue` says so, too, and for a command that could be read the answer to it.
 """
 
 import contextlib
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,12 +17,16 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from skerry_agent import log
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.jobs import Answer, Payload, Refusal, VerifyMessage
 from skerry_agent.state.disk import DiskError, read_record, write_record
+from skerry_agent.supervisor.refused_orders import RefusedOrders
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.plain_text import cleaned
+from skerry_agent.wire.refusals import MAX_ORDER_BYTES, OrderKind
 from skerry_agent.wire.twin import Command, CommandResult, Desired
 
 T = TypeVar("T")
@@ -29,6 +34,8 @@ _Asked = tuple[VerifyMessage, Callable[[Answer], None]]
 REMEMBERED_COMMANDS = 64
 WAITING_COMMANDS = 16
 VERIFY_S = 120.0
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+KNOWN_COMMANDS = frozenset({"rollback", "watch"})
 
 
 class Accepted(Struct, frozen=True):
@@ -91,10 +98,16 @@ class _VerificationQueue:
 
 
 class Orders:
-    """Receives the host's orders: has them verified, keeps the newest, and applies or runs each of them once."""
+    """Receives the host's orders: has them verified, keeps the newest, and applies or runs each of them once.
 
-    def __init__(self, device: str, folder: Path, processes: Processes, clock: Clock) -> None:
+    `changed` is called when an order was refused, so that the host hears of it.
+    """
+
+    def __init__(
+        self, device: str, folder: Path, processes: Processes, clock: Clock, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self.issue: str | None = None
+        self.refused = RefusedOrders(clock, changed)
         self._device, self._clock = device, clock
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
@@ -132,15 +145,18 @@ class Orders:
 
     def desired_message(self, raw: bytes, apply: Callable[[Desired], None]) -> None:
         """Take a desired state from the broker; `apply` is called when it is accepted."""
-        if not raw or self._is_accepted(raw):
+        if not raw or self._is_accepted(raw) or self._is_too_large("desired", raw):
             return
 
         def answered(answer: Answer) -> None:
             if self._is_accepted(raw):  # it came twice, before the first had been verified
                 return
-            desired = self._parsed(answer, Desired)
-            if desired is not None and self._acceptable(desired) and self._keep(Accepted(raw, desired)):
+            desired = self._parsed(raw, answer, Desired)
+            if desired is not None and self._acceptable(raw, desired) and self._keep(Accepted(raw, desired)):
                 self.issue = None
+                self.refused.forget("desired")
+                deployments = ",".join(each.deployment for each in desired.assignments) or "none"
+                log.info("a desired state was accepted", generation=desired.generation, deployments=deployments)
                 apply(desired)
 
         self._verification.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
@@ -155,38 +171,61 @@ class Orders:
 
         One that has expired, or is older than one that was run, is answered with no.
         """
-        if not raw:
+        if not raw or self._is_too_large("command", raw):
             return
 
         def answered(answer: Answer) -> None:
-            command = self._parsed(answer, Command)
-            if command is not None and command.device == self._device:
-                reply(self._result_of(command, run))
+            command = self._parsed(raw, answer, Command)
+            if command is None:
+                return
+            if command.device != self._device:
+                self._refuse("command", raw, "wrong_device", f"a command for device {command.device} was ignored")
+                return
+            reply(self._result_of(command, run))
 
         self._verification.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
 
-    def _parsed(self, answer: Answer, kind: type[T]) -> T | None:
+    def _refuse(self, kind: OrderKind, raw: bytes, code: str, detail: str) -> None:
+        self.issue = cleaned(detail)
+        self.refused.note(kind, raw, code, detail)
+
+    def _is_too_large(self, kind: OrderKind, raw: bytes) -> bool:
+        """Refused unread: neither an updater nor its pipe shall have to carry it."""
+        if len(raw) <= MAX_ORDER_BYTES:
+            return False
+        detail = f"a {kind} message of {len(raw)} bytes was refused: at most {MAX_ORDER_BYTES} are read"
+        self._refuse(kind, raw, "oversize_order", detail)
+        return True
+
+    def _parsed(self, raw: bytes, answer: Answer, kind: type[T]) -> T | None:
+        name: OrderKind = "desired" if kind is Desired else "command"
         match answer:
             case Payload():
                 try:
                     return codec.decode(answer.payload, kind)
                 except WireError as error:
-                    self.issue = str(error)
+                    self._refuse(name, raw, error.code, str(error))
             case Refusal():
-                self.issue = f"{kind.__name__.lower()} refused: {answer.detail}"
+                self._refuse(name, raw, answer.reason, f"{name} refused: {answer.detail}")
         return None
 
-    def _acceptable(self, desired: Desired) -> bool:
-        now = self._clock.wall()
+    def _acceptable(self, raw: bytes, desired: Desired) -> bool:
+        refusal = self._unacceptable(desired)
+        if refusal is not None:
+            self._refuse("desired", raw, *refusal)
+        return refusal is None
+
+    def _unacceptable(self, desired: Desired) -> tuple[str, str] | None:
+        """(code, detail) of why a well signed one is not accepted."""
+        now, generation = self._clock.wall(), desired.generation
         if desired.device != self._device:
-            self.issue = f"a desired state for device {desired.device} was ignored"
-        elif desired.generation <= self.generation:
-            self.issue = f"desired generation {desired.generation} was ignored: {self.generation} is accepted"
-        elif desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
-            self.issue = f"desired generation {desired.generation} has expired"
-        else:
-            return True
-        return False
+            return "wrong_device", f"a desired state for device {desired.device} was ignored"
+        if generation <= self.generation:
+            return "stale_generation", f"desired generation {generation} was ignored: {self.generation} is accepted"
+        if desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
+            when = f"this device's clock says {_date(now)}"
+            return "expired_order", f"desired generation {generation} has expired: {when}"
+        return None
 
     def _keep(self, accepted: Accepted) -> bool:
         """What cannot be kept is not accepted: after a restart nothing would know it."""
@@ -194,7 +233,8 @@ class Orders:
             for path in self._accepted_files:
                 write_record(path, accepted)
         except OSError as error:
-            self.issue = f"desired generation {accepted.desired.generation} could not be saved: {error.strerror}"
+            detail = f"desired generation {accepted.desired.generation} could not be saved: {error.strerror}"
+            self._refuse("desired", accepted.raw, "disk_full" if error.errno in NO_ROOM else "disk", detail)
             return False
         self._accepted = accepted
         return True
@@ -205,26 +245,35 @@ class Orders:
                 return result
         refusal = self._refusal_of(command)
         if refusal is not None:
-            self.issue = f"command {command.id} was refused: {refusal}"
-            return CommandResult(self._device, command.id, ok=False, detail=refusal)
+            code, detail = refusal
+            self.issue = f"command {command.id} was refused: {detail}"
+            log.warning("a command was refused", reason=code, detail=detail, command=command.id, kind=command.kind)
+            return CommandResult(self._device, command.id, ok=False, detail=detail, code=code)
         begun = command.sequence is not None and command.sequence == self._answered.sequence
         if command.sequence is not None:
             self._remember(replace(self._answered, sequence=command.sequence), command)
         ok, detail = run(command)
         if begun and not ok:  # nothing is left to do: the host must not take for failed what was done before a crash
             ok, detail = True, f"it was begun before a restart, and now {detail}"
-        result = CommandResult(self._device, command.id, ok, detail)
+        log.say("info" if ok else "warning", "a command was run", command=command.id, kind=command.kind, detail=detail)
+        result = CommandResult(self._device, command.id, ok, detail, "" if ok else "cannot_be_done")
         results = (*self._answered.results, result)[-REMEMBERED_COMMANDS:]
         self._remember(replace(self._answered, results=results), command)
         return result
 
-    def _refusal_of(self, command: Command) -> str | None:
-        """Why it is not run. The newest, if it was begun and never answered, is: a crash may have come between."""
+    def _refusal_of(self, command: Command) -> tuple[str, str] | None:
+        """(code, detail) of why it is not run.
+
+        The newest, if it was begun and never answered, is: a crash may have come between.
+        """
         newest = self._answered.sequence
         if command.sequence is not None and command.sequence < newest:
-            return f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
+            detail = f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
+            return "older_command", detail
         if command.expires is not None and PLAUSIBLE_WALL_S < self._clock.wall() > command.expires:
-            return f"it has expired by this device's clock, which says {_date(self._clock.wall())}"
+            return "expired_order", f"it has expired by this device's clock, which says {_date(self._clock.wall())}"
+        if command.kind not in KNOWN_COMMANDS:
+            return "unknown_command", f"this agent does not know the command {command.kind[:40]!r}"
         return None
 
     def _remember(self, answered: CommandLog, command: Command) -> None:

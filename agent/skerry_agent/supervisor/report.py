@@ -27,7 +27,10 @@ class EnergyStatus(Struct, frozen=True):
 
 
 class LocalStatus(Struct, frozen=True):
-    """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens."""
+    """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens.
+
+    `why_offline`: why there is no connection, and what to do. `log`: where the agent's log is found, in words.
+    """
 
     device: str
     connected: bool
@@ -40,6 +43,8 @@ class LocalStatus(Struct, frozen=True):
     factory: dict[str, FactoryStatus] = {}
     unix: dict[str, str] = {}
     energy: dict[str, EnergyStatus] = {}
+    why_offline: str = ""
+    log: str = ""
 
 
 def model_report(unit: Unit) -> ModelReport:

@@ -5,6 +5,7 @@ in base64. It does not know expiry or key rotation.
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -32,16 +33,21 @@ class KeyTrust:
         try:
             roles, issue = backup_copies.choose(path, backup_copies.find(path, [state]), parse_keys)
         except OSError as error:
-            raise TrustError(f"{path}: {error.strerror}", hint="provision the device again") from None
+            raise TrustError(
+                f"{path}: {error.strerror}", hint="provision the device again", code="no_trusted_keys"
+            ) from None
         except TrustError as error:
-            raise TrustError(f"{path}: {error.message}", hint=error.hint) from None
+            raise TrustError(f"{path}: {error.message}", hint=error.hint, code="no_trusted_keys") from None
         return cls({role: dict(map(_key, keys)) for role, keys in roles.items()}, issue)
 
     def verify(self, raw: bytes, payload_type: str, role: str) -> bytes:
         """The payload of an envelope of that type signed by a key of `role`. Raises `TrustError`, `WireError`."""
         envelope = codec.decode(raw, Envelope)
         if envelope.payload_type != payload_type:
-            raise TrustError(f"expected {payload_type}, got {envelope.payload_type[:80]!r}", code="wrong_type")
+            raise TrustError(
+                f"expected {payload_type}, got {envelope.payload_type[:80]!r}",
+                code="unsupported_schema" if _kind(envelope.payload_type) == _kind(payload_type) else "wrong_type",
+            )
         message = signing_bytes(payload_type, envelope.payload)
         keys = self._keys.get(role, {})
         for signature in envelope.signatures:
@@ -51,6 +57,11 @@ class KeyTrust:
         raise TrustError(
             f"no valid signature by a key of role {role}", hint="was this device provisioned by another host?"
         )
+
+
+def _kind(payload_type: str) -> str:
+    """A payload type without the version of its format."""
+    return re.sub(r"\.v[0-9]{1,9}\+json\Z", "", payload_type)
 
 
 def _key(raw: bytes) -> tuple[str, Ed25519PublicKey]:

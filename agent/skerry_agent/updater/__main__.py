@@ -16,6 +16,7 @@ from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
 from skerry_agent.updater.room import LARGE_BLOCK_BYTES
 from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
 
 
 def main() -> None:
@@ -24,15 +25,20 @@ def main() -> None:
     give_back_blocks(LARGE_BLOCK_BYTES)
     if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
-    job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
     try:
+        job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
         answer = perform(job, KeyTrust.from_file(Path(sys.argv[1]), Path(sys.argv[2])))
-    except TrustError as error:
+    except (TrustError, WireError) as error:
         answer = Refusal("rejected", error.code, str(error))
     except Exception as error:  # noqa: BLE001 - the host shall learn of a defect, not only that the process died
-        traceback.print_exc()
-        answer = Refusal("failed", "updater_error", f"{type(error).__name__}: {error}")
+        answer = Refusal("failed", "updater_error", f"{type(error).__name__} in {_where(error)}: {error}")
     sys.stdout.buffer.write(codec.encode(answer) + b"\n")
+
+
+def _where(error: Exception) -> str:
+    """The file and line that raised it: what a traceback would end with."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 if __name__ == "__main__":

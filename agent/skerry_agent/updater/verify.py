@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from msgspec import Struct
+
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import Payload, VerifyMessage
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Release
+
+NEWEST_SCHEMA = 1
 
 
 def verify(job: VerifyMessage, trust: Trust) -> Payload:
@@ -24,4 +28,18 @@ def read_manifest(file: str, release: str, trust: Trust) -> Release:
 
 def release_in(raw: bytes, trust: Trust) -> Release:
     """The manifest in an envelope that the release key signed. Raises `TrustError`, `WireError`."""
-    return codec.decode(trust.verify(raw, envelope.RELEASE, "release"), Release)
+    payload = trust.verify(raw, envelope.RELEASE, "release")
+    try:
+        return codec.decode(payload, Release)
+    except WireError:
+        schema = codec.decode(payload, _Schema).schema
+        if schema is not None and schema > NEWEST_SCHEMA:
+            issue = f"it has schema {schema}, and this agent reads {NEWEST_SCHEMA}: install a newer skerry-agent"
+            raise WireError("manifest", [issue], code="unsupported_schema") from None
+        raise
+
+
+class _Schema(Struct, frozen=True):
+    """All that is read of a manifest that cannot be read."""
+
+    schema: int | None = None

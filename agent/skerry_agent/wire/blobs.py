@@ -56,6 +56,11 @@ class BlobRef(Struct, frozen=True):
         """How many chunks the blob has; an empty blob has one empty chunk."""
         return max(1, -(-self.size // self.chunk_bytes))
 
+    @property
+    def largest_message(self) -> int:
+        """Bytes of the largest message that brings any part of it: a chunk, or the digest list."""
+        return max(min(self.size, self.chunk_bytes), 32 * self.chunks if self.digests_sha256 else 0)
+
     def chunk_size(self, index: int) -> int:
         """Length in bytes of chunk `index`."""
         return min(self.chunk_bytes, self.size - index * self.chunk_bytes)

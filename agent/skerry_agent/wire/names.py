@@ -33,6 +33,11 @@ def check_device_id(text: str) -> str:
     raise WireError(f"device id {text!r}", ["use 3 to 41 characters of a-z, 0-9 and -"], code="device_id")
 
 
+def is_model_name(text: str) -> bool:
+    """Whether it may name a model: what lies on a disk under another name is none of ours."""
+    return re.match(MODEL_PATTERN, text) is not None
+
+
 def release_name(model: str, version: str) -> str:
     """`model@version`, the name of a release; raises `WireError` if it would not be one."""
     name = f"{model}@{version}"

@@ -70,6 +70,11 @@ def piece(device: str, sha256: str) -> str:
     return f"{ROOT}/d/{check_device_id(device)}/piece/{sha256}"
 
 
+def probe(plane: str) -> str:
+    """What a plane sends to itself, to find out how large messages may be; not retained."""
+    return f"{ROOT}/d/{check_device_id(plane)}/probe"
+
+
 def device_of(topic: str) -> str:
     """The device id in a `d/` or `t/` topic; raises `WireError` if the topic has none."""
     parts = topic.split("/")

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.names import Count, DeviceId, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.targets import TargetName
 
 Fallback = Literal["always", "unmetered", "never"]
@@ -85,12 +86,13 @@ class Command(Struct, frozen=True):
 
 
 class CommandResult(Struct, frozen=True):
-    """The answer to a command."""
+    """The answer to a command; `code` says why it was refused or failed (`refusals`), agents before it gave none."""
 
     device: DeviceId
     id: str
     ok: bool
     detail: str = ""
+    code: str = ""
 
 
 class SlotReport(Struct, frozen=True):
@@ -147,6 +149,7 @@ class Reported(Struct, frozen=True):
     """What the device says of itself. `generation` echoes the newest Desired that it has accepted.
 
     `patch_format` is the newest version of the patch format that it applies; agents that do not say know only 1.
+    `refused` are the orders that it refused last (`refusals`), oldest first.
     """
 
     device: DeviceId
@@ -159,6 +162,7 @@ class Reported(Struct, frozen=True):
     models: dict[str, ModelReport] = {}
     issues: tuple[str, ...] = ()
     patch_format: Count = 1
+    refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()
 
 
 class DeviceState(Struct, frozen=True):

@@ -15,6 +15,7 @@ from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts import intake
 from skerry_host.plane.views.gather import device_views
+from skerry_host.plane.views.labels import label
 from skerry_host.plane.views.views import DeviceView
 
 POLL_S = 0.5
@@ -79,7 +80,7 @@ def _answer(opened: Registry, order: str, device: str) -> str:
         waited_s = time.monotonic() - began
         if state == "failed":
             hint = "its reports come at their usual interval: `skerry monitor`"
-            raise PlaneError(f"device {device} cannot be watched: {detail}", hint=hint, code="refused")
+            raise PlaneError(f"device {device} cannot be watched: {label(detail)}", hint=hint, code="refused")
         if state == "pending" and waited_s > SENT_S:
             hint = "start `skerry serve`, or wait until its order before this one is answered"
             raise PlaneError("the order was not sent", hint=hint, code="not_sent")

@@ -1,16 +1,17 @@
 """`skerry release`: immutable, signed releases in the home's store."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.progress import steps
-from skerry_host.home import open_home
+from skerry_host.home import Home, open_home
 from skerry_host.release.compare import compare, transfers
 from skerry_host.release.create import PATCHES_FROM, Encoder, ReleaseRequest, create_release, with_progress
 from skerry_host.release.export import export
@@ -19,6 +20,8 @@ from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+SMALLEST_CHUNK_BYTES = 1024
 
 
 @click.group()
@@ -37,10 +40,25 @@ def release() -> None:
     help="From how many earlier releases to make patches.",
 )
 @click.option("--notes", default="", help="Notes for the manifest.")
+@click.option(
+    "--chunk-bytes",
+    type=click.Choice([str(2**power) for power in range(10, 17)]),
+    help="Size of the chunks that files are sent in [65536, or what the broker passes on].",
+)
 @json_option
-def create(build: Path, version: str | None, patches_from: int, notes: str, as_json: bool) -> None:
+def create(build: Path, as_json: bool, chunk_bytes: str | None, **request: Any) -> None:
     """Sign a BUILD and add it to the release store."""
-    release_build(ReleaseRequest(build, version, patches_from, notes), as_json, with_progress)
+    chunk = int(chunk_bytes) if chunk_bytes else _chunk_bytes(open_home())
+    release_build(ReleaseRequest(build, **request, chunk_bytes=chunk), as_json, with_progress)
+
+
+def _chunk_bytes(home: Home) -> int:
+    """The usual size, or the largest power of two that the broker passes on, as `skerry serve` has found out."""
+    try:
+        limit = int(home.chunk_limit.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return CHUNK_BYTES
+    return min(CHUNK_BYTES, max(SMALLEST_CHUNK_BYTES, 1 << max(0, limit.bit_length() - 1)))
 
 
 def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> None:

@@ -5,14 +5,15 @@
        └──ordered by a person──> aborting ──nothing is left open──> aborted
 
 A wave is admitted as a whole, once the wave before it has ended and passed its gate. A deployment ends when its device
-reports an outcome; if it sends no report for `policy.silence_s`, it is ended here as timed_out, so that no rollout
-waits for ever.
+reports an outcome; one whose order is refused is ended here with the refusal's code, at once; and if the device sends
+no report for `policy.silence_s`, as timed_out, so that no rollout waits for ever.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Outcome
 from skerry_host.fleet.gate import EXTERNAL_REASONS, evaluate_gate
 from skerry_host.fleet.policy import Policy
@@ -33,7 +34,10 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One device's attempt: `sent` is when it was ordered, `heard` when the device last reported on it."""
+    """One device's attempt: `sent` is when it was ordered, `heard` when the device last reported on it.
+
+    `refused` is the code with which its order was refused before anything was begun (`wire.refusals`), empty if not.
+    """
 
     id: str
     device: str
@@ -42,6 +46,7 @@ class Deployment:
     heard: float | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    refused: str = ""
 
     @property
     def external(self) -> bool:
@@ -82,9 +87,10 @@ def plan(rollout: Rollout, deployments: Sequence[Deployment], now: float) -> lis
         return []
     if rollout.state == "aborting":
         return _abort(deployments)
+    refused = [Close(d, _outcome(d.refused), d.refused) for d in deployments if d.refused and d.outcome is None]
     late = [Close(d, "timed_out", _silence(rollout.policy)) for d in deployments if _is_late(rollout.policy, d, now)]
-    if late:
-        return list(late)
+    if refused or late:
+        return [*refused, *(close for close in late if not close.deployment.refused)]
     return _advance(rollout, deployments)
 
 
@@ -95,6 +101,11 @@ def next_due(rollout: Rollout, deployments: Sequence[Deployment]) -> float | Non
     heard = (_last_heard(d) for d in deployments if d.sent is not None and d.outcome is None)
     oldest = min(heard, default=None)
     return None if oldest is None else oldest + rollout.policy.silence_s
+
+
+def _outcome(code: str) -> Outcome:
+    """How a refusal ends a deployment; a code that is not in the table comes from a newer agent."""
+    return REFUSALS[code].outcome if code in REFUSALS else "rejected"
 
 
 def _abort(deployments: Sequence[Deployment]) -> list[Action]:

@@ -18,9 +18,11 @@ from typing import IO, Self
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import topics
+from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
-from skerry_host.plane.broker.link import Incoming, Link
+from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
@@ -44,6 +46,7 @@ BATCH = 500
 GATHER_S = 0.1
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
 
+RECONNECT_S = 10.0
 KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
@@ -90,7 +93,10 @@ class Service:
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
         self.ingest = Ingest(registry, time.time)
-        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS)
+        self._home = home
+        self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
+        self._probed = 0
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
         self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
@@ -139,6 +145,9 @@ class Service:
             log.warning("the broker had exited and was restarted")
         self._receipts.send()
         self._recall()
+        self._measure()
+        while not self.answers.unreadable.empty():
+            self._publisher.undeliverable.note_unreadable(self.answers.unreadable.get())
         self._rollout_loop.tick()
         self._publisher.sync()
         self._keep_up()
@@ -163,6 +172,9 @@ class Service:
         """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
+            self.link.acknowledge([message])
+        elif message.topic == self._probe.topic:
+            self._probe.heard(message.payload)
             self.link.acknowledge([message])
         else:
             self._inbox.put(message)
@@ -192,6 +204,26 @@ class Service:
             names = [device.id for device in devices.all_devices(session)]
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
         self._recalled = epoch
+
+    def _measure(self) -> None:
+        """After a reconnect, find out how large messages may be: the broker may be another, or set otherwise."""
+        if self.link.epoch == self._probed or not self.link.connected:
+            return
+        limit = self._probe.measure()
+        self._probed, self._publisher.undeliverable.chunk_limit = self.link.epoch, limit
+        if limit is None:
+            self._home.chunk_limit.unlink(missing_ok=True)
+            return
+        write_atomic(self._home.chunk_limit, f"{limit}\n".encode())
+        advice = "raise its message limit, or serve blobs over HTTP (--blobs)"
+        log.warning("the broker passes on chunks of at most %d bytes, larger ones are not sent: %s", limit, advice)
+
+    def _send_probe(self, topic: str, payload: bytes) -> bool:
+        """Also where the one before has ended the connection, once there is another."""
+        ends = time.monotonic() + RECONNECT_S
+        while not self.link.connected and not self._stopping.is_set() and time.monotonic() < ends:
+            self._stopping.wait(PAUSE_S)
+        return self.link.publish([Outgoing(topic, payload, retain=False)])
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""

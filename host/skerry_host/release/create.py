@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from skerry_agent.wire import blobs, codec, envelope
 from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
+from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, PatchRef, Release
 from skerry_agent.wire.names import release_name, split_release
 from skerry_agent.wire.routes import EMPTY_SHA256, Route, bytes_of, cheapest
 from skerry_host.build_record import FILE, BuildRecord
@@ -40,12 +42,16 @@ PACKED_SINCE = 2
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """A request for a release. Without `version` it takes the one of the build."""
+    """A request for a release. Without `version` it takes the one of the build.
+
+    Its files travel in chunks of `chunk_bytes`, which must fit in one message of the broker.
+    """
 
     build: Path
     version: str | None = None
     patches_from: int = PATCHES_FROM
     notes: str = ""
+    chunk_bytes: int = blobs.CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ def create_release(
     """
     record = read_build(request.build)
     contents = read_artifacts(request.build, record)
+    record = _chunked(record, contents, request.chunk_bytes)
     name = _name(record, request.version)
     with store.exclusive():
         if name in store.releases():
@@ -105,11 +112,15 @@ def create_release(
         bases = earlier[-request.patches_from :] if request.patches_from > 0 else []
         warnings: list[str] = []
         pairs = _told([*_pairs(record, bases), *_packable(record, contents)], progress)
-        made = list(_patches(pairs, contents, store, encoder, warnings))
+        made = [
+            (replace(ref, blob=blobs.describe(data, request.chunk_bytes)), data)
+            for ref, data in _patches(pairs, contents, store, encoder, warnings)
+        ]
         for data in (*contents.values(), *(data for _ref, data in made)):
             store.put(data)
         patches = [ref for ref, _data in made]
-        patches += _chains(record, patches, bases, earlier[-CHAINS_FROM:])
+        chains = _chains(record, patches, bases, earlier[-CHAINS_FROM:])
+        patches += [patch for patch in chains if min(patch.blob.size, patch.blob.chunk_bytes) <= request.chunk_bytes]
         counter = max((other.counter for other in earlier), default=0) + 1
         release = _manifest(record, name, counter, request.notes, patches)
         manifest = store.add(release, signer.sign(envelope.RELEASE, codec.encode(release)))
@@ -164,6 +175,20 @@ def read_artifacts(folder: Path, record: BuildRecord) -> dict[str, bytes]:
     if issues:
         raise ReleaseError(f"build {folder}: {'; '.join(issues)}", hint="build it again", code="changed")
     return contents
+
+
+def _chunked(record: BuildRecord, contents: Mapping[str, bytes], chunk_bytes: int) -> BuildRecord:
+    """The record, with its files cut into chunks of that size. Raises `ReleaseError` where they would be too many."""
+
+    def cut(artifact: Artifact) -> Artifact:
+        try:
+            return replace(artifact, blob=blobs.describe(contents[artifact.blob.sha256], chunk_bytes))
+        except ValueError as error:
+            hint = "choose larger chunks with --chunk-bytes, and serve blobs over HTTP"
+            raise ReleaseError(f"{artifact.name}: {error}", hint=hint, code="chunks") from None
+
+    bundles = (replace(b, artifacts=tuple(map(cut, b.artifacts))) for b in record.bundles)
+    return replace(record, bundles=tuple(bundles)) if chunk_bytes != blobs.CHUNK_BYTES else record
 
 
 def _name(record: BuildRecord, version: str | None) -> str:

@@ -34,9 +34,9 @@ class Store:
         self._objects = path / "objects"
         self._releases = path / "releases"
 
-    def put(self, data: bytes) -> BlobRef:
+    def put(self, data: bytes, chunk_bytes: int = blobs.CHUNK_BYTES) -> BlobRef:
         """Keep an object; writing what is there already costs a check only. Raises `OSError`."""
-        ref = blobs.describe(data)
+        ref = blobs.describe(data, chunk_bytes)
         path = self._object(ref.sha256)
         if not path.is_file() or path.read_bytes() != data:
             write_atomic(path, data)
@@ -76,7 +76,9 @@ class Store:
         """
         data = codec.encode(envelope)
         path = self._release(release.name)
-        ref = self.put(data)  # before the name, so that whoever sees the release can fetch its manifest
+        ref = self.put(
+            data, _chunk_bytes(release)
+        )  # before the name, so that whoever sees the release can fetch its manifest
         try:
             write_new(path, data)
         except FileExistsError:
@@ -117,8 +119,8 @@ class Store:
             raise StoreError(f"{self._release(name)} is damaged: {error.message}", code="damaged") from None
 
     def manifest_ref(self, name: str) -> BlobRef:
-        """The reference under which a device fetches the signed manifest."""
-        return blobs.describe(self.envelope(name))
+        """The reference under which a device fetches the signed manifest, in chunks like those of its files."""
+        return blobs.describe(self.envelope(name), _chunk_bytes(self.release(name)))
 
     def blob_refs(self, name: str) -> list[BlobRef]:
         """All that a device may need for a release, each once: the manifest, every artifact, every patch."""
@@ -150,3 +152,8 @@ class Store:
         except WireError as error:
             raise ReleaseError(error.message, code=error.code) from None
         return self._releases / model / f"{version}.json"
+
+
+def _chunk_bytes(release: Release) -> int:
+    every = (artifact.blob.chunk_bytes for bundle in release.bundles for artifact in bundle.artifacts)
+    return min(every, default=blobs.CHUNK_BYTES)

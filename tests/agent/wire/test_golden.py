@@ -25,6 +25,7 @@ from skerry_agent.wire.manifest import (
     Release,
     TensorSpec,
 )
+from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
 from skerry_agent.wire.twin import (
@@ -91,6 +92,30 @@ MESSAGES = {
         board="raspberry-pi-4",
         targets=("cpu",),
         patch_format=2,
+    ),
+    "reported_refused": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=6,
+        generation=22,
+        agent="0.3.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        refused=(
+            RefusedOrder(
+                "desired",
+                "stale_generation",
+                "a" * 64,
+                1_700_000_000.5,
+                "desired generation 2 was ignored: 22 is accepted",
+                2,
+                ("d-1",),
+            ),
+            RefusedOrder("command", "untrusted", "b" * 64, 1_700_000_001.5),
+        ),
+    ),
+    "command_result_code": CommandResult(
+        "shelf-01", "c-2", ok=False, detail="this agent does not know the command 'x'", code="unknown_command"
     ),
     "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
     "desired_asked": Desired(

@@ -11,18 +11,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from skerry_agent import patch
 from skerry_agent.wire import codec, envelope
-from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobSizeError
+from skerry_agent.wire.blobs import MAX_BLOB_BYTES, BlobSizeError, describe
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.routes import EMPTY_SHA256, bytes_of, cheapest
 from skerry_host.cli.main import run
-from skerry_host.cli.release import release_build
+from skerry_host.cli.release import _chunk_bytes, release_build
 from skerry_host.patch import EncodeError, Failed, Fallback, Patch
 from skerry_host.patch import create as make_patch
 from skerry_host.release.compare import compare, transfer, transfers
 from skerry_host.release.create import ReleaseRequest, create_release
 from skerry_host.release.errors import ReleaseError
 from skerry_host.release.export import export
+from tests.kit.home import make_home
 
 
 def test_what_is_signed_is_stored_byte_for_byte(make_build, store, keys):
@@ -317,3 +318,39 @@ def test_the_command_says_what_failed(as_json, make_build, tmp_path: Path, capsy
     assert all("the model candidate failed and was left out (ValueError: shapes)" in line for line in lines)
     if as_json:
         assert [f"warning: {line}" for line in json.loads(said.out)["warnings"]] == lines
+
+
+def test_chunks_are_as_large_as_they_are_wanted_and_the_same_for_manifest_and_patches(make_build, store, keys):
+    create_release(ReleaseRequest(make_build("1.0.0", 1)), store, keys.release)
+    made = create_release(ReleaseRequest(make_build("1.1.0", 2), chunk_bytes=1024), store, keys.release)
+    refs = store.blob_refs("toy@1.1.0")
+    assert {ref.chunk_bytes for ref in refs if ref.size > 1024} == {1024}
+    assert store.manifest_ref("toy@1.1.0") == made.manifest
+    assert made.manifest.digests_sha256 is not None
+    assert all(min(ref.size, ref.chunk_bytes) <= 1024 for ref in refs)
+    assert store.manifest_ref("toy@1.0.0").chunk_bytes == 65536
+
+
+def test_a_file_of_too_many_chunks_is_refused_in_one_line(make_build, store, keys):
+    build = make_build()
+    record = json.loads((build / "build.json").read_text())
+    name = record["bundles"][0]["artifacts"][0]["name"]
+    data = bytes(5_000_000)
+    (build / name).write_bytes(data)
+    record["bundles"][0]["artifacts"][0]["blob"] = json.loads(codec.encode(describe(data)))
+    (build / "build.json").write_text(json.dumps(record))
+    with pytest.raises(ReleaseError, match="chunks are over the limit of 4096; choose larger chunks") as error:
+        create_release(ReleaseRequest(build, chunk_bytes=1024), store, keys.release)
+    assert error.value.code == "chunks"
+    assert store.releases() == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "chunk"),
+    [(None, 65536), ("32768", 32768), ("40000", 32768), ("131072", 65536), ("0", 1024), ("x", 65536)],
+)
+def test_chunks_follow_what_the_broker_passes_on(tmp_path, limit, chunk):
+    home = make_home(tmp_path / "home")
+    if limit is not None:
+        home.chunk_limit.write_text(limit)
+    assert _chunk_bytes(home) == chunk

@@ -198,6 +198,7 @@ class Link:
             client.tls_set_context(ssl.create_default_context())
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
+        client.on_subscribe = _on_subscribe
         client.on_message = self._on_message
         return client
 
@@ -253,3 +254,9 @@ class Link:
             client.ack(message.mid, message.qos)
             return
         self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch, message.qos))
+
+
+def _on_subscribe(_client: mqtt.Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:
+    """A plane that may not read what devices say would take all of them for silent."""
+    if any(reason.is_failure for reason in reasons):
+        log.error("the broker refuses a subscription of the plane: check its access rules for the plane's user")

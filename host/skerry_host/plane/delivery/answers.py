@@ -6,6 +6,7 @@ nothing is kept across a restart. Memory is bounded: a few queued pieces a devic
 """
 
 import logging
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class Answers:
 
     def __init__(self, store: Store, send: Callable[[Sequence[Outgoing]], bool]) -> None:
         self.counts: Counter[str] = Counter()
+        self.unreadable: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """Blobs that the store could not give."""
         self._store, self._send = store, send
         self._required: dict[str, Refs] | None = None
         self._waiting: dict[str, dict[tuple[str, Piece], None]] = {}
@@ -137,6 +140,7 @@ class Answers:
             data = self._read(ref, piece)
         except (SkerryError, OSError) as error:
             self._refuse("unreadable", device, str(error))
+            self.unreadable.put(ref.sha256)
             return None
         self._sent[device, ref.sha256] += len(data)
         return Outgoing(topics.piece(device, ref.sha256), answer(piece, data), retain=False)

@@ -2,7 +2,8 @@
 
 Blobs are published before the desired states that need them, each chunk once, and cleared when no device needs them.
 After a reconnect everything small is published again, and a blob only if its last chunk is gone. Blobs that exceed the
-limit of retained messages are left out: devices request them (`answers`). Decides nothing: it reads the registry only.
+limit of retained messages are left out: devices request them (`answers`). Decides nothing: it reads the registry only,
+but for what is `undeliverable`.
 """
 
 import logging
@@ -15,6 +16,7 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.delivery.required_blobs import Refs, RequiredBlobs, RequiredBlobsReader
+from skerry_host.plane.delivery.undeliverable import Undeliverable
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
 from skerry_host.plane.registry.records import changes, events, orders, twins
@@ -72,7 +74,7 @@ class Publisher:
         self._desired: dict[str, int] = {}
         self._commands: dict[str, bytes] = {}
         self._maybe_retained: set[str] = set()
-        self._broken: set[str] = set()
+        self.undeliverable = Undeliverable(registry, store, clock)
         self._losses: Counter[str] = Counter()
 
     def sync(self) -> None:
@@ -93,12 +95,13 @@ class Publisher:
             and self._publish_commands(due.commands)
         ):
             self._done = due.seen
+        self.undeliverable.refuse(due.required)
 
     def _read_due(self) -> "_Due | None":
         """What to bring the broker in step with, all as of one moment; None when it is in step already."""
         with self._registry.read() as session:
             seen = changes.now(session)
-            if seen == self._done and not self._broken and not self._required.lacking:
+            if seen == self._done and not (self.undeliverable.pending or self._required.lacking):
                 return None
             required = self._required.read(session)
             since = self._done if seen.goes_on_from(self._done) else NOTHING
@@ -107,13 +110,14 @@ class Publisher:
 
     def _publish_blobs(self, required: RequiredBlobs) -> bool:
         """Clear what is not needed, and publish what is; False when the connection was lost."""
-        if required is self._kept_for and not self._broken:
+        if required is self._kept_for and not self.undeliverable.broken:
             return True
         with self._registry.read() as session:
             live = {row.sha256 for row in published.all_blobs(session)}
         costly = {what for what, losses in self._losses.items() if losses >= MAX_LOSSES}
+        costly |= {ref.sha256 for ref in required.blobs.values() if self.undeliverable.too_large(ref)}
         kept = retainable(required.blobs, live - costly, costly, self._most_retained)
-        self._broken &= kept.keys()
+        self.undeliverable.broken &= kept.keys()
         due = [ref for ref in kept.values() if ref.sha256 not in self._blobs]
         if not self._clear_blobs(kept) or not all(self._publish_blob(ref) for ref in due):
             return False
@@ -146,7 +150,7 @@ class Publisher:
         if not self._try(ref.sha256, blob_messages(ref, data), "devices must request it"):
             return False
         self._blobs.add(ref.sha256)
-        self._broken.discard(ref.sha256)
+        self.undeliverable.broken.discard(ref.sha256)
         log.info("published blob %s: %d bytes in %d chunks", ref.sha256[:12], ref.size, ref.chunks)
         return True
 
@@ -212,9 +216,9 @@ class Publisher:
         return False
 
     def _note_broken(self, sha256: str, error: SkerryError) -> None:
-        if sha256 in self._broken:
+        if sha256 in self.undeliverable.broken:
             return
-        self._broken.add(sha256)
+        self.undeliverable.broken.add(sha256)
         self._note(sha256[:12], str(error))
 
     def _note(self, subject: str, text: str) -> None:

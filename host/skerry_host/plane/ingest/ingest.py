@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.plain_text import cleaned
+from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
@@ -36,6 +38,8 @@ UNSTORABLE = (ValueError, OverflowError, StatementError)
 DeviceMessage = DeviceState | Reported | CommandResult | Report
 KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Reported, "result": CommandResult}
 """The last part of a topic below `d/` to what is sent there."""
+
+MOST_CODE = 64
 
 SEEN_EVERY_S = 10.0
 """How often a report renews `last_seen`: a twin is a large row to write."""
@@ -153,8 +157,12 @@ class Ingest:
 
     def _reported(self, session: Session, reported: Reported, raw: bytes) -> bool:
         now = self._clock()
+        known = twins.refusals(session, reported.device) if reported.refused else set()
         if not twins.accept_reported(session, reported, raw, now):
             return False
+        for refused in reported.refused:
+            if (refused.message_sha256, refused.code) not in known:
+                self._refused(session, reported.device, refused)
         for model in reported.models.values():
             if model.deployment is None:
                 continue
@@ -164,12 +172,25 @@ class Ingest:
                 events.add(session, Event(now, outcome, reported.device, text))
         return True
 
+    def _refused(self, session: Session, device: str, refused: RefusedOrder) -> None:
+        """Note a refusal, and end with it what was ordered by just that message, if anything is under way by it.
+
+        What the device says of the message's generation or ids decides nothing.
+        """
+        now, refusal = self._clock(), rollouts.Refusal(cleaned(refused.code, MOST_CODE), cleaned(refused.detail))
+        if refused.kind == "desired":
+            rollouts.refuse(session, twins.ordered_by(session, device, refused.message_sha256), refusal, now)
+        else:
+            orders.refuse(session, device, refused.message_sha256, f"{refusal.code}: {refusal.words}", now)
+        events.add(session, Event(now, "order_refused", device, f"{refusal.code}: {refusal.words}"))
+
     def _result(self, session: Session, result: CommandResult) -> bool:
         order = orders.answer(session, result, self._clock())
         if order is None:
             return False
         word = "answered" if result.ok else "refused"
-        events.add(session, Event(self._clock(), word, result.device, f"{order.kind}: {result.detail}".rstrip(": ")))
+        text = ": ".join(filter(None, (order.kind, order.detail)))
+        events.add(session, Event(self._clock(), word, result.device, text))
         return True
 
     def _refuse(self, message: Incoming, reason: str) -> None:

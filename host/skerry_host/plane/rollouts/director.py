@@ -5,10 +5,11 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, envelope
-from skerry_agent.wire.twin import Assignment, Command, Desired, TransferPolicy
+from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
 from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
+from skerry_host.release.obstacles import Obstacle, lacking, obstacle
 from skerry_host.release.sign import Signer
 from skerry_host.release.store import Store
 
@@ -35,6 +36,10 @@ class Director:
         release.bundle(row.target)
         target = release.bundle(row.target).target
         return Assignment(row.model, row.release, target, manifest, row.id, policy, self._http, self._asked)
+
+    def obstacle(self, row: DeploymentRow, reported: Reported | None) -> Obstacle | None:
+        """Why a device could not get what a deployment needs: files that the store lacks. Raises `ReleaseError`."""
+        return obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
         """Replace the assignment of one model in the device's desired state (None: remove it); other models stay."""

@@ -102,9 +102,15 @@ class RolloutLoop:
     def _admit(self, session: Session, rollout: RolloutRow, row: DeploymentRow) -> None:
         try:
             assignment = self._director.assignment(row, rollouts.as_rollout(rollout).policy.transfer)
+            found = self._director.obstacle(row, twins.find(session, row.device).reported)
         except SkerryError as error:
             log.warning("deployment %s: %s", row.id, error)
             self._close(session, row, "failed", str(error))
+            return
+        if found is not None:
+            log.warning("deployment %s: %s", row.id, found.words)
+            row.detail = rollouts.Refusal(found.code, found.words).words
+            self._close(session, row, "failed", found.code)
             return
         kept = self._fallback(session, row)
         row.fallback = codec.encode(kept) if kept else None

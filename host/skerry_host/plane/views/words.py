@@ -105,7 +105,7 @@ def plain(text: str) -> str:
 
 TONES = {
     "good": {"succeeded", "online", "committed", "enrolled", "done", "answered"},
-    "bad": {"failed", "rejected", "rolled_back", "timed_out", "error", "refused"},
+    "bad": {"failed", "rejected", "rolled_back", "timed_out", "error", "refused", "order_refused"},
     "busy": {
         "running", "pending", "aborting", "fetching", "verifying", "staged", "probation",
         "rolling_back", "deploying", "ordered", "waiting",

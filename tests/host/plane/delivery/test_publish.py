@@ -8,7 +8,8 @@ import pytest
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope
-from skerry_agent.wire.twin import CommandResult, Desired
+from skerry_agent.wire.manifest import Artifact
+from skerry_agent.wire.twin import CommandResult, Desired, ModelReport, Reported, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher, retainable
@@ -19,6 +20,7 @@ from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
 from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.release import keys
+from skerry_host.release.obstacles import lacking, obstacle
 from skerry_host.release.store import Store
 from tests.kit.home import add_release, make_home, model_bytes
 
@@ -226,14 +228,99 @@ def test_a_new_plane_clears_what_an_old_one_published(rig):
     assert set(rig.link.retained_messages) == {topics.desired("dev-1"), topics.desired("dev-2")}
 
 
-def test_a_blob_that_the_store_lost_is_logged_once_and_stops_nothing(rig):
-    rig.start()
+def object_of(rig, artifact):
+    sha = artifact.blob.sha256
+    return rig.home.store / "objects" / sha[:2] / sha
+
+
+def ends(rig, rollout):
+    """(outcome, reason) of its deployments, and its state, once there is nothing left to do."""
+    for _ in range(4):
+        rig.turn()
+    with rig.registry.read() as session:
+        rows = rollouts.deployments(session, rollout)
+        return {(row.outcome, row.reason) for row in rows}, rollouts.find(session, rollout).state
+
+
+def test_a_deployment_of_a_file_that_the_store_lacks_is_never_begun(rig):
+    object_of(rig, rig.release.bundles[0].model).unlink()
+    assert ends(rig, rig.start()) == ({("failed", "missing_object")}, "failed")
+    assert not rig.link.sent
+
+
+def test_nor_is_one_of_a_file_that_was_cut_short(rig):
+    object_of(rig, rig.release.bundles[0].artifacts[1]).write_bytes(b"short")
+    assert ends(rig, rig.start()) == ({("failed", "missing_object")}, "failed")
+
+
+@pytest.mark.parametrize("harm", ["damaged", "lost"])
+def test_a_deployment_of_a_file_that_goes_bad_after_it_was_begun_ends_at_once(rig, harm):
+    rollout = rig.start()
+    rig.rollout_loop.tick()
+    model = object_of(rig, rig.release.bundles[0].model)
+    if harm == "lost":
+        model.unlink()
+    else:
+        model.write_bytes(bytes(model.stat().st_size))
+    assert ends(rig, rollout) == ({("failed", "missing_object")}, "failed")
+    assert topics.chunk(rig.release.bundles[0].model.blob.sha256, 0) not in rig.link.retained_messages
+    with rig.registry.read() as session:
+        (row, _) = rollouts.deployments(session, rollout)
+        said = [event.text for event in events.latest(session, 20) if event.kind == "error"]
+    assert "model.tflite of fashion@1.0.0" in row.detail
+    assert "restore the store from a backup" in row.detail
+    assert len(said) == 1
+
+
+def test_what_a_device_asks_for_and_the_store_lacks_ends_it_where_nothing_is_retained(rig):
+    rig.most = 0
+    rig.publisher = rig.new_publisher()
+    rollout = rig.start()
+    rig.turn()
+    object_of(rig, rig.release.bundles[0].model).unlink()
+    rig.turn()
+    rig.publisher.undeliverable.note_unreadable(rig.release.bundles[0].model.blob.sha256)
+    assert ends(rig, rollout) == ({("failed", "missing_object")}, "failed")
+
+
+def test_a_file_that_is_not_needed_may_be_missing(tmp_path):
+    """A patch leads to it from what the device holds."""
+    rig = Rig(tmp_path / "home")
+    base, new = model_bytes("m", 200_000), model_bytes("n", 200_000)
+    later = add_release(rig.home, "1.1.0", new, base=base, patch=b"patch")
+    held = SlotReport("fashion@1.0.0", "cpu", rig.store.manifest_ref("fashion@1.0.0").sha256, describe(base).sha256)
+    model = ModelReport("idle", serving=True, current=held)
+    reported = Reported("dev-1", "b", 1, 0, "1", "x", ("cpu",), {"fashion": model})
+    object_of(rig, later.bundles[0].model).unlink()
+
+    def found(reported):
+        return obstacle(rig.store, reported, ("fashion@1.1.0", "cpu"), lambda ref: lacking(rig.store, ref))
+
+    assert found(reported) is None
+    assert found(None).code == "missing_object"
+    object_of(rig, Artifact("patch", "model", describe(b"patch"))).unlink()
+    assert found(reported).code == "missing_object"
+    rig.registry.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "http", "ended"),
+    [
+        (32768, None, {("failed", "broker_limit")}),
+        (65536, None, {(None, "")}),
+        (None, None, {(None, "")}),
+        (32768, "http://10.0.0.1:8000/blobs", {(None, "")}),
+    ],
+)
+def test_chunks_over_the_brokers_limit_end_a_deployment_at_once_unless_http_brings_them(rig, limit, http, ended):
+    director = Director(keys.load(rig.home.keys, "director"), rig.store, rig.clock, http)
+    rig.rollout_loop = RolloutLoop(rig.registry, director, rig.clock)
+    rig.publisher.undeliverable.chunk_limit = limit
+    found, _ = ends(rig, rig.start())
+    assert found == ended
     sha = rig.release.bundles[0].model.blob.sha256
-    (rig.home.store / "objects" / sha[:2] / sha).unlink()
-    rig.turn()
-    rig.turn()
-    assert topics.desired("dev-1") in rig.link.retained_messages
-    assert topics.chunk(sha, 0) not in rig.link.retained_messages
+    sent = any(sha in topic for topic in rig.link.sent)
+    assert sent == (limit != 32768)
 
 
 # -- where a broker retains little -------------------------------------------------------------------------------------

@@ -43,7 +43,9 @@ def totals(*models):
 
 
 def device(*samples, release=KNOWN, name="dev-1", seen=5.0):
-    model = NewestModel("fashion", release, 2.5, 900.0, 1000.0, 1100.0, 4000.0, "modelled", energy_relative_uncertainty=0.35)
+    model = NewestModel(
+        "fashion", release, 2.5, 900.0, 1000.0, 1100.0, 4000.0, "modelled", energy_relative_uncertainty=0.35
+    )
     return NewestFigures(name, "generic-x86", True, seen, NewestInterval(1.0, 60.0, (model,), samples))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.refusals import message_sha256
 from skerry_agent.wire.twin import CommandResult
 from skerry_host.plane.registry.tables import OrderRow
 
@@ -69,7 +70,15 @@ def answer(session: Session, result: CommandResult, now: float) -> OrderRow | No
     row = session.get(OrderRow, result.id)
     if row is None or row.device != result.device or row.state != "sent":
         return None
-    row.detail, row.answered = result.detail, now
+    row.detail, row.answered = ": ".join(filter(None, (result.code, result.detail))), now
     row.state = "answered" if result.ok else "failed"
     row.ended = None if result.ok else now
     return row
+
+
+def refuse(session: Session, device: str, message: str, why: str, now: float) -> None:
+    """A device has refused the command of this sha256, which it could not answer. Nothing, if it is no open order's."""
+    query = select(OrderRow).where(OrderRow.device == device, OrderRow.state == "sent", OrderRow.envelope.is_not(None))
+    for row in session.scalars(query):
+        if row.envelope is not None and message_sha256(row.envelope) == message:
+            row.state, row.detail, row.answered, row.ended = "failed", why, now, now

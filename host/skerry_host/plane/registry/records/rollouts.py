@@ -6,14 +6,33 @@ from typing import cast
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+
+REFUSED = "refused"
+"""The state of a deployment whose order was refused, until the rollout loop has ended it with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an order is not carried out: a code of `wire.refusals`, and the detail of this case."""
+
+    code: str
+    detail: str
+
+    @property
+    def words(self) -> str:
+        """The detail, and what the table says is to be done."""
+        hint = REFUSALS[self.code].hint if self.code in REFUSALS else ""
+        return "; ".join(filter(None, (self.detail, hint)))
 
 
 def find(session: Session, rollout_id: str) -> RolloutRow:
@@ -81,11 +100,13 @@ def members(session: Session, rollouts: Sequence[str], since: int = -1) -> Itera
         DeploymentRow.heard,
         DeploymentRow.outcome,
         DeploymentRow.reason,
+        case((DeploymentRow.state == REFUSED, DeploymentRow.reason), else_=""),
     ).where(*mine)
-    for rollout, id_, device, wave, sent, heard, outcome, reason in session.execute(
+    for rollout, id_, device, wave, sent, heard, outcome, reason, refused in session.execute(
         query.order_by(DeploymentRow.wave, DeploymentRow.device)
     ):
-        yield rollout or "", Deployment(id_, device, wave, sent, heard, cast("Outcome | None", outcome), reason)
+        ended = cast("Outcome | None", outcome)
+        yield rollout or "", Deployment(id_, device, wave, sent, heard, ended, reason, refused)
 
 
 def waiting(session: Session) -> Iterator[tuple[str, str, str]]:
@@ -112,6 +133,15 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
         DeploymentRow.outcome.is_(None),
     )
     return session.scalars(query).all()
+
+
+def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
+    """The order of these deployments is refused: of those under way the rollout loop ends each. Returns their ids."""
+    found = [row for row in rows(session, deployments) if row.sent is not None and row.outcome is None]
+    for row in found:
+        row.state, row.reason, row.detail, row.heard = REFUSED, refusal.code, refusal.words, now
+        flag_modified(row, "heard")  # its change is what is counted, even where it is of this very moment
+    return [row.id for row in found]
 
 
 def as_rollout(row: RolloutRow) -> Rollout:

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.refusals import message_sha256
 from skerry_agent.wire.twin import Assignment, Desired, DeviceState, Reported
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import TwinRow
@@ -113,6 +114,21 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     row.last_seen = now
     row.settled = _is_settled(row)
     return True
+
+
+def refusals(session: Session, device: str) -> set[tuple[str, str]]:
+    """(message, code) of the refusals in what an enrolled device has reported so far."""
+    row = session.get(TwinRow, device)
+    reported = codec.decode(row.reported, Reported) if row is not None and row.reported else None
+    return {(each.message_sha256, each.code) for each in reported.refused} if reported else set()
+
+
+def ordered_by(session: Session, device: str, message: str) -> list[str]:
+    """The deployments that a device's desired state orders, if that is the message of this sha256; else none."""
+    row = session.get_one(TwinRow, device)
+    if row.envelope is None or row.desired is None or message_sha256(row.envelope) != message:
+        return []
+    return [assigned.deployment for assigned in codec.decode(row.desired, Desired).assignments]
 
 
 def seen(session: Session, devices: Iterable[str], now: float) -> None:

@@ -1,0 +1,62 @@
+"""Why a device cannot get a bundle, before it tries: what it can have neither in full nor by patches. Reads only.
+
+`of` says what is in the way of one blob, if anything; the store's own obstacle is that it lacks the file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.names import split_release
+from skerry_agent.wire.routes import EMPTY_SHA256, cheapest, newest_patch_format
+from skerry_agent.wire.twin import Reported
+from skerry_host.release.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A code of `wire.refusals`, and what is in the way, in words."""
+
+    code: str
+    words: str
+
+
+def obstacle(
+    store: Store, reported: Reported | None, bundle: tuple[str, str], of: Callable[[BlobRef], Obstacle | None]
+) -> Obstacle | None:
+    """The first file of a bundle (release, target) that a device cannot get; None where it can get all.
+
+    Raises `SkerryError` when the store lacks the release itself.
+    """
+    name, target = bundle
+    release = store.release(name)
+    found = of(store.manifest_ref(name))
+    if found is not None:
+        return Obstacle(found.code, f"the manifest of {name}: {found.words}")
+    held = {EMPTY_SHA256, *_held(store, reported, name)}
+    patches = [patch for patch in release.patches_up_to(newest_patch_format(reported)) if of(patch.blob) is None]
+    for artifact in release.bundle(target).artifacts:
+        sha256 = artifact.blob.sha256
+        found = None if sha256 in held else of(artifact.blob)
+        if found is not None and cheapest(patches, held, sha256) is None:
+            return Obstacle(found.code, f"{artifact.name} of {name}: {found.words}")
+    return None
+
+
+def lacking(store: Store, ref: BlobRef) -> Obstacle | None:
+    """The store lacks a file, or part of one. Its content is not looked at."""
+    try:
+        size = store.path(ref.sha256).stat().st_size
+    except (SkerryError, OSError):
+        return Obstacle("missing_object", f"the store has no object {ref.sha256[:12]}")
+    if size != ref.size:
+        return Obstacle("missing_object", f"object {ref.sha256[:12]} has {size} bytes in the store, not {ref.size}")
+    return None
+
+
+def _held(store: Store, reported: Reported | None, release: str) -> set[str]:
+    """The files in a device's slots."""
+    model = reported.models.get(split_release(release)[0]) if reported else None
+    slots = [slot for slot in (model.current, model.previous, model.candidate) if slot] if model else []
+    return {sha256 for slot in slots for sha256 in store.files_of(slot)}

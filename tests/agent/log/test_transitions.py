@@ -1,0 +1,66 @@
+"""Every step of the update machine has its line: a state or an event that is new and has none fails here."""
+
+import itertools
+
+import pytest
+
+from skerry_agent.log.transitions import SENTENCES, Transition, line_of
+from skerry_agent.machine import events
+from skerry_agent.machine.records import State
+from skerry_agent.machine.table import TABLE, step
+from tests.agent.machine.transitions import EVENTS, record_in
+
+OF_EVENTS = {type(event): event for event in EVENTS}
+PAIRS = [(state, OF_EVENTS[event]) for state, event in TABLE]
+REASONS = ("reason", "detail")
+
+
+def test_every_event_has_a_sentence():
+    every = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
+    assert set(SENTENCES) == every - {events.Event}
+    assert len(set(SENTENCES.values())) == len(SENTENCES)
+
+
+@pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda x: getattr(x, "value", type(x).__name__))
+def test_every_step_that_changes_anything_has_a_line_with_its_reason_and_ids(state, event):
+    before = record_in(state)
+    after, _ = step(before, event)
+    line = line_of(Transition(before, event, after))
+    assert (line is None) == (before == after)
+    if line is None:
+        return
+    level, sentence, fields = line
+    assert sentence == SENTENCES[type(event)]
+    assert fields["state"] == (f"{before.state}->{after.state}" if before.state != after.state else after.state)
+    deployment = after.deployment or before.deployment
+    if deployment is not None:
+        assert (fields["release"], fields["deployment"]) == (deployment.release, deployment.id)
+        if deployment.outcome and deployment != before.deployment:
+            assert fields["outcome"] == deployment.outcome
+            assert fields["reason"] == (deployment.reason or getattr(event, "reason", None) or fields["reason"])
+    told = {name: getattr(event, name) for name in REASONS if getattr(event, name, "")}
+    assert all(value in str(fields[name]) for name, value in told.items()), (told, fields)
+    assert level in {"info", "warning"}
+
+
+def test_every_state_is_entered_and_left_in_some_line():
+    moves = set()
+    for state, event in PAIRS:
+        before = record_in(state)
+        line = line_of(Transition(before, event, step(before, event)[0]))
+        moves |= {line[2]["state"]} if line else set()
+    entered = {move.split("->")[1] for move in moves if "->" in move}
+    left = {move.split("->")[0] for move in moves if "->" in move}
+    assert entered == left == {state.value for state in State}
+
+
+def test_what_goes_wrong_is_a_warning():
+    levels = {}
+    for state, event in itertools.product(State, EVENTS):
+        if (state, type(event)) in TABLE:
+            before = record_in(state)
+            line = line_of(Transition(before, event, step(before, event)[0]))
+            levels.setdefault(type(event).__name__, set()).add(line[0] if line else None)
+    warned = {name for name, found in levels.items() if "warning" in found}
+    assert warned >= {"FetchFailed", "Rejected", "StageFailed", "CandidateFailed", "CurrentFailed", "Expired"}
+    assert not warned & {"Ordered", "Fetched", "Verified", "ProbationPassed", "Withdrawn", "RollbackOrdered"}
