@@ -51,6 +51,7 @@ class Launcher:
             results_file=section.results_file,
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
+            api_values=section.api_values,
         )
         return Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
 

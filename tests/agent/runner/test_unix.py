@@ -105,7 +105,7 @@ def curl(path, *arguments):
 def test_curl_reaches_it(unix):
     _, path = unix()
     meta = json.loads(curl(path, "http://localhost/v2"))
-    assert meta["extensions"] == ["binary_tensor_data", "system_shared_memory"]
+    assert {"binary_tensor_data", "system_shared_memory"} <= set(meta["extensions"])
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}
     answer = json.loads(curl(path, "-d", json.dumps(body), "http://localhost/v2/models/tiny/infer"))
     assert answer["outputs"][0]["data"] == [2, 3, 4, 5]

@@ -26,11 +26,12 @@ DATATYPES = {
     "float32": "FP32",
     "float64": "FP64",
 }
+DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
-def describe(tensor: TensorSpec) -> dict[str, object]:
-    """A tensor's entry in the metadata of its model."""
-    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}
+def describe(tensor: TensorSpec, name: str | None = None) -> dict[str, object]:
+    """A tensor's entry in metadata and responses, under its own name or another."""
+    return {"name": name or tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}
 
 
 def from_bytes(raw: Data, spec: TensorSpec) -> Tensor:
