@@ -58,7 +58,7 @@ def fit(raw: Array, spec: Preprocess, size: tuple[int, int], channels: int) -> A
 
 def resize(image: Array, height: int, width: int) -> Array:
     """An image (H, W, C) in another size, in its own dtype: rounded if that is an integer."""
-    real = _along(_along(image.astype(np.float32), height, 0), width, 1)
+    real = _along(_along(image, height, 0), width, 1)
     if image.dtype.kind not in "ui":
         return real.astype(image.dtype)
     limits = np.iinfo(image.dtype)
@@ -95,15 +95,18 @@ def _span(start: int, length: int, limit: int) -> tuple[int, int]:
 
 
 def _along(image: Array, size: int, axis: int) -> Array:
-    """Resample one axis, as a weighted sum over the taps of each new pixel."""
+    """Resample one axis in float32, as a weighted sum over the taps of each new pixel.
+
+    Only what a tap takes is converted: all of a 4K picture in float32 would be 100 MB.
+    """
     if image.shape[axis] == size:
         return image
     taps, weights = _filter(image.shape[axis], size)
     shape = [1] * image.ndim
     shape[axis] = size
-    total: Array = np.zeros_like(np.take(image, taps[0], axis))
+    total: Array = np.zeros([size if at == axis else n for at, n in enumerate(image.shape)], np.float32)
     for index, weight in zip(taps, weights, strict=True):
-        total += np.take(image, index, axis) * weight.reshape(shape)
+        total += np.take(image, index, axis).astype(np.float32, copy=False) * weight.reshape(shape)
     return total
 
 

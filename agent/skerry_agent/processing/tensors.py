@@ -56,7 +56,8 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     raw = raw.reshape(wanted)
     real = _table(spec, tensor)[raw] if raw.dtype == np.uint8 and not spec.mean and not spec.std else None
     values = _to_tensor(raw, spec, tensor) if real is None else real
-    return values[np.newaxis] if spec.layout == "nhwc" else np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis]
+    planes = spec.layout == "nchw" and values.ndim == 3
+    return np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis] if planes else values[np.newaxis]
 
 
 def sample_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, ...]:

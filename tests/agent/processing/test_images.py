@@ -1,5 +1,7 @@
 """Images to inputs and outputs to boxes: the steps that a recipe declares, done alike on host and device."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,3 +161,15 @@ def test_an_embedding_is_a_direction():
     tensor = TensorSpec("y", "int8", (1, 2), 0.5, 1)
     answer = postprocess([np.array([[7, 9]], np.int8)], [tensor], "embedding")
     assert answer == Embedding(pytest.approx((0.6, 0.8)))
+
+
+def test_a_large_picture_is_not_copied_whole_to_be_resized():
+    """A 4K picture in float32 is 100 MB, of which a small board has few."""
+    picture = np.zeros((2160, 3840, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        assert resize(picture, 224, 224).shape == (224, 224, 3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6

@@ -294,9 +294,13 @@ class Sum:
         return [from_array(to_array(inputs[0]) + to_array(inputs[1]))]
 
 
-def test_models_of_two_inputs_take_real_values_under_either_name():
+def two_inputs():
     specs = (TensorSpec("a", "int8", (1, 2), 0.5, 0), TensorSpec("b", "int8", (1, 2), 0.5, 0))
-    made = Bundle("cpu", MODEL, specs, (TensorSpec("y", "int8", (1, 2), 0.5, 0),), preprocess=Preprocess(scale=9))
+    return Bundle("cpu", MODEL, specs, (TensorSpec("y", "int8", (1, 2), 0.5, 0),), preprocess=Preprocess(scale=9))
+
+
+def test_models_of_two_inputs_take_real_values_under_either_name():
+    made = two_inputs()
     for names in (("a", "b"), ("input_0", "input_1")):
         sent = [tensor([[1.0, 2.0]], "FP32", names[0]), tensor([[0.5, -4.0]], "FP32", names[1])]
         for inputs in (sent, sent[::-1]):

@@ -131,6 +131,8 @@ def _make(sample: Tensor, prep: Preprocess, spec: TensorSpec, *, plain: bool) ->
             made = prepared_array(sample, prep, spec)
     except SkerryError as error:
         raise RequestError(400, f"input {spec.name}: {error.message}") from None
+    except MemoryError:
+        raise RequestError(503, f"input {spec.name}: there is no memory to preprocess it now") from None
     if not is_finite(made):
         raise RequestError(400, f"input {spec.name}: values are beyond {DATATYPES[spec.dtype]} after preprocessing")
     return made
