@@ -55,7 +55,7 @@ def prepared(sample: Tensor, prep: Preprocess, spec: TensorSpec) -> Tensor:
 
 def is_plain(prep: Preprocess, shape: tuple[int, ...], spec: TensorSpec) -> bool:
     """Whether preprocessing a sample of this shape treats each value alone, and leaves it where it is."""
-    wanted = prep.sample_shape(spec)
+    wanted = prep.sample_shape(spec) if spec.shape[:1] == (1,) else spec.shape
     moved = prep.layout == "nchw" and len(wanted) == 3 and wanted[2] != 1
     swapped = prep.color == "bgr" and prep.takes_image(spec) and wanted[-1:] == (3,)
     return not (prep.mean or prep.std or moved or swapped) and squeezed(shape) == squeezed(wanted)

@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.runner.http.messages import Request
-from tests.agent.runner.test_contract import TARGETS, Boxes, Means, Sum, bundle, detector, routes, two_inputs
+from tests.agent.runner.test_contract import (
+    TARGETS,
+    Boxes,
+    Doubled,
+    Means,
+    Sum,
+    bundle,
+    detector,
+    no_batch,
+    routes,
+    two_inputs,
+)
 
 MODELS = {target: (bundle(target), Means) for target in TARGETS} | {
     "small letterbox": (bundle("int8", size=4, resize="letterbox", color="bgr"), Means),
@@ -19,8 +30,16 @@ MODELS = {target: (bundle(target), Means) for target in TARGETS} | {
     "no resizing": (bundle("uint8", size=8, resize="none"), Means),
     "detector": (detector(), lambda _made: Boxes()),
     "two inputs": (two_inputs(), lambda _made: Sum()),
+    "no batch": (no_batch(), lambda _made: Doubled()),
 }
-RIGHT = [([8, 8, 3], "UINT8"), ([2, 8, 8, 3], "FP32"), ([8, 8, 3], "FP64"), ([33, 9, 3], "UINT8"), ([5, 5], "INT16")]
+RIGHT = [
+    ([8, 8, 3], "UINT8"),
+    ([2, 8, 8, 3], "FP32"),
+    ([8, 8, 3], "FP64"),
+    ([33, 9, 3], "UINT8"),
+    ([4], "FP32"),
+    ([5, 5], "INT16"),
+]
 ODD = st.sampled_from([None, True, -1, 0, 1, 2, 2.5, 1e300, "", "raw", "real", "sample", [], {}, 2**70, "x" * 300])
 SHAPES = st.one_of(
     st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 8, 33, 257, 8193, -1, 2**40]), max_size=5),

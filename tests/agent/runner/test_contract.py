@@ -5,6 +5,7 @@ The models here are stand-ins that compute each channel's mean, in the integers 
 
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -52,11 +53,15 @@ def bundle(target, size=8, **prep):
         "int8": TensorSpec("serving_default_x:0", "int8", nhwc, 1 / 127.5, 0),
         "uint8": TensorSpec("image", "uint8", nhwc, 1 / 127.5, 128),
         "other uint8": TensorSpec("image", "uint8", nhwc, 1 / 100, 120),
+        "int16": TensorSpec("image", "int16", nhwc, 1 / 32767, 0),
+        "float": TensorSpec("serving_default_x:0", "float32", nhwc),
         "onnx": TensorSpec("x", "float32", planes),
     }
     outputs = {
         "onnx": TensorSpec("scale_0.tmp_1", "float32", (1, 3)),
         "int8": TensorSpec("Identity", "int8", (1, 3), 1 / 127, 0),
+        "int16": TensorSpec("Identity", "int16", (1, 3), 1 / 32767, 0),
+        "float": TensorSpec("Identity", "float32", (1, 3)),
     }
     output = outputs.get(target, TensorSpec("y", "uint8", (1, 3), 1 / 127, 127))
     layout = "nchw" if target == "onnx" else "nhwc"
@@ -64,7 +69,7 @@ def bundle(target, size=8, **prep):
     return Bundle("cpu", MODEL, (inputs[target],), (output,), task="classification", preprocess=made)
 
 
-TARGETS = ["int8", "uint8", "other uint8", "onnx"]
+TARGETS = ["int8", "uint8", "other uint8", "int16", "float", "onnx"]
 
 
 def routes(made, values=None, inference=None):
@@ -139,7 +144,7 @@ def test_raw_tensors_are_given_by_an_explicit_parameter_and_are_what_the_model_g
     made = bundle(target)
     spec, output = made.inputs[0], made.outputs[0]
     array = quantize(np.random.default_rng(2).uniform(-1, 1, spec.shape), spec)
-    datatype = {"int8": "INT8", "uint8": "UINT8", "float32": "FP32"}
+    datatype = {"int8": "INT8", "uint8": "UINT8", "int16": "INT16", "float32": "FP32"}
     sent = tensor(array, datatype[spec.dtype], spec.name)
     status, answer = ask(routes(made), [sent], parameters={"values": "raw"})
     assert status == 200, answer
@@ -181,6 +186,63 @@ def test_uint8_of_the_models_own_form_is_a_picture_and_raw_only_where_it_is_said
     assert (raw["datatype"], raw["data"][0]) == ("UINT8", 255)  # 1.35, as far as the output's integers go
     always = ask(routes(made, values="raw"), [tensor(array, "UINT8")])[1]["outputs"][0]
     assert always["data"] == raw["data"]
+
+
+class Doubled:
+    """In place of an `Inference` whose model takes integers that are not quantized, such as words' numbers."""
+
+    def infer(self, inputs):
+        return [from_array(to_array(inputs[0]) * 2)]
+
+
+def test_integers_that_are_not_quantized_are_taken_and_given_as_they_are():
+    spec = TensorSpec("words", "int32", (1, 3))
+    made = Bundle("cpu", MODEL, (spec,), (TensorSpec("y", "int32", (1, 3)),))
+    for shape in ((3,), (1, 3)):
+        (got,) = ask(routes(made, inference=Doubled()), [tensor(np.reshape([1, 2, 2**20], shape), "INT32")])[1][
+            "outputs"
+        ]
+        assert (got["datatype"], got["data"]) == ("INT32", [2, 4, 2**21])
+    status, answer = ask(routes(made, inference=Doubled()), [tensor([1.0, 2.0, 3.0], "FP32")])
+    assert (status, "is INT32, not FP32" in answer["error"]) == (400, True)
+
+
+def no_batch():
+    return Bundle("cpu", MODEL, (TensorSpec("x", "int8", (4,), 0.5, 0),), (TensorSpec("y", "int8", (4,), 0.5, 0),))
+
+
+def test_a_model_without_a_batch_takes_its_own_shape_only():
+    made = no_batch()
+    (got,) = ask(routes(made, inference=Doubled()), [tensor([0.5, 1, 2, 3], "FP32")])[1]["outputs"]
+    assert (got["shape"], got["data"]) == ([4], [1, 2, 4, 6])
+    status, answer = ask(routes(made, inference=Doubled()), [tensor(np.zeros((2, 4)), "FP32")])
+    assert (status, "has shape [4], not [2, 4]" in answer["error"]) == (400, True)
+
+
+def test_what_an_error_quotes_of_a_request_is_one_short_line():
+    for sent in ({"name": "a\nb\x1b[2J" * 99}, {"datatype": "FP\n32\x07"}, {"parameters": {"values": "\x1b" * 99}}):
+        entry = tensor(picture(8, 8, 3), "UINT8") | sent
+        status, answer = ask(routes(bundle("int8")), [entry], outputs=[{"name": "q\nr\u2028s"}])
+        assert (status, answer["error"].isprintable()) == (400, True)
+        assert len(answer["error"]) <= 500
+    status, answer = ask(routes(bundle("int8")), [tensor(picture(8, 8, 3), "UINT8")], outputs=[{"name": "q\nr"}])
+    assert answer["error"].startswith("no output q r; the model gives")
+
+
+class Slow(Means):
+    """A stand-in that takes its time."""
+
+    def infer(self, inputs):
+        time.sleep(0.01)
+        return super().infer(inputs)
+
+
+def test_a_batch_that_takes_longer_than_a_takeover_waits_is_ended_with_a_reason():
+    where = routes(bundle("int8"), inference=Slow(bundle("int8")))
+    where.batch_ns = 1_000_000
+    status, answer = ask(where, [tensor(picture(9, 8, 8, 3), "UINT8")])
+    assert (status, answer["error"]) == (503, "1 of 9 samples took 0.001 s: send fewer in one request")
+    assert ask(where, [tensor(picture(8, 8, 3), "UINT8")])[0] == 200
 
 
 BAD = {

@@ -1,7 +1,7 @@
 """Which request gets which answer: the paths of the Open Inference Protocol v2. Opens no socket."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from time import perf_counter_ns
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ from skerry_agent.runner.http.inputs import MAX_PICTURE_BYTES
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
 from skerry_agent.runner.http.oip import Served
 from skerry_agent.runner.inference import Inference
-from skerry_agent.runner.tensor import Data
+from skerry_agent.runner.tensor import Data, Tensor
 
 _JSON_BYTES_PER_ELEMENT = 32
 """More than any number needs as JSON text, so that the largest body is bounded by the model itself."""
@@ -20,6 +20,8 @@ _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "m
 _HEAD_BYTES = 65536
 _SMALL_BYTES = 1024 * 1024
 """What a body may have in any case: many small samples may come in one request."""
+BATCH_NS = 4 * 10**9
+"""How long a batch may take: a release that takes over waits no longer than this for open requests."""
 _ENCODINGS = {"gzip": 31, "deflate": 15}
 """Content codings, as the `wbits` argument of zlib."""
 
@@ -32,6 +34,7 @@ class Routes:
         self._protocol = oip.Protocol(served)
         self._ready = ready
         self._statistics = documents.Statistics()
+        self.batch_ns = BATCH_NS
         self.max_body_bytes = max_body_bytes(served)
         whole = f"/v2/models/{served.model}"
         self._infer_paths = {f"{whole}/infer", f"{whole}/versions/{served.version}/infer"}
@@ -137,14 +140,24 @@ class Routes:
         body = self._decompressed(request)
         plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
         read = perf_counter_ns()
-        try:
-            results = [self._inference.infer(row) for row in inputs]
-        except InferenceError as error:
-            raise RequestError(500, str(error)) from None
+        results = self._run(inputs, read)
         inferred = perf_counter_ns()
         response = self._protocol.write(plan, results)
         self._statistics.succeeded((began, read, inferred, perf_counter_ns()), len(results))
         return response
+
+    def _run(self, inputs: Sequence[Sequence[Tensor]], began: int) -> list[list[Tensor]]:
+        """The model's outputs for each row; other clients' inferences come between those of a batch."""
+        results: list[list[Tensor]] = []
+        for row in inputs:
+            if results and perf_counter_ns() - began > self.batch_ns:
+                done = f"{len(results)} of {len(inputs)} samples took {self.batch_ns / 1e9:g} s"
+                raise RequestError(503, f"{done}: send fewer in one request")
+            try:
+                results.append(self._inference.infer(row))
+            except InferenceError as error:
+                raise RequestError(500, str(error)) from None
+        return results
 
     def _decompressed(self, request: Request) -> Data:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
