@@ -6,6 +6,7 @@ extension_model_configuration.md, extension_model_repository.md and extension_st
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ from skerry_agent.runner.http.plan import DETECTION
 from skerry_agent.runner.http.tensors import DATATYPES
 from skerry_agent.runner.real_values import real_spec
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Preprocess, TensorSpec
+
+MAX_NOTED = 1000
+"""How many answered requests are noted before they are summed up."""
 
 
 def metadata(served: Served) -> dict[str, object]:
@@ -70,19 +74,16 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._noted: deque[tuple[int, int, int, int, int]] = deque()
         self._answered = self._inferences = self._failed = self._last = 0
         self._input_ns = self._infer_ns = self._output_ns = self._failed_ns = 0
 
-    def succeeded(self, marks: tuple[int, int, int, int], rows: int) -> None:
-        """Count an answered request: when it began, had its inputs, had the model's outputs, and was written (ns)."""
-        began, read, inferred, written = marks
-        with self._lock:
-            self._answered += 1
-            self._inferences += rows
-            self._input_ns += read - began
-            self._infer_ns += inferred - read
-            self._output_ns += written - inferred
-            self._last = written
+    def note(self, began: int, read: int, inferred: int, written: int, rows: int) -> None:
+        """Note an answered request: when it began, had its inputs, the model's outputs, and was written (ns).
+
+        Sums are made later: right after an inference everything is cold.
+        """
+        self._noted.append((began, read, inferred, written, rows))
 
     def failed(self, ns: int) -> None:
         """Count a request that got an error."""
@@ -90,9 +91,26 @@ class Statistics:
             self._failed += 1
             self._failed_ns += ns
 
+    def add_up(self) -> None:
+        """Sum up what was noted, if that is much."""
+        if len(self._noted) > MAX_NOTED:
+            with self._lock:
+                self._sum()
+
+    def _sum(self) -> None:
+        for _ in range(len(self._noted)):
+            began, read, inferred, written, rows = self._noted.popleft()
+            self._answered += 1
+            self._inferences += rows
+            self._input_ns += read - began
+            self._infer_ns += inferred - read
+            self._output_ns += written - inferred
+            self._last = max(self._last, written)
+
     def document(self, served: Served) -> dict[str, object]:
         """The statistics of the model."""
         with self._lock:
+            self._sum()
             spent = [self._input_ns, self._infer_ns, self._output_ns]
             names = ("success", "queue", "compute_input", "compute_infer", "compute_output")
             durations = zip(names, (sum(spent), 0, *spent), strict=True)

@@ -72,7 +72,9 @@ class Source(Struct, frozen=True, eq=False):
 class Plan(Struct, frozen=True, eq=False):
     """What a request's JSON asks for: each input, in the model's order; the outputs, in the order to answer.
 
-    `rows` is how many inferences it takes. `head` is the JSON of the response, None if that depends on the outputs.
+    `rows` is how many inferences it takes. `head` is the JSON of the response, None if that depends on the outputs;
+    `headers` are what its length needs. `copied` are the outputs whose bytes follow it as they are, None where more is
+    to be done.
     """
 
     id: str | None
@@ -80,6 +82,8 @@ class Plan(Struct, frozen=True, eq=False):
     outputs: tuple[Wanted, ...]
     rows: int = 1
     head: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    copied: tuple[int, ...] | None = None
 
 
 class Asking(Struct, frozen=True):
@@ -154,6 +158,9 @@ def _read_input(
     span = asking.span(f"input {spec.name}", entry.parameters, read.sent)
     if (part is not None) + (entry.data is not None) + (span is not None) != 1:
         raise RequestError(400, f"input {spec.name} needs either data, binary_data_size or {REGION}")
+    if part is not None and part.stop - part.start != nbytes(read.sent):
+        size = part.stop - part.start
+        raise RequestError(400, f"input {spec.name}: {size} bytes of data, {nbytes(read.sent)} expected")
     return Source(part or span or tensors.from_json(entry.data, read.sent), read)
 
 

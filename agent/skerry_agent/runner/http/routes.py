@@ -131,32 +131,31 @@ class Routes:
     def _infer(self, request: Request) -> Response:
         began = perf_counter_ns()
         try:
-            return self._answered(request, began)
+            plan, inputs = self._protocol.read(
+                self._decompressed(request), request.headers.get(oip.HEADER_LENGTH), request.uid
+            )
+            self._statistics.add_up()
+            read = perf_counter_ns()
+            results = self._run(inputs, read)
+            inferred = perf_counter_ns()
+            response = self._protocol.write(plan, results)
         except RequestError:
             self._statistics.failed(perf_counter_ns() - began)
             raise
-
-    def _answered(self, request: Request, began: int) -> Response:
-        body = self._decompressed(request)
-        plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
-        read = perf_counter_ns()
-        results = self._run(inputs, read)
-        inferred = perf_counter_ns()
-        response = self._protocol.write(plan, results)
-        self._statistics.succeeded((began, read, inferred, perf_counter_ns()), len(results))
+        self._statistics.note(began, read, inferred, perf_counter_ns(), plan.rows)
         return response
 
     def _run(self, inputs: Sequence[Sequence[Tensor]], began: int) -> list[list[Tensor]]:
         """The model's outputs for each row; other clients' inferences come between those of a batch."""
         results: list[list[Tensor]] = []
-        for row in inputs:
-            if results and perf_counter_ns() - began > self.batch_ns:
-                done = f"{len(results)} of {len(inputs)} samples took {self.batch_ns / 1e9:g} s"
-                raise RequestError(503, f"{done}: send fewer in one request")
-            try:
+        try:
+            for row in inputs:
+                if results and perf_counter_ns() - began > self.batch_ns:
+                    done = f"{len(results)} of {len(inputs)} samples took {self.batch_ns / 1e9:g} s"
+                    raise RequestError(503, f"{done}: send fewer in one request")
                 results.append(self._inference.infer(row))
-            except InferenceError as error:
-                raise RequestError(500, str(error)) from None
+        except InferenceError as error:
+            raise RequestError(500, str(error)) from None
         return results
 
     def _decompressed(self, request: Request) -> Data:
