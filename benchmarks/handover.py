@@ -116,7 +116,7 @@ def prepared(listen_fd: int) -> Iterator[tuple[runner_protocol.Job, bytes, dict[
         inputs, outputs, tensor = golden.inputs[0], golden.outputs[0], bundle.inputs[0]
         entry = {"name": tensor.name, "shape": tensor.shape, "datatype": "UINT8"}
         entry["parameters"] = {"binary_data_size": inputs[0].nbytes}
-        head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
+        head = json.dumps({"inputs": [entry], "parameters": {"values": "raw", "binary_data_output": True}}).encode()
         job = runner_protocol.Job("bench", "bench@1.0.0", name, bundle, listen_fd=listen_fd)
         yield job, head + inputs[0].tobytes(), {"Inference-Header-Content-Length": str(len(head))}, outputs[0].tobytes()
 

@@ -39,6 +39,8 @@ MODEL = MOBILENET_V1
 WARM_ROUNDS = 20
 LIMIT_US = 80.0
 PATH = "/v2/models/mobilenet/infer"
+RAW = {"values": "raw"}
+"""The model's own tensors, as they are also in this process."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def request(body: bytes, header: int | None = None, path: str = PATH) -> bytes:
 def binary_way(name: str, peer: socket.socket, bundle: Bundle, data: bytes) -> Way:
     """Input and output as bytes after the JSON."""
     entry = _entry(bundle) | {"parameters": {"binary_data_size": len(data)}}
-    head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
+    head = json.dumps({"inputs": [entry], "parameters": RAW | {"binary_data_output": True}}).encode()
 
     def output(headers: bytes, body: bytes) -> bytes:
         size = headers.partition(b"inference-header-content-length: ")[2].partition(b"\r\n")[0]
@@ -86,7 +88,7 @@ def binary_way(name: str, peer: socket.socket, bundle: Bundle, data: bytes) -> W
 
 def json_way(name: str, peer: socket.socket, bundle: Bundle, data: bytes) -> Way:
     """Input and output as JSON numbers."""
-    body = json.dumps({"inputs": [_entry(bundle) | {"data": list(data)}]}).encode()
+    body = json.dumps({"inputs": [_entry(bundle) | {"data": list(data)}], "parameters": RAW}).encode()
     return Way(name, peer, request(body), lambda: None, lambda _, got: bytes(json.loads(got)["outputs"][0]["data"]))
 
 
@@ -103,7 +105,8 @@ def shared_way(name: str, peer: socket.socket, bundle: Bundle, data: bytes) -> W
     region = {"shared_memory_region": "bench"}
     inputs = _entry(bundle) | {"parameters": region | {"shared_memory_byte_size": len(data)}}
     there = region | {"shared_memory_byte_size": size, "shared_memory_offset": len(data)}
-    body = json.dumps({"inputs": [inputs], "outputs": [{"name": bundle.outputs[0].name, "parameters": there}]})
+    outputs = [{"name": bundle.outputs[0].name, "parameters": there}]
+    body = json.dumps({"inputs": [inputs], "outputs": outputs, "parameters": RAW})
 
     def put() -> None:
         memory[: len(data)] = data

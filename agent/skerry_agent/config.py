@@ -107,6 +107,7 @@ class ModelSection(Struct, frozen=True):
     """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one.
 
     `unix` is the path of a Unix socket that serves the same, for clients on this device whom `unix_mode` lets in.
+    `api_values` is what tensors hold for clients that do not say: docs/applications.md.
     """
 
     http: str | None = "127.0.0.1:0"
@@ -115,6 +116,7 @@ class ModelSection(Struct, frozen=True):
     results_file: str | None = None
     sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
+    api_values: Literal["sample", "real", "raw"] | None = None
 
 
 class AgentConfig(Struct, frozen=True):

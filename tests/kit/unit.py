@@ -54,7 +54,7 @@ class Device:
             DeviceSection("dev-1"),
             BrokerSection("mqtt://localhost"),
             BoardSection("test", self.targets),
-            models={"m": ModelSection(sources=(ReplaySource("x.npz"),))},
+            models={"m": ModelSection(sources=(ReplaySource("x.npz"),), api_values="raw")},
         )
         self.folders = BundleFolders(self.folder / "bundles", self.folder / "factory")
         context = DeviceContext(

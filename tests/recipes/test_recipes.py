@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tritonclient.http as triton
 
-from skerry_agent.processing import Answer, Detections, answer_for, load_golden, preprocess
+from skerry_agent.processing import Answer, Detections, answer_for, dequantize, load_golden, preprocess
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import load_source
 from skerry_host.cli.main import run
+from tests.kit.serving import job_of, serving
 from tests.recipes.packages import MODELS, NOW, ROOT, absent
 
 REAL = Path(os.environ.get("SKERRY_REAL_MODELS") or ROOT.parent / "shared" / "models")
@@ -157,3 +159,96 @@ def test_a_recipe_whose_package_is_absent_says_how_to_get_it(tmp_path, capsys):
         (tmp_path / name).write_bytes((MODELS / "wake-word" / name).read_bytes())
     assert run(["model", "build", str(tmp_path), "--board", "generic-x86"]) == 2
     assert "no-such is not installed; pip install --no-deps no-such==1.0" in capsys.readouterr().err
+
+
+# -- what applications get: in this file, so that one process builds each recipe once for all --------------------------
+
+
+def asked(array, datatype="FP32"):
+    tensor = triton.InferInput("input", list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def in_process(build, bundle, raws):
+    """Each sample's answer, computed here as a build judges it."""
+    session = Session((build.path / bundle.model.name).read_bytes())
+    for raw in raws:
+        yield answer_for(bundle, session.run(preprocess(raw, bundle.preprocess, session.input)), raw.shape[:2])
+
+
+def test_200_digits_sent_as_they_are_score_what_they_score_in_process(built):
+    build = built("digits")
+    (bundle,) = build.record.bundles
+    data = samples("digits")
+    digits, truth = data["inputs"][:200], data["labels"][:200]
+    here = [answer.index for answer in in_process(build, bundle, digits)]
+    with serving(job_of(build.path, bundle, "digits")) as address, triton.InferenceServerClient(address) as client:
+        one_by_one = [client.infer("digits", [asked(s[np.newaxis].astype(np.float32))]) for s in digits]
+        at_once = client.infer("digits", [asked(digits.astype(np.float32))]).as_numpy("output")
+        best = triton.InferRequestedOutput("output", class_count=1)
+        texts = client.infer("digits", [asked(digits, "UINT8")], outputs=[best]).as_numpy("output")
+    scores = np.concatenate([answer.as_numpy("output") for answer in one_by_one])
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, at_once)
+    assert scores.argmax(axis=1).tolist() == here
+    assert [int(text.decode().split(":")[2]) for text in texts[:, 0]] == here
+    assert (scores.argmax(axis=1) == truth).mean() >= 0.95  # 0.12 where they are taken for the model's integers
+
+
+def test_the_same_request_gets_the_same_answer_from_the_cpu_and_from_the_onnx_bundle(built):
+    build = built("text-direction")
+    lines = samples("text-direction")["inputs"][:24, ..., np.newaxis]  # grey
+    wide = np.repeat(lines[0], 2, axis=1)  # of another size: letterboxed on the device
+    answers, documents = [], []
+    for bundle in build.record.bundles:
+        with serving(job_of(build.path, bundle, "text")) as address, triton.InferenceServerClient(address) as client:
+            best = [triton.InferRequestedOutput("output", class_count=1)]
+            scores = client.infer("text", [asked(lines, "UINT8")]).as_numpy("output")
+            other = client.infer("text", [asked(wide, "UINT8")]).as_numpy("output")
+            label = client.infer("text", [asked(lines[0], "UINT8")], outputs=best).as_numpy("output")[0, 0]
+            answers.append((np.concatenate([scores, other]), label.decode().split(":")[1:]))
+            documents.append(client.get_model_metadata("text"))
+    (cpu, cpu_label), (onnx, onnx_label) = answers
+    np.testing.assert_allclose(cpu, onnx, atol=0.1)
+    assert (cpu.argmax(axis=1) == onnx.argmax(axis=1)).all()
+    assert cpu_label == onnx_label
+    for document in documents:
+        document.pop("platform")
+        document["parameters"].pop("target")
+        for tensor in (*document["inputs"], *document["outputs"]):
+            tensor["parameters"].pop("raw")
+    assert documents[0] == documents[1]
+
+
+def test_faces_are_found_where_the_host_finds_them_in_the_picture_that_was_sent(built):
+    build = built("face-detector")
+    (bundle,) = build.record.bundles
+    pictures = samples("face-detector")["inputs"][:8]
+    assert pictures.shape[1] != pictures.shape[2]  # so they are letterboxed
+    outputs = [triton.InferRequestedOutput(name) for name in ("detections", "detection_labels")]
+    seen = 0
+    with serving(job_of(build.path, bundle, "face")) as address, triton.InferenceServerClient(address) as client:
+        for raw, expected in zip(pictures, in_process(build, bundle, pictures), strict=True):
+            assert isinstance(expected, Detections)
+            answer = client.infer("face", [asked(raw, "UINT8")], outputs=outputs)
+            rows = [(*found.box, found.score, found.index) for found in expected.found]
+            np.testing.assert_allclose(answer.as_numpy("detections"), np.reshape(rows, (-1, 6)), atol=1e-5)
+            assert answer.as_numpy("detection_labels").tolist() == [b"face"] * len(rows)
+            seen += len(rows)
+    assert seen
+
+
+@pytest.mark.parametrize("name", ["wake-word", "mobilenet-v2"])
+def test_a_model_that_came_quantized_takes_samples_as_its_recipe_has_them(built, name):
+    build = built(name)
+    (bundle,) = build.record.bundles
+    raw = samples(name)["inputs"][0]
+    session = Session((build.path / bundle.model.name).read_bytes())
+    expected = dequantize(session.run(preprocess(raw, bundle.preprocess, session.input))[0], bundle.outputs[0])
+    with serving(job_of(build.path, bundle, name)) as address, triton.InferenceServerClient(address) as client:
+        datatype = "UINT8" if raw.dtype == np.uint8 else "FP32"
+        sent = raw if datatype == "UINT8" else raw.astype(np.float32)
+        got = client.infer(name, [asked(sent[np.newaxis], datatype)]).as_numpy("output")
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, expected)

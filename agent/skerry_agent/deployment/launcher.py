@@ -52,6 +52,7 @@ class Launcher:
             results_file=section.results_file,
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
+            api_values=section.api_values,
         )
         log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)

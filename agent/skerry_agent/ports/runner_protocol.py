@@ -19,6 +19,8 @@ The tags on the socket keep their spelling: a package that is upgraded under a r
 `Ready` is the fact that the update machine knows as `CandidateReady`.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from skerry_agent.wire.engines import EngineName
@@ -72,7 +74,7 @@ class Job(Struct, frozen=True):
     """Everything a runner needs. `listen_fd` is an inherited listening TCP socket, None to serve no HTTP.
 
     `unix_fd` is one on a Unix socket, and `regions_fd` a memory file in which the runners of a model keep what clients
-    of that socket have registered as shared memory.
+    of that socket have registered as shared memory. `api_values` is what tensors hold for clients that do not say.
     """
 
     model: str
@@ -88,6 +90,7 @@ class Job(Struct, frozen=True):
     results_file: str | None = None
     beat_s: float = 1.0
     memory_limit_bytes: int | None = None
+    api_values: Literal["sample", "real", "raw"] | None = None
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:

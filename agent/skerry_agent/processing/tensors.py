@@ -46,7 +46,7 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     """
     if raw.dtype.kind not in "uif":
         raise ProcessingError(f"sample has dtype {raw.dtype}, not a numeric one", hint="save it as uint8")
-    if _is_image(spec, tensor):
+    if spec.takes_image(tensor):
         height, width, channels = image_shape(spec, tensor)
         raw = fit(raw[0] if raw.ndim == 4 and len(raw) == 1 else raw, spec, (height, width), channels)
     wanted = sample_shape(spec, tensor)
@@ -56,13 +56,13 @@ def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
     raw = raw.reshape(wanted)
     real = _table(spec, tensor)[raw] if raw.dtype == np.uint8 and not spec.mean and not spec.std else None
     values = _to_tensor(raw, spec, tensor) if real is None else real
-    return values[np.newaxis] if spec.layout == "nhwc" else np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis]
+    planes = spec.layout == "nchw" and values.ndim == 3
+    return np.ascontiguousarray(values.transpose(2, 0, 1))[np.newaxis] if planes else values[np.newaxis]
 
 
 def sample_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, ...]:
     """The shape of a sample that needs no resizing, without the batch: images are (H, W, channels)."""
-    shape = tensor.shape[1:]
-    return (*shape[1:], shape[0]) if spec.layout == "nchw" and len(shape) == 3 else shape
+    return spec.sample_shape(tensor)
 
 
 def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:
@@ -73,13 +73,6 @@ def image_shape(spec: Preprocess, tensor: TensorSpec) -> tuple[int, int, int]:
             f"the model takes {tensor.shape}, which is not an image", hint="leave out resize and color"
         )
     return shape[0], shape[1], shape[2]
-
-
-def _is_image(spec: Preprocess, tensor: TensorSpec) -> bool:
-    """Whether the sample must be looked at as an image: resized, recoloured or repeated."""
-    return (
-        spec.resize != "none" or spec.color != "rgb" or (len(tensor.shape) == 4 and 3 in sample_shape(spec, tensor)[2:])
-    )
 
 
 def quantize(real: Array, tensor: TensorSpec) -> Array:

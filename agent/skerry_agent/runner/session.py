@@ -35,7 +35,6 @@ from skerry_agent.runner.inference import Inference, InferenceCounts
 from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
 from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.names import split_release
 
 EXIT_REFUSED = 3
 EXIT_ORPHANED = 4
@@ -171,16 +170,15 @@ class Session:
         files = [file for file in (job.listen_fd, job.unix_fd) if file is not None]
         if not files:
             return lambda _grace_s: None
-        from skerry_agent.runner.http.oip import Served  # noqa: PLC0415 - costs memory that not every runner needs
-        from skerry_agent.runner.http.routes import Routes  # noqa: PLC0415
+        from skerry_agent.runner.http.routes import Routes  # noqa: PLC0415 - costs memory that not every runner needs
+        from skerry_agent.runner.http.served import served_of  # noqa: PLC0415
         from skerry_agent.runner.http.server import Server  # noqa: PLC0415
         from skerry_agent.runner.http.shared_memory import Regions  # noqa: PLC0415
 
-        _, version = split_release(job.release)
         regions = Regions(job.regions_fd) if job.regions_fd is not None else None
         listeners = [socket.socket(fileno=os.dup(file)) for file in files]
         inference = self._inference
-        served = Served(job.model, version, job.engine, inference.inputs, inference.outputs, regions)
+        served = served_of(job, regions)
         server = Server(listeners, lambda ready: Routes(served, inference, ready))
         server.start()
 

@@ -22,7 +22,8 @@ from skerry_agent.updater.room import NOT_ENOUGH_MEMORY, Room
 from skerry_agent.updater.verify import read_manifest
 from skerry_agent.wire import routes
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES
-from skerry_agent.wire.manifest import PATCH_FORMAT, Artifact, Bundle, PatchRef, Release
+from skerry_agent.wire.codec import encode
+from skerry_agent.wire.manifest import PATCH_FORMAT, QUALITY_FILE, Artifact, Bundle, PatchRef, Release
 
 
 def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
@@ -43,6 +44,7 @@ def stage(job: StageJob, trust: Trust, room: Room) -> Staged:
             _check_room(sources, temporary, job, room)
             for source in sources:
                 _make(source, temporary / source.artifact.name, job)
+            (temporary / QUALITY_FILE).write_bytes(encode(manifest.quality))
             write_bundle(temporary, bundle)
             temporary.rename(final)
             sync_folder(final.parent)

@@ -16,6 +16,9 @@ SCHEMA = 1
 PATCH_FORMAT: Final = 2
 """The newest version of the patch format that this code applies; it applies all earlier ones, too."""
 
+QUALITY_FILE: Final = "quality.json"
+"""Where a device keeps the `Quality` of a bundle's release, in the bundle's folder."""
+
 Role = Literal["model", "golden", "baseline", "labels"]
 CLASSIFICATION = "classification"
 """The `Bundle.task` whose answer is the index of the largest output."""
@@ -59,6 +62,16 @@ class Preprocess(Struct, frozen=True):
     pad: float = 0.0
     color: Literal["rgb", "bgr", "gray"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"
+
+    def sample_shape(self, tensor: TensorSpec) -> tuple[int, ...]:
+        """The shape of a sample that needs no resizing, without the batch: images are (H, W, channels)."""
+        shape = tensor.shape[1:]
+        return (*shape[1:], shape[0]) if self.layout == "nchw" and len(shape) == 3 else shape
+
+    def takes_image(self, tensor: TensorSpec) -> bool:
+        """Whether a sample must be looked at as an image: resized, recoloured or repeated."""
+        colours = len(tensor.shape) == 4 and 3 in self.sample_shape(tensor)[2:]
+        return self.resize != "none" or self.color != "rgb" or colours
 
 
 class Postprocess(Struct, frozen=True):

@@ -7,7 +7,6 @@ artifacts. Nothing is written unless every gate passes.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from math import prod
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
-from skerry_host.builder.data.samples import DataSet, load_data
+from skerry_host.builder.data.samples import DataSet, class_count, load_data
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -253,7 +252,7 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
 
 
 def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
-    classes = prod(source.graph.output_specs()[0].shape[1:])
+    classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
     prep = own.preprocess(loaded.recipe.preprocess, source.graph)
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))

@@ -2,12 +2,11 @@
 
 import tempfile
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 
 import msgspec
 
-from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.data.samples import class_count, load_data
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.metrics import has_measure
 from skerry_host.builder.modelfile.describe import describe_any
@@ -35,7 +34,7 @@ def check_model(file: Path, recipe: Path) -> Score:
         raise ModelError(f"{file} has {sizes}", hint="only models with one input can be evaluated", code="unfit")
     prep, meaning = builder.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
-    classes = prod(graph.output_specs()[0].shape[1:])
+    classes = class_count(loaded.recipe, graph.output_specs())
     samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
     if not has_measure(samples, meaning):
         source = builder.float_model(load_source(loaded.source, loaded.recipe.source))

@@ -73,6 +73,10 @@ def test_a_refused_candidate_never_served(device):
     assert old.sent == []
 
 
+def test_a_runner_is_told_what_agent_toml_says_of_its_applications(device):
+    assert device.install("1.0.0", 1).job.api_values == "raw"
+
+
 @pytest.mark.parametrize("when", ["loading", "serving"])
 def test_a_crash_of_the_candidate_is_explained(device, when):
     device.install("1.0.0", 1)

@@ -62,7 +62,8 @@ def test_a_release_of_this_host_proves_itself_there(spawn, listener, real_model,
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v2/models/tiny"
     tensor = {"name": job.bundle.inputs[0].name, "shape": list(sample.shape), "data": sample.ravel().tolist()}
     tensor["datatype"] = {"f": "FP32", "i": "INT8", "u": "UINT8"}[sample.dtype.kind]
-    answer = httpx.post(f"{url}/infer", json={"inputs": [tensor]}, timeout=60).raise_for_status().json()
+    body = {"inputs": [tensor], "parameters": {"values": "raw"}}
+    answer = httpx.post(f"{url}/infer", json=body, timeout=60).raise_for_status().json()
     got = np.array(answer["outputs"][0]["data"])
     assert np.argmax(got) == np.argmax(made.golden.outputs[0][0])
 

@@ -13,7 +13,7 @@ from skerry_agent.updater.perform import perform
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
-from skerry_agent.wire.manifest import Artifact, PatchRef
+from skerry_agent.wire.manifest import Artifact, PatchRef, Quality
 from skerry_agent.wire.routes import EMPTY_SHA256
 from tests.kit.patch_models import patch_of
 from tests.kit.updater import NEW, OLD, Bench, SmallDisk, board
@@ -67,6 +67,7 @@ def test_a_bundle_is_made_and_made_again_for_nothing(bench, way):
     assert bench.stage() == expected
     assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
     assert read_bundle(bench.bundle_dir) == bench.release.bundles[0]
+    assert codec.decode((bench.bundle_dir / "quality.json").read_bytes(), Quality) == bench.release.quality
     made = (bench.bundle_dir / "model.tflite").stat().st_mtime_ns
     assert bench.stage() == expected
     assert (bench.bundle_dir / "model.tflite").stat().st_mtime_ns == made
@@ -93,7 +94,11 @@ def test_patches_of_patches_are_planned_and_applied_in_order(bench):
         bench.put(patch)
     assert bench.stage() == Staged(describe(NEW).sha256)
     assert (bench.bundle_dir / "model.tflite").read_bytes() == NEW
-    assert sorted(path.name for path in bench.bundle_dir.iterdir()) == ["bundle.json", "model.tflite"]
+    assert sorted(path.name for path in bench.bundle_dir.iterdir()) == [
+        "bundle.json",
+        "model.tflite",
+        "quality.json",
+    ]
 
 
 @pytest.mark.parametrize("damaged", [0, 1])

@@ -9,6 +9,7 @@ from skerry_agent.wire.codec import encode
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+MAX_MESSAGE = 500
 
 
 class Request(Struct, frozen=True):
@@ -31,11 +32,15 @@ class Response(Struct, frozen=True):
 
 
 class RequestError(Exception):
-    """The client's request cannot be answered: an HTTP status, and one line that becomes `{"error": ...}`."""
+    """The client's request cannot be answered: an HTTP status, and one line that becomes `{"error": ...}`.
+
+    What it quotes of the request may be anything, so it is made printable and cut here.
+    """
 
     def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(message)
-        self.response = Response(status, encode({"error": message}), headers=headers)
+        line = "".join(letter if letter.isprintable() else " " for letter in message[:MAX_MESSAGE])
+        super().__init__(line)
+        self.response = Response(status, encode({"error": line}), headers=headers)
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -1,93 +1,49 @@
 """The inference request and response of the Open Inference Protocol v2, with binary data and shared memory.
 
 Formats: kserve/open-inference-protocol (specification/protocol/inference_rest.md) and Triton's
-extension_binary_data.md and extension_shared_memory.md. Turns bytes into tensors and back; runs no model.
+extension_binary_data.md, extension_shared_memory.md and extension_classification.md. Turns bytes into the model's
+tensors and back, by what `plan` has read in the request's JSON; runs no model.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from skerry_agent.runner.http import tensors
+from skerry_agent.runner.http.inputs import Values
 from skerry_agent.runner.http.messages import BINARY, RequestError, Response
+from skerry_agent.runner.http.names import Names
+from skerry_agent.runner.http.outputs import Answers, Given, Wanted, fixed_spec
+from skerry_agent.runner.http.plan import OFFSET, REGION, SIZE, Asking, Part, Plan, Source, make_plan
 from skerry_agent.runner.http.shared_memory import Regions, Span
+from skerry_agent.runner.labels import Labels
 from skerry_agent.runner.tensor import Data, Tensor, nbytes
 from skerry_agent.wire.codec import encode
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import Bundle, Quality
 
 HEADER_LENGTH = "inference-header-content-length"
-_UNSUPPORTED = ("classification",)
 _SIZE_DIGITS = 15
 """Of a size that is no nonsense: Python refuses to read numbers of thousands of digits."""
 _KEEP, _KEEP_BYTES = 64, 4096
 """How many requests are kept, and how long their JSON may be."""
-_REGION, _OFFSET, _SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
-
-
-class InputEntry(Struct):
-    """One tensor of a request: with `data`, or with `parameters.binary_data_size` bytes after the JSON."""
-
-    name: str
-    shape: tuple[int, ...]
-    datatype: str
-    parameters: dict[str, Any] = {}
-    data: Any = None
-
-
-class OutputEntry(Struct):
-    """One output that the client wants."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class InferBody(Struct):
-    """The JSON of a request."""
-
-    inputs: list[InputEntry]
-    id: str | None = None
-    outputs: list[OutputEntry] = []
-    parameters: dict[str, Any] = {}
-
-
-class Wanted(Struct, frozen=True):
-    """One output to answer: its place among the model's, and how: as binary data, or into shared memory."""
-
-    index: int
-    binary: bool
-    span: Span | None = None
-
-
-class Part(Struct, frozen=True):
-    """Where the bytes that follow the JSON hold a tensor."""
-
-    start: int
-    stop: int
-
-
-class Plan(Struct, frozen=True, eq=False):
-    """What a request's JSON asks for: where each input is, in the model's order; the outputs, in the order to answer.
-
-    `head` is the JSON of the response, None if that depends on the outputs.
-    """
-
-    id: str | None
-    inputs: tuple[Part | Span | Tensor, ...]
-    outputs: tuple[Wanted, ...]
-    head: bytes | None = None
 
 
 class Served(Struct, frozen=True):
-    """What is served under which name, and the regions that clients of its Unix socket may name."""
+    """What is served under which name, and the regions that clients of its Unix socket may name.
+
+    `values` is what tensors hold for clients that do not say, None by the rule of `inputs`.
+    """
 
     model: str
     version: str
     platform: str
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
+    bundle: Bundle
     regions: Regions | None = None
+    labels: Labels | None = None
+    quality: Quality | None = None
+    values: Values | None = None
 
 
 class Protocol:
@@ -95,25 +51,48 @@ class Protocol:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._names = Names(served.bundle)
+        self._answers = Answers(served.bundle, served.labels)
         self._kept: dict[tuple[bytes, int, int | None], tuple[object, Plan]] = {}
 
-    def read(self, body: Data, header_length: str | None, uid: int | None) -> tuple[Plan, list[Tensor]]:
-        """A request and its inputs. Raises `RequestError` (400) that says what does not fit."""
+    def read(self, body: Data, header_length: str | None, uid: int | None) -> tuple[Plan, list[list[Tensor]]]:
+        """A request, and the inputs of each inference. Raises `RequestError` (400) that says what does not fit."""
         size = _header_size(header_length, len(body))
         head, rest = bytes(body[:size]), memoryview(body)[size:]
         plan = self._plan(head, len(rest), uid)
-        return plan, [self._tensor(source, spec, rest) for source, spec in zip(plan.inputs, self._served.inputs)]  # noqa: B905
+        if plan.rows == 1:
+            return plan, [[one.reading.tensor(self._tensor(one, rest)) for one in plan.inputs]]
+        columns = [one.reading.tensors(self._tensor(one, rest)) for one in plan.inputs]
+        return plan, [list(row) for row in zip(*columns, strict=True)]
 
-    def write(self, plan: Plan, results: Sequence[Tensor]) -> Response:
-        """The response with the outputs that were asked for; those of shared memory are put there."""
-        for wanted in plan.outputs:
-            if wanted.span is not None and self._served.regions is not None:
-                self._served.regions.write(wanted.span, results[wanted.index].data)
-        raw = plan.head if plan.head is not None else self._head(plan.id, plan.outputs, results)
-        chunks = [results[wanted.index].data for wanted in plan.outputs if wanted.binary]
-        if not chunks:
+    def write(self, plan: Plan, results: Sequence[Sequence[Tensor]]) -> Response:
+        """The response with the outputs that were asked for; those of shared memory are put there.
+
+        After an inference the processor's caches hold the model, so that each line here costs: a plan that only copies
+        says so.
+        """
+        if plan.copied is not None and plan.head is not None:
+            row = results[0]
+            chunks = [plan.head, *[row[index].data for index in plan.copied]]
+            return Response(200, b"".join(chunks), BINARY, plan.headers)
+        return self._made(plan, results)
+
+    def _made(self, plan: Plan, results: Sequence[Sequence[Tensor]]) -> Response:
+        if plan.head is None:
+            size = plan.inputs[0].reading.size if plan.inputs else None
+            given = [self._answers.give(wanted, results, size) for wanted in plan.outputs]
+            raw, data = self._head(plan, given), [one.data for one in given]
+        else:
+            raw, data = plan.head, [self._answers.fixed(wanted, results) for wanted in plan.outputs]
+        chunks: list[Data] = [raw]
+        for wanted, content in zip(plan.outputs, data, strict=True):
+            if wanted.binary:
+                chunks.append(content)
+            elif wanted.span is not None and self._served.regions is not None:
+                self._served.regions.write(wanted.span, content)
+        if len(chunks) == 1:
             return Response(200, raw)
-        return Response(200, b"".join((raw, *chunks)), BINARY, ((HEADER_LENGTH, str(len(raw))),))
+        return Response(200, b"".join(chunks), BINARY, _headers(raw))
 
     def _plan(self, head: bytes, rest: int, uid: int | None) -> Plan:
         regions = self._served.regions if uid is not None else None
@@ -121,65 +100,57 @@ class Protocol:
         key = (head, rest, uid)
         before, plan = self._kept.get(key, (None, None))
         if plan is None or before is not version:
-            plan = self._parse(head, rest, Asking(self._served.inputs, self._served.outputs, regions, uid or 0))
-            if len(head) <= _KEEP_BYTES and not any(isinstance(source, Tensor) for source in plan.inputs):
+            asking = Asking(self._served.bundle, self._names, self._served.values, regions, uid or 0)
+            plan = self._with_head(make_plan(head, rest, asking))
+            if len(head) <= _KEEP_BYTES and not any(isinstance(one.place, Tensor) for one in plan.inputs):
                 if len(self._kept) >= _KEEP:
                     self._kept.clear()
                 self._kept[key] = version, plan
         return plan
 
-    def _parse(self, head: bytes, rest: int, asking: "Asking") -> Plan:
-        try:
-            message = msgspec.json.decode(head, type=InferBody)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RequestError(400, f"request: {error}") from None
-        inputs = _read_inputs(message.inputs, _parts(message.inputs, rest), asking)
-        outputs = _wanted(message, asking)
-        fixed = all(wanted.binary or wanted.span is not None for wanted in outputs)
-        return Plan(message.id, tuple(inputs), outputs, self._head(message.id, outputs, ()) if fixed else None)
+    def _with_head(self, plan: Plan) -> Plan:
+        """The plan with the JSON of its response, where that does not depend on the outputs."""
+        given = []
+        for wanted in plan.outputs:
+            spec = fixed_spec(wanted, self._served.bundle.outputs[wanted.index], plan.rows)
+            if spec is None or not (wanted.binary or wanted.span is not None):
+                return plan
+            given.append(Given(spec.name, tensors.DATATYPES[spec.dtype], spec.shape, b"", size=nbytes(spec)))
+        head = self._head(plan, given)
+        copies = plan.rows == 1 and all(wanted.kind == "raw" and wanted.binary for wanted in plan.outputs)
+        copied = tuple(wanted.index for wanted in plan.outputs) if copies else None
+        return replace(plan, head=head, headers=_headers(head), copied=copied)
 
-    def _tensor(self, source: Part | Span | Tensor, spec: TensorSpec, rest: memoryview) -> Tensor:
-        if isinstance(source, Part):
-            return tensors.from_bytes(rest[source.start : source.stop], spec)
-        if isinstance(source, Span):
+    def _tensor(self, source: Source, rest: memoryview) -> Tensor:
+        place, spec = source.place, source.reading.sent
+        if isinstance(place, Part):
+            tensor = Tensor(spec.dtype, spec.shape, rest[place.start : place.stop])
+            return tensors.finite(tensor, spec) if tensor.is_float else tensor
+        if isinstance(place, Span):
             assert self._served.regions is not None
-            return tensors.from_bytes(self._served.regions.read(source), spec)
-        return source
+            return tensors.from_bytes(self._served.regions.read(place), spec)
+        return place
 
-    def _head(self, request: str | None, outputs: Sequence[Wanted], results: Sequence[Tensor]) -> bytes:
-        entries = []
-        for wanted in outputs:
-            spec, span = self._served.outputs[wanted.index], wanted.span
-            entry = tensors.describe(spec)
-            if span is not None:
-                entry["parameters"] = {_REGION: span.region.name, _OFFSET: span.offset, _SIZE: span.byte_size}
-            elif wanted.binary:
-                entry["parameters"] = {"binary_data_size": nbytes(spec)}
-            else:
-                entry["data"] = tensors.to_json(results[wanted.index], spec.name)
-            entries.append(entry)
+    def _head(self, plan: Plan, given: Sequence[Given]) -> bytes:
+        entries = [_entry(wanted, one) for wanted, one in zip(plan.outputs, given, strict=True)]
         model: dict[str, object] = {"model_name": self._served.model, "model_version": self._served.version}
-        return encode(model | {"outputs": entries} | ({"id": request} if request is not None else {}))
+        return encode(model | {"outputs": entries} | ({"id": plan.id} if plan.id is not None else {}))
 
 
-class Asking(Struct, frozen=True):
-    """What a body may refer to: the model's tensors, and the shared memory of the user who asks, if he may use any."""
+def _entry(wanted: Wanted, given: Given) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": given.name, "datatype": given.datatype, "shape": given.shape}
+    span = wanted.span
+    if span is not None:
+        entry["parameters"] = {REGION: span.region.name, OFFSET: span.offset, SIZE: span.byte_size}
+    elif wanted.binary:
+        entry["parameters"] = {"binary_data_size": len(given.data) if given.size is None else given.size}
+    else:
+        entry["data"] = given.numbers()
+    return entry
 
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
-    regions: Regions | None = None
-    uid: int = 0
 
-    def span(self, name: str, parameters: dict[str, Any], size: int) -> Span | None:
-        """The part of a region that a tensor of `size` bytes is in or goes to, None if its data travel in the body."""
-        if _REGION not in parameters:
-            return None
-        if self.regions is None:
-            raise RequestError(400, f"{name}: shared memory is for clients on the Unix socket")
-        given = parameters.get(_SIZE)
-        if given != size:
-            raise RequestError(400, f"{name}: {_SIZE} is {given}, the tensor has {size} bytes")
-        return self.regions.span(self.uid, parameters[_REGION], parameters.get(_OFFSET, 0), given)
+def _headers(head: bytes) -> tuple[tuple[str, str], ...]:
+    return ((HEADER_LENGTH, str(len(head))),)
 
 
 def _header_size(text: str | None, total: int) -> int:
@@ -188,63 +159,3 @@ def _header_size(text: str | None, total: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _SIZE_DIGITS or int(text) > total:
         raise RequestError(400, f"{HEADER_LENGTH} is {text[:40]!r}, the body has {total} bytes")
     return int(text)
-
-
-def _parts(entries: Sequence[InputEntry], rest: int) -> list[Part | None]:
-    """What follows the JSON, `rest` bytes, cut as the inputs say; None for inputs whose data are not there."""
-    parts: list[Part | None] = []
-    at = 0
-    for entry in entries:
-        size = entry.parameters.get("binary_data_size")
-        if size is None:
-            parts.append(None)
-            continue
-        if not isinstance(size, int) or not 0 <= size <= rest - at:
-            raise RequestError(400, f"input {entry.name}: binary_data_size {size} does not fit the body")
-        parts.append(Part(at, at + size))
-        at += size
-    if at != rest:
-        raise RequestError(400, f"{rest - at} bytes follow the last input")
-    return parts
-
-
-def _read_inputs(entries: list[InputEntry], parts: list[Part | None], asking: Asking) -> list[Part | Span | Tensor]:
-    specs, names = asking.inputs, [entry.name for entry in entries]
-    if sorted(names) != sorted(spec.name for spec in specs):
-        raise RequestError(400, f"inputs are {names}, the model takes {[spec.name for spec in specs]}")
-    return [_read_input(entries[i], parts[i], spec, asking) for spec in specs for i in (names.index(spec.name),)]
-
-
-def _read_input(entry: InputEntry, part: Part | None, spec: TensorSpec, asking: Asking) -> Part | Span | Tensor:
-    _refuse_unsupported(entry.name, entry.parameters)
-    if entry.datatype != tensors.DATATYPES[spec.dtype]:
-        raise RequestError(400, f"input {spec.name} is {tensors.DATATYPES[spec.dtype]}, not {entry.datatype}")
-    if entry.shape != spec.shape:
-        raise RequestError(400, f"input {spec.name} has shape {list(spec.shape)}, not {list(entry.shape)}")
-    span = asking.span(f"input {spec.name}", entry.parameters, nbytes(spec))
-    if (part is not None) + (entry.data is not None) + (span is not None) != 1:
-        raise RequestError(400, f"input {spec.name} needs either data, binary_data_size or {_REGION}")
-    return part or span or tensors.from_json(entry.data, spec)
-
-
-def _wanted(message: InferBody, asking: Asking) -> tuple[Wanted, ...]:
-    """Each output to answer: those asked for, or all."""
-    default = message.parameters.get("binary_data_output") is True
-    if not message.outputs:
-        return tuple(Wanted(index, default) for index in range(len(asking.outputs)))
-    names = [spec.name for spec in asking.outputs]
-    wanted = []
-    for entry in message.outputs:
-        _refuse_unsupported(entry.name, entry.parameters)
-        if entry.name not in names:
-            raise RequestError(400, f"no output {entry.name}; the model gives {names}")
-        index, binary = names.index(entry.name), entry.parameters.get("binary_data", default) is True
-        span = asking.span(f"output {entry.name}", entry.parameters, nbytes(asking.outputs[index]))
-        wanted.append(Wanted(index, binary and span is None, span))
-    return tuple(wanted)
-
-
-def _refuse_unsupported(name: str, parameters: dict[str, Any]) -> None:
-    for parameter in _UNSUPPORTED:
-        if parameter in parameters:
-            raise RequestError(400, f"{name}: {parameter} is not supported")

@@ -1,19 +1,28 @@
 """Which request gets which answer: the paths of the Open Inference Protocol v2. Opens no socket."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
+from time import perf_counter_ns
 from urllib.parse import unquote
 
 from skerry_agent.runner.errors import InferenceError
-from skerry_agent.runner.http import oip, tensors
+from skerry_agent.runner.http import documents, oip
+from skerry_agent.runner.http.inputs import MAX_PICTURE_BYTES
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
 from skerry_agent.runner.http.oip import Served
+from skerry_agent.runner.http.plan import Plan
 from skerry_agent.runner.inference import Inference
-from skerry_agent.runner.tensor import Data
+from skerry_agent.runner.tensor import Data, Tensor
 
 _JSON_BYTES_PER_ELEMENT = 32
 """More than any number needs as JSON text, so that the largest body is bounded by the model itself."""
+_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
+_HEAD_BYTES = 65536
+_SMALL_BYTES = 1024 * 1024
+"""What a body may have in any case: many small samples may come in one request."""
+BATCH_NS = 4 * 10**9
+"""How long a batch may take: a release that takes over waits no longer than this for open requests."""
 _ENCODINGS = {"gzip": 31, "deflate": 15}
 """Content codings, as the `wbits` argument of zlib."""
 
@@ -25,8 +34,9 @@ class Routes:
         self._served, self._inference = served, inference
         self._protocol = oip.Protocol(served)
         self._ready = ready
-        elements = sum(prod(t.shape) for t in served.inputs)
-        self.max_body_bytes = 65536 + _JSON_BYTES_PER_ELEMENT * elements
+        self._statistics = documents.Statistics()
+        self.batch_ns = BATCH_NS
+        self.max_body_bytes = max_body_bytes(served)
         whole = f"/v2/models/{served.model}"
         self._infer_paths = {f"{whole}/infer", f"{whole}/versions/{served.version}/infer"}
 
@@ -40,47 +50,60 @@ class Routes:
 
     def _route(self, request: Request) -> Response:
         match [unquote(part) for part in request.path.partition("?")[0].strip("/").split("/")]:
-            case ["v2"]:
-                return _get(request, {"name": "skerry", "version": "2", "extensions": self._extensions(request)})
-            case ["v2", "health", "live"]:
-                return _get(request, {"live": True})
-            case ["v2", "health", "ready"]:
-                return self._readiness(request, {"ready": self._ready()})
             case ["v2", "systemsharedmemory", *rest]:
                 return self._shared_memory(request, rest)
+            case ["v2", "repository", *rest]:
+                return self._repository(request, rest)
+            case ["v2", "models", "stats"] if self._served.model != "stats":
+                return _get(request, self._statistics.document(self._served))
             case ["v2", "models", model, "versions", version, *rest]:
                 return self._model(request, model, version, rest)
             case ["v2", "models", model, *rest]:
                 return self._model(request, model, self._served.version, rest)
-        raise RequestError(404, f"no such path: {request.path[:200]}")
+            case ["v2", *rest]:
+                return self._server(request, rest)
+        raise _no_path(request)
 
-    def _model(self, request: Request, model: str, version: str, rest: list[str]) -> Response:
+    def _server(self, request: Request, path: list[str]) -> Response:
+        match path:
+            case []:
+                return _get(request, {"name": "skerry", "version": "2", "extensions": self._extensions(request)})
+            case ["health", "live"]:
+                return _get(request, {"live": True})
+            case ["health", "ready"]:
+                return self._readiness(request, {"ready": self._ready()})
+        raise _no_path(request)
+
+    def _model(self, request: Request, model: str, version: str, path: list[str]) -> Response:
         served = self._served
         if (model, version) != (served.model, served.version):
             raise RequestError(404, f"model {model} {version} is not loaded, {served.model} {served.version} is")
-        match rest:
+        match path:
             case []:
-                return _get(request, self._metadata())
+                return _get(request, documents.metadata(served))
             case ["ready"]:
                 return self._readiness(request, {"name": model, "ready": self._ready()})
             case ["infer"]:
                 _require(request, "POST")
                 return self._infer(request)
-        raise RequestError(404, f"no such path: {request.path[:200]}")
+            case ["stats"]:
+                return _get(request, self._statistics.document(served))
+            case [name] if name in documents.DOCUMENTS:
+                return _get(request, documents.DOCUMENTS[name](served))
+        raise _no_path(request)
 
-    def _metadata(self) -> dict[str, object]:
-        served = self._served
-        return {
-            "name": served.model,
-            "versions": [served.version],
-            "platform": served.platform,
-            "inputs": [tensors.describe(t) for t in served.inputs],
-            "outputs": [tensors.describe(t) for t in served.outputs],
-        }
+    def _repository(self, request: Request, path: list[str]) -> Response:
+        match path:
+            case ["index"]:
+                _require(request, "POST")
+                return json_response(documents.index(self._served, ready=self._ready()))
+            case ["models", _, "load" | "unload"]:
+                raise RequestError(400, "models come and go by rollouts of the host: skerry rollout start")
+        raise _no_path(request)
 
     def _extensions(self, request: Request) -> list[str]:
         memory = request.uid is not None and self._served.regions is not None
-        return ["binary_tensor_data", *(["system_shared_memory"] if memory else [])]
+        return [*_EXTENSIONS, *(["system_shared_memory"] if memory else [])]
 
     def _shared_memory(self, request: Request, path: list[str]) -> Response:
         regions, uid = self._served.regions, request.uid
@@ -100,24 +123,47 @@ class Routes:
                 _require(request, "POST")
                 regions.unregister(uid, name)
                 return Response(200, b"")
-        raise RequestError(404, f"no such path: {request.path[:200]}")
+        raise _no_path(request)
 
     def _readiness(self, request: Request, body: dict[str, object]) -> Response:
         _require(request, "GET")
         return json_response(body, 200 if body["ready"] else 503)
 
     def _infer(self, request: Request) -> Response:
+        began = perf_counter_ns()
+        try:
+            plan, inputs = self._read(request)
+            self._statistics.add_up()
+            read = perf_counter_ns()
+            results = self._run(inputs, read)
+            inferred = perf_counter_ns()
+            response = self._protocol.write(plan, results)
+        except RequestError:
+            self._statistics.failed(perf_counter_ns() - began)
+            raise
+        self._statistics.note(began, read, inferred, perf_counter_ns(), plan.rows)
+        return response
+
+    def _read(self, request: Request) -> tuple[Plan, list[list[Tensor]]]:
         try:
             body = self._decompressed(request)
-            plan, inputs = self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
+            return self._protocol.read(body, request.headers.get(oip.HEADER_LENGTH), request.uid)
         except RequestError:
             self._inference.refused_input()
             raise
+
+    def _run(self, inputs: Sequence[Sequence[Tensor]], began: int) -> list[list[Tensor]]:
+        """The model's outputs for each row; other clients' inferences come between those of a batch."""
+        results: list[list[Tensor]] = []
         try:
-            results = self._inference.infer(inputs)
+            for row in inputs:
+                if results and perf_counter_ns() - began > self.batch_ns:
+                    done = f"{len(results)} of {len(inputs)} samples took {self.batch_ns / 1e9:g} s"
+                    raise RequestError(503, f"{done}: send fewer in one request")
+                results.append(self._inference.infer(row))
         except InferenceError as error:
             raise RequestError(500, str(error)) from None
-        return self._protocol.write(plan, results)
+        return results
 
     def _decompressed(self, request: Request) -> Data:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -135,7 +181,19 @@ class Routes:
         return body
 
 
-def _get(request: Request, body: dict[str, object]) -> Response:
+def max_body_bytes(served: Served) -> int:
+    """The largest body: bounded by the model's inputs as JSON, or by a picture where those of any size are taken."""
+    elements = sum(prod(spec.shape) for spec in served.bundle.inputs)
+    resized = served.bundle.preprocess.resize != "none"
+    data = max(_SMALL_BYTES, _JSON_BYTES_PER_ELEMENT * elements, MAX_PICTURE_BYTES if resized else 0)
+    return _HEAD_BYTES + data
+
+
+def _no_path(request: Request) -> RequestError:
+    return RequestError(404, f"no such path: {request.path[:200]}")
+
+
+def _get(request: Request, body: object) -> Response:
     _require(request, "GET")
     return json_response(body)
 

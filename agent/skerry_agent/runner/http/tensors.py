@@ -26,18 +26,19 @@ DATATYPES = {
     "float32": "FP32",
     "float64": "FP64",
 }
+DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
-def describe(tensor: TensorSpec) -> dict[str, object]:
-    """A tensor's entry in the metadata of its model."""
-    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}
+def describe(tensor: TensorSpec, name: str | None = None) -> dict[str, object]:
+    """A tensor's entry in metadata and responses, under its own name or another."""
+    return {"name": name or tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}
 
 
 def from_bytes(raw: Data, spec: TensorSpec) -> Tensor:
     """A tensor from raw bytes, which are not copied. Raises `RequestError` (400) on another size or a NaN."""
     if len(raw) != nbytes(spec):
         raise RequestError(400, f"input {spec.name}: {len(raw)} bytes of data, {nbytes(spec)} expected")
-    return _finite(Tensor(spec.dtype, spec.shape, raw), spec)
+    return finite(Tensor(spec.dtype, spec.shape, raw), spec)
 
 
 def from_json(data: Any, spec: TensorSpec) -> Tensor:
@@ -47,7 +48,7 @@ def from_json(data: Any, spec: TensorSpec) -> Tensor:
     if len(flat) != math.prod(spec.shape) or list in types:
         flat = _flat(data, spec)
         types = set(map(type, flat))
-    return _finite(Tensor(spec.dtype, spec.shape, _pack(flat, types, spec)), spec)
+    return finite(Tensor(spec.dtype, spec.shape, _pack(flat, types, spec)), spec)
 
 
 def to_json(tensor: Tensor, name: str) -> list[Any]:
@@ -87,7 +88,7 @@ def _pack(values: list[Any], types: set[type], spec: TensorSpec) -> bytes:
         raise RequestError(400, f"input {spec.name}: data is outside {low}..{high}") from None
 
 
-def _finite(tensor: Tensor, spec: TensorSpec) -> Tensor:
+def finite(tensor: Tensor, spec: TensorSpec) -> Tensor:
     """Refuse NaN and infinity: the answer to them would be counted against the release."""
     if not is_finite(tensor):
         raise RequestError(400, f"input {spec.name}: data holds NaN or infinity")

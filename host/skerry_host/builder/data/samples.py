@@ -1,7 +1,8 @@
 """The samples that a recipe names: read, and checked against the model's input and classes. Evaluates no model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,20 @@ class DataSet:
     evaluation: Samples
 
 
+def class_count(plan: Recipe, outputs: Sequence[TensorSpec]) -> int:
+    """How many classes a model with these outputs tells apart; 0 for a detector that gives numbers of classes."""
+    if plan.task != "detection":
+        return prod(outputs[0].shape[1:])
+    places, known = plan.postprocess, len(outputs)
+    if places.classes is not None or max(places.boxes, places.scores) >= known:
+        return 0
+    boxes, scores = outputs[places.boxes].shape, outputs[places.scores].shape
+    count = prod(boxes[:-1])
+    return prod(scores) // count if count else 0
+
+
 def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet:
-    """The samples of a recipe for a model with input `tensor` and `classes` outputs; raises `RecipeError`."""
+    """The samples of a recipe for a model with input `tensor` and `classes` (0: unknown); raises `RecipeError`."""
     plan = loaded.recipe
     issues = _declared(plan.preprocess, tensor)
     calibration = _load(loaded.calibration, plan, tensor, classes, issues)
@@ -60,7 +73,11 @@ def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet
         issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, {needed} are needed to calibrate")
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
-    if plan.task == "classification" and plan.labels.names and len(plan.labels.names) != classes:
+    if (
+        plan.task in {"classification", "detection"}
+        and plan.labels.names
+        and classes not in {0, len(plan.labels.names)}
+    ):
         issues.append(f"labels.names: {len(plan.labels.names)} names, the model has {classes} classes")
     if issues or calibration is None or evaluation is None:
         raise RecipeError(f"data of recipe {plan.name}", issues, code="data")

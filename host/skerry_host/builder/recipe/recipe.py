@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.errors import RecipeError
+from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
 from skerry_host.builder.recipe.places import source_folder
 
 FILE = "recipe.toml"
@@ -47,12 +49,6 @@ class Task(Struct, frozen=True):
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
-
-
-class Labels(Struct, frozen=True):
-    """The name of each class, in the order of the output."""
-
-    names: tuple[str, ...] = ()
 
 
 class Data(Struct, frozen=True):
@@ -158,12 +154,7 @@ class Recipe(Struct, frozen=True):
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        broken = [
-            f"labels.names[{at}]: {name!r} is not one line of text"
-            for at, name in enumerate(self.labels.names)
-            if not name.isprintable()
-        ]
-        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *broken]
+        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
@@ -199,9 +190,25 @@ def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
     source = folder if issues else _inside(home, name, issues)
     calibration = _inside(folder, recipe.data.calibration, issues)
     evaluation = _inside(folder, recipe.data.evaluation, issues)
+    recipe = _with_labels(folder, recipe, issues)
     if issues:
         raise RecipeError(str(file), issues, code="missing_file")
     return LoadedRecipe(recipe, hashlib.sha256(raw).hexdigest(), chosen, source, calibration, evaluation)
+
+
+def _with_labels(folder: Path, recipe: Recipe, issues: list[str]) -> Recipe:
+    """The recipe with the labels of its file, if it names one; adds to `issues` when that cannot be used."""
+    name, known = recipe.labels.file, len(issues)
+    path = _inside(folder, name, issues) if name is not None else None
+    if path is None or len(issues) > known:
+        return recipe
+    try:
+        labels = read_labels(path)
+    except (OSError, UnicodeDecodeError) as error:
+        issues.append(f"{name}: is not a text file in UTF-8 ({error})")
+        return recipe
+    issues += label_problems(labels.names, f"{name}")
+    return replace(recipe, labels=labels)
 
 
 def _read(file: Path) -> bytes:

@@ -3,10 +3,10 @@ import io
 import numpy as np
 import pytest
 
-from skerry_agent.wire.manifest import TensorSpec
-from skerry_host.builder.data.samples import load_data
+from skerry_agent.wire.manifest import Postprocess, TensorSpec
+from skerry_host.builder.data.samples import class_count, load_data
 from skerry_host.builder.recipe.errors import RecipeError
-from skerry_host.builder.recipe.recipe import load_recipe
+from skerry_host.builder.recipe.recipe import Data, Recipe, SourcePlan, load_recipe
 
 IMAGE = TensorSpec("image", "float32", (1, 28, 28, 1))
 RANDOM = np.random.default_rng(7)
@@ -83,3 +83,23 @@ def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
     assert not samples.labelled
     judged = samples.compared_with([np.zeros((50, 10))])
     assert judged.every(10).truth[0].shape == (5, 10)
+
+
+def detector(**postprocess) -> Recipe:
+    data = Data("c.npz", "e.npz")
+    return Recipe(1, "m", "detection", "MIT", SourcePlan("m.tflite"), data, postprocess=Postprocess(**postprocess))
+
+
+@pytest.mark.parametrize(
+    ("postprocess", "classes"), [({}, 3), ({"boxes": 1, "scores": 0}, 4), ({"classes": 0}, 0), ({"scores": 5}, 0)]
+)
+def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, classes):
+    outputs = [TensorSpec("boxes", "float32", (1, 7, 4)), TensorSpec("scores", "float32", (1, 7, 3))]
+    assert class_count(detector(**postprocess), outputs) == classes
+
+
+def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
+    loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
+    with pytest.raises(RecipeError, match="10 names, the model has 3 classes"):
+        load_data(loaded, IMAGE, 3)
+    assert load_data(loaded, IMAGE, 0).calibration

@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import load_recipe, versions
+from tests.kit.recipes import FASHION
 
 
 def test_the_newest_version_is_taken_unless_one_is_named(make_recipe):
@@ -19,6 +21,8 @@ def test_versions_are_ordered_by_number_and_prereleases_come_first(tmp_path: Pat
     assert versions(tmp_path, "m-{version}.tflite") == ["1.9.0", "1.10.0", "2.0.0-rc1", "2.0.0"]
 
 
+NAMES = re.search(r"names = \[.*?\]\n", (FASHION / "recipe.toml").read_text("utf-8"), re.DOTALL)[0]
+LABEL_FILE = [(NAMES, 'file = "classes.txt"\n')]
 CASES = {
     "several at once": (
         [
@@ -59,6 +63,17 @@ CASES = {
         {},
         ["labels.names[1]: 'Trouser\\n<b>' is not one line of text"],
     ),
+    "a label that is a terminal's order": (
+        [('"Trouser"', '"Trouser\\u001b[2J"')],
+        {},
+        ["labels.names[1]: 'Trouser\\x1b[2J' is not one line of text"],
+    ),
+    "an empty label": ([('"Trouser"', '" "')], {}, ["labels.names[1]: is empty"]),
+    "labels twice": ([("[labels]", '[labels]\nfile = "classes.txt"')], {"classes.txt": b"a"}, ["names or file"]),
+    "no file of labels": (LABEL_FILE, {}, ["classes.txt: file not found"]),
+    "labels that are no text": (LABEL_FILE, {"classes.txt": b"\xff\xfe"}, ["classes.txt: is not a text file in UTF-8"]),
+    "a blank line of labels": (LABEL_FILE, {"classes.txt": b"a\n\nb\n"}, ["classes.txt[1]: is empty"]),
+    "a hostile file of labels": (LABEL_FILE, {"classes.txt": b"a\n\x1b]0;x\x07\n"}, ["classes.txt[1]:"]),
     "later schema": ([("schema = 1", "schema = 2")], {}, ["schema"]),
 }
 
@@ -90,3 +105,8 @@ def test_a_version_that_is_none_is_refused(recipe: Path):
 def test_a_folder_without_a_recipe(tmp_path: Path):
     with pytest.raises(RecipeError, match=r"name a folder with a recipe\.toml"):
         load_recipe(tmp_path)
+
+
+def test_labels_may_stand_in_a_file_of_their_own(make_recipe):
+    folder = make_recipe(*LABEL_FILE, files={"classes.txt": "\ufeffÄpfel\r\nPears and plums\r\n".encode()})
+    assert load_recipe(folder).recipe.labels.names == ("Äpfel", "Pears and plums")

@@ -1,0 +1,49 @@
+"""Raw samples as a model's input, and a detector's outputs as boxes: by the same numpy code as on the host.
+
+Import this only where it is used: it imports numpy. What needs none of it is in `real_values`.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from skerry_agent.processing import Detection, Detections, ProcessingError, answer_for, preprocess, quantize
+from skerry_agent.runner.arrays import from_array, to_array
+from skerry_agent.runner.tensor import Tensor
+from skerry_agent.wire.manifest import Bundle, Preprocess, TensorSpec
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A picture takes several times its size while it is resized, and a small board has memory for one."""
+
+
+def prepared_array(sample: Tensor, prep: Preprocess, spec: TensorSpec) -> Tensor:
+    """One sample as the model's input. Raises `ProcessingError` when it does not fit."""
+    with _ONE_AT_A_TIME, np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused by who asks
+        made = preprocess(to_array(sample), prep, spec)
+    return from_array(made.reshape(spec.shape))
+
+
+def prepared_values(sample: Tensor, prep: Preprocess, spec: TensorSpec) -> Tensor:
+    """One sample whose values stay where they are, as the model's input."""
+    with np.errstate(over="ignore"):
+        real = to_array(sample).astype(np.float64) * prep.scale + prep.offset
+        return from_array(quantize(real, spec).reshape(spec.shape))
+
+
+def detections(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] | None) -> tuple[Detection, ...]:
+    """What a detector found, in 0..1 of a sample of `size` (height, width); None: of the model's input.
+
+    Raises `ProcessingError` when its outputs are not what the bundle says.
+    """
+    found = answer_for(bundle, list(map(to_array, outputs)), size or input_size(bundle))
+    return cast("Detections", found).found
+
+
+def input_size(bundle: Bundle) -> tuple[int, int]:
+    """Height and width of the model's input. Raises `ProcessingError` when it takes no image."""
+    shape = bundle.preprocess.sample_shape(bundle.inputs[0])
+    if len(shape) != 3:
+        raise ProcessingError(f"the model takes {shape}, which is not an image")
+    return shape[0], shape[1]
