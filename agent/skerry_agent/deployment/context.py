@@ -7,7 +7,7 @@ from msgspec import Struct
 from skerry_agent.config import AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
-from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.ports.runner_protocol import Heartbeat, Result
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
 
@@ -16,7 +16,7 @@ class DeviceContext(Struct, frozen=True):
     """Everything that a unit uses and does not own.
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
-    heartbeat of the runner of a model's slot.
+    heartbeat of the runner of a model's slot. `result`: an answer of a model, for the broker.
     """
 
     config: AgentConfig
@@ -29,3 +29,4 @@ class DeviceContext(Struct, frozen=True):
     changed: Callable[[], None]
     collect: Callable[[], None]
     heartbeat: Callable[[str, Slot, Heartbeat], None]
+    result: Callable[[str, Result], None] = lambda _model, _result: None

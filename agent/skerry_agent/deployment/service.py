@@ -20,6 +20,7 @@ from skerry_agent.ports.runner_protocol import (
     Loaded,
     Ready,
     Refused,
+    Result,
     Stop,
 )
 
@@ -47,6 +48,7 @@ class Service:
         self.gone = False
         self.loaded: Loaded | None = None
         self.callbacks = callbacks
+        self.result: Callable[[Result], None] = _nobody
         self._clock, self._limits = clock, limits
         self._stopping = False
         self._refusal: Refused | None = None
@@ -102,6 +104,8 @@ class Service:
                 self.callbacks.accepting()
             case Heartbeat():
                 self._heartbeat(message)
+            case Result():
+                self.result(message)
             case Drained():
                 pass
 
@@ -144,3 +148,7 @@ class Service:
     def _give_up(self, reason: str, detail: str) -> None:
         self.kill()
         self.callbacks.failed(reason, detail)
+
+
+def _nobody(_result: Result) -> None:
+    """The default of `Service.result`."""

@@ -1,11 +1,10 @@
-"""Processes the raw samples of any source: preprocess, infer, write the answer to the results file, count failures.
+"""Processes the raw samples of any source: preprocess, infer, hand on what the answer means, count failures.
 
-The results file holds one JSON object per line and is opened for each, so that it can be rotated by renaming.
+Where results go is `skerry_agent.runner.results`'s.
 """
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import Answer, Array, Detections, Embedding, ProcessingError, answer_for, preprocess
@@ -13,32 +12,27 @@ from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
-from skerry_agent.wire.codec import encode
+from skerry_agent.runner.results import Results
 
 
 class Feed:
     """Takes raw samples for a model with one input."""
 
-    def __init__(self, job: Job, inference: Inference) -> None:
+    def __init__(self, job: Job, inference: Inference, results: Results) -> None:
         self.inference = inference
         self.errors = ErrorLog()
         self._bundle = job.bundle
         self._release = job.release
-        self._results = Path(job.results_file) if job.results_file else None
+        self._results = results
 
     def sample(self, raw: Array, source: str) -> None:
-        """One raw sample; `source` names it in the results. Raises `ProcessingError`, `InferenceError`, `OSError`."""
+        """One raw sample; `source` names it in the results. Raises `ProcessingError`, `InferenceError`."""
         bundle = self._bundle
         prepared = from_array(preprocess(raw, bundle.preprocess, bundle.inputs[0]))
         outputs = list(map(to_array, self.inference.infer([prepared])))
-        if self._results is not None:
-            self._append(self._results, raw, outputs, source)
-
-    def _append(self, path: Path, raw: Array, outputs: list[Array], source: str) -> None:
-        line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
-        line |= self._answer(outputs, raw)
-        with path.open("ab") as file:
-            file.write(encode(line) + b"\n")
+        if self._results.wanted:
+            about: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
+            self._results.put(about | self._answer(outputs, raw))
 
     def _answer(self, outputs: list[Array], raw: Array) -> dict[str, object]:
         """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""

@@ -111,7 +111,7 @@ class Session:
         self._job = job
         self._control = control
         self._inference = inference
-        self._sources = _open_sources(job, inference) if job.sources else []
+        self._sources = _open_sources(job, control, inference) if job.sources else []
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
@@ -178,12 +178,13 @@ class Session:
         return drain
 
 
-def _open_sources(job: Job, inference: Inference) -> list[InputSource]:
+def _open_sources(job: Job, control: Control, inference: Inference) -> list[InputSource]:
     """The sources of a job. Raises `SourceError`."""
     from skerry_agent.runner.feed import Feed  # noqa: PLC0415 - imports numpy, as preprocessing needs it
+    from skerry_agent.runner.results import Results  # noqa: PLC0415
     from skerry_agent.runner.sources import open_source  # noqa: PLC0415
 
-    feed = Feed(job, inference)
+    feed = Feed(job, inference, Results(job, control.send))
     return [open_source(spec, feed) for spec in job.sources]
 
 

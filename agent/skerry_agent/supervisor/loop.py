@@ -22,14 +22,16 @@ from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.state.install import InstallError, deployment_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
+from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
-from skerry_agent.supervisor import listeners
 from skerry_agent.supervisor.keys import WatchedKeys
+from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
 from skerry_agent.supervisor.report import FactoryStatus, LocalStatus, model_report
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
+from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
@@ -60,6 +62,7 @@ class Supervisor:
         self._report_sender = ReportSender(
             outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
         )
+        self._results = ResultSender(link, config.device.id)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._interval = ReportInterval(config.agent, queue.monotonic)
         self._next_report: Timer | None = None
@@ -77,6 +80,7 @@ class Supervisor:
             self._changed,
             self._collect,
             self._heartbeat,
+            self._results.put,
         )
         self._units: dict[str, Unit] = {}
         self._sequence = 0
@@ -85,7 +89,8 @@ class Supervisor:
         metered = METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH
         self._ask_pauses = metered if config.agent.metered else (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH)
         self._disk_issue: str | None = None
-        self._http_issues: list[str] = []
+        self._ports = KeptPorts(state)
+        self._listeners: dict[str, ModelListeners] = {}
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -115,7 +120,7 @@ class Supervisor:
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
-            listeners.close_unix(unit.listeners)
+            close_unix(unit.listeners)
         self._queue.after(0.2, self._queue.stop)
 
     def _unit(self, model: str) -> Unit:
@@ -123,10 +128,9 @@ class Supervisor:
             folder = self.config.state_dir / "models" / model
             with contextlib.suppress(OSError):  # the journal's first write says what is wrong
                 make_folder(folder)
-            opened = listeners.open_all(self.config, model)
-            self._http_issues += opened.issues
+            opened = self._listeners[model] = ModelListeners(self.config, model, self._ports)
             journal = Journal(folder / "journal.json")
-            unit = self._units[model] = Unit(model, self._context, journal, opened.listeners)
+            unit = self._units[model] = Unit(model, self._context, journal, opened.sockets)
             unit.handle(events.Booted())
         return self._units[model]
 
@@ -140,6 +144,7 @@ class Supervisor:
             if unit.transfer is not None:
                 unit.transfer.link_up()
         self._report_sender.link_up()
+        self._results.link_up()
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
@@ -169,6 +174,7 @@ class Supervisor:
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
         self._report_sender.acked(token)
+        self._results.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -274,6 +280,7 @@ class Supervisor:
             unix=_where(units, "unix"),
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
+            results=self._results.counts,
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
@@ -303,10 +310,10 @@ class Supervisor:
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
     def _issues(self) -> tuple[str, ...]:
-        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue)
+        own = (self.config.issue, self._keys.issue, self._disk_issue, self._orders.issue, self._ports.issue)
         return (
             *filter(None, own),
-            *self._http_issues,
+            *(issue for listeners in self._listeners.values() for issue in listeners.issues),
             *(issue for unit in self._units.values() for issue in unit.issues),
         )
 
@@ -314,6 +321,9 @@ class Supervisor:
         self._queue.after(PROGRESS_S, self._progress_due)
         self._link.check()
         self._resume_orders()
+        for listeners in self._listeners.values():
+            if listeners.retry():
+                self._changed()
         if any(unit.active for unit in self._units.values()):
             self._changed()
         if any(unit.record.state in ON_TRIAL for unit in self._units.values()):
@@ -386,8 +396,8 @@ def new_boot_id() -> str:
 
 def _where(units: dict[str, Unit], kind: str) -> dict[str, str]:
     """Where each model's inference API listens, of those that have a socket of this kind."""
-    found = {name: listeners.urls(unit.listeners) for name, unit in units.items()}
-    return {name: urls[kind] for name, urls in found.items() if kind in urls}
+    found = {name: urls(unit.listeners) for name, unit in units.items()}
+    return {name: by_kind[kind] for name, by_kind in found.items() if kind in by_kind}
 
 
 def state_folder(config: AgentConfig) -> Path:

@@ -33,6 +33,13 @@ def check_device_id(text: str) -> str:
     raise WireError(f"device id {text!r}", ["use 3 to 41 characters of a-z, 0-9 and -"], code="device_id")
 
 
+def check_model(text: str) -> str:
+    """Return `text` if it is a model's name, else raise `WireError` that says what one looks like."""
+    if re.match(MODEL_PATTERN, text):
+        return text
+    raise WireError(f"model {text!r}", ["use at most 63 characters of a-z, 0-9, - and _"], code="release_name")
+
+
 def release_name(model: str, version: str) -> str:
     """`model@version`, the name of a release; raises `WireError` if it would not be one."""
     name = f"{model}@{version}"

@@ -19,6 +19,10 @@ class NoRoomError(Exception):
     """The kernel has no descriptor or no memory for another connection."""
 
 
+class NotListeningError(Exception):
+    """The supervisor has not got the address yet."""
+
+
 class Doors:
     """Listeners. The poller tells of each once, then not until `watch`."""
 
@@ -27,7 +31,7 @@ class Doors:
         self._poller = poller
         self._errors = ErrorLog()
         self._open = False
-        self._open_again_at: float | None = None
+        self._again_at: dict[int, float] = {}
 
     def start(self) -> None:
         """Watch from now on."""
@@ -39,7 +43,8 @@ class Doors:
     def stop(self) -> None:
         """Accept no more, for ever."""
         if self._open:
-            self._open, self._open_again_at = False, None
+            self._open = False
+            self._again_at.clear()
             for file in self._listeners:
                 self._poller.unregister(file)
 
@@ -48,24 +53,23 @@ class Doors:
         if self._open and file in self._listeners:
             self._poller.modify(file, _ONCE)
 
-    def pause(self, until: float) -> None:
+    def pause(self, file: int, until: float) -> None:
         """Leave who comes in the kernel's queue for a moment: to be told of them again at once would help nobody."""
-        self._open_again_at = until
+        self._again_at[file] = until
 
     def reopen(self, now: float) -> None:
         """Watch again after a pause."""
-        if self._open_again_at is not None and now >= self._open_again_at:
-            self._open_again_at = None
-            for file in self._listeners:
-                self.watch(file)
+        for file in [file for file, at in self._again_at.items() if now >= at]:
+            del self._again_at[file]
+            self.watch(file)
 
     @property
-    def paused(self) -> bool:
-        """Whether it will watch again."""
-        return self._open_again_at is not None
+    def again_at(self) -> float | None:
+        """When to `reopen` next, None when no listener is paused."""
+        return min(self._again_at.values(), default=None)
 
     def accept(self, file: int) -> socket.socket | None:
-        """Who waits at a listener, None when nobody does, or it is no listener. Raises `NoRoomError`."""
+        """Who waits at a listener, None when nobody does. Raises `NoRoomError`, `NotListeningError`."""
         listener = self._listeners.get(file)
         if listener is None or not self._open:
             return None
@@ -74,6 +78,8 @@ class Doors:
         except (BlockingIOError, ConnectionAbortedError):
             return None
         except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise NotListeningError from None
             self._errors.log(OSError(f"cannot accept a connection: {error}"))
             if error.errno in _FULL:
                 raise NoRoomError from None

@@ -23,7 +23,7 @@ from typing import Protocol
 from skerry_agent.runner.http.connection import Connection
 from skerry_agent.runner.http.connections import Connections
 from skerry_agent.runner.http.crowd import Limits, Phase
-from skerry_agent.runner.http.doors import Doors, NoRoomError
+from skerry_agent.runner.http.doors import Doors, NoRoomError, NotListeningError
 from skerry_agent.runner.http.drain import DrainSignal
 from skerry_agent.runner.http.line import Job, Line
 from skerry_agent.runner.http.messages import Request, RequestError, Response, json_response
@@ -34,7 +34,7 @@ _READS = 16
 """How often one connection is read before others have their turn."""
 _ACCEPTS = _EVENTS = 64
 """How many clients are accepted or looked at before others have their turn."""
-_PAUSE_S = 0.1
+_PAUSE_S, _NOT_LISTENING_S = 0.1, 1.0
 INSTANT = {"GET", "HEAD"}
 """What needs no model."""
 _SILENT = {Phase.SILENT, Phase.IDLE}
@@ -114,7 +114,7 @@ class Server:
                 if job is not None:
                     return job
                 timeout_s = 0.0 if self._ready else self._connections.timeout_s(monotonic())
-                if self._signal.set or timeout_s == 0 or self._doors.paused or self._connections.crowded:
+                if self._signal.set or timeout_s == 0 or self._doors.again_at is not None or self._connections.crowded:
                     self._look_after(monotonic())
                     if self._ending and not len(self._connections):
                         self._signal.wake()
@@ -153,21 +153,25 @@ class Server:
 
     def _shorter_s(self, timeout_s: float | None) -> float | None:
         """A timeout that does not pass over what `_look_after` has found."""
-        if self._ready:
-            return 0.0
-        return min(_PAUSE_S, _PAUSE_S if timeout_s is None else timeout_s) if self._doors.paused else timeout_s
+        again_at = 0.0 if self._ready else self._doors.again_at
+        if again_at is None:
+            return timeout_s
+        again_s = max(0.0, again_at - monotonic())
+        return again_s if timeout_s is None else min(again_s, timeout_s)
 
     def _accept(self, file: int) -> None:
         """Take those who wait at a listener, as long as there is room for them or somebody gives way."""
         for _ in range(_ACCEPTS):
             if self._connections.full and self._connections.giving_way() is None:
-                return self._doors.pause(monotonic() + _PAUSE_S)
+                return self._doors.pause(file, monotonic() + _PAUSE_S)
             try:
                 peer = self._doors.accept(file)
             except NoRoomError:
                 if self._make_room():
                     continue
-                return self._doors.pause(monotonic() + _PAUSE_S)
+                return self._doors.pause(file, monotonic() + _PAUSE_S)
+            except NotListeningError:
+                return self._doors.pause(file, monotonic() + _NOT_LISTENING_S)
             if peer is None:
                 break
             crowded = self._connections.full and not self._make_room()
