@@ -72,11 +72,11 @@ def kill_twice(at: Bench, first: Call, rng: random.Random, seconds: int) -> Iter
     fault.kill_at(at.play, first, at.ledger)
     after_first, ledger = at.folder.parent / "after-first", at.ledger.copy()
     shutil.rmtree(after_first, ignore_errors=True)
-    shutil.copytree(at.state, after_first, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(at.state, after_first)
     calls = fault.record(at.play_again, at.folder, at.folder.parent / "trace-again")
     for second in rng.sample(calls, min(seconds, len(calls))):
         shutil.rmtree(at.state)
-        shutil.copytree(after_first, at.state, ignore=shutil.ignore_patterns("*.sock"))
+        shutil.copytree(after_first, at.state)
         at.ledger.restore(ledger)
         ended = fault.kill_at(at.play_again, second, at.ledger)
         broken = [f"not killed: {ended}"] if ended.signal != 9 else at.recovered()

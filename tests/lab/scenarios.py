@@ -85,7 +85,7 @@ class PreparedScenario:
         state = folder / "state"
         if state.exists():
             shutil.rmtree(state)
-        shutil.copytree(self.template, folder, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
+        shutil.copytree(self.template, folder, dirs_exist_ok=True)
         return state
 
     def boot(self, state: Path, ledger: Ledger, name: str) -> Device:
@@ -145,7 +145,7 @@ def prepare(scenario: Scenario, place: Path) -> PreparedScenario:
     stage = PreparedScenario(scenario, place.with_name("template"), publisher)
     publisher.export("0.2.0", stage.stick)
     _without_faults(stage, place)
-    shutil.copytree(place, stage.template, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(place, stage.template)
     if scenario.order is not None:
         publisher.desired(scenario.order, "ordered")
     stage.play(stage.fresh(place), Ledger())  # imports whatever is imported late

@@ -1,5 +1,6 @@
 """Results of sources: a file that stays bounded while two runners write it, and a few results for the broker."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_results_for_the_broker_are_so_many_a_second_and_say_how_many_were_left_
     numbers = [json.loads(bytes(each.line))["number"] for each in sent]
     assert [each.left_out for each in sent] == [
         0,
-        *(later - one - 1 for one, later in zip(numbers, numbers[1:], strict=False)),
+        *(later - one - 1 for one, later in itertools.pairwise(numbers)),
     ]
 
 
