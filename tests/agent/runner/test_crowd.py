@@ -56,13 +56,26 @@ def test_a_request_that_drips_gets_no_more_time():
 
 @pytest.mark.parametrize(
     ("phase", "since", "limit"),
-    [(Phase.IDLE, 100, 105), (Phase.SILENT, 100, 105), (Phase.ARRIVING, 99, 105), (Phase.ARRIVING, 104, 107)],
+    [
+        (Phase.IDLE, 100, 105),
+        (Phase.SILENT, 100, 105),
+        (Phase.ARRIVING, 99, 105),
+        (Phase.ARRIVING, 104, 107),
+        (Phase.HELD, 99, 105),
+    ],
 )
 def test_a_drain_waits_for_nobody_longer_than_a_moment_after_its_end(phase, since, limit):
     crowd = crowd_of(("a", phase, since))
     crowd.end(105)
     assert crowd.expired(limit - 0.1) == []
     assert crowd.expired(limit) == [("a", phase)]
+
+
+@pytest.mark.parametrize(("held", "after_s"), [(1, 3), (4, 3), (8, 1.5), (400, 0.03)])
+def test_the_more_wait_for_a_place_the_sooner_who_dawdles_loses_his(held, after_s):
+    crowd = crowd_of(("slow", Phase.ARRIVING, 0), *((f"held {at}", Phase.HELD, 0) for at in range(held)))
+    assert list(crowd.dawdling(4, 0.99 * after_s)) == []
+    assert list(crowd.dawdling(4, after_s)) == ["slow"]
 
 
 STEP = st.tuples(st.integers(0, 5), st.sampled_from([*Phase, None]), st.floats(0, 20))
@@ -82,8 +95,11 @@ def test_nobody_who_is_served_leaves_and_nobody_is_late(steps, ends):
             crowd.enter(name, phase, now)
             if name not in since or since[name][0] is not phase:
                 since[name] = phase, now
-        expired = dict(crowd.expired(now))
-        assert not {Phase.SERVED, Phase.HELD} & set(expired.values())
+        looks_at, expired = crowd.look_at, dict(crowd.expired(now))
+        assert not expired or looks_at <= now
+        assert crowd.look_at is None or now < crowd.look_at <= now + 75
+        assert Phase.SERVED not in expired.values()
+        assert Phase.HELD not in expired.values() or now >= 40 <= 40 * ends
         for one, (at, began) in since.items():
             limit = {Phase.CLOSING: 1, Phase.SILENT: 75, Phase.IDLE: 75, Phase.ARRIVING: 30, Phase.TAKING: 20}.get(at)
             assert one in expired or limit is None or now < began + limit

@@ -28,7 +28,7 @@ class Connections:
         self._lock = threading.Lock()
         self._crowd: Crowd[Connection] = Crowd(limits)
         self._by_file: dict[int, Connection] = {}
-        self._places = limits.large_bodies
+        self._all_places = self._places = limits.large_bodies
         self._held: deque[Connection] = deque()
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ class Connections:
     def dawdling(self, now: float) -> list[Connection]:
         """Those that take their time over a body while others are held for want of a place."""
         with self._lock:
-            slow = self._crowd.dawdling(now) if self._held else ()
+            slow = self._crowd.dawdling(self._all_places, now) if self._held else ()
             return [one for one in slow if one.has_place][: len(self._held)]
 
 

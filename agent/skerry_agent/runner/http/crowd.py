@@ -8,6 +8,7 @@ answer. A request that has arrived is never given up. Pure: it reads no clock an
 from collections import OrderedDict
 from collections.abc import Iterator
 from enum import IntEnum
+from math import inf
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -34,7 +35,9 @@ class Phase(IntEnum):
     """An answer."""
 
 
-_WORKING = {Phase.ARRIVING, Phase.TAKING}
+_WORKING = {Phase.ARRIVING, Phase.TAKING, Phase.HELD}
+_KEPT = {Phase.HELD, Phase.SERVED}
+"""What gives way to nobody."""
 
 
 class Limits(Struct, frozen=True):
@@ -64,6 +67,7 @@ class Crowd(Generic[C]):
             Phase.IDLE: limits.idle_s,
             Phase.ARRIVING: limits.request_s,
             Phase.TAKING: limits.answer_s,
+            Phase.HELD: inf,
         }
         self._crowded_s = limits.crowded_s
         self._since: list[OrderedDict[C, float]] = [OrderedDict() for _ in Phase]
@@ -118,7 +122,7 @@ class Crowd(Generic[C]):
 
     def giving_way(self, now: float) -> tuple[C, Phase] | None:
         """Who gives its place to another, None when all of them are being served or have only begun."""
-        for phase in self._limits_s:
+        for phase in sorted(self._limits_s.keys() - _KEPT):
             least_s = self._crowded_s if phase in _WORKING else 0.0
             for one in self.lasting(phase, least_s, now):
                 return one, phase
@@ -131,12 +135,17 @@ class Crowd(Generic[C]):
                 return
             yield one
 
-    def dawdling(self, now: float) -> Iterator[C]:
-        """Those whose request has been arriving for longer than it may where others wait, longest first."""
-        return self.lasting(Phase.ARRIVING, self._crowded_s, now)
+    def dawdling(self, places: int, now: float) -> Iterator[C]:
+        """Those whose request has been arriving for longer than it may while others are held, longest first.
+
+        The more are held for each of the places, the shorter that is, so that nobody is held for long.
+        """
+        most = self.count(Phase.HELD) / places
+        return self.lasting(Phase.ARRIVING, self._crowded_s / max(1.0, most), now)
 
     def _look_by(self, at: float) -> None:
-        self.look_at = at if self.look_at is None else min(at, self.look_at)
+        if at < inf:
+            self.look_at = at if self.look_at is None else min(at, self.look_at)
 
     def _limit(self, phase: Phase, since: float) -> float:
         """When a connection that has been in a phase since then is over time."""

@@ -208,7 +208,7 @@ class Server:
 
     def _end(self, one: Connection, phase: Phase) -> None:
         """The time of a connection is over."""
-        if phase is Phase.ARRIVING:
+        if phase in {Phase.ARRIVING, Phase.HELD}:
             self._give_up(one)
         elif phase not in _SILENT:
             self._connections.close(one)
