@@ -27,6 +27,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
+AUTO = "auto"
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
@@ -104,16 +105,22 @@ class BoardSection(Struct, frozen=True):
 
 
 class ModelSection(Struct, frozen=True):
-    """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one.
+    """Inputs and outputs of one model on this device. `http` is host:port, port 0 for any free one at each start.
 
-    `unix` is the path of a Unix socket that serves the same, for clients on this device whom `unix_mode` lets in.
-    `api_values` is what tensors hold for clients that do not say: docs/applications.md.
+    "auto" is loopback and a port of its own, the first free one from 8000 on, which the model keeps. `unix` is the path
+    of a Unix socket that serves the same, for clients on this device whom `unix_mode` lets in: one in the state folder
+    where nothing is said, and none where that is "". `api_values` is what tensors hold for clients that do not say:
+    docs/applications.md.
     """
 
-    http: str | None = "127.0.0.1:0"
+    http: str | None = AUTO
     unix: str | None = None
     unix_mode: Annotated[str, Meta(pattern="^0?[0-7]{3}$")] = "0660"
     results_file: str | None = None
+    results_file_bytes: Annotated[int, Meta(gt=0)] = 16 * 1024 * 1024
+    results_files: Annotated[int, Meta(ge=0, le=1000)] = 4
+    results_mqtt: bool = False
+    results_mqtt_rate_hz: Annotated[float, Meta(gt=0, le=20)] = 1.0
     sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
     api_values: Literal["sample", "real", "raw"] | None = None
@@ -154,7 +161,23 @@ class AgentConfig(Struct, frozen=True):
     def unix_path(self, name: str) -> Path | None:
         """Where the Unix socket of a model's inference API is, None where it has none."""
         unix = self.model(name).unix
-        return Path(self.folder) / unix if unix else None
+        if unix is not None:
+            return Path(self.folder) / unix if unix else None
+        usual = self.state_dir / "sockets" / f"{name}.sock"
+        return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH else None
+
+    def results_file(self, name: str) -> str | None:
+        """Where a model's results are written, None for nowhere."""
+        file = self.model(name).results_file
+        return self._from_file(file) if file is not None else None
+
+    def sources(self, name: str) -> tuple[InputSourceSpec, ...]:
+        """The sources of a model, with paths that do not depend on the current folder."""
+        return tuple(replace(source, path=self._from_file(source.path)) for source in self.model(name).sources)
+
+    def _from_file(self, path: str) -> str:
+        """A path that is relative to agent.toml; what is no path, such as a camera's URL, stays what it is."""
+        return path if "://" in path else str(Path(self.folder) / path)
 
     def engine_for(self, target: TargetName) -> EngineName:
         """The engine that runs bundles of a target on this board."""
@@ -222,8 +245,9 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():
-        if model.http is not None and parse_listen(model.http) is None:
-            yield f"models.{name}.http: {model.http!r} is not usable; write 127.0.0.1:8000, or [::1]:0 for any port"
+        if model.http not in {None, AUTO} and parse_listen(model.http or "") is None:
+            forms = '"auto", 127.0.0.1:8000, or [::1]:0 for any port'
+            yield f"models.{name}.http: {model.http!r} is not usable; write {forms}"
         path = config.unix_path(name)
         if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
             yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"

@@ -1,12 +1,27 @@
 """agent.toml: what cannot work is refused in one line that names the key, before anything starts."""
 
 import os
+import re
+import tomllib
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 import pytest
+from msgspec import structs
 
 from skerry_agent.cli.run import link_of
-from skerry_agent.config import AgentSection, BoardSection, ConfigError, load, parse_listen
+from skerry_agent.config import (
+    AgentSection,
+    BoardSection,
+    BrokerSection,
+    ConfigError,
+    DeviceSection,
+    ModelSection,
+    PowerSection,
+    load,
+    parse_listen,
+)
+from skerry_agent.ports.runner_protocol import CameraSource, DirectorySource, InputSourceSpec, ReplaySource
 
 TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
 GOOD = """[device]
@@ -109,8 +124,75 @@ def test_the_template_has_no_unknown_key():
     assert load(TEMPLATE).issue is None
 
 
-def test_the_template_shows_the_defaults():
-    assert load(TEMPLATE).agent == AgentSection()
+SECTIONS = {
+    "device": DeviceSection,
+    "broker": BrokerSection,
+    "agent": AgentSection,
+    "board": BoardSection,
+    "board.power": PowerSection,
+    "models.fashion": ModelSection,
+    "replay": ReplaySource,
+    "directory": DirectorySource,
+    "camera": CameraSource,
+}
+_HEADER = re.compile(r"(?:# )?\[+([a-z.]+)\]+(?: +#.*)?")
+_KEY = re.compile(r"(# )?([a-z0-9_]+) = (.*?)(?: +# (.*))?")
+
+
+class Shown(NamedTuple):
+    """A key of the template: its value, whether it is commented out, and what is said of it."""
+
+    value: object
+    is_comment: bool
+    words: str
+
+
+def template():
+    """What each section of the template shows, sources by their type; lines that are commented out count, too."""
+    shown, section = {name: {} for name in SECTIONS}, ""
+    for line in TEMPLATE.read_text().splitlines():
+        if header := _HEADER.fullmatch(line):
+            section = header[1]
+        elif key := _KEY.fullmatch(line):
+            value = tomllib.loads(f"v = {key[3]}")["v"]
+            if key[2] == "type":
+                section = value
+            else:
+                shown[section][key[2]] = Shown(value, bool(key[1]), key[4] or "")
+    return shown
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_template_shows_every_key_with_the_default_that_the_code_has(section):
+    shown, kind = template()[section], SECTIONS[section]
+    fields = {field.name: field for field in structs.fields(kind) if field.name not in {"power", "sources"}}
+    assert set(shown) == set(fields)
+    for name, (value, is_comment, words) in shown.items():
+        field = fields[name]
+        assert field.required == words.startswith("needed"), name
+        if field.default is None:
+            assert "left out" in words, name
+            assert is_comment, f"{name}: to copy the template would set it"
+        elif not field.required:
+            assert value == (list(field.default) if isinstance(field.default, tuple) else field.default), name
+
+
+def test_every_kind_of_source_is_in_the_template_and_in_the_documents_with_all_its_keys():
+    text = (TEMPLATE.parents[1] / "docs" / "inputs.md").read_text("utf-8")
+    for kind in get_args(InputSourceSpec):
+        tag = kind.__struct_config__.tag
+        assert tag in SECTIONS
+        _, _, example = text.partition(f'type = "{tag}"')
+        assert example
+        for field in structs.fields(kind):
+            assert f"{field.name} = " in example.partition("[[")[0], f"{tag}.{field.name}"
+
+
+def test_every_output_of_a_model_is_in_the_documents():
+    docs = TEMPLATE.parents[1] / "docs"
+    text = "".join((docs / name).read_text("utf-8") for name in ("inputs.md", "inference.md"))
+    named = [field.name for field in structs.fields(ModelSection)]
+    assert [name for name in named if f"{name} = " not in text and f"`{name}`" not in text] == ["memory_limit_bytes"]
 
 
 @pytest.mark.parametrize(
@@ -130,3 +212,19 @@ def test_a_runner_has_no_more_threads_than_cores_that_it_may_use():
     finally:
         os.sched_setaffinity(0, usable)
     assert BoardSection("raspberry-pi-4", threads=1).usable_threads == 1
+
+
+def test_paths_are_relative_to_the_file_and_not_to_the_current_folder(path):
+    """As the template says; a camera's URL is no path."""
+    sources = "".join(
+        f'[[models.fashion.sources]]\ntype = "{kind}"\npath = "{where}"\n'
+        for kind, where in (("replay", "x.npz"), ("directory", "/in"), ("camera", "rtsp://camera/1"))
+    )
+    path.write_text(GOOD + 'results_file = "out/r.jsonl"\n' + sources)
+    config = load(path)
+    assert config.results_file("fashion") == str(path.parent / "out" / "r.jsonl")
+    assert [source.path for source in config.sources("fashion")] == [
+        str(path.parent / "x.npz"),
+        "/in",
+        "rtsp://camera/1",
+    ]

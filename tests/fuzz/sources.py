@@ -10,6 +10,7 @@ from skerry_agent.processing import ProcessingError, parse_npy
 from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.tensor import zeros
 from skerry_agent.wire.manifest import Bundle, Postprocess, TensorSpec
@@ -39,7 +40,9 @@ def feeds() -> list[Feed]:
             "cpu", (), (tensor,), BOXES, task=task, preprocess=prep, postprocess=Postprocess(boxes=0, scores=1)
         )
         job = Job("m", "m@1.0.0", "", bundle, results_file="/dev/null" if made else path)
-        made.append(Feed(job, Inference(Constant(bundle), bundle), SourceIssues()))  # type: ignore[arg-type]
+        issues = SourceIssues()
+        results = Results(job, lambda _result: None, issues)
+        made.append(Feed(job, Inference(Constant(bundle), bundle), issues, results))  # type: ignore[arg-type]
     return made
 
 

@@ -53,6 +53,8 @@ name = "lab"
 state_dir = "state"
 telemetry_interval_s = 20.0
 [models.{MODEL}]
+http = "127.0.0.1:0"  # copies of one state folder run side by side, and each has to make the same system calls
+unix = ""
 """
 SETTLE_S = 40.0
 HEARTBEAT_S = 4.0

@@ -43,7 +43,7 @@ class Away:
     def __init__(self, row: Any, home: Home, url: str, folder: Path, installed: Path) -> None:
         self.row = row
         self.device = provision(home, row.name, url, folder / row.name)
-        shutil.copytree(installed, self.device.state, ignore=shutil.ignore_patterns("*.sock"))
+        shutil.copytree(installed, self.device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
         text = self.device.config.read_text().replace("interval_s = 1.0", f"interval_s = {INTERVAL_S}")
         self.device.config.write_text(text.replace("rate_hz = 100.0", "rate_hz = 5.0"))
         self.device.configure("agent", row.bounds)

@@ -215,7 +215,7 @@ def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOA
 def provision_installed(home: Home, broker: str, installed: Path, folder: Path) -> Device:
     """A device that holds what was installed on another; not started yet."""
     device = provision(home, "shelf-01", broker, folder)
-    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
     return device
 
 

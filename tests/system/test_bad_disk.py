@@ -22,7 +22,9 @@ def small(home, plane, installed, tmp_path):
     device.state.mkdir()
     mount("-t", "tmpfs", "-o", "size=6m", "tmpfs", str(device.state))
     try:
-        shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
+        shutil.copytree(
+            installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"), dirs_exist_ok=True
+        )
         yield device
     finally:
         device.kill()

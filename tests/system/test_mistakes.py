@@ -84,7 +84,7 @@ def test_a_device_without_a_folder(tmp_path, home):
 
 def test_an_agent_whose_broker_refuses_serves_and_says_so(home, installed, tmp_path):
     device = provision(home, "shelf-01", f"mqtt://127.0.0.1:{free_port()}", tmp_path / "device")
-    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
     device.start()
     try:
         assert device.await_serving("fashion@1.0.0")["connected"] is False

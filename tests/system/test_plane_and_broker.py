@@ -53,7 +53,7 @@ def test_the_host_plane_is_killed_during_a_rollout(home, device, plane, state):
 def test_the_broker_is_restarted_during_a_rollout(home, installed, tmp_path, state, persistent):
     broker = Broker(tmp_path / "broker", free_port(), persistent=persistent)
     device = provision(home, "shelf-01", broker.url, tmp_path / "device")
-    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
     with running(broker, device):
         broker.start()
         with serving(home, "--broker", broker.url, "--no-http"):

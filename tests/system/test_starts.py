@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 def lone(home, installed, tmp_path):
     """A device that holds the first release and whose broker does not answer; no agent runs."""
     made = provision(home, "lone-03", NOWHERE, tmp_path / "device")
-    shutil.copytree(installed, made.state, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(installed, made.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
     yield made
     made.kill()
 

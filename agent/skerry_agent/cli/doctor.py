@@ -155,7 +155,7 @@ def _broker(config: AgentConfig, status: LocalStatus | None) -> DeviceCheck:
 
 def _sources(config: AgentConfig) -> list[DeviceCheck]:
     """Where a model's samples come from; a watched folder is made when its runner starts."""
-    paths = [(n, s.path) for n, m in config.models.items() for s in m.sources if not isinstance(s, DirectorySource)]
+    paths = [(n, s.path) for n in config.models for s in config.sources(n) if not isinstance(s, DirectorySource)]
     return [
         DeviceCheck(
             f"source of {name}",

@@ -161,6 +161,9 @@ def _shown(status: "LocalStatus") -> list[str]:
             lines.append(f"    {used} an inference ({energy.source}: {energy.method})")
         factory = status.factory[name].release if name in status.factory else None
         lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
+        if name in status.results:
+            counts = status.results[name]
+            lines.append(f"    results sent {counts.sent} ({counts.bytes_sent} B), left out {counts.left_out}")
         if model.deployment is not None:
             lines.append(f"    last deployment {_progress(model.deployment)}")
     return lines + [f"  issue: {issue}" for issue in status.issues]

@@ -7,7 +7,7 @@ from msgspec import Struct
 from skerry_agent.config import AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
-from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.ports.runner_protocol import Heartbeat, Result
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.slots import BundleFolders
 
@@ -17,7 +17,7 @@ class DeviceContext(Struct, frozen=True):
 
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
     heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired
-    state that was accepted last.
+    state that was accepted last. `result`: an answer of a model, for the broker.
     """
 
     config: AgentConfig
@@ -32,3 +32,4 @@ class DeviceContext(Struct, frozen=True):
     heartbeat: Callable[[str, Slot, Heartbeat], None]
     undervoltage_since: Callable[[float], str | None] = lambda _at: None
     generation: Callable[[], int] = int
+    result: Callable[[str, Result], None] = lambda _model, _result: None

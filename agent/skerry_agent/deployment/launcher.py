@@ -48,16 +48,20 @@ class Launcher:
             listen_fd=_file(self._listeners.tcp),
             unix_fd=_file(self._listeners.unix),
             regions_fd=_file(self._listeners.regions),
-            sources=section.sources,
-            results_file=section.results_file,
+            sources=config.sources(self._model),
+            results_file=config.results_file(self._model),
             beat_s=config.agent.beat_s,
             memory_limit_bytes=section.memory_limit_bytes,
+            results_file_bytes=section.results_file_bytes,
+            results_files=section.results_files,
+            results_rate_hz=section.results_mqtt_rate_hz if section.results_mqtt else 0.0,
             api_values=section.api_values,
         )
         log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)
         service.exclusive, service.stuck_changed = exclusive(slot), self._context.changed
         self._services = [*(each for each in self._services if not each.gone), service]
+        service.result = lambda result: self._context.result(self._model, result)
         return service
 
     def stop(self, service: Service) -> None:

@@ -24,6 +24,7 @@ from skerry_agent.ports.runner_protocol import (
     Loaded,
     Ready,
     Refused,
+    Result,
     Stop,
 )
 
@@ -61,6 +62,7 @@ class Service:
         self.loaded: Loaded | None = None
         self.source_issues: tuple[str, ...] = ()
         self.callbacks = callbacks
+        self.result: Callable[[Result], None] = _nobody
         self._clock, self._limits = clock, limits
         self._stopping = False
         self._refusal: Refused | None = None
@@ -122,6 +124,8 @@ class Service:
                 self.callbacks.accepting()
             case Heartbeat():
                 self._heartbeat(message)
+            case Result():
+                self.result(message)
             case Drained():
                 pass
 
@@ -200,3 +204,7 @@ class Service:
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def _nobody(_result: Result) -> None:
+    """The default of `Service.result`."""

@@ -10,6 +10,7 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
     Accepting                   done
                  Drain          stop sources and accepting, answer open requests with `Connection: close`
     Drained                     no request is open any more
+    Result                      an answer for the broker, where the job asks for some
     Heartbeat                   once a second while it runs, whatever it is doing
                  Stop           exit
 
@@ -21,7 +22,7 @@ The tags on the socket keep their spelling: a package that is upgraded under a r
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.manifest import Bundle
@@ -74,7 +75,9 @@ class Job(Struct, frozen=True):
     """Everything a runner needs. `listen_fd` is an inherited listening TCP socket, None to serve no HTTP.
 
     `unix_fd` is one on a Unix socket, and `regions_fd` a memory file in which the runners of a model keep what clients
-    of that socket have registered as shared memory. `api_values` is what tensors hold for clients that do not say.
+    of that socket have registered as shared memory. `results_file` and `results_files` older ones have at most
+    `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most. `api_values` is
+    what tensors hold for clients that do not say.
     """
 
     model: str
@@ -91,6 +94,9 @@ class Job(Struct, frozen=True):
     beat_s: float = 1.0
     memory_limit_bytes: int | None = None
     api_values: Literal["sample", "real", "raw"] | None = None
+    results_file_bytes: int = 16 * 1024 * 1024
+    results_files: int = 4
+    results_rate_hz: float = 0.0
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
@@ -157,6 +163,13 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     source_issues: tuple[str, ...] = ()
 
 
+class Result(Struct, frozen=True, tag="result"):
+    """One answer to a sample of a source, as in the results file, and how many before it were left out."""
+
+    line: Raw
+    left_out: int = 0
+
+
 class Accept(Struct, frozen=True, tag="accept"):
     """Start to serve. `exercise_hz` > 0 also runs golden inputs at that rate, where no other load comes."""
 
@@ -173,5 +186,5 @@ class Stop(Struct, frozen=True, tag="stop"):
     """Leave now."""
 
 
-FromRunner = Loaded | Ready | Refused | Accepting | Drained | Heartbeat
+FromRunner = Loaded | Ready | Refused | Accepting | Drained | Heartbeat | Result
 ToRunner = Accept | Drain | Stop

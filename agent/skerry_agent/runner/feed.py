@@ -1,13 +1,11 @@
-"""Processes the raw samples of any source: preprocess, infer, write the answer to the results file, count failures.
+"""Processes the raw samples of any source: preprocess, infer, hand on what the answer means, count failures.
 
-Three faults are told apart here: an input that no model could answer, an answer that the model does not give, and a
-results file that this device cannot write. Only the second one is the release's.
-The results file holds one JSON object per line and is opened for each, so that it can be rotated by renaming.
+Three faults are told apart: an input that no model could answer, an answer that the model does not give, and results
+that this device cannot write, which `skerry_agent.runner.results` tells. Only the second one is the release's.
 """
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -17,21 +15,21 @@ from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.tensor import Tensor, is_finite
-from skerry_agent.wire.codec import encode
 
 
 class Feed:
     """Takes raw samples for a model with one input."""
 
-    def __init__(self, job: Job, inference: Inference, issues: SourceIssues) -> None:
+    def __init__(self, job: Job, inference: Inference, issues: SourceIssues, results: Results) -> None:
         self.inference = inference
         self.issues = issues
         self.errors = ErrorLog()
         self._bundle = job.bundle
         self._release = job.release
-        self._results = Path(job.results_file) if job.results_file else None
+        self._results = results
 
     def sample(self, raw: Array, source: str) -> None:
         """One raw sample; `source` names it in the results.
@@ -39,7 +37,7 @@ class Feed:
         Raises `ProcessingError` if no model could answer it, and `InferenceError`, counted, if this one does not.
         """
         outputs = list(map(to_array, self.inference.infer([self._prepared(raw)])))
-        if self._results is None:
+        if not self._results.wanted:
             return
         line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
         try:
@@ -47,7 +45,7 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - numpy's too, for outputs that are not what the bundle says
             self.inference.failed()
             raise InferenceError(f"no answer in the outputs: {error}") from None
-        self._append(self._results, encode(line))
+        self._results.put(line)
 
     def _prepared(self, raw: Array) -> Tensor:
         """The model's input. Raises `ProcessingError`, whatever numpy thinks of the sample."""
@@ -62,17 +60,6 @@ class Feed:
         if not finite or not is_finite(tensor):
             raise ProcessingError("sample holds NaN or infinity, or does once it is preprocessed")
         return tensor
-
-    def _append(self, path: Path, line: bytes) -> None:
-        """Write a result. A disk that refuses it is neither the input's fault nor the model's."""
-        try:
-            with path.open("ab") as file:
-                file.write(line + b"\n")
-        except OSError as error:
-            what = f"results cannot be written to {path}: {error.strerror or error}"
-            self.issues.put("results", what, "results_failed")
-        else:
-            self.issues.clear("results")
 
     def _answer(self, outputs: list[Array], raw: Array) -> dict[str, object]:
         """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""

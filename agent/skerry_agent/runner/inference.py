@@ -14,6 +14,7 @@ from msgspec import Struct
 from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError
 from skerry_agent.runner.tensor import Tensor, argmax, invalid
+from skerry_agent.runner.turns import Turns
 from skerry_agent.runner.usual import UsualInputs
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, TensorSpec
 from skerry_agent.wire.sketch import Recorder, Sketch
@@ -54,7 +55,7 @@ class Inference:
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
         self._floats = any(spec.dtype.startswith("float") for spec in bundle.outputs)
-        self._turn = threading.Lock()
+        self._turn = Turns()
         self._since: float | None = None
         self._done: deque[tuple[float, int, bool]] = deque()
         self._counting = threading.Lock()

@@ -32,6 +32,7 @@ from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
 from skerry_agent.runner.exercise import Exercise, InputSource
 from skerry_agent.runner.inference import Inference, InferenceCounts
+from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
 from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
@@ -125,7 +126,7 @@ class Session:
         self._job = job
         self._control = control
         self._inference = inference
-        self._sources = _sources(job, inference, issues) if job.sources else []
+        self._sources = _sources(job, control, inference, issues) if job.sources else []
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
@@ -190,7 +191,7 @@ class Session:
         return drain
 
 
-def _sources(job: Job, inference: Inference, issues: SourceIssues) -> list[KeptSource]:
+def _sources(job: Job, control: Control, inference: Inference, issues: SourceIssues) -> list[KeptSource]:
     """The sources of a job, which are opened once they run. What cannot feed this model is an issue."""
     if len(inference.inputs) != 1:
         issues.put("sources", f"sources feed one input, this model has {len(inference.inputs)}: use its inference API")
@@ -199,12 +200,14 @@ def _sources(job: Job, inference: Inference, issues: SourceIssues) -> list[KeptS
         if isinstance(spec, DirectorySource):  # whoever writes into it may begin as soon as the model serves
             with contextlib.suppress(OSError):
                 Path(spec.path).mkdir(parents=True, exist_ok=True)
-    return [KeptSource(spec.label, partial(_open, spec, job, inference, issues), issues) for spec in job.sources]
+    results = Results(job, control.send, issues)
+    opening = partial(_open, job, inference, issues, results)
+    return [KeptSource(spec.label, partial(opening, spec), issues) for spec in job.sources]
 
 
-def _open(spec: InputSourceSpec, job: Job, inference: Inference, issues: SourceIssues) -> InputSource:
+def _open(job: Job, inference: Inference, issues: SourceIssues, results: Results, spec: InputSourceSpec) -> InputSource:
     """A source and what it feeds. Raises `SourceError`, and whatever the library of its kind may raise."""
     from skerry_agent.runner.feed import Feed  # noqa: PLC0415 - imports numpy, as preprocessing needs it
     from skerry_agent.runner.sources import open_source  # noqa: PLC0415
 
-    return open_source(spec, Feed(job, inference, issues))
+    return open_source(spec, Feed(job, inference, issues, results))

@@ -1,44 +1,124 @@
 """The listening sockets of a model's inference API, which outlive every runner, so that no request is lost in a swap.
 
-Accepts nothing. Where the configured address cannot be had, the model serves all the same.
+Accepts nothing. A port is chosen once: where it is taken later, or the configured address cannot be had, that is an
+issue, which is tried again, and never another port that no application knows. The model serves on its Unix socket
+meanwhile. Runners hold the TCP socket already then, so that they serve on it from the moment at which it can be had.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import stat
 from pathlib import Path
 
-from msgspec import Struct
-
-from skerry_agent.config import AgentConfig, parse_listen
+from skerry_agent.config import AUTO, AgentConfig, parse_listen
 from skerry_agent.deployment.launcher import Listeners
+from skerry_agent.state.ports import KeptPorts
+from skerry_agent.supervisor.port_holder import holder_of
 
 BACKLOG = 512
-ANY_PORT = "127.0.0.1:0"
+LOOPBACK = "127.0.0.1"
+PORTS = range(8000, 9000)
+"""Of which a model gets the first that is free."""
 
 
-class Opened(Struct, frozen=True):
-    """The sockets of a model, and one line for each that could not be had."""
+class ModelListeners:
+    """The sockets of one model. `issues` has a line for each that cannot be had now."""
 
-    listeners: Listeners
-    issues: tuple[str, ...] = ()
+    def __init__(self, config: AgentConfig, model: str, ports: KeptPorts) -> None:
+        self._config, self._model, self._ports = config, model, ports
+        self._tcp_issue: str | None = None
+        self._unix_issue: str | None = None
+        unix = self._open_unix()
+        regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
+        self.sockets = Listeners(self._open_tcp(), unix, regions)
 
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """For status and twin."""
+        return tuple(issue for issue in (self._tcp_issue, self._unix_issue) if issue)
 
-def open_all(config: AgentConfig, model: str) -> Opened:
-    """The sockets that the configuration asks for, or what there is in their place."""
-    issues: list[str] = []
-    tcp = _tcp(config.model(model).http, model, issues)
-    path = config.unix_path(model)
-    if path is None:
-        return Opened(Listeners(tcp), tuple(issues))
-    try:
-        unix = open_unix(path, int(config.model(model).unix_mode, 8))
-    except OSError as error:
-        issues.append(f"models.{model}.unix: {path} cannot be used: {_why(error)}")
-        return Opened(Listeners(tcp), tuple(issues))
-    regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0)
-    return Opened(Listeners(tcp, unix, regions), tuple(issues))
+    def retry(self) -> bool:
+        """Try again to listen on what could not be had; True when that has worked."""
+        if self._tcp_issue is None or self.sockets.tcp is None:
+            return False
+        with contextlib.suppress(OSError):
+            self._listen(self.sockets.tcp)
+            self._tcp_issue = None
+            return True
+        return False
+
+    # -- TCP -----------------------------------------------------------------------------------------------------------
+
+    def _open_tcp(self) -> socket.socket | None:
+        """A socket that listens, or shall as soon as it can."""
+        address = self._config.model(self._model).http
+        if address is None:
+            return None
+        try:
+            listener = socket.socket(socket.AF_INET6 if address.startswith("[") else socket.AF_INET)
+        except OSError as error:
+            self._tcp_issue = f"{self._model} has no inference API over TCP: {_why(error)}"
+            return None
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._listen(listener)
+        except OSError as error:
+            self._tcp_issue = self._issue_of(error)
+        return listener
+
+    def _listen(self, listener: socket.socket) -> None:
+        """Raises `OSError`."""
+        where = self._where()
+        if where is not None:
+            _bind(listener, where)
+            return
+        for port in PORTS:
+            if port not in self._ports.taken:
+                try:
+                    _bind(listener, (LOOPBACK, port))
+                except OSError as error:
+                    if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                        raise
+                    continue
+                self._ports.keep(self._model, port)
+                return
+        raise OSError(errno.EADDRINUSE, f"no port of {PORTS[0]} to {PORTS[-1]} is free")
+
+    def _where(self) -> tuple[str, int] | None:
+        """Where to listen: as configured, or on the model's port; None where that is yet to be chosen."""
+        address = self._config.model(self._model).http or AUTO
+        if address != AUTO:
+            return parse_listen(address)
+        port = self._ports.find(self._model)
+        return (LOOPBACK, port) if port is not None else None
+
+    def _issue_of(self, error: OSError) -> str:
+        """Why the model has no TCP socket now, who has it, and what to do."""
+        where, address = self._where(), self._config.model(self._model).http
+        if where is None:
+            return f"{self._model} has no inference API over TCP: {_why(error)}"
+        taken = error.errno == errno.EADDRINUSE
+        why = f"{holder_of(where[1])} listens there" if taken else _why(error)
+        if address != AUTO:
+            return f"models.{self._model}.http: {address} cannot be used: {why}; it is tried again each second"
+        remedy = f"end that, or set http of [models.{self._model}] in agent.toml" if taken else "it is tried again"
+        return f"port {where[1]} of {self._model} cannot be used: {why}; {remedy}"
+
+    # -- Unix ----------------------------------------------------------------------------------------------------------
+
+    def _open_unix(self) -> socket.socket | None:
+        """The Unix socket. That the one of the state folder cannot be had is no issue: nobody has asked for it."""
+        path, section = self._config.unix_path(self._model), self._config.model(self._model)
+        if path is None:
+            return None
+        try:
+            return open_unix(path, int(section.unix_mode, 8))
+        except OSError as error:
+            if section.unix is not None:
+                self._unix_issue = f"models.{self._model}.unix: {path} cannot be used: {_why(error)}"
+            return None
 
 
 def close_unix(listeners: Listeners) -> None:
@@ -49,23 +129,14 @@ def close_unix(listeners: Listeners) -> None:
 
 
 def urls(listeners: Listeners) -> dict[str, str]:
-    """Where clients find each, by kind: `http` and `unix`."""
+    """Where clients find each that listens, by kind: `http` and `unix`."""
     found = {}
-    if listeners.tcp is not None:
+    if listeners.tcp is not None and listeners.tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         host, port, *_ = listeners.tcp.getsockname()
         found["http"] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if listeners.unix is not None:
         found["unix"] = str(listeners.unix.getsockname())
     return found
-
-
-def open_tcp(address: str) -> socket.socket:
-    """A listening TCP socket. Raises `OSError` or `ValueError` when it cannot be had."""
-    where = parse_listen(address)
-    if where is None:
-        raise ValueError("it is not an address")
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    return socket.create_server(where, family=family, backlog=BACKLOG)
 
 
 def open_unix(path: Path, mode: int) -> socket.socket:
@@ -103,19 +174,14 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
 
 
-def _tcp(address: str | None, model: str, issues: list[str]) -> socket.socket | None:
-    if address is None:
-        return None
+def _bind(listener: socket.socket, where: tuple[str, int]) -> None:
+    """Listen there. Raises `OSError`; another try may follow."""
     try:
-        return open_tcp(address)
-    except (OSError, ValueError) as error:
-        issues.append(f"models.{model}.http: {address} cannot be used: {_why(error)}")
-    try:
-        return open_tcp(ANY_PORT)
-    except OSError as error:
-        issues.append(f"{model} has no inference API: {_why(error)}")
-        return None
+        listener.bind(where)
+    except UnicodeError as error:
+        raise OSError(errno.EINVAL, str(error)) from None
+    listener.listen(BACKLOG)
 
 
-def _why(error: OSError | ValueError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

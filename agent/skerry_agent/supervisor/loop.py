@@ -25,14 +25,16 @@ from skerry_agent.state.disk import make_folder, os_error_text
 from skerry_agent.state.install import InstallError, deployment_of, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
+from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
-from skerry_agent.supervisor import listeners
 from skerry_agent.supervisor.keys import WatchedKeys
+from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
 from skerry_agent.supervisor.orders import Orders
 from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalStatus, model_report
 from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
+from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
@@ -66,6 +68,7 @@ class Supervisor:
         self._report_sender = ReportSender(
             outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
         )
+        self._results = ResultSender(link, config.device.id)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         self._interval = ReportInterval(config.agent, queue.monotonic)
         self._next_report: Timer | None = None
@@ -85,6 +88,7 @@ class Supervisor:
             self._heartbeat,
             meters.undervoltage_since,
             lambda: self._orders.generation,
+            self._results.put,
         )
         self._meters, self._low_supply = meters, ""
         self._units: dict[str, Unit] = {}
@@ -96,7 +100,8 @@ class Supervisor:
         self._said_issues: set[str] = set()
         self._said_dropped = 0
         self._disk_issue: str | None = None
-        self._http_issues: list[str] = []
+        self._ports = KeptPorts(state)
+        self._listeners: dict[str, ModelListeners] = {}
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -128,7 +133,7 @@ class Supervisor:
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
-            listeners.close_unix(unit.listeners)
+            close_unix(unit.listeners)
         self._queue.after(0.2, self._queue.stop)
 
     def _unit(self, model: str) -> Unit:
@@ -136,10 +141,9 @@ class Supervisor:
             folder = self.config.state_dir / "models" / model
             with contextlib.suppress(OSError):  # the journal's first write says what is wrong
                 make_folder(folder)
-            opened = listeners.open_all(self.config, model)
-            self._http_issues += opened.issues
+            opened = self._listeners[model] = ModelListeners(self.config, model, self._ports)
             journal = Journal(folder / "journal.json")
-            unit = self._units[model] = Unit(model, self._context, journal, opened.listeners)
+            unit = self._units[model] = Unit(model, self._context, journal, opened.sockets)
             unit.handle(events.Booted())
         return self._units[model]
 
@@ -153,6 +157,7 @@ class Supervisor:
             if unit.transfer is not None:
                 unit.transfer.link_up()
         self._report_sender.link_up()
+        self._results.link_up()
         self._changed()
 
     def _ask_for_orders(self, pause_s: float) -> None:
@@ -182,6 +187,7 @@ class Supervisor:
     def acked(self, token: int) -> None:
         """The broker has taken a message."""
         self._report_sender.acked(token)
+        self._results.acked(token)
 
     def _say_state(self, *, online: bool) -> None:
         state = device_state(self.device, self.boot, self._link.connection, online=online)
@@ -288,6 +294,7 @@ class Supervisor:
             energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
             why_offline=self._link.why_offline,
             log=self.log_place,
+            results=self._results.counts,
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 
@@ -336,10 +343,11 @@ class Supervisor:
             self._orders.issue,
             self._low_supply,
             self._link.issue,
+            self._ports.issue,
         )
         return (
             *filter(None, own),
-            *self._http_issues,
+            *(issue for listeners in self._listeners.values() for issue in listeners.issues),
             *(issue for unit in self._units.values() for issue in unit.issues),
         )
 
@@ -350,6 +358,9 @@ class Supervisor:
         if self._link.issue not in {None, *self._said_issues}:
             self._changed()
         self._resume_orders()
+        for listeners in self._listeners.values():
+            if listeners.retry():
+                self._changed()
         if any(unit.active for unit in self._units.values()):
             self._changed()
         if any(unit.record.state in ON_TRIAL for unit in self._units.values()):
@@ -442,8 +453,8 @@ def new_boot_id() -> str:
 
 def _where(units: dict[str, Unit], kind: str) -> dict[str, str]:
     """Where each model's inference API listens, of those that have a socket of this kind."""
-    found = {name: listeners.urls(unit.listeners) for name, unit in units.items()}
-    return {name: urls[kind] for name, urls in found.items() if kind in urls}
+    found = {name: urls(unit.listeners) for name, unit in units.items()}
+    return {name: by_kind[kind] for name, by_kind in found.items() if kind in by_kind}
 
 
 def state_folder(config: AgentConfig) -> Path:

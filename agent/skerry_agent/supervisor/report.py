@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from skerry_agent.deployment.service import Service
 from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine.records import Deployment, Record, Slot
+from skerry_agent.supervisor.results import ResultsSent
 from skerry_agent.wire.telemetry import MeasurementSource
 from skerry_agent.wire.twin import DeploymentReport, ModelReport, RuntimeReport, SlotReport
 
@@ -45,6 +46,7 @@ class LocalStatus(Struct, frozen=True):
     energy: dict[str, EnergyStatus] = {}
     why_offline: str = ""
     log: str = ""
+    results: dict[str, ResultsSent] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:

@@ -38,6 +38,13 @@ def is_model_name(text: str) -> bool:
     return re.match(MODEL_PATTERN, text) is not None
 
 
+def check_model(text: str) -> str:
+    """Return `text` if it is a model's name, else raise `WireError` that says what one looks like."""
+    if is_model_name(text):
+        return text
+    raise WireError(f"model {text!r}", ["use at most 63 characters of a-z, 0-9, - and _"], code="release_name")
+
+
 def release_name(model: str, version: str) -> str:
     """`model@version`, the name of a release; raises `WireError` if it would not be one."""
     name = f"{model}@{version}"

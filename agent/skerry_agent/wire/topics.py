@@ -5,7 +5,7 @@ A topic is built from validated names only, so no name can add a level or a wild
 
 import hashlib
 
-from skerry_agent.wire.names import check_device_id
+from skerry_agent.wire.names import check_device_id, check_model
 
 ROOT = "skerry/v1"
 
@@ -43,6 +43,11 @@ def shard(device: str) -> str:
 def telemetry(device: str) -> str:
     """Telemetry reports of one device."""
     return f"{ROOT}/t/{shard(check_device_id(device))}/{device}"
+
+
+def results(device: str, model: str) -> str:
+    """What a model has answered, not retained; only where the device's configuration asks for it."""
+    return f"{ROOT}/r/{check_device_id(device)}/{check_model(model)}"
 
 
 def receipt(device: str) -> str:

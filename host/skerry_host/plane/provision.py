@@ -108,7 +108,7 @@ def agent_toml(device: str, board: Board, broker: str) -> str:
         "",
         "# Inputs and the local inference API of a model, if the defaults do not suit:",
         "# [models.MODEL]",
-        '# http = "127.0.0.1:8000"',
+        '# http = "auto"                # a port that it keeps, from 8000 on; or an address: "127.0.0.1:9000"',
         '# results_file = "results.jsonl"',
         "# [[models.MODEL.sources]]",
         '# type = "replay"',

@@ -9,7 +9,7 @@ from skerry_agent.ports.runner_protocol import FromRunner, ToRunner
 from skerry_agent.wire import codec
 
 LINES = (Path(__file__).parent / "golden" / "runner_protocol.v1.jsonl").read_bytes().splitlines()
-FROM_RUNNER = {"loaded", "proved", "refused", "accepting", "drained", "beat"}
+FROM_RUNNER = {"loaded", "proved", "refused", "accepting", "drained", "beat", "result"}
 
 
 def kind(line):

@@ -12,6 +12,7 @@ from skerry_agent.runner.engines.base import About
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.tensor import Tensor
 from skerry_agent.wire.manifest import Bundle, Postprocess, Preprocess, TensorSpec
@@ -38,7 +39,8 @@ def feed(tmp_path):
         prep = Preprocess(resize="letterbox")
         bundle = Bundle("cpu", (), (INPUT,), OUTPUTS, task="detection", preprocess=prep, postprocess=postprocess)
         job = Job("m", "m@1.0.0", "", bundle, results_file=str(tmp_path / "results"))
-        return Feed(job, Inference(Detector(), bundle), SourceIssues())
+        issues = SourceIssues()
+        return Feed(job, Inference(Detector(), bundle), issues, Results(job, lambda _result: None, issues))
 
     return make
 

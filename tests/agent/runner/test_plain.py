@@ -1,14 +1,13 @@
 """What the quick parser takes, what it leaves to h11, and that both give the same answers on one connection."""
 
 import socket
-import threading
 
 import pytest
 
-from skerry_agent.runner.http.connection import Connection
-from skerry_agent.runner.http.drain import DrainSignal
+from skerry_agent.runner.http.crowd import Limits
 from skerry_agent.runner.http.messages import json_response
 from skerry_agent.runner.http.plain import NotPlain, parse_head
+from skerry_agent.runner.http.server import Server
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
@@ -49,23 +48,27 @@ def test_everything_else_is_left_to_h11(head):
         parse_head(head)
 
 
-@pytest.fixture
-def connected():
-    """A client's end of a connection whose server answers with what it was asked."""
-    client, server = socket.socketpair()
-    client.settimeout(10)
-    drain = DrainSignal()
+class Echo:
+    """Answers with what it was asked."""
 
-    def answer(request):
+    max_body_bytes = 1000
+
+    def answer(self, request):
         return json_response([request.method, request.path, bytes(request.body).decode(), request.uid is not None])
 
-    connection = Connection(server, answer, 1000, drain)
-    thread = threading.Thread(target=connection.serve)
-    thread.start()
-    yield client
-    client.close()
-    thread.join(10)
-    drain.close()
+
+@pytest.fixture
+def connected(tmp_path):
+    """A client's end of a connection whose server answers with what it was asked."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        server = Server([listener], lambda _ready: Echo(), Limits(closing_s=0.1))
+        server.start()
+        client.settimeout(10)
+        client.connect(str(tmp_path / "s"))
+        yield client
+        server.drain(0)
 
 
 def answers(client, number):

@@ -182,6 +182,16 @@ def test_samples_that_are_no_numbers_are_input_errors_and_not_invalid_outputs(re
     assert (total.inferences, total.errors, total.invalid_outputs) == (0, 0, 0)
 
 
+def test_results_for_the_broker_go_to_the_supervisor_beside_the_heartbeats(spawn, tiny, tmp_path):
+    (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
+    source = runner_protocol.ReplaySource(str(tmp_path / "data.npz"), 100)
+    child = spawn(tiny("add", sources=(source,), results_rate_hz=20.0))
+    child.ready()
+    first = child.expect(runner_protocol.Result)
+    assert json.loads(bytes(first.line))["source"] == "replay:0"
+    assert child.expect(runner_protocol.Result).left_out > 0
+
+
 def test_a_task_without_a_single_answer_writes_its_outputs(spawn, tiny, tmp_path):
     (tmp_path / "data.npz").write_bytes(write_npz({"inputs": np.zeros((1, 4), np.uint8)}))
     source = runner_protocol.ReplaySource(str(tmp_path / "data.npz"), 100)

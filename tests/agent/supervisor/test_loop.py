@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import socket
 
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.config import ModelSection
 from skerry_agent.deployment.unit import RESUME_ORDER_S
 from skerry_agent.fetch.sources import Folder
 from skerry_agent.machine import events
@@ -17,7 +15,6 @@ from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
-from skerry_agent.supervisor.listeners import open_tcp
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
 from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, SUPPLY_ISSUE_S, SUPPLY_S
 from skerry_agent.wire import codec, envelope, topics
@@ -149,31 +146,6 @@ def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):
     done = site.agent.local(InstallRequest(str(tmp_path)))
     assert done == Done(ok=False, detail=done.detail)
     assert site.agent.local(StatusRequest()).status.models == {}
-
-
-@pytest.fixture
-def taken():
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        yield "127.0.0.1:{}".format(*other.getsockname()[1:])
-
-
-@pytest.mark.parametrize("address", ["taken", "192.0.2.1:8000", "a..b:1"])
-def test_a_model_whose_address_cannot_be_had_serves_elsewhere_and_says_so(tmp_path, taken, address):
-    address = address.replace("taken", taken)
-    status = Site(tmp_path / "device", {"m": ModelSection(address)}).agent.status()
-    assert status.http["m"].startswith("http://127.0.0.1:")
-    assert status.http["m"] != f"http://{address}"
-    assert any(issue.startswith(f"models.m.http: {address} cannot be used: ") for issue in status.issues)
-
-
-def test_an_ipv6_address(tmp_path):
-    try:
-        open_tcp("[::1]:0").close()
-    except OSError:
-        pytest.skip("this machine has no IPv6")
-    status = Site(tmp_path / "device", {"m": ModelSection("[::1]:0")}).agent.status()
-    assert status.http["m"].startswith("http://[::1]:")
-    assert not [issue for issue in status.issues if "http" in issue]
 
 
 SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)

@@ -13,6 +13,7 @@ PINNED = {
     topics.command("dev-1"): "skerry/v1/d/dev-1/command",
     topics.command_result("dev-1"): "skerry/v1/d/dev-1/command/result",
     topics.telemetry("dev-1"): "skerry/v1/t/03/dev-1",
+    topics.results("dev-1", "fashion"): "skerry/v1/r/dev-1/fashion",
     topics.receipt("dev-1"): "skerry/v1/d/dev-1/receipt",
     topics.chunk(SHA, 7): f"skerry/v1/blob/{SHA}/7",
     topics.digests(SHA): f"skerry/v1/blob/{SHA}/digests",
@@ -28,7 +29,16 @@ def test_topics_never_change(made, pinned):
     assert made.count("/") <= 7
 
 
-@pytest.mark.parametrize("make", [topics.state, topics.desired, topics.ask, lambda name: topics.piece(name, SHA)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        topics.state,
+        topics.desired,
+        topics.ask,
+        lambda name: topics.piece(name, SHA),
+        lambda name: topics.results("dev-1", name),
+    ],
+)
 @pytest.mark.parametrize("name", ["", "a/b", "+", "#", "a" * 100, "a\0"])
 def test_no_name_adds_a_level_or_a_wildcard(make, name):
     with pytest.raises(WireError):

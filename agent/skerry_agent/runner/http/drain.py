@@ -1,33 +1,31 @@
-"""A one-way signal that wakes every thread that polls it: no new work is to be accepted."""
+"""Wakes a thread that polls, and remembers that no new work is to be accepted."""
 
 import os
 import time
 
 
 class DrainSignal:
-    """Readable for `poll` from the moment of `start`. Nobody reads the pipe, so that all who wait see it."""
+    """Each `wake` is one event of `fileno`, to be watched for edges. `ends_at` is on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        self._until = 0.0
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.ends_at = 0.0
         self.set = False
 
     def fileno(self) -> int:
         """The descriptor to poll."""
-        return self._read
+        return self._event
 
     def start(self, grace_s: float) -> None:
         """Drain from now on; idle connections have `grace_s` to send one more request."""
-        self._until = time.monotonic() + grace_s
+        self.ends_at = time.monotonic() + grace_s
         self.set = True
-        os.write(self._write, b"!")
+        self.wake()
 
-    @property
-    def grace_left_s(self) -> float:
-        """Seconds until idle connections are closed."""
-        return max(0.0, self._until - time.monotonic())
+    def wake(self) -> None:
+        """Let one thread that polls look around."""
+        os.eventfd_write(self._event, 1)
 
     def close(self) -> None:
-        """Free the descriptors, once nobody polls any more."""
-        os.close(self._read)
-        os.close(self._write)
+        """Free the descriptor, once nobody polls any more."""
+        os.close(self._event)
