@@ -76,8 +76,8 @@ class Job(Struct, frozen=True):
 
     `unix_fd` is one on a Unix socket, and `regions_fd` a memory file in which the runners of a model keep what clients
     of that socket have registered as shared memory. `results_file` and `results_files` older ones have at most
-    `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most. `api_values` is
-    what tensors hold for clients that do not say.
+    `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most.
+    `api_values` is what tensors hold for clients that do not say.
     """
 
     model: str

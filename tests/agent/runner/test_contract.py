@@ -324,7 +324,7 @@ def test_strings_in_binary_have_their_length_before_them():
     assert struct.unpack_from("<I", data)[0] == len(data) - 4
 
 
-class Boxes:
+class Boxes(Stand):
     """In place of an `Inference` of a detector: one sure box, the left half of the input, in two raw outputs."""
 
     def infer(self, _inputs):
@@ -358,7 +358,7 @@ def test_boxes_of_a_letterboxed_picture_are_in_the_picture_that_was_sent():
     assert (status, "no output detections" in answer["error"]) == (400, True)
 
 
-class Sum:
+class Sum(Stand):
     """In place of an `Inference` of a model with two inputs."""
 
     def infer(self, inputs):
