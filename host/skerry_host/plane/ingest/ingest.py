@@ -1,7 +1,8 @@
-"""Writes device messages to the registry: validates each, drops duplicates, writes in batches.
+"""Writes device messages to the registry: validates each, cleans its texts, drops duplicates, writes in batches.
 
-A malformed message is counted and logged and changes nothing; it never stops the plane. What follows from a report is
-decided by the rollout loop, not here.
+Here text from devices comes in, and nowhere else: what is stored holds no control characters and is of bounded length
+(`skerry_host.text`). A malformed message is counted and logged and changes nothing; it never stops the plane. What
+follows from a report is decided by the rollout loop, not here.
 """
 
 import logging
@@ -26,6 +27,7 @@ from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
+from skerry_host.text import MOST, clean, cleaned
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
@@ -117,11 +119,12 @@ class Ingest:
                 self._strangers.note(device)
                 results["unknown"] += 1
                 return None
-            decoded = _decode(message, device)
-            kept = _packed(decoded, message.payload) if isinstance(decoded, Report) else message.payload
-            return _Received(decoded, kept)
+            said = _decode(message, device)
+            decoded = cleaned(said)
+            raw = message.payload if decoded is said else codec.encode(decoded)
+            return _Received(decoded, _packed(decoded, raw) if isinstance(decoded, Report) else raw)
         except WireError as error:
-            self._malformed.note(message.topic, str(error))
+            self._malformed.note(clean(message.topic), clean(str(error), MOST))
             results["malformed"] += 1
             return None
 
@@ -166,7 +169,7 @@ class Ingest:
         return True
 
     def _refuse(self, message: Incoming, reason: str) -> None:
-        self._malformed.note(message.topic, f"cannot be stored: {reason.splitlines()[0]}")
+        self._malformed.note(clean(message.topic), f"cannot be stored: {clean(reason.splitlines()[0], MOST)}")
         self.counts["malformed"] += 1
 
 

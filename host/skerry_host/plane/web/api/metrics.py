@@ -21,6 +21,7 @@ from skerry_host.plane.views import gather
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.views import NewestFigures
 from skerry_host.plane.web.entry import Query
+from skerry_host.text import clean
 
 QUANTILES = ("0.5", "0.95", "0.99")
 _UNSAFE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -98,7 +99,7 @@ class _Gauge:
 
 @lru_cache(LABELS)
 def _escaped(text: str) -> str:
-    return text.translate(_UNSAFE)
+    return clean(text.translate(_UNSAFE))
 
 
 def _devices(seen: Sequence[NewestFigures]) -> Iterator[_Gauge]:

@@ -1,0 +1,91 @@
+r"""Makes text from outside harmless for whoever reads it: a terminal, a page, a log. Knows nothing of what it says.
+
+A device, a broker or a file may send what a terminal takes for an order (ESC and the other control characters of C0
+and C1), what reverses the order of the text after it (bidirectional overrides), or what nobody sees (zero width). Every
+such character becomes its own escape, such as `\x1b`, so that it is seen; line ends and tabs become spaces.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+MOST = 1000
+"""The longest text of a device that is kept, in characters: a reason, a detail, the name of a sensor."""
+
+MOST_ITEMS = 256
+"""So many texts of one list are kept, such as the issues of a device."""
+
+_REFUSED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of controls, formats (bidirectional and zero width), surrogates, line and paragraph ends."""
+
+_SPACES = frozenset("\n\r\t\u2028\u2029")
+
+T = TypeVar("T")
+
+
+def clean(text: str, most: int | None = None) -> str:
+    """The text with nothing in it that only a machine reads, on one line; cut with an ellipsis if it is longer."""
+    if not text.isprintable():
+        made = "".join(map(_seen, text))
+        text = text if made == text else made
+    return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+
+
+def cleaned(value: T) -> T:
+    """A message with all its texts clean and bounded, keys of mappings too; the very same one if they were."""
+    return _cleaned(value)  # type: ignore[no-any-return]
+
+
+def one_line(text: str) -> str:
+    """An error for a person: clean, and its lines joined."""
+    return clean(" ".join(text.splitlines()))
+
+
+def _seen(character: str) -> str:
+    if character in _SPACES:
+        return " "
+    if unicodedata.category(character) not in _REFUSED:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value, MOST)
+    if isinstance(value, Struct):
+        return _cleaned_struct(value)
+    if isinstance(value, (tuple, list)):
+        made = [_cleaned(each) for each in value[:MOST_ITEMS]] if _holds_text(value) else list(map(_cleaned, value))
+        return value if _same(made, value) else type(value)(made)
+    if isinstance(value, Mapping):
+        return _cleaned_mapping(value)
+    return value
+
+
+def _holds_text(value: "tuple[Any, ...] | list[Any]") -> bool:
+    return bool(value) and isinstance(value[0], str)
+
+
+def _same(made: list[Any], before: "tuple[Any, ...] | list[Any]") -> bool:
+    return len(made) == len(before) and all(one is other for one, other in zip(made, before, strict=True))
+
+
+def _cleaned_struct(value: Struct) -> Struct:
+    changed = {}
+    for name in value.__struct_fields__:
+        before = getattr(value, name)
+        after = _cleaned(before)
+        if after is not before:
+            changed[name] = after
+    return replace(value, **changed) if changed else value
+
+
+def _cleaned_mapping(value: Mapping[Any, Any]) -> Any:
+    made = {_cleaned(key): _cleaned(each) for key, each in value.items()}
+    keys = all(one is other for one, other in zip(made, value, strict=False))
+    same = keys and len(made) == len(value) and all(made[key] is value[key] for key in made)
+    return value if same else made
