@@ -1,7 +1,8 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
-Three threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request. Everything that must survive a restart is in the registry; this module keeps no state.
+Four threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
+chunks that devices request, one says that the plane runs. Everything that must survive a restart is in the registry;
+this module keeps no state.
 """
 
 import fcntl
@@ -24,6 +25,7 @@ from skerry_host.plane.broker.link import Incoming, Link
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
@@ -95,6 +97,7 @@ class Service:
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
+        self._heartbeat = HeartbeatWriter(registry, time.time)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
@@ -105,6 +108,7 @@ class Service:
                 self._tick()
             except (OperationalError, BrokerError, OSError) as error:
                 log.warning("this tick failed and will be retried: %s", str(error).splitlines()[0])
+            self._heartbeat.ticked()
             self._stopping.wait(PAUSE_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -210,10 +214,12 @@ class Service:
         except PlaneError:
             self._end_threads()
             raise
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+        self._heartbeat.__exit__()
         self._end_threads()
         self.link.stop()
 
