@@ -23,6 +23,8 @@ _REFUSED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 _SPACES = frozenset("\n\r\t\u2028\u2029")
 
+_NO_TEXT = frozenset({int, float, bool, type(None), bytes})
+
 T = TypeVar("T")
 
 
@@ -54,13 +56,16 @@ def _seen(character: str) -> str:
 
 
 def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value, MOST)
+    kind = type(value)
+    if kind in _NO_TEXT:
+        return value
+    if kind is str:
+        return value if value.isprintable() and len(value) <= MOST else clean(value, MOST)
     if isinstance(value, Struct):
         return _cleaned_struct(value)
     if isinstance(value, (tuple, list)):
-        made = [_cleaned(each) for each in value[:MOST_ITEMS]] if _holds_text(value) else list(map(_cleaned, value))
-        return value if _same(made, value) else type(value)(made)
+        made = [_cleaned(each) for each in (value[:MOST_ITEMS] if _holds_text(value) else value)]
+        return value if _same(made, value) else kind(made)
     if isinstance(value, Mapping):
         return _cleaned_mapping(value)
     return value
@@ -86,6 +91,5 @@ def _cleaned_struct(value: Struct) -> Struct:
 
 def _cleaned_mapping(value: Mapping[Any, Any]) -> Any:
     made = {_cleaned(key): _cleaned(each) for key, each in value.items()}
-    keys = all(one is other for one, other in zip(made, value, strict=False))
-    same = keys and len(made) == len(value) and all(made[key] is value[key] for key in made)
+    same = _same(list(made), list(value)) and _same(list(made.values()), list(value.values()))
     return value if same else made

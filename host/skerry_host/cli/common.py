@@ -60,7 +60,7 @@ def registry(home: Home | None = None) -> Iterator["Registry"]:
 
 def emit_json(data: object) -> None:
     """Print data as indented JSON."""
-    from skerry_host.cli.terminal import write_json  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.cli.lines import write_json  # noqa: PLC0415 - keeps `--help` quick
 
     write_json(data)
 
@@ -75,7 +75,7 @@ def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> 
 
 def warn(warnings: Iterable[str]) -> None:
     """Print each on a line of its own on standard error."""
-    from skerry_host.cli.terminal import write_error  # noqa: PLC0415
+    from skerry_host.cli.lines import write_error  # noqa: PLC0415
 
     for line in warnings:
         write_error("warning", line)

@@ -130,7 +130,7 @@ def show(name: str, as_json: bool) -> None:
 def watch(name: str, seconds: float, as_json: bool) -> None:
     """Have a device report every 10 s, and show its reports as they come. Ctrl-C ends it."""
     from skerry_host.cli.device_watch import watch as watch_device  # noqa: PLC0415 - keeps the other commands quick
-    from skerry_host.cli.terminal import write_json  # noqa: PLC0415
+    from skerry_host.cli.lines import write_json  # noqa: PLC0415
 
     def answered(detail: str) -> None:
         if not as_json:
@@ -182,15 +182,15 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]", plane: PlaneVi
     now = time.time()
     seen = f", seen {ago(view.last_seen, now)}"
     head = joined(styled(view.id, "bold"), f"  {view.board}  ", styled(*connection(view, plane, now)), seen)
-    return Group(head, *map(safe, _details(view, now)), *map(_past, past))
+    return Group(head, *map(safe, _details(view, plane, now)), *map(_past, past))
 
 
-def _details(view: "DeviceView", now: float) -> list[str]:
+def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines = [
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
-    if view.measured is not None and not view.is_current(now):
+    if view.measured is not None and not (plane.running and view.is_current(now)):
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:
         newest = model.newest

@@ -86,8 +86,9 @@ def page(seen: Seen, screen: Screen) -> list[Text]:
 def _head(seen: Seen, screen: Screen) -> list[Text]:
     plane, total = seen.plane.line(seen.at), seen.totals
     when = stamp(seen.at)
-    online = "?" if not seen.plane.running else total.online
-    figures = f"{online} of {total.devices} devices online, {total.inferences_per_s:.1f} inferences/s  ({when} UTC)"
+    known = seen.plane.running
+    online, rate = (total.online, f"{total.inferences_per_s:.1f}") if known else ("?", "?")
+    figures = f"{online} of {total.devices} devices online, {rate} inferences/s  ({when} UTC)"
     states = "  ".join(f"{label(state)} {count}" for state, count in summary(seen.briefs))
     lines = [_line(plane, screen.width, "yellow")] if plane else []
     lines += [_line(figures, screen.width, "bold"), *([_line(states, screen.width)] if states else [])]
@@ -123,7 +124,8 @@ def _rows(device: DeviceView, seen: Seen) -> list[Cells]:
 
 
 def _cells(device: DeviceView, model: ModelView | None, seen: Seen) -> Cells:
-    newest = model.newest if model and device.is_current(seen.at) else None
+    current = seen.plane.running and device.is_current(seen.at)
+    newest = model.newest if model and current else None
     state = _state(device, model)
     figures = {
         "p50": micros(newest.p50_us) if newest else DASH,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from skerry_host.cli.common import ago
-from skerry_host.cli.terminal import write_error
+from skerry_host.cli.lines import write_error
 from skerry_host.plane.views import plane_state
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.views import DeviceView

@@ -120,7 +120,7 @@ def _stop_on_signals(service: "Service") -> None:
 
 def _announce(addresses: dict[str, str | None], as_json: bool) -> None:
     """Print the addresses at once: whoever started this process waits for the line."""
-    from skerry_host.cli.terminal import write_line  # noqa: PLC0415
+    from skerry_host.cli.lines import write_line  # noqa: PLC0415
 
     if as_json:
         emit_json(addresses)

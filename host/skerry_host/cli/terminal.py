@@ -1,4 +1,4 @@
-"""The one way from a command to a terminal. Nothing printed here can hold a control character that it was given.
+"""The one way from a command to a terminal, with `lines`: nothing printed can hold a control character it was given.
 
 Text is never read as markup, so `[red]` is what it says; colours are given with `styled`. Whatever is printed is
 cleaned once more when it has been laid out, and links are left out: only rich's own escape sequences get through.
@@ -14,7 +14,6 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from skerry_host.json_text import json_text
 from skerry_host.text import clean
 
 PIPE_WIDTH = 160
@@ -60,23 +59,6 @@ def table(*columns: str) -> CleanTable:
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     return made
-
-
-def write_json(data: object, *, indent: int | None = 2) -> None:
-    """Print JSON and a line end; with no indent on one line."""
-    sys.stdout.write(json_text(data, indent=indent) + "\n")
-    sys.stdout.flush()
-
-
-def write_line(text: str) -> None:
-    """Print one line as it is, however long, for whoever reads it from a pipe."""
-    sys.stdout.write(clean(text) + "\n")
-    sys.stdout.flush()
-
-
-def write_error(kind: str, text: str) -> None:
-    """Print one line on standard error, such as `error: ...`."""
-    sys.stderr.write(f"{kind}: {clean(text)}\n")
 
 
 def _clean_segment(segment: Segment) -> Segment:

@@ -127,7 +127,8 @@ def test_without_a_plane_nobody_is_said_to_be_online():
     views = [device("dev-1", model(), online=None)]
     lines = text(page(seen(views, plane=gone), Screen(100, 24)))
     assert lines[0].startswith("the plane is not running since ")
-    assert lines[1].startswith("? of 1 devices online")
+    assert lines[1].startswith("? of 1 devices online, ? inferences/s")
+    assert "12.5" not in lines[-1], "nor are its figures those of now"
     assert "unknown" in lines[-1]
 
 

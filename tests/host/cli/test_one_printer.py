@@ -1,4 +1,4 @@
-"""No command prints except through the one printer, which cleans what it is given (`cli/terminal.py`)."""
+"""No command prints except through the one printer, which cleans what it is given (`cli/terminal`, `cli/lines`)."""
 
 import ast
 from pathlib import Path
@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from skerry_host import cli
-from skerry_host.cli.terminal import Terminal, joined, styled, table, write_error
+from skerry_host.cli.lines import write_error
+from skerry_host.cli.terminal import Terminal, joined, styled, table
 
 ROOM = Path(cli.__file__).parent
-THE_PRINTER = {"terminal.py"}
+THE_PRINTER = {"terminal.py", "lines.py"}
 ALLOWED = {"main.py": {"sys.stdout", "sys.stderr"}, "monitor.py": {"sys.stdout"}}
 """`main` says the one line of an error without loading rich, and gives a broken pipe up; `monitor` asks `isatty`."""
 
