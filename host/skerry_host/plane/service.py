@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Self
@@ -19,6 +19,7 @@ from typing import IO, Self
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import topics
+from skerry_agent.wire.errors import SkerryError
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.link import Incoming, Link
@@ -38,6 +39,7 @@ from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.counters import Counters
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from skerry_host.text import MOST, clean
 
 TICK_S = 0.2
 PAUSE_S = 0.05
@@ -50,6 +52,7 @@ KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
+NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
@@ -87,6 +90,7 @@ class Service:
         self._pruned = self._kept_up = 0.0
         self._retention = retention
         self._recalled = 0
+        self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
@@ -130,15 +134,21 @@ class Service:
     def _tick(self) -> None:
         if self._broker.ensure():
             log.warning("the broker had exited and was restarted")
-        self._receipts.send()
-        self._recall()
-        self._rollout_loop.tick()
-        self._publisher.sync()
-        self._keep_up()
+        work = self._rollout_loop.tick, self._publisher.sync
+        run_each((self._receipts.send, self._recall, *work, self._keep_up, self._prune), self._note)
+
+    def _prune(self) -> None:
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
             with self._registry.write() as session:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _note(self, error: SkerryError) -> None:
+        """Once a minute for each kind of trouble: the step is tried at every tick."""
+        now = time.monotonic()
+        if now - self._noted.get(error.code, -NOTE_EVERY_S) >= NOTE_EVERY_S:
+            self._noted[error.code] = now
+            log.error("a step of this tick failed and is tried again: %s", clean(str(error), MOST))
 
     def _keep_up(self) -> None:
         """Roll up and delete some of the telemetry that is due for it."""
@@ -228,6 +238,20 @@ class Service:
         self.answers.stop()
         self._writer.join()
         self._answerer.join()
+
+
+def run_each(steps: Iterable[Callable[[], object]], note: Callable[[SkerryError], None]) -> None:
+    """Run all steps; one that cannot do its work over a file or a row that is damaged holds up none after it.
+
+    What concerns the plane as a whole (`PlaneError`), a registry that is locked, and bugs are passed on.
+    """
+    for step in steps:
+        try:
+            step()
+        except PlaneError:
+            raise
+        except SkerryError as error:
+            note(error)
 
 
 @contextmanager

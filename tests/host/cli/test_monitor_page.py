@@ -1,5 +1,15 @@
 """The monitor's page on screens of several sizes: nothing is broken, nothing important is beyond the edge."""
 
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -13,7 +23,7 @@ from skerry_host.plane.registry.tables import TwinRow
 from skerry_host.plane.views.briefs import Brief, Briefs
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.views import DeviceView, ModelView, Point, RolloutView, Totals
-from tests.kit.commands import skerry
+from tests.kit.commands import _environment, skerry
 from tests.kit.home import make_home
 
 NOW = 1_800_000_000.0
@@ -151,6 +161,46 @@ def test_in_a_pipe_it_is_one_plain_snapshot_of_all(tmp_path):
     assert time.monotonic() - began < 20, "it did not go on for ever"
     assert "\x1b" not in done.stdout
     assert sum("n-0" in line for line in done.stdout.splitlines()) == 60
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])
+def test_a_real_terminal_is_filled_and_given_back(tmp_path, columns, lines):
+    home = make_home(tmp_path / "home")
+    with open_registry(home.registry) as registry, registry.write() as session:
+        for number in range(60):
+            devices.add(session, Device(f"{'n' * 37}-{number:03}", "generic-x86", targets=("cpu",)), 1.0)
+    drawn = in_a_terminal(home, columns, lines, until=b"more (unknown")
+    text_ = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    shown = [line for line in text_.replace("\r", "").split("\n") if line.strip()]
+    assert len(shown) <= lines
+    assert all(cell_len(line) <= columns for line in shown)
+    assert sum(f"{'n' * 37}-0" in line for line in shown) == lines - 6
+    assert drawn.count("\x1b[?1049h") == drawn.count("\x1b[?1049l") == 1, "the screen of before comes back"
+
+
+def in_a_terminal(home, columns, lines, until):
+    """What `skerry monitor` writes to a terminal of a size, up to a text and to its end by Ctrl-C."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), "monitor", "--interval", "60"]
+    environment = {**_environment(), "TERM": "xterm-256color"}
+    environment = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        drawn = _read(ours, until)
+        process.send_signal(signal.SIGINT)
+        drawn += _read(ours, b"\x1b[?1049l")
+        assert process.wait(20) == 0
+    os.close(ours)
+    return drawn.decode()
+
+
+def _read(terminal, until):
+    read = b""
+    while until not in read and select.select([terminal], [], [], 60.0)[0]:
+        read += os.read(terminal, 65_536)
+    return read
 
 
 def test_only_what_changed_is_read_again(tmp_path):
