@@ -90,8 +90,12 @@ def _watch(look: Look, interval: float) -> None:
     def drawn() -> Group:
         return Group(*_lines(look, Screen(*out.size)))
 
-    screen = Live(drawn(), console=out, screen=True, auto_refresh=False)
-    with suppress(KeyboardInterrupt), screen as live:
-        while True:
-            time.sleep(interval)
-            live.update(drawn(), refresh=True)
+    live = Live(drawn(), console=out, screen=True, auto_refresh=False)
+    try:
+        with suppress(KeyboardInterrupt):
+            live.start(refresh=True)
+            while True:
+                time.sleep(interval)
+                live.update(drawn(), refresh=True)
+    finally:  # also if it was interrupted while it drew for the first time: the terminal is given back
+        live.stop()

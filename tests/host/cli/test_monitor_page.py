@@ -170,8 +170,8 @@ def test_a_real_terminal_is_filled_and_given_back(tmp_path, columns, lines):
     with open_registry(home.registry) as registry, registry.write() as session:
         for number in range(60):
             devices.add(session, Device(f"{'n' * 37}-{number:03}", "generic-x86", targets=("cpu",)), 1.0)
-    drawn = in_a_terminal(home, columns, lines, until=b"more (unknown")
-    text_ = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    first, drawn = in_a_terminal(home, columns, lines, until=b"more (unknown")
+    text_ = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", first)
     shown = [line for line in text_.replace("\r", "").split("\n") if line.strip()]
     assert len(shown) <= lines
     assert all(cell_len(line) <= columns for line in shown)
@@ -180,7 +180,7 @@ def test_a_real_terminal_is_filled_and_given_back(tmp_path, columns, lines):
 
 
 def in_a_terminal(home, columns, lines, until):
-    """What `skerry monitor` writes to a terminal of a size, up to a text and to its end by Ctrl-C."""
+    """What `skerry monitor` writes to a terminal of a size: up to a text, and up to its end by Ctrl-C."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), "monitor", "--interval", "60"]
@@ -188,12 +188,12 @@ def in_a_terminal(home, columns, lines, until):
     environment = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        drawn = _read(ours, until)
+        first = _read(ours, until)
         process.send_signal(signal.SIGINT)
-        drawn += _read(ours, b"\x1b[?1049l")
+        rest = _read(ours, b"\x1b[?1049l")
         assert process.wait(20) == 0
     os.close(ours)
-    return drawn.decode()
+    return first.decode("utf-8", "replace"), (first + rest).decode()
 
 
 def _read(terminal, until):
