@@ -50,7 +50,8 @@ def _overview(opened: "Registry", part: Page) -> Overview:
     with opened.read() as session:
         plane = plane_now(session)
         seen = overview(session, time.time(), part)
-    return replace(seen, devices=tuple(known(each, plane) for each in seen.devices), plane=plane)
+    total = seen.totals if plane.running else replace(seen.totals, online=None)
+    return replace(seen, totals=total, devices=tuple(known(each, plane) for each in seen.devices), plane=plane)
 
 
 def _looking(opened: "Registry", part: Page) -> Look:

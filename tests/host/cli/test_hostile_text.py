@@ -43,7 +43,8 @@ def hostile(kind, name=""):
     if kind in PLAIN:
         return PLAIN[kind]
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return kind(**{each.name: hostile(each.type, each.name) for each in msgspec.structs.fields(kind)})
+        fields = filter(_is_free, msgspec.structs.fields(kind))
+        return kind(**{each.name: hostile(each.type, each.name) for each in fields})
     origin, inside = get_origin(kind), get_args(kind)
     named = origin is Annotated and any(getattr(each, "pattern", None) for each in inside[1:])
     fitting = {
@@ -54,6 +55,13 @@ def hostile(kind, name=""):
     }
     either = [each for each in inside if each is not type(None)]
     return fitting.get(origin, lambda: hostile(either[0], name))()
+
+
+def _is_free(field):
+    """Not a field that may be left out and holds a name of its own pattern: no text of a device fits into it."""
+    parts = get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()
+    named = any(getattr(each, "pattern", None) for each in parts)
+    return field.required or not named or field.name in PATTERNS
 
 
 def texts(value):

@@ -66,7 +66,8 @@ def _says_so_everywhere(home, quiet: Done):
     assert "the plane is not running since" in skerry(home, "monitor", "--once").stdout
     (device,) = json.loads(skerry(home, "device", "list", "--json").stdout)
     assert device["online"] is None
-    assert json.loads(skerry(home, "monitor", "--json").stdout)["plane"]["state"] == "lost"
+    fleet = json.loads(skerry(home, "monitor", "--json").stdout)
+    assert (fleet["plane"]["state"], fleet["totals"]["online"]) == ("lost", None)
     assert json.loads(skerry(home, "device", "show", "dev-1", "--json").stdout)["plane"]["state"] == "lost"
     checked = skerry(home, "doctor", "--json", check=False)
     assert checked.returncode == 1

@@ -231,10 +231,10 @@ class EventView(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """The whole fleet in figures."""
+    """The whole fleet in figures; `online` is None where no plane runs that could know it."""
 
     devices: int
-    online: int
+    online: int | None
     inferences_per_s: float
     p95_us: float | None
     power_w: float | None
