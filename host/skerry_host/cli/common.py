@@ -1,20 +1,20 @@
 """Shared by all commands: the home and registry they work on, `--json`, and how tables are printed."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 
 from skerry_host.home import Home, open_home
 from skerry_host.plane.views.words import ago, micros, size
+from skerry_host.text import clean
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.console import RenderableType
+    from rich.text import Text
 
+    from skerry_host.cli.terminal import CleanTable, Terminal
     from skerry_host.plane.registry.database import Registry
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "registry",
     "safe",
     "size",
+    "styled",
     "table",
     "warn",
 ]
@@ -56,7 +57,9 @@ def registry(home: Home | None = None) -> Iterator["Registry"]:
 
 def emit_json(data: object) -> None:
     """Print data as indented JSON."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n")
+    from skerry_host.cli.lines import write_json  # noqa: PLC0415 - keeps `--help` quick
+
+    write_json(data)
 
 
 def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> None:
@@ -69,30 +72,33 @@ def emit(data: object, as_json: bool, lines: Callable[[], "RenderableType"]) -> 
 
 def warn(warnings: Iterable[str]) -> None:
     """Print each on a line of its own on standard error."""
+    from skerry_host.cli.lines import write_error  # noqa: PLC0415
+
     for line in warnings:
-        sys.stderr.write(f"warning: {' '.join(line.splitlines())}\n")
+        write_error("warning", line)
 
 
 def safe(text: str) -> str:
-    """Text from outside, escaped so that nothing in it is taken for markup."""
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape(text)
+    """Text from outside, cleaned before it is laid out; whatever is printed is cleaned once more (`terminal`)."""
+    return clean(text)
 
 
-def console() -> "Console":
+def console() -> "Terminal":
     """The output for people; wide when it is not a terminal, so that nothing is cut in a pipe."""
-    from rich.console import Console  # noqa: PLC0415
+    from skerry_host.cli.terminal import terminal  # noqa: PLC0415
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return terminal()
 
 
-def table(*columns: str) -> "Table":
+def styled(text: str, style: str) -> "Text":
+    """Clean text in a style, such as `bold` or `red`: text itself is never read as markup."""
+    from skerry_host.cli import terminal  # noqa: PLC0415
+
+    return terminal.styled(text, style)
+
+
+def table(*columns: str) -> "CleanTable":
     """An empty table; columns that begin with > hold numbers."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from skerry_host.cli import terminal  # noqa: PLC0415
 
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    return made
+    return terminal.table(*columns)

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from skerry_host.boards import list_boards, load_board
 from skerry_host.cli.common import (
-    after_option,
     ago,
     console,
     emit,
@@ -19,10 +17,14 @@ from skerry_host.cli.common import (
     registry,
     safe,
     size,
+    styled,
     table,
     warn,
 )
 from skerry_host.cli.device_history import device_history
+from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
+from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, part
+from skerry_host.cli.plane import connection, known, plane_now
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
@@ -30,17 +32,15 @@ from skerry_host.plane.broker.listening import only_this_machine, without_passwo
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
 from skerry_host.plane.views.labels import label, transports
+from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.words import energy, reading
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from sqlalchemy.orm import Session
 
     from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point, SampleView
-
-
-TABLE_ROWS = 100
-"""Devices of one table, unless it is said otherwise: a table of thousands takes seconds to lay out."""
 
 
 @click.group()
@@ -102,29 +102,40 @@ def boards(as_json: bool) -> None:
 
 
 @device.command(name="list")
-@click.option("--where", default="all", metavar="EXPR", help="Which ones, for instance tag:lab [all].")
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="How many at most [100; with --json all of them]."
-)
-@after_option
+@list_options(*FIELDS, example="'tag:lab and state=offline'", sort=("seen",))
 @json_option
-def list_devices(where: str, limit: int | None, after: str, as_json: bool) -> None:
-    """List devices by name, a page at a time; with --json all, each with its newest interval."""
-    most = limit or (sys.maxsize if as_json else TABLE_ROWS)
+def list_devices(options: ListOptions, as_json: bool) -> None:
+    """List devices, by name if nothing else is said, a page at a time; with --json all, each with its newest interval.
+
+    The state in --where is online, offline or unknown, or what a model does: serving, not_serving, fetching, ...
+    """
+    most = options.limit or (sys.maxsize if as_json else PAGE)
     with registry() as opened, opened.read() as session:
-        found = [each for each in devices.members(session, where) if each.id > after]
-        views = device_views(session, found[:most], history=1 if as_json else 0)
-    emit(views, as_json, lambda: _listed(views, len(found)))
+        plane = plane_now(session)
+        shown = _some_devices(session, options, plane, most)
+        views = device_views(session, shown.items, history=1 if as_json else 0)
+    emit([known(view, plane) for view in views], as_json, lambda: _listed(views, plane, shown.more("devices")))
 
 
-def _listed(views: "tuple[DeviceView, ...]", found: int) -> "RenderableType":
+def _some_devices(session: "Session", options: ListOptions, plane: PlaneView, most: int) -> "Part[Device]":
+    """A page of the devices; what they report is read only if something is chosen by it."""
+    enrolled = devices.all_devices(session)
+    if not options.uses(*REPORTED_FIELDS):
+        return part(enrolled, _enrolled_row, options, most)
+    views = {view.id: view for view in device_views(session, enrolled, history=0)}
+    return part(enrolled, lambda each: device_row(known(views[each.id], plane)), options, most)
+
+
+def _enrolled_row(each: Device) -> Row:
+    return {"id": each.id, "board": each.board, "tags": tuple(sorted(each.tags))}
+
+
+def _listed(views: "tuple[DeviceView, ...]", plane: PlaneView, more: list[str]) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
 
     if not views:
         return "no devices: `skerry device provision NAME --board B` enrols one"
-    rest = found - len(views)
-    more = [f"{rest} more devices: --after {views[-1].id}, or --limit {found}"] if rest else []
-    return Group(_device_table(views), *more)
+    return Group(_device_table(views, plane), *more)
 
 
 @device.command()
@@ -133,9 +144,12 @@ def _listed(views: "tuple[DeviceView, ...]", found: int) -> "RenderableType":
 def show(name: str, as_json: bool) -> None:
     """Show one device: its desired and reported state, newest measurements and deployments."""
     with registry() as opened, opened.read() as session:
-        view = device_views(session, [devices.find(session, name)])[0]
+        found = devices.find(session, name)
+        plane = plane_now(session)
+        view = device_views(session, [found])[0]
         past = deployments_of(session, name)
-    emit({"device": view, "deployments": past}, as_json, lambda: _card(view, past))
+    data = {"device": known(view, plane), "deployments": past, "plane": plane}
+    emit(data, as_json, lambda: _card(view, past, plane))
 
 
 @device.command()
@@ -145,6 +159,7 @@ def show(name: str, as_json: bool) -> None:
 def watch(name: str, seconds: float, as_json: bool) -> None:
     """Have a device report every 10 s, and show its reports as they come. Ctrl-C ends it."""
     from skerry_host.cli.device_watch import watch as watch_device  # noqa: PLC0415 - keeps the other commands quick
+    from skerry_host.cli.lines import write_json  # noqa: PLC0415
 
     def answered(detail: str) -> None:
         if not as_json:
@@ -152,7 +167,7 @@ def watch(name: str, seconds: float, as_json: bool) -> None:
 
     def show_report(view: "DeviceView") -> None:
         if as_json:
-            click.echo(msgspec.json.encode(view))
+            write_json(view, indent=None)
         else:
             console().print("\n".join(_report_lines(view)), soft_wrap=True)
 
@@ -167,7 +182,7 @@ def _report_lines(view: "DeviceView") -> list[str]:
         f"{safe(s.name)} {reading(s.value, safe(s.unit), s.relative_uncertainty)}" for s in view.samples
     )
     return [
-        f"[bold]{time.strftime('%H:%M:%S', time.localtime(view.measured))}[/]",
+        time.strftime("%H:%M:%S", time.localtime(view.measured)),
         *(f"  {line}" for line in lines),
         f"  {samples}",
     ]
@@ -179,7 +194,7 @@ def _model_line(model: "ModelView") -> str:
     errors = _energy(newest, model) + (f", {model.errors} errors" if model.errors else "")
     errors += f", {model.input_errors} bad inputs" if model.input_errors else ""
     rate = f"{newest.inferences_per_s:.1f}/s"
-    return f"{safe(newest.release)} ({label(model.state)}): {rate}, {latency}{errors}"
+    return f"{safe(newest.release)} ({label(model.condition)}): {rate}, {latency}{errors}"
 
 
 def _reading(sample: "SampleView") -> str:
@@ -193,43 +208,57 @@ def _energy(newest: "Point", model: "ModelView") -> str:
     return f", {energy(newest.energy_uj, newest.energy_relative_uncertainty)} an inference ({model.energy_source})"
 
 
-def _device_table(views: "tuple[DeviceView, ...]") -> "Table":
+def _device_table(views: "tuple[DeviceView, ...]", plane: PlaneView) -> "Table":
+    now = time.time()
     made = table("device", "board", "tags", "state", "release", "last seen")
     for view in views:
         running = ", ".join(f"{m.release or '-'} ({_state(m)})" for m in view.models) or "-"
-        made.add_row(view.id, view.board, " ".join(view.tags), _online(view), running, ago(view.last_seen))
+        state = styled(*connection(view, plane, now))
+        made.add_row(view.id, view.board, " ".join(view.tags), state, running, ago(view.last_seen, now))
     return made
 
 
-def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]") -> str:
+def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]", plane: PlaneView) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
+    from skerry_host.cli.terminal import joined  # noqa: PLC0415
+
+    now = time.time()
+    seen = f", seen {ago(view.last_seen, now)}"
+    head = joined(styled(view.id, "bold"), f"  {view.board}  ", styled(*connection(view, plane, now)), seen)
+    return Group(head, *map(safe, _details(view, plane, now)), *map(_past, past))
+
+
+def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines = [
-        f"[bold]{view.id}[/]  {view.board}  {_online(view)}, seen {ago(view.last_seen)}",
-        f"agent {safe(view.agent or '-')}, runs {', '.join(view.targets)}",
+        f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
-    if view.measured is not None and not view.is_current(time.time()):
-        lines.append(f"its figures are not of now: they came {ago(view.measured)}")
+    if view.measured is not None and not (plane.running and view.is_current(now)):
+        lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:
         newest = model.newest
-        lines.append(f"{safe(model.model)}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
+        lines.append(f"{model.model}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
             rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}"
             lines.append(f"  p50 {p50}, p95 {p95}, {rate}")
     lines += [
-        f"{safe(s.name)} {reading(s.value, safe(s.unit), s.relative_uncertainty)} ({s.source}: {safe(s.method)})"
-        for s in view.samples
+        f"{s.name} {reading(s.value, s.unit, s.relative_uncertainty)} ({s.source}: {s.method})" for s in view.samples
     ]
-    lines += [f"issue: {safe(label(issue))}" for issue in view.issues]
+    lines += [f"issue: {label(issue)}" for issue in view.issues]
     if view.reports_missing:
         dropped = f"{view.outbox_dropped} dropped by the device since its start"
         lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")
-    lines += [_past(d) for d in past]
-    return "\n".join(lines)
+    return lines
 
 
 def _state(model: "ModelView") -> str:
-    return f"{label(model.state)}, desired: {model.desired}" if model.diverged else label(model.state)
+    state = label(model.condition)
+    if model.diverged:
+        return f"{state}, desired: {model.desired}"
+    gone = model.outcome not in {None, "succeeded"} and model.attempted != model.release
+    return f"{state}; {model.attempted} {label(model.outcome or '')}" if gone else state
 
 
 def _past(d: "DeploymentView") -> str:
@@ -237,7 +266,3 @@ def _past(d: "DeploymentView") -> str:
     transfer = " ".join(filter(None, (d.transfer, size(d.bytes_received))))
     by = transports(d.transports)
     return safe(f"{d.release} {result} ({transfer}{f' by {by}' if by else ''})")
-
-
-def _online(view: "DeviceView") -> str:
-    return "[green]online[/]" if view.online else "[red]offline[/]"

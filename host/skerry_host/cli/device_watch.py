@@ -14,8 +14,10 @@ from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts import intake
+from skerry_host.plane.views import plane_state
 from skerry_host.plane.views.gather import device_views
 from skerry_host.plane.views.labels import label
+from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.views import DeviceView
 
 POLL_S = 0.5
@@ -50,10 +52,16 @@ def _require_online(opened: Registry, device: str) -> float | None:
     """When its newest report came."""
     with opened.read() as session:
         found = devices.find(session, device)
+        _require_plane(plane_state.seen(session, time.time()))
         if not twins.find(session, device).online:
             hint = "it can be watched once it is online; what it measures meanwhile comes then"
             raise PlaneError(f"device {device} is offline", hint=hint, code="offline")
         return device_views(session, [found], history=1)[0].measured
+
+
+def _require_plane(plane: PlaneView) -> None:
+    if not plane.running:
+        raise PlaneError(f"nobody sends the order: {plane.line(time.time())}", code="not_sent")
 
 
 @contextmanager

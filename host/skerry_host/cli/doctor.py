@@ -1,6 +1,7 @@
 """`skerry doctor`: whether this machine has what the host needs. Changes nothing."""
 
 import shutil
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -9,9 +10,10 @@ from msgspec import Struct
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.boards import list_boards
-from skerry_host.cli.common import emit, json_option, registry, safe, table
+from skerry_host.cli.common import emit, json_option, registry, safe, styled, table
 from skerry_host.home import open_home
 from skerry_host.plane.broker.broker import find_mosquitto
+from skerry_host.plane.views import plane_state
 from skerry_host.release import keys
 from skerry_host.release.store import Store
 
@@ -28,12 +30,12 @@ class Finding(Struct, frozen=True):
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check Python packages, broker, home, keys, registry, store and disk."""
-    checks = [_packages(), _broker(), *(_tried(name, look) for name, look in _LOOKS.items()), _space()]
+    """Check Python packages, broker, home, keys, registry, store, whether the plane runs, and disk."""
+    checks = [_packages(), _broker(), *(_tried(name, look) for name, look in _LOOKS.items()), _plane(), _space()]
     made = table("", "check", "result")
     for check in checks:
-        sign = "[green]ok[/]" if check.ok else "[red]no[/]" if check.needed else "[yellow]--[/]"
-        made.add_row(sign, check.name, safe(check.detail))
+        sign = ("ok", "green") if check.ok else ("no", "red") if check.needed else ("--", "yellow")
+        made.add_row(styled(*sign), check.name, safe(check.detail))
     emit(checks, as_json, lambda: made)
     return 0 if all(check.ok or not check.needed for check in checks) else 1
 
@@ -83,6 +85,18 @@ def _tried(name: str, look: Callable[[], str]) -> Finding:
 def _registry() -> str:
     with registry() as opened:
         return opened.name
+
+
+def _plane() -> Finding:
+    """A plane that has run here and does not now is a failure: nothing that is ordered happens."""
+    try:
+        with registry() as opened, opened.read() as session:
+            now = time.time()
+            plane = plane_state.seen(session, now)
+    except SkerryError as error:
+        return Finding("plane", False, str(error))
+    running = f"runs as process {plane.pid} on {plane.host}, version {plane.version}"
+    return Finding("plane", plane.running, plane.line(now) or running, needed=plane.state != "never")
 
 
 def _keys() -> str:

@@ -1,11 +1,19 @@
 """`skerry group`: named groups of devices."""
 
+import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skerry_host.cli.common import emit, json_option, registry, table
+from skerry_host.cli.listing import PAGE, ListOptions, list_options, part
+from skerry_host.fleet.group import parse, select
 from skerry_host.plane.registry.records import devices
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @click.group()
@@ -29,18 +37,30 @@ def create(name: str, where: str, as_json: bool) -> None:
 
 
 @group.command(name="list")
+@list_options("id", "where", example="'id=lab-*'", sort=("devices",))
 @json_option
-def list_groups(as_json: bool) -> None:
-    """List groups."""
+def list_groups(options: ListOptions, as_json: bool) -> None:
+    """List groups, by name if nothing else is said."""
     with registry() as opened, opened.read() as session:
+        enrolled = devices.all_devices(session)
         rows = [
-            {"name": name, "where": where, "devices": len(devices.members(session, where))}
+            {"name": name, "where": where, "devices": len(select(parse(where), enrolled))}
             for name, where in devices.all_groups(session)
         ]
+    most = options.limit or (sys.maxsize if as_json else PAGE)
+    shown = part(rows, lambda row: {"id": row["name"], **row}, options, most)
+    emit(shown.items, as_json, lambda: _listed(shown.items, shown.more("groups")))
+
+
+def _listed(rows: Sequence[dict[str, Any]], more: list[str]) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
+    if not rows:
+        return "no groups yet: `skerry group create NAME --where EXPR`"
     made = table("group", "selection", ">devices")
     for row in rows:
         made.add_row(*map(str, row.values()))
-    emit(rows, as_json, lambda: made if rows else "no groups yet: `skerry group create NAME --where EXPR`")
+    return Group(made, *more)
 
 
 @group.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from skerry_agent.wire.errors import SkerryError
+from skerry_host.text import one_line
 
 COMMANDS = {
     "demo": ("skerry_host.cli.demo:demo", "Run everything once on this machine, from build to rollback."),
@@ -22,6 +23,7 @@ COMMANDS = {
     "device": ("skerry_host.cli.device:device", "Provision, list and show devices."),
     "group": ("skerry_host.cli.group:group", "Create, list and show groups of devices."),
     "rollout": ("skerry_host.cli.rollout:rollout", "Roll out releases to devices: plan, start, watch, abort."),
+    "event": ("skerry_host.cli.event:event", "List what happened, and when."),
     "rollback": ("skerry_host.cli.rollback:rollback", "Roll devices back to their previous release."),
     "monitor": ("skerry_host.cli.monitor:monitor", "Show the fleet live."),
     "completion": ("skerry_host.cli.completion:completion", "Print what a shell needs to complete commands and names."),
@@ -125,5 +127,5 @@ def _words(error: OSError | ModuleNotFoundError) -> str:
 
 
 def _fail(line: str, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(line.splitlines())}\n")
+    sys.stderr.write(f"error: {one_line(line)}\n")
     return code

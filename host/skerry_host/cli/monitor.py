@@ -1,96 +1,102 @@
-"""`skerry monitor`: a live table of the fleet. Reads the registry; works also while `skerry serve` does not run."""
+"""`skerry monitor`: the fleet live. Reads the registry; works also while `skerry serve` does not run, and says so."""
 
+import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
-from skerry_host.cli.common import (
-    after_option,
-    ago,
-    console,
-    emit_json,
-    json_option,
-    limit_option,
-    micros,
-    registry,
-    table,
-)
-from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.views.gather import Page, overview
-from skerry_host.plane.views.labels import label
+from skerry_host.cli.common import after_option, console, emit_json, json_option, limit_option, registry
+from skerry_host.cli.monitor_page import Look, Screen, Seen, ordered, page, room_for_devices
+from skerry_host.cli.plane import known, plane_now
+from skerry_host.plane.registry.records import rollouts
+from skerry_host.plane.views import plane_state
+from skerry_host.plane.views.briefs import Brief, Briefs
+from skerry_host.plane.views.gather import Page, device_views, overview, rollout_view, totals
 from skerry_host.plane.views.newest import NewestIntervals
-from skerry_host.plane.views.views import DeviceView, ModelView, Overview, RolloutView
-from skerry_host.plane.views.words import energy
+from skerry_host.plane.views.views import DeviceView, Overview
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from skerry_host.plane.registry.database import Registry
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Print the table once and exit.")
+@click.option("--once", is_flag=True, help="Print the table once and exit, as is done where it is not a terminal.")
 @click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two refreshes [1].")
 @limit_option
 @after_option
 @json_option
 def monitor(once: bool, interval: float, limit: int, after: str, as_json: bool) -> None:
-    """Show the fleet live: state, release, latency, rate and energy of each device, a page of devices at a time."""
-    newest = NewestIntervals()
+    """Show the fleet live: rollouts in progress, then the devices, those that need attention first."""
     with registry() as opened:
-
-        def look() -> Overview:
-            with opened.read() as session:
-                return overview(session, time.time(), Page(after, limit), newest)
-
         if as_json:
-            emit_json(look())
-        elif once:
-            console().print(_page(look()))
+            emit_json(_overview(opened, Page(after, limit)))
+            return
+        look = _looking(opened, Page(after, limit))
+        if once or not sys.stdout.isatty():
+            console().print(Group(*_lines(look, Screen(console().width))))
         else:
             _watch(look, interval)
 
 
-def _watch(look: Callable[[], Overview], interval: float) -> None:
-    screen = Live(_page(look()), console=console(), screen=True, auto_refresh=False)
-    with suppress(KeyboardInterrupt), screen as live:
-        while True:
-            time.sleep(interval)
-            live.update(_page(look()), refresh=True)
+def _overview(opened: "Registry", part: Page) -> Overview:
+    with opened.read() as session:
+        plane = plane_now(session)
+        seen = overview(session, time.time(), part)
+    total = seen.totals if plane.running else replace(seen.totals, online=None)
+    return replace(seen, totals=total, devices=tuple(known(each, plane) for each in seen.devices), plane=plane)
 
 
-def _page(seen: Overview) -> Group:
-    made = table("device", "", "model state", "release", ">p50", ">p95", ">inf/s", ">energy/inf", "source", ">seen")
-    for device in seen.devices:
-        for model in device.models or (None,):
-            made.add_row(*_cells(device, model, seen.at))
-    total = seen.totals
-    head = f"[bold]{total.online}[/] of {total.devices} devices online, {total.inferences_per_s:.1f} inferences/s"
-    more = [f"more devices: --after {seen.next}"] if seen.next else []
-    return Group(head, made, *more, *(_bar(r) for r in seen.rollouts if r.state not in ENDED))
+def _looking(opened: "Registry", part: Page) -> Look:
+    briefs, newest = Briefs(), NewestIntervals()
+
+    def look(screen: Screen) -> Seen:
+        now = time.time()
+        with opened.read() as session:
+            plane = plane_state.seen(session, now)
+            every = briefs.read(session, connected=plane.running)
+            running = [rollout_view(session, row, 0) for row in reversed(rollouts.active(session))]
+            seen = Seen(now, plane, totals(session, now, newest), every, running, ())
+            room = room_for_devices(seen, screen)
+            chosen = _chosen(every, part)[: part.most if room is None else min(part.most, room)]
+            shown = tuple(known(each, plane) for each in _views(session, chosen))
+        return Seen(seen.at, seen.plane, seen.totals, seen.briefs, seen.rollouts, shown)
+
+    return look
 
 
-def _cells(device: DeviceView, model: ModelView | None, now: float) -> tuple[str, ...]:
-    dot = "[green]●[/]" if device.online else "[red]○[/]"
-    seen = ago(device.last_seen, now)
-    if model is None:
-        return device.id, dot, "-", "-", "-", "-", "-", "-", "-", seen
-    newest = model.newest if device.is_current(now) else None
-    if newest is None:
-        return device.id, dot, label(model.state), model.release or "-", "-", "-", "-", "-", "-", seen
-    return (
-        device.id,
-        dot,
-        label(model.state),
-        model.release or "-",
-        micros(newest.p50_us),
-        micros(newest.p95_us),
-        f"{newest.inferences_per_s:.1f}",
-        energy(newest.energy_uj, newest.energy_relative_uncertainty) if newest.energy_uj is not None else "-",
-        model.energy_source or "absent",
-        seen,
-    )
+def _chosen(briefs: list[Brief], part: Page) -> list[Brief]:
+    """By name behind a device that was given, else in the order of what needs attention."""
+    return [brief for brief in briefs if brief.id > part.after] if part.after else ordered(briefs)
 
 
-def _bar(rollout: RolloutView) -> str:
-    state = f"{label(rollout.state)}, {rollout.devices - rollout.count(None)} of {rollout.devices} ended"
-    return f"rollout {rollout.id}  {rollout.release}: {state}"
+def _views(session: "Session", chosen: list[Brief]) -> tuple[DeviceView, ...]:
+    return device_views(session, [brief.device for brief in chosen])
+
+
+def _lines(look: Look, screen: Screen) -> list[Text]:
+    return page(look(screen), screen)
+
+
+def _watch(look: Look, interval: float) -> None:
+    out = console()
+
+    def drawn() -> Group:
+        return Group(*_lines(look, Screen(*out.size)))
+
+    live = Live(drawn(), console=out, screen=True, auto_refresh=False)
+    try:
+        with suppress(KeyboardInterrupt):
+            live.start(refresh=True)
+            while True:
+                time.sleep(interval)
+                live.update(drawn(), refresh=True)
+    finally:  # also if it was interrupted while it drew for the first time: the terminal is given back
+        live.stop()

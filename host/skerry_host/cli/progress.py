@@ -30,16 +30,17 @@ def shares(quiet: bool, step: str = "making the patch") -> "Iterator[Callable[[f
 
 
 def _bar(quiet: bool) -> "Bar":
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
+    from skerry_host.cli.terminal import terminal  # noqa: PLC0415
+
     parts = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    err = Console(stderr=True)
+    err = terminal(errors=True)
     return Bar(*parts, console=err, transient=True, disable=quiet or not err.is_terminal)

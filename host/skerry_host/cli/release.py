@@ -1,5 +1,7 @@
 """`skerry release`: immutable, signed releases in the home's store."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from skerry_agent.wire.blobs import CHUNK_BYTES
 from skerry_agent.wire.manifest import Release
 from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
 from skerry_host.cli.progress import steps
 from skerry_host.home import Home, open_home
 from skerry_host.release.compare import compare, transfers
@@ -19,6 +22,7 @@ from skerry_host.release.keys import load
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 SMALLEST_CHUNK_BYTES = 1024
@@ -77,12 +81,20 @@ def release_build(request: ReleaseRequest, as_json: bool, encoder: Encoder) -> N
 
 
 @release.command("list")
+@list_options("id", "model", "version", "target", example="'model=fashion and target=edgetpu'", sort=("counter",))
 @json_option
-def list_releases(as_json: bool) -> None:
-    """List releases, oldest first."""
+def list_releases(options: ListOptions, as_json: bool) -> None:
+    """List releases, by model and oldest first if nothing else is said."""
     store = Store(open_home().store)
     releases = [store.release(name) for name in store.releases()]
-    emit([_summary(store, found) for found in releases], as_json, lambda: _table_of(releases))
+    shown = part(releases, _row, options, options.limit or (sys.maxsize if as_json else PAGE))
+    data = [_summary(store, found) for found in shown.items] if as_json else []
+    emit(data, as_json, lambda: _table_of(shown.items, releases, shown.more("releases")))
+
+
+def _row(found: Release) -> Row:
+    own = {"id": found.name, "model": found.model, "version": found.version, "counter": found.counter}
+    return {**own, "target": tuple(bundle.target for bundle in found.bundles)}
 
 
 @release.command()
@@ -171,13 +183,15 @@ def _summary(store: Store, found: Release) -> dict[str, object]:
     }
 
 
-def _table_of(releases: list[Release]) -> "Table":
+def _table_of(shown: Sequence[Release], all_of_them: list[Release], more: list[str]) -> "RenderableType":
+    """Each with what a device downloads from the release before it, shown or not."""
+    from rich.console import Group  # noqa: PLC0415
+
     made = table("release", ">counter", "targets", ">float", ">int8", ">size", ">from previous", "built")
-    last: dict[str, Release] = {}
-    for found in releases:
+    models = {found.name: [each for each in all_of_them if each.model == found.model] for found in shown}
+    for found in shown:
         quality = found.quality
-        before = last.get(found.model)
-        last[found.model] = found
+        before = max((each for each in models[found.name] if each.counter < found.counter), key=_counter, default=None)
         fetched = sum(way.fetched for way in transfers(before, found)) if before else None
         made.add_row(
             found.name,
@@ -189,7 +203,11 @@ def _table_of(releases: list[Release]) -> "Table":
             "-" if fetched is None else size(fetched),
             safe(found.provenance.built_at[:16]),
         )
-    return made
+    return Group(made, *more)
+
+
+def _counter(found: Release) -> int:
+    return found.counter
 
 
 def _details(found: Release) -> "Table":

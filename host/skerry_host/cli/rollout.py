@@ -1,14 +1,19 @@
 """`skerry rollout`: plan, start, watch and abort rollouts."""
 
 import re
+import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from skerry_agent.wire.twin import Fallback, TransferPolicy
-from skerry_host.cli.chosen import chosen_devices
-from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, table
+from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
+from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
+from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
+from skerry_host.cli.plane import PlaneWatcher, plane_now
 from skerry_host.cli.watch import watch
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
@@ -18,17 +23,24 @@ from skerry_host.plane.rollouts import intake
 from skerry_host.plane.rollouts.forecast import Forecast, forecast
 from skerry_host.plane.views.gather import ROLLOUT_PAGE, rollout_view
 from skerry_host.plane.views.labels import because, label, transports
+from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.release.store import Store
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
+    from skerry_host.fleet.several import Refusal, Several
     from skerry_host.plane.registry.database import Registry
+    from skerry_host.plane.registry.tables import RolloutRow
     from skerry_host.plane.views.views import DeploymentView, RolloutView
 
-TABLE_ROWS = 100
-"""Deployments of one table; those that did not succeed come into it first."""
+NEWEST, EVERY = 20, 100_000
+"""So many rollouts are listed if nothing is said, and so many are looked through."""
+
+FIELDS = ("id", "release", "selection", "state", "outcome", "reason", "target", "transfer", "wave")
+"""Of rollouts and of the devices of one: each has some of them."""
 
 POLL_S = 0.2
 
@@ -49,7 +61,7 @@ def rollout() -> None:
     """Roll out releases to devices: plan, start, watch, abort."""
 
 
-@rollout.command()
+@rollout.command(epilog=EXIT_STATUS)
 @click.argument("release")
 @click.option("--group", help="The devices of a group.")
 @click.option("--device", "names", multiple=True, help="A device; may be given several times.")
@@ -76,36 +88,59 @@ def rollout() -> None:
 @click.option("--wait", is_flag=True, help="Wait until the rollout has ended; exit 1 unless it succeeded.")
 @json_option
 def start(release: str, group: str | None, names: tuple[str, ...], wait: bool, as_json: bool, **limits: Any) -> int:
-    """Start a rollout of RELEASE (model@version) to a group or to single devices."""
+    """Start a rollout of RELEASE (model@version) to a group or to single devices.
+
+    It is for every device that can run the release; the others are listed, each with the reason.
+    """
     home = open_home()
     manifest = Store(home.store).release(release)
     with registry(home) as opened:
         with opened.write() as session:
-            chosen, selection = chosen_devices(session, group, names)
-            request = intake.RolloutRequest(manifest, chosen, selection, _policy(**limits))
+            chosen = chosen_devices(session, group, names)
+            able = intake.fitting_targets(manifest, chosen.devices, chosen.refused)
+            those = [each for each, _ in able.done.values()]
+            request = intake.RolloutRequest(manifest, those, chosen.selection, _policy(**limits))
             started = intake.start_rollout(session, request, time.time())
-        if not wait:
-            data = {"rollout": started, "release": release, "devices": [d.id for d in chosen]}
-            emit(data, as_json, lambda: f"rollout {started}: {release} to {len(chosen)} devices ({selection})")
-            return 0
+            plane = None if wait else plane_now(session)
+        if plane is not None:
+            data = {"rollout": started, "release": release, "devices": list(able.done)}
+            more = {"refused": able.refused, "plane": plane}
+            emit(data | more, as_json, lambda: "\n".join(_started(f"rollout {started}: {release}", chosen, able)))
+            return able.exit_code
+        warn(() if as_json else refused_lines("left out", able.refused))
         view = _ended(opened, started)
-    emit(view, as_json, lambda: _shown(view))
-    return 0 if view.state == "succeeded" else 1
+    emit(_with_refused(view, able.refused), as_json, lambda: _shown(view))
+    return able.exit_code if view.state == "succeeded" else 1
 
 
-@rollout.command()
+def _started(head: str, chosen: Chosen, able: "Several[Any]") -> list[str]:
+    return [f"{head} to {of_all(able)} ({chosen.selection})", *refused_lines("left out", able.refused)]
+
+
+def _with_refused(view: "RolloutView", refused: "tuple[Refusal, ...]") -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(view)
+    return {**fields, "refused": refused}
+
+
+@rollout.command(epilog=EXIT_STATUS)
 @click.argument("release")
 @click.option("--group", help="The devices of a group.")
 @click.option("--device", "names", multiple=True, help="A device; may be given several times.")
 @json_option
-def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> None:
+def plan(release: str, group: str | None, names: tuple[str, ...], as_json: bool) -> int:
     """Show how many bytes each device would download for RELEASE, by patch or in full; starts nothing."""
     store = Store(open_home().store)
     manifest = store.release(release)
     with registry() as opened, opened.read() as session:
-        chosen, _ = chosen_devices(session, group, names)
-        rows = forecast(session, store, manifest, chosen)
-    emit(rows, as_json, lambda: _planned(rows))
+        chosen = chosen_devices(session, group, names)
+        able = intake.fitting_targets(manifest, chosen.devices, chosen.refused)
+        rows = forecast(session, store, manifest, [each for each, _ in able.done.values()])
+    if as_json:
+        emit_json([*rows, *able.refused])
+    else:
+        console().print(_planned(rows))
+        warn(refused_lines("left out", able.refused))
+    return able.exit_code
 
 
 def _planned(rows: "list[Forecast]") -> "Table":
@@ -122,26 +157,67 @@ def _planned(rows: "list[Forecast]") -> "Table":
 @rollout.command()
 @click.argument("rollout_id", required=False)
 @click.option("--watch", "watched", is_flag=True, help="Show the progress until the rollout has ended.")
+@list_options(*FIELDS, example="state=failed, or with an id outcome=rolled_back", sort=("started", "bytes", "seconds"))
 @json_option
-def status(rollout_id: str | None, watched: bool, as_json: bool) -> None:
-    """Show one rollout device by device, or a list of the newest."""
+def status(rollout_id: str | None, watched: bool, options: ListOptions, as_json: bool) -> None:
+    """Show one rollout device by device, or a list of the newest.
+
+    Both lists may be narrowed: rollouts by id, release, selection, state and reason, the devices of one by id, state,
+    outcome, reason, target, transfer and wave.
+    """
     if watched:
         _watch(rollout_id, as_json)
         return
     with registry() as opened, opened.read() as session:
         if rollout_id is not None:
             view = rollout_view(session, rollouts.find(session, rollout_id))
-            emit(view, as_json, lambda: _shown(view))
+            _show_one(view, options, plane_now(session), as_json)
             return
-        views = [rollout_view(session, row, ROLLOUT_PAGE) for row in rollouts.latest(session)]
+        plane_now(session)
+        rows = rollouts.latest(session, NEWEST if options.plain and not options.limit else EVERY)
+        shown = part(rows, _rollout_row, options, options.limit or (sys.maxsize if as_json else PAGE))
+        views = [rollout_view(session, row, ROLLOUT_PAGE) for row in shown.items]
+    emit(views, as_json, lambda: _listed(views, shown.more("rollouts")))
+
+
+def _rollout_row(row: "RolloutRow") -> Row:
+    of_deployments = dict.fromkeys(FIELDS)
+    own = {"id": row.id, "release": row.release, "selection": row.selection, "state": row.state, "reason": row.reason}
+    return {**of_deployments, **own, "started": row.created}
+
+
+def _deployment_row(row: "DeploymentView") -> Row:
+    moved = {"transfer": row.transfer, "bytes": row.bytes_received, "seconds": row.seconds, "started": row.sent}
+    ended = {"outcome": row.outcome, "reason": row.reason}
+    place = {"id": row.device, "release": row.release, "target": row.target, "wave": row.wave, "state": row.state}
+    return {**dict.fromkeys(FIELDS), **place, **ended, **moved}
+
+
+def _show_one(view: "RolloutView", options: ListOptions, plane: PlaneView, as_json: bool) -> None:
+    """Those that did not succeed are in the table first, unless another order was asked for."""
+    first = view.deployments if options.sort or as_json else sorted(view.deployments, key=_has_succeeded)
+    shown = part(first, _deployment_row, options, options.limit or (sys.maxsize if as_json else PAGE))
     if as_json:
-        emit_json(views)
-        return
+        found: dict[str, Any] = msgspec.to_builtins(view)
+        emit_json({**found, "deployments": shown.items, "plane": plane})
+    else:
+        console().print(_shown(view, shown.items, shown.more("devices")), soft_wrap=True)
+
+
+def _has_succeeded(row: "DeploymentView") -> bool:
+    return row.outcome == "succeeded"
+
+
+def _listed(views: "list[RolloutView]", more: list[str]) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
+    if not views:
+        return "no rollouts yet: `skerry rollout start RELEASE --group G`"
     made = table("rollout", "release", "devices", "state", "result", "started")
     for view in views:
         state, reason = label(view.state), safe(label(view.reason))
         made.add_row(view.id, view.release, view.selection, state, reason, ago(view.created))
-    emit(views, False, lambda: made if views else "no rollouts yet: `skerry rollout start RELEASE --group G`")
+    return Group(made, *more)
 
 
 def _watch(rollout_id: str | None, as_json: bool) -> None:
@@ -159,7 +235,8 @@ def abort(rollout_id: str, as_json: bool) -> None:
     """Abort a rollout: deployments in progress are cancelled, and their devices keep what they run."""
     with registry() as opened, opened.write() as session:
         whole = intake.abort_rollout(session, rollout_id, time.time())
-    emit({"rollout": whole, "state": "aborting"}, as_json, lambda: f"rollout {whole} is being aborted")
+        plane = plane_now(session)
+    emit({"rollout": whole, "state": "aborting", "plane": plane}, as_json, lambda: f"rollout {whole} is being aborted")
 
 
 def _policy(
@@ -175,8 +252,10 @@ def _policy(
 
 
 def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
-    """Wait until a rollout has ended."""
+    """Wait until a rollout has ended; says at once, and again when that changes, that no plane carries it out."""
+    plane = PlaneWatcher(opened)
     while True:
+        plane.look()
         with opened.read() as session:
             row = rollouts.find(session, rollout_id)
             if row.state in ENDED:
@@ -184,26 +263,30 @@ def _ended(opened: "Registry", rollout_id: str) -> "RolloutView":
         time.sleep(POLL_S)
 
 
-def _shown(view: "RolloutView") -> "Group":
+def _shown(view: "RolloutView", rows: "Sequence[DeploymentView] | None" = None, more: Sequence[str] = ()) -> "Group":
     from rich.console import Group  # noqa: PLC0415
 
+    from skerry_host.cli.terminal import joined  # noqa: PLC0415
+
     made = table("device", "state", "outcome", "transfer", "transport", ">bytes", ">of full", ">seconds", "reason")
-    shown = sorted(view.deployments, key=lambda d: d.outcome == "succeeded")[:TABLE_ROWS]
-    for row in sorted(shown, key=lambda d: (d.wave, d.device)):
+    if rows is None:
+        rows = sorted(view.deployments, key=_has_succeeded)[:PAGE]
+        rest = view.devices - len(rows)
+        more = [f"{rest} more devices: `skerry rollout status {view.id} --limit {view.devices}`"] if rest else []
+    for row in sorted(rows, key=lambda d: (d.wave, d.device)) if len(rows) == view.devices else rows:
         made.add_row(*_cells(row))
-    result = f"[bold]{label(view.state)}[/] {safe(label(view.reason))}"
-    rest = view.devices - len(shown)
-    more = [f"{rest} more devices: --json has them all"] if rest else []
-    return Group(f"{view.id}  {view.release} for {view.selection}: {result}", made, *more)
+    head = f"{view.id}  {view.release} for {view.selection}: "
+    title = joined(head, styled(label(view.state), "bold"), f" {label(view.reason)}")
+    return Group(title, made, *more)
 
 
-def _cells(row: "DeploymentView") -> tuple[str, ...]:
+def _cells(row: "DeploymentView") -> "tuple[str | Text, ...]":
     share = f"{row.bytes_received / row.full_bytes:.0%}" if row.full_bytes and row.bytes_received else ""
     colour = {"succeeded": "green", None: "cyan"}.get(row.outcome, "red")
     return (
         row.device,
         label(row.state),
-        f"[{colour}]{label(row.outcome or '')}[/]",
+        styled(label(row.outcome or ""), colour),
         row.transfer or "",
         safe(transports(row.transports)),
         size(row.bytes_received),

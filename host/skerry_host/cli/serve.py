@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -72,10 +71,11 @@ def serve(
 ) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415
     from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
     from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
-    from skerry_host.plane.web.server import WebServer  # noqa: PLC0415
+    from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
     _check_url(texts["blobs_url"])
@@ -90,8 +90,11 @@ def serve(
         if url:
             move_to(home, url)
         opened = stack.enter_context(registry(home))
-        running = stack.enter_context(_chosen_broker(home, broker, port, listen))
+        require_no_other(opened)
+        if not no_http:
+            require_free(http_port)
         blobs = _serve_blobs(stack, Store(home.store), **texts)
+        running = stack.enter_context(_chosen_broker(home, broker, port, listen))
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
         web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")
@@ -149,9 +152,10 @@ def _stop_on_signals(service: "Service") -> None:
 
 def _announce(addresses: dict[str, str | None], as_json: bool) -> None:
     """Print the addresses at once: whoever started this process waits for the line."""
+    from skerry_host.cli.lines import write_line  # noqa: PLC0415
+
     if as_json:
         emit_json(addresses)
     else:
         page = f", page {addresses['page']}" if addresses["page"] else ""
-        click.echo(f"serving: broker {addresses['broker']}{page}; stop with Ctrl-C")
-    sys.stdout.flush()
+        write_line(f"serving: broker {addresses['broker']}{page}; stop with Ctrl-C")

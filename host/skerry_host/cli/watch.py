@@ -4,15 +4,16 @@ import time
 from typing import TYPE_CHECKING
 
 from skerry_host.cli.common import safe
+from skerry_host.cli.plane import PlaneWatcher
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views.gather import rollout_view
 from skerry_host.plane.views.labels import label, transports
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from skerry_host.cli.terminal import Terminal
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.views.views import DeploymentView, RolloutView
 
@@ -21,20 +22,22 @@ MAX_BARS = 20
 """Where a rollout has more devices, those in progress are shown first."""
 
 
-def watch(opened: "Registry", rollout_id: str, console: "Console") -> "RolloutView":
+def watch(opened: "Registry", rollout_id: str, console: "Terminal") -> "RolloutView":
     """Show a rollout until it has ended; the last view."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
 
     columns = (
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[state]}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         DownloadColumn(),
     )
     bars: dict[str, TaskID] = {}
+    plane = PlaneWatcher(opened)
     with Progress(*columns, console=console, transient=True) as progress:
         while True:
+            plane.look()
             with opened.read() as session:
                 view = rollout_view(session, rollouts.find(session, rollout_id))
             for row in sorted(view.deployments, key=lambda d: d.outcome is not None):

@@ -1,54 +1,57 @@
-"""The `--where` selection of a group: a small safe grammar over a device's id, board and tags.
+"""The `--where` selection of a group or a list: a small safe grammar over a device's id, board and tags.
 
     expression = term { "or" term }          board=raspberry-pi-4 and tag:lab
     term       = factor { "and" factor }     id=shelf-* and not tag:spare
     factor     = "not" factor | "(" expression ")" | "all" | test
     test       = ("id" | "board") ("=" | "!=") PATTERN | "tag:" NAME
 
-PATTERN may hold `*` and `?`. The text is parsed and never evaluated as Python.
+PATTERN may hold `*` and `?`. The text is parsed and never evaluated as Python. A list has fields of its own in place of
+id and board; a field with several values matches if one of them does.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Protocol
 
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import WhereError
 
 _TOKEN = re.compile(r"\s*(?:(?P<paren>[()])|(?P<op>!=|=)|(?P<word>[A-Za-z0-9_.*?:@-]+))")
-FIELDS: tuple[Literal["id", "board"], ...] = ("id", "board")
+FIELDS = ("id", "board")
 MAX_LENGTH = 1000
 """A longer selection is refused: nesting is bounded by it, so that parsing cannot exhaust the stack."""
 
 
 class Selection(Protocol):
-    """A condition on devices."""
+    """A condition on devices, or on the rows of a list."""
 
-    def matches(self, device: Device) -> bool:
-        """Whether a device is selected."""
+    def matches(self, item: object) -> bool:
+        """Whether a device or row is selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class All:
     """Every device."""
 
-    def matches(self, device: Device) -> bool:  # noqa: ARG002 - the port's shape
+    def matches(self, item: object) -> bool:  # noqa: ARG002 - the port's shape
         """True."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The device's id or board matches a pattern."""
+    """A field, such as the device's id or board, matches a pattern."""
 
-    name: Literal["id", "board"]
+    name: str
     pattern: str
 
-    def matches(self, device: Device) -> bool:
-        """Whether the field matches."""
-        return fnmatchcase(device.id if self.name == "id" else device.board, self.pattern)
+    def matches(self, item: object) -> bool:
+        """Whether the field matches, or one of its values."""
+        value = getattr(item, self.name)
+        values = value if isinstance(value, tuple) else (value,)
+        return any(fnmatchcase(str(each), self.pattern) for each in values if each is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,9 @@ class Tag:
 
     name: str
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, item: object) -> bool:
         """Whether it has it."""
-        return self.name in device.tags
+        return self.name in getattr(item, "tags", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,9 @@ class Not:
 
     inner: Selection
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, item: object) -> bool:
         """Whether the other selection does not match."""
-        return not self.inner.matches(device)
+        return not self.inner.matches(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,9 @@ class And:
 
     parts: tuple[Selection, ...]
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, item: object) -> bool:
         """Whether all parts match."""
-        return all(part.matches(device) for part in self.parts)
+        return all(part.matches(item) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +93,16 @@ class Or:
 
     parts: tuple[Selection, ...]
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, item: object) -> bool:
         """Whether any part matches."""
-        return any(part.matches(device) for part in self.parts)
+        return any(part.matches(item) for part in self.parts)
 
 
-def parse(text: str) -> Selection:
+def parse(text: str, fields: Sequence[str] = FIELDS) -> Selection:
     """The selection that `text` describes; raises `WhereError` at the first character that does not fit."""
     if len(text) > MAX_LENGTH:
         raise WhereError(text[:40] + "...", 40, f"at most {MAX_LENGTH} characters")
-    parser = _Parser(text, _tokens(text))
+    parser = _Parser(text, _tokens(text), fields)
     selection = parser.expression()
     parser.end()
     return selection
@@ -126,8 +129,9 @@ def _tokens(text: str) -> list[tuple[str, int]]:
 class _Parser:
     """Recursive descent over the tokens, one method for each rule of the grammar."""
 
-    def __init__(self, text: str, tokens: list[tuple[str, int]]) -> None:
+    def __init__(self, text: str, tokens: list[tuple[str, int]], fields: Sequence[str]) -> None:
         self._text = text
+        self._fields = fields
         self._tokens = tokens
         self._next = 0
 
@@ -164,12 +168,12 @@ class _Parser:
         if word.startswith("tag:") and len(word) > 4:
             self._next += 1
             return Tag(word[4:])
-        for name in FIELDS:
+        for name in self._fields:
             if self._take(name):
                 return self._field(name)
-        return self._refuse("id=, board=, tag:NAME or all")
+        return self._refuse(f"{', '.join(f'{name}=' for name in self._fields)}, tag:NAME or all")
 
-    def _field(self, name: Literal["id", "board"]) -> Selection:
+    def _field(self, name: str) -> Selection:
         negated = self._take("!=")
         if not negated and not self._take("="):
             self._refuse("= or !=")

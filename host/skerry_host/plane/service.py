@@ -1,7 +1,8 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
-Three threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request. Everything that must survive a restart is in the registry; this module keeps no state.
+Four threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
+chunks that devices request, one says that the plane runs. Everything that must survive a restart is in the registry;
+this module keeps no state.
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Self
@@ -18,6 +19,7 @@ from typing import IO, Self
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import topics
+from skerry_agent.wire.errors import SkerryError
 from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
@@ -26,6 +28,7 @@ from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
@@ -38,6 +41,7 @@ from skerry_host.plane.rollouts.loop import RolloutLoop
 from skerry_host.plane.views.counters import Counters
 from skerry_host.release import keys
 from skerry_host.release.store import Store
+from skerry_host.text import MOST, clean
 
 TICK_S = 0.2
 PAUSE_S = 0.05
@@ -51,6 +55,7 @@ KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
+NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
@@ -89,6 +94,7 @@ class Service:
         self._pruned = self._kept_up = 0.0
         self._retention = retention
         self._recalled = 0
+        self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
@@ -102,6 +108,7 @@ class Service:
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
+        self._heartbeat = HeartbeatWriter(registry, time.time)
         self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
         self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
 
@@ -112,6 +119,7 @@ class Service:
                 self._tick()
             except (OperationalError, BrokerError, OSError) as error:
                 log.warning("this tick failed and will be retried: %s", str(error).splitlines()[0])
+            self._heartbeat.ticked()
             self._stopping.wait(PAUSE_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -143,19 +151,26 @@ class Service:
     def _tick(self) -> None:
         if self._broker.ensure():
             log.warning("the broker had exited and was restarted")
-        self._receipts.send()
-        self._recall()
-        self._measure()
+        work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
+        run_each((self._receipts.send, *work, self._keep_up, self._prune), self._note)
+        self._ticked = time.time()
+
+    def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
             self._publisher.undeliverable.note_unreadable(self.answers.unreadable.get())
-        self._rollout_loop.tick()
-        self._publisher.sync()
-        self._keep_up()
-        self._ticked = time.time()
+
+    def _prune(self) -> None:
         if time.time() - self._pruned > PRUNE_EVERY_S:
             self._pruned = time.time()
             with self._registry.write() as session:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _note(self, error: SkerryError) -> None:
+        """Once a minute for each kind of trouble: the step is tried at every tick."""
+        now = time.monotonic()
+        if now - self._noted.get(error.code, -NOTE_EVERY_S) >= NOTE_EVERY_S:
+            self._noted[error.code] = now
+            log.error("a step of this tick failed and is tried again: %s", clean(str(error), MOST))
 
     def _keep_up(self) -> None:
         """Roll up and delete some of the telemetry that is due for it."""
@@ -254,10 +269,12 @@ class Service:
         except PlaneError:
             self._end_threads()
             raise
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+        self._heartbeat.__exit__()
         self._end_threads()
         self.link.stop()
 
@@ -266,6 +283,20 @@ class Service:
         self.answers.stop()
         self._writer.join()
         self._answerer.join()
+
+
+def run_each(steps: Iterable[Callable[[], object]], note: Callable[[SkerryError], None]) -> None:
+    """Run all steps; one that cannot do its work over a file or a row that is damaged holds up none after it.
+
+    What concerns the plane as a whole (`PlaneError`), a registry that is locked, and bugs are passed on.
+    """
+    for step in steps:
+        try:
+            step()
+        except PlaneError:
+            raise
+        except SkerryError as error:
+            note(error)
 
 
 @contextmanager

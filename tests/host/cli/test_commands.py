@@ -240,8 +240,8 @@ def test_a_device_that_never_ran_anything_has_nothing_to_go_back_to(home):
 def test_lists_and_cards_for_people(home):
     provision(home, "dev-1", "--tag", "lab")
     assert "dev-1" in skerry(home, "device", "list").stdout
-    assert "offline" in skerry(home, "device", "show", "dev-1").stdout
-    assert "0 of 1 devices online" in skerry(home, "monitor", "--once").stdout
+    assert "unknown (never seen)" in skerry(home, "device", "show", "dev-1").stdout
+    assert "? of 1 devices online" in skerry(home, "monitor", "--once").stdout
     assert said(home, "monitor")["totals"]["devices"] == 1
     assert "no rollouts yet" in skerry(home, "rollout", "status").stdout
     assert "raspberry-pi-4" in skerry(home, "device", "boards").stdout
@@ -259,7 +259,10 @@ def test_a_long_list_is_given_a_page_at_a_time(home):
     assert "more devices" not in rest
     assert [device["id"] for device in said(home, "device", "list")] == [f"dev-{number}" for number in range(5)]
     assert [device["id"] for device in said(home, "device", "list", "--after", "dev-1", "--limit", "1")] == ["dev-2"]
-    assert "more devices: --after dev-1" in skerry(home, "monitor", "--once", "--limit", "2").stdout
+    assert (
+        "and 3 more (unknown 3): `skerry device list --where state=unknown`"
+        in skerry(home, "monitor", "--limit", "2").stdout
+    )
 
 
 def test_doctor_knows_a_home_that_is_well_and_one_that_is_not(home):

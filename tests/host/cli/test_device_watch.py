@@ -102,10 +102,16 @@ def test_an_agent_of_before_says_so_in_one_line(fleet):
     assert fleet.device.watched == [600.0]
 
 
-def test_a_device_that_is_offline_is_not_asked(tmp_path):
+def test_without_a_plane_nobody_is_asked(tmp_path):
     home = make_home(tmp_path / "home")
     skerry(home, "device", "provision", "lab-01", "--board", "generic-x86", "--broker", "mqtt://127.0.0.1:1")
     done = skerry(home, "device", "watch", "lab-01", check=False)
-    assert (done.returncode, "lab-01 is offline" in done.stderr) == (1, True)
+    assert (done.returncode, "nobody sends the order: the plane has never run here" in done.stderr) == (1, True)
     done = skerry(home, "device", "watch", "nobody", check=False)
     assert done.returncode == 2
+
+
+def test_a_device_that_is_offline_is_not_asked_by_a_plane_that_runs(fleet):
+    skerry(fleet.home, "device", "provision", "lab-01", "--board", "generic-x86", "--broker", fleet.url)
+    done = skerry(fleet.home, "device", "watch", "lab-01", check=False)
+    assert (done.returncode, "lab-01 is offline" in done.stderr) == (1, True)

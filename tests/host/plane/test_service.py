@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.report_forms import READ, encode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from skerry_host.fleet.device import Device
@@ -22,7 +23,7 @@ from skerry_host.plane.registry.records import devices
 from skerry_host.plane.registry.tables import BlockRow
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
-from skerry_host.plane.service import Service
+from skerry_host.plane.service import Service, run_each
 from tests.kit.brokers import Mosquitto
 from tests.kit.home import make_home
 from tests.kit.plane import served
@@ -158,3 +159,21 @@ def test_a_registry_that_is_none_any_more_ends_the_plane_and_acknowledges_nothin
             service.run()
     assert heard == []
     assert service.ingest.counts["malformed"] == 0
+
+
+def test_a_step_that_fails_over_its_own_data_holds_up_none_after_it():
+    done, noted = [], []
+
+    def damaged():
+        raise WireError("desired", ["not JSON"])
+
+    run_each((lambda: done.append(1), damaged, lambda: done.append(2)), noted.append)
+    assert (done, [error.code for error in noted]) == ([1, 2], ["malformed"])
+
+
+def test_what_concerns_the_plane_as_a_whole_ends_the_tick():
+    def gone():
+        raise RegistryError("it is no database")
+
+    with pytest.raises(RegistryError):
+        run_each((gone,), lambda _: None)

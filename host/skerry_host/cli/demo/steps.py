@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from skerry_host.cli.common import micros, size, table
+from skerry_host.cli.common import micros, size, styled, table
 from skerry_host.cli.demo.client import Client
 from skerry_host.cli.demo.fleet import Agent, DemoError, Host
 from skerry_host.cli.demo.outcome import Outcome, Quality, deployment_outcomes, device_outcome
+from skerry_host.cli.terminal import Terminal, joined
 from skerry_host.home import open_home
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.views.labels import label
@@ -32,13 +31,13 @@ class Demo:
 
     folder: Path
     recipe: Path
-    out: Console
+    out: Terminal
     stay: bool
     started: float = field(default_factory=time.monotonic)
 
     def print_line(self, text: str) -> None:
         """Print one line, with the seconds since the start."""
-        self.out.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}")
+        self.out.print(joined(styled(f"{time.monotonic() - self.started:6.1f} s", "dim"), f"  {text}"))
 
 
 def run_demo(demo: Demo) -> Outcome:
@@ -50,7 +49,7 @@ def run_demo(demo: Demo) -> Outcome:
         stack.callback(_end, slow_build)
         quality = _build_and_release(demo, host, FIRST)
         addresses = stack.enter_context(host.serving(demo.folder / "serve.log"))
-        demo.print_line(f"host plane: broker {addresses['broker']}, web page [bold]{addresses['page']}[/bold]")
+        demo.print_line(f"host plane: broker {addresses['broker']}, web page {addresses['page']}")
         agents = [_provision(demo, host, device) for device in DEVICES]
         for agent in agents:
             stack.enter_context(agent.running())
@@ -123,7 +122,7 @@ def _roll_out(demo: Demo, host: Host, version: str) -> None:
         reason = label(deployment["reason"])
         why = f": {deployment['detail'] or reason}" if reason else ""
         demo.print_line(
-            f"{release} on {deployment['device']}: [bold]{label(deployment['outcome'])}[/bold]{why} "
+            f"{release} on {deployment['device']}: {label(deployment['outcome'])}{why} "
             f"({deployment['transfer']}, {size(deployment['bytes_received'])}, {deployment['seconds']:.1f} s)"
         )
 
@@ -169,7 +168,7 @@ def _show(demo: Demo, outcome: Outcome) -> None:
     for d in outcome.deployments:
         share = f"{d.bytes / d.full_bytes:.1%}" if d.full_bytes else "-"
         colour = "green" if d.outcome == "succeeded" else "yellow"
-        result, reason = f"[{colour}]{label(d.outcome or 'running')}[/]", label(d.reason)
+        result, reason = styled(label(d.outcome or "running"), colour), label(d.reason)
         moved.add_row(d.release, d.device, result, d.transfer, size(d.bytes), share, f"{d.seconds:.1f}", reason)
     now = table("device", "release", ">inferences", ">p50", ">p95", ">p99", ">energy/inference", "source")
     for device in outcome.devices:
@@ -178,11 +177,9 @@ def _show(demo: Demo, outcome: Outcome) -> None:
         row = (device.id, device.release or "-", str(device.inferences), *quantiles, used, device.power_source)
         now.add_row(*row)
     demo.out.print(moved, now)
-    verdict = "[green]ok[/green]" if outcome.ok else "[red]not ok[/red]"
-    demo.out.print(
-        f"{verdict}: {outcome.answered_requests} client requests answered, {outcome.lost_requests} lost, "
-        f"{outcome.seconds:.0f} s"
-    )
+    verdict = styled("ok", "green") if outcome.ok else styled("not ok", "red")
+    requests = f"{outcome.answered_requests} client requests answered, {outcome.lost_requests} lost"
+    demo.out.print(joined(verdict, f": {requests}, {outcome.seconds:.0f} s"))
 
 
 def _stay(demo: Demo, page: str) -> None:

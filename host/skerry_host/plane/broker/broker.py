@@ -4,6 +4,7 @@ A broker that is started here listens on loopback, without passwords, and elsewh
 when this process does, however that ends. Speaks no MQTT: `link` does.
 """
 
+import logging
 import os
 import random
 import shutil
@@ -20,7 +21,10 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
+from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import AddressError, BrokerError
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 START_S = 10.0
@@ -92,7 +96,7 @@ class _Child:
         return True
 
     def _start(self) -> None:
-        _await_free(self.port, self._patience_s)
+        _await_free(self.port, self._patience_s, self._is_mine)
         self._process = self._spawn()
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
@@ -118,6 +122,10 @@ class _Child:
         raise NotImplementedError
 
     def _where_to_look(self) -> str:
+        raise NotImplementedError
+
+    def _is_mine(self, command: str) -> bool:
+        """Whether a process with this command line is the broker that a plane of before has started."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -152,6 +160,9 @@ class Mosquitto(_Child):
     def _where_to_look(self) -> str:
         return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
 
+    def _is_mine(self, command: str) -> bool:
+        return str(self._folder) in command
+
 
 class Embedded(_Child):
     """rumqttd out of the iotcore wheel: for a demo where no mosquitto is. Forgets what was retained when it ends."""
@@ -161,6 +172,9 @@ class Embedded(_Child):
 
     def _where_to_look(self) -> str:
         return "choose another port with --port, or install mosquitto"
+
+    def _is_mine(self, command: str) -> bool:
+        return "iotcore._serve" in command
 
 
 def find_mosquitto() -> str | None:
@@ -247,14 +261,27 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _await_free(port: int, patience_s: float) -> None:
-    """Wait while a predecessor that was killed gives its port back; raises `BrokerError` when it stays taken."""
+def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:
+    """Wait while a predecessor that was killed gives its port back, and say at once that this waits.
+
+    Raises `BrokerError` when it stays taken, and at once when it is seen to be another program's.
+    """
+    if _is_free(port):
+        return
+    who = holder(port)
+    if who is not None and not is_mine(who.command):
+        raise _taken(port, str(who))
+    log.warning("port %d is still used by %s: waiting up to %.0f s for it", port, who or "another program", patience_s)
     deadline = time.monotonic() + patience_s
     while not _is_free(port):
         if time.monotonic() > deadline:
-            hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
-            raise BrokerError(f"port {port} is used by another program", hint=hint, code="port_taken")
+            raise _taken(port, str(who or "another program"))
         time.sleep(0.1)
+
+
+def _taken(port: int, who: str) -> BrokerError:
+    hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
+    return BrokerError(f"port {port} is used by {who}", hint=hint, code="port_taken")
 
 
 def _is_free(port: int) -> bool:

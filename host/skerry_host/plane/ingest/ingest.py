@@ -1,7 +1,8 @@
-"""Writes device messages to the registry: validates each, drops duplicates, writes in batches.
+"""Writes device messages to the registry: validates each, cleans its texts, drops duplicates, writes in batches.
 
-A malformed message is counted and logged and changes nothing; it never stops the plane. What follows from a report is
-decided by the rollout loop, not here.
+Here text from devices comes in, and nowhere else: what is stored holds no control characters and is of bounded length
+(`skerry_host.text`). A malformed message is counted and logged and changes nothing; it never stops the plane. What
+follows from a report is decided by the rollout loop, not here.
 """
 
 import logging
@@ -15,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.plain_text import cleaned
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
@@ -29,6 +29,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.registry.telemetry.totals import FleetTotals
+from skerry_host.text import MOST, clean, cleaned
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
@@ -128,11 +129,12 @@ class Ingest:
                 self._strangers.note(device)
                 results["unknown"] += 1
                 return None
-            decoded = _decode(message, device)
-            kept = _packed(decoded, message.payload) if isinstance(decoded, Report) else message.payload
-            return _Received(decoded, kept)
+            said = _decode(message, device)
+            decoded = cleaned(said)
+            raw = message.payload if decoded is said else codec.encode(decoded)
+            return _Received(decoded, _packed(decoded, raw) if isinstance(decoded, Report) else raw)
         except WireError as error:
-            self._malformed.note(message.topic, str(error))
+            self._malformed.note(clean(message.topic), clean(str(error), MOST))
             results["malformed"] += 1
             return None
 
@@ -177,7 +179,7 @@ class Ingest:
 
         What the device says of the message's generation or ids decides nothing.
         """
-        now, refusal = self._clock(), rollouts.Refusal(cleaned(refused.code, MOST_CODE), cleaned(refused.detail))
+        now, refusal = self._clock(), rollouts.Refusal(clean(refused.code, MOST_CODE), clean(refused.detail, MOST))
         if refused.kind == "desired":
             rollouts.refuse(session, twins.ordered_by(session, device, refused.message_sha256), refusal, now)
         else:
@@ -194,7 +196,7 @@ class Ingest:
         return True
 
     def _refuse(self, message: Incoming, reason: str) -> None:
-        self._malformed.note(message.topic, f"cannot be stored: {reason.splitlines()[0]}")
+        self._malformed.note(clean(message.topic), f"cannot be stored: {clean(reason.splitlines()[0], MOST)}")
         self.counts["malformed"] += 1
 
 

@@ -213,6 +213,22 @@ class ChangeRow(Base):
     number: Mapped[int]
 
 
+class HeartbeatRow(Base):
+    """The plane that serves this registry: one row, renewed every few seconds (`records.heartbeats`)."""
+
+    __tablename__ = "heartbeats"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[float]
+    ticked: Mapped[float]
+    started: Mapped[float]
+    stopped: Mapped[float | None]
+    instance: Mapped[str] = mapped_column(String(32))
+    pid: Mapped[int]
+    host: Mapped[str]
+    boot: Mapped[str]
+    version: Mapped[str]
+
+
 class EventRow(Base):
     """Something that happened, for people and audits: who or what, and one line."""
 

@@ -3,14 +3,19 @@
 Decides nothing and writes nothing: the rollout loop plans with these values. May be forgotten at any time.
 """
 
+import logging
 from collections.abc import Iterable
 from math import inf
 
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.errors import SkerryError
 from skerry_host.fleet.rollout import Deployment, Rollout, next_due
 from skerry_host.plane.registry.records import changes, rollouts
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
+from skerry_host.plane.registry.tables import RolloutRow
+
+log = logging.getLogger(__name__)
 
 
 class ActiveRollouts:
@@ -47,15 +52,24 @@ class ActiveRollouts:
         return min((time for time in times if time is not None), default=inf)
 
     def _read_rollouts(self, session: Session) -> None:
-        self.rollouts = [rollouts.as_rollout(row) for row in rollouts.active(session)]
+        self.rollouts = [found for row in rollouts.active(session) if (found := self._readable(row)) is not None]
         known, self._members = self._members, {rollout.id: {} for rollout in self.rollouts}
         self._members |= {rollout: known[rollout] for rollout in known.keys() & self._members.keys()}
         new = [rollout for rollout in self._members if rollout not in known]
         self._take(rollouts.members(session, new))
+
+    def _readable(self, row: RolloutRow) -> Rollout | None:
+        """None of a row that cannot be read: the others go on, and the log says so each time that rollouts change."""
+        try:
+            return rollouts.as_rollout(row)
+        except SkerryError:
+            log.exception("rollout %s cannot be read and is left as it is", row.id)
+            return None
 
     def _read_members(self, session: Session) -> None:
         self._take(rollouts.members(session, list(self._members), self._seen.deployments))
 
     def _take(self, members: Iterable[tuple[str, Deployment]]) -> None:
         for rollout, member in members:
-            self._members[rollout][member.id] = member
+            if rollout in self._members:
+                self._members[rollout][member.id] = member

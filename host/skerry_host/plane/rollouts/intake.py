@@ -1,6 +1,7 @@
 """Records in the registry what a person requests: a rollout, its abort, a rollback, a watch. Performs none of it.
 
-The serving plane finds it there, now or at its next start. Everything is checked before anything is written.
+The serving plane finds it there, now or at its next start. What is asked of several devices is recorded for all that
+can do it, and the rest is said; of each one everything is checked before anything is written.
 """
 
 import secrets
@@ -18,6 +19,7 @@ from skerry_host.fleet.device import Device, choose_target
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
+from skerry_host.fleet.several import Refusal, Several, for_each
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import devices, events, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
@@ -40,7 +42,7 @@ def start_rollout(session: Session, request: RolloutRequest, now: float) -> str:
     """Record a rollout of one wave and return its id; raises `FleetError` when no device or no target matches."""
     if not request.devices:
         hint = "`skerry device list` shows boards and tags"
-        raise FleetError(f"{request.selection} selects no devicess", hint=hint, code="no_devices")
+        raise FleetError(f"{request.selection} selects no devices", hint=hint, code="no_devices")
     offered = [bundle.target for bundle in request.release.bundles]
     targets = {device.id: choose_target(device, offered, request.release.name) for device in request.devices}
     rollout = RolloutRow(
@@ -69,10 +71,41 @@ def abort_rollout(session: Session, rollout_id: str, now: float) -> str:
     return row.id
 
 
+def fitting_targets(
+    release: Release, chosen: Sequence[Device], refused: Sequence[Refusal] = ()
+) -> Several[tuple[Device, TargetName]]:
+    """Of some devices those that can run a release, each with its target. Raises `FleetError` when none can."""
+    offered = [bundle.target for bundle in release.bundles]
+    what = f"{release.name} can be run"
+    return for_each(what, chosen, _id, lambda each: (each, choose_target(each, offered, release.name)), refused)
+
+
+def order_rollbacks(
+    session: Session, chosen: Sequence[Device], model: str | None, now: float, refused: Sequence[Refusal] = ()
+) -> Several[str]:
+    """Order all devices back that can go back; the orders' ids. Raises `FleetError` or `UnknownError` when none can."""
+    what = "a rollback can be ordered"
+    return for_each(what, chosen, _id, lambda each: order_rollback(session, each.id, model, now), refused)
+
+
+def open_rollouts(session: Session, chosen: Sequence[str]) -> list[str]:
+    """The rollouts that have not ended and have yet to do something on some devices."""
+    mine = (DeploymentRow.device.in_(chosen), DeploymentRow.outcome.is_(None), RolloutRow.state.not_in(ENDED))
+    query = select(RolloutRow.id).join(DeploymentRow, DeploymentRow.rollout == RolloutRow.id).where(*mine)
+    return sorted(set(session.scalars(query)))
+
+
 def order_rollback(session: Session, device: str, model: str | None, now: float) -> str:
-    """Order one device back to its last good release; returns the order's id. Raises `FleetError`, `UnknownError`."""
+    """Order one device back to its last good release; returns the order's id. Raises `FleetError`, `UnknownError`.
+
+    What a rollout has yet to send to it of that model is cancelled: it would be newer than this order.
+    """
     reported = twins.find(session, device).reported
-    models = reported.models if reported else {}
+    if reported is None:
+        hint = "look whether it is on: `skerry device show`"
+        why = "it has never reported what it runs"
+        raise FleetError(f"device {device} has no release to go back to: {why}", hint=hint, code="never_seen")
+    models = reported.models
     if model is not None and model not in models:
         there = ", ".join(models) or "nothing yet"
         raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
@@ -94,6 +127,7 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
         created=now,
     )
     orders.add(session, order)
+    _cancel_waiting(session, device, going_back[0], now)
     return order.id
 
 
@@ -123,6 +157,18 @@ def watched_s(session: Session, order: OrderRow, now: float) -> float:
     others = select(c.sent, c.seconds).where(c.device == order.device, c.kind == WATCH, c.state != "failed")
     recent = session.execute(others.where(c.sent > now - MOST_WATCH_S))
     return max([order.seconds or 0.0, *((sent or 0.0) + (seconds or 0.0) - now for sent, seconds in recent)])
+
+
+def _cancel_waiting(session: Session, device: str, model: str, now: float) -> None:
+    unsent = (DeploymentRow.sent.is_(None), DeploymentRow.outcome.is_(None))
+    mine = (DeploymentRow.device == device, DeploymentRow.model == model)
+    for row in session.scalars(select(DeploymentRow).where(*mine, *unsent)):
+        row.outcome, row.reason, row.ended = "cancelled", "a rollback was ordered", now
+        events.add(session, Event(now, "cancelled", device, f"{row.release}: {row.reason}"))
+
+
+def _id(device: Device) -> str:
+    return device.id
 
 
 def _can_go_back(model: ModelReport) -> bool:

@@ -7,6 +7,7 @@ broker.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 from sqlalchemy.orm import Session
@@ -14,23 +15,28 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Assignment, TransferPolicy
-from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, plan
+from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, Rollout, plan
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, events, orders, rollouts, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
-from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 from skerry_host.plane.rollouts import rollback
 from skerry_host.plane.rollouts.active import ActiveRollouts
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
+from skerry_host.plane.rollouts.apart import Apart, concerns_all
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.text import MOST, clean
 
 MAX_ADMITTED = 200
 log = logging.getLogger(__name__)
 
 
 class RolloutLoop:
-    """Advances rollouts and ordered rollbacks. What it keeps in memory, it could read anew at any time."""
+    """Advances rollouts and ordered rollbacks, each apart from the others: one that fails holds up none.
+
+    What it keeps in memory, it could read anew at any time.
+    """
 
     def __init__(self, registry: Registry, director: Director, clock: Callable[[], float]) -> None:
         self._registry = registry
@@ -38,6 +44,7 @@ class RolloutLoop:
         self._clock = clock
         self._active = ActiveRollouts()
         self._seen: Changes = NOTHING
+        self._apart = Apart(clock)
         self._rollout_due = self._order_due = inf
         self._looked_at = 0.0
 
@@ -64,29 +71,68 @@ class RolloutLoop:
         orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
         if before.removed != changed.removed or rollouts_changed or now > self._rollout_due:
             self._active.refresh(session)
-            if any(plan(rollout, self._active.members(rollout), now) for rollout in self._active.rollouts):
+            if any(self._has_work(rollout, now) for rollout in self._active.rollouts):
                 return True
-            self._rollout_due = self._active.next_due()
+            self._rollout_due = min(self._active.next_due(), self._apart.next_try)
         set_back, self._looked_at = now < self._looked_at, now
         if before.removed != changed.removed or orders_changed or now > self._order_due or set_back:
             waiting = orders.open_orders(session)
-            if any(rollback.is_due(session, row, now) for row in waiting):
+            if any(self._order_is_due(session, row, now) for row in waiting):
                 return True
-            self._order_due = min((due for row in waiting if (due := rollback.next_due(row)) is not None), default=inf)
+            times = [due for row in waiting if (due := rollback.next_due(row)) is not None]
+            self._order_due = min([*times, self._apart.next_try])
         self._seen = changed
         return False
 
     def _advance(self, session: Session, now: float) -> None:
         self._active.refresh(session)
         for rollout in list(self._active.rollouts):
-            row = session.get_one(RolloutRow, rollout.id)
-            actions = _some(plan(rollout, self._active.members(rollout), now))
-            rows = _prefetch(session, actions)  # noqa: F841 - a session forgets rows that nobody holds
-            for action in actions:
-                self._perform(session, row, action)
+            if self._has_work(rollout, now):
+                self._apart.work(session, f"rollout {rollout.id}", partial(self._carry_on, session, rollout, now))
             self._active.refresh(session)  # one rollout may have superseded deployments of the next
         for order in orders.open_orders(session):
-            rollback.advance(session, order, self._director, now)
+            if self._order_is_due(session, order, now):
+                self._apart.work(
+                    session, f"order {order.id}", partial(rollback.advance, session, order, self._director, now)
+                )
+
+    def _has_work(self, rollout: Rollout, now: float) -> bool:
+        name = f"rollout {rollout.id}"
+        return self._apart.ask(name, lambda: bool(plan(rollout, self._active.members(rollout), now)))
+
+    def _order_is_due(self, session: Session, order: OrderRow, now: float) -> bool:
+        return self._apart.ask(f"order {order.id}", lambda: rollback.is_due(session, order, now))
+
+    def _carry_on(self, session: Session, rollout: Rollout, now: float) -> None:
+        """All actions together; if one fails, each by itself, so that one that cannot be deployed to stops no other."""
+        actions = _some(plan(rollout, self._active.members(rollout), now))
+        try:
+            with session.begin_nested():
+                self._perform_all(session, rollout, actions)
+        except Exception as error:
+            if concerns_all(error) or len(actions) < 2:
+                raise
+            for action in actions:
+                self._perform_apart(session, rollout, action)
+
+    def _perform_all(self, session: Session, rollout: Rollout, actions: list[Action]) -> None:
+        row = session.get_one(RolloutRow, rollout.id)
+        rows = _prefetch(session, actions)  # noqa: F841 - a session forgets rows that nobody holds
+        for action in actions:
+            self._perform(session, row, action)
+        session.flush()
+
+    def _perform_apart(self, session: Session, rollout: Rollout, action: Action) -> None:
+        """One action; a deployment that cannot be sent or closed as it should be has failed, and says why."""
+        try:
+            with session.begin_nested():
+                self._perform_all(session, rollout, [action])
+        except Exception as error:
+            if concerns_all(error) or isinstance(action, EnterState):
+                raise
+            log.exception("deployment %s cannot be carried out", action.deployment.id)
+            row = session.get_one(DeploymentRow, action.deployment.id)
+            self._end(session, row, "failed", clean(f"the host cannot carry it out: {error}", MOST))
 
     def _perform(self, session: Session, rollout: RolloutRow, action: Action) -> None:
         match action:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from skerry_agent.wire.twin import ModelReport
+from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
@@ -160,7 +160,7 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         model=name,
         release=report.current.release if report.current else None,
         previous=report.previous.release if report.previous else None,
-        desired=assigned.release if assigned else None,
+        desired=_desired_now(assigned, report),
         state=report.state,
         serving=report.serving,
         attempted=report.deployment.release if report.deployment else None,
@@ -174,6 +174,15 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         rss_bytes=stats.rss_bytes if stats else None,
         points=tuple(point(*each) for each in mine),
     )
+
+
+def _desired_now(assigned: Assignment | None, report: ModelReport) -> str | None:
+    """The release that a device is to run: what it keeps, once it has given up what was assigned to it."""
+    if assigned is None:
+        return None
+    attempt = report.deployment
+    given_up = attempt is not None and attempt.id == assigned.deployment and attempt.outcome not in {None, "succeeded"}
+    return report.current.release if given_up and report.current else assigned.release
 
 
 def newest_figures(session: Session, newest: NewestIntervals, now: float) -> list[NewestFigures]:

@@ -17,6 +17,7 @@ LABELS = {
     "online": "online",
     "offline": "offline",
     "serving": "serving",
+    "not_serving": "not serving",
     "waiting": "waiting",
     "ended": "ended",
     "idle": "idle",

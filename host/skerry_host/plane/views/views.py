@@ -4,6 +4,9 @@ Times are seconds since 1970. Absent is None. Made by `gather`; holds no queries
 """
 
 from msgspec import Struct, field
+from msgspec.structs import replace
+
+from skerry_host.plane.views.plane_state import PlaneView
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
 """Figures are current for so long after they came, or for twice their interval; never for more than a day."""
@@ -94,8 +97,8 @@ class RolloutView(Struct, frozen=True):
 class ModelView(Struct, frozen=True):
     """One model on one device; figures are of the newest interval, `points` oldest first.
 
-    `attempted`, `outcome` and `reason` are of the device's latest deployment; `desired` is the release in its desired
-    state.
+    `attempted`, `outcome` and `reason` are of the device's latest deployment; `desired` is the release that the device
+    is to run now: once it has given up what was assigned, that is what it keeps.
     """
 
     model: str
@@ -116,31 +119,48 @@ class ModelView(Struct, frozen=True):
     points: tuple[Point, ...] = ()
 
     @property
+    def condition(self) -> str:
+        """What the model does, as a code: its machine's state, or whether it serves once that is at rest."""
+        if self.state not in {"idle", "committed"}:
+            return self.state
+        return "serving" if self.serving else "not_serving" if self.release else "idle"
+
+    @property
     def diverged(self) -> bool:
         """Whether it runs another release than the desired one, and is not about to change: it has rolled back."""
         return self.desired is not None and self.desired != self.release and self.state == "idle"
 
     @property
     def newest(self) -> Point | None:
-        """The newest interval with inferences of the release that runs, unless it is over for long; else the newest."""
+        """The newest interval, with the latency and energy of the last one that had any, unless that is over for long.
+
+        The rate is always the newest one: of a device that nobody asks it is 0, however often it was asked before.
+        """
         late = [p for p in self.points if p.at >= self.points[-1].at - FRESH_S]
         mine = [p for p in late if p.release == self.release and p.p50_us is not None] or late
-        return mine[-1] if mine else None
+        return replace(mine[-1], inferences_per_s=self._newest_rate) if mine else None
+
+    @property
+    def _newest_rate(self) -> float:
+        """Of the release that runs; of another one only if nothing is known of it in the newest interval."""
+        newest = [p for p in self.points if p.at == self.points[-1].at]
+        mine = [p for p in newest if p.release == self.release] or newest
+        return mine[-1].inferences_per_s
 
 
 class DeviceView(Struct, frozen=True):
     """One device; `generation` is that of its desired state, `accepted` the newest that the device has accepted.
 
-    `reports_missing` counts telemetry reports that have not arrived though later ones have: lost, or still on the
-    device. `outbox_dropped` counts those that the device has discarded. `measured` is when the newest interval came, of
-    which the figures are, and `interval_s` how long it was.
+    `online` is None where no plane runs that could know it. `reports_missing` counts telemetry reports that have not
+    arrived though later ones have: lost, or still on the device. `outbox_dropped` counts those that the device has
+    discarded. `measured` is when the newest interval came, of which the figures are, and `interval_s` how long it was.
     """
 
     id: str
     board: str
     tags: tuple[str, ...]
     targets: tuple[str, ...]
-    online: bool
+    online: bool | None
     agent: str | None
     last_seen: float | None
     generation: int
@@ -216,10 +236,10 @@ class EventView(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """The whole fleet in figures."""
+    """The whole fleet in figures; `online` is None where no plane runs that could know it."""
 
     devices: int
-    online: int
+    online: int | None
     inferences_per_s: float
     p95_us: float | None
     power_w: float | None
@@ -236,3 +256,4 @@ class Overview(Struct, frozen=True):
     rollouts: tuple[RolloutView, ...]
     events: tuple[EventView, ...]
     next: str | None = None
+    plane: PlaneView | None = None

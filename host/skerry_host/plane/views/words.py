@@ -88,6 +88,11 @@ def clock(then: float | None) -> str:
     return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S")
 
 
+def stamp(then: float | None) -> str:
+    """Date and time of day, UTC: of what happened at any time, such as an event."""
+    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def day(then: float | None) -> str:
     """The date, UTC."""
     return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%d %b %Y")
@@ -104,8 +109,8 @@ def plain(text: str) -> str:
 
 
 TONES = {
-    "good": {"succeeded", "online", "committed", "enrolled", "done", "answered"},
-    "bad": {"failed", "rejected", "rolled_back", "timed_out", "error", "refused", "order_refused"},
+    "good": {"succeeded", "online", "serving", "committed", "enrolled", "done", "answered"},
+    "bad": {"failed", "not_serving", "rejected", "rolled_back", "timed_out", "error", "refused", "order_refused"},
     "busy": {
         "running", "pending", "aborting", "fetching", "verifying", "staged", "probation",
         "rolling_back", "deploying", "ordered", "waiting",
@@ -119,7 +124,7 @@ def tone(word: str | None) -> str:
 
 
 _FORMATS: tuple[Callable[..., str], ...] = (
-    micros, energy, size, figure, reading, percent, ago, span, clock, instant, plain, tone,
+    micros, energy, size, figure, reading, percent, ago, span, clock, stamp, instant, plain, tone,
     labels.label, labels.event_label, labels.transports,
 )  # fmt: skip
 FILTERS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _FORMATS}

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from skerry_host.plane.views import words
 from skerry_host.plane.views.labels import label as label_of
 from skerry_host.plane.views.views import Point, RolloutView
+from skerry_host.text import clean
 
 Field = str
 Pairs = list[tuple[float, float]]
@@ -151,7 +152,7 @@ def _ticks(points: Sequence[Point], place: Place, height: float) -> list[str]:
     changes = [(place(b.at, 0)[0], b.release) for a, b in pairwise(points) if a.release != b.release]
     return [
         f'<line class="change" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height:.0f}">'
-        f"<title>{escape(release)}</title></line>"
+        f"<title>{escape(clean(release))}</title></line>"
         for x, release in changes
     ]
 

@@ -1,14 +1,19 @@
-"""Renders the pages on the host. They work without JavaScript; the script only refreshes them."""
+"""Renders the pages on the host. They work without JavaScript; the script only refreshes them.
+
+Every value is escaped, and cleaned as for a terminal: what a registry of before holds may reverse a line as well.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from skerry_host.plane.views import words
 from skerry_host.plane.web import charts
 from skerry_host.plane.web.entry import Entry
+from skerry_host.text import clean
 
 TEMPLATES = Path(__file__).parent / "pages"
 
@@ -21,6 +26,7 @@ class Renderer:
             loader=FileSystemLoader(TEMPLATES),
             autoescape=select_autoescape(default=True),
             undefined=StrictUndefined,
+            finalize=_clean,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -31,3 +37,8 @@ class Renderer:
     def render(self, template: str, values: Mapping[str, object]) -> Response:
         """A whole page."""
         return HTMLResponse(self._templates.get_template(template).render(**values))
+
+
+def _clean(value: object) -> object:
+    """Text as it is shown; markup is made here, of values that were cleaned and escaped one by one."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

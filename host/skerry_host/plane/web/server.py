@@ -1,5 +1,6 @@
 """Runs an ASGI application in a thread of the serving process. Knows nothing of what it serves."""
 
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Self
 import uvicorn
 from starlette.applications import Starlette
 
+from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
@@ -49,6 +51,11 @@ class WebServer(Server):
         super().__init__(application(registry, counters, counted=counted), LOOPBACK, port)
 
 
+def require_free(port: int) -> None:
+    """Raise `PlaneError` at once where the page could not be served later, when a broker runs already."""
+    _listen(LOOPBACK, port).close()
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket, made here so that a taken port is a plain error before anything runs."""
     opened = socket.socket()
@@ -59,5 +66,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         with closing(opened):
             hint = "choose another with --http-port or --blobs, or --no-http"
-            raise PlaneError(f"port {port} cannot be used: {error.strerror}", hint=hint, code="port_taken") from None
+            who = holder(port) if error.errno == errno.EADDRINUSE else None
+            why = f"is used by {who}" if who else f"cannot be used: {error.strerror}"
+            raise PlaneError(f"port {port} {why}", hint=hint, code="port_taken") from None
     return opened

@@ -384,7 +384,8 @@ def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):
     assert (row.state, deployment.outcome, deployment.reason) == ("succeeded", "rolled_back", "ordered")
     with rig.registry.read() as session:
         (model,) = device_views(session, devices.all_devices(session))[0].models
-    assert (model.diverged, model.release, model.desired) == (True, "fashion@1.0.0", "fashion@1.1.0")
+    assert (model.release, model.attempted, model.outcome) == ("fashion@1.0.0", "fashion@1.1.0", "rolled_back")
+    assert (model.desired, model.diverged) == ("fashion@1.0.0", False), "what it gave up is not wanted any more"
 
 
 def test_a_device_whose_rollback_fails_has_succeeded_after_all(rig):

@@ -2,11 +2,13 @@
 
 import pytest
 
+from skerry_agent.wire import codec
 from skerry_agent.wire.report_forms import encode_report
 from skerry_agent.wire.telemetry import ModelStats, Report
+from skerry_agent.wire.twin import ModelReport, Reported, SlotReport
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.records import devices, twins
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views, newest_figures, totals
@@ -50,6 +52,25 @@ def test_a_device_that_has_been_idle_for_long_does_not_show_its_last_work_as_its
     assert view.newest == points[-1]
     lately = ModelView("m", "m@1.0.0", None, None, "idle", serving=True, points=tuple(points[:2]))
     assert lately.newest == points[0], "one answer a minute and no less has a latency"
+
+
+def test_after_three_minutes_of_no_requests_every_rate_is_0(tmp_path):
+    """On the device's card, in the totals and in what `/metrics` exports."""
+    with open_registry(tmp_path / "r.sqlite") as registry, registry.write() as session:
+        devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), NOW)
+        running = ModelReport("idle", serving=True, current=SlotReport("m@1.0.0", "cpu", "0" * 64, "1" * 64))
+        twin = Reported("dev-1", "b", 1, 0, "1", "generic-x86", ("cpu",), {"m": running})
+        twins.accept_reported(session, twin, codec.encode(twin), NOW)
+        for number, (age_s, length_s, count) in enumerate([(240.0, 60.0, 150), (180.0, 120.0, 0), (60.0, 60.0, 0)]):
+            stats = (ModelStats("m", "m@1.0.0", count, 0),)
+            report = Report("dev-1", "b", number, NOW - age_s, 1e8 - age_s + length_s, length_s, stats)
+            SqlTelemetry(session).add([Arrival(report, encode_report(report))], NOW - age_s + length_s)
+        (view,) = device_views(session, devices.all_devices(session))
+        (figures,) = newest_figures(session, NewestIntervals(), NOW)
+        assert [point.inferences_per_s for point in view.models[0].points] == [2.5, 0.0, 0.0]
+        assert view.models[0].newest.inferences_per_s == 0.0
+        assert [model.inferences_per_s for model in figures.models] == [0.0]
+        assert totals(session, NOW).inferences_per_s == 0.0
 
 
 def _point(at, latency_us):

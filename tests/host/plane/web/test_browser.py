@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from skerry_agent.wire.telemetry import Sample
+from skerry_agent.wire.twin import ModelReport
 from skerry_host.plane.registry.records import rollouts
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.web.server import WebServer
@@ -93,3 +95,23 @@ def test_screenshots_are_not_blank(chromium, scene, tmp_path, size):
         browse(chromium, tmp_path, web.url, f"--window-size={size}", f"--screenshot={picture}")
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert picture.stat().st_size > 20_000
+
+
+def test_text_of_a_device_is_text_to_a_browser(chromium, scene, tmp_path):
+    """Neither its markup nor its script becomes one, in the text of a page or in an attribute, and none is reversed."""
+    evil = "</span><script>document.title='owned'</script>\"onmouseover='x'\u202egnp\x1b[2J"
+    device = scene.devices["dock-07"]
+    device.kept.models = {evil: ModelReport("idle", serving=True), **device.kept.models}
+    device.say()
+    sample = Sample("power", 3.0, "W", "measured", evil)
+    device.report((), (sample,), scene.now)
+    with serve(scene.registry) as web:
+        for path in ("/", "/devices/dock-07"):
+            address = f"{web.url}{path}"
+            page, console = browse(chromium, tmp_path, address, "--dump-dom", "--virtual-time-budget=1000")
+            assert console == []
+            assert "<title>owned" not in page
+            assert "<script>document" not in page
+            assert "onmouseover" not in re.sub(r"title=\"[^\"]*\"|>[^<]*<", "", page), "it is in no attribute's place"
+            assert not set("\u202e\x1b") & set(page)
+            assert "gnp" in page, "it is shown"

@@ -1,16 +1,22 @@
 """Each device's twin: its desired state and what it last reported. Drops messages that are old or duplicates."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import message_sha256
 from skerry_agent.wire.twin import Assignment, Desired, DeviceState, Reported
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import TwinRow
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,9 @@ def is_online(session: Session, device: str) -> bool:
 
 
 def each(session: Session, devices: Iterable[str]) -> Iterator[Twin]:
-    """The twins of some enrolled devices, a few in memory at a time."""
+    """The twins of some enrolled devices, a few in memory at a time; what cannot be read counts as not there."""
     for part in parts(devices):
-        yield from map(_twin, session.scalars(select(TwinRow).where(TwinRow.device.in_(part))))
+        yield from map(_readable, session.scalars(select(TwinRow).where(TwinRow.device.in_(part))))
 
 
 def changed(session: Session, since: int) -> Iterator[tuple[str, bool]]:
@@ -159,6 +165,20 @@ def _has_ended(twin: Twin, assignment: Assignment) -> bool:
 def _is_old(row: TwinRow, state: DeviceState) -> bool:
     known = row.state_sequence if row.state_sequence is not None else -1
     return state.sequence < known or (state.sequence == known and (state.online or not row.online))
+
+
+def _readable(row: TwinRow) -> Twin:
+    """The twin of a row, also if one of its states is damaged: one device must not hide all others."""
+    desired, reported = _or_none(row.desired, Desired, row.device), _or_none(row.reported, Reported, row.device)
+    return Twin(row.device, row.generation, desired, row.envelope, reported, row.online, row.agent, row.last_seen)
+
+
+def _or_none(raw: bytes | None, kind: type[T], device: str) -> T | None:
+    try:
+        return codec.decode(raw, kind) if raw else None
+    except WireError as error:
+        log.warning("the %s state of %s in the registry is damaged: %s", kind.__name__.lower(), device, error)
+        return None
 
 
 def _twin(row: TwinRow) -> Twin:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from skerry_host.plane.registry.telemetry.totals import named
 from skerry_host.plane.views.views import NewestFigures
+from skerry_host.text import clean
 
 _UNSAFE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 LABELS = 65_536
@@ -59,7 +60,7 @@ class Family:
 
 @lru_cache(LABELS)
 def _escaped(text: str) -> str:
-    return text.translate(_UNSAFE)
+    return clean(text.translate(_UNSAFE))
 
 
 def device_families(seen: Sequence[NewestFigures], releases: frozenset[str]) -> Iterator[Family]:

@@ -1,0 +1,78 @@
+"""Makes messages and texts from outside harmless for whoever reads them; what that is says `wire.plain_text`.
+
+Knows nothing of what they say.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from skerry_agent.wire.plain_text import visible
+
+MOST = 1000
+"""The longest text of a device that is kept, in characters: a reason, a detail, the name of a sensor."""
+
+MOST_ITEMS = 256
+"""So many texts of one list are kept, such as the issues of a device."""
+
+_NO_TEXT = frozenset({int, float, bool, type(None), bytes})
+
+T = TypeVar("T")
+
+
+def clean(text: str, most: int | None = None) -> str:
+    """The text with nothing in it that only a machine reads, on one line; cut with an ellipsis if it is longer."""
+    text = visible(text)
+    return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+
+
+def cleaned(value: T) -> T:
+    """A message with all its texts clean and bounded, keys of mappings too; the very same one if they were."""
+    return _cleaned(value)  # type: ignore[no-any-return]
+
+
+def one_line(text: str) -> str:
+    """An error for a person: clean, and its lines joined."""
+    return clean(" ".join(text.splitlines()))
+
+
+def _cleaned(value: Any) -> Any:
+    kind = type(value)
+    if kind in _NO_TEXT:
+        return value
+    if kind is str:
+        return value if value.isprintable() and len(value) <= MOST else clean(value, MOST)
+    if isinstance(value, Struct):
+        return _cleaned_struct(value)
+    if isinstance(value, (tuple, list)):
+        made = [_cleaned(each) for each in (value[:MOST_ITEMS] if _holds_text(value) else value)]
+        return value if _same(made, value) else kind(made)
+    if isinstance(value, Mapping):
+        return _cleaned_mapping(value)
+    return value
+
+
+def _holds_text(value: "tuple[Any, ...] | list[Any]") -> bool:
+    return bool(value) and isinstance(value[0], str)
+
+
+def _same(made: list[Any], before: "tuple[Any, ...] | list[Any]") -> bool:
+    return len(made) == len(before) and all(one is other for one, other in zip(made, before, strict=True))
+
+
+def _cleaned_struct(value: Struct) -> Struct:
+    changed = {}
+    for name in value.__struct_fields__:
+        before = getattr(value, name)
+        after = _cleaned(before)
+        if after is not before:
+            changed[name] = after
+    return replace(value, **changed) if changed else value
+
+
+def _cleaned_mapping(value: Mapping[Any, Any]) -> Any:
+    made = {_cleaned(key): _cleaned(each) for key, each in value.items()}
+    same = _same(list(made), list(value)) and _same(list(made.values()), list(value.values()))
+    return value if same else made
