@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from skerry_host.cli.lines import write_line
 from skerry_host.home import home_at
 from skerry_host.plane.registry import place
 
@@ -37,7 +38,8 @@ def completion(shell: str) -> None:
     root = click.get_current_context().find_root().command
     assert found is not None
     with contextlib.redirect_stderr(None):  # it looks for a bash, and says so where it is old
-        click.echo(found(root, {}, "skerry", COMPLETING).source())
+        for line in found(root, {}, "skerry", COMPLETING).source().splitlines():
+            write_line(line)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ from tests.kit.home import add_release, make_home, model_bytes
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b1m\x7f\u202egnp\u200b<script>alert(1)</script>\"'[red][/b]\r\nspoofed"
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 DEVICE, RELEASE, BOOT = "dev-1", "fashion@1.0.0", "b1"
-PATTERNS = {"device": DEVICE, "release": RELEASE, "manifest_sha256": "0" * 64, "model_sha256": "1" * 64}
+SHA256 = {f"{name}_sha256": digit * 64 for name, digit in (("manifest", "0"), ("model", "1"), ("message", "2"))}
+PATTERNS = {"device": DEVICE, "release": RELEASE} | SHA256
 PLAIN = {str: HOSTILE, int: 3, float: 3.5, bool: True, bytes: b"", Sketch: Recorder().take()}
 """A sketch's texts are numbers."""
 MESSAGES = (DeviceState, Reported, CommandResult, Report)

@@ -12,6 +12,7 @@ from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import ModelStats, Report, Sample
 from skerry_agent.wire.twin import ModelReport, Reported
 from skerry_host.cli.demo.outcome import device_outcome
+from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.telemetry.port import Arrival
@@ -59,7 +60,8 @@ def home(tmp_path_factory):
         models = {"fashion": ModelReport("idle", serving=True)}
         twin = Reported("dev-1", "boot", 1, 1, "0.1.0", "generic-x86", ("cpu",), models)
         twins.accept_reported(session, twin, codec.encode(twin), now)
-    return home
+    with open_registry(home.registry) as opened, HeartbeatWriter(opened, time.time):
+        yield home
 
 
 @pytest.mark.parametrize(
