@@ -69,6 +69,7 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     process.trim()
     with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
         process.drop_pages(Path(job.bundle_dir) / job.bundle.model.name)
+    heartbeats.count_cpu_from_now()
     control.send(ready)
     return session
 
@@ -85,6 +86,10 @@ class HeartbeatMaker:
 
     def __init__(self) -> None:
         self.inference: Inference | None = None
+        self._cpu_s = time.process_time()
+
+    def count_cpu_from_now(self) -> None:
+        """What it took to load and to validate is no inference's: the next heartbeat does not count it."""
         self._cpu_s = time.process_time()
 
     def next(self) -> Heartbeat:
