@@ -38,6 +38,7 @@ POWER_CAUSES = frozenset(
 """Failures that too low a supply voltage may cause; what a model answers is not among them."""
 BLAMED_S = 60.0
 """How long before a failure of the current bundle an under-voltage may have been that is blamed for it."""
+AT_REST = {State.IDLE, State.ROLLING_BACK}
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
@@ -254,9 +255,12 @@ class Unit:
         self._failure = (reason, detail)
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
-        if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
-            since = self.context.clock.monotonic() - BLAMED_S
-            self.handle(events.CurrentFailed(*self._blamed(reason, detail, since)))
+        if self.record.state in AT_REST and self._fell_back(reason, detail, slot):
+            if reason == ACCELERATOR_HUNG:  # it may be free again before the other bundle is here
+                self._after("serve", MAX_BACKOFF_S, self._start_current)
+            return
+        since = self.context.clock.monotonic() - BLAMED_S
+        self.handle(events.CurrentFailed(*self._blamed(reason, detail, since)))
 
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
@@ -353,22 +357,35 @@ class Unit:
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
         """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
-        deployment = self.record.deployment
-        fits = slot is not None and deployment is not None and deployment.release == slot.release
         fallback = TARGETS[slot.target].fallback if slot is not None else None
-        if (
-            reason not in {NO_ACCELERATOR, ACCELERATOR_HUNG}
-            or not fits
-            or fallback not in self.context.config.board.targets
-        ):
+        lacks = reason in {NO_ACCELERATOR, ACCELERATOR_HUNG}
+        begun = self._deployment_of(slot) if slot is not None else None
+        if not lacks or begun is None or fallback is None or fallback not in self.context.config.board.targets:
             return False
-        assert deployment is not None
-        assert fallback is not None
         code = f"{reason}: " if reason == ACCELERATOR_HUNG else ""
         self.issue = f"{code}{self.model} runs without the Edge TPU: {detail}"
-        begun = replace(deployment, target=fallback, outcome=None, detail="", ended_at=None, transfer=None)
-        self.handle(events.Ordered(begun))
+        self.handle(events.Ordered(replace(begun, target=fallback)))
         return True
+
+    def _deployment_of(self, slot: Slot) -> Deployment | None:
+        """What brings a slot's release again: the latest deployment, or one of its own; None if nobody knows how."""
+        latest = self.record.deployment
+        if latest is not None and latest.release == slot.release:
+            return replace(latest, outcome=None, detail="", ended_at=None, transfer=None)
+        if slot.manifest is None:
+            return None
+        now = self.context.clock.wall()
+        known = latest or Deployment("", slot.release, slot.target, slot.manifest)
+        return Deployment(
+            id=f"fallback-{slot.manifest.sha256[:16]}-{now:.0f}",
+            release=slot.release,
+            target=slot.target,
+            manifest=slot.manifest,
+            ordered_at=now,
+            http=known.http,
+            after=known.after or known.id,
+            asked=known.asked,
+        )
 
     def _note_accelerator(self) -> None:
         """What serves from the accelerator does not lack it any more."""
