@@ -109,8 +109,9 @@ def _made_of(answer: Answer, deployment: Deployment, bundle: str) -> Event:
     """The updater's answer as an event."""
     match answer:
         case Staged():
-            manifest = deployment.manifest.sha256
-            return events.Verified(Slot(bundle, deployment.release, deployment.target, manifest, answer.model_sha256))
+            digests = deployment.manifest.sha256, answer.model_sha256
+            slot = Slot(bundle, deployment.release, deployment.target, *digests, deployment.manifest)
+            return events.Verified(slot)
         case Refusal():
             return _OF_REFUSALS[answer.kind](answer)
     return events.StageFailed("updater_error", f"{type(answer).__name__} is not an answer to a stage job")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from skerry_agent import log
+from skerry_agent.deployment import causes
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
@@ -27,20 +28,12 @@ from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
-from skerry_agent.wire.targets import TARGETS
 
 HEALTHY_AFTER_S = 10.0
 RESUME_ORDER_S = 10.0
 """How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
-NO_ACCELERATOR = "no_accelerator"
-POWER_SUPPLY = "power_supply"
-POWER_CAUSES = frozenset(
-    {"crashed", "hang", "start_timeout", "latency_over_budget", "too_few_inferences", NO_ACCELERATOR, ACCELERATOR_HUNG}
-)
-"""Failures that too low a supply voltage may cause; what a model answers is not among them."""
-BLAMED_S = 60.0
-"""How long before a failure of the current bundle an under-voltage may have been that is blamed for it."""
+AT_REST = {State.IDLE, State.ROLLING_BACK}
 ACTIVE = {State.FETCHING, State.VERIFYING, State.STAGED, State.PROBATION}
 
 _FORWARD = (events.Ordered, events.Fetched, events.Verified, events.CandidateReady, events.ProbationPassed)
@@ -280,9 +273,12 @@ class Unit:
         self._failure = (reason, detail)
         self._cancel_timer("healthy")
         slot, self.current, self.current_slot = self.current_slot, None, None
-        if self.record.state is not State.IDLE or not self._fell_back(reason, detail, slot):
-            since = self.context.clock.monotonic() - BLAMED_S
-            self.handle(events.CurrentFailed(*self._blamed(reason, detail, since)))
+        if self.record.state in AT_REST and self._fell_back(reason, detail, slot):
+            if reason == ACCELERATOR_HUNG:  # it may be free again before the other bundle is here
+                self._after("serve", MAX_BACKOFF_S, self._start_current)
+            return
+        since = self.context.clock.monotonic() - causes.BLAMED_S
+        self.handle(events.CurrentFailed(*self._blamed(reason, detail, since)))
 
     def _stop_current(self) -> None:
         self._cancel_timer("healthy")
@@ -370,30 +366,19 @@ class Unit:
         if not self._fell_back(reason, detail, self.record.slots.candidate):
             self.handle(events.CandidateFailed(*self._blamed(reason, detail, self._tried_from)))
 
-    def _blamed(self, reason: str, detail: str, since: float) -> tuple[str, str]:
-        """Who is to blame for a failure: too low a voltage slows and crashes whatever release runs."""
-        seen_by = self.context.undervoltage_since(since) if reason in POWER_CAUSES else None
-        if seen_by is None:
-            return reason, detail
-        return POWER_SUPPLY, f"{reason}: {detail}; the supply voltage was too low meanwhile ({seen_by})"
+    def _blamed(self, reason: str, detail: str, since: float) -> causes.Failure:
+        return causes.blamed((reason, detail), self.context.undervoltage_since, since)
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
         """Without its accelerator a bundle cannot run: the deployment goes on with its target's fallback."""
-        deployment = self.record.deployment
-        fits = slot is not None and deployment is not None and deployment.release == slot.release
-        fallback = TARGETS[slot.target].fallback if slot is not None else None
-        if (
-            reason not in {NO_ACCELERATOR, ACCELERATOR_HUNG}
-            or not fits
-            or fallback not in self.context.config.board.targets
-        ):
+        fallback = causes.fallback_target(slot, reason, self.context.config.board.targets)
+        if slot is None or fallback is None:
             return False
-        assert deployment is not None
-        assert fallback is not None
-        code = f"{reason}: " if reason == ACCELERATOR_HUNG else ""
-        self.issue = f"{code}{self.model} runs without the Edge TPU: {detail}"
-        begun = replace(deployment, target=fallback, outcome=None, detail="", ended_at=None, transfer=None)
-        self.handle(events.Ordered(begun))
+        begun = causes.deployment_of(slot, self.record.deployment, self.context.clock.wall())
+        if begun is None:
+            return False
+        self.issue = causes.lack(self.model, reason, detail)
+        self.handle(events.Ordered(replace(begun, target=fallback)))
         return True
 
     def _note_accelerator(self) -> None:

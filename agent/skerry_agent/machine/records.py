@@ -26,14 +26,18 @@ FACTORY = "factory/"
 """What the names of factory bundles begin with; the model's name follows."""
 
 
-class Slot(Struct, frozen=True):
-    """A bundle on the device. `bundle` is the name of its folder."""
+class Slot(Struct, frozen=True, omit_defaults=True):
+    """A bundle on the device. `bundle` is the name of its folder.
+
+    `manifest` is where its release can be had again, for another target; journals of before have none.
+    """
 
     bundle: str
     release: str
     target: TargetName
     manifest_sha256: str
     model_sha256: str
+    manifest: BlobRef | None = None
 
     @property
     def factory(self) -> bool:

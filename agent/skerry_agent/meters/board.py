@@ -5,6 +5,7 @@ supervisor goes on.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from skerry_agent.meters import procfs, thermal, throttle
 from skerry_agent.meters.choice import ROOT, choose
 from skerry_agent.meters.frequency import frequency_limit
 from skerry_agent.meters.pmic import SupplyVoltage
-from skerry_agent.meters.power import Coefficients, Window
+from skerry_agent.meters.power import Coefficients, PowerMeter, Window
 from skerry_agent.meters.supply import SupplyWatch
 from skerry_agent.meters.tool import FirmwareTool
 from skerry_agent.meters.usb import AcceleratorResets
@@ -26,6 +27,9 @@ POLL_S = 2.0
 _TICK_S = 1e-6
 _CLOCKS, _TICKS = "process clocks, agent and children", "proc stat, agent and children"
 
+OPEN_PATIENCE_S = 5.0
+"""How long an agent's start waits until it is known what this board has; it may turn out later, too."""
+
 PATIENCE_S = 1.0
 """How long the supervisor waits for its sensors."""
 
@@ -38,21 +42,35 @@ class Board(Protocol):
         """Its power model, if it has one."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sensors:
+    """What has to be polled, and may hang."""
+
+    power: PowerMeter
+    voltage: SupplyVoltage
+    supply: SupplyWatch
+    resets: AcceleratorResets
+
+    def poll(self) -> None:
+        for each in (self.power, self.voltage, self.supply, self.resets):
+            each.poll()
+
+    def read(self, window: Window) -> list[Sample]:
+        others = self.voltage.samples(), self.supply.samples(), self.resets.samples()
+        return [*self.power.read(window), *(sample for samples in others for sample in samples)]
+
+
 class BoardMeters:
     """Reads everything that this board offers: power, temperature, throttling, CPU and memory of agent and runners."""
 
     def __init__(self, board: Board, root: Path = ROOT) -> None:
-        self._root = root
-        tool = FirmwareTool.find() if root == ROOT else None
-        self._voltage = SupplyVoltage(lambda: tool.ask("pmic_read_adc") if tool is not None else None)
-        self._voltage.read()
-        self._power = choose(board.power, root, self._voltage.read if tool is not None else None)
-        self._supply = SupplyWatch(throttle.sources(root, tool.ask if tool is not None else None))
-        self._resets = AcceleratorResets(root)
+        self._root, self._board = root, board
         self._step_s = procfs.resolution_s(root / "proc")
         self._runner_cpu_s: dict[int, float] = {}
         self._agent_cpu_s = procfs.cpu_s_of_tree(root / "proc", os.getpid())
+        self._sensors: _Sensors | None = None
         self._worker = Worker(self._poll, POLL_S)
+        self._worker.ask(self._open, OPEN_PATIENCE_S)
 
     def samples(self, pids: list[int], duration_s: float, accelerator_s: float = 0.0) -> list[Sample]:
         """See `Meters.samples`. What is not known is not in the list."""
@@ -62,30 +80,41 @@ class BoardMeters:
 
     def active_energy(self, cpu_s: float, accelerator_s: float = 0.0) -> ActiveEnergy | None:
         """See `Meters.active_energy`."""
-        return self._worker.ask(lambda: self._power.active(cpu_s, accelerator_s), PATIENCE_S)
+        sensors = self._sensors
+        if sensors is None:
+            return None
+        return self._worker.ask(lambda: sensors.power.active(cpu_s, accelerator_s), PATIENCE_S)
 
     def undervoltage_since(self, at: float) -> str | None:
         """See `Meters.undervoltage_since`. Looks once more: what fails may fail before the next poll."""
-        if self._supply.knows:
-            self._worker.ask(self._supply.poll, PATIENCE_S)
-        return self._supply.undervoltage_since(at)
+        sensors = self._sensors
+        if sensors is None or not sensors.supply.knows:
+            return None
+        self._worker.ask(sensors.supply.poll, PATIENCE_S)
+        return sensors.supply.undervoltage_since(at)
+
+    # -- in the thread that may hang -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Find out what this board has."""
+        root = self._root
+        tool = FirmwareTool.find() if root == ROOT else None
+        voltage = SupplyVoltage(lambda: tool.ask("pmic_read_adc") if tool is not None else None)
+        voltage.read()
+        power = choose(self._board.power, root, voltage.read if tool is not None else None)
+        supply = SupplyWatch(throttle.sources(root, tool.ask if tool is not None else None))
+        self._sensors = _Sensors(power, voltage, supply, AcceleratorResets(root))
 
     def _read(self, window: Window) -> list[Sample]:
-        limit = frequency_limit(self._root)
-        return [
-            *self._power.read(window),
-            *self._voltage.samples(),
-            *self._supply.samples(),
-            *self._resets.samples(),
-            *thermal.temperatures(self._root),
-            *([limit] if limit is not None else []),
-        ]
+        sensors, limit = self._sensors, frequency_limit(self._root)
+        others = [*thermal.temperatures(self._root), *([limit] if limit is not None else [])]
+        return [*sensors.read(window), *others] if sensors is not None else others
 
     def _poll(self) -> None:
-        self._power.poll()
-        self._voltage.poll()
-        self._supply.poll()
-        self._resets.poll()
+        if self._sensors is not None:
+            self._sensors.poll()
+
+    # -- of processes, which need no driver ----------------------------------------------------------------------------
 
     def _runners_used(self, pids: list[int]) -> float:
         """CPU seconds of the runners since the last call; a new runner's count from its start."""

@@ -81,6 +81,8 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     process.trim()
     with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
         process.drop_pages(Path(job.bundle_dir) / job.bundle.model.name)
+    session.opened = heartbeats.count_cpu_from_now
+    session.opened()
     control.send(ready)
     return session
 
@@ -98,6 +100,10 @@ class HeartbeatMaker:
     def __init__(self) -> None:
         self.inference: Inference | None = None
         self.issues = SourceIssues()
+        self._cpu_s = time.process_time()
+
+    def count_cpu_from_now(self) -> None:
+        """What it took to load, to validate and to open is no inference's: the next heartbeat does not count it."""
         self._cpu_s = time.process_time()
 
     def next(self) -> Heartbeat:
@@ -120,9 +126,10 @@ class HeartbeatMaker:
 
 
 class Session:
-    """A model that is ready, and serves when told to."""
+    """A model that is ready, and serves when told to. `opened` is called when all is there to serve with."""
 
     def __init__(self, job: Job, control: Control, inference: Inference, issues: SourceIssues) -> None:
+        self.opened: Callable[[], None] = _nothing
         self._job = job
         self._control = control
         self._inference = inference
@@ -144,6 +151,7 @@ class Session:
         """Serve from now on. Saying it again only changes the exercise."""
         if self._stop_serving is None:
             self._stop_serving = self._open_http()
+            self.opened()
             self._running = [SourceThread(source) for source in self._sources]
         self._set_exercise(exercise_hz)
         self._control.send(Accepting())
@@ -189,6 +197,10 @@ class Session:
                 listener.close()
 
         return drain
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _sources(job: Job, control: Control, inference: Inference, issues: SourceIssues) -> list[KeptSource]:

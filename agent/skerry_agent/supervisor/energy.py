@@ -2,10 +2,11 @@
 
 One inference of a small model takes less than a sensor's step or a tick of the clock shows. So what a model took is
 kept from interval to interval, until the noise in the sum is small beside it; until then there is no figure. The
-board's energy is shared among its models by the time that each kept cores and accelerator busy, and where none is
-known, by their inferences.
+board's energy is shared among its models by what the board's model says of each; where a sensor measures, by the time
+that each kept cores and accelerator busy; and where none is known, by their inferences.
 """
 
+from collections.abc import Callable
 from math import hypot
 
 from msgspec import Struct
@@ -65,6 +66,8 @@ class _Account(Struct):
 Model = tuple[str, str]
 """Its name and its release."""
 
+Weigh = Callable[[Work], float]
+
 
 class EnergyAccounts:
     """One account for each model and release that works."""
@@ -72,13 +75,18 @@ class EnergyAccounts:
     def __init__(self) -> None:
         self._accounts: dict[Model, _Account] = {}
 
-    def add(self, energy: ActiveEnergy | None, work: dict[Model, Work], seconds: float) -> None:
-        """The board's energy of an interval, and what its models did in it. One that did nothing took nothing."""
+    def add(
+        self, energy: ActiveEnergy | None, work: dict[Model, Work], seconds: float, weigh: Weigh = lambda w: w.busy_s
+    ) -> None:
+        """The board's energy of an interval, and what its models did in it. One that did nothing took nothing.
+
+        `weigh` says how much of the energy some work is, as far as that is known.
+        """
         worked = {model: each for model, each in work.items() if each.inferences or each.busy_s > 0}
         if energy is None:
             self._accounts.clear()
             return
-        for model, share in _shares(worked).items():
+        for model, share in _shares(worked, weigh).items():
             account = self._account(model, energy, seconds)
             account.inferences += worked[model].inferences
             account.joules += share * energy.joules
@@ -106,8 +114,10 @@ class EnergyAccounts:
         return known
 
 
-def _shares(worked: dict[Model, Work]) -> dict[Model, float]:
-    busy_s, inferences = (sum(getattr(each, name) for each in worked.values()) for name in ("busy_s", "inferences"))
-    if busy_s > 0:
-        return {model: each.busy_s / busy_s for model, each in worked.items()}
-    return {model: each.inferences / inferences for model, each in worked.items()} if inferences else {}
+def _shares(worked: dict[Model, Work], weigh: Weigh) -> dict[Model, float]:
+    for measure in (weigh, lambda work: float(work.inferences)):
+        weights = {model: measure(each) for model, each in worked.items()}
+        total = sum(weights.values())
+        if total > 0:
+            return {model: weight / total for model, weight in weights.items()}
+    return {}

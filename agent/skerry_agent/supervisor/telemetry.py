@@ -83,7 +83,10 @@ class Telemetry:
         cpu_s, accelerator_s = (sum(getattr(work, name) for work in self._work.values()) for name in _BUSY)
         samples = self._meters.samples(pids, duration, accelerator_s)
         energy = self._meters.active_energy(cpu_s, accelerator_s)
-        self._energies.add(energy, self._work, duration)
+        if energy is not None and energy.source == "modelled":
+            self._energies.add(energy, self._work, duration, self._modelled_j)
+        else:
+            self._energies.add(energy, self._work, duration)
         report = Report(
             device=self._device,
             boot=self._boot,
@@ -97,6 +100,10 @@ class Telemetry:
         )
         self._begin()
         return report
+
+    def _modelled_j(self, work: Work) -> float:
+        energy = self._meters.active_energy(work.cpu_s, work.accelerator_s)
+        return 0.0 if energy is None else energy.joules
 
     def energies(self) -> dict[str, Energy]:
         """Energy per inference of each model that has had a figure lately."""

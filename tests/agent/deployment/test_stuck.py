@@ -150,6 +150,57 @@ def test_without_a_cpu_bundle_the_release_is_not_rolled_back_for_it(tmp_path):
     assert model_report(device.unit).serving
 
 
+def failed_on_cpu(device, version, number):
+    """A later order that failed, so that the release in service is no longer the latest deployment's."""
+    device.unit.order(order(version, number))
+    device.pump()
+    device.processes.runners[-1].listener.exited("crashed", "killed by SIGSEGV")
+    assert device.deployment.outcome == "failed"
+
+
+def test_the_release_in_service_falls_back_though_a_later_order_has_failed(device):
+    stuck = serving_on_tpu(device)
+    failed_on_cpu(device, "1.1.0", 2)
+    stuck.heartbeat(busy_s=11.0)
+    device.clock.advance(KILL_GRACE_S)
+    take_over(device)
+    assert (device.unit.record.slots.current.release, device.unit.record.slots.current.target) == ("m@1.0.0", "cpu")
+    assert model_report(device.unit).serving
+    device.unit.order(replace(order("1.1.0", 2)))  # delivered once more: it has failed already
+    assert device.unit.record.state is State.IDLE
+
+
+def test_a_rollback_to_a_release_whose_accelerator_is_held_serves_it_from_the_cpu(device):
+    """The candidate was slow, and its runner does not end when it is stopped."""
+    serving_on_tpu(device)
+    on_tpu(device, "1.1.0", 2)
+    for _ in range(2):
+        device.processes.runners[0].follow()
+    device.clock.advance(0.2)
+    slow = device.processes.runners[-1]
+    slow.validate()
+    slow.follow()
+    slow.heartbeat(inferences=20, latency_us=20_000)
+    assert device.deployment.reason == "latency_over_budget"
+    device.clock.advance(STUCK_AFTER_S)
+    take_over(device)
+    assert (device.unit.record.slots.current.release, device.unit.record.slots.current.target) == ("m@1.0.0", "cpu")
+    assert model_report(device.unit).serving
+
+
+def test_an_accelerator_that_is_free_before_the_cpu_bundle_has_come_is_used(device):
+    stuck = serving_on_tpu(device)
+    stuck.heartbeat(busy_s=11.0)
+    device.clock.advance(KILL_GRACE_S)
+    stuck.listener.exited("crashed", "killed by SIGKILL")
+    device.clock.advance(31.0)  # the other bundle's runner has not got ready
+    again = device.processes.runners[-1]
+    assert again.job.engine == "edgetpu"
+    again.validate()
+    again.follow()
+    assert model_report(device.unit).serving
+
+
 def test_an_order_that_replaces_a_hanging_trial_hears_nothing_of_it_later(device):
     serving_on_tpu(device)
     on_tpu(device, "1.1.0", 2)

@@ -122,6 +122,17 @@ def test_powercap_divides_energy_by_time_adds_packages_and_wraps(root):
     assert meter.read(BUSY) == []
 
 
+def test_a_counter_that_falls_where_nobody_knows_its_range_is_absent_and_never_below_0(root):
+    folder = root(package(0, 900) | package(1, 5))
+    (folder / f"{RAPL}0/max_energy_range_uj").unlink()
+    now = iter([0.0, 10.0, 20.0])
+    source = powercap.PowercapPower(powercap.find(folder), lambda: next(now))
+    root({f"{RAPL}0/energy_uj": 100})
+    assert source.mean_watts() is None
+    root({f"{RAPL}0/energy_uj": 20_000_100})
+    assert source.mean_watts()[0] == pytest.approx(2.0)
+
+
 def test_powercap_learns_the_processors_own_idle(root):
     folder = root(package(0, 0))
     now = iter([0.0, 10.0, 20.0])

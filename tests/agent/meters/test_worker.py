@@ -47,24 +47,39 @@ def test_a_meter_that_fails_does_not_end_the_others(capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
+def board_with_sensor(folder):
+    (folder / f"{HWMON}0").mkdir(parents=True)
+    (folder / f"{HWMON}0/name").write_text("ina219\n")
+    (folder / f"{HWMON}0/power1_input").write_text("3500000\n")
+    (folder / "proc").symlink_to("/proc")
+    return folder
+
+
+def names(meters):
+    return {sample.name for sample in meters.samples([], 1.0)}
+
+
 def test_a_board_whose_sensor_hangs_still_tells_what_the_kernel_knows(tmp_path, monkeypatch):
-    (tmp_path / f"{HWMON}0").mkdir(parents=True)
-    (tmp_path / f"{HWMON}0/name").write_text("ina219\n")
-    (tmp_path / f"{HWMON}0/power1_input").write_text("3500000\n")
-    (tmp_path / "proc").symlink_to("/proc")
-    monkeypatch.setattr("skerry_agent.meters.board.PATIENCE_S", 0.05)
-    meters = BoardMeters(SimpleNamespace(power=None), tmp_path)
-    assert {sample.name for sample in meters.samples([], 1.0)} >= {"power", "memory"}
-    held = threading.Event()
-
-    def hang(_window):
-        held.wait()
-        return []
-
-    meters._power.read = hang
-    assert {sample.name for sample in meters.samples([], 1.0)} == {"cpu", "memory"}
+    monkeypatch.setattr("skerry_agent.meters.board.PATIENCE_S", 0.5)
+    meters, held = BoardMeters(SimpleNamespace(power=None), board_with_sensor(tmp_path)), threading.Event()
+    assert names(meters) >= {"power", "memory"}
+    meters._worker.ask(held.wait, 0.01)
+    assert names(meters) == {"cpu", "memory"}
     assert meters.active_energy(1.0) is None
     held.set()
+    until(lambda: "power" in names(meters))
+
+
+def test_an_agent_starts_though_a_driver_hangs_when_it_is_first_asked(tmp_path, monkeypatch):
+    held = threading.Event()
+    monkeypatch.setattr("skerry_agent.meters.board.OPEN_PATIENCE_S", 0.05)
+    monkeypatch.setattr("skerry_agent.meters.board.PATIENCE_S", 0.5)
+    monkeypatch.setattr("skerry_agent.meters.board.throttle.sources", lambda *_: held.wait() and [])
+    meters = BoardMeters(SimpleNamespace(power=None), board_with_sensor(tmp_path))
+    assert names(meters) == {"cpu", "memory"}
+    assert (meters.active_energy(1.0), meters.undervoltage_since(0.0)) == (None, None)
+    held.set()
+    until(lambda: "power" in names(meters))
 
 
 def test_a_tool_that_costs_a_process_is_not_asked_every_two_seconds():

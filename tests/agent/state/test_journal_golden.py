@@ -1,11 +1,13 @@
 """A journal that an earlier agent wrote: read as it was meant, and written again with the same bytes.
 
-`golden/journal.v1.json` is a record with every field set. It never changes: devices in the field hold such files.
+`golden/journal.v1.json` is a record with every field of its time set, `journal.v2.json` with those that came since.
+They never change: devices in the field hold such files.
 """
 
 from pathlib import Path
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from skerry_agent.machine.records import Record, State
@@ -13,17 +15,19 @@ from skerry_agent.state.disk import read_sealed, write_sealed
 from skerry_agent.state.journal import Journal
 
 GOLDEN = Path(__file__).parent / "golden" / "journal.v1.json"
+NEWEST = GOLDEN.with_name("journal.v2.json")
 
 
 def names(kind: type) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(kind)}
 
 
-def test_the_bytes_of_an_earlier_journal_are_written_again(tmp_path):
-    record, issue = Journal(GOLDEN).read()
+@pytest.mark.parametrize("golden", [GOLDEN, NEWEST], ids=lambda path: path.name)
+def test_the_bytes_of_an_earlier_journal_are_written_again(tmp_path, golden):
+    record, issue = Journal(golden).read()
     assert (issue, record.state) == (None, State.ROLLING_BACK)
     Journal(tmp_path / "journal.json").write(record)
-    assert (tmp_path / "journal.json").read_bytes() == GOLDEN.read_bytes()
+    assert (tmp_path / "journal.json").read_bytes() == golden.read_bytes()
 
 
 def test_what_a_newer_agent_added_is_ignored(tmp_path):
@@ -41,8 +45,8 @@ def test_what_a_newer_agent_added_is_ignored(tmp_path):
 
 
 def test_the_golden_journal_holds_every_field():
-    written = msgspec.json.decode(read_sealed(GOLDEN))
-    record = Journal(GOLDEN).read()[0]
+    written = msgspec.json.decode(read_sealed(NEWEST))
+    record = Journal(NEWEST).read()[0]
     pairs = (
         (written, Record),
         (written["slots"], type(record.slots)),

@@ -127,6 +127,15 @@ def test_an_accelerator_counts_while_it_works():
     assert stats.energy_method == "1.5 W x busy cores + 2 W x busy accelerator, +-35%"
 
 
+def test_a_model_on_the_accelerator_and_one_on_the_cores_have_each_its_own_energy():
+    rig = Rig(board=CORAL)
+    rig.beat(1000, 0.01, "tpu", accelerated=True)
+    rig.beat(1000, 0.2, "cpu")
+    stats = rig.report()
+    assert stats["tpu"].energy_uj == pytest.approx(1.5 * 10 + 2.0 * 95)
+    assert stats["cpu"].energy_uj == pytest.approx(1.5 * 200)
+
+
 def test_an_accelerator_of_which_nobody_knows_what_it_takes_gives_no_energy():
     rig = Rig()
     rig.beat(1000, 0.01, accelerated=True)

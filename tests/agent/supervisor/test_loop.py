@@ -11,6 +11,7 @@ from skerry_agent.fetch.sources import Folder
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Record, Slot, Slots
 from skerry_agent.ports.jobs import Refusal
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
@@ -22,6 +23,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
 from skerry_agent.wire.report_forms import decode_report
+from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.twin import Assignment, Command, CommandResult
 from tests.kit.site import DESIRED, Site, signed
 
@@ -318,3 +320,27 @@ def test_what_the_meters_say_of_the_supply_reaches_who_judges_a_candidate(tmp_pa
     assert site.agent._context.undervoltage_since(0.0) is None
     meters.low_at = 5.0
     assert site.agent._context.undervoltage_since(5.0) == "firmware mailbox"
+
+
+class Watching(LowSupply):
+    """Meters that note for how long an accelerator is said to have worked."""
+
+    def __init__(self):
+        super().__init__()
+        self.accelerator_s = []
+
+    def samples(self, pids, duration_s, accelerator_s=0.0):
+        self.accelerator_s.append(accelerator_s)
+        return []
+
+
+@pytest.mark.parametrize(("target", "expected"), [("edgetpu", 0.5), ("cpu", 0.0)])
+def test_the_time_of_inferences_on_an_accelerator_is_told_to_the_meters(tmp_path, target, expected):
+    meters = Watching()
+    site = Site(tmp_path / "device", meters=meters)
+    site.want(1, assignment(1))
+    slot = Slot("b", "m@1.0.0", target, "a" * 64, "b" * 64)
+    beat = Heartbeat(100, 0, 0, 0, Sketch({"300": 100}, 0, 500_000.0), 0.0, 1, 0.01)
+    site.agent._heartbeat("m", slot, beat)
+    site.agent._telemetry_due()
+    assert meters.accelerator_s == [expected]

@@ -81,6 +81,18 @@ def test_input_errors_are_reported_apart_and_are_not_quiet(rig):
     assert (report.models[0].errors, report.models[0].input_errors) == (0, 3)
 
 
+def test_a_share_may_change_a_little_and_a_flag_may_not():
+    """`frequency_limit` is a share, `undervoltage` a flag; both have unit 1."""
+    rig = Rig()
+    rig.board.values |= {"frequency_limit": 0.8, "undervoltage": 0.0}
+    rig.board.units |= {"frequency_limit": "1", "undervoltage": "1"}
+    rig.minute()
+    rig.board.values["frequency_limit"] = 0.83
+    assert rig.minute() == []
+    rig.board.values["undervoltage"] = 1.0
+    assert len(rig.minute()) == 2
+
+
 def test_what_happens_after_quiet_intervals_is_not_spread_over_them(rig):
     rig.minutes(1)
     assert rig.minute() == []

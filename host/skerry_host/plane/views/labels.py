@@ -118,6 +118,7 @@ LABELS = {
     "too_many_errors": "too many errors",
     # reasons that lie in the agent itself
     "agent_restarts": "too many agent restarts",
+    "calibration": "unusable calibration",
     "config": "invalid configuration",
     "error": "error",
     "illegal_transition": "illegal state transition",

@@ -70,10 +70,10 @@ class Rig:
         self.device.kept.generation, self.device.kept.models["fashion"] = self.twin.generation, model
         self.device.say()
 
-    def end(self, outcome, previous=None):
+    def end(self, outcome, previous=None, reason="because"):
         """The device ends what it was told; returns its model."""
         wanted = self.twin.assignment("fashion")
-        report = DeploymentReport(wanted.deployment, wanted.release, "idle", outcome, "because")
+        report = DeploymentReport(wanted.deployment, wanted.release, "idle", outcome, reason)
         current = self.slot(wanted.release) if outcome == "succeeded" else previous
         model = ModelReport("idle", True, current=current, previous=previous, deployment=report)
         self.say(model)
@@ -120,6 +120,20 @@ def test_a_device_that_rolled_back_is_not_updated_again(rig):
     for _ in range(5):
         rig.turn()
     assert (rig.wanted, rig.twin.generation) == ("fashion@1.1.0", generation)
+
+
+def test_a_device_with_a_weak_power_supply_does_not_blame_the_release_and_is_tried_again_when_ordered(rig):
+    rig.start("1.0.0")
+    good = rig.end("succeeded")
+    first = rig.start("1.1.0")
+    rig.end("rolled_back", previous=good.current, reason="power_supply")
+    row, deployment = rig.row(first)
+    assert (row.state, deployment.outcome, deployment.reason) == ("failed", "rolled_back", "power_supply")
+    assert row.reason == "nothing to judge the release by; 1 more ended for causes outside the release"
+    again = rig.start("1.1.0")
+    assert rig.twin.assignment("fashion").deployment == rig.row(again)[1].id
+    rig.end("succeeded")
+    assert rig.row(again)[0].state == "succeeded"
 
 
 def test_a_closed_deployment_falls_back_to_the_last_that_succeeded(rig):
