@@ -26,12 +26,15 @@ SAMPLES: dict[tuple[str, str], tuple[str, str]] = {
     ("throttled_now", "1"): ("skerry_device_throttled_now", "1 while the board throttles."),
     ("throttled_since_boot", "1"): ("skerry_device_throttled_since_boot", "1 if the board has throttled."),
     ("undervoltage", "1"): ("skerry_device_undervoltage", "1 while the supply voltage is too low."),
-    ("undervoltage_since_boot", "1"): ("skerry_device_undervoltage_since_boot", "1 if it has been too low."),
+    ("undervoltage_since_boot", "1"): ("skerry_device_undervoltage_since_boot", "1 if it was too low since the boot."),
     ("frequency_limit", "1"): (
         "skerry_device_frequency_limit_ratio",
-        "Highest allowed clock, of the highest possible.",
+        "The allowed clock, of the board's own.",
     ),
-    ("accelerator_resets", "count"): ("skerry_device_accelerator_resets", "Resets of the USB accelerator."),
+    ("accelerator_resets", "count"): (
+        "skerry_device_accelerator_resets",
+        "Resets of a USB accelerator.",
+    ),
     ("cpu", "cores"): ("skerry_device_agent_cpu_cores", "Cores that agent and runners keep busy."),
     ("memory", "bytes"): ("skerry_device_agent_memory_bytes", "Memory of agent and runners."),
 }
