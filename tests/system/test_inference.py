@@ -35,3 +35,30 @@ def test_a_foreign_client_gets_the_interpreters_answer(running, interpreter, bin
         interpreter.invoke()
         assert np.array_equal(answer, interpreter.get_tensor(given["index"]))
     client.close()
+
+
+def test_a_foreign_client_sends_samples_as_they_are_and_gets_labels(running, interpreter):
+    """Labels and quality have come with the release, and the client knows no integer."""
+    data = np.load(RECIPE / "evaluation.npz")
+    samples = data["inputs"][:32]
+    wanted, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    with triton.InferenceServerClient(running.status()["http"]["fashion"].removeprefix("http://")) as client:
+        metadata = client.get_model_metadata("fashion")
+        tensor = triton.InferInput("input", list(samples.shape), "FP32")
+        tensor.set_data_from_numpy(samples.astype(np.float32))
+        scores = client.infer("fashion", [tensor]).as_numpy("output")
+        best = triton.InferRequestedOutput("output", class_count=1)
+        labels = client.infer("fashion", [tensor], outputs=[best]).as_numpy("output")
+    for row, sample in zip(scores, samples, strict=True):
+        interpreter.set_tensor(
+            wanted["index"], (sample.astype(np.int16) - 128).astype(np.int8).reshape(wanted["shape"])
+        )
+        interpreter.invoke()
+        scale, zero = given["quantization"]
+        np.testing.assert_allclose(
+            row, (interpreter.get_tensor(given["index"])[0].astype(int) - zero) * scale, atol=1e-6
+        )
+    assert (scores.argmax(axis=1) == data["labels"][:32]).mean() > 0.8
+    assert b"Ankle boot" in labels[scores.argmax(axis=1) == 9][0, 0]
+    assert metadata["parameters"]["quality"]["metric"] == "top1"
+    assert metadata["parameters"]["labels"]["count"] == 10
