@@ -22,6 +22,9 @@ from skerry_agent.wire.errors import SkerryError, WireError
 SOCKET_FILE = "agent.sock"
 ANSWER_TIMEOUT_S = 10.0
 PAUSE_S = 1.0
+MAX_CLIENTS = 8
+BACKLOG = 128
+"""Who finds it full is refused at once: connect(2) of a Unix socket does not wait where there is a timeout."""
 
 
 class StatusRequest(Struct, frozen=True, tag="status"):
@@ -89,12 +92,14 @@ def listen(folder: Path, post: Post, answer: Callable[[Request], Reply]) -> sock
     with _short_path(folder) as path:
         server.bind(path)
     (folder / SOCKET_FILE).chmod(0o600)
-    server.listen(4)
+    server.listen(BACKLOG)
     threading.Thread(target=_serve, args=(server, post, answer), daemon=True).start()
     return server
 
 
 def _serve(server: socket.socket, post: Post, answer: Callable[[Request], Reply]) -> None:
+    """Converse with each client in a thread of its own; where there are many, the one that came first gives way."""
+    clients: list[socket.socket] = []
     while True:
         try:
             connection, _ = server.accept()
@@ -103,14 +108,18 @@ def _serve(server: socket.socket, post: Post, answer: Callable[[Request], Reply]
                 return
             time.sleep(PAUSE_S)  # too many open files: that passes
             continue
-        with contextlib.suppress(OSError):  # the client went away; closing the stream may say so once more
-            _converse(connection, post, answer)
+        clients = [client for client in (*clients, connection) if client.fileno() >= 0]
+        if len(clients) > MAX_CLIENTS:
+            with contextlib.suppress(OSError):  # it has just ended
+                clients.pop(0).shutdown(socket.SHUT_RDWR)
+        threading.Thread(target=_converse, args=(connection, post, answer), daemon=True).start()
 
 
 def _converse(connection: socket.socket, post: Post, answer: Callable[[Request], Reply]) -> None:
-    with connection, connection.makefile("rwb") as stream:
+    with contextlib.suppress(OSError), connection:  # the client went away; closing the stream may say so once more
         connection.settimeout(ANSWER_TIMEOUT_S)
-        stream.write(codec.encode(_answered(stream.readline(), post, answer)) + b"\n")
+        with connection.makefile("rwb") as stream:
+            stream.write(codec.encode(_answered(stream.readline(codec.MAX_MESSAGE_BYTES), post, answer)) + b"\n")
 
 
 def _answered(line: bytes, post: Post, answer: Callable[[Request], Reply]) -> Reply:

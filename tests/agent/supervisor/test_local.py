@@ -1,10 +1,12 @@
 """The local socket: it outlives clients that disconnect, and a silent supervisor is not reported as absent."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -48,6 +50,21 @@ def test_clients_that_do_not_wait_for_the_answer_do_no_harm(served, words):
             connection.sendall(words)
     free.set()
     assert ask(folder, StatusRequest()) == DONE
+
+
+@pytest.mark.parametrize("words", [b"", b"{"], ids=["silent", "cut"])
+def test_clients_that_say_nothing_more_keep_nobody_waiting(served, words):
+    """One of them kept every other command waiting for ten seconds, and one that drips did so for ever."""
+    folder, free = served
+    free.set()
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(client(folder)) for _ in range(3 * local.MAX_CLIENTS)]
+        for connection in idle:
+            with contextlib.suppress(OSError):  # it may have given way
+                connection.sendall(words)
+        began = time.monotonic()
+        assert ask(folder, StatusRequest()) == DONE
+        assert time.monotonic() - began < local.ANSWER_TIMEOUT_S / 2
 
 
 def test_no_supervisor_runs(tmp_path):
