@@ -82,7 +82,9 @@ def open_video() -> object:
         camera = Camera(CameraSource(str(path), 1e9), feed)  # type: ignore[arg-type]
         try:
             for _ in range(3):
-                camera._take(camera._newest(float("inf")))
+                with camera._library():
+                    frame = camera._newest(float("inf"))
+                camera._take(frame)
         finally:
             camera._release()
 
