@@ -90,3 +90,13 @@ def test_a_version_that_is_none_is_refused(recipe: Path):
 def test_a_folder_without_a_recipe(tmp_path: Path):
     with pytest.raises(RecipeError, match=r"name a folder with a recipe\.toml"):
         load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 250, "a/" * 120 + "b", "/{version}.tflite", "**x{version}.tflite", "\\u0000{version}"]
+)
+def test_names_that_no_disk_has_are_refused_in_one_line(make_recipe, name):
+    recipe = make_recipe(('file = "fashion-{version}.tflite"', f'file = "{name}"'))
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(recipe)
+    assert "\n" not in str(refused.value)
