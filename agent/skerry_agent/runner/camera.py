@@ -28,7 +28,7 @@ class Camera:
     """Feeds RGB frames (height, width, 3)."""
 
     def __init__(self, spec: runner_protocol.CameraSource, feed: Feed) -> None:
-        self._cv = _opencv()
+        self._cv = opencv()
         self._spec = spec
         self._feed = feed
         self._at = 0
@@ -130,7 +130,8 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """The library, with limits that it reads when it is imported. Raises `SourceError`."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what goes wrong is told once, by this module
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     try:
