@@ -7,6 +7,7 @@ import numpy as np
 
 from skerry_agent.ports.runner_protocol import CameraSource, Job
 from skerry_agent.processing import ProcessingError, parse_npy
+from skerry_agent.runner.camera import Camera, opencv
 from skerry_agent.runner.errors import InferenceError, SourceError
 from skerry_agent.runner.feed import Feed
 from skerry_agent.runner.inference import Inference
@@ -78,14 +79,14 @@ def open_video() -> object:
     stop.set()
 
     def read(raw: bytes) -> None:
-        from skerry_agent.runner.camera import Camera
-
         path.write_bytes(raw)
         feed = SimpleNamespace(sample=lambda rgb, name: rgb.sum(), inference=SimpleNamespace(drop=lambda *_: None))
         camera = Camera(CameraSource(str(path), 1e9), feed)  # type: ignore[arg-type]
         try:
             for _ in range(3):
-                camera._take(camera._newest(float("inf")))
+                with camera._library():
+                    frame = camera._newest(float("inf"))
+                camera._take(frame)
         finally:
             camera._release()
 
@@ -93,8 +94,7 @@ def open_video() -> object:
 
 
 def video_seeds() -> list[bytes]:
-    import cv2
-
+    cv2 = opencv()  # with the limits that it has in a runner
     made, path = [*picture_seeds(), *wav_seeds()[:1]], scratch_file("made.avi")
     for codec in ("MJPG", "XVID"):
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (16, 16))

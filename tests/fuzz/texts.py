@@ -130,5 +130,11 @@ READERS = (
     ("agent-toml", agent_seeds, open_agent, (config.ConfigError,), TOML_TOKENS),
     ("board", board_seeds, open_board, (BoardError,), TOML_TOKENS),
     ("trust", key_seeds, lambda: parse_keys, (TrustError,), (b"====", b'"\\ud800"', b"\xc3\x28")),
-    ("keras", keras_seeds, open_keras, (ModelError,), (b'"module": 5', b'"class_name": []', b'"__lambda__"', b"1e999")),
+    (
+        "keras",
+        keras_seeds,
+        open_keras,
+        (ModelError,),
+        (b'"module": 5', b'"class_name": []', b'"__lambda__"', b"1e999", b"[" * 400 + b"]" * 400),
+    ),
 )

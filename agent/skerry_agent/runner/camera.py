@@ -9,6 +9,8 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +20,15 @@ from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.exercise import MAX_PERIOD_S
 from skerry_agent.runner.feed import Feed, counting_errors
 
-MAX_PIXELS = 1 << 26
-"""Of a frame, twice those of 8K: what a damaged header asks for beyond that is not allocated."""
+MAX_PIXELS = 1 << 25
+"""Of a frame, those of 8K: what a damaged header asks for beyond that is not allocated."""
 
 
 class Camera:
     """Feeds RGB frames (height, width, 3)."""
 
     def __init__(self, spec: runner_protocol.CameraSource, feed: Feed) -> None:
-        self._cv = _opencv()
+        self._cv = opencv()
         self._spec = spec
         self._feed = feed
         self._at = 0
@@ -41,7 +43,8 @@ class Camera:
         due = time.monotonic()
         try:
             while not stop.wait(max(0.0, due - time.monotonic())):
-                frame = self._newest(due)
+                with self._library():
+                    frame = self._newest(due)
                 due = max(due + min(1.0 / self._spec.rate_hz, MAX_PERIOD_S), time.monotonic())
                 counting_errors(self._feed, lambda frame=frame: self._take(frame))  # type: ignore[misc]
         finally:
@@ -78,8 +81,22 @@ class Camera:
             late -= 1.0 / self._spec.rate_hz
         return frame
 
+    @contextmanager
+    def _library(self) -> Iterator[None]:
+        """Whatever OpenCV raises of a device or a file is an error of this source."""
+        try:
+            yield
+        except SourceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - cv2.error, and what its backends raise
+            raise SourceError(f"camera source {self._spec.path} failed: {error}") from None
+
     def _open(self) -> Any:
         """The device. Raises `SourceError` if it cannot be opened."""
+        with self._library():
+            return self._opened()
+
+    def _opened(self) -> Any:
         cv, spec = self._cv, self._spec
         if stat.S_IFMT(_mode(spec.path)) in {stat.S_IFIFO, stat.S_IFDIR, stat.S_IFSOCK, stat.S_IFBLK}:
             raise SourceError(f"camera source {spec.path} is neither a camera nor a video", hint="see /dev/video*")
@@ -113,7 +130,8 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """The library, with limits that it reads when it is imported. Raises `SourceError`."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what goes wrong is told once, by this module
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     try:

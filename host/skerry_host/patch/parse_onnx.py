@@ -19,6 +19,7 @@ from skerry_host.patch.tensors import (
     LayoutError,
     Span,
     Weights,
+    checked_shape,
     float_grid,
     packed_weights,
 )
@@ -186,6 +187,7 @@ def _constant(data: bytes, start: int, end: int) -> _Constant:
     for number, at, stop in _fields(data, start, end):
         if number == 1:
             made.dims += _dims(data, at, stop)
+            checked_shape(made.dims)
         elif number == 2:
             made.kind = _varint(data, at)[0]
         elif number == 8:

@@ -17,6 +17,7 @@ from skerry_host.patch.tensors import (
     Layout,
     Span,
     Weights,
+    checked_shape,
     float_grid,
     packed_weights,
 )
@@ -67,7 +68,7 @@ def _tensor(table: Table, buffers: list[Table]) -> _Tensor:
         zeros = quantization.integers(3, "q")
         zero = zeros[0] if zeros else 0
         axis = quantization.scalar(6, "i")
-    return _Tensor(table.scalar(1, "b"), tuple(table.integers(0, "i")), at, size, scale, zero, axis)
+    return _Tensor(table.scalar(1, "b"), checked_shape(table.integers(0, "i")), at, size, scale, zero, axis)
 
 
 def _data(buffer: Table) -> tuple[int, int]:

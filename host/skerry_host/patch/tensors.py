@@ -85,6 +85,17 @@ class Floats:
         return self.rows * self.cols * self.width
 
 
+MAX_DIMENSIONS = 64
+"""Of a tensor, many more than any has: the product of a million sizes would take minutes."""
+
+
+def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """A tensor's shape; raises `LayoutError` where it has too many dimensions."""
+    if len(shape) > MAX_DIMENSIONS:
+        raise LayoutError("a tensor has too many dimensions")
+    return tuple(shape)
+
+
 FLOAT32, FLOAT16, BFLOAT16 = (4, 23), (2, 10), (2, 7)
 """Width in bytes and bits of mantissa."""
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,3 +108,23 @@ def test_a_camera_that_is_a_pipe_or_a_folder_is_not_waited_for(tmp_path, make):
     make(tmp_path / "camera")
     with pytest.raises(SourceError, match="neither a camera nor a video"):
         open_source(runner_protocol.CameraSource(str(tmp_path / "camera")), Heard())
+
+
+def test_what_the_library_raises_of_a_file_is_the_source_s_error(video):
+    """Sizes in an AVI's index are asserted by OpenCV, which raises an error of its own kind."""
+    camera = open_source(runner_protocol.CameraSource(str(video)), Heard())
+    with pytest.raises(SourceError, match="failed: ") as refused, camera._library():
+        cv2.cvtColor(None, cv2.COLOR_BGR2RGB)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_frame_larger_than_any_camera_s_is_not_allocated(video):
+    camera = open_source(runner_protocol.CameraSource(str(video)), Heard())
+    released = []
+    device = SimpleNamespace(isOpened=lambda: True, get=lambda _what: 60_000.0, release=lambda: released.append(1))
+    camera._cv = SimpleNamespace(
+        CAP_ANY=0, CAP_PROP_FRAME_WIDTH=3, CAP_PROP_FRAME_HEIGHT=4, VideoCapture=lambda *_: device
+    )
+    with pytest.raises(SourceError, match="3600000000 pixels"):
+        camera._opened()
+    assert released

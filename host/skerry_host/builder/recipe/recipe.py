@@ -182,6 +182,14 @@ def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
     file = path / FILE if path.is_dir() else path
     raw = _read(file)
     recipe = _parse(file, raw)
+    try:
+        return _located(file, recipe, hashlib.sha256(raw).hexdigest(), version)
+    except (OSError, ValueError, NotImplementedError) as error:  # names too long for a disk, patterns that are none
+        raise RecipeError(str(file), [f"its files cannot be looked for: {error}"], code="missing_file") from None
+
+
+def _located(file: Path, recipe: Recipe, sha256: str, version: str | None) -> LoadedRecipe:
+    """With the files that it names; raises `RecipeError` where they are missing."""
     folder = file.parent
     issues: list[str] = []
     home = source_folder(folder, recipe.source, issues)
@@ -193,7 +201,7 @@ def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
     recipe = _with_labels(folder, recipe, issues)
     if issues:
         raise RecipeError(str(file), issues, code="missing_file")
-    return LoadedRecipe(recipe, hashlib.sha256(raw).hexdigest(), chosen, source, calibration, evaluation)
+    return LoadedRecipe(recipe, sha256, chosen, source, calibration, evaluation)
 
 
 def _with_labels(folder: Path, recipe: Recipe, issues: list[str]) -> Recipe:

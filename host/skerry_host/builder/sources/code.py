@@ -57,26 +57,31 @@ def _op(name: bytes) -> bytes:
 def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(_CONFIG).file_size > MAX_CONFIG_BYTES:
-                raise ModelError(f"{path} has an implausibly large {_CONFIG}", code="damaged")
-            return json.loads(archive.read(_CONFIG))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        line = " ".join(str(error).split())
+            size = archive.getinfo(_CONFIG).file_size
+            with archive.open(_CONFIG) as file:  # `archive.read` unpacks all before it looks at the size
+                text = file.read(min(size, MAX_CONFIG_BYTES))
+        config = json.loads(text) if size <= MAX_CONFIG_BYTES else None
+    except Exception as error:  # noqa: BLE001 - zipfile and json raise what their parts raise, MemoryError too
+        line = f"{type(error).__name__}: {error}"
         raise ModelError(f"{path} is not a .keras archive: {line}", hint="save it again", code="damaged") from None
+    if size > MAX_CONFIG_BYTES:
+        raise ModelError(f"{path} has an implausibly large {_CONFIG}", code="damaged")
+    return config
 
 
 def _foreign(config: Any) -> Iterator[str]:
-    """Lambdas, and objects of modules that are not Keras's own."""
-    if isinstance(config, list):
-        for part in config:
-            yield from _foreign(part)
-    if not isinstance(config, dict):
-        return
-    name = config.get("class_name")
-    if name in _FOREIGN:
+    """Lambdas, and objects of modules that are not Keras's own, however deep."""
+    left = [config]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            yield from _foreign_class(part)
+        left += part if isinstance(part, list) else part.values() if isinstance(part, dict) else ()
+
+
+def _foreign_class(config: dict[str, Any]) -> Iterator[str]:
+    name, module = config.get("class_name"), config.get("module")
+    if isinstance(name, str) and name in _FOREIGN:
         yield _FOREIGN[name]
-    module = config.get("module")
     if isinstance(module, str) and module.partition(".")[0] not in _KERAS:
         yield f"{name} of module {module}"
-    for part in config.values():
-        yield from _foreign(part)

@@ -110,3 +110,13 @@ def test_a_folder_without_a_recipe(tmp_path: Path):
 def test_labels_may_stand_in_a_file_of_their_own(make_recipe):
     folder = make_recipe(*LABEL_FILE, files={"classes.txt": "\ufeffÄpfel\r\nPears and plums\r\n".encode()})
     assert load_recipe(folder).recipe.labels.names == ("Äpfel", "Pears and plums")
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 250, "a/" * 120 + "b", "/{version}.tflite", "**x{version}.tflite", "\\u0000{version}"]
+)
+def test_names_that_no_disk_has_are_refused_in_one_line(make_recipe, name):
+    recipe = make_recipe(('file = "fashion-{version}.tflite"', f'file = "{name}"'))
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(recipe)
+    assert "\n" not in str(refused.value)
