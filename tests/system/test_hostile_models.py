@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_killed_in_service_the_one_before_answers_within_two_seconds_without_a_n
     url = urlsplit(site.device.status()["http"]["odd"])
     eventually(lambda: answers(url), "the candidate answers", 10.0)
     site.plane.kill()
-    os.kill(newest_runner(site.device), 9)
+    os.kill(newest_runner(site.device), signal.SIGSEGV)
     killed = time.monotonic()
     eventually(lambda: site.status().get("state") == "idle" and answers(url), "the one before answers", 10.0)
     took = time.monotonic() - killed
@@ -145,7 +146,7 @@ def test_killed_in_service_the_one_before_answers_within_two_seconds_without_a_n
     assert took < 2.0
     deployment = site.status()["deployment"]
     assert (deployment["outcome"], deployment["reason"]) == ("rolled_back", "crashed")
-    assert "SIGKILL" in deployment["detail"]
+    assert "SIGSEGV" in deployment["detail"]
 
 
 def answers(url) -> bool:

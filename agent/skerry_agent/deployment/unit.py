@@ -12,21 +12,26 @@ from msgspec.structs import replace
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
+from skerry_agent.deployment.observed import Observed
 from skerry_agent.deployment.preparation import Preparation, seconds_left
 from skerry_agent.deployment.service import Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
 from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
 from skerry_agent.machine import events
+from skerry_agent.machine.causes import TRIED_AGAIN
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
 from skerry_agent.machine.table import removed_by_order, step
 from skerry_agent.ports.interfaces import Timer
+from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 from skerry_agent.wire.targets import TARGETS
 
 HEALTHY_AFTER_S = 10.0
+PAUSE_S = 2.0
+"""Before a candidate is tried again that was lost for a reason outside it; longer each time."""
 RESUME_ORDER_S = 10.0
 """How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
@@ -62,6 +67,8 @@ class Unit:
         self._launcher = Launcher(model, context, listeners)
         self._trial: Trial | None = None
         self._gap_from: float | None = None
+        self._pause_s = 0.0
+        self._observed = Observed()
         self._timers: dict[str, Timer] = {}
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
@@ -139,7 +146,7 @@ class Unit:
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
         found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue)
-        return tuple(issue for issue in found if issue)
+        return (*filter(None, found), *(f"{self.model}: {issue}" for issue in self._observed.issues))
 
     @property
     def state_lost(self) -> bool:
@@ -217,9 +224,18 @@ class Unit:
         return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
             failed=self._current_failed,
         )
+
+    def _heard(self, slot: Slot, heartbeat: Heartbeat) -> None:
+        """A heartbeat of the runner of the current slot; what it shows that is new is reported."""
+        if self.current is not None and self.current.accepting:
+            before, now = self._observed.issues, self.context.clock.monotonic()
+            self._observed.heartbeat(now, self.current.job, self.current.pid, heartbeat)
+            if self._observed.issues != before:
+                self.context.changed()
+        self.context.heartbeat(self.model, slot, heartbeat)
 
     def _accept_current(self) -> None:
         assert self.current is not None
@@ -293,6 +309,12 @@ class Unit:
         """The candidate's runner."""
         return self._trial.service if self._trial is not None else None
 
+    @property
+    def trial_progress(self) -> str:
+        """What a candidate on probation has run, real load and golden inputs apart; empty where there is none."""
+        on_trial = self._trial is not None and self.record.state is State.PROBATION
+        return self._trial.progress if self._trial is not None and on_trial else ""
+
     def _start_candidate(self) -> None:
         slot = self.record.slots.candidate
         assert slot is not None
@@ -308,8 +330,12 @@ class Unit:
             failed=self._candidate_failed,
             heartbeat=lambda heartbeat: self.context.heartbeat(self.model, slot, heartbeat),
         )
-        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks)
-        self._trial.begin()
+        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks, self._observed.seen)
+        if self._pause_s:
+            self._trial.begin_after(self._pause_s)
+        else:
+            self._trial.begin()
+        self._pause_s = 0.0
 
     def _admit(self) -> None:
         assert self._trial is not None
@@ -321,7 +347,12 @@ class Unit:
             self.current.drain()
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
-        if not self._fell_back(reason, detail, self.record.slots.candidate):
+        if self._fell_back(reason, detail, self.record.slots.candidate):
+            return
+        if reason in TRIED_AGAIN:
+            self._pause_s = PAUSE_S * (1 + self._deployment().attempts)
+            self.handle(events.CandidateLost(reason, detail))
+        else:
             self.handle(events.CandidateFailed(reason, detail))
 
     def _fell_back(self, reason: str, detail: str, slot: Slot | None) -> bool:
@@ -345,6 +376,9 @@ class Unit:
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
+        if exclusive(slot):
+            self.issue = None
+        self._observed.committed(slot.release, self._trial.looks)
         self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
         self._trial = None
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))

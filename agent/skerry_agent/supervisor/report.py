@@ -42,7 +42,7 @@ def model_report(unit: Unit) -> ModelReport:
         return replace(recorded, deployment=replace(retried, detail="waiting until the journal can be written"))
     if deployment is None:
         return recorded
-    deployment = replace(deployment, gap_us=unit.gap_us)
+    deployment = replace(deployment, gap_us=unit.gap_us, detail=unit.trial_progress or deployment.detail)
     transfer = unit.transfer
     if transfer is not None and deployment.outcome is None:
         deployment = replace(

@@ -27,6 +27,7 @@ class Telemetry:
     def _begin(self) -> None:
         self._stats: dict[tuple[str, str], ModelStats] = {}
         self._cpu_s = 0.0
+        self._exercised = 0
         self._started, self._started_at = self._clock.wall(), self._clock.monotonic()
 
     def heartbeat(self, model: str, release: str, load_us: float | None, heartbeat: Heartbeat) -> None:
@@ -36,6 +37,7 @@ class Telemetry:
         for label, count in heartbeat.outputs.items():
             outputs[label] = outputs.get(label, 0) + count
         self._cpu_s += heartbeat.cpu_s
+        self._exercised += heartbeat.exercised.inferences if heartbeat.exercised is not None else 0
         self._stats[model, release] = replace(
             known,
             inferences=known.inferences + heartbeat.inferences,
@@ -92,7 +94,8 @@ class Telemetry:
         return report
 
     def _inferences(self) -> int:
-        return sum(stats.inferences for stats in self._stats.values())
+        """Of real load and of golden inputs: they take their share of the energy, and are in no other figure."""
+        return self._exercised + sum(stats.inferences for stats in self._stats.values())
 
 
 def _energy_of(samples: list[Sample], duration_s: float, inferences: int) -> Callable[[ModelStats], ModelStats]:
@@ -100,7 +103,7 @@ def _energy_of(samples: list[Sample], duration_s: float, inferences: int) -> Cal
     power = next((s for s in samples if s.name == "power_active"), None)
 
     def with_energy(stats: ModelStats) -> ModelStats:
-        if power is None or not inferences:
+        if power is None or not inferences or not stats.inferences:
             return stats
         energy = max(0.0, power.value) * duration_s * 1e6 / inferences
         return replace(stats, energy_uj=energy, energy_source=power.source, energy_method=power.method)
