@@ -48,7 +48,7 @@ class Case:
 CASES = [
     Case("nonsense", lambda: b"not a model at all" * 10, "failed", {"load_failed": "does not load"}),
     Case("segfault", None, "failed", {"crashed": "killed by SIGSEGV", "load_failed": "does not load"}),
-    Case("endless", odd.endless, "failed", {"start_timeout": "not ready within 5 s"}),
+    Case("endless", odd.endless, "failed", {"start_timeout": "not ready within", "board_busy": "for the processor"}),
     Case("glutton", odd.glutton, "failed", dict.fromkeys(("crashed", "load_failed", "golden_mismatch", "memory"), "")),
     Case("constant", odd.constant, "failed", {"constant_output": "every output is the same"}, ZERO),
     Case("nan_in_service", odd.logarithm, "rolled_back", {"invalid_output": "NaN"}, LOGARITHM),

@@ -32,7 +32,8 @@ machine, a stopped group of processes, a disk. Nobody was heard meanwhile, so no
 STARVED_PERIODS = 4
 """How many times `start_timeout_s` a runner has that hardly gets the processor."""
 STARVED_SHARE = 3.0
-"""It hardly gets it where it waits for it this many times as long as it has it."""
+"""It hardly gets it where it waits for it this many times as long as it has it. One that has had `start_timeout_s` of
+it has had its time, however long that took."""
 
 
 class ServiceCallbacks(Struct, frozen=True):
@@ -175,7 +176,7 @@ class Service:
             self._timer = self._after(self._limits.hang_s / 2, self._watch)
 
     def _start_timed_out(self) -> None:
-        starved = self._waited_s > STARVED_SHARE * self._cpu_s
+        starved = self._waited_s > STARVED_SHARE * self._cpu_s and self._cpu_s < self._limits.start_timeout_s
         seconds = self._periods * self._limits.start_timeout_s
         if self._was_late():
             self._timer = self._after(self._limits.start_timeout_s, self._start_timed_out)

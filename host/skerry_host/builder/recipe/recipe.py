@@ -51,9 +51,15 @@ class Task(Struct, frozen=True):
 
 
 class Labels(Struct, frozen=True):
-    """The name of each class, in the order of the output."""
+    """The name of each class, in the order of the output; `negative` is the one that means that nothing is there."""
 
     names: tuple[str, ...] = ()
+    negative: str = ""
+
+    @property
+    def negative_index(self) -> int | None:
+        """The class that means that nothing is there."""
+        return self.names.index(self.negative) if self.negative in self.names else None
 
 
 class Data(Struct, frozen=True):
@@ -164,6 +170,9 @@ class Recipe(Struct, frozen=True):
             for at, name in enumerate(self.labels.names)
             if not name.isprintable()
         ]
+        negative = self.labels.negative
+        if negative and self.labels.negative_index is None:
+            broken.append(f"labels.negative: {negative!r} is none of labels.names")
         return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *broken]
 
     @property
