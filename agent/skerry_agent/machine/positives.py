@@ -118,7 +118,7 @@ def find_alarm(looks: Looks, rate: float | None, before: Seen) -> str:
     """Why a committed model is said to find nothing, empty if it is not. `rate`: the baseline's; `before`: see `Seen`.
 
     Nothing was found for a day, and in N scenes where (1 - p)^N < `FALSE_ALARM`. p is the baseline rate, or what this
-    release has found of this load, or else the one before, if that is less: a scene that is always quiet is no alarm.
+    release or the one before has found of this load, if that is less: a scene that is always quiet is no alarm.
     Where this release has found something before, also for twice as long as ever: it is not blind.
 
     An hour is enough for a release that never found anything, where the one before found something in its last hour
@@ -130,7 +130,7 @@ def find_alarm(looks: Looks, rate: float | None, before: Seen) -> str:
     there = 0.0 if looks.found else min(rate, before.recent_rate)
     soon_s = max(KNOWN_LOAD_S, SILENCE_MARGIN * before.longest_silent_s)
     soon = there > 0 and looks.silent_s >= soon_s and scenes >= scenes_needed(there)
-    usual = min(rate, looks.rate_before_silence if looks.found else before.rate)
+    usual = min(rate, before.rate, looks.rate_before_silence)
     late_s = max(UNKNOWN_LOAD_S, 2 * looks.longest_silent_s)
     late = looks.silent_s >= late_s and scenes >= scenes_needed(usual)
     if not soon and not late:
