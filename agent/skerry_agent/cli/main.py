@@ -128,7 +128,8 @@ def _shown(status: "LocalStatus") -> list[str]:
         factory = status.factory[name].release if name in status.factory else None
         lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
         if model.deployment is not None:
-            lines.append(f"    last deployment {_progress(model.deployment)}")
+            trial = f", {status.trials[name]}" if name in status.trials else ""
+            lines.append(f"    last deployment {_progress(model.deployment)}{trial}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
 
 

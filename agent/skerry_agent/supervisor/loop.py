@@ -274,6 +274,7 @@ class Supervisor:
             unix=_where(units, "unix"),
             pids={name: unit.current.pid for name, unit in units.items() if unit.current},
             issues=self._issues(),
+            trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 

@@ -17,7 +17,10 @@ class FactoryStatus(Struct, frozen=True):
 
 
 class LocalStatus(Struct, frozen=True):
-    """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens."""
+    """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens.
+
+    `trials`: what candidates on probation have run so far. It changes each second, so it is not in the twin.
+    """
 
     device: str
     connected: bool
@@ -29,6 +32,7 @@ class LocalStatus(Struct, frozen=True):
     running: bool = True
     factory: dict[str, FactoryStatus] = {}
     unix: dict[str, str] = {}
+    trials: dict[str, str] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:
@@ -42,7 +46,7 @@ def model_report(unit: Unit) -> ModelReport:
         return replace(recorded, deployment=replace(retried, detail="waiting until the journal can be written"))
     if deployment is None:
         return recorded
-    deployment = replace(deployment, gap_us=unit.gap_us, detail=unit.trial_progress or deployment.detail)
+    deployment = replace(deployment, gap_us=unit.gap_us)
     transfer = unit.transfer
     if transfer is not None and deployment.outcome is None:
         deployment = replace(

@@ -153,9 +153,9 @@ def test_a_slow_and_quiet_candidate_passes_with_what_it_has_run_when_its_time_is
     runner.heartbeat(inferences=1)
     device.clock.advance(9.0)
     runner.exercised(1)
-    assert "1 inferences and 1 golden inputs so far" in model_report(device.unit).deployment.detail
+    assert device.unit.trial_progress == "1 inferences and 1 golden inputs so far"
     device.clock.advance(3.5)
-    assert (device.deployment.outcome, device.deployment.detail) == ("succeeded", "")
+    assert (device.deployment.outcome, device.unit.trial_progress) == ("succeeded", "")
 
 
 def test_a_golden_input_answered_wrongly_in_service_fails(device):
