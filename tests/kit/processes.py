@@ -10,6 +10,8 @@ from skerry_agent.ports.runner_protocol import (
     Accepting,
     Drain,
     Drained,
+    Exercise,
+    Exercised,
     Heartbeat,
     Job,
     Loaded,
@@ -27,12 +29,18 @@ class FakeRunner:
     pid: int = 4242
     sent: list[ToRunner] = field(default_factory=list)
     killed: bool = False
+    stopped: bool = False
+    exercised_at_hz: float = 0.0
 
     def send(self, message):
         self.sent.append(message)
+        if isinstance(message, Exercise):
+            self.exercised_at_hz = message.rate_hz
+        elif isinstance(message, Drain | Stop):
+            self.exercised_at_hz = 0.0
 
     def kill(self):
-        self.killed = True
+        self.killed, self.exercised_at_hz = True, 0.0
 
     def validate(self):
         self.listener.received(Loaded(1000.0, 1_000_000, "ai-edge-litert", "2.3.0", "XNNPACK"))
@@ -48,6 +56,13 @@ class FakeRunner:
                     self.listener.received(Drained())
                 case Stop():
                     self.listener.exited("crashed", "exit status 0")
+
+    def exercised(self, inferences, latency_us=100.0, errors=0, wrong=0, **changes):
+        """A heartbeat with nothing but golden inputs."""
+        recorder = Recorder()
+        for _ in range(inferences):
+            recorder.add(latency_us)
+        self.heartbeat(exercised=Exercised(inferences, errors, wrong, recorder.take()), **changes)
 
     def heartbeat(self, inferences=0, latency_us=100.0, **changes):
         recorder = Recorder()

@@ -1,5 +1,7 @@
 """One model on a device: a unit with fakes behind its ports, over a real folder."""
 
+from msgspec.structs import replace
+
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import Listeners
@@ -40,6 +42,7 @@ class Device:
         self.folder = folder
         self.targets = targets
         self.low_supply = None
+        self.max_seconds = BUDGET.max_seconds
         self.clock = FakeClock()
         blobs = {topics.chunk(describe(manifest_of(v)).sha256, 0): manifest_of(v) for v in ("1.0.0", "1.1.0", "1.2.0")}
         self.link = FakeLink(blobs)
@@ -80,7 +83,8 @@ class Device:
                 return Planned("full", ()) if job.force_full else self.plan
             case StageJob() if isinstance(self.stage, Staged):
                 model = Artifact("m.tflite", "model", describe(b"m"))
-                bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=BUDGET)
+                budget = replace(BUDGET, max_seconds=self.max_seconds)
+                bundle = Bundle("cpu", (model,), (SPEC,), (SPEC,), probation=budget)
                 folder = self.folders.folder(job.bundle_dir.rsplit("/", 1)[1])
                 folder.mkdir(exist_ok=True)
                 write_bundle(folder, bundle)
@@ -97,6 +101,7 @@ class Device:
         candidate.validate()
         candidate.follow()
         candidate.heartbeat(inferences=20)
+        candidate.follow()
         assert self.unit.record.deployment.outcome == "succeeded"
         return candidate
 

@@ -165,7 +165,8 @@ def _shown(status: "LocalStatus") -> list[str]:
             counts = status.results[name]
             lines.append(f"    results sent {counts.sent} ({counts.bytes_sent} B), left out {counts.left_out}")
         if model.deployment is not None:
-            lines.append(f"    last deployment {_progress(model.deployment)}")
+            trial = f", {status.trials[name]}" if name in status.trials else ""
+            lines.append(f"    last deployment {_progress(model.deployment)}{trial}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
 
 

@@ -6,7 +6,6 @@ explained remotely. Text of a child may hold anything (a model's names, a driver
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO
 from msgspec.structs import replace
 
 from skerry_agent import log
+from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
 from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
 from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Loaded, Refused, ToRunner
@@ -37,6 +37,7 @@ class RunnerProcess:
     def __init__(self, job: Job, listener: RunnerListener, post: Post) -> None:
         self._listener, self._post, self._model = listener, post, job.model
         self._control, theirs = socket.socketpair()
+        self._oom_kills, self._killed = oom_kills(), False
         inherited = [theirs.fileno(), *job.inherited_fds]
         try:
             self._process = subprocess.Popen(
@@ -64,7 +65,13 @@ class RunnerProcess:
 
     def kill(self) -> None:
         """End it at once."""
+        self._killed = True
         self._process.kill()
+
+    @property
+    def stopped(self) -> bool:
+        """See `Runner.stopped`."""
+        return is_stopped(self.pid)
 
     def _write(self, line: bytes) -> None:
         try:
@@ -90,11 +97,15 @@ class RunnerProcess:
         status = self._process.wait()
         self._errors.join(timeout=1)
         self._control.close()
-        reason, detail = _explain(status, list(self._last_lines))
+        reason, detail = explain(status, list(self._last_lines), self._new_oom_kills(), by_us=self._killed)
         if status:
             last = " | ".join(filter(None, self._last_lines))[-LAST_CHARS:]
             log.info(f"{self._model}: a runner's process ended", model=self._model, pid=self.pid, last=last or None)
         self._post(lambda: self._listener.exited(reason, detail))
+
+    def _new_oom_kills(self) -> int:
+        now = oom_kills()
+        return 0 if now is None or self._oom_kills is None else now - self._oom_kills
 
     def _heard(self, line: bytes) -> None:
         try:
@@ -125,6 +136,7 @@ class _NotStarted:
     """A runner that the kernel could not start, for want of memory or processes: its exit is reported at once."""
 
     pid = 0
+    stopped = False
 
     def __init__(self, listener: RunnerListener, post: Post, error: OSError) -> None:
         post(lambda: listener.exited("not_started", error.strerror or str(error)))
@@ -134,13 +146,6 @@ class _NotStarted:
 
     def kill(self) -> None:
         """Nothing: there is no process."""
-
-
-def _explain(status: int, last_lines: list[str]) -> tuple[str, str]:
-    """(reason, detail) of an exit, with the signal's name and the last words on standard error."""
-    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    words = next((line for line in reversed(last_lines) if line.strip()), "")
-    return "crashed", f"{how}: {words[:200]}" if words else how
 
 
 class RealProcesses:
@@ -195,5 +200,5 @@ def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
         process.kill()  # and not waited for: one that is stuck in the kernel would never end
         return Refusal("crashed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")
     except WireError:
-        _, detail = _explain(process.returncode, [])
+        _, detail = explain(process.returncode, [])
         return Refusal("crashed", "updater_died", detail)

@@ -12,12 +12,13 @@ from msgspec import Struct
 
 from skerry_agent import log
 from skerry_agent.config import AgentSection
-from skerry_agent.ports.interfaces import Clock, Processes
+from skerry_agent.ports.interfaces import Clock, Processes, Timer
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
     Drain,
     Drained,
+    Exercise,
     FromRunner,
     Heartbeat,
     Job,
@@ -31,6 +32,15 @@ from skerry_agent.ports.runner_protocol import (
 DRAIN_GRACE_S = 5.0
 KILL_GRACE_S = 5.0
 ACCELERATOR_HUNG = "accelerator_hung"
+LATE_S = 2.0
+"""A timer that runs so much later than it was due says that this process itself was stopped, or waited: for a frozen
+machine, a stopped group of processes, a disk. Nobody was heard meanwhile, so nobody is blamed."""
+
+STARVED_PERIODS = 4
+"""How many times `start_timeout_s` a runner has that hardly gets the processor."""
+STARVED_SHARE = 3.0
+"""It hardly gets it where it waits for it this many times as long as it has it. One that has had `start_timeout_s` of
+it has had its time, however long that took."""
 
 
 class ServiceCallbacks(Struct, frozen=True):
@@ -67,20 +77,34 @@ class Service:
         self._stopping = False
         self._refusal: Refused | None = None
         self._verdict: tuple[str, str] | None = None
-        self._heard_at = clock.monotonic()
+        self._heard_at = self._due_at = clock.monotonic()
+        self._cpu_s = self._waited_s = 0.0
+        self._periods = 1
+        self._exercising = False
         self._runner = processes.start_runner(job, self)
         self.pid = self._runner.pid
-        self._timer = clock.after(limits.start_timeout_s, self._start_timed_out)
+        self._timer = self._after(limits.start_timeout_s, self._start_timed_out)
+
+    @property
+    def hang_s(self) -> float:
+        """How long it may say nothing."""
+        return self._limits.hang_s
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
-    def accept(self, exercise_hz: float = 0.0) -> None:
+    def accept(self) -> None:
         """Let it answer; `callbacks.accepting` follows."""
-        self._runner.send(Accept(exercise_hz))
+        self._runner.send(Accept())
+
+    def exercise(self, rate_hz: float) -> None:
+        """Let it run golden inputs at a rate where no other load comes; 0 ends that where it runs."""
+        if rate_hz > 0 or self._exercising:
+            self._runner.send(Exercise(rate_hz))
+        self._exercising = rate_hz > 0
 
     def drain(self) -> None:
         """Let it finish what is open and stay as a standby."""
-        self.accepting = False
+        self.accepting = self._exercising = False
         self._runner.send(Drain(DRAIN_GRACE_S))
 
     def stop(self) -> None:
@@ -152,25 +176,51 @@ class Service:
     def _became_ready(self) -> None:
         self.ready = True
         self._timer.cancel()
-        self._timer = self._clock.after(self._limits.hang_s, self._watch)
+        self._timer = self._after(self._limits.hang_s, self._watch)
         self.callbacks.ready()
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """A timer that `_was_late` can be asked about."""
+        self._due_at = self._clock.monotonic() + seconds
+        return self._clock.after(seconds, call)
+
+    def _was_late(self) -> bool:
+        return self._clock.monotonic() - self._due_at > LATE_S
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
         self.source_issues = heartbeat.source_issues
+        self._cpu_s += heartbeat.cpu_s
+        self._waited_s += heartbeat.waited_s
         if self.ready and heartbeat.busy_s > self._limits.hang_s:
             self._give_up("hang", f"one inference has taken {heartbeat.busy_s:.1f} s")
         else:
             self.callbacks.heartbeat(heartbeat)
 
     def _watch(self) -> None:
+        if self._was_late():
+            self._heard_at = self._clock.monotonic()
         silent_s = self._clock.monotonic() - self._heard_at
         if silent_s > self._limits.hang_s:
-            self._give_up("hang", f"silent for {silent_s:.1f} s")
+            reason = "stopped" if self._runner.stopped else "hang"
+            self._give_up(reason, f"silent for {silent_s:.1f} s")
         else:
-            self._timer = self._clock.after(self._limits.hang_s / 2, self._watch)
+            self._timer = self._after(self._limits.hang_s / 2, self._watch)
 
     def _start_timed_out(self) -> None:
-        self._give_up("start_timeout", f"not ready within {self._limits.start_timeout_s:.0f} s")
+        starved = self._waited_s > STARVED_SHARE * self._cpu_s and self._cpu_s < self._limits.start_timeout_s
+        seconds = self._periods * self._limits.start_timeout_s
+        if self._was_late():
+            self._timer = self._after(self._limits.start_timeout_s, self._start_timed_out)
+        elif self._runner.stopped:
+            self._give_up("stopped", f"not ready within {seconds:.0f} s")
+        elif starved and self._periods < STARVED_PERIODS:
+            self._periods += 1
+            self._timer = self._after(self._limits.start_timeout_s, self._start_timed_out)
+        elif starved:
+            share = f"it waited {self._waited_s:.0f} s for the processor and had it for {self._cpu_s:.1f} s"
+            self._give_up("board_busy", f"not ready within {seconds:.0f} s: {share}")
+        else:
+            self._give_up("start_timeout", f"not ready within {seconds:.0f} s")
 
     def _log(self, level: str, sentence: str, **fields: object) -> None:
         model, release = self.job.model, self.job.release

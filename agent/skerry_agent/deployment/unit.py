@@ -14,6 +14,7 @@ from skerry_agent.deployment import causes
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.factory_search import FactorySearch
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, Listeners, exclusive, unusable
+from skerry_agent.deployment.observed import Observed
 from skerry_agent.deployment.preparation import Preparation, seconds_left
 from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCallbacks
 from skerry_agent.deployment.transfer import Transfer
@@ -21,6 +22,7 @@ from skerry_agent.deployment.trial import Trial, TrialCallbacks
 from skerry_agent.deployment.waiting import WaitingOrder
 from skerry_agent.log.transitions import Transition, line_of
 from skerry_agent.machine import events
+from skerry_agent.machine.causes import TRIED_AGAIN
 from skerry_agent.machine.events import Effect, Event
 from skerry_agent.machine.records import Deployment, Record, Slot, State
 from skerry_agent.machine.table import removed_by_order, step
@@ -30,6 +32,8 @@ from skerry_agent.state.disk import DiskError
 from skerry_agent.state.journal import Journal
 
 HEALTHY_AFTER_S = 10.0
+PAUSE_S = 2.0
+"""Before a candidate is tried again that was lost for a reason outside it; longer each time."""
 RESUME_ORDER_S = 10.0
 """How long the host may take to withdraw a model whose only release was removed by an order on the device."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.25, 30.0
@@ -67,6 +71,8 @@ class Unit:
         self._trial: Trial | None = None
         self._gap_from: float | None = None
         self._tried_from = 0.0
+        self._pause_s = 0.0
+        self._observed = Observed()
         self._timers: dict[str, Timer] = {}
         self._perform: dict[type[Effect], Callable[[], None]] = {
             events.Serve: self._serve,
@@ -153,7 +159,8 @@ class Unit:
         elif current is not None and self.record.fallback:
             stands_in = f"{self.model} stays at {current.release}, because {self.record.fallback}"
         found = (self._damage, retried, self.issue, self.trouble, stands_in, self.factory.issue, *self._stuck())
-        return (*(issue for issue in found if issue), *self._source_issues())
+        observed = (f"{self.model}: {issue}" for issue in self._observed.issues)
+        return (*filter(None, found), *observed, *self._source_issues())
 
     def _source_issues(self) -> tuple[str, ...]:
         """What its runners cannot feed it with: the device's own issues, never the release's."""
@@ -251,11 +258,18 @@ class Unit:
         )
 
     def _heard(self, slot: Slot, heartbeat: Heartbeat) -> None:
-        """Pass a heartbeat on; what it says of sources that is new is reported."""
-        issues, self._known_issues = self._known_issues, self._source_issues()
-        if issues != self._known_issues:
+        """Pass a heartbeat on; what it says of sources, or shows of the current slot, that is new is reported."""
+        known, self._known_issues = self._known_issues, (*self._source_issues(), *self._observe(heartbeat))
+        if known != self._known_issues:
             self.context.changed()
         self.context.heartbeat(self.model, slot, heartbeat)
+
+    def _observe(self, heartbeat: Heartbeat) -> tuple[str, ...]:
+        """What the current runner's heartbeats show."""
+        if self.current is not None and self.current.accepting:
+            now = self.context.clock.monotonic()
+            self._observed.heartbeat(now, self.current.job, self.current.pid, heartbeat)
+        return self._observed.issues
 
     def _accept_current(self) -> None:
         assert self.current is not None
@@ -334,6 +348,12 @@ class Unit:
         """The candidate's runner."""
         return self._trial.service if self._trial is not None else None
 
+    @property
+    def trial_progress(self) -> str:
+        """What a candidate on probation has run, real load and golden inputs apart; empty where there is none."""
+        on_trial = self._trial is not None and self.record.state is State.PROBATION
+        return self._trial.progress if self._trial is not None and on_trial else ""
+
     def _start_candidate(self) -> None:
         slot = self.record.slots.candidate
         assert slot is not None
@@ -350,8 +370,12 @@ class Unit:
             failed=self._candidate_failed,
             heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
         )
-        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks)
-        self._trial.begin()
+        self._trial = Trial(slot, self._launcher, self.context.clock, callbacks, self._observed.seen)
+        if self._pause_s:
+            self._trial.begin_after(self._pause_s)
+        else:
+            self._trial.begin()
+        self._pause_s = 0.0
 
     def _admit(self) -> None:
         assert self._trial is not None
@@ -363,8 +387,14 @@ class Unit:
             self.current.drain()
 
     def _candidate_failed(self, reason: str, detail: str) -> None:
-        if not self._fell_back(reason, detail, self.record.slots.candidate):
-            self.handle(events.CandidateFailed(*self._blamed(reason, detail, self._tried_from)))
+        if self._fell_back(reason, detail, self.record.slots.candidate):
+            return
+        reason, detail = self._blamed(reason, detail, self._tried_from)
+        if reason in TRIED_AGAIN:
+            self._pause_s = PAUSE_S * (1 + self._deployment().attempts)
+            self.handle(events.CandidateLost(reason, detail))
+        else:
+            self.handle(events.CandidateFailed(reason, detail))
 
     def _blamed(self, reason: str, detail: str, since: float) -> causes.Failure:
         return causes.blamed((reason, detail), self.context.undervoltage_since, since)
@@ -395,6 +425,9 @@ class Unit:
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
+        if exclusive(slot):
+            self.issue = None
+        self._observed.committed(slot.release, self._trial.looks)
         self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
         self._trial = None
         self._after("healthy", HEALTHY_AFTER_S, lambda: self.handle(events.Healthy()))

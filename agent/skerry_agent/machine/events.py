@@ -102,6 +102,13 @@ class CandidateFailed(Event, frozen=True):
     detail: str = ""
 
 
+class CandidateLost(Event, frozen=True):
+    """The candidate ended for a reason that is not its own (`causes.TRIED_AGAIN`)."""
+
+    reason: str
+    detail: str = ""
+
+
 class ProbationPassed(Event, frozen=True):
     """The candidate has met every condition on real load."""
 

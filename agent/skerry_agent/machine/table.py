@@ -20,6 +20,7 @@ from skerry_agent.machine.events import (
     Admit,
     Booted,
     CandidateFailed,
+    CandidateLost,
     CandidateReady,
     Collect,
     CurrentFailed,
@@ -52,6 +53,7 @@ from skerry_agent.machine.events import (
     Withdrawn,
 )
 from skerry_agent.machine.records import Deployment, Record, Slot, Slots, State
+from skerry_agent.wire.causes import EXTERNAL_CAUSES
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Outcome
 
@@ -67,10 +69,6 @@ MAX_CRASHES = 3
 
 DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
-
-
-EXTERNAL_CAUSES = ("source_failed", "power_supply", "accelerator_hung")
-"""Reasons that are not the bundle's fault: no other bundle would serve either, so there is no rollback."""
 
 
 class IllegalTransitionError(SkerryError):
@@ -276,6 +274,19 @@ def _candidate_unfit(record: Record, event: CandidateFailed) -> Step:
     return _ended(record, "failed", event.reason, event.detail), [Drop(), Serve(), Collect()]
 
 
+def _candidate_lost(record: Record, event: CandidateLost) -> Step:
+    """Try it again from its start, within the persisted budget; the current bundle serves meanwhile."""
+    assert record.deployment is not None
+    attempts = record.deployment.attempts + 1
+    if attempts >= MAX_ATTEMPTS:
+        failed = CandidateFailed(event.reason, f"begun {attempts} times: {event.detail}")
+        return (
+            _candidate_failed(record, failed) if record.state is State.PROBATION else _candidate_unfit(record, failed)
+        )
+    deployment = replace(record.deployment, attempts=attempts)
+    return replace(record, state=State.STAGED, deployment=deployment), [Drop(), *_serving(record), StartCandidate()]
+
+
 def _candidate_failed(record: Record, event: CandidateFailed | RollbackOrdered) -> Step:
     """It has served and failed: back to the current bundle, which is the last good one."""
     detail = event.detail if isinstance(event, CandidateFailed) else ""
@@ -429,12 +440,14 @@ _RULES: dict[State, dict[type[Event], Rule]] = {
         Booted: _retry(StartCandidate(), State.STAGED),
         CandidateReady: _admit,
         CandidateFailed: _candidate_unfit,
+        CandidateLost: _candidate_lost,
     },
     State.PROBATION: {
         **_WORKING,
         Booted: _retry(StartCandidate(), State.STAGED),
         ProbationPassed: _commit,
         CandidateFailed: _candidate_failed,
+        CandidateLost: _candidate_lost,
         CurrentFailed: _stay,
         FactoryFound: _stay,
         RollbackOrdered: _candidate_failed,

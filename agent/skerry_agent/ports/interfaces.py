@@ -69,6 +69,10 @@ class Runner(Protocol):
 
     pid: int
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped it by a signal, so that it cannot answer."""
+
     def send(self, message: ToRunner) -> None:
         """Tell it something; harmless when it is gone."""
 

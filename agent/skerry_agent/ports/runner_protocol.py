@@ -8,6 +8,7 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
     Refused                     the model is not fit to serve, or no longer; the runner gives the reason and exits
                  Accept         start the sources and accept connections from the shared listening socket
     Accepting                   done
+                 Exercise       run golden inputs at a rate, counted apart; 0 ends that
                  Drain          stop sources and accepting, answer open requests with `Connection: close`
     Drained                     no request is open any more
     Result                      an answer for the broker, where the job asks for some
@@ -17,6 +18,8 @@ The supervisor starts `python -m skerry_agent.runner --control-fd N` and writes 
 A runner also exits when its control socket closes: it never outlives its supervisor.
 
 The tags on the socket keep their spelling: a package that is upgraded under a running supervisor starts newer runners.
+Such a supervisor asks for the exercise in `Accept`, never ends it, and knows no count but `inferences`: so an exercise
+that was asked for in that way is counted as load, and ends by itself when a probation must be over.
 `Ready` is the fact that the update machine knows as `CandidateReady`.
 """
 
@@ -141,6 +144,15 @@ class Drained(Struct, frozen=True, tag="drained"):
     """No connection and no source is open any more."""
 
 
+class Exercised(Struct, frozen=True):
+    """The golden inputs that an `Exercise` ran. `wrong` answers are not those that were recorded; `errors` are none."""
+
+    inferences: int = 0
+    errors: int = 0
+    wrong: int = 0
+    latency: Sketch = Sketch()
+
+
 class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far.
 
@@ -148,6 +160,10 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     could have answered: damaged, of another shape, not numbers. `source_issues` are sources and results files that
     cannot be used now, one line each that begins with its code, source_failed or results_failed; neither is ever the
     release's fault.
+
+    All counts are of real load alone; `exercised` has what golden inputs did. Of `judged` answers it was found out
+    whether they are positive (see `runner.positives`), and `positives` are. `waited_s` is for how long the runner's
+    first thread was ready to run and another process had the processor.
     """
 
     inferences: int
@@ -161,6 +177,10 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     outputs: dict[str, int] = {}
     input_errors: int = 0
     source_issues: tuple[str, ...] = ()
+    exercised: Exercised | None = None
+    judged: int = 0
+    positives: int = 0
+    waited_s: float = 0.0
 
 
 class Result(Struct, frozen=True, tag="result"):
@@ -171,9 +191,18 @@ class Result(Struct, frozen=True, tag="result"):
 
 
 class Accept(Struct, frozen=True, tag="accept"):
-    """Start to serve. `exercise_hz` > 0 also runs golden inputs at that rate, where no other load comes."""
+    """Start to serve. `exercise_hz` is for supervisors before `Exercise`; newer ones leave it 0."""
 
     exercise_hz: float = 0.0
+
+
+class Exercise(Struct, frozen=True, tag="exercise"):
+    """Run golden inputs at `rate_hz` where no other load comes, and count them apart; 0 ends it. No answer follows.
+
+    `Drain` ends it, too.
+    """
+
+    rate_hz: float = 0.0
 
 
 class Drain(Struct, frozen=True, tag="drain"):
@@ -187,4 +216,4 @@ class Stop(Struct, frozen=True, tag="stop"):
 
 
 FromRunner = Loaded | Ready | Refused | Accepting | Drained | Heartbeat | Result
-ToRunner = Accept | Drain | Stop
+ToRunner = Accept | Exercise | Drain | Stop

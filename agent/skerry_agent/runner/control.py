@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from skerry_agent.ports.runner_protocol import Accept, Drain, FromRunner, Heartbeat, Job, Stop, ToRunner
+from skerry_agent.ports.runner_protocol import Accept, Drain, Exercise, FromRunner, Heartbeat, Job, Stop, ToRunner
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES, decode, encode
 from skerry_agent.wire.errors import WireError
 
@@ -44,7 +44,7 @@ class Control:
         self._peer = peer
         self._lines = Lines()
         self._sending = threading.Lock()
-        self.commands: queue.SimpleQueue[Accept | Drain] = queue.SimpleQueue()
+        self.commands: queue.SimpleQueue[Accept | Exercise | Drain] = queue.SimpleQueue()
 
     def read_job(self) -> Job:
         """Wait for the first line. Raises `WireError` if it is not a job, `EOFError` if the supervisor exits first."""

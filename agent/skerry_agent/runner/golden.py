@@ -105,6 +105,26 @@ def compare_golden(golden: GoldenSamples, got: Sequence[Sequence[Tensor]], spec:
     return Comparison(len(golden), worst, top1, ok=ok, detail=detail)
 
 
+def float_steps(golden: GoldenSamples) -> tuple[float, ...]:
+    """The size of a step of each output: of its recorded range for floats, else 1."""
+    return tuple(_step(c.dtype, [c.tensor(i) for i in range(len(golden))]) for c in golden.outputs)
+
+
+def reproduces(golden: GoldenSamples, index: int, got: Sequence[Tensor], spec: Golden, steps: Sequence[float]) -> bool:
+    """Whether the outputs of one sample are the recorded ones within the limits; `steps` are from `float_steps`.
+
+    Top-1 must be the same where it must be in all samples.
+    """
+    pairs = [(column.tensor(index), tensor) for column, tensor in zip(golden.outputs, got, strict=True)]
+    for (expected, tensor), step in zip(pairs, steps, strict=True):
+        if expected.data == tensor.data and is_finite(expected):
+            continue
+        apart = _float_steps(expected, tensor, step) if tensor.is_float else _apart(expected, tensor)
+        if apart > spec.max_lsb:
+            return False
+    return spec.min_top1 < 1 or not pairs or _agree(golden.outputs[0].tensor(index), got[0])
+
+
 def constant(rows: Sequence[Sequence[Tensor]]) -> str | None:
     """Why the outputs of these samples are suspect: each is the same for all of them. None if they are not."""
     if len(rows) < 2 or not rows[0]:
@@ -174,8 +194,15 @@ def _steps(expected: Column, got: Sequence[Tensor]) -> list[int]:
         return [0 if e.data == g.data else _apart(e, g) for e, g in pairs]
     if all(e.data == g.data and is_finite(e) for e, g in pairs):
         return [0] * len(pairs)
-    step = _range([value for e, _ in pairs for value in e.values()], expected.dtype) / FLOAT_STEPS or 1.0
+    step = _step(expected.dtype, [e for e, _ in pairs])
     return [_float_steps(e, g, step) for e, g in pairs]
+
+
+def _step(dtype: str, recorded: Sequence[Tensor]) -> float:
+    """Of a float output the 255th part of its recorded range, of any other 1."""
+    if not recorded or not recorded[0].is_float:
+        return 1.0
+    return _range([value for tensor in recorded for value in tensor.values()], dtype) / FLOAT_STEPS or 1.0
 
 
 def _apart(expected: Tensor, got: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""One model in one process: one inference at a time, each timed, checked and counted.
+"""One model in one process: one inference at a time, each timed, checked and counted; golden inputs apart.
 
 Latency is the time in the runtime: set the inputs, invoke, copy the outputs out. Time spent waiting for another
 inference is not included. Knows no source, no socket and no message.
@@ -8,11 +8,14 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from skerry_agent.ports.runner_protocol import Exercised
 from skerry_agent.runner.engines.base import Engine
 from skerry_agent.runner.errors import EngineError, InferenceError
+from skerry_agent.runner.positives import judge_of
 from skerry_agent.runner.tensor import Tensor, argmax, invalid
 from skerry_agent.runner.turns import Turns
 from skerry_agent.runner.usual import UsualInputs
@@ -23,8 +26,20 @@ _NONE = -1
 """The answer of a task that has no single one."""
 
 
+class _Done(NamedTuple):
+    """What is noted of an inference; `positive` is None where that was not judged."""
+
+    elapsed_s: float
+    answer: int
+    invalid: bool
+    positive: bool | None
+
+
 class InferenceCounts(Struct, frozen=True):
-    """What was counted since the last `Inference.take`; `outputs` is the histogram of a classifier's answers."""
+    """What was counted since the last `Inference.take`; `outputs` is the histogram of a classifier's answers.
+
+    See `runner_protocol.Heartbeat` for `exercised`, `judged` and `positives`.
+    """
 
     inferences: int = 0
     errors: int = 0
@@ -33,6 +48,9 @@ class InferenceCounts(Struct, frozen=True):
     latency: Sketch = Sketch()
     outputs: dict[str, int] = {}
     input_errors: int = 0
+    exercised: Exercised | None = None
+    judged: int = 0
+    positives: int = 0
 
 
 class Inference:
@@ -55,20 +73,39 @@ class Inference:
         self._engine = engine
         self._classifies = bundle.task == CLASSIFICATION
         self._floats = any(spec.dtype.startswith("float") for spec in bundle.outputs)
+        self._is_positive = judge_of(bundle)
         self._turn = Turns()
         self._since: float | None = None
-        self._done: deque[tuple[float, int, bool]] = deque()
+        self._done: deque[_Done] = deque()
+        self._exercised: deque[float] = deque()
         self._counting = threading.Lock()
-        self._errors = self._input_errors = self._dropped = 0
+        self._errors = self._input_errors = self._dropped = self._exercise_errors = self._wrong = 0
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference that is not counted (golden inputs). Raises `InferenceError`."""
+        """One inference that is not counted (validation). Raises `InferenceError`."""
         return self._timed(inputs)[0]
 
-    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference that counts. Inputs have the model's shapes and dtypes. Raises `InferenceError`.
+    def exercise(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """One inference of golden inputs, counted apart from real load. Raises `InferenceError`."""
+        try:
+            outputs, elapsed_s = self._timed(inputs)
+        except InferenceError:
+            with self._counting:
+                self._exercise_errors += 1
+            raise
+        self._exercised.append(elapsed_s)
+        return outputs
 
-        A failure, or NaN, is not the model's own where the input is far from all that it was proved on.
+    def answered_wrong(self) -> None:
+        """Count golden inputs that were answered otherwise than recorded."""
+        with self._counting:
+            self._wrong += 1
+
+    def infer(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """One inference of real load. Inputs have the model's shapes and dtypes. Raises `InferenceError`.
+
+        A failure, or an invalid output (NaN, infinity), is not the model's own where an input is invalid too, or far
+        from all that it was proved on.
         """
         try:
             outputs, elapsed_s = self._timed(inputs)
@@ -77,10 +114,11 @@ class Inference:
             raise
         answer = argmax(outputs[0]) if self._classifies else _NONE
         is_invalid = self._floats and invalid(outputs) is not None
-        if is_invalid and self.usual.outside(inputs):
+        if is_invalid and (invalid(inputs) is not None or self.usual.outside(inputs)):
             self.refused_input()
             is_invalid = False
-        self._done.append((elapsed_s, answer, is_invalid))
+        positive = self._is_positive(outputs, answer) if self._is_positive is not None else None
+        self._done.append(_Done(elapsed_s, answer, is_invalid, positive))
         return outputs
 
     def failed(self) -> None:
@@ -110,14 +148,35 @@ class Inference:
             errors, self._errors = self._errors, 0
             input_errors, self._input_errors = self._input_errors, 0
             dropped, self._dropped = self._dropped, 0
-        latency, histogram, bad = Recorder(), Counter[int](), 0
+        latency, histogram = Recorder(), Counter[int]()
         done = [self._done.popleft() for _ in range(len(self._done))]
-        for elapsed_s, answer, is_invalid in done:
+        for each in done:
+            latency.add(each.elapsed_s * 1e6)
+            histogram[each.answer] += 1
+        return InferenceCounts(
+            inferences=len(done),
+            errors=errors,
+            invalid_outputs=sum(each.invalid for each in done),
+            dropped=dropped,
+            latency=latency.take(),
+            outputs={str(answer): count for answer, count in histogram.items() if answer != _NONE},
+            input_errors=input_errors,
+            exercised=self._take_exercised(),
+            judged=sum(each.positive is not None for each in done),
+            positives=sum(each.positive is True for each in done),
+        )
+
+    def _take_exercised(self) -> Exercised | None:
+        with self._counting:
+            errors, self._exercise_errors = self._exercise_errors, 0
+            wrong, self._wrong = self._wrong, 0
+        done = [self._exercised.popleft() for _ in range(len(self._exercised))]
+        if not (done or errors or wrong):
+            return None
+        latency = Recorder()
+        for elapsed_s in done:
             latency.add(elapsed_s * 1e6)
-            histogram[answer] += 1
-            bad += is_invalid
-        outputs = {str(answer): count for answer, count in histogram.items() if answer != _NONE}
-        return InferenceCounts(len(done), errors, bad, dropped, latency.take(), outputs, input_errors)
+        return Exercised(len(done), errors, wrong, latency.take())
 
     def _timed(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], float]:
         with self._turn:

@@ -66,6 +66,18 @@ def rss_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def waited_s() -> float:
+    """For how long the first thread, which loads and validates, was ready to run and did not: others had the processor.
+
+    From schedstat, as proc(5) has it; 0 where the kernel does not count that.
+    """
+    try:
+        with open("/proc/self/schedstat", "rb") as file:  # noqa: PTH123 - like `rss_bytes`
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def _status() -> dict[str, int]:
     """The kB lines of /proc/self/status, in bytes."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())

@@ -4,6 +4,8 @@ Each step ends in a message of `skerry_agent.ports.runner_protocol`. The model i
 """
 
 import contextlib
+import logging
+import math
 import os
 import socket
 import sys
@@ -19,6 +21,7 @@ from skerry_agent.ports.runner_protocol import (
     DirectorySource,
     Drain,
     Drained,
+    Exercise,
     Heartbeat,
     InputSourceSpec,
     Job,
@@ -30,15 +33,21 @@ from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.control import Control
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, UnfitError
-from skerry_agent.runner.exercise import Exercise, InputSource
+from skerry_agent.runner.exercise import ExercisePlan, GoldenExercise, InputSource, blank_samples
+from skerry_agent.runner.golden import GoldenSamples
 from skerry_agent.runner.inference import Inference, InferenceCounts
 from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
 from skerry_agent.runner.validation import Open, load, read_golden, validate
 from skerry_agent.wire.errors import WireError
 
+_LOG = logging.getLogger(__name__)
 EXIT_REFUSED = 3
 EXIT_ORPHANED = 4
+STOOD_STILL_S = 2.0
+"""A heartbeat that is so late was held up by no inference: it has a thread of its own."""
+SPARE_S = 5.0
+"""How much longer than a probation an exercise goes on that nobody ends."""
 
 
 def open_job(job: Job) -> Engine:
@@ -59,7 +68,7 @@ def run(control: Control, open_engine: Open = open_job) -> int:
         return EXIT_REFUSED
     if job.memory_limit_bytes is not None:
         process.limit_memory(job.memory_limit_bytes)
-    heartbeats = HeartbeatMaker()
+    heartbeats = HeartbeatMaker(job.beat_s)
     control.start(heartbeats.next, job.beat_s)
     try:
         session = _prepare(job, control, heartbeats, open_engine)
@@ -77,13 +86,14 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference, heartbeats.issues)
-    ready = validate(job, inference, read_golden(job))
+    validated = validate(job, inference, read_golden(job))
+    session.remembers = validated.remembers
     process.trim()
     with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
         process.drop_pages(Path(job.bundle_dir) / job.bundle.model.name)
     session.opened = heartbeats.count_cpu_from_now
     session.opened()
-    control.send(ready)
+    control.send(validated.ready)
     return session
 
 
@@ -97,18 +107,29 @@ def _leave(control: Control, error: EngineError) -> NoReturn:
 class HeartbeatMaker:
     """Makes the heartbeats; before a model is loaded they say only that the process lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.inference: Inference | None = None
         self.issues = SourceIssues()
-        self._cpu_s = time.process_time()
+        self._beat_s, self._clock = beat_s, clock
+        self._at = self._ran_since = clock()
+        self._cpu_s, self._waited_s = time.process_time(), process.waited_s()
 
     def count_cpu_from_now(self) -> None:
         """What it took to load, to validate and to open is no inference's: the next heartbeat does not count it."""
         self._cpu_s = time.process_time()
 
+    def _busy_s(self) -> float:
+        """Without the time before this process stood still: no thread ran then, and no inference hangs for that."""
+        before, self._at = self._at, self._clock()
+        if self._at - before > self._beat_s + STOOD_STILL_S:
+            self._ran_since = self._at
+        busy_s = self.inference.busy_s if self.inference is not None else 0.0
+        return min(busy_s, self._at - self._ran_since)
+
     def next(self) -> Heartbeat:
         """What happened since the last heartbeat."""
         before, self._cpu_s = self._cpu_s, time.process_time()
+        waited_before, self._waited_s = self._waited_s, process.waited_s()
         counts = self.inference.take() if self.inference is not None else InferenceCounts()
         return Heartbeat(
             inferences=counts.inferences,
@@ -116,12 +137,16 @@ class HeartbeatMaker:
             invalid_outputs=counts.invalid_outputs,
             dropped=counts.dropped,
             latency=counts.latency,
-            busy_s=self.inference.busy_s if self.inference is not None else 0.0,
+            busy_s=self._busy_s(),
             rss_bytes=process.rss_bytes(),
             cpu_s=self._cpu_s - before,
             outputs=counts.outputs,
             input_errors=counts.input_errors,
             source_issues=self.issues.lines,
+            exercised=counts.exercised,
+            judged=counts.judged,
+            positives=counts.positives,
+            waited_s=max(0.0, self._waited_s - waited_before),
         )
 
 
@@ -137,24 +162,27 @@ class Session:
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
         self._stop_serving: Callable[[float], None] | None = None
+        self.remembers = False
 
     def obey(self) -> int:
         """Follow commands for ever; `Control` ends the process."""
         while True:
             match self._control.commands.get():
                 case Accept(exercise_hz=rate):
-                    self._accept(rate)
+                    self._accept()
+                    self._set_exercise(rate, as_load=True)
+                    self._control.send(Accepting())
+                case Exercise(rate_hz=rate):
+                    self._set_exercise(rate)
                 case Drain(grace_s=grace):
                     self._drain(grace)
 
-    def _accept(self, exercise_hz: float) -> None:
-        """Serve from now on. Saying it again only changes the exercise."""
+    def _accept(self) -> None:
+        """Serve from now on; harmless when it does."""
         if self._stop_serving is None:
             self._stop_serving = self._open_http()
             self.opened()
             self._running = [SourceThread(source) for source in self._sources]
-        self._set_exercise(exercise_hz)
-        self._control.send(Accepting())
 
     def _drain(self, grace_s: float) -> None:
         self._set_exercise(0.0)
@@ -165,13 +193,31 @@ class Session:
             self._stop_serving = None
         self._control.send(Drained())
 
-    def _set_exercise(self, rate_hz: float) -> None:
+    def _set_exercise(self, rate_hz: float, *, as_load: bool = False) -> None:
+        """Begin it, change its rate, or end it with a rate of 0; the golden inputs are in memory only meanwhile."""
         if self._exercise is not None:
             self._exercise.stop()
             self._exercise = None
-        golden = read_golden(self._job) if rate_hz > 0 else None
-        if golden is not None:
-            self._exercise = SourceThread(Exercise(golden, self._inference, rate_hz))
+        if rate_hz <= 0:
+            return
+        golden, bundle = self._golden(), self._job.bundle
+        plan = ExercisePlan(
+            rate_hz,
+            limits=None if golden is None or self.remembers else bundle.golden,
+            as_load=as_load,
+            at_most_s=bundle.probation.max_seconds + SPARE_S if as_load else math.inf,
+            remembers=self.remembers,
+        )
+        samples = golden if golden is not None else blank_samples(self._inference)
+        self._exercise = SourceThread(GoldenExercise(samples, self._inference, plan))
+
+    def _golden(self) -> GoldenSamples | None:
+        """The golden inputs again; None where the disk does not give back what was validated: no fault of the model."""
+        try:
+            return read_golden(self._job)
+        except UnfitError as error:
+            _LOG.warning("exercised with zeros: %s", error)
+            return None
 
     def _open_http(self) -> Callable[[float], None]:
         """Serve the inference API; returns what drains it."""

@@ -5,11 +5,20 @@ Every failure raises `UnfitError` with the code that a `Refused` message carries
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from skerry_agent.ports.runner_protocol import Job, Ready
 from skerry_agent.runner.artifact import open_checked
 from skerry_agent.runner.engines import Engine
 from skerry_agent.runner.errors import EngineError, GoldenError, InferenceError, UnfitError
-from skerry_agent.runner.golden import GoldenSamples, compare_golden, constant, load_golden
+from skerry_agent.runner.golden import (
+    GoldenSamples,
+    compare_golden,
+    constant,
+    float_steps,
+    load_golden,
+    reproduces,
+)
 from skerry_agent.runner.inference import Inference
 from skerry_agent.runner.tensor import Tensor, invalid, zeros
 from skerry_agent.runner.usual import UsualInputs
@@ -53,14 +62,24 @@ def read_golden(job: Job) -> GoldenSamples | None:
         raise UnfitError(f"golden file: {error}") from None
 
 
-def validate(job: Job, inference: Inference, golden: GoldenSamples | None) -> Ready:
+class Validated(Struct, frozen=True):
+    """What validation says. `remembers`: asked its first golden input again, the model answered otherwise.
+
+    So its answers depend on what came before, and golden inputs out of their order tell nothing of it.
+    """
+
+    ready: Ready
+    remembers: bool = False
+
+
+def validate(job: Job, inference: Inference, golden: GoldenSamples | None) -> Validated:
     """Run every golden input and check the outputs. Without a golden file it only warms, and says 0 samples.
 
     Raises `UnfitError`: golden_mismatch, invalid_output or constant_output.
     """
     if golden is None:
         _check_valid(_warm(inference, [zeros(t) for t in inference.inputs]))
-        return Ready(samples=0, max_lsb=0, top1=1.0)
+        return Validated(Ready(samples=0, max_lsb=0, top1=1.0))
     got = _run_all(inference, golden)
     for row in got:
         _check_valid(row)
@@ -70,8 +89,9 @@ def validate(job: Job, inference: Inference, golden: GoldenSamples | None) -> Re
     if not result.ok:
         raise UnfitError(result.detail, code="golden_mismatch")
     inference.usual = UsualInputs(golden)
-    _warm(inference, golden.sample(0, inference.inputs))
-    return Ready(result.samples, result.max_lsb, result.top1)
+    again = _warm(inference, golden.sample(0, inference.inputs))
+    same = reproduces(golden, 0, again, job.bundle.golden, float_steps(golden))
+    return Validated(Ready(result.samples, result.max_lsb, result.top1), not same)
 
 
 def _run_all(inference: Inference, golden: GoldenSamples) -> list[list[Tensor]]:

@@ -295,6 +295,7 @@ class Supervisor:
             why_offline=self._link.why_offline,
             log=self.log_place,
             results=self._results.counts,
+            trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
         )
 

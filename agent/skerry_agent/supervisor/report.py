@@ -31,6 +31,7 @@ class LocalStatus(Struct, frozen=True):
     """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens.
 
     `why_offline`: why there is no connection, and what to do. `log`: where the agent's log is found, in words.
+    `trials`: what candidates on probation have run so far. It changes each second, so it is not in the twin.
     """
 
     device: str
@@ -47,6 +48,7 @@ class LocalStatus(Struct, frozen=True):
     why_offline: str = ""
     log: str = ""
     results: dict[str, ResultsSent] = {}
+    trials: dict[str, str] = {}
 
 
 def model_report(unit: Unit) -> ModelReport:

@@ -6,7 +6,7 @@ Quiet intervals are held back, and become one longer report.
 from msgspec.structs import replace
 
 from skerry_agent.ports.interfaces import Clock, Meters
-from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.ports.runner_protocol import Exercised, Heartbeat
 from skerry_agent.supervisor.energy import LONGEST_S, Energy, EnergyAccounts, Work
 from skerry_agent.supervisor.quiet import is_quiet, joined
 from skerry_agent.wire.telemetry import ModelStats, Report
@@ -129,7 +129,12 @@ _BUSY = ("cpu_s", "accelerator_s")
 
 
 def _work_of(heartbeat: Heartbeat, accelerated: bool) -> Work:
-    """What a runner did for inferences; what it took to load, to validate or to wait is not theirs."""
-    works = heartbeat.inferences or heartbeat.errors or heartbeat.busy_s > 0
-    accelerator_s = heartbeat.latency.total / 1e6 if accelerated else 0.0
-    return Work(heartbeat.inferences, heartbeat.cpu_s, max(0.0, accelerator_s)) if works else Work()
+    """What a runner did for inferences, golden inputs included: they take their share of the energy.
+
+    What it took to load, to validate or to wait is not theirs.
+    """
+    exercised = heartbeat.exercised or Exercised()
+    inferences = heartbeat.inferences + exercised.inferences
+    works = inferences or heartbeat.errors or exercised.errors or heartbeat.busy_s > 0
+    accelerator_s = (heartbeat.latency.total + exercised.latency.total) / 1e6 if accelerated else 0.0
+    return Work(inferences, heartbeat.cpu_s, max(0.0, accelerator_s)) if works else Work()

@@ -116,11 +116,24 @@ class Probation(Struct, frozen=True):
     max_rss_bytes: Annotated[int, Meta(gt=0)] | None = None
 
 
+class Baseline(Struct, frozen=True):
+    """What is usual of a model's answers: the share of held-out `samples` in which it found something.
+
+    A detector's answer is positive with at least one box; a classifier's when its largest output is not that of the
+    class `negative`, which means that nothing is there.
+    """
+
+    positive_rate: Annotated[float, Meta(ge=0, le=1)]
+    samples: Annotated[int, Meta(ge=1)]
+    negative: Annotated[int, Meta(ge=0)] | None = None
+
+
 class Bundle(Struct, frozen=True):
     """Everything that one target needs: artifacts and how to run and judge them.
 
     `min_edgetpu_runtime` is the runtime version that a compiled model asks of the Edge TPU's driver; a device whose
-    driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it.
+    driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it. `baseline`
+    is None where no answer is positive or negative, and in releases before it was added.
     """
 
     target: TargetName
@@ -133,6 +146,7 @@ class Bundle(Struct, frozen=True):
     golden: Golden = Golden()
     probation: Probation = Probation()
     min_edgetpu_runtime: Annotated[int, Meta(ge=0)] | None = None
+    baseline: Baseline | None = None
 
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""

@@ -23,9 +23,10 @@ from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
+from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, form, run_gates
-from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.judge.metrics import AGREEMENTS, input_size
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
@@ -111,6 +112,19 @@ class _Candidate:
     golden: golden_samples.Recorded
     remark: str
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the model's input."""
+        return input_size(describe_any(self.chosen.model), self.work.recipe.preprocess)
+
+    @property
+    def golden_problem(self) -> str:
+        """Why its golden outputs are of no use; empty if they are."""
+        model, golden = self.chosen.model, self.golden.golden
+        outputs = describe_any(model).output_specs()
+        shown = positives.problem(golden, outputs, self.work.recipe, self.size)
+        return golden_samples.problem(model, golden) or shown
+
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
@@ -158,7 +172,9 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
     earlier = None if raw is None else load_golden(raw)
-    golden = golden_samples.record(friendly.chosen.model, data.evaluation, recipe.preprocess, recipe.golden, earlier)
+    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.preprocess)
+    samples = positives.by_answer(model, data.evaluation, recipe, size)
+    golden = golden_samples.record(model, samples, recipe.preprocess, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
@@ -193,8 +209,10 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
     )
-    part = part_of(work.builder.target, chosen.model, candidate.golden, work.recipe)
-    return _Judged(part, facts, (candidate.remark, candidate.golden.remark))
+    baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
+    part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
+    covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
+    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered))
 
 
 def _measured(candidate: _Candidate) -> Measured:
@@ -205,7 +223,7 @@ def _measured(candidate: _Candidate) -> Measured:
     return Measured(
         graph=describe_any(chosen.model),
         quality=quality(reference, compared.score, work.source.file_bytes, len(chosen.model)),
-        golden_problem=golden_samples.problem(chosen.model, candidate.golden.golden),
+        golden_problem=candidate.golden_problem,
         plan=chosen.plan,
         as_it_is=work.source.quantized,
     )

@@ -20,10 +20,6 @@ class GateResult:
     reason: str
 
 
-EXTERNAL_REASONS = frozenset({"power_supply", "accelerator_hung"})
-"""Reasons of devices that lie in the device's hardware: any other release would have ended in the same way."""
-
-
 def evaluate_gate(policy: Policy, outcomes: Sequence[Outcome], external: int = 0) -> GateResult:
     """A wave passes when the fraction of its deployments that did not succeed is within the policy.
 

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry_agent.wire.causes import EXTERNAL_CAUSES
 from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Outcome
-from skerry_host.fleet.gate import EXTERNAL_REASONS, evaluate_gate
+from skerry_host.fleet.gate import evaluate_gate
 from skerry_host.fleet.policy import Policy
 
 RolloutState = Literal["pending", "running", "aborting", "succeeded", "failed", "aborted"]
@@ -51,7 +52,7 @@ class Deployment:
     @property
     def external(self) -> bool:
         """Whether it did not succeed, and the release is not to blame."""
-        return self.outcome != "succeeded" and self.reason in EXTERNAL_REASONS
+        return self.outcome != "succeeded" and self.reason in EXTERNAL_CAUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,23 @@
 import gc
 import io
 import os
+import signal
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from skerry_agent.deployment.children import RealProcesses, _explain, _lines
+from skerry_agent.deployment.children import RealProcesses, _lines
+from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
 from skerry_agent.ports.jobs import Refusal, VerifyMessage
 from skerry_agent.ports.runner_protocol import Accept, Job, Stop
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.manifest import Bundle
 from tests.kit.tiny_models import make_job, tiny_model
+from tests.kit.waiting import eventually
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -95,4 +99,40 @@ def test_endless_lines_come_in_pieces():
     ],
 )
 def test_the_host_is_told_the_signal_and_the_last_words(status, detail):
-    assert _explain(status, ["before", "terminate called", " "]) == ("crashed", detail)
+    assert explain(status, ["before", "terminate called", " "]) == ("crashed", detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "oom_kills_meanwhile", "by_us", "reason"),
+    [
+        (-9, 0, False, "killed"),
+        (-15, 0, False, "killed"),
+        (-1, 1, False, "killed"),
+        (-9, 1, False, "oom_killed"),
+        (-9, 0, True, "crashed"),  # it talked nonsense
+        (-9, 1, True, "crashed"),
+        (-11, 1, False, "crashed"),
+        (-35, 0, False, "crashed"),  # a real-time signal, which has no name
+        (1, 1, False, "crashed"),
+    ],
+)
+def test_an_end_from_outside_is_told_from_a_crash(status, oom_kills_meanwhile, by_us, reason):
+    assert explain(status, [], oom_kills_meanwhile, by_us=by_us)[0] == reason
+
+
+def test_the_kernels_kills_for_want_of_memory_are_read(tmp_path):
+    assert oom_kills(tmp_path) is None
+    (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 3\noom_kill_other 9\n")
+    assert oom_kills(tmp_path) == 3
+
+
+def test_a_process_that_somebody_stopped_is_seen():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert not is_stopped(child.pid)
+        os.kill(child.pid, signal.SIGSTOP)
+        eventually(lambda: is_stopped(child.pid), "it is stopped", 5.0)
+    finally:
+        child.kill()
+        child.wait()
+    assert not is_stopped(child.pid)

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.machine import events
+from skerry_agent.machine.causes import TRIED_AGAIN
 from skerry_agent.machine.records import State
 from skerry_agent.machine.table import MAX_ATTEMPTS, MAX_CRASHES
 from skerry_agent.ports.jobs import PlanJob, Planned, Refusal, Staged, StageJob
@@ -153,16 +154,132 @@ def test_a_source_that_cannot_be_used_is_an_issue_of_the_device_and_the_release_
     assert device.unit.issues == ()
 
 
-def test_a_candidate_without_load_does_not_stay_on_trial_for_ever(device):
-    device.unit.order(order("1.0.0", 1))
+def on_probation(device, version="1.0.0", number=1):
+    """Its runner, once the candidate of a release is on probation."""
+    device.unit.order(order(version, number))
     device.pump()
+    return admitted(device)
+
+
+def admitted(device):
     runner = device.processes.runners[-1]
     runner.validate()
     runner.follow()
-    for _ in range(5):
+    assert device.unit.record.state is State.PROBATION
+    return runner
+
+
+def test_an_empty_watched_folder_at_a_first_rollout_is_no_fault_of_the_release(device):
+    """It was rolled back as too_few_inferences, and the device had nothing; golden inputs show that it runs."""
+    runner = on_probation(device)
+    assert runner.exercised_at_hz > 0
+    for _ in range(4):
+        device.clock.advance(2.5)
+        assert device.deployment.outcome is None
+        runner.exercised(3)
+    assert device.deployment.outcome == "succeeded"
+    assert runner.exercised_at_hz == 0
+
+
+def test_a_slow_and_quiet_candidate_passes_with_what_it_has_run_when_its_time_is_over(device):
+    runner = on_probation(device)
+    device.clock.advance(9.0)
+    runner.heartbeat(inferences=1)
+    device.clock.advance(9.0)
+    runner.exercised(1)
+    assert device.unit.trial_progress == "1 inferences and 1 golden inputs so far"
+    device.clock.advance(3.5)
+    assert (device.deployment.outcome, device.unit.trial_progress) == ("succeeded", "")
+
+
+def test_a_golden_input_answered_wrongly_in_service_fails(device):
+    device.install("1.0.0", 1)
+    runner = on_probation(device, "1.1.0", 2)
+    runner.exercised(1, wrong=1)
+    assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "golden_mismatch")
+
+
+def test_a_machine_that_stood_still_during_probation_blames_nobody(device):
+    """Suspended, or its processes stopped: all timers are late at once, and nobody was heard meanwhile."""
+    runner = on_probation(device)
+    device.clock.advance(1.0)
+    device.clock.now += 3600.0  # nothing ran in this hour
+    device.clock.advance(0.1)
+    assert (runner.killed, device.deployment.outcome) == (False, None)
+    device.clock.advance(5.0)
+    runner.exercised(20)
+    device.clock.advance(9.0)
+    runner.exercised(1)
+    assert device.deployment.outcome == "succeeded"
+
+
+def test_a_machine_that_stood_still_while_a_candidate_loaded_blames_nobody(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    device.clock.now += 3600.0
+    device.clock.advance(0.1)
+    assert (device.processes.runners[-1].killed, device.deployment.outcome) == (False, None)
+
+
+def lose(device, reason):
+    device.processes.runners[-1].listener.exited(reason, "why")
+
+
+@pytest.mark.parametrize("reason", sorted(TRIED_AGAIN))
+@pytest.mark.parametrize("serving", [False, True], ids=["loading", "on probation"])
+def test_a_candidate_lost_for_a_reason_outside_it_is_tried_again_while_the_one_before_serves(device, reason, serving):
+    old = device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    if serving:
+        admitted(device)
+        old.follow()
+    lose(device, reason)
+    assert (device.deployment.outcome, device.unit.record.state) == (None, State.STAGED)
+    old.follow()
+    assert device.unit.current.accepting
+    assert len(device.processes.runners) == 2  # not at once
+    device.clock.advance(5.0)
+    admitted(device).heartbeat(inferences=20)
+    assert device.deployment.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("reason", ["not_started", "oom_killed"])
+def test_a_candidate_that_is_lost_each_time_ends_with_that_reason(device, reason):
+    old = device.install("1.0.0", 1)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    for _ in range(MAX_ATTEMPTS):
+        lose(device, reason)
+        device.clock.advance(8.0)
+        old.heartbeat()
+    said = device.deployment
+    assert (said.outcome, said.reason, said.detail) == ("failed", reason, "begun 3 times: why")
+    assert device.unit.record.slots.current.release == "m@1.0.0"
+
+
+def test_a_board_that_gives_a_runner_no_processor_is_busy_and_that_is_said(device):
+    device.unit.order(order("1.0.0", 1))
+    device.pump()
+    runner = device.processes.runners[-1]
+    for _ in range(16):
+        device.clock.advance(14.9)
+        assert device.deployment.outcome is None
+        runner.heartbeat(cpu_s=1.0, waited_s=10.0)
+    device.clock.advance(14.9)
+    assert runner.killed
+    assert device.unit.record.state is State.STAGED
+    assert device.deployment.attempts == 1
+
+
+def test_a_runner_that_somebody_stopped_is_not_called_hung(device):
+    device.install("1.0.0", 1)
+    runner = on_probation(device, "1.1.0", 2)
+    runner.stopped = True
+    for _ in range(4):
         device.clock.advance(5.0)
-        runner.heartbeat(inferences=1)
-    assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
+    assert runner.killed
+    assert (device.deployment.outcome, device.unit.record.state) == (None, State.STAGED)
 
 
 def test_the_same_order_is_carried_out_once(device):
@@ -228,16 +345,11 @@ def test_what_has_failed_is_not_tried_again_until_it_is_ordered_again(device, ou
     assert device.deployment.id == "d2"
 
 
-def test_a_silent_candidate_with_too_few_inferences_fails_at_the_time_limit(device):
-    device.unit.order(order("1.0.0", 1))
-    device.pump()
-    runner = device.processes.runners[-1]
-    runner.validate()
-    runner.follow()
-    device.clock.advance(9.0)
-    runner.heartbeat(inferences=1)
-    device.clock.advance(9.0)
-    runner.heartbeat(inferences=1)
+def test_a_candidate_that_runs_nothing_at_all_fails_at_the_time_limit(device):
+    runner = on_probation(device)
+    for _ in range(2):
+        device.clock.advance(9.0)
+        runner.heartbeat()
     device.clock.advance(3.5)
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "too_few_inferences")
 

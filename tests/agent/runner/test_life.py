@@ -10,7 +10,11 @@ from msgspec.structs import replace
 
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import GoldenSet, load_golden, save_golden
+from skerry_agent.runner.inference import InferenceCounts
+from skerry_agent.runner.session import HeartbeatMaker
 from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.manifest import Probation
+from tests.kit.clock import FakeClock
 from tests.kit.faulty_runner import FAULTY
 
 
@@ -29,6 +33,96 @@ def test_it_loads_proves_accepts_sends_heartbeats_and_drains(spawn, tiny):
     child.expect(runner_protocol.Drained)
     child.say(runner_protocol.Stop())
     assert child.process.wait(10) == 0
+
+
+def exercised(child, until):
+    """Take heartbeats until golden inputs were run `until` times; (inferences, errors, wrong, latencies)."""
+    total = (0, 0, 0, 0)
+    while total[0] < until:
+        done = child.expect(runner_protocol.Heartbeat).exercised or runner_protocol.Exercised()
+        total = tuple(map(sum, zip(total, (done.inferences, done.errors, done.wrong, done.latency.count), strict=True)))
+    return total
+
+
+def test_golden_inputs_as_load_are_counted_apart_and_end_when_that_is_said(spawn, tiny):
+    """With nobody asking, a device went on inferring after a commit, and its figures were of made-up load."""
+    child = spawn(tiny("add"))
+    child.ready()
+    child.say(runner_protocol.Exercise(100.0))
+    inferences, errors, wrong, latencies = exercised(child, 20)
+    assert (errors, wrong, latencies) == (0, 0, inferences)
+    assert all((b.inferences, b.latency.count, b.outputs) == (0, 0, {}) for b in child.heartbeats)
+    child.say(runner_protocol.Exercise(0.0))
+    child.say(runner_protocol.Accept())  # its answer says that what was said before is done
+    child.expect(runner_protocol.Accepting)
+    child.expect(runner_protocol.Heartbeat)
+    beats = [child.expect(runner_protocol.Heartbeat) for _ in range(3)]
+    assert [beat.exercised for beat in beats] == [None] * 3
+
+
+def test_draining_ends_the_exercise(spawn, tiny):
+    child = spawn(tiny("add"))
+    child.ready()
+    child.say(runner_protocol.Exercise(100.0))
+    exercised(child, 3)
+    child.say(runner_protocol.Drain(grace_s=0))
+    child.expect(runner_protocol.Drained)
+    child.expect(runner_protocol.Heartbeat)
+    assert child.expect(runner_protocol.Heartbeat).exercised is None
+
+
+CHANGES_ITS_MIND = "return [session.Tensor(t.dtype, t.shape, bytes(len(t.data))) for t in self._engine.infer(inputs)]"
+
+
+def test_a_model_that_answers_golden_inputs_otherwise_in_service_is_seen(spawn, tiny):
+    fault = FAULTY.replace("FAULT", CHANGES_ITS_MIND).replace("session.Tensor", "Tensor")
+    fault = fault.replace("import ctypes", "from skerry_agent.runner.tensor import Tensor\nimport ctypes")
+    child = spawn(tiny("add"), command=("-c", fault))
+    child.ready()
+    child.say(runner_protocol.Exercise(100.0))
+    inferences, errors, wrong, _ = exercised(child, 9)
+    assert (errors, wrong) == (0, inferences)
+
+
+def test_without_golden_inputs_zeros_show_that_it_runs(spawn, tiny):
+    child = spawn(tiny("add", golden=False))
+    child.ready()
+    child.say(runner_protocol.Exercise(100.0))
+    assert exercised(child, 3)[1:3] == (0, 0)
+
+
+def test_an_exercise_that_an_older_supervisor_asked_for_ends_by_itself(spawn, tiny):
+    """Such a supervisor counts no golden inputs but as load, and never ends them."""
+    child = spawn(tiny("add", bundle={"probation": Probation(max_seconds=0.5)}, beat_s=0.1))
+    child.ready(exercise_hz=100)
+    child.wait_for(lambda total: total.inferences >= 10)
+    deadline = time.monotonic() + 20
+    while child.expect(runner_protocol.Heartbeat).inferences:
+        assert time.monotonic() < deadline
+
+
+class Busy:
+    """Stands in for an inference that began `since`."""
+
+    def __init__(self, clock, since):
+        self._clock, self._since = clock, since
+
+    @property
+    def busy_s(self):
+        return self._clock.now - self._since
+
+    def take(self):
+        return InferenceCounts()
+
+
+def test_the_time_in_which_a_runner_stood_still_is_no_time_of_an_inference():
+    """Its process was stopped, or the machine frozen: after that it was called hung."""
+    clock = FakeClock()
+    heartbeats = HeartbeatMaker(1.0, clock.monotonic)
+    heartbeats.inference = Busy(clock, since=clock.now)
+    for expected in (1.0, 2.0, 0.0, 1.0, 2.0):
+        clock.now += 1.0 if expected else 60.0
+        assert heartbeats.next().busy_s == pytest.approx(expected)
 
 
 def test_exercise_counts_latency_and_answers_until_drained_and_again_after(spawn, tiny):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from skerry_agent.config import AgentSection
-from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.ports.runner_protocol import Exercised, Heartbeat
 from skerry_agent.supervisor.report_interval import AFTER_TRIAL_S, MAX_WATCH_S, ReportInterval
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire.sketch import Sketch
@@ -188,3 +188,21 @@ def test_a_device_that_reports_more_often_is_not_slowed_down_by_a_watch():
     made = Intervals(telemetry_interval_s=2.0)
     made.interval.watch(60)
     assert made.after(0) == 2.0
+
+
+def test_golden_inputs_are_in_no_figure_but_take_their_share_of_the_energy(rig):
+    """A device that nobody asked reported a rate, a latency and energy of made-up load."""
+    rig.board.values["power_active"], rig.board.units["power_active"] = 1.2, "W"
+    exercised = Exercised(30, 0, 0, Sketch({"230": 30}, 0, 2850.0))
+
+    def minute(inferences):
+        rig.clock.advance(60)
+        latency = Sketch({"240": inferences}, 0, 110.0 * inferences) if inferences else Sketch()
+        beat = Heartbeat(inferences, 0, 0, 0, latency, 0.0, 41_000_000, 0.1, exercised=exercised)
+        rig.telemetry.heartbeat("m", "m@1.0.0", 1000.0, beat)
+        return rig.telemetry.take([], 0)[-1].models[0]
+
+    idle, busy = minute(0), minute(10)
+    assert (idle.inferences, idle.latency.count, idle.outputs, idle.energy_uj) == (0, 0, {}, None)
+    assert (busy.inferences, busy.latency) == (10, Sketch({"240": 10}, 0, 1100.0))
+    assert busy.energy_uj == pytest.approx(1.2 * 60 * 1e6 / 40)  # of each of the 40 inferences

@@ -16,6 +16,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import (
     Artifact,
+    Baseline,
     Bundle,
     PatchRef,
     Preprocess,
@@ -219,6 +220,15 @@ MESSAGES = {
         quality=Quality(
             "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
         ),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
+    "release_baseline": Release(
+        schema=1,
+        model="fashion",
+        version="1.4.0",
+        counter=5,
+        bundles=(replace(BUNDLE, baseline=Baseline(0.875, 2500, negative=5)),),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
         provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
     ),
     "release_data": Release(

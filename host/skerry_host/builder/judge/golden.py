@@ -6,6 +6,7 @@ runtime's own kernels differ on them. Decides nothing about the model: `gates` d
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from skerry_host.builder.runtime.session import Session, is_stateful
 CANDIDATES = 4
 """How many candidates are tried for each golden sample."""
 NOISY_RUNS = 2
+MOST_SAMPLES, MOST_BYTES = 64, 2 * 1024 * 1024
+"""Where there are more classes than golden samples, one of each is recorded, up to so many samples and input bytes."""
 ALLOWANCE = 2
 """A device may differ by this many times what the runtime's own kernels do: there are more kernels than two."""
 _STRICT = Golden(max_lsb=0, min_top1=1.0)
@@ -53,19 +56,27 @@ def record(
     """
     session, other = Session(model), Session(model, default_kernels=False)
     in_order = is_stateful(session.graph)
-    indices = choose(samples.labels, plan.samples if in_order else CANDIDATES * plan.samples)
+    wanted = plan.samples if in_order else max(plan.samples, _covering(samples.labels, session))
+    indices = choose(samples.labels, wanted if in_order else CANDIDATES * wanted)
     taken = _answered(session, _tensors(session, samples, prep, indices))
     elsewhere = replay(other, taken)
     if not in_order:
         labels, costs = samples.labels[indices], instability(session, taken, elsewhere)
-        order = choose(labels, plan.samples, costs)
+        order = choose(labels, wanted, costs)
         if earlier is not None:
             worst = max(Golden().max_lsb, *(costs[i] for i in order))
-            order = choose(labels, plan.samples, _preferring(earlier, taken, costs, worst))
+            order = choose(labels, wanted, _preferring(earlier, taken, costs, worst))
         taken = GoldenSet(_rows(taken.inputs, order), _rows(taken.outputs, order))
         elsewhere = _rows(elsewhere, order)
     apart = compare_golden(taken.outputs, elsewhere, _STRICT)
     return Recorded(taken, _limits(plan, apart.max_lsb, apart.top1), apart.max_lsb)
+
+
+def _covering(labels: Array, session: Session) -> int:
+    """How many samples have one of each class, as far as that is bearable."""
+    tensor = session.input
+    size = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+    return min(len(np.unique(labels)), MOST_SAMPLES, MOST_BYTES // max(1, size))
 
 
 def _preferring(earlier: GoldenSet, taken: GoldenSet, costs: list[int], worst: int) -> list[int]:

@@ -137,6 +137,12 @@ def boxes_seen(outputs: Outputs, task: Task, size: Size) -> bool:
         raise _unfit(f"it does not fit the model: {error.message}") from None
 
 
+def best_boxes(outputs: Outputs, task: Task, size: Size) -> Array:
+    """The class of each sample's best box (N,), -1 where it has none."""
+    found = [_boxes(outputs, i, task, size).found for i in range(len(outputs[0]))]
+    return np.array([boxes[0].index if boxes else -1 for boxes in found])
+
+
 def require_boxes(outputs: Outputs, task: Task, size: Size) -> None:
     """Boxes that are none, or in no sample, agree with anything: refuse them."""
     if not boxes_seen(outputs, task, size):

@@ -11,16 +11,31 @@ MAX_LENGTH = 256
 
 
 class Labels(Struct, frozen=True):
-    """The name of each class, in the order of the output: `names`, or the lines of `file`."""
+    """The name of each class, in the order of the output: `names`, or the lines of `file`.
+
+    `negative` is the one that means that nothing is there.
+    """
 
     names: tuple[str, ...] = ()
     file: str | None = None
+    negative: str = ""
+
+    @property
+    def negative_index(self) -> int | None:
+        """The class that means that nothing is there."""
+        return self.names.index(self.negative) if self.negative in self.names else None
 
     @property
     def problems(self) -> list[str]:
         """What is wrong with them, one line each."""
         both = ["labels: give names or file, not both"] if self.names and self.file else []
-        return both + label_problems(self.names, "labels.names")
+        return both + label_problems(self.names, "labels.names") + ([] if self.file else self.negative_problems)
+
+    @property
+    def negative_problems(self) -> list[str]:
+        """What is wrong with `negative`, once the names are known."""
+        unknown = self.negative and self.negative_index is None
+        return [f"labels.negative: {self.negative!r} is none of the labels"] if unknown else []
 
 
 def label_problems(names: tuple[str, ...], where: str) -> list[str]:

@@ -216,6 +216,8 @@ def _with_labels(folder: Path, recipe: Recipe, issues: list[str]) -> Recipe:
         issues.append(f"{name}: is not a text file in UTF-8 ({error})")
         return recipe
     issues += label_problems(labels.names, f"{name}")
+    labels = replace(labels, negative=recipe.labels.negative)
+    issues += labels.negative_problems
     return replace(recipe, labels=labels)
 
 

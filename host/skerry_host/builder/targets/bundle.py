@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from skerry_agent.processing import save_golden
 from skerry_agent.wire import blobs
-from skerry_agent.wire.manifest import Artifact, Bundle, Role
+from skerry_agent.wire.manifest import Artifact, Baseline, Bundle, Role
 from skerry_agent.wire.targets import CPU, Target
 from skerry_host.builder.judge.golden import Recorded
 from skerry_host.builder.recipe.recipe import Recipe
@@ -23,7 +23,7 @@ class Part(Struct, frozen=True):
         return self.files[self.bundle.model.name]
 
 
-def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe) -> Part:
+def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, baseline: Baseline | None = None) -> Part:
     """What a device gets of a target; `recipe` is the one whose preprocessing fits the model."""
     session = Session(model)
     files = _files(target, model, golden, recipe)
@@ -37,6 +37,7 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe) -> P
         postprocess=recipe.postprocess,
         golden=golden.limits,
         probation=recipe.probation,
+        baseline=baseline,
     )
     return Part(bundle, {name: content for name, _role, content in files})
 

@@ -1,0 +1,90 @@
+"""Positive answers: how usual they are of a model, and that golden inputs have them, of every class. Decides no gate.
+
+A detector's answer is positive with a box; a classifier's when it is not the class that the recipe declares to mean
+that nothing is there. Other answers are neither.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skerry_agent.processing import DETECTION, Array, GoldenSet, dequantize
+from skerry_agent.wire.manifest import CLASSIFICATION, Baseline, TensorSpec
+from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.judge.golden import choose
+from skerry_host.builder.judge.metrics import Size, best_boxes
+from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
+
+SCANNED = 512
+"""Held-out samples among which golden ones are looked for."""
+NOTHING = -1
+"""The kind of an answer without a box."""
+NAMED = 5
+
+
+def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline | None:
+    """How usual positive answers are among real-valued outputs (N, ...); None where none is positive or negative.
+
+    `size` is the input's height and width in pixels.
+    """
+    negative = recipe.labels.negative_index
+    if recipe.task == DETECTION:
+        found = best_boxes(outputs, recipe.meaning, size) != NOTHING
+    elif recipe.task == CLASSIFICATION and negative is not None:
+        found = _largest(outputs[0]) != negative
+    else:
+        return None
+    return Baseline(float(found.mean()), len(found), negative if recipe.task == CLASSIFICATION else None)
+
+
+def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Samples:
+    """At most `SCANNED` of the samples, labelled by what the model answers, for `golden.record` to take in turn.
+
+    Of a labelled class only samples that are answered rightly, if there are any. A stateful model gets all of them in
+    their order, and so do tasks whose answers are of no class.
+    """
+    session = Session(model)
+    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph):
+        return samples
+    chosen = np.array(choose(samples.labels, SCANNED))
+    raw = Sessions(model, len(chosen)).run(samples.inputs, chosen, recipe.preprocess)
+    real = [dequantize(part, spec) for part, spec in zip(raw, session.outputs, strict=True)]
+    if recipe.task == DETECTION:
+        return Samples(samples.inputs[chosen], best_boxes(real, recipe.meaning, size), labelled=False)
+    answers, labels = _largest(real[0]), samples.labels[chosen]
+    if not samples.labelled:
+        return Samples(samples.inputs[chosen], answers, labelled=False)
+    right = answers == labels
+    kept = right | ~np.isin(labels, labels[right])
+    return Samples(samples.inputs[chosen[kept]], labels[kept])
+
+
+def problem(golden: GoldenSet, outputs: Sequence[TensorSpec], recipe: Recipe, size: Size) -> str:
+    """Why golden outputs show nothing of what the model is for; empty if they do."""
+    real = [dequantize(part, spec) for part, spec in zip(golden.outputs, outputs, strict=True)]
+    shown = baseline(real, recipe, size)
+    if shown is None or shown.positive_rate > 0:
+        return ""
+    what = "a box in it" if recipe.task == DETECTION else f"another answer than {recipe.labels.negative!r}"
+    return f"none of {len(golden)} golden inputs has {what}: give evaluation samples that show what the model is for"
+
+
+def remark(golden: GoldenSet, samples: Samples, recipe: Recipe) -> str:
+    """Which classes of the evaluation samples no golden input is answered with; empty if there are none."""
+    if recipe.task != CLASSIFICATION or not samples.labelled:
+        return ""
+    there = set(np.unique(samples.labels).tolist())
+    missing = sorted(there - set(_largest(golden.outputs[0]).tolist()))
+    if not missing:
+        return ""
+    names = recipe.labels.names
+    some = [names[at] if at < len(names) else str(at) for at in missing[:NAMED]]
+    rest = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return f"no golden input is answered with {', '.join(some)}{rest}: {len(missing)} of {len(there)} classes"
+
+
+def _largest(outputs: Array) -> Array:
+    """The index of the largest output of each sample (N,)."""
+    indices: Array = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return indices
