@@ -165,7 +165,9 @@ def template():
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_template_shows_every_key_with_the_default_that_the_code_has(section):
     shown, kind = template()[section], SECTIONS[section]
-    fields = {field.name: field for field in structs.fields(kind) if field.name not in {"power", "sources"}}
+    fields = {
+        field.name: field for field in structs.fields(kind) if field.name not in {"power", "sources", "calibrated"}
+    }
     assert set(shown) == set(fields)
     for name, (value, is_comment, words) in shown.items():
         field = fields[name]
@@ -190,7 +192,7 @@ def test_every_kind_of_source_is_in_the_template_and_in_the_documents_with_all_i
 
 def test_every_output_of_a_model_is_in_the_documents():
     docs = TEMPLATE.parents[1] / "docs"
-    text = "".join((docs / name).read_text("utf-8") for name in ("inputs.md", "inference.md"))
+    text = "".join((docs / name).read_text("utf-8") for name in ("inputs.md", "inference.md", "applications.md"))
     named = [field.name for field in structs.fields(ModelSection)]
     assert [name for name in named if f"{name} = " not in text and f"`{name}`" not in text] == ["memory_limit_bytes"]
 

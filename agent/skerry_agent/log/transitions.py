@@ -25,6 +25,7 @@ SENTENCES: dict[type[Event], str] = {
     events.StageFailed: "the bundle could not be made",
     events.CandidateReady: "the candidate is ready and goes on probation",
     events.CandidateFailed: "the candidate failed",
+    events.CandidateLost: "the candidate was lost for a reason outside it",
     events.ProbationPassed: "the candidate passed probation and is committed",
     events.Settled: "the deployment is done",
     events.CurrentFailed: "the current release failed",
@@ -37,7 +38,14 @@ SENTENCES: dict[type[Event], str] = {
 """Of every event; a test holds that none is missing."""
 
 GOOD_ENDS = frozenset({"succeeded", "cancelled"})
-BAD = (events.CurrentFailed, events.FactoryFound, events.PatchFailed, events.PatchRefused, events.StageCrashed)
+BAD = (
+    events.CandidateLost,
+    events.CurrentFailed,
+    events.FactoryFound,
+    events.PatchFailed,
+    events.PatchRefused,
+    events.StageCrashed,
+)
 
 
 class Transition(Struct, frozen=True):

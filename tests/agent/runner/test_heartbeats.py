@@ -13,7 +13,7 @@ def burn(seconds):
 
 def test_what_loading_took_is_in_no_heartbeat_after_it():
     """Before, the first inferences of a release had its load in their energy."""
-    heartbeats = HeartbeatMaker()
+    heartbeats = HeartbeatMaker(1.0)
     burn(0.1)
     heartbeats.count_cpu_from_now()
     burn(0.02)

@@ -99,7 +99,7 @@ def test_sources_that_cannot_feed_a_model_of_two_inputs_are_an_issue_of_the_devi
     issues = SourceIssues()
     two = SimpleNamespace(inputs=(1, 2))
     job = SimpleNamespace(sources=(runner_protocol.ReplaySource("x.npz"),))
-    assert session._sources(job, two, issues) == []
+    assert session._sources(job, None, two, issues) == []
     assert "this model has 2" in issues.lines[0]
 
 

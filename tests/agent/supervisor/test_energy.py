@@ -14,7 +14,7 @@ from skerry_agent.meters import procfs
 from skerry_agent.meters.power import MeasuredPower, ModelledPower, Window
 from skerry_agent.meters.readings import Readings
 from skerry_agent.ports.interfaces import ActiveEnergy
-from skerry_agent.ports.runner_protocol import Heartbeat
+from skerry_agent.ports.runner_protocol import Exercised, Heartbeat
 from skerry_agent.supervisor.energy import MOST_NOISE, EnergyAccounts, Work
 from skerry_agent.supervisor.telemetry import Telemetry
 from skerry_agent.wire.sketch import Sketch
@@ -45,9 +45,9 @@ class Rig:
         self.clock = FakeClock()
         self.telemetry = Telemetry("dev-1", "boot", self.clock, Modelled(step_s, board))
 
-    def beat(self, inferences, cpu_s, model="m", busy_s=0.0, accelerated=False):
+    def beat(self, inferences, cpu_s, model="m", busy_s=0.0, accelerated=False, exercised=0):
         latency = Sketch({"230": inferences}, 0, 95.0 * inferences) if inferences else Sketch()
-        beat = Heartbeat(inferences, 0, 0, 0, latency, busy_s, 41_000_000, cpu_s)
+        beat = Heartbeat(inferences, 0, 0, 0, latency, busy_s, 41_000_000, cpu_s, exercised=Exercised(exercised))
         self.telemetry.heartbeat(model, f"{model}@1.0.0", 1000.0, beat, accelerated=accelerated)
 
     def report(self):
@@ -104,6 +104,14 @@ def test_what_a_runner_takes_to_load_or_to_wait_is_no_inferences_energy():
     rig = Rig()
     rig.beat(0, 2.5)
     rig.beat(100, 0.1)
+    assert rig.report()["m"].energy_uj == pytest.approx(1500)
+
+
+def test_golden_inputs_take_their_share_of_the_energy_and_have_no_figure():
+    rig = Rig()
+    rig.beat(0, 0.3, exercised=300)
+    assert rig.report()["m"].energy_uj is None
+    rig.beat(100, 0.4, exercised=300)
     assert rig.report()["m"].energy_uj == pytest.approx(1500)
 
 

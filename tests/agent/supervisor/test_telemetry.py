@@ -190,9 +190,8 @@ def test_a_device_that_reports_more_often_is_not_slowed_down_by_a_watch():
     assert made.after(0) == 2.0
 
 
-def test_golden_inputs_are_in_no_figure_but_take_their_share_of_the_energy(rig):
+def test_golden_inputs_are_in_no_figure_of_load(rig):
     """A device that nobody asked reported a rate, a latency and energy of made-up load."""
-    rig.board.values["power_active"], rig.board.units["power_active"] = 1.2, "W"
     exercised = Exercised(30, 0, 0, Sketch({"230": 30}, 0, 2850.0))
 
     def minute(inferences):
@@ -205,4 +204,3 @@ def test_golden_inputs_are_in_no_figure_but_take_their_share_of_the_energy(rig):
     idle, busy = minute(0), minute(10)
     assert (idle.inferences, idle.latency.count, idle.outputs, idle.energy_uj) == (0, 0, {}, None)
     assert (busy.inferences, busy.latency) == (10, Sketch({"240": 10}, 0, 1100.0))
-    assert busy.energy_uj == pytest.approx(1.2 * 60 * 1e6 / 40)  # of each of the 40 inferences
