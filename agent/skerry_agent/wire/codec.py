@@ -61,7 +61,7 @@ def convert(value: object, kind: type[T]) -> T:
         raise WireError(name, issues)
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as first:
+    except (msgspec.ValidationError, ValueError) as first:
         raise WireError(name, [str(first)]) from None
 
 
@@ -104,6 +104,6 @@ def _issue_of_leaf(value: Any, kind: Any, path: str) -> list[str]:
         return [f"{path or 'message'}: must be finite"]
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError) as error:  # also a number too long to be shown
         return [f"{path or 'message'}: {error}"]
     return []

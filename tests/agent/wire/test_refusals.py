@@ -194,3 +194,16 @@ def test_an_address_of_blobs_is_one_that_can_be_asked(url, good):
     else:
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(url, BaseUrl)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_that_python_refuses_to_show_is_refused_in_one_line(number):
+    """TOML has numbers of any length, Python shows none of over 4,300 digits."""
+    with pytest.raises(WireError) as refused:
+        codec.convert(codec.parse_toml(f"generation = {number}\nissued = {number}".encode()), Desired)
+    assert "\n" not in str(refused.value)
+
+
+def test_toml_that_is_a_thousand_brackets_deep_is_refused_in_one_line():
+    with pytest.raises(WireError, match="not TOML"):
+        codec.parse_toml(b"a = " + b"[" * 5000)
