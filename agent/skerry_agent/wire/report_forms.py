@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.names import MODEL_PATTERN, VERSION_PATTERN, DeviceId, ModelName
+from skerry_agent.wire.names import MODEL_PATTERN, VERSION_PATTERN, DeviceId, ModelName, is_model_name
 from skerry_agent.wire.report_words import WORDS, WORDS_OF_FORM, find_word, lengthen, shorten
 from skerry_agent.wire.sketch import issues_of, pack_sketch, unpack_sketch
 from skerry_agent.wire.tallies import MAX_NUMBER, pack_tally, unpack_tally
@@ -342,6 +342,8 @@ def _issues_of_floats(report: Report) -> Iterator[str]:
 
 
 def _issues_of_model(stats: ModelStats) -> Iterator[str]:
+    if not is_model_name(stats.model):
+        yield f"models: {stats.model[:40]!r} is no model's name"
     yield from _beyond("inferences", stats.inferences)
     yield from _beyond("errors", stats.errors)
     yield from _beyond("input_errors", stats.input_errors)

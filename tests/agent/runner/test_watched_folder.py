@@ -130,7 +130,7 @@ def test_a_file_that_the_disk_does_not_give_is_a_bad_input(folder):
     (folder / ".a").rename(folder / "a.npy")
     feed = Heard()
     with watching(folder, feed):
-        wait_until(lambda: (folder / "bad" / "a.npy").is_symlink())
+        wait_until((folder / "bad" / "a.npy").is_symlink)
     assert feed.input_errors == 1
 
 

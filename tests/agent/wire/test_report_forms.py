@@ -397,6 +397,13 @@ def mutated(draw):
     return bytes(raw)
 
 
+def test_a_model_that_has_no_name_is_refused_in_json_too():
+    """It would be accepted, packed for the registry, and not be read again."""
+    report = replace(PINNED, models=(replace(PINNED.models[0], model=" fashion"),))
+    with pytest.raises(WireError, match="' fashion' is no model's name"):
+        decode_report(codec.encode(report))
+
+
 @given(mutated() | st.binary(max_size=60).map(lambda raw: b"\x02" + raw))
 def test_any_bytes_are_a_report_or_refused(raw):
     """What is taken for a report can be sent again: nothing absurd came through."""
