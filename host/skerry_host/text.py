@@ -33,11 +33,6 @@ def cleaned(value: T) -> T:
     return _cleaned(value)  # type: ignore[no-any-return]
 
 
-def one_line(text: str) -> str:
-    """An error for a person: clean, and its lines joined."""
-    return clean(" ".join(text.splitlines()))
-
-
 def _cleaned(value: Any) -> Any:
     kind = type(value)
     if kind in _NO_TEXT:
