@@ -16,8 +16,10 @@ from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
+from skerry_agent.supervisor.issues import SUPPLY_ISSUE_S, SUPPLY_S
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, SUPPLY_ISSUE_S, SUPPLY_S
+from skerry_agent.supervisor.loop import PROGRESS_S
+from skerry_agent.supervisor.order_request import FIRST_ASK_S, LAST_ASK_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
