@@ -41,7 +41,8 @@ class Limits:
             known.count += 1
             return written
         if len(self._known) >= MOST_KNOWN:
-            written += self._end(next(iter(self._known)))
+            for summary in self._end(next(iter(self._known))):  # a flood of pairs would be as long as one of lines
+                written += self._afforded(*summary, now)
         self._known[level, line] = _Repeated(now)
         return [*written, *self._afforded(level, line, now)]
 
