@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skerry_agent.processing import DETECTION, Array, GoldenSet, dequantize
-from skerry_agent.wire.manifest import CLASSIFICATION, Baseline, TensorSpec
+from skerry_agent.processing import Array, GoldenSet, dequantize
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, TensorSpec
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import Size, best_boxes
