@@ -8,13 +8,11 @@ from skerry_agent.meters import throttle
 from skerry_agent.meters.board import BoardMeters
 from skerry_agent.meters.worker import Worker
 from tests.agent.meters.board_outputs import HWMON
+from tests.kit.waiting import eventually
 
 
 def until(reached):
-    end = time.monotonic() + 10
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+    eventually(reached, "what the driver should do")
 
 
 def test_it_polls_and_answers():
