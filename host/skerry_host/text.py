@@ -1,6 +1,6 @@
-"""Makes messages and texts from outside harmless for whoever reads them; what that is says `wire.plain_text`.
+"""Makes messages and texts from outside harmless for whoever reads them; `wire.plain_text` defines what is harmless.
 
-Knows nothing of what they say.
+Does not know what they mean.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Keeps the log short, whatever happens how often: a line that repeats is counted, and a flood is cut. Pure.
+"""Keeps the log short, however often something happens: a line that repeats is counted, a flood is cut. Pure.
 
 Of a line that repeats the first is written, then how often it came again: after a minute, and as long as it goes on
 after twice as long each time, up to an hour. Of different lines a burst is written, then some a minute; how many were
