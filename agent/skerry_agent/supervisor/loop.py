@@ -5,7 +5,6 @@ Resident and small: no numpy, no inference runtime, no cryptography. Everything 
 
 import contextlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec.structs import astuple
@@ -18,7 +17,7 @@ from skerry_agent.deployment.unit import Unit
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
+from skerry_agent.ports.interfaces import Link, Meters, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder
@@ -39,6 +38,7 @@ from skerry_agent.supervisor.report_interval import ReportInterval
 from skerry_agent.supervisor.report_sender import ReportSender
 from skerry_agent.supervisor.results import ResultSender
 from skerry_agent.supervisor.telemetry import Telemetry
+from skerry_agent.supervisor.telemetry_reports import TelemetryReports
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.manifest import PATCH_FORMAT
 from skerry_agent.wire.names import is_model_name
@@ -68,16 +68,28 @@ class Supervisor:
         )
         self._results = ResultSender(link, config.device.id)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
-        self._interval = ReportInterval(config.agent, queue.monotonic)
-        self._next_report: Timer | None = None
-        self._next_report_s = 0.0
+        interval = ReportInterval(config.agent, queue.monotonic)
+        self._reports = TelemetryReports(self._telemetry, self._report_sender, interval, queue, self._pids)
         self._blobs = BlobStore(state / "blobs")
         self._folders = BundleFolders(state / "bundles", config.factory_dir)
-        self._context = DeviceContext(
-            config,
-            queue,
-            queue.post,
-            link,
+        self._context = self._device_context(meters)
+        self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
+        self._units: dict[str, Unit] = {}
+        self._sequence = 0
+        self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
+        self.log_place = ""
+        self._issue_log = IssueLog()
+        self._disk_issue: str | None = None
+        self._ports = KeptPorts(state)
+        self._listeners: dict[str, ModelListeners] = {}
+
+    def _device_context(self, meters: Meters) -> DeviceContext:
+        """What all units share."""
+        return DeviceContext(
+            self.config,
+            self._queue,
+            self._queue.post,
+            self._link,
             self._processes,
             self._blobs,
             self._folders,
@@ -88,16 +100,6 @@ class Supervisor:
             lambda: self._orders.generation,
             self._results.put,
         )
-        self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
-        self._units: dict[str, Unit] = {}
-        self._sequence = 0
-        self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
-        self.log_place = ""
-        self._issue_log = IssueLog()
-        self._said_dropped = 0
-        self._disk_issue: str | None = None
-        self._ports = KeptPorts(state)
-        self._listeners: dict[str, ModelListeners] = {}
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -109,7 +111,7 @@ class Supervisor:
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
-        self._time_report()
+        self._reports.plan()
         self._queue.after(PROGRESS_S, self._progress_due)
         self._supply.watch()
 
@@ -125,7 +127,7 @@ class Supervisor:
     def stop(self) -> None:
         """Keep a last report, say goodbye and end the children; `queue.run` returns when they are gone."""
         log.info("the agent ends", device=self.device)
-        self._put_reports(most_quiet_s=0.0)
+        self._reports.put(most_quiet_s=0.0)
         self._say_state(online=False)
         for unit in self._units.values():
             unit.shut_down()
@@ -210,7 +212,7 @@ class Supervisor:
         if command.kind == "rollback":
             done = self.roll_back(command.model)
             return done.ok, done.detail
-        return True, self._watch(command.seconds or 0.0)
+        return True, self._reports.watch(command.seconds or 0.0)
 
     def _reply(self, result: CommandResult) -> None:
         self._link.publish(topics.command_result(self.device), codec.encode(result))
@@ -315,10 +317,7 @@ class Supervisor:
                 self._changed()
         if any(unit.active for unit in self._units.values()):
             self._changed()
-        if any(unit.record.state in ON_TRIAL for unit in self._units.values()):
-            self._interval.on_trial()
-        if self._interval.seconds < self._next_report_s:
-            self._telemetry_due()
+        self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
@@ -327,36 +326,9 @@ class Supervisor:
         load_us, accelerated = loaded.load_us if loaded else None, exclusive(slot)
         self._telemetry.heartbeat(model, slot.release, load_us, heartbeat, accelerated=accelerated)
 
-    def _watch(self, seconds: float) -> str:
-        """Report often for some time, from now on."""
-        seconds = self._interval.watch(seconds)
-        if not seconds:
-            return "it is watched no more"
-        self._telemetry_due()
-        return f"it reports every {self._interval.seconds:g} s for {seconds:g} s"
-
-    def _time_report(self) -> None:
-        """Plan the next report by the interval of now."""
-        if self._next_report is not None:
-            self._next_report.cancel()
-        self._next_report_s = self._interval.seconds
-        self._next_report = self._queue.after(self._next_report_s, self._telemetry_due)
-
-    def _telemetry_due(self) -> None:
-        self._time_report()
-        self._put_reports(self._interval.most_quiet_s)
-
-    def _put_reports(self, most_quiet_s: float) -> None:
-        for report in self._telemetry.take(list(self._pids()), self._report_sender.dropped, most_quiet_s):
-            self._report_sender.put(codec.encode(report))
-        dropped = self._report_sender.dropped
-        if dropped > self._said_dropped:
-            log.warning("telemetry reports were dropped to make room", dropped=dropped - self._said_dropped)
-            self._said_dropped = dropped
-
-    def _pids(self) -> Iterable[int]:
-        for unit in self._units.values():
-            yield from (service.pid for service in (unit.current, unit.candidate) if service is not None)
+    def _pids(self) -> list[int]:
+        services = [service for unit in self._units.values() for service in (unit.current, unit.candidate)]
+        return [service.pid for service in services if service is not None]
 
     # -- disk ----------------------------------------------------------------------------------------------------------
 

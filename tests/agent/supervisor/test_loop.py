@@ -340,5 +340,5 @@ def test_the_time_of_inferences_on_an_accelerator_is_told_to_the_meters(tmp_path
     slot = Slot("b", "m@1.0.0", target, "a" * 64, "b" * 64)
     beat = Heartbeat(100, 0, 0, 0, Sketch({"300": 100}, 0, 500_000.0), 0.0, 1, 0.01)
     site.agent._heartbeat("m", slot, beat)
-    site.agent._telemetry_due()
+    site.agent._reports.put(0.0)
     assert meters.accelerator_s == [expected]
