@@ -92,8 +92,13 @@ def close(site):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """A device on this folder; all sockets are closed in the end."""
+def start(tmp_path, monkeypatch):
+    """A device on this folder; all sockets are closed in the end.
+
+    Its ports are of a range that other tests' agents do not take from: a port that is given up here must stay free.
+    """
+    first = 10_000 + 100 * (os.getpid() % 40)
+    monkeypatch.setattr(listeners, "PORTS", range(first, first + 100))
     sites = []
 
     def begin(models=None, folder="device"):
@@ -105,8 +110,12 @@ def start(tmp_path):
         close(site)
 
 
+def test_the_first_port_is_the_one_that_the_documents_name():
+    assert (listeners.PORTS[0], listeners.LOOPBACK) == (8000, "127.0.0.1")
+
+
 def test_a_model_keeps_the_port_that_was_chosen_for_it(start):
-    """README's 8000 where it is free; the same after a restart, whatever has become free below it since."""
+    """The first that is free; the same after a restart, whatever has become free below it since."""
     with socket.create_server(("127.0.0.1", 0)):
         first = start()
     port = port_of(first)
