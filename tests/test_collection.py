@@ -1,5 +1,6 @@
 """Every test that is written here runs: pytest skips folders by their names, and such a skip makes no sound."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -78,3 +79,12 @@ def make(root: Path, files: dict[str, str], options: str = "") -> None:
     for name, text in files.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, "utf-8")
+
+
+IMPORTS_A_TEST = re.compile(r"^\s*(?:from|import) tests\.[\w.]*\btest_", re.MULTILINE)
+
+
+def test_no_test_file_imports_another():
+    """Its tests would have to be read to understand these, and its fixtures run with them; what is shared is in kit."""
+    files = [path for path in (ROOT / "tests").rglob("*.py") if IMPORTS_A_TEST.search(path.read_text())]
+    assert files == []

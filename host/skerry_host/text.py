@@ -1,6 +1,6 @@
-"""Makes messages and texts from outside harmless for whoever reads them; what that is says `wire.plain_text`.
+"""Makes messages and texts from outside harmless for whoever reads them; `wire.plain_text` defines what is harmless.
 
-Knows nothing of what they say.
+Does not know what they mean.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,6 @@ def clean(text: str, most: int | None = None) -> str:
 def cleaned(value: T) -> T:
     """A message with all its texts clean and bounded, keys of mappings too; the very same one if they were."""
     return _cleaned(value)  # type: ignore[no-any-return]
-
-
-def one_line(text: str) -> str:
-    """An error for a person: clean, and its lines joined."""
-    return clean(" ".join(text.splitlines()))
 
 
 def _cleaned(value: Any) -> Any:

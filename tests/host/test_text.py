@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from skerry_host.json_text import json_text
-from skerry_host.text import MOST, MOST_ITEMS, clean, cleaned, one_line
+from skerry_host.text import MOST, MOST_ITEMS, clean, cleaned
 
 REFUSED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 ANY_TEXT = st.text(st.characters(codec="utf-8"))
@@ -37,7 +37,7 @@ def test_what_was_cleaned_is_harmless_and_stays_as_it_is(text):
     once = clean(text)
     assert is_harmless(once)
     assert clean(once) == once
-    assert "\n" not in one_line(text)
+    assert "\n" not in once
 
 
 def test_what_is_refused_is_seen():

@@ -1,16 +1,21 @@
 """A whole supervisor between fakes, over a real folder."""
 
 from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
+from skerry_agent.machine.records import Slot
 from skerry_agent.ports.jobs import Payload, PlanJob, Refusal, VerifyMessage
 from skerry_agent.supervisor.loop import Supervisor
 from skerry_agent.wire import codec, envelope, topics
+from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_agent.wire.manifest import Artifact, Bundle
 from skerry_agent.wire.twin import Desired
 from tests.kit.clock import FakeClock
 from tests.kit.link import FakeLink
 from tests.kit.processes import FakeProcesses
 
 DESIRED = topics.desired("dev-1")
+BUNDLE = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (), ())
+SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
 
 
 class QueueClock(FakeClock):

@@ -27,7 +27,7 @@ from tests.kit.home import make_home
 from tests.kit.proxy import Fault, Proxy
 from tests.kit.waiting import eventually
 from tests.net.bench import Device, Host, Plane, blob, messages_of, problems, reference
-from tests.net.test_message_limit import measured
+from tests.net.measured import measured
 
 DATA = blob(1_000_000)
 DESIRED = topics.desired("net-device")

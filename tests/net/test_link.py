@@ -9,7 +9,8 @@ import pytest
 
 from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
-from skerry_agent.supervisor.link import MqttLink, WatchedClient
+from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.paho_client import WatchedClient
 from skerry_host.plane.broker.link import Link, Outgoing
 from tests.kit.brokers import Mosquitto
 from tests.kit.proxy import Fault, Proxy

@@ -10,10 +10,8 @@ import threading
 import msgspec
 import pytest
 
-from skerry_agent.wire import topics
 from skerry_host.fleet.device import Device as Enrolled
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.broker.probe import EXTRA_BYTES, SIZES, SMALL_BYTES, Probe
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, rollouts
@@ -23,6 +21,7 @@ from tests.kit.device import BrokerPort, FakeDevice
 from tests.kit.home import add_release, make_home, model_bytes
 from tests.kit.plane import served
 from tests.kit.waiting import eventually
+from tests.net.measured import measured
 
 LIMIT = 40_000
 
@@ -48,27 +47,6 @@ class NarrowEmbedded(Embedded):
 
 
 NARROW = (NarrowMosquitto, NarrowNats, NarrowEmbedded)
-
-
-def measured(port):
-    """What a plane would find out."""
-    topic = topics.probe("skerry-plane-test")
-
-    def take(message):
-        probe.heard(message.payload)
-        link.acknowledge([message])
-
-    def send(topic, payload):
-        eventually(lambda: link.connected, "it is connected again")
-        return link.publish([Outgoing(topic, payload, retain=False)])
-
-    link = Link(f"mqtt://127.0.0.1:{port}", "skerry-plane-test", (topic,), take)
-    probe = Probe(topic, send)
-    link.start()
-    try:
-        return probe.measure()
-    finally:
-        link.stop()
 
 
 @pytest.mark.parametrize("kind", NARROW, ids=lambda kind: kind.kind)

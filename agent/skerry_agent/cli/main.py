@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from skerry_agent import __version__
+from skerry_agent.cli.status_lines import progress, shown
 from skerry_agent.config import AgentConfig, load
 from skerry_agent.state.disk import os_error_text
 from skerry_agent.supervisor.local import (
@@ -26,13 +27,12 @@ from skerry_agent.supervisor.local import (
 )
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.plain_text import cleaned
 
 if TYPE_CHECKING:
     from skerry_agent.cli.selftest import DeviceCheck
     from skerry_agent.supervisor.report import LocalStatus
-    from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
+    from skerry_agent.wire.twin import DeploymentReport
 
 POLL_S = 0.2
 MOST_LINE_CHARS = 2000
@@ -134,7 +134,7 @@ def _status(options: argparse.Namespace) -> int:
 
         status = recorded_status(config)
         print(f"error: {_plain(str(error))}", file=sys.stderr)
-    print(codec.encode(status).decode() if options.json else "\n".join(map(_plain, _shown(status))))
+    print(codec.encode(status).decode() if options.json else "\n".join(map(_plain, shown(status))))
     return 0 if status.running else 1
 
 
@@ -143,49 +143,6 @@ def _ask_status(config: AgentConfig) -> "LocalStatus":
     if not isinstance(reply, Status):
         raise SkerryError(reply.detail)
     return reply.status
-
-
-def _shown(status: "LocalStatus") -> list[str]:
-    offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
-    link = "connected" if status.connected else offline if status.running else "not running"
-    lines = [f"device {status.device}: {link}"]
-    for name, model in sorted(status.models.items()):
-        current = model.current.release if model.current else "no release"
-        where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
-        serving = f"serving on {where}" if model.serving and where else "not serving"
-        by = f" by {_runs(model.runtime)}" if model.runtime else ""
-        lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
-        energy = status.energy.get(name)
-        if energy is not None:
-            used = energy_text(energy.energy_uj, energy.relative_uncertainty)
-            lines.append(f"    {used} an inference ({energy.source}: {energy.method})")
-        factory = status.factory[name].release if name in status.factory else None
-        lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
-        if name in status.results:
-            counts = status.results[name]
-            lines.append(f"    results sent {counts.sent} ({counts.bytes_sent} B), left out {counts.left_out}")
-        if model.deployment is not None:
-            trial = f", {status.trials[name]}" if name in status.trials else ""
-            lines.append(f"    last deployment {_progress(model.deployment)}{trial}")
-    return lines + [f"  issue: {issue}" for issue in status.issues]
-
-
-def _runs(runtime: "RuntimeReport") -> str:
-    delegate = f" with {runtime.delegate}" if runtime.delegate else ""
-    return f"{runtime.name} {runtime.version}{delegate}"
-
-
-def _progress(deployment: "DeploymentReport") -> str:
-    if deployment.outcome is not None:
-        why = f" ({deployment.reason})" if deployment.reason else ""
-        return f"{deployment.release}: {deployment.outcome}{why}"
-    words: list[str] = [deployment.state]
-    if deployment.state == "fetching" and deployment.bytes_expected:
-        share = deployment.bytes_received / deployment.bytes_expected
-        words.append(f"{share:.0%} of {deployment.bytes_expected} B")
-    if deployment.transports:
-        words.append(f"transport {' and '.join(deployment.transports)}")
-    return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"
 
 
 # -- local orders -----------------------------------------------------------------------------------------------------
@@ -233,8 +190,8 @@ def _install(options: argparse.Namespace) -> int:
     def watch(status: "LocalStatus") -> bool:
         deployment = status.models[model].deployment
         assert deployment is not None
-        if not options.json and (not latest or _progress(latest[0]) != _progress(deployment)):
-            print(_plain(_progress(deployment)), flush=True)
+        if not options.json and (not latest or progress(latest[0]) != progress(deployment)):
+            print(_plain(progress(deployment)), flush=True)
         latest[:] = [deployment]
         return deployment.outcome is not None and status.models[model].state == "idle"
 

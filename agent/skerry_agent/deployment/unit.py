@@ -425,8 +425,6 @@ class Unit:
         slot = self.record.slots.current
         assert self._trial is not None
         assert slot is not None
-        if exclusive(slot):
-            self.issue = None
         self._observed.committed(slot.release, self._trial.looks)
         self.current, self.current_slot = self._trial.hand_over(self._current_callbacks(slot)), slot
         self._trial = None

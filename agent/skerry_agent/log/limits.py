@@ -1,4 +1,4 @@
-"""Keeps the log short, whatever happens how often: a line that repeats is counted, and a flood is cut. Pure.
+"""Keeps the log short, however often something happens: a line that repeats is counted, a flood is cut. Pure.
 
 Of a line that repeats the first is written, then how often it came again: after a minute, and as long as it goes on
 after twice as long each time, up to an hour. Of different lines a burst is written, then some a minute; how many were
@@ -41,7 +41,8 @@ class Limits:
             known.count += 1
             return written
         if len(self._known) >= MOST_KNOWN:
-            written += self._end(next(iter(self._known)))
+            for summary in self._end(next(iter(self._known))):  # a flood of pairs would be as long as one of lines
+                written += self._afforded(*summary, now)
         self._known[level, line] = _Repeated(now)
         return [*written, *self._afforded(level, line, now)]
 

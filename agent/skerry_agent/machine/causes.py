@@ -1,4 +1,4 @@
-"""What follows of a failure whose reason lies outside the release (`wire.causes`). Pure data.
+"""What follows from a failure whose reason lies outside the release (`wire.causes`). Pure data.
 
 A candidate is tried again, from its start, with pauses, within the persisted budget of attempts of its deployment; the
 bundle before serves meanwhile. When the budget is spent the deployment ends with that reason. Not so for a weak power

@@ -1,4 +1,4 @@
-"""How far the processor's speed is capped, by whom ever: its cooling, its owner or its firmware. Reads cpufreq.
+"""How far the processor's speed is capped, whoever caps it: its cooling, its owner or its firmware. Reads cpufreq.
 
 Files and units: Linux Documentation/admin-guide/pm/cpufreq.rst (kHz). A cap is not always a fault, so this is a sample
 of its own, and not part of what `throttle` says.

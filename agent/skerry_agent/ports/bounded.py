@@ -1,4 +1,4 @@
-"""Runs another program and its answer for at most some time. Never waits for one that does not end when it is killed.
+"""Runs another program for a limited time and takes its output. Never waits for one that survives being killed.
 
 `subprocess.run` does: after its timeout it kills the child and waits for it, which is without end for a process that is
 stuck in the kernel, as drivers of accelerators make them.

@@ -14,7 +14,6 @@ from skerry_agent.processing.golden import (
 )
 from skerry_agent.processing.image import Placement, fit, place
 from skerry_agent.processing.tensors import (
-    DETECTION,
     EMBEDDING,
     Answer,
     Embedding,
@@ -26,7 +25,7 @@ from skerry_agent.processing.tensors import (
     quantize,
     sample_shape,
 )
-from skerry_agent.wire.manifest import CLASSIFICATION
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION
 
 __all__ = [
     "CLASSIFICATION",

@@ -14,9 +14,8 @@ from skerry_agent.processing.arrays import Array
 from skerry_agent.processing.detection import Detections, detect, to_sample
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.image import fit, place
-from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Postprocess, Preprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Postprocess, Preprocess, TensorSpec
 
-DETECTION = "detection"
 EMBEDDING = "embedding"
 
 

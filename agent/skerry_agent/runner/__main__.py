@@ -31,9 +31,8 @@ def main() -> None:
 def _die_of_a_bug(args: threading.ExceptHookArgs) -> None:
     """An unexpected error in a thread leaves a runner that only looks alive: better to end, and be started again."""
     sys.__excepthook__(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-    if args.thread is None or args.thread.name != "connection":
-        sys.stderr.flush()
-        os._exit(EXIT_BUG)
+    sys.stderr.flush()
+    os._exit(EXIT_BUG)
 
 
 if __name__ == "__main__":

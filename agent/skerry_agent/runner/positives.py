@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from skerry_agent.runner.tensor import Tensor, argmax
-from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Postprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Postprocess, TensorSpec
 
-DETECTION = "detection"
 LARGE, MAX_FLOATS = 8_192, 262_144
 """Elements: more than the first are looked at once in `PAUSE_S`, floats beyond the second never."""
 PAUSE_S = 1.0

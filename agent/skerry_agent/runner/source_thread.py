@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from skerry_agent.runner.exercise import InputSource
-from skerry_agent.wire.errors import SkerryError, one_line
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.plain_text import visible
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
 STOP_S = 5.0
@@ -28,7 +29,7 @@ class SourceIssues:
 
     def put(self, what: str, line: str, code: str = "source_failed") -> None:
         """From now on `what` cannot be used. Logged where it is news."""
-        line = f"{code}: {one_line(line)}"[:MAX_LINE]
+        line = f"{code}: {visible(line)}"[:MAX_LINE]
         with self._changing:
             news = self._lines.get(what) != line
             self._lines[what] = line

@@ -12,8 +12,8 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor import link_problems
-from skerry_agent.supervisor.link import WatchedClient
 from skerry_agent.supervisor.link_problems import LinkProblem
+from skerry_agent.supervisor.paho_client import WatchedClient
 
 PATIENCE_S = 5.0
 

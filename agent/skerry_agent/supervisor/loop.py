@@ -21,15 +21,18 @@ from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Link, Meters, Processes, Timer
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
-from skerry_agent.state.disk import make_folder, os_error_text
-from skerry_agent.state.install import InstallError, deployment_of, read_export
+from skerry_agent.state.disk import make_folder
+from skerry_agent.state.install import InstallError, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
+from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
 from skerry_agent.supervisor.listeners import ModelListeners, close_unix, urls
 from skerry_agent.supervisor.local import Done, InstallRequest, Reply, Request, RollbackRequest, Status
+from skerry_agent.supervisor.order_request import OrderRequest
 from skerry_agent.supervisor.orders import Orders
 from skerry_agent.supervisor.report import EnergyStatus, FactoryStatus, LocalStatus, model_report
 from skerry_agent.supervisor.report_interval import ReportInterval
@@ -43,12 +46,7 @@ from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, 
 
 REPORT_DELAY_S = 0.05
 PROGRESS_S = 1.0
-SUPPLY_S, SUPPLY_ISSUE_S = 5.0, 600.0
 ON_TRIAL = frozenset({State.STAGED, State.PROBATION, State.ROLLING_BACK})
-FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 5.0, 3600.0, 2.0
-METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH = 60.0, 6 * 3600.0, 16.0
-"""Orders are requested again at growing intervals: a message may be lost while the link stays up. The broker sends all
-of them each time, 1.7 kB in all."""
 
 
 class Supervisor:
@@ -90,14 +88,12 @@ class Supervisor:
             lambda: self._orders.generation,
             self._results.put,
         )
-        self._meters, self._low_supply = meters, ""
+        self._supply = SupplyIssue(meters.undervoltage_since, queue, self._changed)
         self._units: dict[str, Unit] = {}
         self._sequence = 0
-        self._asking: Timer | None = None
-        metered = METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH
-        self._ask_pauses = metered if config.agent.metered else (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH)
+        self._order_request = OrderRequest(self.device, link, queue, metered=config.agent.metered)
         self.log_place = ""
-        self._said_issues: set[str] = set()
+        self._issue_log = IssueLog()
         self._said_dropped = 0
         self._disk_issue: str | None = None
         self._ports = KeptPorts(state)
@@ -115,7 +111,7 @@ class Supervisor:
             self._apply(self._orders.desired)
         self._time_report()
         self._queue.after(PROGRESS_S, self._progress_due)
-        self._queue.after(SUPPLY_S, self._supply_due)
+        self._supply.watch()
 
     def _known_models(self) -> set[str]:
         models = self.config.state_dir / "models"
@@ -152,24 +148,13 @@ class Supervisor:
     def link_up(self) -> None:
         """The broker is there (again): say who we are, ask what is wanted, go on with what was under way."""
         self._say_state(online=True)
-        self._ask_for_orders(self._ask_pauses[0])
+        self._order_request.begin()
         for unit in self._units.values():
             if unit.transfer is not None:
                 unit.transfer.link_up()
         self._report_sender.link_up()
         self._results.link_up()
         self._changed()
-
-    def _ask_for_orders(self, pause_s: float) -> None:
-        """Subscribe anew, so that the broker sends what it retains; then again after pauses, each longer."""
-        _, last_s, growth = self._ask_pauses
-        if self._asking is not None:
-            self._asking.cancel()
-        self._asking = self._queue.after(pause_s, lambda: self._ask_for_orders(min(last_s, growth * pause_s)))
-        if self._link.connected:
-            orders = [topics.desired(self.device), topics.command(self.device)]
-            self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
-            self._link.subscribe([*orders, topics.receipt(self.device)])
 
     def message(self, topic: str, payload: bytes) -> None:
         """Something came from the broker."""
@@ -237,47 +222,23 @@ class Supervisor:
         unit = self._units.get(model or "")
         if unit is None:
             return Done(ok=False, detail=f"name one of its models: {', '.join(sorted(self._units)) or 'none'}")
-        found = self._folders.factory.release(unit.model)
-        if factory and found is not None:
-            unit.return_to_factory()
-            detail = f"{model} will go back to its factory release {found} once that is verified"
-            return Done(ok=True, detail=detail, model=unit.model, release=found)
-        if factory:
-            return Done(ok=False, detail=f"{model} has no factory release on this device")
-        if unit.record.slots.previous is None and not unit.active:
-            hint = f"; `--factory` goes back to {found}" if found is not None else ""
-            return Done(ok=False, detail=f"{model} has no previous release on this device{hint}")
-        unit.handle(events.RollbackOrdered())
-        current = unit.record.slots.current
-        release = current.release if current else ""
-        goes = f"goes back to {release}" if release else "has no release to go back to; its deployment was cancelled"
-        return Done(ok=True, detail=f"{unit.model} {goes}", model=unit.model, release=release)
+        return roll_back(unit, self._folders.factory.release(unit.model), factory=factory)
 
     def local(self, request: Request) -> Reply:
         """Answer the command line of this device."""
         if isinstance(request, RollbackRequest):
-            return _logged("rollback", self.roll_back(request.model, factory=request.factory))
+            return logged("rollback", self.roll_back(request.model, factory=request.factory))
         if isinstance(request, InstallRequest):
-            return _logged("install", self._install(Path(request.folder)))
+            return logged("install", self._install(Path(request.folder)))
         return Status(self.status())
 
     def _install(self, folder: Path) -> Done:
-        """Order what an export holds, unless a deployment is past its fetch: that one is soon over."""
         try:
             export = read_export(folder)
             unit = self._unit(export.release.model)
-            if unit.active and unit.record.state is not State.FETCHING:
-                return Done(
-                    ok=False, detail=f"{unit.model} is busy with another deployment; try again when it has ended"
-                )
-            order = deployment_of(export, self.config.board.targets, unit.record.deployment, self._queue.wall())
-            self._blobs.keep(order.manifest.sha256, export.raw)
-        except InstallError as error:
-            return Done(ok=False, detail=str(error))
-        except OSError as error:
-            return Done(ok=False, detail=os_error_text(error))
-        unit.order(order)
-        return Done(ok=True, detail=order.id)
+        except (InstallError, OSError) as error:
+            return not_done(error)
+        return install(unit, export, self._blobs, self._queue.wall())
 
     def status(self) -> LocalStatus:
         """What the device knows of itself."""
@@ -310,7 +271,7 @@ class Supervisor:
     def _report(self) -> None:
         self._report_due = False
         self._sequence += 1
-        self._log_issues()
+        self._issue_log.note(self._issues(), own_line={order.detail for order in self._orders.refused.newest})
         reported = Reported(
             device=self.device,
             boot=self.boot,
@@ -326,23 +287,13 @@ class Supervisor:
         )
         self._link.publish(topics.reported(self.device), codec.encode(reported), retain=True)
 
-    def _log_issues(self) -> None:
-        """A line for each issue that has come, and that is over; that of a refused order has its own."""
-        refused = {order.detail for order in self._orders.refused.newest}
-        issues = {issue for issue in self._issues() if issue not in refused}
-        for issue in sorted(issues - self._said_issues):
-            log.warning(f"issue: {issue}")
-        for issue in sorted(self._said_issues - issues):
-            log.info(f"issue is over: {issue}")
-        self._said_issues = issues
-
     def _issues(self) -> tuple[str, ...]:
         own = (
             self.config.issue,
             self._keys.issue,
             self._disk_issue,
             self._orders.issue,
-            self._low_supply,
+            self._supply.issue,
             self._link.issue,
             self._ports.issue,
         )
@@ -356,7 +307,7 @@ class Supervisor:
         self._queue.after(PROGRESS_S, self._progress_due)
         log.turn()
         self._link.check()
-        if self._link.issue not in {None, *self._said_issues}:
+        if self._link.issue not in {None, *self._issue_log.said}:
             self._changed()
         self._resume_orders()
         for listeners in self._listeners.values():
@@ -368,16 +319,6 @@ class Supervisor:
             self._interval.on_trial()
         if self._interval.seconds < self._next_report_s:
             self._telemetry_due()
-
-    def _supply_due(self) -> None:
-        """Say so while the supply voltage is too low, and for some time after: it is low in moments."""
-        self._queue.after(SUPPLY_S, self._supply_due)
-        seen_by = self._meters.undervoltage_since(self._queue.monotonic() - SUPPLY_ISSUE_S)
-        within = f"within the last {SUPPLY_ISSUE_S / 60:.0f} minutes"
-        before = self._low_supply
-        self._low_supply = f"power_supply: the supply voltage was too low {within} ({seen_by})" if seen_by else ""
-        if self._low_supply != before:
-            self._changed()
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
         unit = self._units[model]
@@ -430,11 +371,6 @@ class Supervisor:
         slots = [slot for unit in self._units.values() for slot in _held(unit)]
         self._folders.collect(slot.bundle for slot in slots)
         self._blobs.collect(())
-
-
-def _logged(order: str, done: Done) -> Done:
-    log.say("info" if done.ok else "warning", f"{order}, ordered on this device", ok=done.ok, detail=done.detail)
-    return done
 
 
 def _held(unit: Unit) -> list[Slot]:

@@ -9,12 +9,7 @@ turns one into an exit code.
 
 from collections.abc import Iterable
 
-
-def one_line(text: str) -> str:
-    """Text that may come from outside as one line: spaces for line breaks and tabs, escapes for what is no letter."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+from skerry_agent.wire.plain_text import visible
 
 
 class SkerryError(Exception):
@@ -28,7 +23,7 @@ class SkerryError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
-        self.message, self.hint = one_line(message), one_line(hint)
+        self.message, self.hint = visible(message), visible(hint)
         super().__init__(self.message)
         if code is not None:
             self.code = code
@@ -47,7 +42,7 @@ class WireError(SkerryError):
     code = "malformed"
 
     def __init__(self, what: str, issues: Iterable[str], *, code: str | None = None) -> None:
-        self.issues = tuple(map(one_line, issues))
+        self.issues = tuple(map(visible, issues))
         super().__init__(f"{what} refused: {'; '.join(self.issues)}", code=code)
 
     def facts(self) -> dict[str, object]:

@@ -20,8 +20,8 @@ QUALITY_FILE: Final = "quality.json"
 """Where a device keeps the `Quality` of a bundle's release, in the bundle's folder."""
 
 Role = Literal["model", "golden", "baseline", "labels"]
-CLASSIFICATION = "classification"
-"""The `Bundle.task` whose answer is the index of the largest output."""
+CLASSIFICATION, DETECTION = "classification", "detection"
+"""The `Bundle.task` whose answer is the index of the largest output, and the one whose answer is boxes."""
 
 
 class Artifact(Struct, frozen=True):

@@ -21,7 +21,6 @@ MAX_ORDER_BYTES = MAX_MESSAGE_BYTES // 2
 """The largest order that is looked at: with room for its base64 in the message that has it verified."""
 
 OrderKind = Literal["desired", "command"]
-Mender = Literal["host", "device", "broker"]
 
 
 class RefusedOrder(Struct, frozen=True, omit_defaults=True):
@@ -40,10 +39,9 @@ class RefusedOrder(Struct, frozen=True, omit_defaults=True):
 
 
 class RefusalCode(Struct, frozen=True):
-    """What a code means, who can mend it, what to do, and how a deployment ends with it."""
+    """What a code means, what to do, and how a deployment ends with it."""
 
     text: str
-    mender: Mender
     hint: str
     outcome: Literal["rejected", "failed"] = "rejected"
 
@@ -51,52 +49,46 @@ class RefusalCode(Struct, frozen=True):
 REFUSALS: dict[str, RefusalCode] = {
     "stale_generation": RefusalCode(
         "older than an order that was accepted",
-        "host",
         "the registry may be a restored backup: its next order has a higher generation; start the rollout again",
     ),
     "wrong_device": RefusalCode(
-        "an order for another device", "device", "two devices may have one id: provision this one under its own"
+        "an order for another device", "two devices may have one id: provision this one under its own"
     ),
     "expired_order": RefusalCode(
-        "expired, by the device's clock", "device", "set the device's clock; if that is right, order again"
+        "expired, by the device's clock", "set the device's clock; if that is right, order again"
     ),
     "older_command": RefusalCode(
-        "older than a command that was run", "host", "order again; two planes may serve the same device"
+        "older than a command that was run", "order again; two planes may serve the same device"
     ),
     "unknown_command": RefusalCode(
-        "a command that this agent does not know", "device", "install a newer skerry-agent on the device"
+        "a command that this agent does not know", "install a newer skerry-agent on the device"
     ),
-    "cannot_be_done": RefusalCode("a command that cannot be carried out", "device", "see the detail"),
+    "cannot_be_done": RefusalCode("a command that cannot be carried out", "see the detail"),
     "untrusted": RefusalCode(
         "not signed by a key that the device trusts",
-        "device",
         "another host may have provisioned it: put this host's trust.json on the device",
     ),
-    "no_trusted_keys": RefusalCode(
-        "the device has no usable trust.json", "device", "put this host's trust.json on the device"
-    ),
-    "wrong_type": RefusalCode("signed as another kind of message", "host", "something else publishes on this topic"),
+    "no_trusted_keys": RefusalCode("the device has no usable trust.json", "put this host's trust.json on the device"),
+    "wrong_type": RefusalCode("signed as another kind of message", "something else publishes on this topic"),
     "unsupported_schema": RefusalCode(
-        "of a newer format than this agent knows", "device", "install a newer skerry-agent on the device"
+        "of a newer format than this agent knows", "install a newer skerry-agent on the device"
     ),
-    "malformed": RefusalCode("not an order", "host", "something else publishes on this topic, or the host is newer"),
-    "oversize_order": RefusalCode("larger than any order", "host", "something else publishes on this topic"),
-    "disk_full": RefusalCode("the device's disk is full", "device", "free some space on the device, then order again"),
-    "disk": RefusalCode("the device's disk takes nothing", "device", "check or replace the device's disk"),
-    "no_answer": RefusalCode("its signature could not be checked in time", "device", "see the device's log"),
-    "updater_died": RefusalCode("the updater died", "device", "see the device's log: memory may be short"),
-    "updater_not_started": RefusalCode("the updater did not start", "device", "see the device's log"),
-    "updater_timeout": RefusalCode("the updater did not answer", "device", "see the device's log"),
-    "updater_error": RefusalCode("an error of the updater", "device", "see the device's log, and report it"),
+    "malformed": RefusalCode("not an order", "something else publishes on this topic, or the host is newer"),
+    "oversize_order": RefusalCode("larger than any order", "something else publishes on this topic"),
+    "disk_full": RefusalCode("the device's disk is full", "free some space on the device, then order again"),
+    "disk": RefusalCode("the device's disk takes nothing", "check or replace the device's disk"),
+    "no_answer": RefusalCode("its signature could not be checked in time", "see the device's log"),
+    "updater_died": RefusalCode("the updater died", "see the device's log: memory may be short"),
+    "updater_not_started": RefusalCode("the updater did not start", "see the device's log"),
+    "updater_timeout": RefusalCode("the updater did not answer", "see the device's log"),
+    "updater_error": RefusalCode("an error of the updater", "see the device's log, and report it"),
     "missing_object": RefusalCode(
         "the host's store lacks a file of the release",
-        "host",
         "restore the store from a backup, or create the release anew",
         "failed",
     ),
     "broker_limit": RefusalCode(
         "a chunk is larger than the broker's limit",
-        "broker",
         "raise the broker's limit, serve blobs over HTTP (`skerry serve --blobs`), or create the release anew, under "
         "another version: its chunks follow the limit",
         "failed",

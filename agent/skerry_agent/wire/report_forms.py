@@ -19,7 +19,8 @@ from msgspec import Meta, Struct
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.names import MODEL_PATTERN, VERSION_PATTERN, DeviceId, ModelName, is_model_name
+from skerry_agent.wire.names import MODEL_PATTERN, VERSION_PATTERN, DeviceId, ModelName
+from skerry_agent.wire.report_limits import MAX_LARGE, MAX_MODELS, MAX_SAMPLES, MAX_TEXT, check_floats, check_report
 from skerry_agent.wire.report_words import WORDS, WORDS_OF_FORM, find_word, lengthen, shorten
 from skerry_agent.wire.sketch import issues_of, pack_sketch, unpack_sketch
 from skerry_agent.wire.tallies import MAX_NUMBER, pack_tally, unpack_tally
@@ -28,17 +29,6 @@ from skerry_agent.wire.telemetry import MeasurementSource, ModelStats, Report, S
 JSON, PACKED, PACKED_3 = 1, 2, 3
 READ = (JSON, PACKED, PACKED_3)
 """The forms that `decode_report` reads."""
-
-MAX_TIME_S = 1e11
-MAX_LARGE = 2**50
-"""Of bytes and nanojoules; other numbers are at most `MAX_NUMBER`, milliseconds (34 years) included."""
-
-MAX_VALUE = 2.0**100
-"""Of a sample: all that sensors give is far below, and sums stay finite. A float32, so rounding to one stays within."""
-
-MAX_MODELS, MAX_SAMPLES, MAX_TEXT = 64, 256, 400
-MAX_UNCERTAINTY = 1e6
-"""Relative; whoever is a million times as unsure as this knows nothing."""
 
 _SOURCES: tuple[MeasurementSource, ...] = ("measured", "modelled")
 _BOOT_DIGITS, _LABEL_DIGITS = 16, 9
@@ -110,7 +100,7 @@ def best_form(reads: Iterable[int]) -> int:
 
 def encode_report(report: Report, form: int = PACKED) -> bytes:
     """A packed form; raises `WireError` for a report that no device makes, and that no host would read."""
-    _check(report)
+    check_report(report)
     texts = _Texts(form)
     packed = _Packed(
         device=report.device,
@@ -158,7 +148,7 @@ def decode_report(payload: bytes) -> Report:
     if form < _BLANK and form not in b"\t\n\r":
         raise WireError("report", [f"its form {form} is none of those read here, up to {READ[-1]}: update the host"])
     report = codec.decode(payload, Report)
-    _check(report, (issue for stats in report.models for issue in issues_of(stats.latency)))
+    check_report(report, (issue for stats in report.models for issue in issues_of(stats.latency)))
     return report
 
 
@@ -247,9 +237,7 @@ def _unpack(payload: bytes) -> Report:
         samples=_unpack_samples(packed, texts),
         outbox_dropped=packed.outbox_dropped,
     )
-    issues = [*_issues_of_floats(report)]
-    if issues:
-        raise WireError("report", issues)
+    check_floats(report)
     return report
 
 
@@ -307,59 +295,3 @@ def _unpack_model(packed: _PackedModel, texts: list[str]) -> ModelStats:
         input_errors=packed.input_errors,
         energy_relative_uncertainty=_ratio(packed.energy_uncertainty_permille),
     )
-
-
-def _check(report: Report, more: Iterable[str] = ()) -> None:
-    """Raise `WireError` for what no device can have measured."""
-    issues = [*_issues(report), *more]
-    if issues:
-        raise WireError("report", issues)
-
-
-def _issues(report: Report) -> Iterator[str]:
-    yield from _issues_of_floats(report)
-    yield from _beyond("uptime_s", report.uptime_s * 1000)
-    yield from _beyond("duration_s", report.duration_s * 1000)
-    yield from _beyond("sequence", report.sequence)
-    yield from _beyond("outbox_dropped", report.outbox_dropped)
-    if len(report.models) > MAX_MODELS or len(report.samples) > MAX_SAMPLES:
-        yield f"{len(report.models)} models and {len(report.samples)} samples are too many"
-    for sample in report.samples:
-        if max(len(sample.name), len(sample.unit), len(sample.method)) > MAX_TEXT:
-            yield f"samples: {sample.name[:40]!r} has texts of over {MAX_TEXT} characters"
-        yield from _beyond("relative_uncertainty", sample.relative_uncertainty or 0.0, MAX_UNCERTAINTY)
-    for stats in report.models:
-        yield from _issues_of_model(stats)
-
-
-def _issues_of_floats(report: Report) -> Iterator[str]:
-    """NaN and infinity are beyond every limit."""
-    if not abs(report.started) <= MAX_TIME_S:
-        yield f"started: {report.started:g} is no time"
-    for sample in report.samples:
-        if not abs(sample.value) <= MAX_VALUE:
-            yield f"samples: {sample.name[:40]!r} of {sample.value:g} was never measured"
-
-
-def _issues_of_model(stats: ModelStats) -> Iterator[str]:
-    if not is_model_name(stats.model):
-        yield f"models: {stats.model[:40]!r} is no model's name"
-    yield from _beyond("inferences", stats.inferences)
-    yield from _beyond("errors", stats.errors)
-    yield from _beyond("input_errors", stats.input_errors)
-    yield from _beyond("invalid_outputs", stats.invalid_outputs)
-    yield from _beyond("dropped", stats.dropped)
-    yield from _beyond("load_us", stats.load_us or 0)
-    yield from _beyond("rss_bytes", stats.rss_bytes or 0, MAX_LARGE)
-    yield from _beyond("energy_uj", (stats.energy_uj or 0) * 1000, MAX_LARGE)
-    yield from _beyond("energy_relative_uncertainty", stats.energy_relative_uncertainty or 0.0, MAX_UNCERTAINTY)
-    if len(stats.energy_method) > MAX_TEXT:
-        yield f"energy_method: is over {MAX_TEXT} characters"
-    if stats.outputs:
-        yield from _beyond("outputs", min(stats.outputs.values()))
-        yield from _beyond("outputs", max(stats.outputs.values()))
-
-
-def _beyond(name: str, number: float, most: float = MAX_NUMBER) -> Iterator[str]:
-    if not 0 <= number <= most:
-        yield f"{name}: {number:g} is beyond all measure"

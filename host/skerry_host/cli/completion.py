@@ -1,4 +1,4 @@
-"""`skerry completion`: prints what a shell needs to complete commands, and completes names of things that there are.
+"""`skerry completion`: prints what a shell needs to complete commands, and the names of devices, releases and so on.
 
 Names are read straight from the home: the registry's layer takes longer to load than anybody waits for a Tab. What
 cannot be read quickly has no names; nothing here fails or writes.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from sqlalchemy.orm import Session
 
-    from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point, SampleView
+    from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point
 
 
 @click.group()
@@ -195,10 +195,6 @@ def _model_line(model: "ModelView") -> str:
     errors += f", {model.input_errors} bad inputs" if model.input_errors else ""
     rate = f"{newest.inferences_per_s:.1f}/s"
     return f"{safe(newest.release)} ({label(model.condition)}): {rate}, {latency}{errors}"
-
-
-def _reading(sample: "SampleView") -> str:
-    return f"{safe(sample.name)} {reading(sample.value, safe(sample.unit), sample.relative_uncertainty)}"
 
 
 def _energy(newest: "Point", model: "ModelView") -> str:

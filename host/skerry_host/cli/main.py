@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from skerry_agent.wire.errors import SkerryError
-from skerry_host.text import one_line
+from skerry_host.text import clean
 
 COMMANDS = {
     "demo": ("skerry_host.cli.demo:demo", "Run everything once on this machine, from build to rollback."),
@@ -127,5 +127,5 @@ def _words(error: OSError | ModuleNotFoundError) -> str:
 
 
 def _fail(line: str, code: int) -> int:
-    sys.stderr.write(f"error: {one_line(line)}\n")
+    sys.stderr.write(f"error: {clean(line)}\n")
     return code

@@ -1,4 +1,4 @@
-"""Says every few seconds that this plane serves the registry, in a thread of its own, so that long work hides nothing.
+"""Says every few seconds that this plane serves the registry, in a thread of its own, so that long work does not silence it.
 
 Starts no plane and stops none; that there is only one is held here and, within a home, by its lock (`service`).
 """

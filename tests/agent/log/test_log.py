@@ -72,6 +72,13 @@ def test_a_flood_of_different_lines_is_cut_and_what_was_left_out_is_counted():
     assert after == (INFO, "calm")
 
 
+def test_a_flood_of_lines_that_each_come_twice_is_cut_as_well():
+    limits, written = Limits(0.0), []
+    for number in range(20_000):
+        written += limits.take(INFO, f"line {number // 2}", 0.0)
+    assert len(written) == BURST
+
+
 @pytest.fixture
 def stream(tmp_path):
     with (tmp_path / "stderr").open("w+") as file:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry_agent.runner.http.messages import Request
-from tests.agent.runner.test_contract import (
+from tests.kit.stand_ins import (
     TARGETS,
     Boxes,
     Doubled,

@@ -16,19 +16,20 @@ from skerry_agent.state.disk import sha256_of
 from skerry_agent.state.factory import FactoryFolder
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
+from skerry_agent.supervisor.issues import SUPPLY_ISSUE_S, SUPPLY_S
 from skerry_agent.supervisor.local import Done, InstallRequest, RollbackRequest, StatusRequest
-from skerry_agent.supervisor.loop import FIRST_ASK_S, LAST_ASK_S, PROGRESS_S, SUPPLY_ISSUE_S, SUPPLY_S
+from skerry_agent.supervisor.loop import PROGRESS_S
+from skerry_agent.supervisor.order_request import FIRST_ASK_S, LAST_ASK_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
-from skerry_agent.wire.manifest import Artifact, Bundle, Provenance, Quality, Release
+from skerry_agent.wire.manifest import Provenance, Quality, Release
 from skerry_agent.wire.report_forms import decode_report
 from skerry_agent.wire.sketch import Sketch
 from skerry_agent.wire.twin import Assignment, Command, CommandResult
-from tests.kit.site import DESIRED, Site, signed
+from tests.kit.site import BUNDLE, DESIRED, SLOT, Site, signed
 
 QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
-BUNDLE = Bundle("cpu", (Artifact("m.tflite", "model", describe(b"m")),), (), ())
 RELEASE = Release(1, "m", "2.0.0", 2, (BUNDLE,), QUALITY, Provenance("0" * 64, "1" * 64, {}, ""))
 
 
@@ -148,9 +149,6 @@ def test_a_folder_that_is_no_export_changes_nothing(site, tmp_path):
     done = site.agent.local(InstallRequest(str(tmp_path)))
     assert done == Done(ok=False, detail=done.detail)
     assert site.agent.local(StatusRequest()).status.models == {}
-
-
-SLOT = Slot("held", "m@1.0.0", "cpu", "a" * 64, "b" * 64)
 
 
 def bundles_after_a_start(folder, record, spoil=lambda _path: None):

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.cli.main import _shown
+from skerry_agent.cli.status_lines import shown
 from skerry_agent.ports.jobs import Planned
 from skerry_agent.supervisor import loop
 from skerry_agent.supervisor.report import EnergyStatus
@@ -62,7 +62,7 @@ def test_bytes_and_transport_are_in_status_and_twin_while_it_is_fetched(site):
         assert replace(twin(site), seconds=0.0) == replace(site.deployment(), seconds=0.0)
         seen.append((twin(site).bytes_received, twin(site).bytes_expected, twin(site).transports))
     assert seen == [((n + 1) * CHUNK_BYTES, len(DATA), (transport,)) for n in range(3)]
-    assert f"fetching, 60% of {len(DATA)} B, transport {transport}" in "\n".join(_shown(site.agent.status()))
+    assert f"fetching, 60% of {len(DATA)} B, transport {transport}" in "\n".join(shown(site.agent.status()))
 
 
 def test_withdrawn_half_way_it_is_given_up_at_once(site):
@@ -89,5 +89,5 @@ def test_the_devices_own_status_shows_energy_with_its_uncertainty(tmp_path):
     status = site.agent.status()
     assert status.energy == {}
     energy = EnergyStatus(2142.857, 0.39, "modelled", "1.5 W x busy cores, +-35%")
-    (line,) = [line for line in _shown(replace(status, energy={"m": energy})) if "an inference" in line]
+    (line,) = [line for line in shown(replace(status, energy={"m": energy})) if "an inference" in line]
     assert line.strip() == "2.1 ± 0.8 mJ an inference (modelled: 1.5 W x busy cores, +-35%)"

@@ -11,9 +11,8 @@ from skerry_agent.ports.runner_protocol import Result
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.slots import write_bundle
 from skerry_agent.supervisor.results import MOST_UNACKED, ResultSender, ResultsSent
-from tests.agent.supervisor.test_loop import BUNDLE, SLOT
 from tests.kit.link import FakeLink
-from tests.kit.site import Site
+from tests.kit.site import BUNDLE, SLOT, Site
 
 
 def result(number=1, left_out=0):

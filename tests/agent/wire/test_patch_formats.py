@@ -8,7 +8,7 @@ from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import PATCH_FORMAT, PatchRef, Release
 from skerry_agent.wire.routes import cheapest, newest_patch_format
 from skerry_agent.wire.twin import Reported
-from tests.agent.wire.test_golden import BLOB, MESSAGES
+from tests.kit.messages import BLOB, MESSAGES
 
 BASE = "e" * 64
 OLD_STYLE = PatchRef(BASE, BLOB.sha256, "bsdiff", describe(bytes(900)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from skerry_agent.meters.power import ModelledPower, Window
-from skerry_agent.wire import codec, report_forms, report_words
+from skerry_agent.wire import codec, report_forms, report_limits, report_words
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.report_forms import decode_report, encode_report
 from skerry_agent.wire.sketch import MAX_INDEX, Recorder, Sketch, pack_sketch, unpack_sketch
@@ -264,7 +264,7 @@ def test_a_sketch_comes_back_as_it_was(sketch):
     assert unpack_sketch(pack_sketch(sketch)) == sketch
 
 
-@pytest.mark.parametrize("value", [report_forms.MAX_VALUE, -report_forms.MAX_VALUE, 1e30])
+@pytest.mark.parametrize("value", [report_limits.MAX_VALUE, -report_limits.MAX_VALUE, 1e30])
 def test_the_largest_value_that_is_sent_is_read(value):
     sent = replace(PINNED, samples=(Sample("x", value, "", "measured"),))
     assert decode_report(encode_report(sent)).samples[0].value == pytest.approx(value)

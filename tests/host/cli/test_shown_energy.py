@@ -19,7 +19,7 @@ from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.web.app import application
-from tests.kit.commands import skerry
+from tests.kit.commands import provision, skerry
 from tests.kit.home import add_release, make_home, model_bytes
 
 TICKS_UJ = 2142.857
@@ -33,18 +33,7 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("energy")
     home = make_home(folder / "home")
     add_release(home, "1.0.0", model_bytes("a", 1000))
-    skerry(
-        home,
-        "device",
-        "provision",
-        "dev-1",
-        "--board",
-        "generic-x86",
-        "--broker",
-        "mqtt://h",
-        "--out",
-        str(folder / "d"),
-    )
+    provision(home, "dev-1", folder / "d")
     recorder = Recorder()
     recorder.add(900.0)
     stats = ModelStats(

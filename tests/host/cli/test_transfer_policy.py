@@ -9,7 +9,7 @@ from skerry_agent.wire.twin import DeploymentReport
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import rollouts
-from tests.kit.commands import skerry
+from tests.kit.commands import provision, skerry
 from tests.kit.home import add_release, make_home, model_bytes
 
 
@@ -17,18 +17,7 @@ from tests.kit.home import add_release, make_home, model_bytes
 def home(tmp_path):
     made = make_home(tmp_path / "home")
     add_release(made, "1.0.0", model_bytes("a", 1000))
-    skerry(
-        made,
-        "device",
-        "provision",
-        "dev-1",
-        "--board",
-        "generic-x86",
-        "--broker",
-        "mqtt://h",
-        "--out",
-        str(tmp_path / "d"),
-    )
+    provision(made, "dev-1", tmp_path / "d")
     return made
 
 

@@ -16,10 +16,9 @@ from skerry_agent.runner.http.inputs import MAX_BATCH, SAMPLE_DATATYPES
 from skerry_agent.runner.http.names import Names
 from skerry_agent.runner.http.oip import Served
 from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS
-from skerry_agent.runner.http.plan import DETECTION
 from skerry_agent.runner.http.tensors import DATATYPES
 from skerry_agent.runner.real_values import real_spec
-from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Preprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Preprocess, TensorSpec
 
 MAX_NOTED = 1000
 """How many answered requests are noted before they are summed up."""

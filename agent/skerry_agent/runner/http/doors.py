@@ -1,4 +1,4 @@
-"""The listening sockets of a server: takes who waits at them, and turns away from them where there is no room.
+"""The listening sockets of a server: accepts whoever waits at them, and pauses them while there is no room.
 
 They are the supervisor's, and other runners may accept from them too: they are never closed or shut down here. Decides
 nothing.

@@ -23,10 +23,9 @@ from skerry_agent.runner.http.names import Names
 from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS, Kind, Wanted, answer_bytes, fixed_spec
 from skerry_agent.runner.http.shared_memory import Regions, Span
 from skerry_agent.runner.tensor import Tensor, nbytes
-from skerry_agent.wire.manifest import Bundle, TensorSpec
+from skerry_agent.wire.manifest import DETECTION, Bundle, TensorSpec
 
 REGION, OFFSET, SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
-DETECTION = "detection"
 
 
 class InputEntry(Struct):

@@ -1,4 +1,4 @@
-"""Positive answers: how usual they are of a model, and that golden inputs have them, of every class. Decides no gate.
+"""Positive answers: how often a model gives them, and that golden inputs have some, of every class. Decides no gate.
 
 A detector's answer is positive with a box; a classifier's when it is not the class that the recipe declares to mean
 that nothing is there. Other answers are neither.
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skerry_agent.processing import DETECTION, Array, GoldenSet, dequantize
-from skerry_agent.wire.manifest import CLASSIFICATION, Baseline, TensorSpec
+from skerry_agent.processing import Array, GoldenSet, dequantize
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, TensorSpec
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.metrics import Size, best_boxes

@@ -1,4 +1,4 @@
-"""Blobs that cannot be delivered, and the deployments that can therefore not succeed: their orders are refused at once.
+"""Blobs that cannot be delivered, and the deployments that cannot succeed without them: their orders are refused at once.
 
 Two things are in the way: the store lacks a file or holds it damaged, or the broker does not pass on messages as large
 as a chunk. A deployment that gets along without (it holds the file, or a patch leads to it) goes on. Ends nothing

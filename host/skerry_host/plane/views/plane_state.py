@@ -1,4 +1,4 @@
-"""Whether a plane carries out what the registry says, and so whether what it shows is of now. Pure, but for `seen`.
+"""Whether a plane runs, so that what the registry says is carried out, and is of now. Pure, except for `seen`.
 
 Judged by the clock of whoever asks. Where a heartbeat is of this very machine, the process list decides at once; from
 elsewhere a plane counts as running until its heartbeat is `DEAD_S` old. One of the future is of a clock that has been

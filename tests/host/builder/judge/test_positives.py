@@ -63,7 +63,7 @@ def test_the_baseline_is_the_share_of_positive_answers(plan: Recipe, detector: R
 def test_a_build_records_it_for_the_device(make_recipe: MakeRecipe):
     edit = ("[labels]", '[labels]\nnegative = "Sandal"')
     assert load_recipe(make_recipe(edit)).recipe.labels.negative_index == 5
-    with pytest.raises(RecipeError, match=r"labels.negative: 'Nothing' is none of labels.names"):
+    with pytest.raises(RecipeError, match=r"labels.negative: 'Nothing' is none of the labels"):
         load_recipe(make_recipe(("[labels]", '[labels]\nnegative = "Nothing"')))
 
 

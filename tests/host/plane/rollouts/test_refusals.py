@@ -12,7 +12,7 @@ from skerry_agent.wire.twin import CommandResult, Reported
 from skerry_host.plane.registry.records import events
 from skerry_host.plane.rollouts.intake import order_rollback, order_watch
 from skerry_host.plane.views.labels import LABELS, because
-from tests.host.plane.rollouts.test_loop import Rig, two_releases
+from tests.kit.rollouts import Rig, two_releases
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The families of the plane and of the fleet as a whole, made by prometheus-client. None has a line a device."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -20,16 +20,23 @@ STATES = ("online", "offline", "never_seen")
 MODEL = ("model", "release")
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it by identity
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is exported: from one consistent state of the registry, and what the plane has counted."""
+
+    devices: Sequence[NewestFigures]
+    counters: Counters
+    active_rollouts: int = 0
+    reports_missing: int = 0
+    ended: Mapping[Key, int] = field(default_factory=dict)
+    releases: frozenset[str] = frozenset()
+
+
 class PlaneMetrics:
     """What Prometheus's client collects for one answer."""
 
-    devices: Iterable[NewestFigures]
-    counters: Counters
-    active_rollouts: int
-    reports_missing: int
-    ended: Mapping[Key, int]
-    releases: frozenset[str]
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -37,10 +44,10 @@ class PlaneMetrics:
         yield from self._messages()
         yield from self._fleet()
         yield from self._deployments()
-        yield from _models(self.counters.models)
+        yield from _models(self._figures.counters.models)
 
     def _plane(self) -> Iterator[Metric]:
-        counters = self.counters
+        counters = self._figures.counters
         yield _labelled(GaugeMetricFamily("skerry_build_info", "1; the version of the plane.", labels=["version"]),
                         {(version("skerry-host"),): 1.0})  # fmt: skip
         yield _gauge("skerry_plane_start_time_seconds", "When the plane started.", counters.started or None)
@@ -52,38 +59,39 @@ class PlaneMetrics:
         yield _counter("skerry_published_bytes", words, counters.published_bytes)
 
     def _messages(self) -> Iterator[Metric]:
-        messages, pieces = self.counters.messages, self.counters.answers
+        messages, pieces = self._figures.counters.messages, self._figures.counters.answers
         yield _labelled(
             CounterMetricFamily("skerry_messages", "Messages of devices by result.", labels=["result"]),
             {(result,): messages.get(result, 0) for result in MESSAGES},
         )
         words = "Messages that have arrived and are not written yet."
-        yield _gauge("skerry_messages_waiting", words, self.counters.waiting)
+        yield _gauge("skerry_messages_waiting", words, self._figures.counters.waiting)
         yield _labelled(
             CounterMetricFamily("skerry_asked_pieces", "Pieces of blobs that devices requested.", labels=["result"]),
             {(result,): pieces.get(result, 0) for result in PIECES},
         )
         words = "Telemetry reports that have not come though later ones have: lost, or still on their device."
-        yield _gauge("skerry_telemetry_reports_missing", words, self.reports_missing)
+        yield _gauge("skerry_telemetry_reports_missing", words, self._figures.reports_missing)
 
         words = "Telemetry reports that devices, of those that report now, have discarded since their agents started."
-        dropped = sum(each.interval.outbox_dropped for each in self.devices if each.interval)
+        dropped = sum(each.interval.outbox_dropped for each in self._figures.devices if each.interval)
         yield _gauge("skerry_telemetry_reports_dropped", words, dropped)
 
     def _fleet(self) -> Iterator[Metric]:
-        counted = Counter(_state(each) for each in self.devices)
+        counted = Counter(_state(each) for each in self._figures.devices)
         yield _labelled(
             GaugeMetricFamily("skerry_devices", "Enrolled devices by state.", labels=["state"]),
             {(state,): counted[state] for state in STATES},
         )
 
     def _deployments(self) -> Iterator[Metric]:
-        yield _gauge("skerry_rollouts_active", "Rollouts that have not ended.", self.active_rollouts)
+        yield _gauge("skerry_rollouts_active", "Rollouts that have not ended.", self._figures.active_rollouts)
         labels = ["model", "outcome", "reason"]
         yield _labelled(CounterMetricFamily("skerry_deployments_ended", "Deployments that have ended.", labels=labels),
-                        self.ended)  # fmt: skip
-        back: Counter[tuple[str, ...]] = Counter({(release.partition("@")[0],): 0 for release in self.releases})
-        for (model, outcome, _), count in self.ended.items():
+                        self._figures.ended)  # fmt: skip
+        models = {release.partition("@")[0] for release in self._figures.releases}
+        back: Counter[tuple[str, ...]] = Counter({(model,): 0 for model in models})
+        for (model, outcome, _), count in self._figures.ended.items():
             back[model,] += count if outcome == "rolled_back" else 0
         words = "Deployments that ended in a rollback, whoever ordered it."
         yield _labelled(CounterMetricFamily("skerry_rollbacks", words, labels=["model"]), back)

@@ -1,0 +1,50 @@
+"""A device's status as lines for a person. Asks nobody; whoever prints the lines cleans them."""
+
+from skerry_agent.supervisor.report import LocalStatus
+from skerry_agent.wire.figures import energy_text
+from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
+
+
+def shown(status: LocalStatus) -> list[str]:
+    """All that a device knows of itself; each model with what it runs, where it serves, and how it got there."""
+    offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
+    link = "connected" if status.connected else offline if status.running else "not running"
+    lines = [f"device {status.device}: {link}"]
+    for name, model in sorted(status.models.items()):
+        current = model.current.release if model.current else "no release"
+        where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
+        serving = f"serving on {where}" if model.serving and where else "not serving"
+        by = f" by {_runs(model.runtime)}" if model.runtime else ""
+        lines.append(f"  {name}: {current}, {model.state}, {serving}{by}")
+        energy = status.energy.get(name)
+        if energy is not None:
+            used = energy_text(energy.energy_uj, energy.relative_uncertainty)
+            lines.append(f"    {used} an inference ({energy.source}: {energy.method})")
+        factory = status.factory[name].release if name in status.factory else None
+        lines.append(f"    factory release {factory}" if factory else "    no factory release to fall back to")
+        if name in status.results:
+            counts = status.results[name]
+            lines.append(f"    results sent {counts.sent} ({counts.bytes_sent} B), left out {counts.left_out}")
+        if model.deployment is not None:
+            trial = f", {status.trials[name]}" if name in status.trials else ""
+            lines.append(f"    last deployment {progress(model.deployment)}{trial}")
+    return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _runs(runtime: RuntimeReport) -> str:
+    delegate = f" with {runtime.delegate}" if runtime.delegate else ""
+    return f"{runtime.name} {runtime.version}{delegate}"
+
+
+def progress(deployment: DeploymentReport) -> str:
+    """How far a deployment is, or how it has ended."""
+    if deployment.outcome is not None:
+        why = f" ({deployment.reason})" if deployment.reason else ""
+        return f"{deployment.release}: {deployment.outcome}{why}"
+    words: list[str] = [deployment.state]
+    if deployment.state == "fetching" and deployment.bytes_expected:
+        share = deployment.bytes_received / deployment.bytes_expected
+        words.append(f"{share:.0%} of {deployment.bytes_expected} B")
+    if deployment.transports:
+        words.append(f"transport {' and '.join(deployment.transports)}")
+    return f"{deployment.release}: {', '.join(filter(None, (*words, deployment.detail)))}"

@@ -1,0 +1,244 @@
+"""One message of each kind, as the golden files have them. No tests here."""
+
+from msgspec.structs import replace
+
+from skerry_agent.wire.asking import Ask
+from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_agent.wire.manifest import (
+    Artifact,
+    Baseline,
+    Bundle,
+    PatchRef,
+    Preprocess,
+    Probation,
+    Provenance,
+    Quality,
+    Release,
+    TensorSpec,
+)
+from skerry_agent.wire.refusals import RefusedOrder
+from skerry_agent.wire.sketch import Sketch
+from skerry_agent.wire.telemetry import ModelStats, Receipt, Report, Sample, Stored
+from skerry_agent.wire.twin import (
+    Assignment,
+    Command,
+    CommandResult,
+    DeploymentReport,
+    Desired,
+    DeviceState,
+    ModelReport,
+    Reported,
+    RuntimeReport,
+    SlotReport,
+    TransferPolicy,
+)
+
+BLOB = describe(bytes(200_000))
+
+
+SLOT = SlotReport("fashion@1.0.0", "cpu", "a" * 64, "b" * 64)
+
+
+BUNDLE = Bundle(
+    target="cpu",
+    artifacts=(Artifact("model.tflite", "model", BLOB),),
+    inputs=(TensorSpec("image", "int8", (1, 28, 28, 1), 0.0039, -128),),
+    outputs=(TensorSpec("probabilities", "int8", (1, 10), 0.00390625, -128),),
+    task="classification",
+    preprocess=Preprocess(scale=0.00392156862745098),
+    probation=Probation(latency_p95_us=5000.0),
+)
+
+
+MESSAGES = {
+    "receipt": Receipt((Stored("0123456789abcdef", ((0, 41), (43, 57))), Stored("fedcba9876543210", ((0, 0),)))),
+    "receipt_reads": Receipt((Stored("0123456789abcdef", ((0, 41),)),), reads=(1, 2)),
+    "desired": Desired(
+        "shelf-01",
+        7,
+        1_700_000_000.5,
+        (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", TransferPolicy("never", 100_000, 60.0)),),
+        1_800_000_000.0,
+    ),
+    "reported": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=3,
+        generation=7,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("edgetpu", "cpu"),
+        models={
+            "fashion": ModelReport(
+                "probation",
+                serving=True,
+                current=SLOT,
+                candidate=SLOT,
+                deployment=DeploymentReport("d-1", "fashion@1.1.0", "probation", transfer="patch", bytes_received=8345),
+            )
+        },
+        issues=("journal of fashion: No space left on device",),
+    ),
+    "reported_patch_format": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=5,
+        generation=8,
+        agent="0.2.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        patch_format=2,
+    ),
+    "reported_refused": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=6,
+        generation=22,
+        agent="0.3.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        refused=(
+            RefusedOrder(
+                "desired",
+                "stale_generation",
+                "a" * 64,
+                1_700_000_000.5,
+                "desired generation 2 was ignored: 22 is accepted",
+                2,
+                ("d-1",),
+            ),
+            RefusedOrder("command", "untrusted", "b" * 64, 1_700_000_001.5),
+        ),
+    ),
+    "command_result_code": CommandResult(
+        "shelf-01", "c-2", ok=False, detail="this agent does not know the command 'x'", code="unknown_command"
+    ),
+    "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
+    "desired_asked": Desired(
+        "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
+    ),
+    "reported_ways": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=8,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("cpu",),
+        models={
+            "fashion": ModelReport(
+                "fetching",
+                serving=True,
+                deployment=DeploymentReport("d-1", "fashion@1.1.0", "fetching", transports=("retained", "asked")),
+            )
+        },
+    ),
+    "reported_runtime": Reported(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=4,
+        generation=7,
+        agent="0.1.0",
+        board="raspberry-pi-4",
+        targets=("edgetpu", "cpu"),
+        models={
+            "fashion": ModelReport("idle", serving=True, runtime=RuntimeReport("ai-edge-litert", "2.3.0", "XNNPACK"))
+        },
+    ),
+    "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
+    "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
+    "command_sequenced": Command(
+        "shelf-01",
+        "c-2",
+        "rollback",
+        1_700_000_000.0,
+        "fashion",
+        sequence=1_700_000_000_000,
+        expires=1_700_086_400.0,
+        incarnation="0123456789abcdef" * 2,
+    ),
+    "command_watch": Command(
+        "shelf-01", "c-3", "watch", 1_700_000_000.0, sequence=1_700_000_000_001, expires=1_700_000_600.0, seconds=600.0
+    ),
+    "command_result": CommandResult("shelf-01", "c-1", ok=False, detail="fashion has no previous release"),
+    "telemetry": Report(
+        device="shelf-01",
+        boot="0123456789abcdef",
+        sequence=12,
+        started=1_700_000_000.0,
+        uptime_s=130.0,
+        duration_s=10.0,
+        models=(
+            ModelStats(
+                "fashion",
+                "fashion@1.1.0",
+                500,
+                1,
+                latency=Sketch({"233": 400, "240": 100}, 0, 51_000.0),
+                energy_uj=120.5,
+                energy_source="modelled",
+                energy_method="cpu time x 1.1 W per core, +-30 %",
+                outputs={"Sandal": 50},
+            ),
+        ),
+        samples=(Sample("temperature", 51.5, "C", "measured", "thermal_zone0"),),
+    ),
+    "release": Release(
+        schema=1,
+        model="fashion",
+        version="1.1.0",
+        counter=2,
+        bundles=(BUNDLE,),
+        quality=Quality(
+            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
+        ),
+        provenance=Provenance("c" * 64, "d" * 64, {"litert-quantizer": "0.11.0"}, "2026-11-22T06:00:00+00:00"),
+        patches=(PatchRef("e" * 64, BLOB.sha256, "model", describe(b"patch")),),
+    ),
+    "release_newer_patches": Release(
+        schema=1,
+        model="fashion",
+        version="1.3.0",
+        counter=4,
+        bundles=(BUNDLE,),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+        patches=(PatchRef("e" * 64, BLOB.sha256, "bsdiff", describe(b"patch of all agents")),),
+        newer_patches=(PatchRef("e" * 64, BLOB.sha256, "typed", describe(b"patch"), 2),),
+    ),
+    "release_edgetpu": Release(
+        schema=1,
+        model="fashion",
+        version="1.2.0",
+        counter=3,
+        bundles=(replace(BUNDLE, target="edgetpu", min_edgetpu_runtime=13), BUNDLE),
+        quality=Quality(
+            "top1", 2500, 0.9276, 0.9268, (0.916, 0.938), (0.915, 0.937), {"probabilities": 33.6}, 560, 196
+        ),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
+    "release_baseline": Release(
+        schema=1,
+        model="fashion",
+        version="1.4.0",
+        counter=5,
+        bundles=(replace(BUNDLE, baseline=Baseline(0.875, 2500, negative=5)),),
+        quality=Quality("top1", 2500, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance("c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00"),
+    ),
+    "release_data": Release(
+        schema=1,
+        model="wake-word",
+        version="1.0.0",
+        counter=1,
+        bundles=(BUNDLE,),
+        quality=Quality("top1", 1000, None, 0.9268, None, (0.915, 0.937), {}, None, 196),
+        provenance=Provenance(
+            "c" * 64, "d" * 64, {}, "2026-11-22T06:00:00+00:00", {"calibration": "e" * 64, "evaluation": "f" * 64}
+        ),
+    ),
+    "envelope": Envelope(
+        "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)
+    ),
+}
