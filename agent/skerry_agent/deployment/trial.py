@@ -27,9 +27,10 @@ MAX_POINTS = 1200
 class TrialCallbacks(Struct, frozen=True):
     """What a trial reports: ready (validated and warm), accepting requests, probation passed, failed (reason, detail).
 
-    `heartbeat` passes on every heartbeat of the candidate's runner.
+    `begins` comes before its runner starts, again each time that it finds the accelerator taken. `heartbeat` passes on every heartbeat of the candidate's runner.
     """
 
+    begins: Callable[[], None]
     ready: Callable[[], None]
     accepting: Callable[[], None]
     passed: Callable[[], None]
@@ -66,6 +67,7 @@ class Trial:
         if hung is not None:
             self._failed(ACCELERATOR_HUNG, hung)
             return
+        self._callbacks.begins()
         if self._launcher.must_wait(self._slot):
             self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)
             return

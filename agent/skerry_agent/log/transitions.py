@@ -82,6 +82,8 @@ def _fields(step: Transition, deployment: Deployment | None, *, ended: bool) -> 
         fields["current"] = current.release if current is not None else "none"
     if after.crashes:
         fields["crashes"] = after.crashes
+    if after.outages:
+        fields["outages"] = after.outages
     return fields
 
 
