@@ -27,7 +27,8 @@ MAX_POINTS = 1200
 class TrialCallbacks(Struct, frozen=True):
     """What a trial reports: ready (validated and warm), accepting requests, probation passed, failed (reason, detail).
 
-    `begins` comes before its runner starts, again each time that it finds the accelerator taken. `heartbeat` passes on every heartbeat of the candidate's runner.
+    `begins` comes before its runner starts, again each time that it finds the accelerator taken. `heartbeat` passes on
+    every heartbeat of the candidate's runner.
     """
 
     begins: Callable[[], None]

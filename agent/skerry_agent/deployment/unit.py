@@ -376,7 +376,7 @@ class Unit:
         self._pause_s = 0.0
 
     def _make_room(self, slot: Slot) -> None:
-        """On an accelerator that admits one process the current runner stops before a candidate starts, and not earlier."""
+        """On an accelerator for one process the current runner stops before a candidate starts, and not earlier."""
         current = self.record.slots.current
         if not exclusive(slot) or current is None or not exclusive(current):
             return

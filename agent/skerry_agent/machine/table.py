@@ -167,8 +167,9 @@ def _replace_order(record: Record, event: Ordered) -> Step:
 
 
 def _taking_back(record: Record) -> list[Effect]:
-    """What serves again when a candidate leaves. One that needs an accelerator to itself has stopped the current bundle
-    before it was ready, so this is not for probation alone.
+    """What serves again when a candidate leaves.
+
+    One that needs an accelerator to itself has made the current bundle stop before it was ready, so also when staged.
     """
     if record.state is State.PROBATION:
         return _serving(record)
