@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from skerry_agent.machine.causes import POWER_SUPPLY
 from skerry_agent.machine.events import (
     Admit,
     Booted,
@@ -66,6 +67,10 @@ MAX_FETCH_STARTS = 30
 
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
+
+MAX_BROWNOUTS = 10
+"""How many times in a row the current bundle may fail for causes outside it before one of a weak supply makes it give
+way to the previous one."""
 
 DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
@@ -360,21 +365,24 @@ def _restore_superseded(record: Record, superseded: Slot, event: CurrentFailed) 
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
     """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the previous bundle takes its place.
 
-    What lies outside the release is not counted: two kills by a person and one crash are one crash.
+    What lies outside the release is not counted: two kills by a person and one crash are one crash. But a release that
+    goes on failing while the supply is weak gives way, too: the one before may need less, or the supply not be why.
 
     Where there is no previous one, the bundle that it superseded, if that is still there: a failed rollback must not
     cost the device a bundle that serves.
     """
-    if event.reason in EXTERNAL_CAUSES:
+    outside, slots = event.reason in EXTERNAL_CAUSES, record.slots
+    if outside and (event.reason != POWER_SUPPLY or record.outages + 1 < MAX_BROWNOUTS):
         return replace(record, outages=record.outages + 1), [Serve()]
-    crashes, slots = record.crashes + 1, record.slots
-    if crashes < MAX_CRASHES and event.reason not in DAMAGED:
+    crashes = record.crashes + (not outside)
+    if not outside and crashes < MAX_CRASHES and event.reason not in DAMAGED:
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
         return _rolling_back(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
     if slots.superseded is not None:
         return _rolling_back(_restore_superseded(record, slots.superseded, event)), [Serve()]
-    return replace(record, crashes=crashes), [Serve(), SeekFactory()]
+    outages = record.outages + outside
+    return replace(record, crashes=crashes, outages=outages), [Serve(), SeekFactory()]
 
 
 def _rolling_back(record: Record) -> Record:
