@@ -164,6 +164,11 @@ def test_an_end_from_outside_is_told_from_a_crash(status, oom_kills_meanwhile, b
     assert explain(status, [], oom_kills_meanwhile, by_us=by_us)[0] == reason
 
 
+def test_what_a_runner_said_last_is_not_why_somebody_killed_it():
+    """Before: "killed by SIGKILL: INFO: Created TensorFlow Lite XNNPACK delegate for CPU."."""
+    assert explain(-9, ["INFO: Created a delegate"]) == ("killed", "killed by SIGKILL")
+
+
 def test_the_kernels_kills_for_want_of_memory_are_read(tmp_path):
     assert oom_kills(tmp_path) is None
     (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 3\noom_kill_other 9\n")
