@@ -107,6 +107,23 @@ def test_a_candidate_whose_memory_grows_does_not_pass(device):
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "memory_growing")
 
 
+@pytest.mark.parametrize(("grows_per_s", "reason"), [(900_000, "memory_growing"), (0, "")])
+def test_a_quiet_candidate_is_observed_until_it_is_known_whether_its_memory_grows(tmp_path, grows_per_s, reason):
+    """Before, one with a probation of 30 s had passed after 15, of which 5 were looked at: a leak of 1 MB/s passed."""
+    device = Device(tmp_path)
+    device.max_seconds = 30.0
+    device.unit.order(order("1.0.0"))
+    device.pump()
+    candidate = device.processes.runners[-1]
+    candidate.validate()
+    candidate.follow()
+    for second in range(31):
+        if device.deployment.outcome is None:
+            device.clock.advance(1.0)
+            candidate.exercised(1, rss_bytes=40_000_000 + grows_per_s * second)
+    assert device.deployment.reason == reason
+
+
 def test_a_candidate_that_finds_nothing_where_there_was_something_all_the_time_waits_and_fails(device):
     old = device.install("1.0.0", 1)
     for _ in range(1100):  # three hours, and each look of ten seconds had one
