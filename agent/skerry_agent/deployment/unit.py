@@ -253,23 +253,23 @@ class Unit:
         return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard_of_current(slot, heartbeat),
             failed=self._current_failed,
         )
 
     def _heard(self, slot: Slot, heartbeat: Heartbeat) -> None:
         """Pass a heartbeat on; what it says of sources, or shows of the current slot, that is new is reported."""
-        known, self._known_issues = self._known_issues, (*self._source_issues(), *self._observe(heartbeat))
+        known, self._known_issues = self._known_issues, (*self._source_issues(), *self._observed.issues)
         if known != self._known_issues:
             self.context.changed()
         self.context.heartbeat(self.model, slot, heartbeat)
 
-    def _observe(self, heartbeat: Heartbeat) -> tuple[str, ...]:
-        """What the current runner's heartbeats show."""
+    def _heard_of_current(self, slot: Slot, heartbeat: Heartbeat) -> None:
+        """What the runner that serves shows over time is observed; a candidate's heartbeats are not its."""
         if self.current is not None and self.current.accepting:
             now = self.context.clock.monotonic()
             self._observed.heartbeat(now, self.current.job, self.current.pid, heartbeat)
-        return self._observed.issues
+        self._heard(slot, heartbeat)
 
     def _accept_current(self) -> None:
         assert self.current is not None

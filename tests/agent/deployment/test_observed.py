@@ -88,6 +88,20 @@ def test_the_twin_has_the_issue_with_its_code(device):
     assert issue.startswith("m: memory_growing: ")
 
 
+def test_the_heartbeats_of_a_candidate_are_not_taken_for_those_of_the_release_that_serves(device):
+    """Before, what a candidate had of memory while it was loaded was the floor of the other's, which then had grown."""
+    runner = device.install("1.0.0", 1)
+    for _ in range(200):
+        device.clock.advance(4.0)
+        runner.heartbeat(inferences=1, judged=1, positives=1, rss_bytes=40_000_000)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    before = device.unit._observed.looks.judged
+    device.processes.runners[-1].heartbeat(judged=5, rss_bytes=1_000_000)
+    assert device.unit._observed.looks.judged == before
+    assert min(size for _, size in device.unit._observed._memory._points) == 40_000_000
+
+
 def leak(device, runner, seconds, rate):
     for n in range(seconds):
         device.clock.advance(1.0)
