@@ -26,7 +26,8 @@ from skerry_agent.state.power_calibration import (
 from skerry_agent.wire import codec
 from skerry_agent.wire.figures import WATT_UNITS, with_uncertainty
 
-_BURN = "while True: pass"
+_BURN = "import os\nwhile os.getppid() == {parent}:\n    for _ in range(1_000_000): pass"
+"""Ends with the command, however that ends: a core would be hot for ever."""
 LONGEST_S = 3600.0
 
 
@@ -111,7 +112,7 @@ def _load_only(options: argparse.Namespace) -> int:
 @contextmanager
 def _burning(cores: int) -> Iterator[Callable[[], float]]:
     """Keeps cores busy; what it gives tells how many of them were, on average, so far."""
-    command = [sys.executable, "-S", "-c", _BURN]
+    command = [sys.executable, "-S", "-c", _BURN.format(parent=os.getpid())]
     burners = [subprocess.Popen(command) for _ in range(cores)]
     began = time.monotonic()
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from skerry_agent.deployment.service import ACCELERATOR_HUNG
+from skerry_agent.machine.causes import POWER_SUPPLY
 from skerry_agent.machine.records import Deployment, Slot
 from skerry_agent.wire.targets import TARGETS, TargetName
 
 NO_ACCELERATOR = "no_accelerator"
-POWER_SUPPLY = "power_supply"
 POWER_CAUSES = frozenset(
     {"crashed", "hang", "start_timeout", "latency_over_budget", "too_few_inferences", NO_ACCELERATOR, ACCELERATOR_HUNG}
 )

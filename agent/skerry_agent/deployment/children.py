@@ -5,6 +5,8 @@ children write to standard error goes to the agent's log; the last lines of a ru
 explained remotely. Text of a child may hold anything (a model's names, a driver's output): it is cleaned here.
 """
 
+import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -55,9 +57,14 @@ class RunnerProcess:
         self.pid = self._process.pid
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
-        self._errors.start()
-        self._write(codec.encode(job))
-        threading.Thread(target=self._read_control, daemon=True).start()
+        try:
+            self._errors.start()
+            self._write(codec.encode(job))
+            threading.Thread(target=self._read_control, daemon=True).start()
+        except RuntimeError:
+            self._control.close()
+            _give_up(self._process)
+            raise _no_thread() from None
 
     def send(self, message: ToRunner) -> None:
         """Tell it something; harmless when it is gone."""
@@ -185,8 +192,26 @@ class RealProcesses:
             cancelled.set()
             process.kill()
 
-        threading.Thread(target=wait, daemon=True).start()
+        try:
+            threading.Thread(target=wait, daemon=True).start()
+        except RuntimeError:
+            _give_up(process)
+            tell(Refusal("crashed", "updater_not_started", str(_no_thread().strerror)))
         return cancel
+
+
+def _no_thread() -> OSError:
+    """What the kernel meant when Python can start no thread: threads are counted as processes are."""
+    return OSError(errno.EAGAIN, "no thread can be started")
+
+
+def _give_up(process: subprocess.Popen[bytes]) -> None:
+    """End a process that nobody would hear."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+    for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+        stream.close()
 
 
 def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:

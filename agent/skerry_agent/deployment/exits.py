@@ -47,8 +47,9 @@ def explain(status: int, last_lines: Sequence[str], new_oom_kills: int = 0, *, b
     how = f"killed by {_signal(-status)}" if status < 0 else f"exit status {status}"
     if -status == signal.SIGKILL and new_oom_kills > 0 and not by_us:
         return "oom_killed", "the kernel ended it for want of memory"
-    outside = status < 0 and -status in FROM_OUTSIDE and not by_us
-    return "killed" if outside else "crashed", f"{how}: {words[:200]}" if words else how
+    if status < 0 and -status in FROM_OUTSIDE and not by_us:
+        return "killed", how  # whatever it said last is not why
+    return "crashed", f"{how}: {words[:200]}" if words else how
 
 
 def _signal(number: int) -> str:

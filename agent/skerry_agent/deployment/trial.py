@@ -8,16 +8,20 @@ from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from skerry_agent.deployment.launcher import EXCLUSIVE_POLL_S, Launcher, unusable
 from skerry_agent.deployment.observed import WARM_UP_S, MemoryLog
 from skerry_agent.deployment.service import ACCELERATOR_HUNG, Service, ServiceCallbacks
 from skerry_agent.machine import positives, probation
-from skerry_agent.machine.memory_growth import Growth
+from skerry_agent.machine.memory_growth import NONE, Growth
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Timer
 from skerry_agent.ports.runner_protocol import Heartbeat, Job
 from skerry_agent.state.disk import DiskError
+
+SERVES_S = 3.0
+"""What it allocates to begin with, for its API and its sources, it has by then."""
 
 HASTE = 1.1
 MAX_POINTS = 1200
@@ -27,9 +31,11 @@ MAX_POINTS = 1200
 class TrialCallbacks(Struct, frozen=True):
     """What a trial reports: ready (validated and warm), accepting requests, probation passed, failed (reason, detail).
 
-    `heartbeat` passes on every heartbeat of the candidate's runner.
+    `begins` comes before its runner starts, again each time that it finds the accelerator taken. `heartbeat` passes on
+    every heartbeat of the candidate's runner.
     """
 
+    begins: Callable[[], None]
     ready: Callable[[], None]
     accepting: Callable[[], None]
     passed: Callable[[], None]
@@ -46,6 +52,7 @@ class Trial:
         self.service: Service | None = None
         self.looks, self._seen = positives.Looks(), seen
         self._memory = MemoryLog(WARM_UP_S, 0.0, MAX_POINTS)
+        self._least_rss: int | None = None
         self._checked_at = 0.0
         self._stood_s = 0.0
         self._slot, self._launcher, self._clock, self._callbacks = slot, launcher, clock, callbacks
@@ -66,6 +73,7 @@ class Trial:
         if hung is not None:
             self._failed(ACCELERATOR_HUNG, hung)
             return
+        self._callbacks.begins()
         if self._launcher.must_wait(self._slot):
             self._timer = self._clock.after(EXCLUSIVE_POLL_S, self.begin)
             return
@@ -142,7 +150,17 @@ class Trial:
         self._memory.add(now, heartbeat.rss_bytes)
         self.looks.add(now, heartbeat.judged, heartbeat.positives)
         found = positives.judge_trial(self.looks, self._seen)
-        self._stats = self._stats.plus(_shown(heartbeat, self._memory.growth, found))
+        growth = self._memory.growth
+        shown = _shown(heartbeat, growth, found)
+        self._stats = self._stats.plus(replace(shown, may_grow=growth == NONE and self._has_risen(now, heartbeat)))
+
+    def _has_risen(self, now: float, heartbeat: Heartbeat) -> bool:
+        """Whether its memory has risen by as much as a leak must have, since it had begun to serve."""
+        assert self._admitted_at is not None
+        if now - self._admitted_at < SERVES_S:
+            return False
+        self._least_rss = min(heartbeat.rss_bytes, self._least_rss or heartbeat.rss_bytes)
+        return heartbeat.rss_bytes - self._least_rss >= probation.LEAST_GROWN
 
     def _time_is_over(self) -> None:
         """Its time; without heartbeats nothing else ends it. What this process slept through is not its time."""

@@ -222,8 +222,8 @@ class Unit:
             self._stop_current()
         elif self.current is None or self.current_slot != slot or self.current.gone:
             self._stop_current()
-            if self.record.crashes:
-                self._after("serve", _backoff_s(self.record.crashes), self._start_current)
+            if self.record.failures:
+                self._after("serve", _backoff_s(self.record.failures), self._start_current)
             else:
                 self._start_current()
         elif self.current.accepting:
@@ -253,23 +253,23 @@ class Unit:
         return ServiceCallbacks(
             ready=self._accept_current,
             accepting=self._current_accepting,
-            heartbeat=lambda heartbeat: self._heard(slot, heartbeat),
+            heartbeat=lambda heartbeat: self._heard_of_current(slot, heartbeat),
             failed=self._current_failed,
         )
 
     def _heard(self, slot: Slot, heartbeat: Heartbeat) -> None:
         """Pass a heartbeat on; what it says of sources, or shows of the current slot, that is new is reported."""
-        known, self._known_issues = self._known_issues, (*self._source_issues(), *self._observe(heartbeat))
+        known, self._known_issues = self._known_issues, (*self._source_issues(), *self._observed.issues)
         if known != self._known_issues:
             self.context.changed()
         self.context.heartbeat(self.model, slot, heartbeat)
 
-    def _observe(self, heartbeat: Heartbeat) -> tuple[str, ...]:
-        """What the current runner's heartbeats show."""
+    def _heard_of_current(self, slot: Slot, heartbeat: Heartbeat) -> None:
+        """What the runner that serves shows over time is observed; a candidate's heartbeats are not its."""
         if self.current is not None and self.current.accepting:
             now = self.context.clock.monotonic()
             self._observed.heartbeat(now, self.current.job, self.current.pid, heartbeat)
-        return self._observed.issues
+        self._heard(slot, heartbeat)
 
     def _accept_current(self) -> None:
         assert self.current is not None
@@ -360,10 +360,8 @@ class Unit:
         self._preparation.done()
         self._tried_from = self.context.clock.monotonic()
         self.gap_us = None
-        if exclusive(slot) and self.current is not None:
-            self._gap_from = self.context.clock.monotonic()
-            self._stop_current()
         callbacks = TrialCallbacks(
+            begins=lambda: self._make_room(slot),
             ready=lambda: self.handle(events.CandidateReady()),
             accepting=self._candidate_accepting,
             passed=lambda: self.handle(events.ProbationPassed()),
@@ -376,6 +374,15 @@ class Unit:
         else:
             self._trial.begin()
         self._pause_s = 0.0
+
+    def _make_room(self, slot: Slot) -> None:
+        """On an accelerator for one process the current runner stops before a candidate starts, and not earlier."""
+        current = self.record.slots.current
+        if not exclusive(slot) or current is None or not exclusive(current):
+            return
+        if self.current is not None:
+            self._gap_from = self.context.clock.monotonic()
+        self._stop_current()
 
     def _admit(self) -> None:
         assert self._trial is not None
@@ -449,6 +456,6 @@ def _stuck_code(service: Service) -> str:
     return ACCELERATOR_HUNG if service.exclusive else "runner_stuck"
 
 
-def _backoff_s(crashes: int) -> float:
+def _backoff_s(failures: int) -> float:
     """0.25 s after the first crash, doubled with each; a bundle may fail for weeks, so the power is bounded, too."""
-    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(crashes - 1, 16))
+    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 16))

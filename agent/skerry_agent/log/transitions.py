@@ -47,6 +47,9 @@ BAD = (
     events.StageCrashed,
 )
 
+OF_CURRENT = (events.CurrentFailed, events.Serving, events.Healthy)
+"""What happens to the release that serves, which need not be the one that was ordered last."""
+
 
 class Transition(Struct, frozen=True):
     """One step: the record before, what happened, the record after."""
@@ -71,7 +74,10 @@ def line_of(step: Transition) -> tuple[str, str, dict[str, object]] | None:
 def _fields(step: Transition, deployment: Deployment | None, *, ended: bool) -> dict[str, object]:
     before, after = step.before, step.after
     current, fields = after.slots.current, dict[str, object]()
-    if deployment is not None:
+    served = before.slots.current if isinstance(step.event, OF_CURRENT) and not ended else None
+    if served is not None and (deployment is None or served.release != deployment.release):
+        fields |= {"release": served.release, "target": served.target}
+    elif deployment is not None:
         fields |= {"release": deployment.release, "deployment": deployment.id, "target": deployment.target}
     fields["state"] = f"{before.state}->{after.state}" if before.state is not after.state else after.state.value
     if ended and deployment is not None:
@@ -82,6 +88,8 @@ def _fields(step: Transition, deployment: Deployment | None, *, ended: bool) -> 
         fields["current"] = current.release if current is not None else "none"
     if after.crashes:
         fields["crashes"] = after.crashes
+    if after.outages:
+        fields["outages"] = after.outages
     return fields
 
 

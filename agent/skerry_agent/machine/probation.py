@@ -41,6 +41,7 @@ class CandidateStats(Struct, frozen=True):
     """A candidate's statistics since it was admitted: of real load, and apart from it of golden inputs.
 
     `growth` is of its memory since it was warm; `found` what its positive answers say (`positives.judge_trial`).
+    `may_grow`: its memory has risen, and it is too early to say whether it goes on to.
     """
 
     inferences: int = 0
@@ -51,9 +52,10 @@ class CandidateStats(Struct, frozen=True):
     exercised: ExerciseStats = ExerciseStats()
     growth: Growth = NONE
     found: Literal["passed", "undecided", "failed"] = "passed"
+    may_grow: bool = False
 
     def plus(self, more: "CandidateStats") -> "CandidateStats":
-        """These statistics and later ones together; of growth and found the later ones."""
+        """These statistics and later ones together; of memory and of what was found the later ones."""
         return CandidateStats(
             self.inferences + more.inferences,
             self.errors + more.errors,
@@ -63,6 +65,7 @@ class CandidateStats(Struct, frozen=True):
             self.exercised.plus(more.exercised),
             more.growth,
             more.found,
+            more.may_grow,
         )
 
     @property
@@ -96,11 +99,13 @@ def judge_candidate(budget: Probation, stats: CandidateStats, elapsed_s: float) 
     a candidate that has run nothing at all by then, not even golden inputs, has failed for that.
 
     A candidate that found nothing, where the release before found something all the time, waits until `max_seconds`.
+    One that hardly anybody asks waits, too, while its memory may be growing: nobody is in a hurry.
     """
     over = elapsed_s >= budget.max_seconds
     if result := _at_any_time(budget, stats):
         return result
-    if not over and not _enough(budget, stats, elapsed_s):
+    quiet = stats.asked < budget.min_inferences
+    if not over and (not _enough(budget, stats, elapsed_s) or (quiet and stats.may_grow)):
         return WAIT
     if not stats.run:
         detail = f"nothing was answered in {elapsed_s:.0f} s, not even a golden input"

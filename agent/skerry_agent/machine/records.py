@@ -87,10 +87,11 @@ class Deployment(Struct, frozen=True):
     transports: tuple[str, ...] = msgspec.field(default=(), name="ways")
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, omit_defaults=True):
     """All that the journal holds of one model.
 
-    `fallback` says why the factory release is the current one, or which rollback failed.
+    `fallback` says why the factory release is the current one, or which rollback failed. `crashes` are those of the
+    current bundle in a row, `outages` its ends in a row for which no release is to blame.
     """
 
     state: State = State.IDLE
@@ -98,3 +99,9 @@ class Record(Struct, frozen=True):
     deployment: Deployment | None = None
     crashes: int = 0
     fallback: str = ""
+    outages: int = 0
+
+    @property
+    def failures(self) -> int:
+        """How often in a row the current bundle could not go on, for whatever reason."""
+        return self.crashes + self.outages

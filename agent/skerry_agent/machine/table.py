@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from skerry_agent.machine.causes import POWER_SUPPLY
 from skerry_agent.machine.events import (
     Admit,
     Booted,
@@ -66,6 +67,10 @@ MAX_FETCH_STARTS = 30
 
 MAX_CRASHES = 3
 """How many times in a row the current bundle may fail before the previous one takes its place."""
+
+MAX_BROWNOUTS = 10
+"""How many times in a row the current bundle may fail for causes outside it before one of a weak supply makes it give
+way to the previous one."""
 
 DAMAGED = ("bundle_damaged", "damaged")
 """Reasons that a restart of the runner cannot fix: the description or a file of the bundle has changed."""
@@ -137,7 +142,7 @@ def _serve_and_tidy(record: Record, _event: Event) -> Step:
 
 
 def _forget_crashes(record: Record, _event: Event) -> Step:
-    return replace(record, crashes=0), []
+    return replace(record, crashes=0, outages=0), []
 
 
 def _begin(record: Record, event: Ordered) -> Step:
@@ -155,7 +160,7 @@ def _is_current(record: Record, deployment: Deployment) -> bool:
     Nor is the factory release: ordered, it becomes a bundle of its own, so that no damage can hit both.
     """
     current = record.slots.current
-    if current is None or current.factory or record.crashes:
+    if current is None or current.factory or record.failures:
         return False
     return (current.manifest_sha256, current.target) == (deployment.manifest.sha256, deployment.target)
 
@@ -163,13 +168,21 @@ def _is_current(record: Record, deployment: Deployment) -> bool:
 def _replace_order(record: Record, event: Ordered) -> Step:
     """A newer order replaces the one under way. The current bundle takes the socket back if a candidate holds it."""
     begun, effects = _begin(record, event)
-    serve = _serving(record) if record.state is State.PROBATION else []
-    return begun, [Drop(), *serve, *effects]
+    return begun, [Drop(), *_taking_back(record), *effects]
+
+
+def _taking_back(record: Record) -> list[Effect]:
+    """What serves again when a candidate leaves.
+
+    One that needs an accelerator to itself has made the current bundle stop before it was ready, so also when staged.
+    """
+    if record.state is State.PROBATION:
+        return _serving(record)
+    return [Serve()] if record.state is State.STAGED and record.slots.current is not None else []
 
 
 def _withdraw(record: Record, _event: Event) -> Step:
-    serve = _serving(record) if record.state is State.PROBATION else []
-    return _ended(record, "cancelled", "withdrawn"), [Drop(), *serve, Collect()]
+    return _ended(record, "cancelled", "withdrawn"), [Drop(), *_taking_back(record), Collect()]
 
 
 def _expire(record: Record, _event: Event) -> Step:
@@ -303,7 +316,7 @@ def _commit(record: Record, _event: Event) -> Step:
     before = record.slots.current
     renewed = before is not None and before.bundle == record.slots.candidate.bundle
     slots = Slots(current=record.slots.candidate, previous=record.slots.previous if renewed else before)
-    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, fallback="")
+    done = replace(_ended(record, "succeeded"), state=State.COMMITTED, slots=slots, crashes=0, outages=0, fallback="")
     return done, [Retire(), Collect()]
 
 
@@ -335,7 +348,7 @@ def _back_to(record: Record, slot: Slot, reason: str, detail: str = "") -> Recor
         deployment = replace(deployment, outcome="rolled_back", reason=reason, detail=detail)
     fallback = (f"{reason}: {detail}" if detail else reason) if slot.factory else ""
     slots = Slots(slot, candidate=record.slots.candidate, superseded=None if reason in DAMAGED else superseded)
-    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=fallback)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, outages=0, fallback=fallback)
 
 
 def _restore_superseded(record: Record, superseded: Slot, event: CurrentFailed) -> Record:
@@ -346,23 +359,30 @@ def _restore_superseded(record: Record, superseded: Slot, event: CurrentFailed) 
     if deployment is not None and deployment.outcome == "rolled_back" and deployment.release == superseded.release:
         deployment = replace(deployment, outcome="succeeded", reason="rollback_failed", detail=why)
     slots = Slots(superseded, candidate=record.slots.candidate)
-    return replace(record, slots=slots, deployment=deployment, crashes=0, fallback=why)
+    return replace(record, slots=slots, deployment=deployment, crashes=0, outages=0, fallback=why)
 
 
 def _current_failed(record: Record, event: CurrentFailed) -> Step:
     """Start it again; after `MAX_CRASHES` in a row, or if it is damaged, the previous bundle takes its place.
 
+    What lies outside the release is not counted: two kills by a person and one crash are one crash. But a release that
+    goes on failing while the supply is weak gives way, too: the one before may need less, or the supply not be why.
+
     Where there is no previous one, the bundle that it superseded, if that is still there: a failed rollback must not
     cost the device a bundle that serves.
     """
-    crashes, slots = record.crashes + 1, record.slots
-    if event.reason in EXTERNAL_CAUSES or (crashes < MAX_CRASHES and event.reason not in DAMAGED):
+    outside, slots = event.reason in EXTERNAL_CAUSES, record.slots
+    if outside and (event.reason != POWER_SUPPLY or record.outages + 1 < MAX_BROWNOUTS):
+        return replace(record, outages=record.outages + 1), [Serve()]
+    crashes = record.crashes + (not outside)
+    if not outside and crashes < MAX_CRASHES and event.reason not in DAMAGED:
         return replace(record, crashes=crashes), [Serve()]
     if slots.previous is not None:
         return _rolling_back(_back_to(record, slots.previous, event.reason, event.detail)), [Serve()]
     if slots.superseded is not None:
         return _rolling_back(_restore_superseded(record, slots.superseded, event)), [Serve()]
-    return replace(record, crashes=crashes), [Serve(), SeekFactory()]
+    outages = record.outages + outside
+    return replace(record, crashes=crashes, outages=outages), [Serve(), SeekFactory()]
 
 
 def _rolling_back(record: Record) -> Record:
@@ -391,7 +411,7 @@ def _roll_back(record: Record, event: RollbackOrdered) -> Step:
 def _cancel_and_roll_back(record: Record, event: RollbackOrdered) -> Step:
     cancelled = _ended(record, "cancelled", event.reason)
     rolled, effects = _roll_back(cancelled, event)
-    return rolled, [Drop(), *effects]
+    return rolled, [Drop(), *(effects or _taking_back(record))]
 
 
 _WORKING: dict[type[Event], Rule] = {

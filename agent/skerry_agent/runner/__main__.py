@@ -7,9 +7,12 @@ import sys
 import threading
 
 from skerry_agent.ports.lifetime import die_with_parent
+from skerry_agent.ports.runner_protocol import Refused
 from skerry_agent.runner import process
 
 EXIT_BUG = 70
+NO_THREAD = "can't start new thread"
+"""What Python says where the limit of processes, or memory, leaves none."""
 
 
 def main() -> None:
@@ -23,7 +26,14 @@ def main() -> None:
     process.reduce_memory()
     from skerry_agent.runner import control, session  # noqa: PLC0415 - `reduce_memory` must come before the imports
 
-    status = session.run(control.Control(socket.socket(fileno=control_fd)))
+    supervisor = control.Control(socket.socket(fileno=control_fd))
+    try:
+        status = session.run(supervisor)
+    except RuntimeError as error:
+        if NO_THREAD not in str(error):
+            raise
+        supervisor.send(Refused("not_started", "the kernel starts no more threads"))  # no model's fault
+        status = session.EXIT_REFUSED
     sys.stderr.flush()
     os._exit(status)
 

@@ -112,7 +112,10 @@ def _serve(server: socket.socket, post: Post, answer: Callable[[Request], Reply]
         if len(clients) > MAX_CLIENTS:
             with contextlib.suppress(OSError):  # it has just ended
                 clients.pop(0).shutdown(socket.SHUT_RDWR)
-        threading.Thread(target=_converse, args=(connection, post, answer), daemon=True).start()
+        try:
+            threading.Thread(target=_converse, args=(connection, post, answer), daemon=True).start()
+        except RuntimeError:  # no more threads: that passes, and the next client is answered again
+            connection.close()
 
 
 def _converse(connection: socket.socket, post: Post, answer: Callable[[Request], Reply]) -> None:

@@ -38,7 +38,9 @@ class Telemetry:
         outputs = dict(known.outputs)
         for label, count in heartbeat.outputs.items():
             outputs[label] = outputs.get(label, 0) + count
-        self._work[model, release] = self._work.get((model, release), Work()).plus(_work_of(heartbeat, accelerated))
+        real, golden = _works_of(heartbeat, accelerated)
+        for worker, work in ((model, real), (GOLDEN, golden)):
+            self._work[worker, release] = self._work.get((worker, release), Work()).plus(work)
         self._stats[model, release] = replace(
             known,
             inferences=known.inferences + heartbeat.inferences,
@@ -126,15 +128,29 @@ class Telemetry:
 
 
 _BUSY = ("cpu_s", "accelerator_s")
+GOLDEN = "golden inputs"
+"""Who they are done for: no name that a model can have."""
 
 
-def _work_of(heartbeat: Heartbeat, accelerated: bool) -> Work:
-    """What a runner did for inferences, golden inputs included: they take their share of the energy.
+def _works_of(heartbeat: Heartbeat, accelerated: bool) -> tuple[Work, Work]:
+    """What a runner did for real load, and what for golden inputs: they have an account of their own.
 
-    What it took to load, to validate or to wait is not theirs.
+    What it took to load, to validate or to wait is neither's. Of CPU time only the sum is known: it is divided by the
+    time in the runtime.
     """
     exercised = heartbeat.exercised or Exercised()
-    inferences = heartbeat.inferences + exercised.inferences
-    works = inferences or heartbeat.errors or exercised.errors or heartbeat.busy_s > 0
-    accelerator_s = (heartbeat.latency.total + exercised.latency.total) / 1e6 if accelerated else 0.0
-    return Work(inferences, heartbeat.cpu_s, max(0.0, accelerator_s)) if works else Work()
+    accelerator_s = [max(0.0, each.latency.total) / 1e6 if accelerated else 0.0 for each in (heartbeat, exercised)]
+    share = _golden_share(heartbeat, exercised)
+    golden = Work(exercised.inferences, heartbeat.cpu_s * share, accelerator_s[1])
+    if heartbeat.inferences or heartbeat.errors or heartbeat.busy_s > 0:
+        return Work(heartbeat.inferences, heartbeat.cpu_s * (1 - share), accelerator_s[0]), golden
+    return Work(), golden
+
+
+def _golden_share(heartbeat: Heartbeat, exercised: Exercised) -> float:
+    """The part of a runner's work that golden inputs were, from 0 to 1."""
+    real_us, golden_us = heartbeat.latency.total, exercised.latency.total
+    if real_us > 0 and golden_us > 0:
+        return golden_us / (real_us + golden_us)
+    real, golden = heartbeat.inferences + heartbeat.errors, exercised.inferences + exercised.errors
+    return golden / (real + golden) if golden else 0.0

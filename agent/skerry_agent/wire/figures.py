@@ -9,6 +9,11 @@ from math import floor, log10
 ENERGY_UNITS = ((1.0, "µJ"), (1e3, "mJ"), (1e6, "J"))
 WATT_UNITS = ((1.0, "W"),)
 UNKNOWN_DIGITS = 2
+LEAST_UNCERTAINTY = 1e-6
+"""Relative: no meter of a board is better. A device that says less, or absurd figures, does not choose their length."""
+
+MOST_FIGURE = 1e15
+"""In the largest unit; what is beyond is written with an exponent."""
 
 Units = tuple[tuple[float, str], ...]
 
@@ -22,9 +27,11 @@ def with_uncertainty(value: float, relative_uncertainty: float | None, units: Un
     """A value in the largest of some units, each a factor and a name, in which it is at least 1; else in the first."""
     factor, unit = next(((f, name) for f, name in reversed(units) if abs(value) >= f), units[0])
     scaled = value / factor
-    if relative_uncertainty is None or relative_uncertainty <= 0 or value == 0:
+    if abs(scaled) < 1 / MOST_FIGURE or not abs(scaled) <= MOST_FIGURE:  # also NaN
+        return f"{scaled:.1g} {unit}"
+    if relative_uncertainty is None or not 0 < relative_uncertainty < MOST_FIGURE:
         return f"{_rounded(scaled, _place_of(scaled, UNKNOWN_DIGITS))} {unit}"
-    bound = abs(scaled) * relative_uncertainty
+    bound = abs(scaled) * max(relative_uncertainty, LEAST_UNCERTAINTY)
     place = _place(bound)
     return f"{_rounded(scaled, place)} ± {_rounded(bound, place)} {unit}"
 

@@ -23,7 +23,7 @@ from skerry_host.cli.common import (
 )
 from skerry_host.cli.device_history import device_history
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
-from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, part
+from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
 from skerry_host.cli.plane import connection, known, plane_now
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
@@ -114,7 +114,7 @@ def list_devices(options: ListOptions, as_json: bool) -> None:
         plane = plane_now(session)
         shown = _some_devices(session, options, plane, most)
         views = device_views(session, shown.items, history=1 if as_json else 0)
-    emit([known(view, plane) for view in views], as_json, lambda: _listed(views, plane, shown.more("devices")))
+    emit([known(view, plane) for view in views], as_json, lambda: _listed(views, plane, shown.more("devices"), options))
 
 
 def _some_devices(session: "Session", options: ListOptions, plane: PlaneView, most: int) -> "Part[Device]":
@@ -130,11 +130,13 @@ def _enrolled_row(each: Device) -> Row:
     return {"id": each.id, "board": each.board, "tags": tuple(sorted(each.tags))}
 
 
-def _listed(views: "tuple[DeviceView, ...]", plane: PlaneView, more: list[str]) -> "RenderableType":
+def _listed(
+    views: "tuple[DeviceView, ...]", plane: PlaneView, more: list[str], options: ListOptions
+) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
 
     if not views:
-        return "no devices: `skerry device provision NAME --board B` enrols one"
+        return none_yet(options, "devices", "`skerry device provision NAME --board B` enrols one")
     return Group(_device_table(views, plane), *more)
 
 

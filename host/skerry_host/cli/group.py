@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry_host.cli.common import emit, json_option, registry, table
-from skerry_host.cli.listing import PAGE, ListOptions, list_options, part
+from skerry_host.cli.listing import PAGE, ListOptions, list_options, none_yet, part
 from skerry_host.fleet.group import parse, select
 from skerry_host.plane.registry.records import devices
 
@@ -49,14 +49,14 @@ def list_groups(options: ListOptions, as_json: bool) -> None:
         ]
     most = options.limit or (sys.maxsize if as_json else PAGE)
     shown = part(rows, lambda row: {"id": row["name"], **row}, options, most)
-    emit(shown.items, as_json, lambda: _listed(shown.items, shown.more("groups")))
+    emit(shown.items, as_json, lambda: _listed(shown.items, shown.more("groups"), options))
 
 
-def _listed(rows: Sequence[dict[str, Any]], more: list[str]) -> "RenderableType":
+def _listed(rows: Sequence[dict[str, Any]], more: list[str], options: ListOptions) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
 
     if not rows:
-        return "no groups yet: `skerry group create NAME --where EXPR`"
+        return none_yet(options, "groups", "`skerry group create NAME --where EXPR`")
     made = table("group", "selection", ">devices")
     for row in rows:
         made.add_row(*map(str, row.values()))

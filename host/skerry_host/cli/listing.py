@@ -29,6 +29,11 @@ class ListOptions:
     fields: tuple[str, ...]
 
     @property
+    def narrows(self) -> bool:
+        """Whether something may have been left out."""
+        return self.where != "all" or bool(self.after)
+
+    @property
     def plain(self) -> bool:
         """Whether the list is in its own order and nothing is left out of it."""
         return self.where == "all" and not self.sort
@@ -74,25 +79,31 @@ def part(items: Sequence[T], row: Callable[[T], Row], options: ListOptions, most
     """The page of a list that was asked for; each row has an `id`, which `--after` names. Raises `WhereError`."""
     selection = group.parse(options.where, options.fields)
     rows = [(SimpleNamespace(**row(item)), item) for item in items]
-    found = [each for each in rows if selection.matches(each[0])]
     if options.sort:
         name = options.sort.lstrip("-")
-        found.sort(key=lambda each: _order(getattr(each[0], name)), reverse=options.sort.startswith("-"))
-    behind = _behind(found, options)
+        rows.sort(key=lambda each: _order(getattr(each[0], name)), reverse=options.sort.startswith("-"))
+    behind = [each for each in _behind(rows, options) if selection.matches(each[0])]
+    found = len(behind) if not options.after else sum(selection.matches(each[0]) for each in rows)
     shown = behind[:most]
     last = str(shown[-1][0].id) if shown else ""
-    return Part([item for _, item in shown], len(found), len(behind) - len(shown), last)
+    return Part([item for _, item in shown], found, len(behind) - len(shown), last)
 
 
-def _behind(found: "list[tuple[SimpleNamespace, T]]", options: ListOptions) -> "list[tuple[SimpleNamespace, T]]":
+def _behind(rows: "list[tuple[SimpleNamespace, T]]", options: ListOptions) -> "list[tuple[SimpleNamespace, T]]":
+    """Looked up before `--where` narrows: what was last on one page may not be selected any more on the next."""
     if not options.after:
-        return found
-    places = [place for place, (row, _) in enumerate(found) if str(row.id) == options.after]
-    if places:
-        return found[places[0] + 1 :]
-    if options.sort:
+        return rows
+    names = [str(row.id) for row, _ in rows]
+    if options.after in names:
+        return rows[names.index(options.after) + 1 :]
+    if options.sort or names != sorted(names):
         raise click.UsageError(f"--after {options.after}: this is not in the list", click.get_current_context())
-    return [each for each in found if str(each[0].id) > options.after]
+    return [each for each, name in zip(rows, names, strict=True) if name > options.after]
+
+
+def none_yet(options: ListOptions, what: str, first: str) -> str:
+    """What is said in place of an empty list: how to make the first one, unless others may have been left out."""
+    return f"no such {what}" if options.narrows else f"no {what} yet: {first}"
 
 
 def _order(value: object) -> tuple[bool, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skerry_agent.wire.errors import SkerryError
 from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
 from skerry_host.cli.common import emit, json_option, registry
 from skerry_host.cli.plane import plane_now
@@ -26,7 +27,12 @@ def rollback(group: str | None, names: tuple[str, ...], model: str | None, as_js
     """
     with registry() as opened, opened.write() as session:
         chosen = chosen_devices(session, group, names)
-        ordered = intake.order_rollbacks(session, chosen.devices, model, time.time(), chosen.refused)
+        try:
+            ordered = intake.order_rollbacks(session, chosen.devices, model, time.time(), chosen.refused)
+        except SkerryError as error:
+            may_change = intake.open_rollouts(session, [device.id for device in chosen.devices])
+            error.hint = "; ".join(filter(None, [error.hint, *_may_change(may_change)]))
+            raise
         still_open = intake.open_rollouts(session, [refusal.device for refusal in ordered.refused])
         plane = plane_now(session)
     orders = [{"device": device, "order": order} for device, order in ordered.done.items()]
@@ -37,5 +43,8 @@ def rollback(group: str | None, names: tuple[str, ...], model: str | None, as_js
 
 def _lines(chosen: Chosen, ordered: "Several[str]", still_open: list[str]) -> list[str]:
     head = f"rollback ordered for {of_all(ordered)} ({chosen.selection})"
-    opened = [f"rollout {each} may still change these: `skerry rollout abort {each}` ends it" for each in still_open]
-    return [head, *refused_lines("not ordered for", ordered.refused), *opened]
+    return [head, *refused_lines("not ordered for", ordered.refused), *_may_change(still_open)]
+
+
+def _may_change(still_open: list[str]) -> list[str]:
+    return [f"rollout {each} may still change these: `skerry rollout abort {each}` ends it" for each in still_open]

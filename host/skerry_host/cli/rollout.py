@@ -12,7 +12,7 @@ import msgspec
 from skerry_agent.wire.twin import Fallback, TransferPolicy
 from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
 from skerry_host.cli.common import ago, console, emit, emit_json, json_option, registry, safe, size, styled, table, warn
-from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
+from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, none_yet, part
 from skerry_host.cli.plane import PlaneWatcher, plane_now
 from skerry_host.cli.watch import watch
 from skerry_host.fleet.policy import Policy
@@ -177,7 +177,7 @@ def status(rollout_id: str | None, watched: bool, options: ListOptions, as_json:
         rows = rollouts.latest(session, NEWEST if options.plain and not options.limit else EVERY)
         shown = part(rows, _rollout_row, options, options.limit or (sys.maxsize if as_json else PAGE))
         views = [rollout_view(session, row, ROLLOUT_PAGE) for row in shown.items]
-    emit(views, as_json, lambda: _listed(views, shown.more("rollouts")))
+    emit(views, as_json, lambda: _listed(views, shown.more("rollouts"), options))
 
 
 def _rollout_row(row: "RolloutRow") -> Row:
@@ -208,11 +208,11 @@ def _has_succeeded(row: "DeploymentView") -> bool:
     return row.outcome == "succeeded"
 
 
-def _listed(views: "list[RolloutView]", more: list[str]) -> "RenderableType":
+def _listed(views: "list[RolloutView]", more: list[str], options: ListOptions) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
 
     if not views:
-        return "no rollouts yet: `skerry rollout start RELEASE --group G`"
+        return none_yet(options, "rollouts", "`skerry rollout start RELEASE --group G`")
     made = table("rollout", "release", "devices", "state", "result", "started")
     for view in views:
         state, reason = label(view.state), safe(label(view.reason))

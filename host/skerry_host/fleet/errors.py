@@ -20,10 +20,10 @@ class WhereError(FleetError):
 
     code = "where"
 
-    def __init__(self, text: str, position: int, expected: str) -> None:
+    def __init__(self, text: str, position: int, expected: str, example: str) -> None:
         self.position = position
         found = repr(text[position : position + 12]) if position < len(text) else "its end"
         super().__init__(
             f"the selection {text!r} does not parse at character {position + 1} ({found}): expected {expected}",
-            hint="write for instance: board=raspberry-pi-4 and tag:lab",
+            hint=f"write for instance: {example}",
         )

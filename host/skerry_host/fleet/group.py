@@ -6,11 +6,11 @@
     test       = ("id" | "board") ("=" | "!=") PATTERN | "tag:" NAME
 
 PATTERN may hold `*` and `?`. The text is parsed and never evaluated as Python. A list has fields of its own in place of
-id and board; a field with several values matches if one of them does.
+id and board, and tags only if it is one of devices; a field with several values matches if one of them does.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -20,8 +20,8 @@ from skerry_host.fleet.errors import WhereError
 
 _TOKEN = re.compile(r"\s*(?:(?P<paren>[()])|(?P<op>!=|=)|(?P<word>[A-Za-z0-9_.*?:@-]+))")
 FIELDS = ("id", "board")
-MAX_LENGTH = 1000
-"""A longer selection is refused: nesting is bounded by it, so that parsing cannot exhaust the stack."""
+MAX_LENGTH, MAX_DEPTH = 1000, 100
+"""A longer or deeper selection is refused, so that neither parsing nor matching can exhaust the stack."""
 
 
 class Selection(Protocol):
@@ -100,9 +100,10 @@ class Or:
 
 def parse(text: str, fields: Sequence[str] = FIELDS) -> Selection:
     """The selection that `text` describes; raises `WhereError` at the first character that does not fit."""
+    example = "board=raspberry-pi-4 and tag:lab" if "board" in fields else f"{fields[0]}=a* and not {fields[-1]}=b*"
     if len(text) > MAX_LENGTH:
-        raise WhereError(text[:40] + "...", 40, f"at most {MAX_LENGTH} characters")
-    parser = _Parser(text, _tokens(text), fields)
+        raise WhereError(text[:40] + "...", 40, f"at most {MAX_LENGTH} characters", example)
+    parser = _Parser(text, fields, example)
     selection = parser.expression()
     parser.end()
     return selection
@@ -113,13 +114,13 @@ def select(selection: Selection, devices: Iterable[Device]) -> list[Device]:
     return sorted((d for d in devices if selection.matches(d)), key=lambda d: d.id)
 
 
-def _tokens(text: str) -> list[tuple[str, int]]:
+def _tokens(text: str, example: str) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     position = 0
     while position < len(text.rstrip()):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise WhereError(text, position, "a field, tag:, and, or, not, a parenthesis")
+            raise WhereError(text, position, "a field, and, or, not, a parenthesis", example)
         kind = match.lastgroup or "word"
         found.append((match.group(kind), match.start(kind)))
         position = match.end()
@@ -129,11 +130,13 @@ def _tokens(text: str) -> list[tuple[str, int]]:
 class _Parser:
     """Recursive descent over the tokens, one method for each rule of the grammar."""
 
-    def __init__(self, text: str, tokens: list[tuple[str, int]], fields: Sequence[str]) -> None:
+    def __init__(self, text: str, fields: Sequence[str], example: str) -> None:
         self._text = text
         self._fields = fields
-        self._tokens = tokens
+        self._example = example
+        self._tokens = _tokens(text, example)
         self._next = 0
+        self._depth = 0
 
     def expression(self) -> Selection:
         parts = [self._term()]
@@ -153,9 +156,9 @@ class _Parser:
 
     def _factor(self) -> Selection:
         if self._take("not"):
-            return Not(self._factor())
+            return Not(self._deeper(self._factor))
         if self._take("("):
-            inner = self.expression()
+            inner = self._deeper(self.expression)
             if not self._take(")"):
                 self._refuse("a closing parenthesis")
             return inner
@@ -163,15 +166,25 @@ class _Parser:
             return All()
         return self._test()
 
+    def _deeper(self, rule: Callable[[], Selection]) -> Selection:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self._refuse(f"at most {MAX_DEPTH} levels of not and parentheses")
+        inner = rule()
+        self._depth -= 1
+        return inner
+
     def _test(self) -> Selection:
         word = self._peek()
-        if word.startswith("tag:") and len(word) > 4:
+        tagged = "board" in self._fields
+        if tagged and word.startswith("tag:") and len(word) > 4:
             self._next += 1
             return Tag(word[4:])
         for name in self._fields:
             if self._take(name):
                 return self._field(name)
-        return self._refuse(f"{', '.join(f'{name}=' for name in self._fields)}, tag:NAME or all")
+        tests = [f"{name}=" for name in self._fields] + ["tag:NAME"] * tagged
+        return self._refuse(f"{', '.join(tests)} or all")
 
     def _field(self, name: str) -> Selection:
         negated = self._take("!=")
@@ -195,4 +208,4 @@ class _Parser:
 
     def _refuse(self, expected: str) -> Selection:
         position = self._tokens[self._next][1] if self._next < len(self._tokens) else len(self._text)
-        raise WhereError(self._text, position, expected)
+        raise WhereError(self._text, position, expected, self._example)

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from skerry_agent.cli.calibrated import calibrated
 from skerry_agent.cli.main import main
 from skerry_agent.config import load
 from skerry_agent.meters.power import MeasuredPower, ModelledPower, Window
+from tests.kit.waiting import eventually
 
 TOML = """\
 [device]
@@ -142,6 +144,17 @@ def test_the_known_load_is_as_many_busy_cores_as_it_says(run):
     said = json.loads(out)
     assert (status, said["cores"]) == (0, 1)
     assert 0.0 < said["busy_cores"] < 1.1
+
+
+def test_the_load_ends_with_a_command_that_is_killed(config):
+    """Before, a core was busy until the board was started anew."""
+    command = [sys.executable, "-m", "skerry_agent", "power", "load", "--seconds", "600", "--cores", "1"]
+    with subprocess.Popen([*command, "--config", str(config)]) as loading:
+        children = Path(f"/proc/{loading.pid}/task/{loading.pid}/children")
+        eventually(children.read_text, "a core is kept busy")
+        burner = Path(f"/proc/{children.read_text().split()[0]}")
+        loading.kill()
+    eventually(lambda: not burner.exists(), "no core is kept busy")
 
 
 def test_a_person_is_asked_while_the_load_runs(config):

@@ -15,8 +15,8 @@ import pytest
 from skerry_agent.deployment.children import RealProcesses, _lines
 from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
 from skerry_agent.ports.jobs import Refusal, VerifyMessage
-from skerry_agent.ports.runner_protocol import Accept, Job, Stop
-from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
+from skerry_agent.ports.runner_protocol import Accept, FromRunner, Job, Refused, Stop
+from skerry_agent.wire.codec import MAX_MESSAGE_BYTES, decode, encode
 from skerry_agent.wire.manifest import Bundle
 from tests.kit.tiny_models import make_job, tiny_model
 from tests.kit.waiting import eventually
@@ -84,6 +84,50 @@ def test_an_updater_that_cannot_be_started_is_a_failure_with_its_cause(processes
     assert answers == [Refusal("crashed", "updater_not_started", "No such file or directory")]
 
 
+NO_THREADS = """
+import resource, sys, threading
+from pathlib import Path
+threading.stack_size(2 << 30)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)
+"""
+"""A process in which no thread can be started, as where a container has reached its limit of processes."""
+
+STARTS = """
+from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.ports.jobs import VerifyMessage
+from skerry_agent.ports.runner_protocol import Job
+from skerry_agent.wire.manifest import Bundle
+class Listener:
+    def exited(self, reason, detail):
+        print(reason, detail)
+processes = RealProcesses(lambda call: call(), Path("/nowhere"), Path("/nowhere"))
+processes.start_runner(Job("m", "m@1.0.0", "/nowhere", Bundle("cpu", (), (), ()), "litert"), Listener())
+processes.run_updater(VerifyMessage(b"", "t", "release"), lambda answer: print(answer.reason, answer.detail))
+"""
+
+
+def test_where_no_thread_can_be_started_nothing_has_started_and_the_agent_goes_on():
+    """Before, a RuntimeError ended the agent, and with it every model."""
+    command = [sys.executable, "-c", NO_THREADS + STARTS]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    said = "no thread can be started"
+    assert done.stdout.splitlines() == [f"not_started {said}", f"updater_not_started {said}"], done.stderr
+
+
+def test_a_runner_that_can_start_no_thread_is_not_called_crashed(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(tiny_model("add"))
+    ours, theirs = socket.socketpair()
+    main = "from skerry_agent.runner.__main__ import main\nmain()"
+    with ours, theirs, ours.makefile("rb") as lines:
+        command = [sys.executable, "-c", NO_THREADS + main, "--control-fd", str(theirs.fileno())]
+        with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE) as runner:
+            theirs.close()
+            ours.sendall(encode(make_job(tmp_path)) + b"\n")
+            assert decode(lines.readline(), FromRunner) == Refused("not_started", "the kernel starts no more threads")
+            assert runner.wait(30) == 3
+
+
 def test_endless_lines_come_in_pieces():
     pieces = list(_lines(io.BytesIO(b"x" * (3 * MAX_MESSAGE_BYTES) + b"\nlast\n")))
     assert max(map(len, pieces)) == MAX_MESSAGE_BYTES
@@ -118,6 +162,11 @@ def test_the_host_is_told_the_signal_and_the_last_words(status, detail):
 )
 def test_an_end_from_outside_is_told_from_a_crash(status, oom_kills_meanwhile, by_us, reason):
     assert explain(status, [], oom_kills_meanwhile, by_us=by_us)[0] == reason
+
+
+def test_what_a_runner_said_last_is_not_why_somebody_killed_it():
+    """Before: "killed by SIGKILL: INFO: Created TensorFlow Lite XNNPACK delegate for CPU."."""
+    assert explain(-9, ["INFO: Created a delegate"]) == ("killed", "killed by SIGKILL")
 
 
 def test_the_kernels_kills_for_want_of_memory_are_read(tmp_path):

@@ -88,6 +88,20 @@ def test_the_twin_has_the_issue_with_its_code(device):
     assert issue.startswith("m: memory_growing: ")
 
 
+def test_the_heartbeats_of_a_candidate_are_not_taken_for_those_of_the_release_that_serves(device):
+    """Before, what a candidate had of memory while it was loaded was the floor of the other's, which then had grown."""
+    runner = device.install("1.0.0", 1)
+    for _ in range(200):
+        device.clock.advance(4.0)
+        runner.heartbeat(inferences=1, judged=1, positives=1, rss_bytes=40_000_000)
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    before = device.unit._observed.looks.judged
+    device.processes.runners[-1].heartbeat(judged=5, rss_bytes=1_000_000)
+    assert device.unit._observed.looks.judged == before
+    assert min(size for _, size in device.unit._observed._memory._points) == 40_000_000
+
+
 def leak(device, runner, seconds, rate):
     for n in range(seconds):
         device.clock.advance(1.0)
@@ -105,6 +119,23 @@ def test_a_candidate_whose_memory_grows_does_not_pass(device):
     leak(device, runner, 59, 500_000)
     runner.heartbeat(inferences=20, rss_bytes=70_000_000)
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "memory_growing")
+
+
+@pytest.mark.parametrize(("grows_per_s", "reason"), [(900_000, "memory_growing"), (0, "")])
+def test_a_quiet_candidate_is_observed_until_it_is_known_whether_its_memory_grows(tmp_path, grows_per_s, reason):
+    """Before, one with a probation of 30 s had passed after 15, of which 5 were looked at: a leak of 1 MB/s passed."""
+    device = Device(tmp_path)
+    device.max_seconds = 30.0
+    device.unit.order(order("1.0.0"))
+    device.pump()
+    candidate = device.processes.runners[-1]
+    candidate.validate()
+    candidate.follow()
+    for second in range(31):
+        if device.deployment.outcome is None:
+            device.clock.advance(1.0)
+            candidate.exercised(1, rss_bytes=40_000_000 + grows_per_s * second)
+    assert device.deployment.reason == reason
 
 
 def test_a_candidate_that_finds_nothing_where_there_was_something_all_the_time_waits_and_fails(device):

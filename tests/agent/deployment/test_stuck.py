@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from skerry_agent.config import AgentSection
 from skerry_agent.deployment.children import RealProcesses, _converse
 from skerry_agent.deployment.service import DRAIN_GRACE_S, KILL_GRACE_S, Service, ServiceCallbacks
+from skerry_agent.machine import events
 from skerry_agent.machine.records import State
 from skerry_agent.ports.runner_protocol import Accepting, Loaded, Ready
 from skerry_agent.supervisor.report import model_report
@@ -148,6 +149,60 @@ def test_without_a_cpu_bundle_the_release_is_not_rolled_back_for_it(tmp_path):
     device.clock.advance(31.0)
     take_over(device)
     assert model_report(device.unit).serving
+
+
+def settle(device):
+    """Every process does what it was asked for, and time goes on for a second."""
+    for _ in range(10):
+        for runner in device.processes.runners:
+            runner.follow()
+        device.clock.advance(0.1)
+
+
+LEFT = {
+    "withdrawn": lambda device: device.unit.withdraw(),
+    "rollback": lambda device: device.unit.handle(events.RollbackOrdered()),
+    "replaced": lambda device: device.unit.order(replace(order("1.2.0", 3), target="edgetpu")),
+    "ordered back": lambda device: device.unit.order(replace(order("1.0.0", 3), target="edgetpu")),
+}
+
+
+@pytest.mark.parametrize("why", LEFT)
+def test_the_release_that_made_room_serves_again_when_a_candidate_goes_before_it_was_ready(device, why):
+    serving_on_tpu(device)
+    on_tpu(device, "1.1.0", 2)
+    assert device.unit.record.state is State.STAGED
+    LEFT[why](device)
+    settle(device)
+    again = device.processes.runners[-1]
+    assert again.job.release == "m@1.0.0"
+    again.validate()
+    again.follow()
+    assert model_report(device.unit).serving
+
+
+def test_a_release_on_the_cpu_serves_on_until_the_accelerators_candidate_does(device):
+    device.install("1.0.0", 1)
+    candidate = on_tpu(device, "1.1.0", 2)
+    assert candidate.job.engine == "edgetpu"
+    assert model_report(device.unit).serving
+    candidate.listener.exited("no_accelerator", "no Edge TPU is plugged in")
+    assert model_report(device.unit).serving
+
+
+def test_a_candidate_on_the_accelerator_that_is_lost_leaves_it_until_it_is_tried_again(device):
+    serving_on_tpu(device)
+    on_tpu(device, "1.1.0", 2)
+    settle(device)
+    device.processes.runners[-1].listener.exited("killed", "killed by SIGKILL")
+    before = device.processes.runners[-1]
+    assert before.job.release == "m@1.0.0"
+    before.validate()
+    before.follow()
+    assert model_report(device.unit).serving
+    device.clock.advance(5.0)
+    settle(device)
+    assert device.processes.runners[-1].job.release == "m@1.1.0"
 
 
 def failed_on_cpu(device, version, number):

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from skerry_agent.log.transitions import SENTENCES, Transition, line_of
+from skerry_agent.log.transitions import OF_CURRENT, SENTENCES, Transition, line_of
 from skerry_agent.machine import events
 from skerry_agent.machine.records import State
 from skerry_agent.machine.table import TABLE, step
@@ -33,7 +33,10 @@ def test_every_step_that_changes_anything_has_a_line_with_its_reason_and_ids(sta
     assert sentence == SENTENCES[type(event)]
     assert fields["state"] == (f"{before.state}->{after.state}" if before.state != after.state else after.state)
     deployment = after.deployment or before.deployment
-    if deployment is not None:
+    ended = deployment is not None and deployment != before.deployment
+    if isinstance(event, OF_CURRENT) and not ended and before.slots.current is not None:
+        assert fields["release"] == before.slots.current.release
+    elif deployment is not None:
         assert (fields["release"], fields["deployment"]) == (deployment.release, deployment.id)
         if deployment.outcome and deployment != before.deployment:
             assert fields["outcome"] == deployment.outcome
@@ -52,6 +55,15 @@ def test_every_state_is_entered_and_left_in_some_line():
     entered = {move.split("->")[1] for move in moves if "->" in move}
     left = {move.split("->")[0] for move in moves if "->" in move}
     assert entered == left == {state.value for state in State}
+
+
+def test_what_happens_to_the_release_that_serves_is_not_told_of_the_one_that_was_ordered_last():
+    """Before: "the current release failed release=m@1.1.0 ... current=m@1.0.0", of a 1.1.0 long rolled back."""
+    before = record_in(State.FETCHING)
+    event = events.CurrentFailed("killed", "killed by SIGKILL")
+    _, _, fields = line_of(Transition(before, event, step(before, event)[0]))
+    assert before.deployment.release != before.slots.current.release
+    assert (fields["release"], "deployment" in fields) == (before.slots.current.release, False)
 
 
 def test_what_goes_wrong_is_a_warning():

@@ -134,6 +134,13 @@ CASES = {
     "grows, perhaps": (CandidateStats(10, growth=Growth(3e5, 0.0, 2**23)), 0.0, PASSED),
     "grows slowly: for the alarm": (CandidateStats(10, growth=Growth(3e4, 2e4, 2**23)), 0.0, PASSED),
     "has hardly grown": (CandidateStats(10, growth=Growth(3e5, 2e5, 2**21)), 0.0, PASSED),
+    "quiet, and too early to say whether memory grows": (
+        CandidateStats(exercised=golden(10), may_grow=True),
+        19.9,
+        WAIT,
+    ),
+    "quiet, and still not to be said": (CandidateStats(exercised=golden(10), may_grow=True), 20.0, PASSED),
+    "asked enough: nobody is held up": (CandidateStats(10, may_grow=True), 0.0, PASSED),
     # -- answers that find nothing
     "nothing found yet, where there was something": (CandidateStats(99, found="undecided"), 19.9, WAIT),
     "nothing found in a while": (CandidateStats(99, found="failed"), 19.9, WAIT),

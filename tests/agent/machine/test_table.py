@@ -7,7 +7,15 @@ from msgspec.structs import replace
 
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Record, Slots, State
-from skerry_agent.machine.table import MAX_ATTEMPTS, MAX_CRASHES, MAX_FETCH_STARTS, TABLE, IllegalTransitionError, step
+from skerry_agent.machine.table import (
+    MAX_ATTEMPTS,
+    MAX_BROWNOUTS,
+    MAX_CRASHES,
+    MAX_FETCH_STARTS,
+    TABLE,
+    IllegalTransitionError,
+    step,
+)
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.twin import TransferPolicy
 from tests.agent.machine.transitions import EVENTS, EXPECTED, FACTORY, NEW, OLD, OLDER, ORDER, record_in
@@ -59,7 +67,7 @@ ENDS = {
     ),
     "full failed": (State.VERIFYING, FULL, events.PatchFailed("base"), ("failed", "patch_failed", "base", DOWN)),
     "there already": (State.IDLE, None, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "")),
-    "replaced": (State.STAGED, ORDER, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "Drop")),
+    "replaced": (State.STAGED, ORDER, events.Ordered(OF_OLD), ("succeeded", "already_current", "", "Drop Serve")),
     "unfit": (State.STAGED, ORDER, events.CandidateFailed("nan", "y"), ("failed", "nan", "y", "Drop Serve Collect")),
     "went": (
         State.PROBATION,
@@ -247,6 +255,35 @@ def test_crashes_of_the_current_bundle_bring_the_previous_one_back():
         record, _ = step(record, events.CurrentFailed("crashed"))
     assert record.state is State.ROLLING_BACK
     assert record.slots == Slots(current=OLDER, superseded=OLD)
+
+
+def test_kills_from_outside_are_not_added_to_the_crashes_of_a_release():
+    record = record_in(State.IDLE)
+    for reason in ("killed", "not_started", "killed", "crashed"):
+        record, effects = step(record, events.CurrentFailed(reason))
+        assert (record.slots.current, effects) == (OLD, [events.Serve()])
+    assert (record.crashes, record.outages) == (1, 3)
+    assert step(record, events.Healthy())[0].failures == 0
+
+
+def test_a_release_that_goes_on_failing_under_a_weak_supply_gives_way_to_the_one_before():
+    """Before, one that crashes by itself on a board whose supply is always weak was started again for ever."""
+    record = record_in(State.IDLE)
+    for _ in range(MAX_BROWNOUTS):
+        assert record.slots.current == OLD
+        record, _ = step(record, events.CurrentFailed("power_supply"))
+    assert (record.slots, record.failures) == (Slots(current=OLDER, superseded=OLD), 0)
+    for _ in range(MAX_BROWNOUTS):
+        record, _ = step(record, events.CurrentFailed("power_supply"))
+    assert record.slots == Slots(OLD)
+    for _ in range(2 * MAX_BROWNOUTS):
+        record, _ = step(record, events.CurrentFailed("power_supply"))
+    assert (record.slots, record.crashes) == (Slots(OLD), 0)
+
+
+def test_a_release_that_is_not_served_is_made_anew_when_it_is_ordered_again():
+    record = step(record_in(State.IDLE), events.CurrentFailed("killed"))[0]
+    assert step(record, events.Ordered(OF_OLD))[0].state is State.FETCHING
 
 
 def test_a_damaged_bundle_gives_way_at_once_and_is_not_kept():

@@ -115,6 +115,16 @@ def test_golden_inputs_take_their_share_of_the_energy_and_have_no_figure():
     assert rig.report()["m"].energy_uj == pytest.approx(1500)
 
 
+def test_golden_inputs_on_probation_are_not_in_the_energy_of_real_load():
+    """Before, what a model took was divided by golden inputs and requests together: 3 mJ a request were told as 1.5."""
+    rig = Rig()
+    golden = Sketch({"230": 300}, 0, 30.0 * 300)
+    latency = Sketch({"230": 100}, 0, 270.0 * 100)
+    beat = Heartbeat(100, 0, 0, 0, latency, 0.0, 1, 0.4, exercised=Exercised(300, 0, 0, golden))
+    rig.telemetry.heartbeat("m", "m@1.0.0", 1000.0, beat)
+    assert rig.report()["m"].energy_uj == pytest.approx(1.5 * 0.4e6 * 0.75 / 100)
+
+
 def test_an_inference_longer_than_a_heartbeat_counts_whole():
     rig = Rig()
     for _ in range(20):

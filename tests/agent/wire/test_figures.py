@@ -42,3 +42,9 @@ def test_value_and_uncertainty_end_at_the_same_place_and_say_what_they_were(valu
     assert len(shown_bound.replace(".", "").strip("0")) <= 2
     assert float(shown_bound) == pytest.approx(value * bound, rel=0.5)
     assert abs(float(shown) - value) <= 0.51 * float(shown_bound) + 1e-9
+
+
+@given(st.floats(), st.none() | st.floats())
+def test_what_a_device_says_neither_fails_nor_fills_a_screen(value, bound):
+    """Before, an uncertainty of 1e-320 was an OverflowError on the page, and one of 1e-300 three hundred zeros."""
+    assert len(energy_text(value, bound)) <= 60

@@ -102,3 +102,29 @@ def test_events_are_paged_by_their_number(home):
 def test_a_slip_is_one_line_that_names_the_fields(home, options, said_):
     done = skerry(home, "device", "list", *options, check=False)
     assert (done.returncode, said_ in done.stderr) == (2, True)
+
+
+def test_a_list_that_was_narrowed_to_nothing_is_not_said_to_have_nothing(home):
+    for what, *where in (
+        ("devices", "device", "list", "--where", "tag:none"),
+        ("devices", "device", "list", "--after", "zzz"),
+        ("groups", "group", "list", "--where", "id=zzz"),
+        ("rollouts", "rollout", "status", "--where", "release=zzz"),
+    ):
+        assert skerry(home, *where).stdout == f"no such {what}\n"
+
+
+def test_the_next_page_begins_behind_one_that_is_not_selected_any_more(home):
+    """It was running when the page before was made; by name, others would be left out or come twice."""
+    newest, oldest = said(home, "rollout", "status")
+    behind = ("rollout", "status", "--where", f"id={oldest}", "--after", newest)
+    assert said(home, *behind) == [oldest]
+    done = skerry(home, "event", "list", "--after", "999999", check=False)
+    assert (done.returncode, "--after 999999: this is not in the list" in done.stderr) == (2, True)
+
+
+def test_what_a_list_cannot_be_narrowed_by_is_refused_with_an_example_that_works(home):
+    done = skerry(home, "event", "list", "--where", "tag:lab", check=False)
+    assert done.returncode == 2
+    example = done.stderr.partition("write for instance: ")[2].strip()
+    assert skerry(home, "event", "list", "--where", example).returncode == 0

@@ -100,6 +100,15 @@ def test_where_none_can_it_is_an_error_with_the_reason_of_each(lab):
     assert done.stderr.count("\n") == 1
 
 
+def test_where_none_can_go_back_a_rollout_that_may_still_change_them_is_named(lab):
+    _, started = lab.said("rollout", "start", "fashion@1.0.0", "--group", "lab")
+    for chosen in (("--group", "fresh"), ("--device", "new-01")):
+        done = lab.run("rollback", *chosen)
+        assert done.returncode == 2
+        assert f"`skerry rollout abort {started['rollout']}` ends it" in done.stderr
+    assert "skerry rollout abort" not in lab.run("rollback", "--device", "nobody").stderr
+
+
 def test_where_all_can_the_status_is_0(lab):
     done = lab.run("rollback", "--device", "old-01", "--device", "old-02")
     assert (done.returncode, done.stdout) == (0, "rollback ordered for 2 devices (device old-01, old-02)\n")

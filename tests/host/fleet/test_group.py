@@ -35,6 +35,16 @@ REFUSED = {
 }  # fmt: skip
 
 
+DEEP = ("not " * 240 + "tag:a", "(" * 450 + "tag:a" + ")" * 450, "not (" * 90 + "tag:a")
+"""Within the length that is allowed."""
+
+
+@pytest.mark.parametrize("where", DEEP)
+def test_what_is_nested_too_deep_is_refused_in_one_line(where):
+    with pytest.raises(WhereError, match="at most 100 levels"):
+        parse(where)
+
+
 @pytest.mark.parametrize(("where", "ids"), CASES.items())
 def test_selects(where, ids):
     assert [d.id for d in select(parse(where), FLEET)] == ids.split()

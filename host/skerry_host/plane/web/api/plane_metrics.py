@@ -101,7 +101,7 @@ def _models(models: Mapping[tuple[str, str], ModelTotals]) -> Iterator[Metric]:
     """What devices report, added up since the plane started."""
     for name, words, value in _COUNTS:
         yield _labelled(CounterMetricFamily(name, words, labels=MODEL), {k: value(of) for k, of in models.items()})
-    words = "Energy of inferences, by source: measured or modelled."
+    words = "Energy of inferences in intervals for which it is known, by source: measured or modelled."
     energy = CounterMetricFamily("skerry_inference_energy_joules", words, labels=[*MODEL, "source"])
     yield _labelled(energy, {(*key, source): j for key, of in models.items() for source, j in of.energy_j.items()})
     latency = HistogramMetricFamily("skerry_inference_duration_seconds", "Latency of inferences.", labels=MODEL)
