@@ -9,7 +9,6 @@ code (`wire.refusals`) at once; `issue` says so, too, and for a command that cou
 import contextlib
 import errno
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +22,7 @@ from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.jobs import Answer, Payload, Refusal, VerifyMessage
 from skerry_agent.state.disk import DiskError, read_record, write_record
 from skerry_agent.supervisor.refused_orders import RefusedOrders
+from skerry_agent.supervisor.verification_queue import VerificationQueue
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.plain_text import cleaned
@@ -30,10 +30,7 @@ from skerry_agent.wire.refusals import MAX_ORDER_BYTES, OrderKind
 from skerry_agent.wire.twin import Command, CommandResult, Desired
 
 T = TypeVar("T")
-_Asked = tuple[VerifyMessage, Callable[[Answer], None]]
 REMEMBERED_COMMANDS = 64
-WAITING_COMMANDS = 16
-VERIFY_S = 120.0
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 KNOWN_COMMANDS = frozenset({"rollback", "watch"})
 
@@ -52,51 +49,6 @@ class CommandLog(Struct, frozen=True):
     sequence: int = 0
 
 
-class _VerificationQueue:
-    """Has messages verified one at a time, so that a flood of them does not start a flood of processes.
-
-    Only the newest desired state and the newest `WAITING_COMMANDS` commands wait.
-    """
-
-    def __init__(self, processes: Processes, clock: Clock) -> None:
-        self._processes, self._clock = processes, clock
-        self._busy = False
-        self._desired: _Asked | None = None
-        self._commands: deque[_Asked] = deque(maxlen=WAITING_COMMANDS)
-
-    def take(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
-        if job.payload_type == envelope.DESIRED:
-            self._desired = (job, answered)
-        else:
-            self._commands.append((job, answered))
-        self._next()
-
-    def _next(self) -> None:
-        if self._busy or not (self._desired or self._commands):
-            return
-        if self._desired is not None:
-            asked, self._desired = self._desired, None
-        else:
-            asked = self._commands.popleft()
-        self._verify(*asked)
-
-    def _verify(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
-        self._busy = True
-
-        def done(answer: Answer) -> None:
-            limit.cancel()
-            self._busy = False
-            answered(answer)
-            self._next()
-
-        def give_up() -> None:
-            cancel()
-            done(Refusal("failed", "no_answer", f"it could not be verified within {VERIFY_S:.0f} s"))
-
-        limit = self._clock.after(VERIFY_S, give_up)
-        cancel = self._processes.run_updater(job, done)
-
-
 class Orders:
     """Receives the host's orders: has them verified, keeps the newest, and applies or runs each of them once.
 
@@ -113,7 +65,7 @@ class Orders:
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
         self._accepted = self._read_copies(self._accepted_files, Accepted, _newest)
         self._answered = self._read_copies(self._answered_files, CommandLog, _merged) or CommandLog()
-        self._verification = _VerificationQueue(processes, clock)
+        self._verification = VerificationQueue(processes, clock)
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
         try:

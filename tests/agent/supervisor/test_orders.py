@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
 from skerry_agent.state.disk import write_sealed
-from skerry_agent.supervisor.orders import REMEMBERED_COMMANDS, VERIFY_S, WAITING_COMMANDS, Orders
+from skerry_agent.supervisor.orders import REMEMBERED_COMMANDS, Orders
+from skerry_agent.supervisor.verification_queue import VERIFY_S, WAITING_COMMANDS
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
 from tests.kit.clock import FakeClock

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
-from skerry_agent.supervisor.orders import VERIFY_S
+from skerry_agent.supervisor.verification_queue import VERIFY_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
