@@ -79,7 +79,7 @@ class Echo:
 
 
 def routes() -> Routes:
-    served = Served("tiny", "1.0.0", "echo", INPUTS, OUTPUTS, None)
+    served = Served("tiny", "1.0.0", "echo", BUNDLE)
     return Routes(served, Inference(Echo(), BUNDLE), lambda: True)  # type: ignore[arg-type]
 
 

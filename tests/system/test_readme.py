@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from skerry_host.boards import list_boards, load_board
 from skerry_host.plane.broker.broker import free_port
 from skerry_host.plane.broker.listening import outward_address
 from skerry_host.plane.provision import install_command
+from tests.kit.brokers import Mosquitto
 from tests.kit.home import make_home
 from tests.kit.programs import ROOT, require_program
 from tests.kit.waiting import eventually
@@ -110,7 +110,7 @@ def test_the_sequence_of_the_readme_works_word_for_word_and_ends_on_the_release_
         assert "error:" not in said
         assert "Traceback" not in said
         assert said.count("1 of 1 succeeded") == 2
-        assert "rollback ordered for 1 devices" in said
+        assert "rollback ordered for 1 device (group lab)" in said
         eventually(lambda: current() == "fashion@1.0.0", "the device is back on 1.0.0", 30)
 
 
@@ -184,16 +184,9 @@ def test_the_readmes_install_what_their_board_needs():
 
 def test_a_machine_that_was_set_up_as_told_passes_the_doctor(tmp_path):
     home = make_home(tmp_path / "home")
-    with listener() as port:
-        device = provision(home, "shelf-01", f"mqtt://127.0.0.1:{port}", tmp_path / "shelf-01")
+    with Mosquitto(tmp_path / "broker") as broker:
+        device = provision(home, "shelf-01", f"mqtt://127.0.0.1:{broker.port}", tmp_path / "shelf-01")
         done = device.command("doctor")
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
     assert "ok   runtime onnxruntime" in done.stdout
-
-
-@contextlib.contextmanager
-def listener() -> Iterator[int]:
-    """Something that listens where the doctor looks for a broker."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]

@@ -18,4 +18,4 @@ def test_a_real_device_is_watched(home, plane, running):
     assert (watching.returncode, said) == (0, "")
     assert all(view["models"][0]["points"] for view in views)
     forms = (running.state / "outbox" / "receipts").read_text()
-    assert forms == "1 2", "the plane has said that it reads packed reports, and they came"
+    assert forms == "1 2 3", "the plane has said that it reads packed reports, and they came"

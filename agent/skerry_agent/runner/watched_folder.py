@@ -152,7 +152,8 @@ class WatchedFolder:
 def read_sample(path: Path, limit: int = MAX_SAMPLE_BYTES) -> bytes:
     """The bytes of a file. Raises `ProcessingError` where it is too large, `OSError`, also for a folder or a pipe."""
     with open_regular(path) as file:
-        raw = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+        size = os.fstat(file.fileno()).st_size
+        raw = file.read(size + 1) if size <= limit else None  # no more than it is: `read` takes that memory at once
     if raw is None or len(raw) > limit:
         raise ProcessingError(f"{shown(path.name)} is larger than {limit} bytes", hint="write a smaller sample")
     return raw

@@ -91,10 +91,11 @@ def serve(
             move_to(home, url)
         opened = stack.enter_context(registry(home))
         require_no_other(opened)
+        chosen = _chosen_broker(home, broker, port, listen)
         if not no_http:
             require_free(http_port)
         blobs = _serve_blobs(stack, Store(home.store), **texts)
-        running = stack.enter_context(_chosen_broker(home, broker, port, listen))
+        running = stack.enter_context(chosen)
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
         web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")

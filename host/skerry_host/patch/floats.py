@@ -37,6 +37,7 @@ MAX_GAIN = 1 << GAIN_BITS - 2
 GAIN_COST = 14.0  # bits of a channel's gain
 WORTH = 0.97  # the share of what plain bytes take, above which a grid stays as it is
 RARE = 400  # a context is for at least one in so many floats; fewer share that of the octave beside
+_EXPONENTS = 1 << 8  # of float32 and bfloat16; float16 has fewer
 LOWEST, SPREAD = -6, 40  # the contexts that a grid is judged by
 
 Words = NDArray[np.uint32] | NDArray[np.uint16]
@@ -137,6 +138,14 @@ def symbols_of_floats(layout: FloatFormat, block: FloatPrediction, new: Words) -
     return FloatSymbols(symbols, low, lengths)
 
 
+def has_symbols(fit: FloatFit) -> bool:
+    """Whether a fresh value of any of its exponents has a symbol: one that is 128 from what is expected has none."""
+    layout = fit.format
+    exponents = fit.new[fit.new != 0].astype(np.int64) >> layout.shift + layout.mantissa & _EXPONENTS - 1
+    expected = np.unique(fit.levels)[:, None] + np.unique(fit.columns) - layout.mantissa
+    return not np.isin(exponents, expected + _EXPONENTS // 2 & _EXPONENTS - 1).any()
+
+
 def octaves_of(regions: list[FloatRegion]) -> tuple[int, int]:
     """The lowest change in octaves of units that deserves a context of its own, and how many such octaves there are."""
     counts = np.zeros(SPREAD, np.int64)
@@ -179,7 +188,7 @@ class _Finder:
             new = after[part].reshape(rows, cols)
             was = None if before is None else before[part].reshape(rows, cols)
             bits, fit = _fitted(new, was, grid.across, layout)
-            if bits < WORTH * _plain_bits(new):
+            if bits < WORTH * _plain_bits(new) and has_symbols(fit):
                 moved = start * grid.width
                 yield FloatRegion(grid.at + moved, old.at + moved if old and fit.old is not None else None, fit)
 

@@ -9,13 +9,14 @@ import os
 import socket
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from skerry_agent.ports.runner_protocol import DirectorySource
 from skerry_agent.runner.errors import InferenceError, SourceError
-from skerry_agent.runner.watched_folder import MAX_SAMPLE_BYTES, WatchedFolder, shown
+from skerry_agent.runner.watched_folder import MAX_SAMPLE_BYTES, WatchedFolder, read_sample, shown
 from tests.kit.feed import Heard
 from tests.kit.waiting import eventually
 
@@ -132,6 +133,18 @@ def test_a_file_that_the_disk_does_not_give_is_a_bad_input(folder):
     with watching(folder, feed):
         wait_until((folder / "bad" / "a.npy").is_symlink)
     assert feed.input_errors == 1
+
+
+def test_a_file_takes_no_more_memory_than_it_is(tmp_path):
+    """A read of as much as is allowed takes that much at once: under a memory limit no source could be opened."""
+    (tmp_path / "a.npy").write_bytes(npy())
+    tracemalloc.start()
+    try:
+        read_sample(tmp_path / "a.npy", 2**30)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_nothing_in_bad_is_overwritten(folder):

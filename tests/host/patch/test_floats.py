@@ -102,6 +102,17 @@ def test_no_bits_are_lost_of_whatever_calls_itself_a_float(found: list[int], wid
     assert applied(*models) == models[1]
 
 
+def test_exponents_that_have_no_symbol_stay_plain_bytes() -> None:
+    """Infinity 128 octaves from what its column is expected to move by: the device would have made another number."""
+    rng, found = np.random.default_rng(7), np.zeros(64, np.uint32)
+    found[[8, 59, 60, 61, 62, 63]], found[9] = 0x7F800000, 0x7FC00001
+    base = rng.normal(0, 1, (64, 16)).astype(np.float32).view(np.uint32)
+    old, new = base.copy(), (base.view(np.float32) * np.float32(1.001)).view(np.uint32)
+    old[:, 3], new[:, 5], new[7], old[9] = found, found, 0, 0
+    before, after = (float_tflite([grid.view(np.float32)]) for grid in (old, new))
+    assert applied(before, after) == after
+
+
 def test_tall_wide_and_odd_tensors_are_cut_where_the_format_asks_for_it() -> None:
     rng = np.random.default_rng(8)
     shapes = [(66_000, 1), (2, 5_000), (4_099,), (3, 4_099)]

@@ -53,7 +53,8 @@ def test_so_is_that_of_the_page(taken):
 def test_serve_says_so_before_it_starts_anything(taken, tmp_path, option):
     home = make_home(tmp_path / "home")
     began = time.monotonic()
-    done = skerry(home, "serve", option, str(taken), *(["--port", "0"] if option == "--http-port" else []), check=False)
+    other = "--port" if option == "--http-port" else "--http-port"
+    done = skerry(home, "serve", option, str(taken), other, "0", check=False)
     assert (done.returncode, f"port {taken} is used by" in done.stderr) == (1, True)
     assert not (home.broker / "mosquitto.conf").exists()
     assert time.monotonic() - began < 4
