@@ -26,7 +26,7 @@ Key = tuple[str, str, str]
 OTHER = "other"
 NONE = "none"
 MODELS = 100
-"""So many models are counted by name."""
+"""So many models are counted by name, those that were deployed first."""
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,9 @@ def _tally(session: Session) -> Counter[Key]:
     row = DeploymentRow
     query = select(row.model, row.outcome, row.reason, func.count()).where(row.outcome.is_not(None))
     found: Counter[Key] = Counter()
-    models: set[str] = set()
+    oldest = select(row.model).group_by(row.model).order_by(func.min(row.created), row.model).limit(MODELS)
+    models = set(session.scalars(oldest))  # the same ones whenever it is asked, whatever comes later
     for model, outcome, reason, count in session.execute(query.group_by(row.model, row.outcome, row.reason)):
-        if len(models) < MODELS:
-            models.add(model)
         found[model if model in models else OTHER, _known(outcome or ""), _known(reason) if reason else NONE] += count
     return found
 

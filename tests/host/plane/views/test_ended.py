@@ -21,8 +21,9 @@ def registry(tmp_path):
         yield opened
 
 
-def deploy(registry, name, outcome, reason="", model="m"):
-    row = {"model": model, "release": "m@1.0.0", "target": "cpu", "created": 1.0, "outcome": outcome, "reason": reason}
+def deploy(registry, name, outcome, reason="", model="m", created=1.0):
+    row = {"model": model, "release": "m@1.0.0", "target": "cpu", "created": created}
+    row |= {"outcome": outcome, "reason": reason}
     with registry.write() as session:
         session.add(DeploymentRow(id=name, rollout="r", device="dev-1", **row))
 
@@ -68,6 +69,16 @@ def test_models_beyond_a_hundred_are_one_label(registry):
     found = read(registry, EndedDeployments())
     assert len(found) == 101
     assert found["other", "failed", "deadline"] == 5
+
+
+def test_a_later_model_takes_no_earlier_one_its_name(registry):
+    """Its deployments would be counted again as `other`, and the counter rise by itself."""
+    ended = EndedDeployments()
+    for n in range(100):
+        deploy(registry, f"d{n}", "failed", "deadline", model=f"m{n:03}")
+    before = read(registry, ended)
+    deploy(registry, "late", "failed", "deadline", model="a", created=2.0)
+    assert read(registry, ended) == {**before, ("other", "failed", "deadline"): 1}
 
 
 def test_open_deployments_are_not_counted_and_releases_are_those_of_rollouts(registry):

@@ -94,6 +94,12 @@ def promtool(*arguments, text=None):
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
+def test_errors_of_inputs_are_counted_apart_from_those_of_models():
+    counters = Counters({}, 1, 1, True, {}, 0, 1.0, 2.0, totals(stats(errors=2, input_errors=3)))
+    found = families(Figures([], counters))
+    assert [found[name].samples[0].value for name in ("skerry_inference_errors", "skerry_input_errors")] == [2, 3]
+
+
 def test_promtool_finds_nothing_to_say(scene):
     for text in (served(scene), exposition(everything())[0].decode()):
         checked = promtool("check", "metrics", text=text)

@@ -31,11 +31,13 @@ class ModelTotals:
     latency_s: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     energy_j: dict[str, float] = field(default_factory=dict)
+    input_errors: int = 0
 
     def add(self, stats: ModelStats) -> None:
         """Count one interval of one device."""
         self.inferences += stats.inferences
         self.errors += stats.errors
+        self.input_errors += stats.input_errors
         self.invalid_outputs += stats.invalid_outputs
         self.dropped += stats.dropped
         self._add_latency(stats.latency)
@@ -52,7 +54,7 @@ class ModelTotals:
     def copy(self) -> "ModelTotals":
         """As it is now."""
         counts = (self.inferences, self.errors, self.invalid_outputs, self.dropped)
-        return ModelTotals(*counts, self.latency_s, list(self.buckets), dict(self.energy_j))
+        return ModelTotals(*counts, self.latency_s, list(self.buckets), dict(self.energy_j), self.input_errors)
 
 
 class FleetTotals:

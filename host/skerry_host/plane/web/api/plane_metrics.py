@@ -113,6 +113,7 @@ def _models(models: Mapping[tuple[str, str], ModelTotals]) -> Iterator[Metric]:
 _COUNTS: tuple[tuple[str, str, Callable[[ModelTotals], int]], ...] = (
     ("skerry_inferences", "Inferences that devices report.", lambda of: of.inferences),
     ("skerry_inference_errors", "Inferences that failed.", lambda of: of.errors),
+    ("skerry_input_errors", "Inputs that no model could have answered.", lambda of: of.input_errors),
     ("skerry_invalid_outputs", "Inferences with an output that is NaN or infinite.", lambda of: of.invalid_outputs),
     ("skerry_dropped_inputs", "Inputs that came while the queue was full.", lambda of: of.dropped),
 )
