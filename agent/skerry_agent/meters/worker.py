@@ -6,11 +6,12 @@ without it.
 """
 
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from skerry_agent import log
 
 T = TypeVar("T")
 Job = Callable[[], None]
@@ -58,4 +59,4 @@ class Worker:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - a driver that gives nonsense must not end the other meters
-                print(f"a meter fails: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 - a service's log
+                log.warning("a meter fails", detail=repr(error))
