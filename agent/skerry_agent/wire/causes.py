@@ -1,6 +1,6 @@
 """Reasons of deployments that lie outside the release: device and host must agree on whom they blame. Pure data.
 
-source_failed      an input source cannot be used
+source_failed      an input source cannot be used (runners of earlier packages; now an issue, which ends nothing)
 not_started        the kernel started no process: memory, processes or files are exhausted
 killed             another process, or a person, ended the runner with a signal
 stopped            the runner was stopped by a signal (SIGSTOP) or a debugger, and said nothing
