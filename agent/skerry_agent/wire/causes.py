@@ -12,4 +12,4 @@ accelerator_hung   the runner is stuck in the kernel with the accelerator, and c
 EXTERNAL_CAUSES = frozenset(
     {"source_failed", "not_started", "killed", "stopped", "board_busy", "power_supply", "accelerator_hung"}
 )
-"""A device does not roll back for one of these, and a gate counts it neither for nor against the release."""
+"""None of these is taken for a fault of the release: a gate counts it neither for nor against it."""
