@@ -493,3 +493,16 @@ def test_a_candidate_that_fails_with_nothing_behind_it_seeks_the_factory_release
     after, effects = step(before, events.CandidateFailed("crashed"))
     assert after.state is State.IDLE
     assert events.SeekFactory() in effects
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("state", [State.STAGED, State.PROBATION])
+def test_whatever_ends_a_trial_lets_the_release_before_serve_again(state, event):
+    """It may have stopped for the candidate; only a commit takes its place."""
+    before = record_in(state)
+    if (state, type(event)) not in TABLE:
+        return
+    after, effects = step(before, event)
+    on_trial = after.state in {State.STAGED, State.PROBATION} and events.Drop() not in effects
+    if before.slots.current is not None and not on_trial and after.state is not State.COMMITTED:
+        assert events.Serve() in effects
