@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
-from skerry_agent.supervisor.verification_queue import VERIFY_S
+from skerry_agent.supervisor.verification_queue import PAUSES_S, VERIFY_S
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
@@ -143,6 +143,26 @@ def test_a_refused_desired_state_is_in_the_twin_and_in_the_log_at_once(site, cap
     told = [record for record in caplog.records if "was refused" in record.getMessage()]
     assert [(record.fields["reason"], record.fields["hint"]) for record in told] == [(code, REFUSALS[code].hint)]
     assert REFUSALS[code].text in told[0].getMessage()
+
+
+@pytest.mark.parametrize("reason", ["updater_not_started", "updater_died"])
+def test_a_board_that_is_short_of_memory_for_a_moment_refuses_nothing(site, reason):
+    site.verdict = Refusal("crashed", reason, "Cannot allocate memory")
+    site.agent.message(DESIRED, signed(envelope.DESIRED, WANTED))
+    site.clock.advance(2.0)
+    assert site.twin.refused == ()
+    site.verdict = None
+    site.clock.advance(PAUSES_S[1])
+    assert (site.twin.generation, site.twin.refused) == (6, ())
+
+
+def test_of_desired_states_that_wait_for_an_updater_only_the_newest_is_verified(site):
+    site.verdict = Refusal("crashed", "updater_not_started", "Cannot allocate memory")
+    site.agent.message(DESIRED, signed(envelope.DESIRED, WANTED))
+    site.agent.message(DESIRED, signed(envelope.DESIRED, replace(WANTED, generation=7)))
+    site.verdict = None
+    site.clock.advance(PAUSES_S[0] + 1.0)
+    assert (site.twin.generation, site.twin.refused) == (7, ())
 
 
 @pytest.mark.parametrize("code", COMMANDS)
