@@ -3,6 +3,7 @@
 import time
 from types import SimpleNamespace
 
+from skerry_agent.runner.refusals import Refusals
 from skerry_agent.runner.source_thread import SourceIssues
 
 
@@ -14,6 +15,7 @@ class Heard:
         self.inference = SimpleNamespace(drop=self.drop, refused_input=self.refused_input)
         self.errors = SimpleNamespace(log=lambda error: self.lines.append(str(error)))
         self.issues = SourceIssues()
+        self.refusals = Refusals("the source", self.issues)
         self._seconds, self._refusal = seconds, refusal
 
     def sample(self, raw, source):

@@ -17,7 +17,7 @@ from typing import Any
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import ProcessingError
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.exercise import MAX_PERIOD_S
+from skerry_agent.runner.exercise import MAX_PERIOD_S, is_rate
 from skerry_agent.runner.feed import Feed, counting_errors
 
 MAX_PIXELS = 1 << 25
@@ -32,7 +32,7 @@ class Camera:
         self._spec = spec
         self._feed = feed
         self._at = 0
-        if spec.rate_hz <= 0:
+        if not is_rate(spec.rate_hz):
             raise SourceError(f"camera source {spec.path} needs a rate above 0")
         self._device = self._open()
 

@@ -89,6 +89,11 @@ def blank_samples(inference: Inference) -> GoldenSamples:
     return GoldenSamples(tuple(Column(t.dtype, t.shape[1:], (memoryview(t.data),)) for t in blank), ())
 
 
+def is_rate(rate_hz: float) -> bool:
+    """Whether that is a rate: TOML knows NaN and infinity, too."""
+    return 0.0 < rate_hz < float("inf")
+
+
 def at_rate(rate_hz: float, action: Callable[[], None], stop: threading.Event, missed: Callable[[int], None]) -> None:
     """Call `action` at a fixed rate; ticks that pass while it runs are reported to `missed`, not made up for."""
     period = min(1.0 / rate_hz, MAX_PERIOD_S)

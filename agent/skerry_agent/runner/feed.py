@@ -15,18 +15,22 @@ from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.refusals import Refusals
 from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.tensor import Tensor, is_finite
 
 
 class Feed:
-    """Takes raw samples for a model with one input."""
+    """Takes raw samples of one source, named by `what`, for a model with one input."""
 
-    def __init__(self, job: Job, inference: Inference, issues: SourceIssues, results: Results) -> None:
+    def __init__(
+        self, job: Job, inference: Inference, issues: SourceIssues, results: Results, what: str = "the source"
+    ) -> None:
         self.inference = inference
         self.issues = issues
         self.errors = ErrorLog()
+        self.refusals = Refusals(what, issues)
         self._bundle = job.bundle
         self._release = job.release
         self._results = results
@@ -36,7 +40,9 @@ class Feed:
 
         Raises `ProcessingError` if no model could answer it, and `InferenceError`, counted, if this one does not.
         """
-        outputs = list(map(to_array, self.inference.infer([self._prepared(raw)])))
+        prepared = self._prepared(raw)
+        self.refusals.end()
+        outputs = list(map(to_array, self.inference.infer([prepared])))
         if not self._results.wanted:
             return
         line: dict[str, object] = {"time": time.time(), "release": self._release, "source": source}
@@ -84,4 +90,5 @@ def counting_errors(feed: Feed, action: Callable[[], None]) -> None:
         feed.errors.log(error)
     except ProcessingError as error:
         feed.inference.refused_input()
+        feed.refusals.add(error)
         feed.errors.log(error)

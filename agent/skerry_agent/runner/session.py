@@ -268,4 +268,4 @@ def _open(job: Job, inference: Inference, issues: SourceIssues, results: Results
     from skerry_agent.runner.feed import Feed  # noqa: PLC0415 - imports numpy, as preprocessing needs it
     from skerry_agent.runner.sources import open_source  # noqa: PLC0415
 
-    return open_source(spec, Feed(job, inference, issues, results))
+    return open_source(spec, Feed(job, inference, issues, results, spec.label))

@@ -36,6 +36,13 @@ class SourceIssues:
         if news:
             _LOG.warning("%s", line)
 
+    def put_once(self, what: str, line: str) -> None:
+        """As `put`, but what is said of it already stays: what differs with every sample is not told anew each time."""
+        with self._changing:
+            known = what in self._lines
+        if not known:
+            self.put(what, line)
+
     def clear(self, what: str) -> None:
         """It can be used again, or is not needed any more."""
         with self._changing:

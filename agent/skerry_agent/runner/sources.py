@@ -11,7 +11,7 @@ from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import Array, ProcessingError, parse_npz
 from skerry_agent.processing.arrays import MAX_BYTES
 from skerry_agent.runner.errors import SourceError
-from skerry_agent.runner.exercise import InputSource, at_rate
+from skerry_agent.runner.exercise import InputSource, at_rate, is_rate
 from skerry_agent.runner.feed import Feed, counting_errors
 from skerry_agent.runner.watched_folder import WatchedFolder, read_sample
 
@@ -37,7 +37,7 @@ class Replay:
             raise SourceError(f"replay source {spec.path} has no array inputs") from None
         except (OSError, ProcessingError) as error:
             raise SourceError(f"replay source {spec.path} cannot be used: {error}") from None
-        if not self._samples.ndim or not len(self._samples) or spec.rate_hz <= 0:
+        if not self._samples.ndim or not len(self._samples) or not is_rate(spec.rate_hz):
             raise SourceError(f"replay source {spec.path} needs samples in its `inputs` and a rate above 0")
         self._rate_hz = spec.rate_hz
         self._feed = feed

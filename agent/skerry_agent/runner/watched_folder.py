@@ -50,7 +50,7 @@ class WatchedFolder:
 
     def __init__(self, spec: runner_protocol.DirectorySource, feed: Feed, settle_s: float = SETTLE_S) -> None:
         self._folder, self._feed, self._settle_s = Path(spec.path), feed, settle_s
-        self._poll_s = min(max(spec.poll_s, MIN_POLL_S), MAX_POLL_S)
+        self._poll_s = min(MAX_POLL_S, max(MIN_POLL_S, spec.poll_s))  # NaN is the shortest
         self._seen: dict[str, _Seen] = {}
         self._retry_at = 0.0
         try:

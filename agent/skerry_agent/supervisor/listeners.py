@@ -12,7 +12,8 @@ import socket
 import stat
 from pathlib import Path
 
-from skerry_agent.config import AUTO, AgentConfig, parse_listen
+from skerry_agent import log
+from skerry_agent.config import AUTO, MAX_SOCKET_PATH, AgentConfig, parse_listen
 from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.supervisor.port_holder import holder_of
@@ -109,16 +110,19 @@ class ModelListeners:
     # -- Unix ----------------------------------------------------------------------------------------------------------
 
     def _open_unix(self) -> socket.socket | None:
-        """The Unix socket. That the one of the state folder cannot be had is no issue: nobody has asked for it."""
+        """The Unix socket. That the one of the state folder cannot be had is no issue, as nobody has asked for it."""
         path, section = self._config.unix_path(self._model), self._config.model(self._model)
-        if path is None:
-            return None
-        try:
-            return open_unix(path, int(section.unix_mode, 8))
-        except OSError as error:
-            if section.unix is not None:
-                self._unix_issue = f"models.{self._model}.unix: {path} cannot be used: {_why(error)}"
-            return None
+        why = f"its path in the state folder is longer than {MAX_SOCKET_PATH} bytes"
+        if path is not None:
+            try:
+                return open_unix(path, int(section.unix_mode, 8))
+            except OSError as error:
+                why = f"{path} cannot be used: {_why(error)}"
+        if section.unix is None:
+            log.info(f"{self._model}: it has no Unix socket: {why}", model=self._model)
+        elif path is not None:
+            self._unix_issue = f"models.{self._model}.unix: {why}"
+        return None
 
 
 def close_unix(listeners: Listeners) -> None:

@@ -193,10 +193,16 @@ def _report_lines(view: "DeviceView") -> list[str]:
 def _model_line(model: "ModelView") -> str:
     newest = model.points[-1]
     latency = f"p50 {micros(newest.p50_us)}, p95 {micros(newest.p95_us)}, p99 {micros(newest.p99_us)}"
-    errors = _energy(newest, model) + (f", {model.errors} errors" if model.errors else "")
-    errors += f", {model.input_errors} bad inputs" if model.input_errors else ""
     rate = f"{newest.inferences_per_s:.1f}/s"
-    return f"{safe(newest.release)} ({label(model.condition)}): {rate}, {latency}{errors}"
+    return (
+        f"{safe(newest.release)} ({label(model.condition)}): {rate}, {latency}{_energy(newest, model)}{_errors(model)}"
+    )
+
+
+def _errors(model: "ModelView") -> str:
+    """The errors of the newest interval: the model's own, and inputs that no model could answer."""
+    errors = f", {model.errors} errors" if model.errors else ""
+    return errors + (f", {model.input_errors} bad inputs" if model.input_errors else "")
 
 
 def _energy(newest: "Point", model: "ModelView") -> str:
@@ -239,7 +245,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         lines.append(f"{model.model}: {model.release or '-'} ({_state(model)}), previous {model.previous or '-'}")
         if newest:
             p50, p95 = micros(newest.p50_us), micros(newest.p95_us)
-            rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}"
+            rate = f"{newest.inferences_per_s:.1f} inferences/s{_energy(newest, model)}{_errors(model)}"
             lines.append(f"  p50 {p50}, p95 {p95}, {rate}")
     lines += [
         f"{s.name} {reading(s.value, s.unit, s.relative_uncertainty)} ({s.source}: {s.method})" for s in view.samples

@@ -95,7 +95,12 @@ def test_a_frame_that_is_no_picture_is_an_input_error(video):
 
 
 @pytest.mark.parametrize(
-    ("path", "rate", "words"), [("/dev/video99", 10.0, "cannot be opened"), ("/dev/video0", 0.0, "a rate above 0")]
+    ("path", "rate", "words"),
+    [
+        ("/dev/video99", 10.0, "cannot be opened"),
+        ("/dev/video0", 0.0, "a rate above 0"),
+        ("/dev/video0", float("nan"), "a rate above 0"),
+    ],
 )
 def test_a_camera_that_cannot_be_used_is_one_line(path, rate, words):
     with pytest.raises(SourceError, match=words) as refused:

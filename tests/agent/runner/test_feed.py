@@ -10,8 +10,9 @@ from skerry_agent.ports.runner_protocol import Job
 from skerry_agent.processing import ProcessingError
 from skerry_agent.runner.engines.base import About
 from skerry_agent.runner.errors import InferenceError
-from skerry_agent.runner.feed import Feed
+from skerry_agent.runner.feed import Feed, counting_errors
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.refusals import FOR_S, IN_A_ROW, Refusals
 from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
 from skerry_agent.runner.tensor import Tensor
@@ -70,3 +71,27 @@ def test_outputs_that_are_not_what_the_bundle_says_are_the_release_s_fault(feed,
     with pytest.raises(InferenceError, match="no answer in the outputs"):
         one.sample(np.zeros((4, 8, 3), np.uint8), "x")
     assert one.inference.take().errors == 1
+
+
+def test_a_source_that_gives_nothing_usable_is_said_once_and_until_it_does(feed):
+    """A camera of another shape than the recipe takes: the model is healthy, and nobody would look for the reason."""
+    fed, now = feed(Postprocess()), [0.0]
+    fed.refusals = Refusals("camera source x", fed.issues, lambda: now[0])
+
+    def refuse(number):
+        counting_errors(fed, lambda: fed.sample(np.zeros((4, 8, number + 4), np.uint8), "x"))
+
+    for number in range(IN_A_ROW):
+        refuse(number)
+    assert fed.issues.lines == (), "a handful of bad files at once is no broken source"
+    now[0] += FOR_S
+    refuse(20)
+    said = fed.issues.lines
+    assert len(said) == 1
+    assert said[0].startswith("source_failed: camera source x gives nothing that the model can take: sample ")
+    refuse(21)
+    assert fed.issues.lines == said, "the twin is not sent anew for each sample"
+    fed.sample(np.zeros((4, 8, 3), np.uint8), "x")
+    assert fed.issues.lines == ()
+    refuse(22)
+    assert fed.issues.lines == ()

@@ -11,8 +11,11 @@ import pytest
 from skerry_agent.ports import runner_protocol
 from skerry_agent.processing import write_npz
 from skerry_agent.runner import session
+from skerry_agent.runner.errors import SourceError
 from skerry_agent.runner.source_thread import SourceIssues
+from skerry_agent.runner.sources import open_source
 from skerry_agent.wire.manifest import Postprocess, Preprocess
+from tests.kit.feed import Heard
 
 
 @pytest.fixture
@@ -82,6 +85,14 @@ def test_a_replay_file_that_cannot_be_used_is_an_issue_and_the_model_serves_on(s
     child.wait_for_issue("replay source")
     total = child.wait_for(lambda total: total.inferences >= 3)
     assert (total.errors, total.input_errors) == (0, 0)
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_said_in_words(tmp_path, rate_hz):
+    """TOML knows nan and inf; a period of such a rate is an error of arithmetic, which says nothing to anybody."""
+    np.savez(tmp_path / "samples.npz", inputs=np.zeros((1, 4), np.uint8))
+    with pytest.raises(SourceError, match="a rate above 0"):
+        open_source(runner_protocol.ReplaySource(str(tmp_path / "samples.npz"), rate_hz), Heard())
 
 
 def test_a_replay_file_that_comes_late_is_used(spawn, tiny, tmp_path):

@@ -7,7 +7,9 @@ import stat
 
 import pytest
 
+from skerry_agent import log
 from skerry_agent.config import ModelSection
+from skerry_agent.log.output import Output
 from skerry_agent.runner.http.messages import json_response
 from skerry_agent.runner.http.server import Server
 from skerry_agent.state.ports import PORTS_FILE, KeptPorts
@@ -193,13 +195,21 @@ def test_a_damaged_record_of_ports_is_said_and_costs_no_service(start, spoil):
     assert issues(start()) == ()
 
 
-def test_the_usual_unix_socket_is_no_issue_where_it_cannot_be(start):
-    assert start({"m": ModelSection()}, "deep/" + "x" * 100).agent.status().unix == {}
-    blocked = start({}, "blocked")
-    (blocked.agent.config.state_dir / "sockets").write_text("a file")
-    site = start({"m": ModelSection()}, "blocked")
-    assert (site.agent.status().unix, issues(site)) == ({}, ())
-    assert start({"m": ModelSection(unix="")}, "none").agent.status().unix == {}
+def test_the_usual_unix_socket_is_no_issue_where_it_cannot_be_but_logged(start, tmp_path):
+    with (tmp_path / "log").open("w+") as stream:
+        log.start("info", Output(stream, {}))
+        assert start({"m": ModelSection()}, "deep/" + "x" * 100).agent.status().unix == {}
+        blocked = start({}, "blocked")
+        (blocked.agent.config.state_dir / "sockets").write_text("a file")
+        site = start({"m": ModelSection()}, "blocked")
+        assert (site.agent.status().unix, issues(site)) == ({}, ())
+        assert start({"m": ModelSection(unix="")}, "none").agent.status().unix == {}
+        log.stop()
+    said = (tmp_path / "log").read_text().splitlines()
+    reasons = [line.partition("it has no Unix socket: ")[2] for line in said if "no Unix socket" in line]
+    assert len(reasons) == 2
+    assert reasons[0].startswith("its path in the state folder is longer than 107 bytes")
+    assert reasons[1].startswith(f"{blocked.agent.config.state_dir}/sockets/m.sock cannot be used: ")
 
 
 @pytest.fixture

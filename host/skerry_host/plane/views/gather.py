@@ -156,6 +156,7 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
     assigned = twin.assignment(name)
     mine = [(each.interval, figures) for each in reports for figures in each.interval.models if figures.model == name]
     stats = mine[-1][1] if mine else None
+    metered = next((each for _, each in reversed(mine) if each.energy_uj is not None), stats)
     return ModelView(
         model=name,
         release=report.current.release if report.current else None,
@@ -169,8 +170,8 @@ def _model_view(name: str, twin: Twin, reports: Sequence[StoredReport]) -> Model
         inferences=stats.inferences if stats else None,
         errors=stats.errors if stats else None,
         input_errors=stats.input_errors if stats else None,
-        energy_source=stats.energy_source if stats else None,
-        energy_method=stats.energy_method if stats else "",
+        energy_source=metered.energy_source if metered else None,
+        energy_method=metered.energy_method if metered else "",
         rss_bytes=stats.rss_bytes if stats else None,
         points=tuple(point(*each) for each in mine),
     )

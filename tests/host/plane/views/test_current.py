@@ -4,6 +4,7 @@ import pytest
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.report_forms import encode_report
+from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import ModelStats, Report
 from skerry_agent.wire.twin import ModelReport, Reported, SlotReport
 from skerry_host.fleet.device import Device
@@ -75,3 +76,24 @@ def test_after_three_minutes_of_no_requests_every_rate_is_0(tmp_path):
 
 def _point(at, latency_us):
     return Point(at, "m@1.0.0", 0.0, latency_us, latency_us, latency_us, None)
+
+
+def test_an_energy_is_shown_with_where_it_is_from_also_once_nobody_asks_any_more(tmp_path):
+    """The energy of the last interval that had one, so its source too: the newest one has neither."""
+    recorder = Recorder()
+    recorder.add(900.0)
+    busy = ModelStats("m", "m@1.0.0", 20, 0, latency=recorder.take(), energy_uj=5.0, energy_source="modelled")
+    idle = ModelStats("m", "m@1.0.0", 0, 0, input_errors=7)
+    arrivals = []
+    for number, stats in enumerate((busy, idle)):
+        report = Report("dev-1", "b", number, NOW - 120 + 60 * number, 1e3 + 60 * number, 60.0, (stats,))
+        arrivals.append(Arrival(report, encode_report(report, 3)))
+    with open_registry(tmp_path / "r.sqlite") as registry, registry.write() as session:
+        devices.add(session, Device("dev-1", "generic-x86", targets=("cpu",)), NOW)
+        SqlTelemetry(session).add(arrivals, NOW)
+        running = ModelReport("idle", serving=True, current=SlotReport("m@1.0.0", "cpu", "0" * 64, "1" * 64))
+        twin = Reported("dev-1", "b", 1, 0, "1", "generic-x86", ("cpu",), {"m": running})
+        twins.accept_reported(session, twin, codec.encode(twin), NOW)
+        (view,) = device_views(session, devices.all_devices(session))
+    (model,) = view.models
+    assert (model.newest.energy_uj, model.energy_source, model.input_errors) == (5.0, "modelled", 7)
