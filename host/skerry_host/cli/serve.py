@@ -89,7 +89,7 @@ def serve(
         stack.enter_context(single_instance(home))
         if url:
             move_to(home, url)
-        opened = stack.enter_context(registry(home))
+        opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
         if not no_http:
             require_free(http_port)

@@ -76,6 +76,12 @@ MISTAKES = {
     "a time to keep that is none": (["serve", "--keep", "soon,1h=1d"], 2, "'soon' is no length of time"),
     "tiers that do not fit": (["serve", "--keep", "1d,10m=1d,15m=2d"], 2, "these tiers of telemetry cannot be kept"),
     "a registry that is none": (["--registry", "nonsense", "device", "list"], 2, "write postgresql://USER"),
+    "a registry at a relative path": (["--registry", "sqlite:///r.db", "device", "list"], 2, "or sqlite:////ABSOLUTE"),
+    "a registry that is not there": (
+        ["--registry", "sqlite:////tmp/no-such-registry", "device", "list"],
+        2,
+        "there is no registry at sqlite:////tmp/no-such-registry; `skerry init --registry",
+    ),
     "a registry without a database": (["init", "--registry", "postgresql://host"], 2, "'postgresql://host' is no reg"),
     "a registry of another kind": (["serve", "--registry", "mysql://u:pw@h/db"], 2, "'mysql://u:***@h/db' is no reg"),
     "to listen everywhere": (["serve", "--listen", "0.0.0.0"], 2, "devices on other machines cannot call that"),
