@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
@@ -141,6 +141,11 @@ def seen(session: Session, devices: Iterable[str], now: float) -> None:
     """Record that some devices sent a message."""
     for part in parts(devices):
         session.execute(update(TwinRow).where(TwinRow.device.in_(part)).values(last_seen=now))
+
+
+def last_heard(session: Session) -> float | None:
+    """When the newest message of any device was stored."""
+    return session.scalar(select(func.max(TwinRow.last_seen)))
 
 
 def open_assignments(twin: Twin) -> list[Assignment]:
