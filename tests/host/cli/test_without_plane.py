@@ -13,6 +13,7 @@ from skerry_host.plane.heartbeat import HeartbeatWriter, require_no_other
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, heartbeats, twins
 from skerry_host.plane.registry.records.heartbeats import Heartbeat
+from skerry_host.plane.registry.tables import TwinRow
 from skerry_host.plane.views import plane_state
 from tests.kit.commands import Done, serving, skerry, skerry_running
 from tests.kit.device import BrokerPort, FakeDevice
@@ -51,6 +52,26 @@ def test_a_plane_that_was_killed_is_told_from_one_that_runs(home):
             assert skerry(home, "device", "list").stderr == ""
             assert plane.stop() == 0
             assert state(home) == "stopped"
+
+
+@pytest.mark.system
+def test_a_device_that_went_while_no_broker_ran_is_not_online_for_ever(home):
+    """Power fails at the host: its broker publishes no last will, and the device is not there to say anything."""
+    require_program("mosquitto", "mosquitto")
+    with serving(home, "--port", "0", "--no-http") as plane:
+        skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", "--broker", plane.broker)
+        with FakeDevice("dev-1", BrokerPort(plane.broker)):
+            eventually(lambda: "online" in skerry(home, "device", "list").stdout, "it is online")
+            assert plane.stop() == 0
+        (home.broker / "mosquitto.db").unlink()  # it may have written the will there as it ended in peace
+        with open_registry(home.registry) as registry, registry.write() as session:
+            session.get_one(TwinRow, "dev-1").online = True  # as a plane that is killed with its broker leaves it
+        plane.start()
+        eventually(lambda: state(home) == "running", "the next plane's heartbeat")
+        (device,) = json.loads(skerry(home, "device", "list", "--json").stdout)
+        assert device["online"] is False
+        with FakeDevice("dev-1", BrokerPort(plane.broker)):
+            eventually(lambda: "online" in skerry(home, "device", "list").stdout, "it is online again")
 
 
 def _says_so_everywhere(home, quiet: Done):

@@ -58,6 +58,15 @@ def is_online(session: Session, device: str) -> bool:
     return session.get_one(TwinRow, device).online
 
 
+def none_connected(session: Session, since: float) -> None:
+    """The broker was started at `since`: whoever was connected to the one before it connects anew, or is gone.
+
+    The last will of a device that went while no broker ran was published by nobody.
+    """
+    before = TwinRow.online & (TwinRow.state_at < since)
+    session.execute(update(TwinRow).where(before).values(online=False))
+
+
 def each(session: Session, devices: Iterable[str]) -> Iterator[Twin]:
     """The twins of some enrolled devices, a few in memory at a time; what cannot be read counts as not there."""
     for part in parts(devices):
