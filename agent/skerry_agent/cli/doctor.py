@@ -167,7 +167,8 @@ def _sources(config: AgentConfig) -> list[DeviceCheck]:
 
 
 def _models(status: LocalStatus) -> list[DeviceCheck]:
-    checks = [DeviceCheck("journal", ok=False, detail=issue) for issue in status.issues]
+    where = "issue" if status.running else "journal"
+    checks = [DeviceCheck(where, ok=False, detail=issue) for issue in status.issues]
     for name, model in sorted(status.models.items()):
         release = model.current.release if model.current else "no release"
         ok = model.serving or not status.running or model.current is None

@@ -35,7 +35,7 @@ class RefusedOrders:
         sentence = f"{name} was refused: {what}"
         log.warning(sentence, reason=code, detail=detail, generation=claim.generation, ids=ids, hint=_hint(code))
         message = message_sha256(raw)
-        if any((known.message_sha256, known.code) == (message, code) for known in self.newest):
+        if any((known.kind, known.message_sha256, known.code) == (kind, message, code) for known in self.newest):
             return
         refused = RefusedOrder(kind, code, message, self._clock.wall(), detail, claim.generation, claim.ids)
         self.newest = (*self.newest, refused)[-MOST_REFUSALS:]

@@ -46,12 +46,18 @@ after_option: Callable[[Function], Function] = click.option(
 
 
 @contextmanager
-def registry(home: Home | None = None) -> Iterator["Registry"]:
-    """The registry of $SKERRY_REGISTRY, else of a home. Raises `HomeError`, `RegistryError`."""
-    from skerry_host.plane.registry.database import open_registry  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.plane.registry.place import chosen  # noqa: PLC0415
+def registry(home: Home | None = None, *, make: bool = False) -> Iterator["Registry"]:
+    """The registry of $SKERRY_REGISTRY, else of a home. Raises `HomeError`, `RegistryError`.
 
-    with open_registry(chosen(home or open_home())) as opened:
+    A command that does not `make` one refuses a file that is not there: its name is mistyped.
+    """
+    from skerry_host.plane.registry.database import open_registry  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.registry.place import chosen, require_file  # noqa: PLC0415
+
+    where = chosen(home or open_home())
+    if not make:
+        require_file(where)
+    with open_registry(where) as opened:
         yield opened
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     from skerry_host.plane.views.views import DeploymentView, DeviceView, ModelView, Point
 
+MOST_ISSUES = 20
+"""So many are shown of what a device says; JSON has all."""
+
 
 @click.group()
 def device() -> None:
@@ -250,7 +253,9 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines += [
         f"{s.name} {reading(s.value, s.unit, s.relative_uncertainty)} ({s.source}: {s.method})" for s in view.samples
     ]
-    lines += [f"issue: {label(issue)}" for issue in view.issues]
+    lines += [f"issue: {label(issue)}" for issue in view.issues[:MOST_ISSUES]]
+    if len(view.issues) > MOST_ISSUES:
+        lines.append(f"and {len(view.issues) - MOST_ISSUES} more issues: `skerry device show {view.id} --json`")
     if view.reports_missing:
         dropped = f"{view.outbox_dropped} dropped by the device since its start"
         lines.append(f"telemetry reports: {view.reports_missing} missing, lost or still on the device; {dropped}")

@@ -18,7 +18,7 @@ def init(url: str | None, as_json: bool) -> None:
     home = init_home()
     if url:
         move_to(home, url)
-    with registry(home) as opened:
+    with registry(home, make=True) as opened:
         name = opened.name
     data = {"home": str(home.root), "registry": name}
     emit(data, as_json, lambda: f"home {home.root} is ready, its registry is {name}; next: skerry serve")

@@ -50,7 +50,8 @@ def _overview(opened: "Registry", part: Page) -> Overview:
     with opened.read() as session:
         plane = plane_now(session)
         seen = overview(session, time.time(), part)
-    total = seen.totals if plane.running else replace(seen.totals, online=None)
+    unknown = replace(seen.totals, online=None, inferences_per_s=None, p95_us=None, power_w=None, power_sources=())
+    total = seen.totals if plane.running else unknown
     return replace(seen, totals=total, devices=tuple(known(each, plane) for each in seen.devices), plane=plane)
 
 

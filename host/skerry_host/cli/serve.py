@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -73,6 +74,7 @@ def serve(
     from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415
     from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
+    from skerry_host.plane.registry.records import twins  # noqa: PLC0415
     from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
     from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
@@ -89,13 +91,16 @@ def serve(
         stack.enter_context(single_instance(home))
         if url:
             move_to(home, url)
-        opened = stack.enter_context(registry(home))
+        opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
         chosen = _chosen_broker(home, broker, port, listen)
         if not no_http:
             require_free(http_port)
         blobs = _serve_blobs(stack, Store(home.store), **texts)
         running = stack.enter_context(chosen)
+        if broker is None:
+            with opened.write() as session:
+                twins.none_connected(session, time.time())
         delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
         web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")

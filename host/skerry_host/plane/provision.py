@@ -1,6 +1,7 @@
 """Writes a device's configuration folder: agent.toml and trust.json. Enrols nothing."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from skerry_host.home import Home
 from skerry_host.plane.broker.broker import address
 from skerry_host.release.keys import trust_keys
 
-DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+DEFAULT_PORT = "1883"
 ADDRESS_FILE = "serve.json"
 
 
@@ -29,11 +30,12 @@ class _Addresses(Struct):
 
 
 def broker_of(home: Home) -> str:
-    """The broker address of the last `skerry serve`, else the default."""
+    """The broker address of the last `skerry serve`, else where the first one will start it."""
     try:
         return codec.decode((home.root / ADDRESS_FILE).read_bytes(), _Addresses).broker
     except (OSError, WireError):
-        return DEFAULT_BROKER
+        port = os.environ.get("SKERRY_PORT", "")
+        return f"mqtt://127.0.0.1:{port if port.strip('0') else DEFAULT_PORT}"
 
 
 def write_addresses(home: Home, broker: str, page: str | None) -> None:

@@ -33,7 +33,7 @@ from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import devices, events
+from skerry_host.plane.registry.records import devices, events, twins
 from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
@@ -149,8 +149,11 @@ class Service:
         )
 
     def _tick(self) -> None:
+        began = time.time()
         if self._broker.ensure():
             log.warning("the broker had exited and was restarted")
+            with self._registry.write() as session:
+                twins.none_connected(session, began)
         work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
         run_each((self._receipts.send, *work, self._keep_up, self._prune), self._note)
         self._ticked = time.time()

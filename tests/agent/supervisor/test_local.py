@@ -10,12 +10,13 @@ import time
 
 import pytest
 
-from skerry_agent.cli.doctor import _agent, _sources
+from skerry_agent.cli.doctor import _agent, _models, _sources
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
 from skerry_agent.state.disk import locked
 from skerry_agent.supervisor import local
 from skerry_agent.supervisor.local import Done, LocalError, SilentError, StatusRequest, ask, listen
+from skerry_agent.supervisor.report import LocalStatus
 
 DONE = Done(ok=True, detail="here")
 
@@ -85,6 +86,12 @@ def test_a_supervisor_that_does_not_answer(served, monkeypatch):
     assert (check.ok, status) == (False, None)
     assert "does not answer" in check.detail
     free.set()
+
+
+@pytest.mark.parametrize(("running", "name"), [(True, "issue"), (False, "journal")])
+def test_an_issue_of_a_running_agent_is_not_said_to_be_of_its_journal(running, name):
+    status = LocalStatus("d", running, 0, {}, {}, {}, issues=("command refused: no order",), running=running)
+    assert [(check.check, check.ok) for check in _models(status)] == [(name, False)]
 
 
 def test_a_source_that_is_not_there_is_said(tmp_path):

@@ -246,3 +246,10 @@ def test_the_payload_that_was_verified_is_the_one_that_counts(site):
     site.verdict = Payload(codec.encode(WANTED))
     site.desired(signed(envelope.DESIRED, replace(WANTED, generation=2)))
     assert site.agent.status().models["m"].deployment.id == "d-6"
+
+
+def test_the_same_bytes_on_both_topics_are_two_refusals(site):
+    oversize = b"x" * (MAX_ORDER_BYTES + 1)
+    site.desired(oversize)
+    site.command(oversize)
+    assert [refused.kind for refused in site.twin.refused] == ["desired", "command"]

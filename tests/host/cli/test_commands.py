@@ -76,6 +76,12 @@ MISTAKES = {
     "a time to keep that is none": (["serve", "--keep", "soon,1h=1d"], 2, "'soon' is no length of time"),
     "tiers that do not fit": (["serve", "--keep", "1d,10m=1d,15m=2d"], 2, "these tiers of telemetry cannot be kept"),
     "a registry that is none": (["--registry", "nonsense", "device", "list"], 2, "write postgresql://USER"),
+    "a registry at a relative path": (["--registry", "sqlite:///r.db", "device", "list"], 2, "or sqlite:////ABSOLUTE"),
+    "a registry that is not there": (
+        ["--registry", "sqlite:////tmp/no-such-registry", "device", "list"],
+        2,
+        "there is no registry at sqlite:////tmp/no-such-registry; `skerry init --registry",
+    ),
     "a registry without a database": (["init", "--registry", "postgresql://host"], 2, "'postgresql://host' is no reg"),
     "a registry of another kind": (["serve", "--registry", "mysql://u:pw@h/db"], 2, "'mysql://u:***@h/db' is no reg"),
     "to listen everywhere": (["serve", "--listen", "0.0.0.0"], 2, "devices on other machines cannot call that"),
@@ -125,6 +131,13 @@ def test_the_agent_reads_what_provision_writes(home, board):
     assert config.board.power is not None
     assert config.board.power.source
     assert config.board.power.accelerator_w == load_board(board).power.accelerator_w
+
+
+@pytest.mark.parametrize(("port", "url"), [("18830", "mqtt://127.0.0.1:18830"), ("0", "mqtt://127.0.0.1:1883")])
+def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home, monkeypatch, port, url):
+    monkeypatch.setenv("SKERRY_PORT", port)
+    provision(home, "dev-1")
+    assert load(home.devices / "dev-1" / "agent.toml").broker.url == url
 
 
 def test_provision_writes_the_trusted_keys_and_hides_the_password(home):

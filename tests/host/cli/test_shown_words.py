@@ -78,3 +78,14 @@ def test_pages(failed):
             page = client.get(path).text
             assert WORDS in page
             assert CODE not in page
+
+
+def test_a_device_with_hundreds_of_issues_does_not_scroll_the_others_away(tmp_path):
+    home = make_home(tmp_path / "home")
+    skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h")
+    twin = Reported("dev-1", "boot", 1, 1, "0.1.0", "generic-x86", ("cpu",), {}, tuple(f"no {n}" for n in range(200)))
+    with open_registry(home.registry) as opened, opened.write() as session:
+        twins.accept_reported(session, twin, codec.encode(twin), 1.0)
+    shown = skerry(home, "device", "show", "dev-1").stdout
+    assert shown.count("issue: ") == 20
+    assert "and 180 more issues: `skerry device show dev-1 --json`" in shown

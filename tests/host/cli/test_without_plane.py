@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from skerry_host.fleet.device import Device
 from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter, require_no_other
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import heartbeats
+from skerry_host.plane.registry.records import devices, heartbeats, twins
 from skerry_host.plane.registry.records.heartbeats import Heartbeat
+from skerry_host.plane.registry.tables import TwinRow
 from skerry_host.plane.views import plane_state
 from tests.kit.commands import Done, serving, skerry, skerry_running
 from tests.kit.device import BrokerPort, FakeDevice
@@ -52,6 +54,26 @@ def test_a_plane_that_was_killed_is_told_from_one_that_runs(home):
             assert state(home) == "stopped"
 
 
+@pytest.mark.system
+def test_a_device_that_went_while_no_broker_ran_is_not_online_for_ever(home):
+    """Power fails at the host: its broker publishes no last will, and the device is not there to say anything."""
+    require_program("mosquitto", "mosquitto")
+    with serving(home, "--port", "0", "--no-http") as plane:
+        skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", "--broker", plane.broker)
+        with FakeDevice("dev-1", BrokerPort(plane.broker)):
+            eventually(lambda: "online" in skerry(home, "device", "list").stdout, "it is online")
+            assert plane.stop() == 0
+        (home.broker / "mosquitto.db").unlink()  # it may have written the will there as it ended in peace
+        with open_registry(home.registry) as registry, registry.write() as session:
+            session.get_one(TwinRow, "dev-1").online = True  # as a plane that is killed with its broker leaves it
+        plane.start()
+        eventually(lambda: state(home) == "running", "the next plane's heartbeat")
+        (device,) = json.loads(skerry(home, "device", "list", "--json").stdout)
+        assert device["online"] is False
+        with FakeDevice("dev-1", BrokerPort(plane.broker)):
+            eventually(lambda: "online" in skerry(home, "device", "list").stdout, "it is online again")
+
+
 def _says_so_everywhere(home, quiet: Done):
     assert quiet.stderr == ""
     for command in (
@@ -67,6 +89,7 @@ def _says_so_everywhere(home, quiet: Done):
     (device,) = json.loads(skerry(home, "device", "list", "--json").stdout)
     assert device["online"] is None
     fleet = json.loads(skerry(home, "monitor", "--json").stdout)
+    assert [fleet["totals"][each] for each in ("online", "inferences_per_s", "p95_us", "power_w")] == [None] * 4
     assert (fleet["plane"]["state"], fleet["totals"]["online"]) == ("lost", None)
     assert json.loads(skerry(home, "device", "show", "dev-1", "--json").stdout)["plane"]["state"] == "lost"
     checked = skerry(home, "doctor", "--json", check=False)
@@ -90,6 +113,19 @@ def test_who_waits_is_told_at_once_that_nobody_carries_it_out_and_goes_on_waitin
 def test_a_fresh_home_is_well_though_no_plane_has_run(home):
     checks = {each["name"]: each for each in json.loads(skerry(home, "doctor", "--json", check=False).stdout)}
     assert (checks["plane"]["ok"], checks["plane"]["needed"]) == (False, False)
+
+
+def test_a_home_that_an_older_plane_has_served_is_not_said_to_have_had_none(home):
+    """It wrote no heartbeat, but what it heard."""
+    with open_registry(home.registry) as registry:
+        with registry.write() as session:
+            devices.add(session, Device("dev-1", "generic-x86", frozenset(), ("cpu",)), 1.0)
+            twins.seen(session, ["dev-1"], time.time() - 7200)
+        with registry.read() as session:
+            view = plane_state.seen(session, time.time())
+    assert view.state == "lost"
+    assert "the plane is not running since" in view.line(time.time())
+    assert "(2 h ago)" in view.line(time.time())
 
 
 def test_a_heartbeat_is_renewed_and_ends_with_the_plane(home):

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
+from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening, without_password
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import AddressError, BrokerError
 
@@ -205,10 +205,10 @@ def address(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise AddressError(f"broker address {url!r} does not parse: {error}", hint=hint) from None
+    except ValueError:  # which may quote a part of the password
+        raise AddressError(f"broker address {without_password(url)!r} does not parse", hint=hint) from None
     if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
-        raise AddressError(f"broker address {url!r} cannot be used", hint=hint)
+        raise AddressError(f"broker address {without_password(url)!r} cannot be used", hint=hint)
     return parts
 
 

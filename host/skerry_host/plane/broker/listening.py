@@ -90,8 +90,8 @@ def only_this_machine(url: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown."""
-    scheme, separator, rest = url.partition("://")
+    """The address as it may be shown, also where it is none."""
+    scheme, separator, rest = url.rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 

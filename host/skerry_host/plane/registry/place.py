@@ -16,6 +16,7 @@ from skerry_host.plane.errors import RegistryUrlError
 VARIABLE = "SKERRY_REGISTRY"
 FILE = "registry.url"
 FORMS = "postgresql://USER[:PASSWORD]@HOST[:PORT]/DATABASE, or sqlite:////ABSOLUTE/PATH"
+_SECRET = re.compile(r"(password=)[^&\s]*")
 _POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
 DRIVER = "postgresql+psycopg"
 
@@ -25,15 +26,19 @@ def checked(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if separator and scheme in _POSTGRESQL and _names_a_database(url):
         return f"{DRIVER}://{rest}"
-    if separator and scheme == "sqlite" and re.match(r"/.", rest):
+    if separator and scheme == "sqlite" and re.match(r"/(/|~/).", rest):
         return f"sqlite:///{Path(rest[1:]).expanduser().absolute()}"
-    raise RegistryUrlError(f"{shown(url)!r} is no registry", hint=f"write {FORMS}")
+    encoded = "; in a password %40 stands for @, %2F for /, %3A for :" if "@" in url else ""
+    raise RegistryUrlError(f"{shown(url)!r} is no registry", hint=f"write {FORMS}{encoded}")
 
 
 def shown(url: str) -> str:
-    """The URL without its password, and without the driver that nobody wrote."""
-    plain = url.replace(f"{DRIVER}://", "postgresql://", 1)
-    return re.sub(r"://([^:@/]*):[^@/]*@", r"://\1:***@", plain)
+    """The URL without its passwords, also where it is none, and without the driver that nobody wrote."""
+    plain = _SECRET.sub(r"\1***", url.replace(f"{DRIVER}://", "postgresql://", 1))
+    head, separator, rest = plain.rpartition("://")
+    before, at, after = rest.rpartition("@")
+    user, colon, _ = before.partition(":")
+    return plain if head == "sqlite" or not colon else f"{head}{separator}{user}:***{at}{after}"
 
 
 def chosen(home: Home) -> Path | str:
@@ -43,6 +48,12 @@ def chosen(home: Home) -> Path | str:
         return checked(given)
     url = remembered(home)
     return checked(url) if url else home.registry
+
+
+def require_file(where: Path | str) -> None:
+    """Raises `RegistryUrlError` where a URL names an SQLite file that is not there; a home makes its own."""
+    if isinstance(where, str) and where.startswith("sqlite:///") and not Path(where[10:]).exists():
+        raise RegistryUrlError(f"there is no registry at {where}", hint=f"`skerry init --registry {where}` makes one")
 
 
 def remembered(home: Home) -> str | None:
@@ -65,4 +76,5 @@ def _names_a_database(url: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    return bool(parts.hostname or "host=" in parts.query) and len(parts.path) > 1 and port != 0
+    whose = parts.netloc.count("@") <= 1  # libpq ends a password at the first, urlsplit at the last
+    return whose and bool(parts.hostname or "host=" in parts.query) and len(parts.path) > 1 and port != 0

@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct
 from sqlalchemy.orm import Session
 
-from skerry_host.plane.registry.records import heartbeats
+from skerry_host.plane.registry.records import heartbeats, twins
 from skerry_host.plane.registry.records.heartbeats import Heartbeat
 from skerry_host.plane.views.words import ago
 
@@ -57,8 +57,10 @@ class PlaneView(Struct, frozen=True):
 
 
 def seen(session: Session, now: float, exists: "Callable[[Heartbeat], bool] | None" = None) -> PlaneView:
-    """The plane of a registry."""
-    return judge(heartbeats.find(session), now, exists or process_exists)
+    """The plane of a registry; one from before heartbeats is known by the last message that it stored."""
+    beat = heartbeats.find(session)
+    heard = twins.last_heard(session) if beat is None else None
+    return judge(beat, now, exists or process_exists) if heard is None else PlaneView("lost", min(heard, now))
 
 
 def judge(beat: Heartbeat | None, now: float, exists: Callable[[Heartbeat], bool]) -> PlaneView:

@@ -236,11 +236,11 @@ class EventView(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """The whole fleet in figures; `online` is None where no plane runs that could know it."""
+    """The whole fleet in figures; those of now are None where no plane runs that could know them."""
 
     devices: int
     online: int | None
-    inferences_per_s: float
+    inferences_per_s: float | None
     p95_us: float | None
     power_w: float | None
     power_sources: tuple[str, ...]

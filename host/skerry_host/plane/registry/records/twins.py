@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
@@ -56,6 +56,15 @@ def rows(session: Session, devices: Iterable[str]) -> list[TwinRow]:
 def is_online(session: Session, device: str) -> bool:
     """Whether an enrolled device is connected, as its last birth or will said."""
     return session.get_one(TwinRow, device).online
+
+
+def none_connected(session: Session, since: float) -> None:
+    """The broker was started at `since`: whoever was connected to the one before it connects anew, or is gone.
+
+    The last will of a device that went while no broker ran was published by nobody.
+    """
+    before = TwinRow.online & (TwinRow.state_at < since)
+    session.execute(update(TwinRow).where(before).values(online=False))
 
 
 def each(session: Session, devices: Iterable[str]) -> Iterator[Twin]:
@@ -141,6 +150,11 @@ def seen(session: Session, devices: Iterable[str], now: float) -> None:
     """Record that some devices sent a message."""
     for part in parts(devices):
         session.execute(update(TwinRow).where(TwinRow.device.in_(part)).values(last_seen=now))
+
+
+def last_heard(session: Session) -> float | None:
+    """When the newest message of any device was stored."""
+    return session.scalar(select(func.max(TwinRow.last_seen)))
 
 
 def open_assignments(twin: Twin) -> list[Assignment]:
