@@ -86,6 +86,8 @@ def _fields(step: Transition, deployment: Deployment | None, *, ended: bool) -> 
     fields |= {key: value for key, value in _told(step.event).items() if fields.get(key) is None}
     if current != before.slots.current or current is None or current.release != fields.get("release"):
         fields["current"] = current.release if current is not None else "none"
+    if deployment is not None and deployment.attempts and not ended:
+        fields["attempts"] = deployment.attempts  # so that the same step of another attempt is another line
     if after.crashes:
         fields["crashes"] = after.crashes
     if after.outages:

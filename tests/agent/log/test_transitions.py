@@ -76,3 +76,14 @@ def test_what_goes_wrong_is_a_warning():
     warned = {name for name, found in levels.items() if "warning" in found}
     assert warned >= {"FetchFailed", "Rejected", "StageFailed", "CandidateFailed", "CurrentFailed", "Expired"}
     assert not warned & {"Ordered", "Fetched", "Verified", "ProbationPassed", "Withdrawn", "RollbackOrdered"}
+
+
+def test_the_same_step_of_another_attempt_is_another_line():
+    """A line that repeats is only counted: the second time that a candidate is ready would not be seen."""
+    lines, record, lost = [], record_in(State.STAGED), OF_EVENTS[events.CandidateLost]
+    for event in (OF_EVENTS[events.CandidateReady], lost, OF_EVENTS[events.CandidateReady]):
+        after, _ = step(record, event)
+        lines.append(line_of(Transition(record, event, after)))
+        record = after
+    assert lines[0][1] == lines[2][1]
+    assert lines[0] != lines[2]
