@@ -1,7 +1,8 @@
 """One bit flipped in a stored file, or in each of several at once: found, never served, mended by the next order.
 
-A fallback serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. A bit
-that rots touches no clock, so the times of the files stay as they were.
+A fallback serves meanwhile, within two seconds: the previous bundle, the factory release, a second copy. Where there is
+none, only files are hit that a committed release can serve without. A bit that rots touches no clock, so the times of
+the files stay as they were.
 """
 
 import os
@@ -27,6 +28,7 @@ class Several:
     bare: bool = False
 
 
+NOT_NEEDED = ("state/bundles/*/golden.bin", "state/bundles/*/labels.bin")
 JOURNALS = "state/models/*/journal.json*"
 BUNDLES = "state/bundles/*/*"
 FACTORY = "state/factory/*/*"
@@ -65,6 +67,15 @@ def flips(at: Bench, rng: random.Random, moments: int, positions: int) -> Iterat
         _stand_at(at, None)
         names = [name for name in stored_files(at.folder) if any(fnmatchcase(name, p) for p in several.patterns)]
         yield several.name, _flipped(at, None, names, "middle", rng, bare=several.bare)
+
+
+def flips_without_fallback(at: Bench, rng: random.Random, positions: int) -> Iterator[tuple[str, list[str]]]:
+    """(what, what broke) for files beside the model, on a device that has no other release."""
+    _stand_at(at, None)
+    names = [name for name in stored_files(at.folder) if any(fnmatchcase(name, p) for p in NOT_NEEDED)]
+    for name in names:
+        for position in rng.sample(POSITIONS, positions):
+            yield f"alone: {name} {position}", _flipped(at, None, [name], position, rng)
 
 
 def _flipped(

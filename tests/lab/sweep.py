@@ -124,6 +124,8 @@ def _flips(at: Bench, amount: Amount, rng: random.Random) -> Iterator[Point]:
     behind = scenario.factory or len(scenario.before) > 1
     if scenario.before and behind and scenario.order:  # there is something to fall back to
         yield from flips.flips(at, rng, amount.flip_moments, amount.flip_positions)
+    elif scenario.before and scenario.order:
+        yield from flips.flips_without_fallback(at, rng, amount.flip_positions)
 
 
 def _small_disk(at: Bench, _amount: Amount, _rng: random.Random) -> Iterator[Point]:

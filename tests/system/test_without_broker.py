@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commands import skerry
+from tests.kit.waiting import eventually
 from tests.system.fleet import BAD, FIRST, NOWHERE, SECOND, Device, provision
 
 pytestmark = pytest.mark.system
@@ -68,6 +69,20 @@ def test_a_rollback_to_a_damaged_release_fails_and_the_good_one_goes_on(either, 
     assert either.slots() == (SECOND, None)
     if either.process:
         assert f"stays at {SECOND}" in either.await_serving(SECOND)["issues"][0]
+
+
+@pytest.mark.parametrize("name", ["golden.npz", "labels.txt", "quality.json"])
+def test_the_only_release_serves_although_a_bit_flipped_beside_its_model(alone, name):
+    """Of its golden file, that left the device `not serving`; labels and quality are guarded here, and never did."""
+    folder = next((alone.state / "bundles").iterdir())
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    alone.start()
+    alone.await_serving(FIRST)
+    if name == "golden.npz":
+        eventually(lambda: "golden_damaged" in str(alone.status()["issues"]), f"{name} is an issue")
 
 
 def test_a_client_that_goes_away_ends_neither_the_agent_nor_its_door(alone):

@@ -34,8 +34,11 @@ class Launcher:
         self._model, self._context, self._listeners = model, context, listeners
         self._services: list[Service] = []
 
-    def start(self, slot: Slot, callbacks: ServiceCallbacks) -> Service:
-        """Start a runner. Raises `DiskError` when its bundle cannot be read."""
+    def start(self, slot: Slot, callbacks: ServiceCallbacks, *, committed: bool) -> Service:
+        """Start a runner; `committed` says that the slot is the current one.
+
+        Raises `DiskError` when its bundle cannot be read.
+        """
         config = self._context.config
         section = config.model(self._model)
         job = Job(
@@ -56,6 +59,7 @@ class Launcher:
             results_files=section.results_files,
             results_rate_hz=section.results_mqtt_rate_hz if section.results_mqtt else 0.0,
             api_values=section.api_values,
+            committed=committed,
         )
         log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)

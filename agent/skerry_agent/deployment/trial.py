@@ -81,7 +81,7 @@ class Trial:
             ready=self._ready, accepting=self._accepting, heartbeat=self._heartbeat, failed=self._failed
         )
         try:
-            self.service = self._launcher.start(self._slot, callbacks)
+            self.service = self._launcher.start(self._slot, callbacks, committed=False)
         except DiskError as error:
             self._failed(unusable(error), str(error))
 

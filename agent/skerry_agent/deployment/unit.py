@@ -245,7 +245,7 @@ class Unit:
             return
         self.current_slot = slot
         try:
-            self.current = self._launcher.start(slot, self._current_callbacks(slot))
+            self.current = self._launcher.start(slot, self._current_callbacks(slot), committed=True)
         except DiskError as error:
             self._current_failed(unusable(error), str(error))
 

@@ -80,7 +80,8 @@ class Job(Struct, frozen=True):
     `unix_fd` is one on a Unix socket, and `regions_fd` a memory file in which the runners of a model keep what clients
     of that socket have registered as shared memory. `results_file` and `results_files` older ones have at most
     `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most.
-    `api_values` is what tensors hold for clients that do not say.
+    `api_values` is what tensors hold for clients that do not say. `committed`: the release is the current one of this
+    device, so it was proven and serves even if the golden file that proved it has been damaged since.
     """
 
     model: str
@@ -100,6 +101,7 @@ class Job(Struct, frozen=True):
     results_file_bytes: int = 16 * 1024 * 1024
     results_files: int = 4
     results_rate_hz: float = 0.0
+    committed: bool = False
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
@@ -157,9 +159,9 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far.
 
     `errors` are the model's own: well-formed inputs that led to no answer. `input_errors` are inputs that no model
-    could have answered: damaged, of another shape, not numbers. `source_issues` are sources and results files that
-    cannot be used now, one line each that begins with its code, source_failed or results_failed; neither is ever the
-    release's fault.
+    could have answered: damaged, of another shape, not numbers. `source_issues` are sources, results files and the
+    golden file of a committed release that cannot be used now, one line each that begins with its code, source_failed,
+    results_failed or golden_damaged; none is ever the release's fault.
 
     All counts are of real load alone; `exercised` has what golden inputs did. Of `judged` answers it was found out
     whether they are positive (see `runner.positives`), and `positives` are. `waited_s` is for how long the runner's

@@ -38,7 +38,7 @@ from skerry_agent.runner.golden import GoldenSamples
 from skerry_agent.runner.inference import Inference, InferenceCounts
 from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
-from skerry_agent.runner.validation import Open, load, read_golden, validate
+from skerry_agent.runner.validation import Open, Validated, load, read_golden, validate, warm_unproven
 from skerry_agent.wire.errors import WireError
 
 _LOG = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     load_us, about = (time.perf_counter() - began) * 1e6, inference.about
     control.send(Loaded(load_us, process.rss_bytes(), about.name, about.version, about.delegate))
     session = Session(job, control, inference, heartbeats.issues)
-    validated = validate(job, inference, read_golden(job))
+    validated = _validated(job, inference, heartbeats.issues)
     session.remembers = validated.remembers
     process.trim()
     with contextlib.suppress(OSError):  # the file may be gone: what is loaded stays
@@ -95,6 +95,19 @@ def _prepare(job: Job, control: Control, heartbeats: "HeartbeatMaker", open_engi
     session.opened()
     control.send(validated.ready)
     return session
+
+
+def _validated(job: Job, inference: Inference, issues: SourceIssues) -> Validated:
+    """Golden inputs prove a candidate; what is committed was proven, and serves without them. Raises `UnfitError`."""
+    try:
+        golden = read_golden(job)
+    except UnfitError as error:
+        if not job.committed:
+            raise
+        line = f"{error}; {job.release} was proven before and serves, unproven now, until another release replaces it"
+        issues.put("golden file", line, code="golden_damaged")
+        return warm_unproven(inference)
+    return validate(job, inference, golden)
 
 
 def _leave(control: Control, error: EngineError) -> NoReturn:

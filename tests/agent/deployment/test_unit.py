@@ -74,6 +74,16 @@ def test_a_refused_candidate_never_served(device):
     assert old.sent == []
 
 
+def test_only_the_runner_of_the_current_release_is_told_that_it_is_committed(device):
+    """It serves although its golden file is damaged; a candidate has to be proven by it."""
+    assert not device.install("1.0.0", 1).job.committed
+    device.boot()
+    assert [runner.job.committed for runner in device.processes.runners] == [True]
+    device.unit.order(order("1.1.0", 2))
+    device.pump()
+    assert [runner.job.committed for runner in device.processes.runners] == [True, False]
+
+
 def test_a_runner_is_told_what_agent_toml_says_of_its_applications(device):
     assert device.install("1.0.0", 1).job.api_values == "raw"
 

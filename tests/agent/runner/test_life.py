@@ -189,7 +189,7 @@ def test_an_unfit_model_is_refused_with_its_reason(spawn, tiny, kind, change, co
         ("golden.npz", None, "golden file"),
     ],
 )
-def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, name, content, words):
+def test_files_of_a_candidate_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, name, content, words):
     job = tiny("add")
     path = tmp_path / "add" / name
     path.unlink() if content is None else path.write_bytes(content)
@@ -199,6 +199,32 @@ def test_files_that_are_damaged_or_absent_are_refused(spawn, tiny, tmp_path, nam
         refused = child.expect(runner_protocol.Refused)
     assert refused.code == ("load_failed" if content is None else "damaged")
     assert words in refused.detail
+
+
+@pytest.mark.parametrize("content", [b"not what was signed", None])
+@pytest.mark.parametrize("kind", ["add", "log"])
+def test_a_committed_release_serves_although_its_golden_file_rots_and_says_so(spawn, tiny, tmp_path, kind, content):
+    """A flipped bit in it left a device without a model; the logarithm of zeros is infinite, which proves nothing."""
+    job = tiny(kind, committed=True, beat_s=0.1)
+    path = tmp_path / kind / "golden.npz"
+    path.unlink() if content is None else path.write_bytes(content)
+    child = spawn(job)
+    assert child.ready().samples == 0
+    child.wait_for_issue("golden_damaged: golden file: ")
+
+
+def test_a_committed_release_whose_golden_file_is_whole_is_validated(spawn, tiny):
+    child = spawn(_with_golden(tiny("add", committed=True), _other_outputs))
+    child.expect(runner_protocol.Loaded)
+    assert child.expect(runner_protocol.Refused).code == "golden_mismatch"
+
+
+@pytest.mark.parametrize("content", [b"not what was signed", None])
+def test_a_committed_release_whose_model_file_is_damaged_or_absent_is_refused(spawn, tiny, tmp_path, content):
+    job = tiny("add", committed=True)
+    path = tmp_path / "add" / "model.tflite"
+    path.unlink() if content is None else path.write_bytes(content)
+    assert spawn(job).expect(runner_protocol.Refused).code == ("load_failed" if content is None else "damaged")
 
 
 @pytest.mark.parametrize(

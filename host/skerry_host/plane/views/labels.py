@@ -106,6 +106,7 @@ LABELS = {
     "accelerator_hung": "accelerator hung",
     "constant_output": "constant output",
     "crashed": "runner crashed",
+    "golden_damaged": "damaged golden file",
     "golden_mismatch": "golden outputs not reproduced",
     "hang": "inference hung",
     "inference_failed": "inference failed",
