@@ -1,5 +1,7 @@
 """What holds for every test: no property is judged by how long it took, and what takes longest begins first."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,15 @@ LONGEST = ("recipes", "system", "net", "lab")
 
 settings.register_profile("skerry", deadline=None)
 settings.load_profile("skerry")
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """The agent's command line closes its files to others: called in this process, it would for all tests after it."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

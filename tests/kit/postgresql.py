@@ -64,6 +64,7 @@ class PostgreSql:
         self._folder.mkdir(parents=True)
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
+        secret.chmod(0o644)
         if os.geteuid() == 0:
             shutil.chown(self._folder, NOBODY)
         init = [self._programs / "initdb", "-D", "data", "-U", USER, "-A", "scram-sha-256", "-N", "-E", "UTF8"]
