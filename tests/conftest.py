@@ -1,6 +1,7 @@
 """What holds for every test: no property is judged by how long it took, and what takes longest begins first."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ LONGEST = ("recipes", "system", "net", "lab")
 
 settings.register_profile("skerry", deadline=None)
 settings.load_profile("skerry")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
