@@ -55,6 +55,20 @@ def take_over(device):
     return runner
 
 
+def hanging_candidate(device):
+    """A candidate on probation that has taken over the accelerator, and hangs; it has not ended yet."""
+    serving_on_tpu(device)
+    on_tpu(device, "1.1.0", 2)
+    device.processes.runners[0].follow()
+    device.processes.runners[0].follow()
+    device.clock.advance(0.2)
+    candidate = device.processes.runners[-1]
+    candidate.validate()
+    candidate.follow()
+    candidate.heartbeat(busy_s=11.0)
+    return candidate
+
+
 def hung_issues(device):
     return [issue for issue in device.unit.issues if issue.startswith("accelerator_hung: ")]
 
@@ -73,15 +87,7 @@ def test_a_runner_that_hangs_in_service_and_cannot_be_killed_leaves_its_place_to
 
 
 def test_a_candidate_that_cannot_be_killed_is_tried_without_the_accelerator(device):
-    serving_on_tpu(device)
-    candidate = on_tpu(device, "1.1.0", 2)
-    device.processes.runners[0].follow()
-    device.processes.runners[0].follow()
-    device.clock.advance(0.2)
-    candidate = device.processes.runners[-1]
-    candidate.validate()
-    candidate.follow()
-    candidate.heartbeat(busy_s=11.0)
+    hanging_candidate(device)
     device.clock.advance(KILL_GRACE_S)
     assert take_over(device).job.engine == "litert"
     assert (device.deployment.id, device.deployment.outcome) == ("d2", "succeeded")
@@ -98,15 +104,7 @@ def test_a_new_release_does_not_wait_for_the_runner_before_it_for_ever(device):
 
 
 def test_a_hang_that_ends_when_it_is_killed_is_a_hang(device):
-    serving_on_tpu(device)
-    candidate = on_tpu(device, "1.1.0", 2)
-    device.processes.runners[0].follow()
-    device.processes.runners[0].follow()
-    device.clock.advance(0.2)
-    candidate = device.processes.runners[-1]
-    candidate.validate()
-    candidate.follow()
-    candidate.heartbeat(busy_s=11.0)
+    candidate = hanging_candidate(device)
     assert device.deployment.outcome is None  # the accelerator is not free yet
     candidate.listener.exited("crashed", "killed by SIGKILL")
     assert (device.deployment.outcome, device.deployment.reason) == ("rolled_back", "hang")
