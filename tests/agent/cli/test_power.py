@@ -12,6 +12,7 @@ import pytest
 from skerry_agent.cli.calibrated import calibrated
 from skerry_agent.cli.main import main
 from skerry_agent.config import load
+from skerry_agent.meters import procfs
 from skerry_agent.meters.power import MeasuredPower, ModelledPower, Window
 from tests.kit.waiting import eventually
 
@@ -164,12 +165,19 @@ def test_a_person_is_asked_while_the_load_runs(config):
     with subprocess.Popen(
         [*command, "--config", str(config)], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as asked:
-        os.write(ours, b"2.1\n3.4\n")
+        os.write(ours, b"2.1\n")
+        eventually(lambda: _cpu_of_children(asked.pid) > 0, "the load has used a core, so it can be told how much")
+        os.write(ours, b"3.4\n")
         out, err = asked.communicate(timeout=30)
     os.close(ours)
     os.close(theirs)
-    assert ("watts at idle" in err, "watts under load" in err) == (True, True)
+    assert (asked.returncode, "watts at idle" in err, "watts under load" in err) == (0, True, True), err
     assert json.loads(out)["idle_w"] == 2.1
+
+
+def _cpu_of_children(pid: int) -> float:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(procfs.cpu_s(Path("/proc"), int(child)) or 0.0 for child in children)
 
 
 class Sensor:
