@@ -114,18 +114,18 @@ def renewal_due(certificate: x509.Certificate) -> float:
 
 def _listed(path: Path) -> list[tuple[str, float]]:
     """What the lists on disk take back; none where there are none yet."""
-    if not path.exists():
-        return []
+    return parse_lists(key_files.read(path, MAX_LIST_BYTES), str(path)) if path.exists() else []
+
+
+def parse_lists(pem: bytes, where: str) -> list[tuple[str, float]]:
+    """Serials (hex) with when, of every list in PEM text; raises `IdentityError` that names `where` it was."""
     marker = b"-----BEGIN X509 CRL-----"
     try:
-        lists = [
-            x509.load_pem_x509_crl(marker + part) for part in key_files.read(path, MAX_LIST_BYTES).split(marker)[1:]
-        ]
-    except ValueError:
-        raise IdentityError(
-            f"{path} is damaged", hint="remove it: it is made anew from the registry", code="list_damaged"
-        ) from None
-    return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for crl in lists for row in crl})
+        rows = [row for part in pem.split(marker)[1:] for row in x509.load_pem_x509_crl(marker + part)]
+        return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for row in rows})
+    except (ValueError, x509.InvalidVersion):
+        hint = "remove it: it is made anew from the registry"
+        raise IdentityError(f"{where} is damaged", hint=hint, code="list_damaged") from None
 
 
 def _write(path: Path, data: bytes) -> None:

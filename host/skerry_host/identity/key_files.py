@@ -6,7 +6,6 @@ A key that others can read is refused, not mended: it may have been copied alrea
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from skerry_host.identity.errors import IdentityError
+from skerry_host.identity.errors import DAMAGE, IdentityError
 
 MAX_BYTES = 64 * 1024
 
@@ -60,7 +59,7 @@ def parse_key(pem: bytes, where: str, passphrase: bytes | None = None) -> Ellipt
             return parse_key(pem, where)
         hint = "give its passphrase with --passphrase-file"
         raise IdentityError(f"the key {where} is under a passphrase", hint=hint, code="passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except DAMAGE:
         if passphrase is not None and b"ENCRYPTED" in pem:
             raise IdentityError(f"the passphrase does not open {where}", code="passphrase") from None
         raise IdentityError(f"{where} holds no private key in PEM", code="key_damaged") from None
@@ -82,9 +81,13 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
 def parse_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     """Every certificate in PEM text, at least one; raises `IdentityError` that names `where` it was."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(pem)
+        for certificate in certificates:  # their parts are parsed only when asked for
+            _ = certificate.public_key(), certificate.extensions, certificate.subject, certificate.issuer
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except DAMAGE:
         raise IdentityError(f"{where} holds no certificate in PEM", code="certificate_damaged") from None
+    return certificates
 
 
 def certificate_pem(*certificates: x509.Certificate) -> bytes:
