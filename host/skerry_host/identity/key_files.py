@@ -8,15 +8,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 
 from skerry_host.identity.errors import DAMAGE, IdentityError
+from skerry_host.identity.pkcs8 import encrypted_pem
 
 MAX_BYTES = 64 * 1024
 
@@ -70,7 +69,9 @@ def parse_key(pem: bytes, where: str, passphrase: bytes | None = None) -> Ellipt
 
 def key_pem(key: EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
     """A private key as PEM, encrypted if there is a passphrase."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _encryption(passphrase))
+    if passphrase is not None:
+        return encrypted_pem(key, passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -93,7 +94,3 @@ def parse_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
 def certificate_pem(*certificates: x509.Certificate) -> bytes:
     """Certificates as PEM, in the order given."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-
-
-def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:
-    return NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
