@@ -109,16 +109,21 @@ def set_claim(session: Session, device: str, number: int | None, serial: str | N
 
 
 def wait(session: Session, row: PendingRow) -> None:
-    """Keep a board's request, in place of its former one; when it asked first and whether it was denied stay."""
+    """Keep a board's request, in place of its former one; when it asked first and what was decided of it stay."""
     before = session.get(PendingRow, row.key_sha256)
     if before is not None:
-        row.first, row.denied = before.first, before.denied
+        row.first, row.denied, row.approved, row.replace = before.first, before.denied, before.approved, before.replace
     session.merge(row)
 
 
 def waiting(session: Session) -> Sequence[PendingRow]:
     """All that wait, and those that were denied, in the order of their first request."""
     return session.scalars(select(PendingRow).order_by(PendingRow.first, PendingRow.key_sha256)).all()
+
+
+def approved(session: Session) -> Sequence[PendingRow]:
+    """Those that a person has approved, and the plane has not enrolled yet."""
+    return session.scalars(select(PendingRow).where(PendingRow.approved.is_not(None)).order_by(PendingRow.first)).all()
 
 
 def find_waiting(session: Session, key_sha256: str) -> PendingRow | None:
