@@ -29,6 +29,7 @@ KINDS = {
     "receipt": Receipt,
     "release": Release,
     "renewal_answer": RenewalAnswer,
+    "renewal_proof": RenewalRequest,
     "renewal_request": RenewalRequest,
     "reported": Reported,
     "state": DeviceState,
