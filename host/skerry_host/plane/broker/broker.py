@@ -21,12 +21,12 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening, without_password
+from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import AddressError, BrokerError
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 START_S = 10.0
 STOP_S = 5.0
 LOWEST_PORT = 15_000
@@ -34,13 +34,6 @@ LOWEST_PORT = 15_000
 FEWEST_PORTS = 1_000
 CLIENT_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 CLIENT_PORTS_USUALLY = 32_768
-MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-"""Above the largest chunk that the wire allows, with its topic."""
-
-MAX_INFLIGHT = 4000
-"""Unacknowledged messages of one client: the rest waits in the broker. Without a limit, the acknowledgement of what the
-plane publishes would come behind all that was ever sent to it."""
-
 
 class Broker(Protocol):
     """A broker while it is entered: its URL for the plane, and that for devices."""
@@ -74,8 +67,8 @@ class External:
         return None
 
 
-class _Child:
-    """A broker as a child process on a loopback port."""
+class Child:
+    """A broker as a child process on a port, of loopback at least."""
 
     def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
@@ -101,11 +94,12 @@ class _Child:
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
+                self.close()
                 raise BrokerError(f"the broker did not start on port {self.port}", hint=self._where_to_look())
             time.sleep(0.02)
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End it, in order if it can."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -133,10 +127,10 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.close()
 
 
-class Mosquitto(_Child):
+class Mosquitto(Child):
     """Eclipse Mosquitto, with its retained messages kept in `folder`."""
 
     def __init__(self, folder: Path, port: int, program: str, opened: Opening | None = None) -> None:
@@ -151,11 +145,7 @@ class Mosquitto(_Child):
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "mosquitto.conf"
         configuration.write_text(_mosquitto_conf(self._folder, self.port, self._opened), encoding="utf-8")
-        command = [self._program, "-c", str(configuration)]
-        tether = shutil.which("setpriv")
-        if tether:  # the kernel ends it with us, even on kill -9
-            command = [tether, "--pdeathsig", "TERM", "--", *command]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
         return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
@@ -164,7 +154,7 @@ class Mosquitto(_Child):
         return str(self._folder) in command
 
 
-class Embedded(_Child):
+class Embedded(Child):
     """rumqttd out of the iotcore wheel: for a demo where no mosquitto is. Forgets what was retained when it ends."""
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -175,6 +165,14 @@ class Embedded(_Child):
 
     def _is_mine(self, command: str) -> bool:
         return "iotcore._serve" in command
+
+
+def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
+    """Run a program that the kernel ends with this process, even on kill -9, where `setpriv` is there for it."""
+    tether = shutil.which("setpriv")
+    if tether:
+        command = [tether, "--pdeathsig", "TERM", "--", *command]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def find_mosquitto() -> str | None:
