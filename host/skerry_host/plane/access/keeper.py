@@ -19,7 +19,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_host.files import write_atomic
 from skerry_host.plane.broker.canary import Door, Verdict
-from skerry_host.plane.broker.secured import Rules
+from skerry_host.plane.broker.rules import Rules
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from skerry_host.identity.authority import Authority
 from skerry_host.plane.broker.access import Access
-from skerry_host.plane.broker.secured import Rules
+from skerry_host.plane.broker.rules import Rules
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import identities
 
@@ -30,5 +30,6 @@ class RuleSource:
 
 
 def access_of(session: Session) -> Access:
-    """Who is denied and who comes the old way."""
-    return Access(identities.revoked(session), identities.old_way(session), identities.version(session))
+    """Who is denied, who comes the old way, and who may come in."""
+    revoked, version = identities.revoked(session), identities.version(session)
+    return Access(revoked, identities.old_way(session), version, identities.members(session) - revoked)

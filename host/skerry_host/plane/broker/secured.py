@@ -19,34 +19,14 @@ from skerry_agent.wire.broker_url import parse
 from skerry_host.files import write_atomic
 from skerry_host.identity.files import PlaneFiles
 from skerry_host.plane.broker import mosquitto_conf as conf
-from skerry_host.plane.broker.access import TEXTS, Access
+from skerry_host.plane.broker.access import TEXTS
 from skerry_host.plane.broker.broker import Child, spawn_tethered
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening, TlsFiles
+from skerry_host.plane.broker.rules import LIST
 
 log = logging.getLogger(__name__)
-
-LIST = "revoked.crl.pem"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a broker's access rules say at one moment; `crl` is PEM, and for the same certificates."""
-
-    access: Access
-    crl: bytes
-
-    @property
-    def label(self) -> str:
-        """See `access`."""
-        return self.access.label
-
-    def files(self) -> dict[str, bytes]:
-        """The content of each file, by its name."""
-        texts = {name: text(self.access, self.label).encode() for name, text in TEXTS.items()}
-        return {**texts, LIST: self.crl}
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
