@@ -160,7 +160,7 @@ def revoked(session: Session) -> frozenset[str]:
 
 
 def members(session: Session) -> frozenset[str]:
-    """The principals that certificates were made for: devices, their birth certificates, and claims; also denied ones."""
+    """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
     enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
     names = {name for device in enrolled for name in (device, birth_name(device))}
     return frozenset(names.union(session.scalars(select(ClaimRow.name))))
