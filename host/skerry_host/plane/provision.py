@@ -1,11 +1,13 @@
 """Writes a device's configuration folder: agent.toml and trust.json. Enrols nothing."""
 
 import json
-import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
+from msgspec.json import encode as encode_json
+from msgspec.json import format as format_json
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.engines import EXTRAS
@@ -19,29 +21,39 @@ from skerry_host.home import Home
 from skerry_host.plane.broker.connection import address
 from skerry_host.release.keys import trust_keys
 
-DEFAULT_PORT = "1883"
 ADDRESS_FILE = "serve.json"
 
 
-class _Addresses(Struct):
-    """What is read of `ADDRESS_FILE`."""
+class Addresses(Struct, frozen=True):
+    """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes."""
 
     broker: str
+    page: str | None = None
+    enrolment: str | None = None
+    security: Literal["mtls", "plain", "external"] = "plain"
+
+
+FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
+"""Where the first `skerry serve` is going to start its broker."""
+
+
+def addresses_of(home: Home) -> Addresses:
+    """Those of the last `skerry serve`, else where the first one will be."""
+    try:
+        return codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
+    except (OSError, WireError):
+        return FIRST
 
 
 def broker_of(home: Home) -> str:
     """The broker address of the last `skerry serve`, else where the first one will start it."""
-    try:
-        return codec.decode((home.root / ADDRESS_FILE).read_bytes(), _Addresses).broker
-    except (OSError, WireError):
-        port = os.environ.get("SKERRY_PORT", "")
-        return f"mqtt://127.0.0.1:{port if port.strip('0') else DEFAULT_PORT}"
+    return addresses_of(home).broker
 
 
-def write_addresses(home: Home, broker: str, page: str | None) -> None:
+def write_addresses(home: Home, addresses: Addresses) -> None:
     """Record where the broker and the web page are, for `device provision`."""
-    content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
-    write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
+    content = format_json(encode_json(addresses)) + b"\n"
+    write_atomic(home.root / ADDRESS_FILE, content, mode=0o600)
 
 
 def install_command(board: Board) -> str:
