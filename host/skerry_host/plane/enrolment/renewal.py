@@ -39,6 +39,8 @@ MOST_AT_ONCE = 50
 MOST_LOOKED_AT = 64
 """Certificates of one device that a decision looks at; the limit of a day is far below."""
 
+MAX_REQUEST_BYTES = 8192
+
 log = logging.getLogger(__name__)
 
 
@@ -96,6 +98,13 @@ class RenewalDesk:
         return decide(Asked(csr.key_sha256, said.csr, said.proof), current, held, now)
 
 
+def _read(payload: bytes) -> RenewalRequest:
+    """Raises `WireError`; a text far above what a request needs is not parsed."""
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise WireError("renewalrequest", [f"{len(payload)} bytes are over the limit of {MAX_REQUEST_BYTES}"])
+    return codec.decode(payload, RenewalRequest)
+
+
 class Renewals:
     """Requests that wait: put in by the link's thread, answered by `work`. `counts`: answered, malformed, dropped."""
 
@@ -112,7 +121,7 @@ class Renewals:
     def put(self, message: Incoming) -> None:
         """Keep a request, in place of an earlier one of the same device. Quick: nothing is looked up."""
         try:
-            device, said = topics.device_of(message.topic), codec.decode(message.payload, RenewalRequest)
+            device, said = topics.device_of(message.topic), _read(message.payload)
         except WireError as error:
             self.counts["malformed"] += 1
             self._malformed.note(message.topic, str(error))

@@ -1,5 +1,6 @@
 """Renewal on the host: who gets another certificate, who does not, and what a device that asks without end can do."""
 
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,7 +24,12 @@ from skerry_host.plane.registry.records.identities import Keys
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.release.sign import Ed25519Signer
 from skerry_host.release.store import Store
+from tests.kit.brokers import Mosquitto
 from tests.kit.csr import csr_of, device_key
+from tests.kit.device import BrokerPort
+from tests.kit.home import make_home
+from tests.kit.plane import served
+from tests.kit.waiting import eventually
 
 DAY_S = 86_400.0
 NONCE = "0" * 32
@@ -46,8 +52,8 @@ class Board:
 class Host:
     """The desk over a registry with one enrolled device, at a time that the test turns."""
 
-    def __init__(self, folder, registry):
-        self.now = 1_800_000_000.0
+    def __init__(self, folder, registry, now=1_800_000_000.0):
+        self.now = now
         self.registry, self.identity = registry, folder / "identity"
         signer = Ed25519Signer(DIRECTOR)
         director = Director(signer, Store(folder / "store"), lambda: self.now)
@@ -166,9 +172,9 @@ def test_a_key_of_a_revoked_certificate_signs_for_no_other(host, board):
 
 def test_a_device_cannot_have_a_thousand_certificates_made(host, board):
     codes = []
-    for _ in range(1000):
+    for _ in range(1000 // 4):
         codes.append(host.desk.answer("edge-17", board.ask(device_key())).code)
-        host.now += 1
+        host.now += 4
     assert set(codes) == {"", "too_soon", "too_many"}
     assert codes.count("") == 10
     host.now += DAY_S
@@ -228,3 +234,26 @@ def test_an_authority_that_cannot_be_read_is_said_and_the_plane_goes_on(host, bo
     assert host.renewals.work() == []
     assert host.renewals.counts["failed"] == 1
     assert host.current("edge-17") == key_sha256(board.key.public_key())
+
+
+@pytest.mark.system
+def test_a_plane_renews_over_a_real_broker(tmp_path):
+    """The way through: the topic is subscribed to, the answer comes back on the device's own."""
+    home = make_home(tmp_path / "home")
+    heard = []
+    with Mosquitto(tmp_path / "broker") as broker, open_registry(home.registry) as registry:
+        board = Host(home.root, registry, time.time()).enrol("edge-17")
+        device = BrokerPort(f"mqtt://127.0.0.1:{broker.port}")
+        device.open(
+            lambda: ("will", b""), lambda: device.subscribe(topics.renewal("edge-17")), lambda *it: heard.append(it)
+        )
+        try:
+            with served(home, registry, broker.port):
+                ask = codec.encode(RenewalRequest(NONCE, csr_of(board.key)))
+                eventually(lambda: device.publish(topics.renew("edge-17"), ask, retain=False) or heard, "an answer")
+        finally:
+            device.cut()
+    answer = codec.decode(heard[0][1], RenewalAnswer)
+    assert heard[0][0] == topics.renewal("edge-17")
+    assert answer.nonce == NONCE
+    assert answer.certificate
