@@ -14,6 +14,7 @@ from skerry_agent.wire.enrolment import CANARY, OLD, PLANE
 from skerry_host.files import write_atomic
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.authority import Authority, KeyPair
+from skerry_host.identity.custody import activate
 from skerry_host.identity.errors import IdentityError
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
@@ -47,11 +48,14 @@ def plane_identity(
     """Make or renew what is due, at two thirds of a certificate's life, and return the paths.
 
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
-    serials (hex) with when; None keeps those that the list on disk has. Raises `IdentityError`.
+    serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on, so a
+    broker that runs must read its files again afterwards. Raises `IdentityError`.
     """
-    authority, files = Authority.open(folder, now), _paths(folder / "plane")
+    files = _paths(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
+        activate(folder)
+        authority = Authority.open(folder, now)
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
         _write(files.chain, authority.chain_pem)

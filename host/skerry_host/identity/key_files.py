@@ -18,6 +18,10 @@ from skerry_host.identity.errors import DAMAGE, IdentityError
 from skerry_host.identity.pkcs8 import encrypted_pem
 
 MAX_BYTES = 64 * 1024
+ROOT = "root"
+KEY, CERTIFICATE = ".key", ".pem"
+NEXT = ".next"
+"""Ends the name of the certificate of an issuing CA that does not sign yet."""
 
 
 def read(path: Path, most: int = MAX_BYTES) -> bytes:
