@@ -119,6 +119,7 @@ MESSAGES = {
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
     ),
+    "desired_incarnation": Desired("shelf-01", 9, 1_700_000_000.5, incarnation="0123456789abcdef" * 2),
     "reported_ways": Reported(
         device="shelf-01",
         boot="0123456789abcdef",

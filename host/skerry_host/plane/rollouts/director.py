@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
-from skerry_host.plane.registry.records import twins
+from skerry_host.plane.registry.records import identities, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
 from skerry_host.release.obstacles import Obstacle, lacking, obstacle
@@ -46,7 +46,8 @@ class Director:
         twin = twins.find(session, device)
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
-        desired = Desired(device, _next_generation(twin), self._clock(), wanted)
+        incarnation = identities.incarnation(session, device)
+        desired = Desired(device, _next_generation(twin), self._clock(), wanted, incarnation=incarnation)
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 
