@@ -76,6 +76,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
 
     Certificates are PEM, the leaf first. `before` is the folder of the identity whose birth certificate is kept, where
     none comes. `device` is who it has to be, empty where the host decides. `now` is None while the clock is not known.
+    `claim` is the sha256 of the claim that is used up by it.
     """
 
     state: str
@@ -85,6 +86,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     before: str = ""
     device: str = ""
     now: float | None = None
+    claim: str = ""
 
 
 UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity

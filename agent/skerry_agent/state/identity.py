@@ -30,7 +30,8 @@ INCARNATION = "incarnation"
 class Identity(Struct, frozen=True):
     """What the certificate of a device says, and the state folder that it was asked for. Times as in the certificate.
 
-    `serial` is that of the certificate, in hex.
+    `serial` is that of the certificate, in hex; `claim` the sha256 of the claim's file that is used up by it: where
+    that cannot be removed, it is not used again.
     """
 
     device: DeviceId
@@ -38,6 +39,7 @@ class Identity(Struct, frozen=True):
     serial: str
     not_before: float
     not_after: float
+    claim: str = ""
 
 
 class StoredIdentity(Struct, frozen=True):
