@@ -28,6 +28,8 @@ LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
 AUTO = "auto"
+UNNAMED = "unenrolled"
+"""Stands for a device's id until the host has given it one; nothing is sent under it."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
@@ -40,9 +42,19 @@ class ConfigError(SkerryError):
 
 
 class DeviceSection(Struct, frozen=True):
-    """Who this is."""
+    """Who this is. Without `id` the host says it, as the device enrols. `serial` instead of the board's own."""
 
-    id: DeviceId
+    id: DeviceId | None = None
+    serial: Annotated[str, Meta(max_length=128)] = ""
+
+
+class EnrolmentSection(Struct, frozen=True):
+    """Where and with what the device asks for its identity. `spread_s`: the longest wait before it first connects."""
+
+    url: str
+    claim_file: str = "claim.pem"
+    key_file: str = "claim.key"
+    spread_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
 
 
 class BrokerSection(Struct, frozen=True):
@@ -134,6 +146,7 @@ class AgentConfig(Struct, frozen=True):
     board: BoardSection
     agent: AgentSection = AgentSection()
     models: dict[ModelName, ModelSection] = {}
+    enrolment: EnrolmentSection | None = None
     folder: str = "."
     file: str = ""
     issue: str | None = None
@@ -215,7 +228,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
         place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
-        config = codec.convert({**data, **place}, AgentConfig)
+        config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
     issues = [*_issues_of(config)]
@@ -242,6 +255,8 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
 def _issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
+    if config.device.id is None and config.enrolment is None:
+        yield "device.id: missing; only a device that enrols, by a section [enrolment], is named by the host"
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():

@@ -132,11 +132,7 @@ class Asking:
         credentials = Credentials(
             made.key_sha256[:16], self.way.cert_file, self.way.key_file, check_time=self._check_time
         )
-        try:
-            self._link = self._connections.enrol(credentials, Events(self._ask, self._message, self._down))
-        except OSError as error:
-            self._say(self.state, f"{getattr(error, 'detail', error.strerror or error)}; it is tried again")
-            self._later(next(self._local), self.begin)
+        self._link = self._connections.enrol(credentials, Events(self._ask, self._message, self._down))
 
     def _down(self, kind: str, detail: str) -> None:
         """No connection: the link tries again by itself."""

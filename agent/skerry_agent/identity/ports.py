@@ -52,7 +52,7 @@ class SecureLink(Link, Protocol):
 
 
 class Connections(Protocol):
-    """Makes connections. Both raise `OSError` with a `kind` where a file of the credentials cannot be used."""
+    """Makes connections, which come back by themselves. Unusable files are a reason why there is none, like any."""
 
     def operate(self, credentials: Credentials, events: Events) -> SecureLink:
         """Connect to the operation listener, in the place of the link that there is. The supervisor sees it closed

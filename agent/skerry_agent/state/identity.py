@@ -3,6 +3,7 @@
     <state>/incarnation                32 hex digits, made with the state folder
     <state>/identity -> identities/X   the identity in use, replaced by one rename
     <state>/identities/X/              device.key, device.pem, birth.key, birth.pem, identity.json; never changed
+                                       (identity.sealed: the same as identity.json, with a checksum)
     <state>/identities/.request/       keys of a request that waits for its answer
 
 A renewed identity lies beside the one in use until it has connected once. Makes no key and reads no certificate: the
@@ -16,14 +17,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from skerry_agent.state.disk import DiskError, make_folder, point, remove_folder, sync_folder, write_private
+from skerry_agent.state.disk import DiskError, make_folder, point, read_record, remove_folder, sync_folder, write_private
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import HEX32_PATTERN, DeviceId, Incarnation
 
 LINK, FOLDER, REQUEST, NEW = "identity", "identities", ".request", ".new"
 DEVICE_KEY, DEVICE_PEM, BIRTH_KEY, BIRTH_PEM = "device.key", "device.pem", "birth.key", "birth.pem"
-RECORD = "identity.json"
+RECORD, SEALED = "identity.json", "identity.sealed"
 INCARNATION = "incarnation"
 
 
@@ -107,6 +108,11 @@ class IdentityStore:
                 remove_folder(path)
 
     def _read(self, folder: Path) -> StoredIdentity:
+        """By its checksummed record, or where that is damaged by the one for people."""
+        with contextlib.suppress(DiskError):
+            sealed = read_record(folder / SEALED, Identity)
+            if sealed is not None:
+                return StoredIdentity(folder, sealed)
         try:
             identity = codec.decode((folder / RECORD).read_bytes(), Identity)
         except (OSError, WireError) as error:
@@ -119,19 +125,23 @@ class IdentityStore:
         return StoredIdentity(folder, identity)
 
 
-def incarnation_of(state: Path) -> str:
-    """The name of this state folder, made if it has none yet, and the same for ever after. Raises `OSError`.
-
-    What an identity was asked for stands in it, too: from there a damaged one is taken again.
-    """
-    path = state / INCARNATION
+def read_incarnation(state: Path) -> str | None:
+    """The name of this state folder, None where it has none. That of its identity where its own file is damaged."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = path.read_bytes().decode("ascii").strip()
+        text = (state / INCARNATION).read_bytes().decode("ascii").strip()
         if re.match(HEX32_PATTERN, text):
             return text
     stored = IdentityStore(state).current()
-    made = stored.identity.incarnation if stored is not None else os.urandom(16).hex()
-    write_private(path, made.encode() + b"\n")
+    return stored.identity.incarnation if stored is not None else None
+
+
+def incarnation_of(state: Path) -> str:
+    """The name of this state folder, made if it has none yet, and the same for ever after. Raises `OSError`."""
+    path, known = state / INCARNATION, read_incarnation(state)
+    made = known or os.urandom(16).hex()
+    line = made.encode() + b"\n"
+    if not path.exists() or path.read_bytes() != line:
+        write_private(path, line)
     return made
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from skerry_agent.ports.jobs import AcceptIdentity, IdentityMade, MakeRequest, RequestMade
 from skerry_agent.state import identity as files
-from skerry_agent.state.disk import remove_folder, sync_folder, write_private
+from skerry_agent.state.disk import remove_folder, sync_folder, write_private, write_record
 from skerry_agent.state.identity import Identity, IdentityStore, make_private
 from skerry_agent.updater import certificates
 from skerry_agent.updater.certificates import check_dates, check_key, check_leaf, common_name, read_chain, refused
@@ -140,5 +140,6 @@ def _write(store: IdentityStore, made: Path, job: AcceptIdentity, identity: Iden
         write_private(new / files.BIRTH_KEY, birth.read_bytes())
         write_private(new / files.BIRTH_PEM, job.birth_certificate or birth.with_name(files.BIRTH_PEM).read_bytes())
     write_private(new / files.RECORD, codec.encode(identity))
+    write_record(new / files.SEALED, identity)
     new.rename(made)
     sync_folder(store.folder)
