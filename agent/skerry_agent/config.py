@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from skerry_agent.ports.runner_protocol import InputSourceSpec
 from skerry_agent.state import backup_copies
-from skerry_agent.wire import codec
+from skerry_agent.wire import broker_url, codec
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.names import DeviceId, ModelName
@@ -58,10 +58,16 @@ class EnrolmentSection(Struct, frozen=True):
 
 
 class BrokerSection(Struct, frozen=True):
-    """Where the broker is: mqtt://host:port or mqtts://host:port, with user and password if it wants them."""
+    """Where the broker is, mqtt://host:port or mqtts://host:port, and the files of what it wants, if it does.
+
+    `credentials_file` holds USER:PASSWORD. They may be in the URL, too, as agents before had it.
+    """
 
     url: str
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    credentials_file: str | None = None
 
 
 class AgentSection(Struct, frozen=True):
@@ -157,6 +163,27 @@ class AgentConfig(Struct, frozen=True):
         return Path(self.folder) / self.agent.state_dir
 
     @property
+    def broker_address(self) -> BrokerUrl:
+        """The broker's address, which was checked when the file was read."""
+        return broker_url.parse(self.broker.url)
+
+    @property
+    def broker_ca(self) -> Path | None:
+        """The authority's file, None for the system's. One in the current folder serves too, as it did before."""
+        given = self.broker_file(self.broker.ca_file)
+        before = Path(self.broker.ca_file or "")
+        return before if given is not None and not given.exists() and before.exists() else given
+
+    def broker_file(self, given: str | None) -> Path | None:
+        """A file of the section `broker`, None where it has none."""
+        return Path(self.folder) / given if given else None
+
+    @property
+    def identity_dir(self) -> Path:
+        """Where this device's own key and certificate are once it has enrolled."""
+        return self.state_dir / "identity"
+
+    @property
     def trust_file(self) -> Path:
         """The file of the public keys that this device trusts."""
         return Path(self.folder) / self.agent.trust
@@ -234,7 +261,10 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
     issues = [*_issues_of(config)]
     if issues:
         raise ConfigError(f"{path}: {'; '.join(issues)}")
-    parse_broker_url(config.broker.url)
+    try:
+        broker_url.parse(config.broker.url)
+    except WireError as error:
+        raise ConfigError(f"{path}: broker.url: {error.message}", hint=error.hint) from None
     unknown = [*_unknown(data, to_builtins(config))]
     return replace(config, issue=f"{path}: unknown keys, ignored: {', '.join(unknown)}") if unknown else config
 
@@ -288,32 +318,3 @@ def _states(path: Path) -> list[Path]:
 def _usual_states() -> list[str]:
     """For a service, systemd names the folder that it made."""
     return [*filter(None, os.environ.get("STATE_DIRECTORY", "").split(":")), AgentSection().state_dir]
-
-
-class BrokerAddress(Struct, frozen=True):
-    """A parsed broker URL."""
-
-    host: str
-    port: int
-    scheme: Literal["mqtt", "mqtts"]
-    username: str | None = None
-    password: str | None = None
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """Parse mqtt(s)://[user[:password]@]host[:port]; raises `ConfigError` that shows the form."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        host.encode("idna")
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in {"mqtt", "mqtts"}:
-        without_password = url.rpartition("@")[2]
-        raise ConfigError(
-            f"broker url {without_password!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883"
-        )
-    secure = parts.scheme == "mqtts"
-    default_port = 8883 if secure else 1883
-    scheme: Literal["mqtt", "mqtts"] = "mqtts" if secure else "mqtt"
-    return BrokerAddress(host, port or default_port, scheme, parts.username, parts.password)

@@ -22,6 +22,7 @@ from skerry_agent.config import (
     parse_listen,
 )
 from skerry_agent.ports.runner_protocol import CameraSource, DirectorySource, InputSourceSpec, ReplaySource
+from tests.kit.waiting import eventually
 
 TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
 GOOD = """[device]
@@ -70,13 +71,13 @@ def test_what_cannot_work_is_refused_in_one_line(path, after, line, names):
 @pytest.mark.parametrize("url", ["mqtt://[abc", "mqtt://h:99999", "mqtt://a..b", "mqtt://", "http://h", "h:1883"])
 def test_a_broker_that_cannot_be_is_refused(path, url):
     path.write_text(GOOD.replace("mqtt://10.0.0.1", url))
-    with pytest.raises(ConfigError, match="broker url"):
+    with pytest.raises(ConfigError, match=r"broker\.url: broker address .* refused"):
         load(path)
 
 
 def test_what_is_wrong_with_a_broker_does_not_tell_its_password(path):
     path.write_text(GOOD.replace("mqtt://10.0.0.1", "mqtt://me:secret@[abc"))
-    with pytest.raises(ConfigError, match="broker url") as refused:
+    with pytest.raises(ConfigError, match=r"broker\.url") as refused:
         load(path)
     assert "secret" not in str(refused.value)
 
@@ -89,9 +90,12 @@ def test_an_authority_that_cannot_be_used_costs_the_link_and_not_the_models(path
     path.write_text(
         GOOD.replace("mqtt://10.0.0.1", "mqtts://10.0.0.1").replace("[board]", f'ca_file = "{authority}"\n[board]')
     )
-    link, config = link_of(load(path), lambda _connection: ("topic", b""))
-    assert link is None
-    assert f"broker.ca_file {authority} cannot be used" in config.issue
+    link = link_of(load(path), lambda _connection: ("topic", b""))
+    link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
+    eventually(lambda: link.problem, "it says why")
+    link.stop()
+    assert link.problem.kind == "unusable_authority"
+    assert str(authority) in link.why_offline
 
 
 @pytest.mark.parametrize("line", ["outbox_days = 1e308", "telemetry_interval_s = 1e-300", "hang_s = 2.1"])

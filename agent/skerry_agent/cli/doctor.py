@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.standalone import recorded_status
-from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.config import AgentConfig
 from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
@@ -137,15 +137,16 @@ def _runtime(engine: str) -> DeviceCheck:
 
 def _broker(config: AgentConfig, status: LocalStatus | None) -> DeviceCheck:
     """As the running agent sees it; else whether it takes this device."""
-    where = parse_broker_url(config.broker.url)
-    name = f"{where.host}:{where.port}"
+    where = config.broker_address
+    name = where.place
     if status is not None and status.connected:
         return DeviceCheck("broker", ok=True, detail=f"connected to {name}")
     if status is not None and status.why_offline:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {status.why_offline}")
+    from skerry_agent.cli.security import security_of  # noqa: PLC0415 - it imports ssl
     from skerry_agent.supervisor.link_check import try_to_connect  # noqa: PLC0415 - it imports paho
 
-    problem = try_to_connect(where, config.device.id, config.broker.ca_file, alone=status is None)
+    problem = try_to_connect(where, config.device.id, security_of(config), alone=status is None)
     if problem is not None:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {problem}")
     if status is not None:

@@ -5,12 +5,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
-from skerry_agent.cli.standalone import NoLink
-from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.cli.security import security_of
+from skerry_agent.config import AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
 from skerry_agent.ports.clock import EventQueue
@@ -33,20 +31,18 @@ def run(config: AgentConfig) -> int:
     def will(connection: int) -> tuple[str, bytes]:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
 
-    link, config = link_of(config, will)
+    link = link_of(config, will)
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
-    supervisor = Supervisor(config, queue, link or NoLink(), processes, BoardMeters(config.board), boot)
+    supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     supervisor.log_place = output.place()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
-    if link is not None:
-        link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+    link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
     Notifier().begin(queue)
     queue.run()
-    if link is not None:
-        link.stop()
+    link.stop()
     if door is not None:
         door.close()
     log.stop()
@@ -55,7 +51,6 @@ def run(config: AgentConfig) -> int:
 
 def _log_start(config: AgentConfig, boot: str) -> None:
     """Who this is and what it works with. The broker's address without the password."""
-    broker = parse_broker_url(config.broker.url)
     log.info(
         "the agent starts",
         version=__version__,
@@ -63,21 +58,17 @@ def _log_start(config: AgentConfig, boot: str) -> None:
         board=config.board.name,
         targets=",".join(config.board.targets),
         boot=boot,
-        broker=f"{broker.scheme}://{broker.host}:{broker.port}",
+        broker=str(config.broker_address),
         state=config.state_dir,
     )
 
 
-def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
-    """The link, if the authority's file is usable: without it the models serve all the same, and `issue` says why."""
-    try:
-        link = MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file)
-    except OSError as error:
-        unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
-        return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
+def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> MqttLink:
+    """The link. What it cannot use of its files it says when it connects: the models serve all the same."""
+    link = MqttLink(config.broker_address, config.device.id, will, security_of(config))
     if config.agent.metered:
         link.keepalive_s = METERED_KEEPALIVE_S
-    return link, config
+    return link
 
 
 def _open_local_socket(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:

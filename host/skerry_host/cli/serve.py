@@ -4,7 +4,8 @@ import logging
 import signal
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     from skerry_host.release.store import Store
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line of `skerry serve` says, by the names of its options; `url` is the registry's."""
+
+    broker: str | None
+    listen: str | None
+    plain: bool
+    port: int
+    http_port: int
+    url: str | None
+    no_http: bool
+    blobs: str | None
+    blobs_url: str | None
+    retained: int | None
+    keep: str | None
+
+
 @click.command()
 @click.option(
     "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
@@ -30,6 +48,11 @@ if TYPE_CHECKING:
     "--listen",
     metavar="ADDRESS",
     help="Open the broker started here to devices on other machines, at this address of this machine; auto picks it.",
+)
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Start the broker on loopback without TLS and identities, for tests and tinkering.",
 )
 @click.option(
     "--port",
@@ -61,15 +84,7 @@ if TYPE_CHECKING:
     help="How long telemetry is kept: reports, then roll-ups of a period [24h,10m=14d,1h=365d].",
 )
 @json_option
-def serve(
-    broker: str | None,
-    port: int,
-    http_port: int,
-    no_http: bool,
-    retained: int | None,
-    as_json: bool,
-    **texts: str | None,
-) -> None:
+def serve(as_json: bool, **given: Any) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
     from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415
@@ -80,49 +95,51 @@ def serve(
     from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
-    _check_url(texts["blobs_url"])
-    url, listen = texts.pop("url") or for_all_commands(), texts.pop("listen")
-    keep = texts.pop("keep")
-    retention = Retention.parse(keep) if keep else Retention()
+    options = Options(**given)
+    _check_plain(options)
+    _check_url(options.blobs_url)
+    retention = Retention.parse(options.keep) if options.keep else Retention()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
     with ExitStack() as stack:
         stack.enter_context(single_instance(home))
+        url = options.url or for_all_commands()
         if url:
             move_to(home, url)
         opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
-        chosen = _chosen_broker(home, broker, port, listen)
-        if not no_http:
-            require_free(http_port)
-        blobs = _serve_blobs(stack, Store(home.store), **texts)
+        chosen = _chosen_broker(home, options)
+        if not options.no_http:
+            require_free(options.http_port)
+        blobs = _serve_blobs(stack, Store(home.store), options.blobs, options.blobs_url)
         running = stack.enter_context(chosen)
-        if broker is None:
+        if options.broker is None:
             with opened.write() as session:
                 twins.none_connected(session, time.time())
-        delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
+        delivery = Delivery(blobs) if options.retained is None else Delivery(blobs, options.retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
-        web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")
+        counted = home.root / "counted.json"
+        web = None if options.no_http else WebServer(opened, service.counters, options.http_port, counted)
         page = stack.enter_context(web).url if web else None
         write_addresses(home, running.devices_url, page)
         _stop_on_signals(service)
         shown = without_password(running.devices_url)
         _announce({"broker": shown, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
-        if listen:
+        if options.listen:
             warn([f"open to the network: whoever has a device's agent.toml may connect to {shown}, unencrypted"])
         service.run()
 
 
-def _chosen_broker(home: "Home", broker: str | None, port: int, listen: str | None) -> "Broker":
+def _chosen_broker(home: "Home", options: Options) -> "Broker":
     """The broker of --broker, else one that is started here, open to other machines where --listen says so."""
     from skerry_host.plane.broker.broker import choose, choose_open  # noqa: PLC0415
 
-    if listen is None:
-        return choose(home.broker, broker, port)
-    if broker:
+    if options.listen is None:
+        return choose(home.broker, options.broker, options.port)
+    if options.broker:
         raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
-    return choose_open(home.broker, port, listen)
+    return choose_open(home.broker, options.port, options.listen)
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
@@ -139,6 +156,14 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
         raise click.UsageError("--blobs 0.0.0.0 needs --blobs-url: devices must be told an address that they can reach")
     served = stack.enter_context(Server(blob_application(store), host, int(port))).url + PATH
     return blobs_url or served
+
+
+def _check_plain(options: Options) -> None:
+    """Without TLS nothing is opened to other machines."""
+    if options.plain and options.listen:
+        raise click.UsageError("--plain is for this machine only: leave it out to --listen to others, with TLS")
+    if options.plain and options.broker:
+        raise click.UsageError("--plain is for the broker that is started here: give it or --broker")
 
 
 def _check_url(url: str | None) -> None:

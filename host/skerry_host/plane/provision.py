@@ -16,7 +16,7 @@ from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
-from skerry_host.plane.broker.broker import address
+from skerry_host.plane.broker.connection import address
 from skerry_host.release.keys import trust_keys
 
 DEFAULT_PORT = "1883"

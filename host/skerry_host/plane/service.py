@@ -103,7 +103,7 @@ class Service:
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
-        self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening, without_password
+from skerry_host.plane.broker.connection import Connection
+from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
 from skerry_host.plane.broker.port_holder import holder
-from skerry_host.plane.errors import AddressError, BrokerError
+from skerry_host.plane.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,14 @@ plane publishes would come behind all that was ever sent to it."""
 
 
 class Broker(Protocol):
-    """A broker while it is entered: its URL for the plane, and that for devices."""
+    """A broker while it is entered: its URL for the plane, and that for devices; neither has a password in it.
+
+    `connection` is the plane's own way in.
+    """
 
     url: str
     devices_url: str
+    connection: Connection
 
     def ensure(self) -> bool:
         """Start it again if it has died; True when it had to be."""
@@ -59,9 +63,9 @@ class Broker(Protocol):
 class External:
     """A broker that somebody else runs, by its address."""
 
-    def __init__(self, url: str) -> None:
-        address(url)
-        self.url = self.devices_url = url
+    def __init__(self, where: Connection | str) -> None:
+        self.connection = where if isinstance(where, Connection) else Connection.of(where)
+        self.url = self.devices_url = str(self.connection.url)
 
     def ensure(self) -> bool:
         """Nothing that could be done from here."""
@@ -81,6 +85,7 @@ class _Child:
         self.port = port or free_port()
         self._patience_s = patience_s
         self.url = self.devices_url = f"mqtt://{LOOPBACK}:{self.port}"
+        self.connection = Connection.of(self.url)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -182,7 +187,9 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 
-def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | None] = find_mosquitto) -> Broker:
+def choose(
+    folder: Path, url: Connection | str | None, port: int, find: Callable[[], str | None] = find_mosquitto
+) -> Broker:
     """The broker at `url`, else mosquitto where `find` finds it, else the embedded one; `port` 0 picks a free one."""
     if url:
         return External(url)
@@ -197,19 +204,6 @@ def choose_open(folder: Path, port: int, listen: str, find: Callable[[], str | N
         hint = "install mosquitto, or use another broker with --broker"
         raise BrokerError("--listen needs mosquitto: the embedded broker serves this machine only", hint=hint)
     return Mosquitto(folder, port, program, opening(folder, listen))
-
-
-def address(url: str) -> SplitResult:
-    """The parts of `mqtt(s)://user:password@host:port`; raises `AddressError` when it is not such an address."""
-    hint = "write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # which may quote a part of the password
-        raise AddressError(f"broker address {without_password(url)!r} does not parse", hint=hint) from None
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
-        raise AddressError(f"broker address {without_password(url)!r} cannot be used", hint=hint)
-    return parts
 
 
 def free_port() -> int:

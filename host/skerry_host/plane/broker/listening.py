@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skerry_agent.wire import broker_url
 from skerry_host.files import write_atomic
 from skerry_host.plane.errors import AddressError
 
@@ -91,8 +92,7 @@ def only_this_machine(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """The address as it may be shown, also where it is none."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return broker_url.without_password(url)
 
 
 def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
