@@ -174,9 +174,18 @@ class AgentConfig(Struct, frozen=True):
         before = Path(self.broker.ca_file or "")
         return before if given is not None and not given.exists() and before.exists() else given
 
+    def beside(self, given: str) -> Path:
+        """A file that is named in agent.toml, relative to it."""
+        return Path(self.folder) / given
+
     def broker_file(self, given: str | None) -> Path | None:
         """A file of the section `broker`, None where it has none."""
         return Path(self.folder) / given if given else None
+
+    @property
+    def enrolment_address(self) -> BrokerUrl | None:
+        """Where the enrolment listener is, None where none is named."""
+        return broker_url.parse(self.enrolment.url) if self.enrolment is not None else None
 
     @property
     def identity_dir(self) -> Path:
@@ -285,8 +294,7 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
 def _issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
-    if config.device.id is None and config.enrolment is None:
-        yield "device.id: missing; only a device that enrols, by a section [enrolment], is named by the host"
+    yield from _enrolment_issues(config)
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():
@@ -296,6 +304,21 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
         path = config.unix_path(name)
         if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
             yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"
+
+
+def _enrolment_issues(config: AgentConfig) -> Iterator[str]:
+    if config.enrolment is None:
+        if config.device.id is None:
+            yield "device.id: missing; only a device with a section [enrolment] is named by the host"
+        return
+    if config.broker.ca_file is None:
+        yield "broker.ca_file: missing; a device that enrols believes its fleet's own authority only"
+    for name, url in (("broker.url", config.broker.url), ("enrolment.url", config.enrolment.url)):
+        try:
+            if not broker_url.parse(url).tls:
+                yield f"{name}: a device that enrols needs mqtts://"
+        except WireError as error:
+            yield f"{name}: {error.message}"
 
 
 def parse_listen(address: str) -> tuple[str, int] | None:

@@ -1,13 +1,12 @@
 """Keeps this device's identity: enrols where there is none, connects with the one there is, renews it, comes back.
 
 What serves goes on whatever happens here. An identity replaces the one before once it has connected; where the broker
-takes neither, the device asks with its birth certificate. Where its clock cannot be believed it connects without looking
-at dates, and asks for the host's time before anything else.
+takes neither, the device asks with its birth certificate. Where its clock cannot be believed, it connects without
+looking at dates, and asks for the host's time before anything else.
 """
 
 import contextlib
 import hashlib
-
 from collections.abc import Callable
 from pathlib import Path
 from random import uniform
@@ -52,8 +51,11 @@ REOPEN_S = (5.0, 2.0, 300.0)
 
 
 class Setup(Struct, frozen=True):
-    """What agent.toml and the board say. `enrols`: there is an enrolment listener. `spread_s`: the longest wait of a
-    device that has just enrolled, so that the boards of one claim do not connect all at once."""
+    """What agent.toml and the board say.
+
+    `enrols`: there is an enrolment listener. `spread_s`: the longest wait of a device that has just enrolled, so that
+    the boards of one claim do not connect all at once.
+    """
 
     state: Path
     incarnation: str
@@ -69,7 +71,9 @@ class Setup(Struct, frozen=True):
 class IdentityKeeper:
     """One device's identity from the start of its agent on; all in the supervisor's thread."""
 
-    def __init__(self, setup: Setup, tools: Tools, owner: Owner, spread: Callable[[float, float], float] = uniform) -> None:
+    def __init__(
+        self, setup: Setup, tools: Tools, owner: Owner, spread: Callable[[float, float], float] = uniform
+    ) -> None:
         self._setup, self._tools, self._owner, self._spread = setup, tools, owner, spread
         self._clock = tools.clock
         self._store = IdentityStore(setup.state)
@@ -180,8 +184,8 @@ class IdentityKeeper:
     def _birth_way(self, stored: StoredIdentity) -> Way:
         s, folder, identity = self._setup, stored.folder, stored.identity
         files = (folder / BIRTH_PEM, folder / BIRTH_KEY)
-        known = {"device": identity.device, "before": str(folder), "claim": identity.claim}
-        return Way("birth", s.state, identity.incarnation, s.ca_file, *files, s.serial, s.board, **known)
+        known = (identity.device, str(folder), identity.claim)
+        return Way("birth", s.state, identity.incarnation, s.ca_file, *files, s.serial, s.board, *known)
 
     def _ask(self, way: Way) -> None:
         self._asking = Asking(way, self._tools, self._got, self._owner.identity_changed)
@@ -319,7 +323,7 @@ class IdentityKeeper:
         """The broker does not take this certificate: the one before, if this one is new; else the birth certificate."""
         current = self._current
         if current is not None and refused is not current:
-            log.warning("the broker does not take the renewed certificate; the one before is used", used=current.identity.serial)
+            log.warning("the renewed certificate is refused; the one before is used", serial=current.identity.serial)
             with contextlib.suppress(OSError):
                 self._store.drop_others(current)
             self._renewed = None
@@ -331,16 +335,3 @@ class IdentityKeeper:
     def _renew(self, stored: StoredIdentity) -> None:
         self._renewal = Renewal(stored, self._setup.ca_file, self._tools, lambda: self._link, self._got)
         self._renewal.begin()
-
-
-def hardware_serial(root: Path = Path("/")) -> str:
-    """The board's own serial number, of the device tree or DMI; empty where it has none, or it is root's to read."""
-    for name in ("proc/device-tree/serial-number", "sys/class/dmi/id/product_serial", "sys/class/dmi/id/board_serial"):
-        with contextlib.suppress(OSError):
-            text = (root / name).read_bytes()[:256].decode("ascii", "replace").strip("\0 \n")
-            if text and text.lower() not in _NO_SERIAL:
-                return text[:128]
-    return ""
-
-
-_NO_SERIAL = {"none", "not specified", "to be filled by o.e.m.", "default string", "system serial number", "0"}

@@ -34,7 +34,7 @@ class Credentials(Struct, frozen=True):
 
 
 class Events(Struct, frozen=True):
-    """What a connection tells, in the supervisor's thread. `down`: why there is none, as `LinkProblem.kind` and text."""
+    """What a connection tells, in the supervisor's thread. `down`: why there is none, as a kind and as text."""
 
     up: Callable[[], None]
     message: Callable[[str, bytes], None]
@@ -55,8 +55,10 @@ class Connections(Protocol):
     """Makes connections, which come back by themselves. Unusable files are a reason why there is none, like any."""
 
     def operate(self, credentials: Credentials, events: Events) -> SecureLink:
-        """Connect to the operation listener, in the place of the link that there is. The supervisor sees it closed
-        until `release`."""
+        """Connect to the operation listener, in the place of the link that there is.
+
+        The supervisor sees it closed until `release`.
+        """
 
     def release(self) -> None:
         """Let the supervisor use the link from now on."""

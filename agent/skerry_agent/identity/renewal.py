@@ -1,4 +1,7 @@
-"""Asks for a new certificate over the operation listener, in good time and with a new key. Uses it not: the keeper does."""
+"""Asks for a new certificate over the operation listener, with a new key, and has an updater check it.
+
+When that is due, and when the new identity is used, the keeper decides.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -98,7 +98,7 @@ def _replace(
     """Put what `fill` writes in the place of a file, durably."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb", opener=opener) as file:  # noqa: PTH123 - Path.open has no opener
+        with open(temporary, "wb", opener=opener) as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from skerry_agent.state.disk import DiskError, make_folder, point, read_record, remove_folder, sync_folder, write_private
+from skerry_agent.state.disk import (
+    DiskError,
+    make_folder,
+    point,
+    read_record,
+    remove_folder,
+    sync_folder,
+    write_private,
+)
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import HEX32_PATTERN, DeviceId, Incarnation

@@ -150,7 +150,7 @@ class Supervisor:
         return self._units[model]
 
     def named(self, device: str, incarnation: str) -> None:
-        """The host calls this device so from now on, and its orders name this state folder. Nothing that serves stops."""
+        """The host calls this device so from now on, and its orders name this state folder. What serves goes on."""
         self.device = device
         parts = (self._orders, self._report_sender, self._results, self._telemetry, self._order_request)
         for part in parts:

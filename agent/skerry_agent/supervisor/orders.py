@@ -31,7 +31,9 @@ from skerry_agent.wire.refusals import MAX_ORDER_BYTES, OrderKind
 from skerry_agent.wire.twin import Command, CommandResult, Desired
 
 T = TypeVar("T")
-_NOT_HERE = "is for another state folder than this device's: it was set up anew, or never enrolled with the order's host"
+_NOT_HERE = (
+    "is for another state folder than this device's: it was set up anew, or never enrolled with the order's host"
+)
 REMEMBERED_COMMANDS = 64
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 KNOWN_COMMANDS = frozenset({"rollback", "watch"})

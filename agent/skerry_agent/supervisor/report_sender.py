@@ -4,8 +4,8 @@ The host confirms that by receipts. A report that only the broker has acknowledg
 it; it is sent again, once per connection, when a receipt names a later one. A host from before receipts never sends
 any: then a few acknowledged reports stay, and the older ones are deleted.
 
-A report may be sent twice: the host drops duplicates by (device, boot, sequence). It leaves under the id that the device
-has when it is sent: what was counted before enrolment is the device's, too.
+A report may be sent twice: the host drops duplicates by (device, boot, sequence). It leaves under the id that the
+device has when it is sent: what was counted before enrolment is the device's, too.
 
 Reports are kept as JSON, which every agent and host understands, and packed as they are sent, once a receipt has said
 that the host reads the packed form. It is JSON again from the first receipt that does not. A host that cannot read the

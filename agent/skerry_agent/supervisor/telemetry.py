@@ -74,7 +74,10 @@ class Telemetry:
 
     def _numbered(self, *reports: Report | None) -> list[Report]:
         """These reports, each with its sequence; none is held back any more."""
-        numbered = [replace(each, sequence=n, device=self.device) for n, each in enumerate(filter(None, reports), start=self._sequence)]
+        numbered = [
+            replace(each, sequence=n, device=self.device)
+            for n, each in enumerate(filter(None, reports), start=self._sequence)
+        ]
         self._sequence += len(numbered)
         self._held, self._last = None, numbered[-1]
         return numbered

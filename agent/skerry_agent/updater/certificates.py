@@ -1,11 +1,11 @@
 """Reads certificates and keys that a device was given, and says in one line what is wrong with them.
 
 A chain is checked by hand, one signature after the other, because dates cannot be judged on a board whose clock is
-wrong; all else is `cryptography`'s. What a host may sign with is not decided here: whoever holds the fleet's issuing key
+wrong; all else is `cryptography`'s. Whom a host may name is not decided here: its issuing key
 can name any device.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def check_dates(certificate: x509.Certificate, now: float | None, what: str) -> 
     if now is None:
         return
     begins, ends = window(certificate)
-    day = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%d")
+    day = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%d")
     if now > ends + SLACK_S:
         raise refused("certificate_expired", f"{what} has expired: it is {day}, by this device's clock")
     if now < begins - SLACK_S:
@@ -113,9 +113,7 @@ def window(certificate: x509.Certificate) -> tuple[float, float]:
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
 
 
-def _leads_to(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
-) -> bool:
+def _leads_to(leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
     """Whether each certificate is signed by the next, which is an authority's, up to one of the roots."""
     now = leaf
     for _ in range(len(others) + 1):

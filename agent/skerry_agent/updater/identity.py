@@ -19,6 +19,7 @@ from skerry_agent.state.disk import remove_folder, sync_folder, write_private, w
 from skerry_agent.state.identity import Identity, IdentityStore, make_private
 from skerry_agent.updater import certificates
 from skerry_agent.updater.certificates import check_dates, check_key, check_leaf, common_name, read_chain, refused
+from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
 from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.errors import WireError
@@ -60,15 +61,13 @@ def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
     return principal, *certificates.window(leaf)
 
 
-def _keys_that_wait(
-    folder: Path, wanted: _Request, names: tuple[str, ...]
-) -> list[ec.EllipticCurvePrivateKey] | None:
+def _keys_that_wait(folder: Path, wanted: _Request, names: tuple[str, ...]) -> list[ec.EllipticCurvePrivateKey] | None:
     """The keys of an earlier request of the same kind, so that the host sees one board, not two."""
     try:
         if codec.decode((folder / _RECORD).read_bytes(), _Request) != wanted:
             return None
         return [certificates.read_key(str(folder / name)) for name in names]
-    except (OSError, WireError, certificates.RefusedError):  # none, or damaged: nobody has answered it
+    except (OSError, WireError, RefusedError):  # none, or damaged: nobody has answered it
         return None
 
 
