@@ -28,7 +28,7 @@ LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
 AUTO = "auto"
-UNNAMED = "unenrolled"
+UNENROLLED = "unenrolled"
 """Stands for a device's id until the host has given it one; nothing is sent under it."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')

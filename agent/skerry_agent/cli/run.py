@@ -9,7 +9,7 @@ from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
 from skerry_agent.cli.identity import device_link, has_identity, keep_identity
 from skerry_agent.cli.security import security_of
-from skerry_agent.config import UNNAMED, AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
 from skerry_agent.ports.clock import EventQueue
@@ -73,7 +73,7 @@ def link_of(config: AgentConfig, will: Callable[[str, int], tuple[str, bytes]]) 
 
     What it cannot use of its files it says when it connects: the models serve all the same.
     """
-    device = config.device.id or UNNAMED
+    device = config.device.id or UNENROLLED
     link = MqttLink(config.broker_address, device, lambda number: will(device, number), security_of(config))
     if config.agent.metered:
         link.keepalive_s = METERED_KEEPALIVE_S

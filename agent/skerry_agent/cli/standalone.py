@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from skerry_agent.config import UNNAMED, AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.identity.recorded import recorded_identity
 from skerry_agent.ports.clock import EventQueue
@@ -37,7 +37,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
     read = {path.name: Journal(path / "journal.json").read() for path in folders if is_model_name(path.name)}
     identity = recorded_identity(state, enrols=config.enrolment is not None)
     return LocalStatus(
-        device=(identity.device if identity else "") or config.device.id or UNNAMED,
+        device=(identity.device if identity else "") or config.device.id or UNENROLLED,
         connected=False,
         waiting_reports=len(list((state / "outbox").glob("*.json"))),
         models={name: recorded_report(record, now) for name, (record, _) in read.items()},

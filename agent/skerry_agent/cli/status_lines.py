@@ -2,7 +2,7 @@
 
 import time
 
-from skerry_agent.config import UNNAMED
+from skerry_agent.config import UNENROLLED
 from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
@@ -13,7 +13,7 @@ def shown(status: LocalStatus) -> list[str]:
     """All that a device knows of itself; each model with what it runs, where it serves, and how it got there."""
     offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
     link = "connected" if status.connected else offline if status.running else "not running"
-    name = "this device" if status.device == UNNAMED else f"device {status.device}"
+    name = "this device" if status.device == UNENROLLED else f"device {status.device}"
     lines = [f"{name}: {link}", *_identity(status.identity)]
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"

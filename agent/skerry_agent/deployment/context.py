@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.config import UNNAMED, AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat, Result
@@ -39,4 +39,4 @@ class DeviceContext(Struct, frozen=True):
     @property
     def device(self) -> str:
         """This device's id: the host's word for it, else that of agent.toml."""
-        return self.named() if self.named is not None else self.config.device.id or UNNAMED
+        return self.named() if self.named is not None else self.config.device.id or UNENROLLED

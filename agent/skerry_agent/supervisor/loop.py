@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import astuple
 
 from skerry_agent import __version__, log
-from skerry_agent.config import UNNAMED, AgentConfig, keep_copy
+from skerry_agent.config import UNENROLLED, AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
@@ -59,7 +59,7 @@ class Supervisor:
         self, config: AgentConfig, queue: EventQueue, link: Link, processes: Processes, meters: Meters, boot: str
     ) -> None:
         self.config = config
-        self.device, self.boot = config.device.id or UNNAMED, boot
+        self.device, self.boot = config.device.id or UNENROLLED, boot
         self.identity: Callable[[], IdentityStatus | None] = lambda: None
         self.identity_issues: Callable[[], tuple[str, ...]] = tuple
         self._report_due = False
