@@ -154,9 +154,7 @@ def _may_have(record: Holder, asked: Asked) -> bool:
 
     A record that has a board, or was revoked, is had only by a claim that was made for it, or by a person's word.
     """
+    if record.keys is None and not record.denied:
+        return True
     own_claim = asked.claim is not None and asked.claim.device == record.device
-    if record.denied:
-        return own_claim
-    if record.keys is not None:
-        return own_claim or (asked.by_hand.approved and asked.by_hand.replace)
-    return True
+    return own_claim or (asked.by_hand.approved and asked.by_hand.replace)
