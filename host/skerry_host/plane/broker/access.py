@@ -62,8 +62,12 @@ def old_rules(access: Access, _label: str) -> str:
 
 def _of_all(devices: frozenset[str]) -> Rights:
     rights = [OLD_WAY.of(name) for name in sorted(devices)]
-    return Rights(*(tuple(dict.fromkeys(sum(some, ()))) for some in (
-        [each.write for each in rights], [each.read for each in rights])))
+    return Rights(
+        *(
+            tuple(dict.fromkeys(sum(some, ())))
+            for some in ([each.write for each in rights], [each.read for each in rights])
+        )
+    )
 
 
 def _joined(*lines: str) -> str:
