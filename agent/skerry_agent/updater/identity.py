@@ -18,7 +18,15 @@ from skerry_agent.state import identity as files
 from skerry_agent.state.disk import remove_folder, sync_folder, write_private, write_record
 from skerry_agent.state.identity import Identity, IdentityStore, make_private
 from skerry_agent.updater import certificates
-from skerry_agent.updater.certificates import check_dates, check_key, check_leaf, common_name, read_chain, refused
+from skerry_agent.updater.certificates import (
+    check_dates,
+    check_enrolment_leaf,
+    check_key,
+    check_leaf,
+    common_name,
+    read_chain,
+    refused,
+)
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
 from skerry_agent.wire.enrolment import birth_name
@@ -52,7 +60,8 @@ def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
     """Whose certificate authenticates the request, and its dates; empty for a renewal."""
     if not job.cert_file:
         return "", 0.0, 0.0
-    leaf = check_leaf(read_chain(certificates.read_file(job.cert_file), job.cert_file), job.ca_file, job.cert_file)
+    chain = read_chain(certificates.read_file(job.cert_file), job.cert_file)
+    leaf = check_enrolment_leaf(chain, job.ca_file, job.cert_file)
     check_key(leaf, certificates.read_key(job.key_file), job.cert_file)
     try:
         principal = check_principal(common_name(leaf))
@@ -121,7 +130,7 @@ def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | No
         before = Path(job.before) / files.BIRTH_KEY
         return before if job.before and before.exists() else None
     what = "the birth certificate that the host gave"
-    leaf = check_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
+    leaf = check_enrolment_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
     key = request / files.BIRTH_KEY
     check_key(leaf, certificates.read_key(str(key)), what)
     if common_name(leaf) != birth_name(device):
