@@ -13,6 +13,7 @@ import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
 from skerry_host.cli.common import emit_json, json_option, registry, warn
+from skerry_host.cli.external_broker import ExternalBroker, external_broker_options
 from skerry_host.cli.init import for_all_commands, move_to
 from skerry_host.home import open_home
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Options:
     """What the command line of `skerry serve` says, by the names of its options; `url` is the registry's."""
 
-    broker: str | None
+    external: ExternalBroker
     listen: str | None
     plain: bool
     port: int
@@ -41,9 +42,7 @@ class Options:
 
 
 @click.command()
-@click.option(
-    "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
-)
+@external_broker_options
 @click.option(
     "--listen",
     metavar="ADDRESS",
@@ -95,7 +94,8 @@ def serve(as_json: bool, **given: Any) -> None:
     from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
-    options = Options(**given)
+    named = {name: given.pop(name) for name in ExternalBroker.__struct_fields__}
+    options = Options(external=ExternalBroker(**named), **given)
     _check_plain(options)
     _check_url(options.blobs_url)
     retention = Retention.parse(options.keep) if options.keep else Retention()
@@ -114,7 +114,7 @@ def serve(as_json: bool, **given: Any) -> None:
             require_free(options.http_port)
         blobs = _serve_blobs(stack, Store(home.store), options.blobs, options.blobs_url)
         running = stack.enter_context(chosen)
-        if options.broker is None:
+        if options.external.broker is None:
             with opened.write() as session:
                 twins.none_connected(session, time.time())
         delivery = Delivery(blobs) if options.retained is None else Delivery(blobs, options.retained)
@@ -135,9 +135,10 @@ def _chosen_broker(home: "Home", options: Options) -> "Broker":
     """The broker of --broker, else one that is started here, open to other machines where --listen says so."""
     from skerry_host.plane.broker.broker import choose, choose_open  # noqa: PLC0415
 
+    ways = options.external.connections()
     if options.listen is None:
-        return choose(home.broker, options.broker, options.port)
-    if options.broker:
+        return choose(home.broker, ways[0] if ways else None, options.port)
+    if ways:
         raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
     return choose_open(home.broker, options.port, options.listen)
 
@@ -162,7 +163,7 @@ def _check_plain(options: Options) -> None:
     """Without TLS nothing is opened to other machines."""
     if options.plain and options.listen:
         raise click.UsageError("--plain is for this machine only: leave it out to --listen to others, with TLS")
-    if options.plain and options.broker:
+    if options.plain and options.external.broker:
         raise click.UsageError("--plain is for the broker that is started here: give it or --broker")
 
 

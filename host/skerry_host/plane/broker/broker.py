@@ -19,6 +19,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from skerry_host import children
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
 from skerry_host.plane.broker.port_holder import holder
@@ -160,7 +161,8 @@ class Mosquitto(_Child):
         tether = shutil.which("setpriv")
         if tether:  # the kernel ends it with us, even on kill -9
             command = [tether, "--pdeathsig", "TERM", "--", *command]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        env, silent = children.environment(), subprocess.DEVNULL
+        return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
 
     def _where_to_look(self) -> str:
         return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
@@ -252,7 +254,8 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     """The wheel's own child entry: it ends when its standard input closes, so also when this process is killed."""
     options = {"listen": LOOPBACK, "port": port, "max_payload_size": MAX_MESSAGE_BYTES, "max_inflight_count": 1000}
     command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env, silent = children.environment(), subprocess.DEVNULL
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
 
 
 def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:
