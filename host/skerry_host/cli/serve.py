@@ -133,13 +133,15 @@ def serve(as_json: bool, **given: Any) -> None:
 
 def _chosen_broker(home: "Home", options: Options) -> "Broker":
     """The broker of --broker, else one that is started here, open to other machines where --listen says so."""
-    from skerry_host.plane.broker.broker import choose, choose_open  # noqa: PLC0415
+    from skerry_host.plane.broker.broker import External, choose, choose_open  # noqa: PLC0415
 
     ways = options.external.connections()
-    if options.listen is None:
-        return choose(home.broker, ways[0] if ways else None, options.port)
-    if ways:
+    if ways and options.listen:
         raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
+    if ways:
+        return External(*ways)
+    if options.listen is None:
+        return choose(home.broker, None, options.port)
     return choose_open(home.broker, options.port, options.listen)
 
 

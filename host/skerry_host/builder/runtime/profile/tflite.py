@@ -20,6 +20,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from msgspec.structs import replace
 
+from skerry_host import children
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.recipe.errors import ModelError

@@ -159,6 +159,13 @@ def revoked(session: Session) -> frozenset[str]:
     return frozenset(names.union(session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))))
 
 
+def members(session: Session) -> frozenset[str]:
+    """The principals that certificates were made for: devices, their birth certificates, and claims; also denied ones."""
+    enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
+    names = {name for device in enrolled for name in (device, birth_name(device))}
+    return frozenset(names.union(session.scalars(select(ClaimRow.name))))
+
+
 def denied(session: Session) -> frozenset[str]:
     """The devices of which nothing is to be heard."""
     return frozenset(session.scalars(select(IdentityRow.device).where(_is_denied())))
