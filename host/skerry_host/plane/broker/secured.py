@@ -28,7 +28,6 @@ from skerry_host.plane.broker.rules import LIST
 
 log = logging.getLogger(__name__)
 
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Of the three listeners; 0 is a free one."""

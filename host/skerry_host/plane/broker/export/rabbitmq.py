@@ -84,8 +84,8 @@ def _denied(names: frozenset[str]) -> str:
     """Users that are not there are none, and closing what is closed does nothing."""
     listed = ", ".join(f'<<"{name}">>' for name in sorted(names))
     return (
-        f'[begin catch rabbit_auth_backend_internal:delete_user(U, <<"skerry">>), '
-        f'[catch rabbit_networking:close_connection(P, "revoked") || '
+        f"[begin catch rabbit_auth_backend_internal:delete_user(U, <<\"skerry\">>), "
+        f"[catch rabbit_networking:close_connection(P, \"revoked\") || "
         f"[{{pid, P}}, {{user, N}}] <- rabbit_networking:connection_info_all([pid, user]), N =:= U] "
         f"end || U <- [{listed}]], ok.\n"
     )
