@@ -5,7 +5,7 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -39,6 +39,11 @@ class Options:
     blobs_url: str | None
     retained: int | None
     keep: str | None
+
+    @property
+    def security(self) -> Literal["mtls", "plain", "external"]:
+        """By what devices come in."""
+        return "external" if self.external.broker else "plain"
 
 
 @click.command()
@@ -85,9 +90,9 @@ class Options:
 @json_option
 def serve(as_json: bool, **given: Any) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
-    from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_agent.wire.broker_url import without_password  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415
-    from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
+    from skerry_host.plane.provision import Addresses, write_addresses  # noqa: PLC0415
     from skerry_host.plane.registry.records import twins  # noqa: PLC0415
     from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
     from skerry_host.plane.service import Delivery, Service, single_instance  # noqa: PLC0415
@@ -107,6 +112,7 @@ def serve(as_json: bool, **given: Any) -> None:
         url = options.url or for_all_commands()
         if url:
             move_to(home, url)
+            _warn_of_password(url)
         opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
         chosen = _chosen_broker(home, options)
@@ -122,9 +128,10 @@ def serve(as_json: bool, **given: Any) -> None:
         counted = home.root / "counted.json"
         web = None if options.no_http else WebServer(opened, service.counters, options.http_port, counted)
         page = stack.enter_context(web).url if web else None
-        write_addresses(home, running.devices_url, page)
-        _stop_on_signals(service)
         shown = without_password(running.devices_url)
+        asks = running.connection.username is not None
+        write_addresses(home, Addresses(shown, page, running.enrolment_url, options.security, password=asks))
+        _stop_on_signals(service)
         _announce({"broker": shown, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
         if options.listen:
             warn([f"open to the network: whoever has a device's agent.toml may connect to {shown}, unencrypted"])
@@ -159,6 +166,15 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
         raise click.UsageError("--blobs 0.0.0.0 needs --blobs-url: devices must be told an address that they can reach")
     served = stack.enter_context(Server(blob_application(store), host, int(port))).url + PATH
     return blobs_url or served
+
+
+def _warn_of_password(registry_url: str) -> None:
+    """Of one that stands on the command line as long as this runs."""
+    from skerry_host.plane.registry.place import FILE, VARIABLE, has_password  # noqa: PLC0415
+
+    if has_password(registry_url):
+        instead = f"the home remembers it ({FILE}), so leave --registry out from now on, or set ${VARIABLE}"
+        warn([f"other users of this machine see the password in --registry (ps, /proc): {instead}"])
 
 
 def _check_plain(options: Options) -> None:
