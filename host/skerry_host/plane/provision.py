@@ -4,12 +4,13 @@ Enrols nothing, and knows of no user or password but the device's own: the plane
 """
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct
+from msgspec.json import encode as encode_json
+from msgspec.json import format as format_json
 from msgspec.structs import replace
 
 from skerry_agent.wire import codec
@@ -25,16 +26,14 @@ from skerry_host.home import Home
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.release.keys import trust_keys
 
-DEFAULT_PORT = "1883"
 ADDRESS_FILE = "serve.json"
 CREDENTIALS_FILE = "credentials"
 
 
-class Addresses(Struct):
-    """Where the broker and the web page of the last `skerry serve` are; nothing of it is secret.
+class Addresses(Struct, frozen=True):
+    """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes.
 
-    `enrolment`: where boards ask for an identity, None where they need none. `security`: a fleet with identities, or a
-    broker without TLS, or one that somebody else runs. `password`: the broker asks for one, so devices need their own.
+    `password`: the broker asks for one, so devices need one of their own.
     """
 
     broker: str
@@ -44,23 +43,27 @@ class Addresses(Struct):
     password: bool = False
 
 
-def addresses_of(home: Home) -> Addresses:
-    """Those of the last `skerry serve`, else where the first one will start the broker.
+FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
+"""Where the first `skerry serve` is going to start its broker."""
 
-    The file of before this release may have the plane's user and password in its address: they are not for devices.
+
+def addresses_of(home: Home) -> Addresses:
+    """Those of the last `skerry serve`, else where the first one will be.
+
+    The file of an older plane may have the plane's user and password in its address: they are not for devices.
     """
     try:
         found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
-        port = os.environ.get("SKERRY_PORT", "")
-        return Addresses(f"mqtt://127.0.0.1:{port if port.strip('0') else DEFAULT_PORT}")
+        return FIRST
     asks = found.password or has_password(found.broker)
     return replace(found, broker=without_password(found.broker), password=asks)
 
 
 def write_addresses(home: Home, addresses: Addresses) -> None:
-    """Record them for `device provision`, whatever the file held before."""
-    write_atomic(home.root / ADDRESS_FILE, json.dumps(to_builtins(addresses), indent=2).encode() + b"\n", mode=0o600)
+    """Record where the broker and the web page are, for `device provision`, whatever the file held before."""
+    content = format_json(encode_json(addresses)) + b"\n"
+    write_atomic(home.root / ADDRESS_FILE, content, mode=0o600)
 
 
 def install_command(board: Board) -> str:

@@ -8,7 +8,8 @@ force` meanwhile, and it is tried again. The state is a file, which `skerry brok
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -35,20 +36,28 @@ CONFIRM_S = 25.0
 class Source(Protocol):
     """Where rules come from."""
 
-    def version(self) -> int: ...
-    def rules(self, now: float) -> Rules: ...
+    def version(self) -> int:
+        """Another one whenever the rules may be others."""
+
+    def rules(self, now: float) -> Rules:
+        """As they are to be."""
 
 
 class Target(Protocol):
     """What rules are for: files, and a way to have them read."""
 
-    def write(self, content: Mapping[str, bytes]) -> None: ...
-    def written(self) -> dict[str, bytes]: ...
-    def reload(self, old_way: frozenset[str]) -> None: ...
+    def write(self, content: Mapping[str, bytes]) -> None:
+        """Replace files, by name."""
+
+    def written(self) -> dict[str, bytes]:
+        """What was written last."""
+
+    def reload(self, old_way: frozenset[str]) -> None:
+        """Have what is written read; these devices still come without a certificate."""
 
 
 class State(Struct, frozen=True):
-    """What is known of a broker's rules: labels, and times in seconds since 1970. `problem` is empty where all is well."""
+    """What is known of a broker's rules: labels, and times in seconds since 1970; no `problem`: all is well."""
 
     wanted: str
     in_force: str = ""
@@ -83,7 +92,7 @@ class Keeper:
             try:
                 self.look(time.time())
             except (SkerryError, OperationalError, OSError) as error:
-                log.error("access rules cannot be brought up to date, retrying: %s", str(error).splitlines()[0])
+                log.warning("access rules cannot be brought up to date, retrying: %s", str(error).splitlines()[0])
                 self._stopping.wait(AGAIN_S)
             self._stopping.wait(LOOK_S)
 
@@ -136,6 +145,18 @@ class Keeper:
                 log.info("access rules %s are in force", label)
         self._due = now + (AGAIN_S if problem else CONFIRM_S)
         write_atomic(self._file, json.format(json.encode(self.state)) + b"\n")
+
+
+@contextmanager
+def running(keeper: Keeper) -> Iterator[Keeper]:
+    """A keeper at work in a thread of its own."""
+    thread = threading.Thread(target=keeper.run, name="access")
+    thread.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+        thread.join()
 
 
 def read_state(file: Path) -> State | None:

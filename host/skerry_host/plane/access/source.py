@@ -1,4 +1,4 @@
-"""Reads the access rules out of the registry, and has the fleet's authority sign the revocation list of the same moment."""
+"""Reads the access rules out of the registry, with the revocation list of the same moment."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ import msgspec
 
 from skerry_host import children
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening
+from skerry_host.plane.broker.listening import Opening, mosquitto_lines
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import BrokerError
@@ -203,15 +203,6 @@ def choose(
         return External(url)
     program = find()
     return Mosquitto(folder, port, program) if program else Embedded(port)
-
-
-def choose_open(folder: Path, port: int, listen: str, find: Callable[[], str | None] = find_mosquitto) -> Broker:
-    """A mosquitto that other machines can call at `listen` as well; raises `BrokerError` where there is none."""
-    program = find()
-    if program is None:
-        hint = "install mosquitto, or use another broker with --broker"
-        raise BrokerError("--listen needs mosquitto: the embedded broker serves this machine only", hint=hint)
-    return Mosquitto(folder, port, program, opening(folder, listen))
 
 
 def free_port() -> int:

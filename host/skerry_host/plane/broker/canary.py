@@ -30,12 +30,12 @@ class Door:
     connection: Connection
 
 
-def verdict(door: Connection, label: str, patience_s: float) -> Verdict:
+def verdict(door: Door, label: str, patience_s: float) -> Verdict:
     """Whether the rules of `label` are in force at a listener, within `patience_s`; `unreachable` if none came in."""
     deadline = time.monotonic() + patience_s
     found: Verdict = "unreachable"
     while True:
-        found = _try(door, canary_topic(label)) or found
+        found = _try(door.connection, canary_topic(label)) or found
         if found == "in_force" or time.monotonic() > deadline:
             return found
         time.sleep(PAUSE_S)
@@ -51,8 +51,11 @@ def _try(door: Connection, topic: str) -> Verdict | None:
             let_in.set()
             client.subscribe(topic, 1)
 
+    def subscribed(*_: Any) -> None:
+        client.publish(topic, b"?", 1)
+
     client.on_connect = connected
-    client.on_subscribe = lambda *_: client.publish(topic, b"?", 1)
+    client.on_subscribe = subscribed
     client.on_message = lambda *_: came.set()
     try:
         client.connect(door.url.host, door.url.port, keepalive=10)

@@ -1,8 +1,8 @@
 """The configuration of the mosquitto processes that serve a fleet with identities. Pure.
 
-They are three processes, and not listeners of one: mosquitto has one space of client ids for all listeners of a process,
-so whoever may choose his own id at one of them would throw out the plane and any device at another. On the operation
-listener nobody may choose: the id is the name in the certificate.
+They are three processes, and not listeners of one: client ids are one space for all listeners of a process, so whoever
+may choose his own id at one of them would throw out the plane and any device at another. On the operation listener
+nobody may choose: the id is the name in the certificate.
 """
 
 from dataclasses import dataclass
@@ -68,9 +68,7 @@ class Listening:
 
 def operation_conf(at: Listening, files: TlsFiles, user: str | None) -> str:
     """Devices with their certificates, and the plane."""
-    listeners = _listeners(
-        at, "operation", [*files.lines(), "use_username_as_clientid true"]
-    )
+    listeners = _listeners(at, "operation", [*files.lines(), "use_username_as_clientid true"])
     kept = ["persistence true", f"persistence_location {at.folder}/", "autosave_interval 30"]
     limits = ["max_queued_messages 1000000", f"message_size_limit {MAX_MESSAGE_BYTES}"]
     return _joined(*_common(at, "mosquitto", user), *kept, *limits, *listeners)

@@ -1,4 +1,4 @@
-"""A broker with identities: mosquitto as two processes, operation and enrolment, and a third while devices come the old way.
+"""A broker with identities: mosquitto as two processes, operation and enrolment, and a third for the old way in.
 
 Starts, reloads and ends them, and writes their access rules as it is told. Does not know who is revoked, nor whether a
 reload had the effect that it should have: `skerry_host.plane.access` sees to both.
@@ -27,6 +27,7 @@ from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening,
 from skerry_host.plane.broker.rules import LIST
 
 log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -66,7 +67,7 @@ class Secured:
     """The broker of a fleet with identities; it serves by `rules` from the start. Any thread may call it."""
 
     def __init__(self, program: str, folder: Path, files: PlaneFiles, ports: Ports, opened: Opening | None) -> None:
-        self._folder, self._files, self._opened = folder.absolute(), files, opened
+        self._folder, self.files, self._opened = folder.absolute(), files, opened
         self._lock = threading.RLock()
         self._program = program
         self.operation = self._process("mosquitto", ports.operation, self._operation_conf)
@@ -76,10 +77,9 @@ class Secured:
         self.url = f"mqtts://{LOOPBACK}:{self.operation.port}"
         host = opened.address if opened else LOOPBACK
         self.devices_url = f"mqtts://{host}:{self.operation.port}"
-        self.enrolment_url = f"mqtts://{host}:{self.enrolling.port}"
-        plane = {"ca": files.ca, "cert": files.plane_cert, "key": files.plane_key}
-        self.connection = Connection(parse(self.url), **plane)
-        self.enrolment = Connection(parse(f"mqtts://{LOOPBACK}:{self.enrolling.port}"), **plane)
+        self.enrolment_url: str | None = f"mqtts://{host}:{self.enrolling.port}"
+        self.connection = self._as_plane(self.operation.port)
+        self.enrolment: Connection | None = self._as_plane(self.enrolling.port)
 
     def write(self, content: Mapping[str, bytes]) -> None:
         """Replace access rules and list; they are in force after `reload`, or a start."""
@@ -109,7 +109,7 @@ class Secured:
     @property
     def listeners(self) -> dict[str, str]:
         """The URL of each listener that is open, by its kind."""
-        found = {"operation": self.devices_url, "enrolment": self.enrolment_url}
+        found = {"operation": self.devices_url, "enrolment": self.enrolment_url or ""}
         if self.old.pid is not None:
             found["old"] = f"mqtt://{self._opened.address if self._opened else LOOPBACK}:{self.old.port}"
         return found
@@ -125,20 +125,24 @@ class Secured:
         addresses = (LOOPBACK, *([self._opened.address] if self._opened else ()))
         return Process(self._program, name, Listening(self._folder, port, addresses), text)
 
+    def _as_plane(self, port: int) -> Connection:
+        files = self.files
+        return Connection(parse(f"mqtts://{LOOPBACK}:{port}"), None, None, files.ca, files.plane_cert, files.plane_key)
+
     def _operation_conf(self, at: Listening) -> str:
-        return conf.operation_conf(at, self._tls(self._files.chain), _user())
+        return conf.operation_conf(at, self._tls(self.files.chain), _user())
 
     def _enrolment_conf(self, at: Listening) -> str:
-        return conf.enrolment_conf(at, self._tls(self._files.enrolment_chain), _user())
+        return conf.enrolment_conf(at, self._tls(self.files.enrolment_chain), _user())
 
     def _old_conf(self, at: Listening) -> str:
-        own = self._files
+        own = self.files
         bridge = Bridge(self.operation.port, own.ca, own.old_cert, own.old_key, f"bridge-{secrets.token_hex(16)}")
         password = write_password_file(self._folder, self._opened) if self._opened else None
         return conf.old_conf(at, bridge, password, _user())
 
     def _tls(self, chain: Path) -> TlsFiles:
-        return TlsFiles(chain, self._folder / LIST, self._files.server_cert, self._files.server_key)
+        return TlsFiles(chain, self._folder / LIST, self.files.server_cert, self.files.server_key)
 
     def __enter__(self) -> Self:
         try:

@@ -1,4 +1,4 @@
-"""Rules for a mosquitto that runs as a service: one for operation, and another process for enrolment (see the units). Pure.
+"""Rules for a mosquitto that runs as a service: one process for operation, another for enrolment. Pure.
 
 Two processes, because client ids are one space within a process: `mosquitto_conf` says why.
 """

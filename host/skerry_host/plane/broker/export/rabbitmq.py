@@ -1,8 +1,8 @@
 """Rules for RabbitMQ's MQTT plugin, which needs a user for each name. Pure.
 
-Users without a password: they come in by the name in their certificate. One set of rights serves both listeners, because
-none is by pattern. A client's queue has its client id in its name, and only the user of that name may use it; the id
-itself is bound to nobody: a device that uses another's throws it out, though it reads and writes nothing of it
+Users without a password: they come in by the name in their certificate. One set of rights serves both listeners,
+because none is by pattern. A client's queue has its client id in its name, and only the user of that name may use it.
+The id itself is bound to nobody: a device that uses another's throws it out, though it reads and writes nothing of it
 (docs/broker.md). A name that is denied has no user, and its connections are closed.
 """
 
@@ -84,8 +84,8 @@ def _denied(names: frozenset[str]) -> str:
     """Users that are not there are none, and closing what is closed does nothing."""
     listed = ", ".join(f'<<"{name}">>' for name in sorted(names))
     return (
-        f"[begin catch rabbit_auth_backend_internal:delete_user(U, <<\"skerry\">>), "
-        f"[catch rabbit_networking:close_connection(P, \"revoked\") || "
+        f'[begin catch rabbit_auth_backend_internal:delete_user(U, <<"skerry">>), '
+        f'[catch rabbit_networking:close_connection(P, "revoked") || '
         f"[{{pid, P}}, {{user, N}}] <- rabbit_networking:connection_info_all([pid, user]), N =:= U] "
         f"end || U <- [{listed}]], ok.\n"
     )
