@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from skerry_agent.cli.security import security_of
 from skerry_agent.config import load
 from skerry_host.boards import list_boards, load_board
 from skerry_host.home import Home
@@ -122,12 +123,13 @@ def test_init_twice_keeps_the_keys(tmp_path):
 
 @pytest.mark.parametrize("board", list_boards())
 def test_the_agent_reads_what_provision_writes(home, board):
-    skerry(
-        home, "device", "provision", "dev-1", "--board", board, "--broker", "mqtts://ann:s%40cret@broker.example:8884"
-    )
+    url = "mqtts://ann:s%40cret@broker.example:8884"
+    told = skerry(home, "device", "provision", "dev-1", "--board", board, "--broker", url)
     config = load(home.devices / "dev-1" / "agent.toml")
     assert (config.device.id, config.board.name) == ("dev-1", board)
-    assert config.broker.url == "mqtts://ann:s%40cret@broker.example:8884"
+    assert config.broker.url == "mqtts://broker.example:8884"
+    assert security_of(config).credentials(config.broker_address) == ("ann", "s@cret")
+    assert "see the password in --broker" in told.stderr
     assert config.board.power is not None
     assert config.board.power.source
     assert config.board.power.accelerator_w == load_board(board).power.accelerator_w

@@ -93,7 +93,11 @@ class ClaimRow(Base):
 
 
 class PendingRow(Base):
-    """A board that has asked and is not approved: its newest request. Everything but `claim` is the board's word."""
+    """A board that has asked and has no identity: its newest request, of which everything but `claim` is its own word.
+
+    `approved` is the device that a person has said it is, in place of its former board if `replace` says so; the plane
+    does that. `denied` is when a person said that it is none.
+    """
 
     __tablename__ = "pending"
     key_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -109,6 +113,8 @@ class PendingRow(Base):
     first: Mapped[float]
     last: Mapped[float]
     denied: Mapped[float | None]
+    approved: Mapped[str | None] = mapped_column(String(41))
+    replace: Mapped[bool] = mapped_column(default=False)
 
 
 class GroupRow(Base):

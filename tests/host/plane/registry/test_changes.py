@@ -16,8 +16,9 @@ from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import changes, claims, devices, events, identities, twins
 from skerry_host.plane.registry.records.parts import MOST, parts
-from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, PendingRow, RolloutRow, TwinRow
+from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, RolloutRow, TwinRow
 from skerry_host.plane.rollouts.active import ActiveRollouts
+from tests.kit.identities import KEYS, waiting_board
 
 
 @pytest.fixture
@@ -41,20 +42,6 @@ def filled(where):
             claims.add(session, claims.Wanted("generic-x86", (), 9.0, 3), 1.0)
             claims.wait(session, waiting_board())
         yield opened
-
-
-def waiting_board():
-    said = {"serial": "s", "board": "b", "agent": "0.1", "incarnation": "0" * 32, "nonce": "1" * 32, "csr": b"csr"}
-    return PendingRow(key_sha256="b" * 64, code="AAAA-AAAA", claim="@claim-1", **said, first=1.0, last=1.0)
-
-
-def another_board():
-    row = waiting_board()
-    row.key_sha256 = "c" * 64
-    return row
-
-
-KEYS = identities.Keys("a" * 64, None, "0" * 32)
 
 
 def renew(session):
@@ -102,7 +89,7 @@ CASES = {
     "a revoked device": (lambda session: identities.revoke(session, "dev-1", "lost", 2.0), {"identities"}),
     "a claim that is used": (lambda session: claims.use(session, 1), {"identities"}),
     "a board that waits": (lambda session: claims.wait(session, waiting_board()), set()),
-    "a board that waits anew": (lambda session: session.add(another_board()), {"pending"}),
+    "a board that waits anew": (lambda session: session.add(waiting_board("c" * 64)), {"pending"}),
     "a board that waits no longer": (lambda session: claims.forget(session, "b" * 64), {"pending"}),
     "many rows in one statement": (lambda s: s.execute(update(DeploymentRow).values(heard=3.0)), {"deployments"}),
     "a row that was deleted": (lambda session: session.delete(session.get_one(OrderRow, "o")), {"removed"}),

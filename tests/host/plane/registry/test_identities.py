@@ -6,11 +6,8 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Certificate, Keys
-from tests.host.plane.registry.test_changes import waiting_board
-
-KEY, BIRTH, NEXT = "a" * 64, "b" * 64, "c" * 64
-KEYS = Keys(KEY, BIRTH, "0" * 32)
+from skerry_host.plane.registry.records.identities import Keys
+from tests.kit.identities import BIRTH, KEY, NEXT, fill, waiting_board
 
 
 @pytest.fixture
@@ -19,18 +16,6 @@ def registry(tmp_path):
         with opened.write() as session:
             fill(session)
         yield opened
-
-
-def fill(session):
-    """An old device, one that has enrolled, and one whose board has not come."""
-    for name in ("old-1", "new-1", "wait-1"):
-        devices.add(session, Device(name, "generic-x86", targets=("cpu",)), 1.0)
-    claim = claims.add(session, claims.Wanted("generic-x86", ("lab",), 100.0, 2), 1.0)
-    for name in ("new-1", "wait-1"):
-        claims.set_claim(session, name, claim.number, f"serial-{name}")
-    identities.bind(session, "new-1", KEYS, 2.0)
-    for made in (("d1", "new-1", "device", KEY), ("b1", "@birth-new-1", "birth", BIRTH)):
-        identities.add_certificate(session, Certificate(*made, 90.0, b"pem"))
 
 
 def test_a_device_is_known_by_its_identity_or_the_old_way_and_a_record_without_a_board_by_neither(registry):
@@ -133,9 +118,7 @@ def test_boards_that_wait_are_counted_found_and_forgotten(registry):
 def test_two_boards_with_one_code_are_not_told_apart_by_it(registry):
     """40 bits can be forged in weeks: whoever approves must not take the thief's board for the own one."""
     with registry.write() as session:
-        twin = waiting_board()
-        twin.key_sha256 = "d" * 64
         claims.wait(session, waiting_board())
-        claims.wait(session, twin)
+        claims.wait(session, waiting_board("d" * 64))
         with pytest.raises(UnknownError, match="several boards wait"):
             claims.by_code(session, "AAAA-AAAA")

@@ -30,6 +30,7 @@ from tests.host.plane.ingest import test_ingest
 from tests.host.plane.registry import test_changes, test_identities, test_telemetry_store
 from tests.host.plane.rollouts import test_loop
 from tests.kit.commands import serving, skerry
+from tests.kit.identities import fill
 from tests.kit.postgresql import postgresql
 
 NUMBERS = itertools.count()
@@ -121,7 +122,7 @@ def test_changes_in_it_are_numbered(test, url):
 @pytest.mark.parametrize("test", IDENTITIES, ids=named)
 def test_identities_in_it(test, registry):
     with registry.write() as session:
-        test_identities.fill(session)
+        fill(session)
     test(registry)
 
 

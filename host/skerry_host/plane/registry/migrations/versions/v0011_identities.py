@@ -106,6 +106,8 @@ def _pending() -> None:
         sa.Column("first", sa.Float(precision=53), nullable=False),
         sa.Column("last", sa.Float(precision=53), nullable=False),
         sa.Column("denied", sa.Float(precision=53), nullable=True),
+        sa.Column("approved", sa.String(length=41), nullable=True),
+        sa.Column("replace", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("key_sha256"),
     )
     op.create_index("ix_pending_claim", "pending", ["claim"], unique=False)
