@@ -135,11 +135,9 @@ def test_the_agent_reads_what_provision_writes(home, board):
     assert config.board.power.accelerator_w == load_board(board).power.accelerator_w
 
 
-@pytest.mark.parametrize(("port", "url"), [("18830", "mqtt://127.0.0.1:18830"), ("0", "mqtt://127.0.0.1:1883")])
-def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home, monkeypatch, port, url):
-    monkeypatch.setenv("SKERRY_PORT", port)
+def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home):
     provision(home, "dev-1")
-    assert load(home.devices / "dev-1" / "agent.toml").broker.url == url
+    assert load(home.devices / "dev-1" / "agent.toml").broker.url == "mqtts://127.0.0.1:8883"
 
 
 def test_provision_writes_the_trusted_keys_and_hides_the_password(home):
@@ -148,7 +146,7 @@ def test_provision_writes_the_trusted_keys_and_hides_the_password(home):
     trust = json.loads((folder / "trust.json").read_text())
     assert set(trust) == {"release", "director"}
     assert stat.S_IMODE((folder / "agent.toml").stat().st_mode) == 0o600
-    assert tomllib.loads((folder / "agent.toml").read_text())["broker"]["url"] == "mqtt://127.0.0.1:1883"
+    assert tomllib.loads((folder / "agent.toml").read_text())["broker"]["url"] == "mqtts://127.0.0.1:8883"
     assert said(home, "device", "list")[0]["tags"] == ["lab"]
 
 
