@@ -1,4 +1,4 @@
-"""`skerry device provision | claim | claims`: records for boards that are to come, and the folders that they come by."""
+"""`skerry device provision | claim | claims`: records for boards that are to come, and the folders they come by."""
 
 import time
 from collections.abc import Sequence
@@ -160,7 +160,9 @@ def _wanted(given: dict[str, Any]) -> tuple[list[Entry], list[Board]]:
             raise click.UsageError("--count needs --board", click.get_current_context())
         return [], [load_board(board)]
     if board is not None or given["tags"]:
-        raise click.UsageError("--board and --tag are for --count: a file says them itself", click.get_current_context())
+        raise click.UsageError(
+            "--board and --tag are for --count: a file says them itself", click.get_current_context()
+        )
     try:
         text = batch.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -235,9 +237,7 @@ def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[s
     return broker or known.broker, enrolment or (known.enrolment if broker is None else None)
 
 
-def _image(
-    session: "Session", home: Home, made: Claim, addresses: tuple[str, str]
-) -> "provisioning.Image":
+def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, str]) -> "provisioning.Image":
     """The claim's certificate and key, with what else boards are given."""
     from skerry_host.identity.authority import Authority  # noqa: PLC0415 - keeps the other commands quick
 

@@ -1,7 +1,11 @@
-"""Writes a device's configuration folder: agent.toml and trust.json. Enrols nothing."""
+"""Writes the folder that a board is given: agent.toml and trust.json, and a claim where it is to enrol.
+
+Enrols nothing, and makes neither keys nor certificates.
+"""
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +23,8 @@ from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
 from skerry_host.plane.broker.connection import address
+from skerry_host.plane.broker.listening import without_password
+from skerry_host.plane.errors import AddressError
 from skerry_host.release.keys import trust_keys
 
 ADDRESS_FILE = "serve.json"
@@ -91,16 +97,68 @@ def write_folder(home: Home, folder: Path, device: str, board: Board, broker: st
     write_atomic(folder / "agent.toml", agent_toml(device, board, broker).encode(), mode=0o600)
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What boards enrol by: where broker and enrolment listener are, whom to believe, and a claim with its key."""
+
+    broker: str
+    enrolment: str
+    fleet_ca: bytes
+    claim: bytes
+    claim_key: bytes
+
+
+def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, device: str | None = None) -> None:
+    """Write what boards of one kind enrol by: the board of one device, or many that the host names.
+
+    Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
+    """
+    for url in (image.broker, image.enrolment):
+        require_tls(url)
+    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(folder / "claim.key", image.claim_key, mode=0o600)
+    write_atomic(folder / "claim.pem", image.claim)
+    write_atomic(folder / "fleet-ca.pem", image.fleet_ca)
+    write_atomic(folder / "trust.json", trust.encode())
+    write_atomic(folder / "agent.toml", claim_toml(image, board, device).encode(), mode=0o600)
+
+
+def require_tls(url: str) -> None:
+    """Raises `AddressError` for an address that no device with an identity calls."""
+    if address(url).scheme != "mqtts":
+        raise AddressError(f"{without_password(url)} is without TLS", hint="devices with an identity need mqtts://")
+
+
+def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
+    """The configuration of boards that enrol; without `device` the host says who they are."""
+    named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
+    lines = [
+        *(named or serial),
+        "[broker]",
+        f"url = {json.dumps(image.broker)}",
+        'ca_file = "fleet-ca.pem"',
+        "",
+        "[enrolment]",
+        f"url = {json.dumps(image.enrolment)}",
+        'claim_file = "claim.pem"',
+        'key_file = "claim.key"',
+    ]
+    return _toml(lines, board)
+
+
 def agent_toml(device: str, board: Board, broker: str) -> str:
-    """The configuration of one device. JSON's strings and lists are TOML's too, with the same escapes."""
+    """The configuration of one device that has no identity."""
+    return _toml(["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"], board)
+
+
+def _toml(begins: list[str], board: Board) -> str:
+    """A configuration. JSON's strings and lists are TOML's too, with the same escapes."""
     cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
     lines = [
-        "[device]",
-        f"id = {json.dumps(device)}",
-        "",
-        "[broker]",
-        f"url = {json.dumps(broker)}",
+        *begins,
         "",
         "[agent]",
         'state_dir = "state"            # relative to this file',
