@@ -50,23 +50,15 @@ class BatchError(FleetError):
 
 def read_batch(name: str, text: str, boards: Collection[str]) -> list[Entry]:
     """The devices of a file; raises `BatchError` with all that is wrong with it."""
-    rows = csv.reader(text.removeprefix("\ufeff").splitlines(keepends=True), strict=True)
+    first, *others = _rows(name, text)
+    columns = _columns(name, first)
     issues: list[str] = []
-    try:
-        numbered = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
-    except csv.Error as error:
-        raise BatchError(name, [f"line {rows.line_num}: {error}"]) from None
-    filled = [(line, row) for line, row in numbered if any(row)]
-    if not filled:
-        raise BatchError(name, [f"line 1: it is empty; its first line is {','.join(COLUMNS)}"])
-    columns = _columns(name, filled[0])
     entries: list[tuple[int, Entry]] = []
-    for line, row in filled[1:]:
-        faults = [f"{len(row)} columns, not {len(columns)}"] if len(row) != len(columns) else []
+    for line, row in others:
         values = dict(zip(columns, row, strict=False))
-        faults = faults or [*_faults(values, boards)]
-        issues += [f"line {line}: {fault}" for fault in faults]
-        if not faults:
+        wrong = [f"{len(row)} columns, not {len(columns)}"] if len(row) != len(columns) else [*_faults(values, boards)]
+        issues += [f"line {line}: {fault}" for fault in wrong]
+        if not wrong:
             entry = Entry(values["id"], values["board"], _tags(values.get("tags", "")), values.get("serial", ""))
             entries.append((line, entry))
     issues += _twice(entries)
@@ -75,6 +67,19 @@ def read_batch(name: str, text: str, boards: Collection[str]) -> list[Entry]:
     if issues:
         raise BatchError(name, issues)
     return [entry for _, entry in entries]
+
+
+def _rows(name: str, text: str) -> list[tuple[int, list[str]]]:
+    """The rows with the line that each ends on, without empty ones; at least one. Raises `BatchError`."""
+    rows = csv.reader(text.removeprefix("\ufeff").splitlines(keepends=True), strict=True)
+    try:
+        numbered = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
+    except csv.Error as error:
+        raise BatchError(name, [f"line {rows.line_num}: {error}"]) from None
+    filled = [(line, row) for line, row in numbered if any(row)]
+    if not filled:
+        raise BatchError(name, [f"line 1: it is empty; its first line is {','.join(COLUMNS)}"])
+    return filled
 
 
 def _columns(name: str, first: tuple[int, list[str]]) -> list[str]:

@@ -17,16 +17,21 @@ PLANE_NAME, CANARY_NAME, OLD_NAME = "@plane", "@canary", "@old"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`revoked`: names of certificates; `old_way`: devices without one; `version`: the registry's, of both."""
+    """`revoked`: names of certificates; `old_way`: devices without one; `version`: the registry's, of both.
+
+    `members`: the names that may come in, for brokers that need an entry for each. mosquitto does not.
+    """
 
     revoked: frozenset[str] = frozenset()
     old_way: frozenset[str] = frozenset()
     version: int = 0
+    members: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
         """Of the rules that follow from this; another release of Skerry may make others of the same."""
-        digest = hashlib.sha256("".join(text(self, "") for text in TEXTS.values()).encode())
+        texts = [text(self, "") for text in TEXTS.values()]
+        digest = hashlib.sha256("\n".join((*texts, *sorted(self.members))).encode())
         return f"{self.version}-{digest.hexdigest()[:8]}"
 
 
@@ -61,13 +66,11 @@ def old_rules(access: Access, _label: str) -> str:
 
 
 def _of_all(devices: frozenset[str]) -> Rights:
-    rights = [OLD_WAY.of(name) for name in sorted(devices)]
-    return Rights(
-        *(
-            tuple(dict.fromkeys(sum(some, ())))
-            for some in ([each.write for each in rights], [each.read for each in rights])
-        )
-    )
+    """The rights of several together, each topic once."""
+    each = [OLD_WAY.of(name) for name in sorted(devices)]
+    write = dict.fromkeys(topic for rights in each for topic in rights.write)
+    read = dict.fromkeys(topic for rights in each for topic in rights.read)
+    return Rights(tuple(write), tuple(read))
 
 
 def _joined(*lines: str) -> str:

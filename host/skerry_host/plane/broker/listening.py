@@ -97,11 +97,18 @@ def without_password(url: str) -> str:
 
 def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
     """The listener of a mosquitto.conf with `per_listener_settings`; writes the file of the password's hash."""
+    file = write_password_file(folder, opened)
+    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {file}"]
+
+
+def write_password_file(folder: Path, opened: Opening) -> Path:
+    """The file that holds the password's hash, as mosquitto reads it."""
     salt = os.urandom(12)
     digest = hashlib.pbkdf2_hmac("sha512", opened.password.encode(), salt, ITERATIONS)
     words = [base64.b64encode(part).decode() for part in (salt, digest)]
-    write_atomic(folder / "passwords", f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
-    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {folder}/passwords"]
+    file = folder / "passwords"
+    write_atomic(file, f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
+    return file
 
 
 def _is_own(address: str) -> bool:

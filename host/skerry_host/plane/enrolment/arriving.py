@@ -1,5 +1,6 @@
-"""Makes records for boards that are to come, the claims that they come by, and notes what people decide of those that
-wait. Writes to the registry only; the serving plane enrols (`desk`), and the command line writes the folders.
+"""Makes records and claims for boards that are to come, and notes what people decide of boards that wait.
+
+Writes to the registry only; the serving plane enrols (`desk`), and the command line writes the folders.
 """
 
 import re
@@ -29,7 +30,7 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Which device a board is to be: `device` as it is made where there is no such record; `replace` its former board."""
+    """Which device a board is to be, and how its record is made where there is none; `replace` its former board."""
 
     device: Device
     replace: bool = False

@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.registry.records import claims, devices, events, identities, twins
 from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.records.identities import RETIRED, REVOKED
 from skerry_host.plane.registry.records.orders import OPEN
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow
-
-REVOKED, RETIRED = "revoked", "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +43,11 @@ def retire(session: Session, device: str, now: float) -> Left:
     return _end(session, device, Event(now, RETIRED, device, "left the fleet"))
 
 
-def require_heard(session: Session, device: str) -> None:
-    """Raises `FleetError` where a device is revoked or retired, so that nothing can be ordered of it."""
-    identity = identities.find(session, device)
-    if identity is None or not identity.is_denied:
-        return
-    word = REVOKED if identity.retired is None else RETIRED
-    hint = f"`skerry device provision {device} --replace` gives it a new identity"
-    raise FleetError(f"device {device} is {word}", hint=hint, code=word)
-
-
 def _require_here(session: Session, device: str) -> None:
     devices.find(session, device)
     identity = identities.find(session, device)
     if identity is not None and identity.is_denied:
-        word = REVOKED if identity.retired is None else RETIRED
-        raise FleetError(f"device {device} is {word} already", code=word)
+        raise FleetError(f"device {device} is {identity.word} already", code=identity.word)
 
 
 def _end(session: Session, device: str, event: Event) -> Left:

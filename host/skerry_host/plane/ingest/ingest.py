@@ -113,7 +113,7 @@ class Ingest:
             self.stored.put(arrival.report.device)
 
     def _read_enrolled(self, session: Session) -> None:
-        """The ids of all devices to be heard, and the releases of all rollouts, again whenever any process changed them."""
+        """The ids of all devices to be heard, and the releases of all rollouts, again whenever they have changed."""
         seen, now = self._enrolled_as_of, changes.now(session)
         if (seen.devices, seen.identities, seen.removed) != (now.devices, now.identities, now.removed):
             self._enrolled = devices.ids(session)
