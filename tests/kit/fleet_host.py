@@ -95,5 +95,7 @@ class FleetHost:
         """What the renewal service would answer."""
         self.renewals.append(request)
         attest = self.attest(device, request.nonce)
+        if request.csr is not None and request.proof is None:
+            return RenewalAnswer(request.nonce, code="proof", detail="no key that is known has signed for it")
         certificate = self.authority.device(request.csr, device).pem if request.csr is not None else None
         return RenewalAnswer(request.nonce, certificate, attest=attest)

@@ -73,7 +73,7 @@ class Board:
         files = {
             "claim": (self.folder / "claim.pem", self.folder / "claim.key"),
             "birth": (self.state / "identity" / "birth.pem", self.state / "identity" / "birth.key"),
-            "renewal": ("", ""),
+            "renewal": ("", self.state / "identity" / "device.key"),
         }[kind]
         ca = str(self.folder / "fleet-ca.pem")
         made = perform(MakeRequest(str(self.state), kind, incarnation, ca, *map(str, files)), NOBODY)
@@ -90,7 +90,7 @@ class Board:
         owners, used = json.loads(book.read_text()) if book.exists() else ({}, 0)
         self.host.owners, self.host.used = owners, used
         if kind == "renewal":
-            return self.host.renew(DEVICE, RenewalRequest("0" * 32, made.csr)).certificate or b"", None
+            return self.host.renew(DEVICE, RenewalRequest("0" * 32, made.csr, made.proof)).certificate or b"", None
         request = EnrolmentRequest(made.csr, "0" * 32, incarnation, made.birth_csr, SERIAL)
         answer = self.host.answer(CLAIM if kind == "claim" else birth_name(DEVICE), request)
         book.write_text(json.dumps([self.host.owners, self.host.used]))

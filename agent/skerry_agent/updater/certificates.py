@@ -34,7 +34,7 @@ def read_chain(pem: bytes, where: str) -> list[x509.Certificate]:
     """The certificates in PEM, in their order. Raises `RefusedError`."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise refused("unusable_certificate", f"{where} holds no certificate in PEM") from None
 
 

@@ -29,7 +29,7 @@ from skerry_agent.updater.certificates import (
 )
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
-from skerry_agent.wire.enrolment import birth_name
+from skerry_agent.wire.enrolment import birth_name, renewal_proof_bytes
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id, check_principal
 
@@ -49,11 +49,9 @@ def make_request(job: MakeRequest) -> RequestMade:
     folder, wanted = IdentityStore(Path(job.state)).request, _Request(job.kind, job.incarnation)
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
-    key = keys[0]
-    birth_csr = _csr(keys[1]) if len(keys) > 1 else None
-    return RequestMade(
-        _csr(key), certificates.key_sha256(key.public_key()), birth_csr, principal, not_before=begins, not_after=ends
-    )
+    csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
+    proof = _proof(job.key_file, csr) if job.kind == "renewal" else None
+    return RequestMade(csr, certificates.key_sha256(keys[0].public_key()), birth_csr, principal, begins, ends, proof)
 
 
 def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
@@ -90,6 +88,11 @@ def _make_keys(folder: Path, wanted: _Request, names: tuple[str, ...]) -> list[e
         write_private(folder / name, pem)
     write_private(folder / _RECORD, codec.encode(wanted))
     return keys
+
+
+def _proof(key_file: str, csr: bytes) -> bytes:
+    """The key in use says that it wants this one in its place."""
+    return certificates.read_key(key_file).sign(renewal_proof_bytes(csr), ec.ECDSA(hashes.SHA256()))
 
 
 def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:

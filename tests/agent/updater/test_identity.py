@@ -29,7 +29,7 @@ class Device:
         self.ca = str(folder / "fleet-ca.pem")
 
     def request(self, kind="claim", **changes):
-        files = {}
+        files = {"key_file": str(self.state / "identity" / "device.key")}
         if kind == "claim":
             files = {"cert_file": str(self.folder / "claim.pem"), "key_file": str(self.folder / "claim.key")}
         job = MakeRequest(str(self.state), kind, self.incarnation, self.ca, **files)
@@ -128,7 +128,7 @@ def of_another_key(device, _made, tmp_path):
 
 WRONG = {
     "of another authority": (
-        lambda d, m, t: foreign(d, m, t),
+        foreign,
         {},
         "foreign_certificate",
         "another authority signed it",
