@@ -157,8 +157,8 @@ def _of_verification(error: ssl.SSLCertVerificationError, now: float) -> tuple[s
 def _believe(made: ssl.SSLContext, ca: Path) -> None:
     text = _read(ca, "unusable_authority")
     try:
-        made.load_verify_locations(cadata=text.decode("ascii", "replace"))
-    except ssl.SSLError:
+        made.load_verify_locations(cadata=text.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):  # the latter for an empty one
         raise TlsError("unusable_authority", f"{ca} holds no certificate in PEM") from None
     if not made.cert_store_stats()["x509_ca"]:
         raise TlsError("unusable_authority", f"{ca} holds no certificate of an authority")
@@ -197,10 +197,14 @@ def read_private(path: Path, kind: str) -> bytes:
     text = _read(path, kind)
     about = path.stat()
     mode = stat.S_IMODE(about.st_mode)
-    allowed = 0o640 if about.st_uid == 0 else 0o600
-    if mode & 0o077 & ~allowed:
+    if is_too_open(mode, about.st_uid):
         raise TlsError(kind, f"{path} has mode {mode:04o}, so others than its owner may use it: chmod 0600")
     return text
+
+
+def is_too_open(mode: int, owner: int) -> bool:
+    """Whether others than its owner may use a file; root's may be read by a group."""
+    return bool(mode & 0o077 & ~(0o640 if owner == 0 else 0o600))
 
 
 def _of_pair(error: ssl.SSLError, cert: Path, key: Path) -> str:
@@ -215,6 +219,8 @@ def _read(path: Path, kind: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise TlsError(kind, f"{path} cannot be read: {os.strerror(error.errno or 0)}") from None
+    except ValueError:  # a zero character
+        raise TlsError(kind, f"{path} is no name of a file") from None
 
 
 def _no_passphrase() -> bytes:

@@ -317,7 +317,7 @@ class Service:
 
 def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
-    where: Connection | None = getattr(broker, "enrolment", None)
+    where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
