@@ -28,6 +28,8 @@ LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
 AUTO = "auto"
+UNENROLLED = "unenrolled"
+"""Stands for a device's id until the host has given it one; nothing is sent under it."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
@@ -40,9 +42,19 @@ class ConfigError(SkerryError):
 
 
 class DeviceSection(Struct, frozen=True):
-    """Who this is."""
+    """Who this is. Without `id` the host says it, as the device enrols. `serial` instead of the board's own."""
 
-    id: DeviceId
+    id: DeviceId | None = None
+    serial: Annotated[str, Meta(max_length=128)] = ""
+
+
+class EnrolmentSection(Struct, frozen=True):
+    """Where and with what the device asks for its identity. `spread_s`: the longest wait before it first connects."""
+
+    url: str
+    claim_file: str = "claim.pem"
+    key_file: str = "claim.key"
+    spread_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
 
 
 class BrokerSection(Struct, frozen=True):
@@ -140,6 +152,7 @@ class AgentConfig(Struct, frozen=True):
     board: BoardSection
     agent: AgentSection = AgentSection()
     models: dict[ModelName, ModelSection] = {}
+    enrolment: EnrolmentSection | None = None
     folder: str = "."
     file: str = ""
     issue: str | None = None
@@ -161,9 +174,18 @@ class AgentConfig(Struct, frozen=True):
         before = Path(self.broker.ca_file or "")
         return before if given is not None and not given.exists() and before.exists() else given
 
+    def beside(self, given: str) -> Path:
+        """A file that is named in agent.toml, relative to it."""
+        return Path(self.folder) / given
+
     def broker_file(self, given: str | None) -> Path | None:
         """A file of the section `broker`, None where it has none."""
         return Path(self.folder) / given if given else None
+
+    @property
+    def enrolment_address(self) -> BrokerUrl | None:
+        """Where the enrolment listener is, None where none is named."""
+        return broker_url.parse(self.enrolment.url) if self.enrolment is not None else None
 
     @property
     def identity_dir(self) -> Path:
@@ -242,7 +264,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
         place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
-        config = codec.convert({**data, **place}, AgentConfig)
+        config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
     issues = [*_issues_of(config)]
@@ -272,6 +294,7 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
 def _issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
+    yield from _enrolment_issues(config)
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():
@@ -281,6 +304,21 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
         path = config.unix_path(name)
         if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
             yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"
+
+
+def _enrolment_issues(config: AgentConfig) -> Iterator[str]:
+    if config.enrolment is None:
+        if config.device.id is None:
+            yield "device.id: missing; only a device with a section [enrolment] is named by the host"
+        return
+    if config.broker.ca_file is None:
+        yield "broker.ca_file: missing; a device that enrols believes its fleet's own authority only"
+    for name, url in (("broker.url", config.broker.url), ("enrolment.url", config.enrolment.url)):
+        try:
+            if not broker_url.parse(url).tls:
+                yield f"{name}: a device that enrols needs mqtts://"
+        except WireError as error:
+            yield f"{name}: {error.message}"
 
 
 def parse_listen(address: str) -> tuple[str, int] | None:

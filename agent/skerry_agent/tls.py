@@ -157,8 +157,8 @@ def _of_verification(error: ssl.SSLCertVerificationError, now: float) -> tuple[s
 def _believe(made: ssl.SSLContext, ca: Path) -> None:
     text = _read(ca, "unusable_authority")
     try:
-        made.load_verify_locations(cadata=text.decode("ascii", "replace"))
-    except ssl.SSLError:
+        made.load_verify_locations(cadata=text.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):  # the latter for an empty one
         raise TlsError("unusable_authority", f"{ca} holds no certificate in PEM") from None
     if not made.cert_store_stats()["x509_ca"]:
         raise TlsError("unusable_authority", f"{ca} holds no certificate of an authority")
@@ -215,6 +215,8 @@ def _read(path: Path, kind: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise TlsError(kind, f"{path} cannot be read: {os.strerror(error.errno or 0)}") from None
+    except ValueError:  # a zero character
+        raise TlsError(kind, f"{path} is no name of a file") from None
 
 
 def _no_passphrase() -> bytes:

@@ -16,6 +16,7 @@ from skerry_agent.config import (
     BrokerSection,
     ConfigError,
     DeviceSection,
+    EnrolmentSection,
     ModelSection,
     PowerSection,
     load,
@@ -124,13 +125,54 @@ def test_sources_are_looked_through_too(path):
     assert "models.fashion.sources.rate" in load(path).issue
 
 
-def test_the_template_has_no_unknown_key():
-    assert load(TEMPLATE).issue is None
+def test_the_template_with_an_id_has_no_unknown_key(path):
+    path.write_text(TEMPLATE.read_text().replace("# id = ", "id = ", 1))
+    assert load(path).issue is None
+
+
+ENROLS = """[enrolment]
+url = "mqtts://10.0.0.1:8884"
+[broker]
+url = "mqtts://10.0.0.1"
+ca_file = "fleet-ca.pem"
+[board]
+name = "test"
+"""
+
+
+def test_a_device_that_enrols_needs_no_id_and_any_other_does(path):
+    path.write_text(ENROLS)
+    config = load(path)
+    assert (config.device.id, config.beside(config.enrolment.claim_file)) == (None, path.parent / "claim.pem")
+    path.write_text(GOOD.replace('id = "dev-1"', ""))
+    with pytest.raises(ConfigError, match=r"device.id: missing"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "instead", "names"),
+    [
+        ("mqtts://10.0.0.1:8884", "mqtt://10.0.0.1:8884", "enrolment.url: a device that enrols needs mqtts://"),
+        ("mqtts://10.0.0.1:8884", "10.0.0.1", "enrolment.url"),
+        ('"mqtts://10.0.0.1"', '"mqtt://10.0.0.1"', "broker.url: a device that enrols needs mqtts://"),
+        ('ca_file = "fleet-ca.pem"', "", "broker.ca_file: missing"),
+        ("[board]", "[enrolment.more]\n[board]", None),
+        ('url = "mqtts://10.0.0.1:8884"', "spread_s = 9999.0", "enrolment"),
+    ],
+)
+def test_what_cannot_enrol_is_refused_at_the_start(path, given, instead, names):
+    path.write_text(ENROLS.replace(given, instead, 1))
+    if names is None:
+        assert "unknown keys" in load(path).issue
+        return
+    with pytest.raises(ConfigError, match=names):
+        load(path)
 
 
 SECTIONS = {
     "device": DeviceSection,
     "broker": BrokerSection,
+    "enrolment": EnrolmentSection,
     "agent": AgentSection,
     "board": BoardSection,
     "board.power": PowerSection,

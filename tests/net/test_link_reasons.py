@@ -3,16 +3,9 @@
 And nothing of the password is.
 """
 
-import datetime as dt
-import ipaddress
-import socket
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
@@ -22,35 +15,11 @@ from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_host.plane.broker.broker import free_port
 from skerry_host.plane.broker.link import Link
 from tests.kit.brokers import Mosquitto, Nats
+from tests.kit.certificates import make_certificate
 from tests.kit.programs import require_program
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, listens
 
-NOW = dt.datetime.now(dt.UTC)
 SECRET = "hunter2-secret"
-
-
-def make_certificate(folder, name, *, days=(-1, 30), signer=None, san="127.0.0.1", authority=False):
-    """A key and a certificate in PEM files; (certificate, key)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    issuer, issuer_key = (signer[0].subject, signer[1]) if signer else (subject, key)
-    where = x509.IPAddress(ipaddress.ip_address(san)) if san[0].isdigit() else x509.DNSName(san)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW + dt.timedelta(days=days[0]))
-        .not_valid_after(NOW + dt.timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([where]), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / f"{name}.key").write_bytes(key.private_bytes(*pem))
-    return made, key
 
 
 class Guarded(Mosquitto):
@@ -78,11 +47,6 @@ class NatsWithUsers(Nats):
         conf.write_text(f'{conf.read_text()}authorization {{ user: ann, password: "{SECRET}" }}\n')
 
     start = Guarded.start
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def reason_of(address, caplog, security=NOTHING):

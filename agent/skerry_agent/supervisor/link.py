@@ -8,6 +8,7 @@ connection.
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class MqttLink:
         self,
         address: BrokerUrl,
         client_id: str,
-        will: Callable[[int], tuple[str, bytes]],
+        will: Callable[[int], tuple[str, bytes] | None],
         security: LinkSecurity = NOTHING,
         backoff: Backoff | None = None,
         answer_s: float = ANSWER_S,
@@ -61,6 +62,7 @@ class MqttLink:
         self._naming = threading.Lock()
         self._refused: set[str] = set()
         self._where = str(address)
+        self._told: Callable[[LinkProblem], None] = lambda _problem: None
         self._client = WatchedClient(address, client_id, security, self._lost)
 
     @property
@@ -80,8 +82,10 @@ class MqttLink:
         on_up: Callable[[], None],
         on_message: Callable[[str, bytes], None],
         on_acked: Callable[[int], None],
+        on_down: Callable[[LinkProblem], None] = lambda _problem: None,
     ) -> None:
-        """Begin to connect; the callbacks run in the supervisor's thread."""
+        """Begin to connect; the callbacks run in the supervisor's thread. `on_down`: why there is no connection."""
+        self._told = lambda why: post(lambda: on_down(why))
 
         def connected(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
             if code.is_failure:
@@ -149,6 +153,14 @@ class MqttLink:
         """Why there is no connection, and what to do; empty while there is one, or none was tried."""
         return str(self.problem) if self.problem is not None else ""
 
+    def broker_dates(self) -> tuple[float, float] | None:
+        """From when to when the certificate is valid that the broker has shown; None where it has shown none."""
+        open_socket: Any = self._client.socket()
+        shown: Any = open_socket.getpeercert() if isinstance(open_socket, ssl.SSLSocket) else None
+        if not shown:
+            return None
+        return ssl.cert_time_to_seconds(shown["notBefore"]), ssl.cert_time_to_seconds(shown["notAfter"])
+
     @property
     def issue(self) -> str | None:
         """What is wrong with the connection that there is: topics that the broker does not let this device read."""
@@ -162,8 +174,9 @@ class MqttLink:
     def _connecting(self, _client: Any, _data: Any) -> None:
         self.connection += 1
         self._asked_at = time.monotonic()
-        topic, death = self._will(self.connection)
-        self._client.will_set(topic, death, qos=1, retain=True)
+        will = self._will(self.connection)
+        if will is not None:
+            self._client.will_set(*will, qos=1, retain=True)
 
     def _begin(self) -> None:
         self._connected_at = time.monotonic()
@@ -196,6 +209,7 @@ class MqttLink:
         self._client.problem = None
         what = "the connection to the broker was lost" if self.connected else "no connection to the broker"
         log.warning(f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
+        self._told(self.problem)
 
     def _answered(self, *_arguments: Any) -> None:
         self._asked_at = None

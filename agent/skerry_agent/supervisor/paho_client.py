@@ -79,7 +79,7 @@ class WatchedClient(mqtt.Client):
             except Exception as error:  # noqa: BLE001 - without this thread a device would be silent for ever
                 self.problem = problem("malformed_packet", f"malformed packet: {type(error).__name__}: {error}")
                 self.closing.wait(self._wait_s())
-                with contextlib.suppress(OSError):  # the loop tries again
+                with contextlib.suppress(Exception):  # the loop tries again
                     self.reconnect()
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
-from skerry_host.cli.common import emit_json, json_option, registry
+from skerry_host.cli.common import emit_json, json_option, registry, warn
+from skerry_host.cli.external_broker import ExternalBroker, external_broker_options
 from skerry_host.cli.init import for_all_commands, move_to
 from skerry_host.home import open_home
 
@@ -33,7 +34,7 @@ OPERATION_PORT = 8883
 class Options:
     """What the command line of `skerry serve` says, by the names of its options; `url` is the registry's."""
 
-    broker: str | None
+    external: ExternalBroker
     listen: str | None
     plain: bool
     port: int | None
@@ -49,9 +50,7 @@ class Options:
 
 
 @click.command()
-@click.option(
-    "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
-)
+@external_broker_options
 @click.option(
     "--listen",
     metavar="ADDRESS",
@@ -113,7 +112,8 @@ def serve(as_json: bool, **given: Any) -> None:
     from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
-    options = Options(**given)
+    named = {name: given.pop(name) for name in ExternalBroker.__struct_fields__}
+    options = Options(external=ExternalBroker(**named), **given)
     _check_plain(options)
     _check_url(options.blobs_url)
     retention = Retention.parse(options.keep) if options.keep else Retention()
@@ -125,6 +125,7 @@ def serve(as_json: bool, **given: Any) -> None:
         url = options.url or for_all_commands()
         if url:
             move_to(home, url)
+            _warn_of_password(url)
         opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
         chosen = _chosen_broker(home, opened, options)
@@ -132,7 +133,7 @@ def serve(as_json: bool, **given: Any) -> None:
             require_free(options.http_port)
         blobs = _serve_blobs(stack, Store(home.store), options.blobs, options.blobs_url)
         running = stack.enter_context(chosen)
-        if options.broker is None:
+        if options.external.broker is None:
             with opened.write() as session:
                 twins.none_connected(session, time.time())
         delivery = Delivery(blobs) if options.retained is None else Delivery(blobs, options.retained)
@@ -151,13 +152,16 @@ def serve(as_json: bool, **given: Any) -> None:
 def _chosen_broker(home: "Home", opened: "Registry", options: Options) -> "Broker":
     """The broker of --broker, else one that is started here: with identities, unless it is to be a plain one."""
     from skerry_host.plane.access.serving import secured_broker  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.plane.broker.broker import choose, find_mosquitto  # noqa: PLC0415
+    from skerry_host.plane.broker.broker import External, choose, find_mosquitto  # noqa: PLC0415
     from skerry_host.plane.broker.listening import opening  # noqa: PLC0415
     from skerry_host.plane.broker.secured import Ports  # noqa: PLC0415
     from skerry_host.plane.errors import BrokerError  # noqa: PLC0415
 
-    if options.broker or options.plain:
-        return choose(home.broker, options.broker, options.old_port if options.port is None else options.port)
+    ways = options.external.connections()
+    if ways:
+        return External(*ways)
+    if options.plain:
+        return choose(home.broker, None, options.old_port if options.port is None else options.port)
     program = find_mosquitto()
     if program is None:
         hint = "install mosquitto, give another broker with --broker, or tinker on this machine with --plain"
@@ -178,12 +182,13 @@ def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Br
 
 
 def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":
-    from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_agent.wire.broker_url import without_password  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import Addresses  # noqa: PLC0415
 
     security: Literal["mtls", "plain", "external"]
-    security = "external" if options.broker else "plain" if options.plain else "mtls"
-    return Addresses(without_password(broker.devices_url), page, broker.enrolment_url, security)
+    security = "external" if options.external.broker else "plain" if options.plain else "mtls"
+    asks = broker.connection.username is not None
+    return Addresses(without_password(broker.devices_url), page, broker.enrolment_url, security, asks)
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
@@ -202,13 +207,22 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
     return blobs_url or served
 
 
+def _warn_of_password(registry_url: str) -> None:
+    """Of one that stands on the command line as long as this runs."""
+    from skerry_host.plane.registry.place import FILE, VARIABLE, has_password  # noqa: PLC0415
+
+    if has_password(registry_url):
+        instead = f"the home remembers it ({FILE}), so leave --registry out from now on, or set ${VARIABLE}"
+        warn([f"other users of this machine see the password in --registry (ps, /proc): {instead}"])
+
+
 def _check_plain(options: Options) -> None:
     """Without TLS nothing is opened to other machines."""
-    if options.broker and options.listen:
+    if options.external.broker and options.listen:
         raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
     if options.plain and options.listen:
         raise click.UsageError("--plain is for this machine only: leave it out to --listen to others, with TLS")
-    if options.plain and options.broker:
+    if options.plain and options.external.broker:
         raise click.UsageError("--plain is for the broker that is started here: give it or --broker")
 
 

@@ -1,6 +1,7 @@
 """Writes the folder that a board is given: agent.toml and trust.json, and a claim where it is to enrol.
 
-Enrols nothing, and makes neither keys nor certificates.
+Enrols nothing, and makes neither keys nor certificates. The only user and password that it knows are those that were
+given for the device itself: the plane's are nowhere that this could read.
 """
 
 import json
@@ -12,8 +13,10 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.json import encode as encode_json
 from msgspec.json import format as format_json
+from msgspec.structs import replace
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.broker_url import has_password, without_password
 from skerry_agent.wire.engines import EXTRAS
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id
@@ -22,21 +25,25 @@ from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
-from skerry_host.plane.broker.connection import address
-from skerry_host.plane.broker.listening import without_password
+from skerry_host.plane.broker.connection import Connection, address
 from skerry_host.plane.errors import AddressError
 from skerry_host.release.keys import trust_keys
 
 ADDRESS_FILE = "serve.json"
+CREDENTIALS_FILE = "credentials"
 
 
 class Addresses(Struct, frozen=True):
-    """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes."""
+    """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes.
+
+    `password`: the broker asks for one, so devices need one of their own.
+    """
 
     broker: str
     page: str | None = None
     enrolment: str | None = None
     security: Literal["mtls", "plain", "external"] = "plain"
+    password: bool = False
 
 
 FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
@@ -44,20 +51,20 @@ FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtl
 
 
 def addresses_of(home: Home) -> Addresses:
-    """Those of the last `skerry serve`, else where the first one will be."""
+    """Those of the last `skerry serve`, else where the first one will be.
+
+    The file of an older plane may have the plane's user and password in its address: they are not for devices.
+    """
     try:
-        return codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
+        found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
         return FIRST
-
-
-def broker_of(home: Home) -> str:
-    """The broker address of the last `skerry serve`, else where the first one will start it."""
-    return addresses_of(home).broker
+    asks = found.password or has_password(found.broker)
+    return replace(found, broker=without_password(found.broker), password=asks)
 
 
 def write_addresses(home: Home, addresses: Addresses) -> None:
-    """Record where the broker and the web page are, for `device provision`."""
+    """Record where the broker and the web page are, for `device provision`, whatever the file held before."""
     content = format_json(encode_json(addresses)) + b"\n"
     write_atomic(home.root / ADDRESS_FILE, content, mode=0o600)
 
@@ -85,16 +92,19 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-def write_folder(home: Home, folder: Path, device: str, board: Board, broker: str) -> None:
-    """Write agent.toml and trust.json.
+def write_folder(home: Home, folder: Path, device: str, board: Board, access: Connection) -> None:
+    """Write agent.toml, trust.json, and what `access` has of a user and password.
 
-    Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
+    Raises `KeyFileError` before anything is written, and `OSError`.
     """
-    address(broker)
     trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomic(folder / "trust.json", trust.encode())
-    write_atomic(folder / "agent.toml", agent_toml(device, board, broker).encode(), mode=0o600)
+    if access.username is not None:
+        line = f"{access.username}:{access.password}\n"
+        write_atomic(folder / CREDENTIALS_FILE, line.encode(), mode=0o600)
+    toml = agent_toml(device, board, str(access.url), CREDENTIALS_FILE if access.username is not None else None)
+    write_atomic(folder / "agent.toml", toml.encode(), mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +136,12 @@ def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, dev
 
 def require_tls(url: str) -> None:
     """Raises `AddressError` for an address that no device with an identity calls."""
-    if address(url).scheme != "mqtts":
-        raise AddressError(f"{without_password(url)} is without TLS", hint="devices with an identity need mqtts://")
+    parsed = address(url)
+    if not parsed.tls:
+        raise AddressError(f"{parsed} is without TLS", hint="devices with an identity need mqtts://")
+    if parsed.username is not None:
+        hint = "leave out user and password: devices with an identity come in by their certificate"
+        raise AddressError(f"the address of {parsed} holds a user", hint=hint)
 
 
 def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
@@ -148,9 +162,10 @@ def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
     return _toml(lines, board)
 
 
-def agent_toml(device: str, board: Board, broker: str) -> str:
+def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None) -> str:
     """The configuration of one device that has no identity."""
-    return _toml(["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"], board)
+    lines = ["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
+    return _toml([*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board)
 
 
 def _toml(begins: list[str], board: Board) -> str:

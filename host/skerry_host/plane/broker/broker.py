@@ -19,6 +19,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from skerry_host import children
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, mosquitto_lines
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
@@ -57,13 +58,12 @@ class Broker(Protocol):
 
 
 class External:
-    """A broker that somebody else runs, by its address."""
+    """A broker that somebody else runs, by its address, and that of its enrolment listener, if it has one."""
 
-    enrolment: Connection | None = None
-    enrolment_url: str | None = None
-
-    def __init__(self, where: Connection | str) -> None:
+    def __init__(self, where: Connection | str, enrolment: Connection | None = None) -> None:
         self.connection = where if isinstance(where, Connection) else Connection.of(where)
+        self.enrolment = enrolment
+        self.enrolment_url = str(enrolment.url) if enrolment else None
         self.url = self.devices_url = str(self.connection.url)
 
     def ensure(self) -> bool:
@@ -186,7 +186,8 @@ def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
     tether = shutil.which("setpriv")
     if tether:
         command = [tether, "--pdeathsig", "TERM", "--", *command]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env, silent = children.environment(), subprocess.DEVNULL
+    return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
 
 
 def find_mosquitto() -> str | None:
@@ -250,7 +251,8 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     """The wheel's own child entry: it ends when its standard input closes, so also when this process is killed."""
     options = {"listen": LOOPBACK, "port": port, "max_payload_size": MAX_MESSAGE_BYTES, "max_inflight_count": 1000}
     command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env, silent = children.environment(), subprocess.DEVNULL
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
 
 
 def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:

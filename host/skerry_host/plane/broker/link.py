@@ -71,6 +71,7 @@ class Link:
         self._connected = threading.Event()
         self._probes: dict[str, threading.Event] = {}
         self._problem: LinkError | None = None
+        self._starting = True
         self.epoch = 0
         self.published_bytes = 0
         self._client = self._make_client(client_id)
@@ -92,6 +93,7 @@ class Link:
             if lasting or time.monotonic() > deadline:
                 self.stop()
                 raise problem or reasons.silent(url)
+        self._starting = False
 
     def stop(self) -> None:
         """Disconnect and end the network thread."""
@@ -185,8 +187,8 @@ class Link:
             self._say(self._client.problem)
 
     def _say(self, problem: LinkError) -> None:
-        """Why there is no connection, once for each reason: it is tried every few seconds."""
-        if self._problem is None or self._problem.code != problem.code:
+        """Why there is no connection, once for each reason: it is tried every few seconds. `start` says it itself."""
+        if not self._starting and (self._problem is None or self._problem.code != problem.code):
             log.warning("%s", problem)
         self._problem = problem
 

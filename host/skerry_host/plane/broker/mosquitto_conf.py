@@ -107,6 +107,7 @@ def _bridge_lines(bridge: Bridge) -> list[str]:
         "remote_clientid @old",
         f"local_clientid {bridge.client_id}",
         "cleansession true",
+        "local_cleansession false",  # what devices say while the operation process is away waits here
         "notifications false",
         "restart_timeout 1 5",
         *(f"topic {topic} in 1" for topic in inwards),

@@ -4,10 +4,10 @@ import stat
 
 import pytest
 
-from skerry_host.plane.broker.broker import Mosquitto, choose_open
+from skerry_host.plane.broker.broker import Mosquitto
 from skerry_host.plane.broker.link import Link
 from skerry_host.plane.broker.listening import Opening, only_this_machine, opening, outward_address, without_password
-from skerry_host.plane.errors import BrokerError, LinkError
+from skerry_host.plane.errors import LinkError
 from tests.kit.commands import skerry
 from tests.kit.home import make_home
 from tests.kit.programs import require_program
@@ -44,11 +44,6 @@ def test_the_password_stays_the_same_and_is_its_owners(tmp_path):
     first = opening(tmp_path, "auto")
     assert opening(tmp_path, first.address) == first
     assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
-
-
-def test_the_embedded_broker_is_not_opened(tmp_path):
-    with pytest.raises(BrokerError, match="install mosquitto"):
-        choose_open(tmp_path, 0, "auto", lambda: None)
 
 
 @pytest.mark.parametrize(
