@@ -10,6 +10,7 @@ import click
 from skerry_agent.wire.enrolment import claim_name
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
+from skerry_host.cli.device_access import device_access
 from skerry_host.fleet.batch import BatchError, Entry, read_batch
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -44,6 +45,12 @@ enroll_broker_option = click.option(
 @broker_option
 @enroll_broker_option
 @click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The device's own USER:PASSWORD for a broker that asks for one, on one line, mode 0600.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
 )
 @days_option
@@ -63,7 +70,8 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
     with registry(home) as opened, opened.write() as session:
         if enrolment is None:
             arriving.add_record(session, device, time.time(), replace=given["replace"])
-            provisioning.write_folder(home, folder, name, hardware, broker)
+            access = device_access(home, name, given["broker"], given["credentials"])
+            provisioning.write_folder(home, folder, name, hardware, access)
         else:
             claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
             image = _image(session, home, claim, (broker, enrolment))

@@ -5,7 +5,20 @@ SkerryError
     └── CsrError    somebody asked with a CSR that is refused
 """
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from skerry_agent.wire.errors import SkerryError
+
+DAMAGE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are not what they are taken for; the last three are no `ValueError`."""
 
 
 class IdentityError(SkerryError):

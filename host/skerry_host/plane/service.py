@@ -28,6 +28,7 @@ from skerry_host.plane.broker.link import Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter
@@ -106,10 +107,11 @@ class Service:
         self._home = home
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
-        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
         self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
+        self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
@@ -160,9 +162,13 @@ class Service:
             with self._registry.write() as session:
                 twins.none_connected(session, began)
         work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
-        enrolment = (self._enrolment.tick,) if self._enrolment else ()
+        enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
         run_each((self._receipts.send, *work, *enrolment, self._keep_up, self._prune), self._note)
         self._ticked = time.time()
+
+    def _renew(self) -> None:
+        """Whoever gets no answer, for whatever reason, asks again."""
+        self.link.publish(self.renewals.work())
 
     def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
@@ -193,9 +199,12 @@ class Service:
                     return
 
     def _receive(self, message: Incoming) -> None:
-        """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
+        """In paho's thread. What a device asks for need not be stored before it is acknowledged: it asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
+            self.link.acknowledge([message])
+        elif message.topic.endswith("/renew"):
+            self.renewals.put(message)
             self.link.acknowledge([message])
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)

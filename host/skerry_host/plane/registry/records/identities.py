@@ -156,6 +156,13 @@ def newest_certificate(session: Session, principal: str, key_sha256: str) -> Cer
     return Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem)
 
 
+def living_certificates(session: Session, principal: str, now: float, most: int) -> list[Certificate]:
+    """Those that can be used now, newest first, and no more than so many."""
+    valid = (CertificateRow.principal == principal, CertificateRow.revoked.is_(None), CertificateRow.not_after > now)
+    rows = session.scalars(select(CertificateRow).where(*valid).order_by(CertificateRow.not_after.desc()).limit(most))
+    return [Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem) for row in rows]
+
+
 def expiries(session: Session, devices: Iterable[str]) -> dict[str, float]:
     """When the newest certificate of each of some devices expires; those that have one."""
     columns = select(CertificateRow.principal, func.max(CertificateRow.not_after)).group_by(CertificateRow.principal)
