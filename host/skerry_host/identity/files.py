@@ -49,7 +49,7 @@ def plane_identity(
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
     serials (hex) with when; None keeps those that the list on disk has. Raises `IdentityError`.
     """
-    authority, files = Authority.open(folder, now), _paths(folder / "plane")
+    authority, files = Authority.open(folder, now), plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
@@ -66,7 +66,8 @@ def plane_identity(
     return files
 
 
-def _paths(folder: Path) -> PlaneFiles:
+def plane_files(folder: Path) -> PlaneFiles:
+    """Where `plane_identity` puts them, given the folder of these files; they need not be there."""
     plane, server, canary, old = (folder / f"{name}.pem" for name in ("plane", "server", "canary", "old"))
     return PlaneFiles(
         ca=folder / "fleet-ca.pem",
