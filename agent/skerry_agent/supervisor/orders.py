@@ -4,7 +4,7 @@ What waits is verified together, in one process at a time; what no trusted key c
 Kept on disk, in two copies each: the newest accepted desired state, so that a device works without a network and no
 damage makes it accept an older one; and the sequence of the newest command, written before the command runs, with the
 latest answers. Every order that is refused, whatever for, is in `refused` with its code (`wire.refusals`) at once, but
-of a flood that nobody has signed only some; `issue` says so, too, and for a command that could be read the answer to it.
+of a flood that nobody has signed only some; `issue` says so, too, and for a command that could be read its answer.
 """
 
 import contextlib
