@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.names import Count, DeviceId, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.targets import TargetName
 
@@ -34,7 +34,7 @@ class TransferPolicy(Struct, frozen=True):
     """
 
     full_fallback: Fallback = "always"
-    byte_budget: Annotated[int, Meta(gt=0)] | None = None
+    byte_budget: Annotated[int, Meta(gt=0, le=MAX_COUNT)] | None = None
     deadline_s: Annotated[float, Meta(gt=0)] = 3600.0
     hours: tuple[Minute, Minute] | None = None
 
@@ -57,13 +57,17 @@ class Assignment(Struct, frozen=True):
 
 
 class Desired(Struct, frozen=True):
-    """Everything that the host wants of one device. A smaller generation than one already accepted is ignored."""
+    """Everything that the host wants of one device. A smaller generation than one already accepted is ignored.
+
+    `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
+    """
 
     device: DeviceId
-    generation: Annotated[int, Meta(ge=1)]
+    generation: Annotated[int, Meta(ge=1, le=MAX_COUNT)]
     issued: float
     assignments: Annotated[tuple[Assignment, ...], Meta(max_length=16)] = ()
     expires: float | None = None
+    incarnation: Incarnation | None = None
 
 
 class Command(Struct, frozen=True):
@@ -81,7 +85,7 @@ class Command(Struct, frozen=True):
     model: ModelName | None = None
     sequence: Count | None = None
     expires: float | None = None
-    incarnation: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | None = None
+    incarnation: Incarnation | None = None
     seconds: Annotated[float, Meta(ge=0, le=86_400)] | None = None
 
 
@@ -159,7 +163,7 @@ class Reported(Struct, frozen=True):
     agent: str
     board: str
     targets: tuple[TargetName, ...]
-    models: dict[str, ModelReport] = {}
+    models: dict[ModelName, ModelReport] = {}
     issues: tuple[str, ...] = ()
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()

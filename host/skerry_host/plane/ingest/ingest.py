@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
@@ -33,8 +33,8 @@ from skerry_host.text import MOST, clean, cleaned
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
-UNSTORABLE = (ValueError, OverflowError, StatementError)
-"""Raised for a message that is well typed but cannot be stored (a bucket named x, a count of 2**80)."""
+UNSTORABLE = (ValueError, OverflowError, StatementError, SkerryError)
+"""Raised for a message that is well typed but cannot be stored: a bucket named x, a damaged row that it is about."""
 
 DeviceMessage = DeviceState | Reported | CommandResult | Report
 KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Reported, "result": CommandResult}
