@@ -65,6 +65,7 @@ LABELS = {
     "no_other_release": "no other release to serve",
     "ordered": "rollback ordered",
     "power_supply": "power supply too weak",
+    "plane_error": "error of the host",
     "over_byte_budget": "byte budget exceeded",
     "rollback_failed": "rollback failed",
     "stalled": "download stalled",
