@@ -21,6 +21,7 @@ from skerry_host.cli.common import (
     table,
     warn,
 )
+from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_history import device_history
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
 from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
@@ -52,6 +53,7 @@ def device() -> None:
 
 
 device.add_command(device_history)
+device.add_command(end_alarms)
 
 
 @device.command()
@@ -241,6 +243,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
+    lines += [f"ALARM: {label(alarm.kind)}: {alarm.text}" for alarm in view.alarms]
     if view.measured is not None and not (plane.running and view.is_current(now)):
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:

@@ -33,7 +33,7 @@ from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import devices, events, twins
+from skerry_host.plane.registry.records import alarms, devices, events, twins
 from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
@@ -55,6 +55,7 @@ KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
+ALARMS_EVERY_S = 5.0
 NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
@@ -91,7 +92,7 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._started, self._ticked = time.time(), 0.0
-        self._pruned = self._kept_up = 0.0
+        self._pruned = self._kept_up = self._alarms_seen = 0.0
         self._retention = retention
         self._recalled = 0
         self._noted: dict[str, float] = {}
@@ -155,7 +156,7 @@ class Service:
             with self._registry.write() as session:
                 twins.none_connected(session, began)
         work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
-        run_each((self._receipts.send, *work, self._keep_up, self._prune), self._note)
+        run_each((self._receipts.send, *work, self._keep_up, self._prune, self._end_alarms), self._note)
         self._ticked = time.time()
 
     def _note_unreadable(self) -> None:
@@ -167,6 +168,18 @@ class Service:
             self._pruned = time.time()
             with self._registry.write() as session:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _end_alarms(self) -> None:
+        """End those whose cause has gone."""
+        now = time.time()
+        if abs(now - self._alarms_seen) < ALARMS_EVERY_S:
+            return
+        self._alarms_seen = now
+        with self._registry.read() as session:
+            over = alarms.are_over(session, now)
+        if over:
+            with self._registry.write() as session:
+                alarms.end_quiet(session, now)
 
     def _note(self, error: SkerryError) -> None:
         """Once a minute for each kind of trouble: the step is tried at every tick."""

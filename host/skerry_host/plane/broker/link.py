@@ -43,13 +43,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message from a device; `mid` and `epoch` are for its acknowledgement, which QoS 0 has none of."""
+    """A message from a device; `mid` and `epoch` are for its acknowledgement, which QoS 0 has none of.
+
+    One that the broker had `retained` when it was subscribed to may be of long ago.
+    """
 
     topic: str
     payload: bytes
     mid: int = 0
     epoch: int = 0
     qos: int = QOS
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,8 @@ class Link:
             probe.set()
             client.ack(message.mid, message.qos)
             return
-        self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch, message.qos))
+        payload, retained = bytes(message.payload), bool(message.retain)
+        self._receive(Incoming(topic, payload, message.mid, self.epoch, message.qos, retained))
 
 
 def _on_subscribe(_client: mqtt.Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, RolloutRow, TwinRow
@@ -19,6 +20,7 @@ from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.history import point
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.views import (
+    AlarmView,
     DeploymentView,
     DeviceView,
     EventView,
@@ -66,10 +68,20 @@ def _device_views(session: Session, shown: Sequence[Device], history: int) -> It
     names = [device.id for device in shown]
     telemetry = SqlTelemetry(session).recent(names, history) if history else {}
     missing = receipts.missing(session, names) if history else {}
-    known = twins.of(session, names)
+    known, sounding = twins.of(session, names), alarms.of(session, names)
     for device in shown:
         view = _device_view(device, known[device.id], telemetry.get(device.id, []))
-        yield replace(view, reports_missing=missing.get(device.id, 0))
+        found = alarm_views(known[device.id], sounding.get(device.id, ()))
+        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found)
+
+
+def alarm_views(twin: Twin, sounding: Sequence[Alarm]) -> tuple[AlarmView, ...]:
+    """The alarms of a device: those that were sounded, and what its twin says by itself."""
+    found = [AlarmView(each.kind, each.text, each.since) for each in sounding]
+    said = twin.reported.generation if twin.reported else 0
+    if said > twin.generation:
+        found.append(AlarmView(alarms.UNSIGNED, alarms.unsigned(said, twin.generation)))
+    return tuple(found)
 
 
 def rollout_view(session: Session, row: RolloutRow, most: int | None = None, behind: int = 0) -> RolloutView:

@@ -39,6 +39,9 @@ LATE_S = 30.0
 SETTLED_S = 12 * HOUR_S
 """Where the host has to estimate when a report began, it is rolled up after so long: the estimate may get better."""
 
+MAX_JUMP = 2**20
+"""So far above the last of its boot a report may be: what came between may be lost, but not years of it."""
+
 PART = 5000
 """So many at a time: SQLite limits the parameters of one query."""
 
@@ -64,9 +67,14 @@ class Boot:
     due: float = float("inf")
 
     def enter(self, report: Report, now: float) -> bool:
-        """Note a report that has come; False when it is stored already."""
-        self.touched = now
+        """Note a report that has come; False when it is stored already.
+
+        Raises `ValueError` for a number that no device can have come to since the last.
+        """
         sequence, spans = report.sequence, self.spans
+        if spans and sequence > spans[-1][1] + MAX_JUMP:
+            raise ValueError(f"sequence {sequence} is more than {MAX_JUMP} above the one before")
+        self.touched = now
         if spans and sequence == spans[-1][1] + 1:
             self.spans = (*spans[:-1], (spans[-1][0], sequence))
         elif holds(spans, sequence):
