@@ -50,6 +50,12 @@ BATCH = 500
 GATHER_S = 0.1
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
 
+BATCH_BYTES = 1024 * 1024
+"""Messages of so many bytes make a batch smaller: decoded they take several times their size."""
+
+MOST_UNHEARD = 100
+"""So many devices' twins are read again in a tick."""
+
 RECONNECT_S = 10.0
 KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
@@ -155,7 +161,14 @@ class Service:
             log.warning("the broker had exited and was restarted")
             with self._registry.write() as session:
                 twins.none_connected(session, began)
-        work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
+        work = (
+            self._recall,
+            self._recall_unheard,
+            self._measure,
+            self._note_unreadable,
+            self._rollout_loop.tick,
+            self._publisher.sync,
+        )
         run_each((self._receipts.send, *work, self._keep_up, self._prune, self._end_alarms), self._note)
         self._ticked = time.time()
 
@@ -236,6 +249,12 @@ class Service:
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
         self._recalled = epoch
 
+    def _recall_unheard(self) -> None:
+        """Read the retained twin of devices of which one was dropped, because they had said too much before."""
+        if self.link.connected:
+            names = self.ingest.limits.unheard(time.time(), MOST_UNHEARD)
+            self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
+
     def _measure(self) -> None:
         """After a reconnect, find out how large messages may be: the broker may be another, or set otherwise."""
         if self.link.epoch == self._probed or not self.link.connected:
@@ -258,11 +277,11 @@ class Service:
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""
-        while batch := self._inbox.take(BATCH):
+        while batch := self._inbox.take(BATCH, BATCH_BYTES):
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-            if len(batch) < BATCH:
+            if len(batch) < BATCH and len(self._inbox) < BATCH:
                 self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:

@@ -23,6 +23,7 @@ from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
+from skerry_host.plane.ingest.rate_limits import RateLimits
 from skerry_host.plane.ingest.speakers import MAX_JUMP, Speakers, Verdict, Word
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import alarms, changes, devices, events, orders, rollouts, twins
@@ -67,9 +68,10 @@ class _Received:
 
 
 class Ingest:
-    """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
+    """Applies messages to the registry; `limits` say how much a device may send.
 
-    `stored` names the device of each report that has been stored, so that it can be sent a receipt.
+    `counts` holds accepted, duplicate, unknown, malformed and too_many since the start. `stored` names the device of
+    each report that has been stored, so that it can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -82,6 +84,8 @@ class Ingest:
         self._strangers = DropLog(log, "the device is not enrolled", clock)
         self._malformed = DropLog(log, "they are malformed", clock)
         self._speakers = Speakers()
+        self._too_many = DropLog(log, "their device sends too many", clock)
+        self.limits = RateLimits()
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -91,6 +95,10 @@ class Ingest:
 
         Raises `OperationalError` when the registry cannot be written.
         """
+        self.limits.begin(messages)
+        self._apply(messages)
+
+    def _apply(self, messages: Sequence[Incoming]) -> None:
         try:
             self._apply_together(messages)
         except OperationalError:  # locked, or the disk is full: nothing is wrong with the messages
@@ -100,8 +108,8 @@ class Ingest:
                 self._refuse(messages[0], str(getattr(error, "orig", None) or error))
                 return
             middle = len(messages) // 2
-            self.apply(messages[:middle])
-            self.apply(messages[middle:])
+            self._apply(messages[:middle])
+            self._apply(messages[middle:])
 
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
         now, results = self._clock(), Counter[str]()
@@ -143,6 +151,10 @@ class Ingest:
                 results["unknown"] += 1
                 return None
             said = _decode(message, device)
+            if not self.limits.admit(message, type(said), device, self._clock()):
+                self._too_many.note(device)
+                results["too_many"] += 1
+                return None
             decoded = cleaned(said)
             raw = message.payload if decoded is said else codec.encode(decoded)
             raw = _packed(decoded, raw) if isinstance(decoded, Report) else raw
