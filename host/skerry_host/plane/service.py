@@ -66,6 +66,9 @@ NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
+ORDERS = ("/desired", "/command")
+"""How the topics end on which nobody but the plane should publish."""
+
 log = logging.getLogger(__name__)
 
 
@@ -111,6 +114,7 @@ class Service:
         self._probed = 0
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
         self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
@@ -220,6 +224,8 @@ class Service:
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)
             self.link.acknowledge([message])
+        elif message.topic.endswith(ORDERS):
+            self._publisher.tampering.heard(message)
         else:
             self._inbox.put(message)
 

@@ -127,6 +127,7 @@ class Link:
         self._has_room = has_room
         self._parts = address(url)
         self._subscriptions = tuple(subscriptions)
+        self._watched: tuple[str, ...] = ()
         self._receive = receive
         self._connected = threading.Event()
         self._probes: dict[str, threading.Event] = {}
@@ -139,6 +140,10 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._connected.is_set()
+
+    def watch(self, topics: Iterable[str]) -> None:
+        """Receive these topics, too, from the next connection on; what comes while there is none, does not wait."""
+        self._watched = tuple(topics)
 
     def start(self, patience_s: float = 5.0) -> None:
         """Connect; raises `LinkError` when the broker cannot be reached or refuses within `patience_s`."""
@@ -239,6 +244,8 @@ class Link:
         self.epoch += 1
         for topic in self._subscriptions:
             client.subscribe(topic, QOS)
+        for topic in self._watched:
+            client.subscribe(topic, 0)
         self._connected.set()
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
