@@ -4,6 +4,7 @@ Written in bulk, with the reports; says nothing of what is in them.
 """
 
 import hashlib
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -48,6 +49,7 @@ PART = 5000
 BOOTS = cast("Table", BootRow.__table__)
 _SPANS = msgspec.json.Decoder(tuple[Span, ...]).decode
 _ENCODE = msgspec.json.Encoder().encode
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -141,8 +143,12 @@ def store(session: Session, changed: Iterable[Boot]) -> None:
 
 
 def decode_spans(raw: bytes) -> tuple[Span, ...]:
-    """Spans as a row holds them."""
-    return _SPANS(raw)
+    """Spans as a row holds them; none where they are damaged: one boot must not keep all others from being read."""
+    try:
+        return _SPANS(raw)
+    except msgspec.MsgspecError:
+        log.warning("a boot's spans in the registry are damaged: %r", raw[:40])
+        return ()
 
 
 def encode_spans(spans: Iterable[Span]) -> bytes:
@@ -156,7 +162,7 @@ def _stored(session: Session, ids: list[int]) -> Iterator[Boot]:
     for start in range(0, len(ids), PART):
         query = select(*columns, c.zero_by_arrival, c.zero_by_clock, c.due)
         for row in session.execute(query.where(c.id.in_(ids[start : start + PART]))):
-            yield Boot(*row[:4], _SPANS(row[4]), *row[5:])
+            yield Boot(*row[:4], decode_spans(row[4]), *row[5:])
 
 
 def _values(boot: Boot) -> dict[str, Any]:
