@@ -76,13 +76,13 @@ def block_seeds() -> list[bytes]:
 
 def open_addresses() -> object:
     from skerry_host.home import Home
-    from skerry_host.plane.provision import ADDRESS_FILE, broker_of
+    from skerry_host.plane.provision import ADDRESS_FILE, addresses_of
 
     home = Home(scratch_folder())
 
     def read(raw: bytes) -> None:
         (home.root / ADDRESS_FILE).write_bytes(raw)
-        broker_of(home)
+        addresses_of(home)
 
     return read
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Optional
 
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import (
+    AcceptIdentity,
     Answer,
     FactoryJob,
+    MakeRequest,
     PlanJob,
     Refusal,
     StageJob,
@@ -66,7 +68,21 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {
     PlanJob: _plan,
     StageJob: _stage,
     FactoryJob: _find_factory,
+    MakeRequest: lambda job, _trust, _room: _make_request(job),
+    AcceptIdentity: lambda job, _trust, _room: _accept_identity(job),
 }
+
+
+def _make_request(job: MakeRequest) -> Answer:
+    from skerry_agent.updater.identity import make_request
+
+    return make_request(job)
+
+
+def _accept_identity(job: AcceptIdentity) -> Answer:
+    from skerry_agent.updater.identity import accept_identity
+
+    return accept_identity(job)
 
 
 def perform(job: UpdaterJob, trust: Trust, room: Optional["Room"] = None) -> Answer:

@@ -24,6 +24,7 @@ from skerry_agent.wire.names import (
 
 PLANE = "@plane"
 CANARY = "@canary"
+OLD = "@old"
 
 CsrBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 PemBytes = Annotated[bytes, Meta(min_length=1, max_length=16_384)]

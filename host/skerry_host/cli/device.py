@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,7 @@ from skerry_host.cli.common import (
     table,
     warn,
 )
+from skerry_host.cli.device_access import device_access
 from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_history import device_history
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
@@ -29,7 +30,7 @@ from skerry_host.cli.plane import connection, known, plane_now
 from skerry_host.fleet.device import Device
 from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
-from skerry_host.plane.broker.listening import only_this_machine, without_password
+from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
 from skerry_host.plane.views.labels import label, transports
@@ -62,27 +63,31 @@ device.add_command(end_alarms)
 @click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
 @click.option("--broker", metavar="URL", help="The broker's address for the device [that of `skerry serve`].")
 @click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The device's own USER:PASSWORD for a broker that asks for one, on one line, mode 0600.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
 )
 @json_option
-def provision(
-    name: str, board: str, tags: tuple[str, ...], broker: str | None, out: Path | None, as_json: bool
-) -> None:
-    """Enrol a device and write its configuration: agent.toml and trust.json."""
+def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
+    """Enrol a device and write its configuration: agent.toml, trust.json, and its credentials if it is given some."""
     provisioning.check_id(name)
     home = open_home()
     hardware = load_board(board)
     enrolled = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
-    url = broker or provisioning.broker_of(home)
+    access = device_access(home, name, **given)
     with registry(home) as opened, opened.write() as session:
         devices.add(session, enrolled, time.time())
-        provisioning.write_folder(home, folder, name, hardware, url)
+        provisioning.write_folder(home, folder, name, hardware, access)
     install = provisioning.install_command(hardware)
-    shown = without_password(url)
+    shown = str(access.url)
     data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     emit(data | {"install": install}, as_json, lambda: _provisioned(name, folder, shown, install))
-    if only_this_machine(url):
+    if only_this_machine(shown):
         words = "only this machine can call that; for devices elsewhere run `skerry serve --listen auto` first, or give"
         warn([f"{folder}/agent.toml says that the broker is at {shown}: {words} --broker"])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from skerry_agent.wire.enrolment import CANARY, PLANE
+from skerry_agent.wire.enrolment import CANARY, OLD, PLANE
 from skerry_host.files import write_atomic
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.authority import Authority, KeyPair
@@ -22,16 +22,22 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class PlaneFiles:
-    """Paths. `ca` is what clients pin, `chain` what a broker verifies clients with, `crl` who of them is refused."""
+    """Paths. `ca` is what clients pin, `crl` lists who is refused.
+
+    `chain` is what the operation listener verifies clients with, `enrolment_chain` what the enrolment listener does.
+    """
 
     ca: Path
     chain: Path
+    enrolment_chain: Path
     plane_cert: Path
     plane_key: Path
     server_cert: Path
     server_key: Path
     canary_cert: Path
     canary_key: Path
+    old_cert: Path
+    old_key: Path
     crl: Path
 
 
@@ -43,13 +49,15 @@ def plane_identity(
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
     serials (hex) with when; None keeps those that the list on disk has. Raises `IdentityError`.
     """
-    authority, files = Authority.open(folder, now), _paths(folder / "plane")
+    authority, files = Authority.open(folder, now), plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
         _write(files.chain, authority.chain_pem)
         _keep(files.plane_cert, authority, lambda: authority.principal(PLANE))
+        _write(files.enrolment_chain, authority.enrolment_chain_pem)
+        _keep(files.old_cert, authority, lambda: authority.principal(OLD))
         _keep(files.canary_cert, authority, lambda: authority.principal(CANARY))
         _keep(files.server_cert, authority, lambda: authority.server(wanted), wanted)
         write_atomic(files.crl, authority.revocation_list(_listed(files.crl) if revoked is None else revoked))
@@ -58,10 +66,23 @@ def plane_identity(
     return files
 
 
-def _paths(folder: Path) -> PlaneFiles:
-    plane, server, canary = (folder / f"{name}.pem" for name in ("plane", "server", "canary"))
-    ca, chain, crl = folder / "fleet-ca.pem", folder / "broker-ca.pem", folder / "revoked.crl.pem"
-    return PlaneFiles(ca, chain, plane, plane, server, server, canary, canary, crl)
+def plane_files(folder: Path) -> PlaneFiles:
+    """Where `plane_identity` puts them, given the folder of these files; they need not be there."""
+    plane, server, canary, old = (folder / f"{name}.pem" for name in ("plane", "server", "canary", "old"))
+    return PlaneFiles(
+        ca=folder / "fleet-ca.pem",
+        chain=folder / "broker-ca.pem",
+        enrolment_chain=folder / "enrolment-ca.pem",
+        plane_cert=plane,
+        plane_key=plane,
+        server_cert=server,
+        server_key=server,
+        canary_cert=canary,
+        canary_key=canary,
+        old_cert=old,
+        old_key=old,
+        crl=folder / "revoked.crl.pem",
+    )
 
 
 def _keep(path: Path, authority: Authority, make: Callable[[], KeyPair], names: Sequence[str] = ()) -> None:

@@ -51,6 +51,13 @@ def add_issuing(folder: Path, number: int, root: Signed, now: float) -> None:
     write_atomic(folder / "issuing" / f"{number}.pem", key_files.certificate_pem(certificate))
 
 
+def _add_enrolment(folder: Path, fleet: str, now: float) -> None:
+    key = profile.new_key()
+    write_atomic(folder / "1.key", key_files.key_pem(key), mode=0o600)
+    certificate = profile.enrolment_certificate(key, fleet, now)
+    write_atomic(folder / "1.pem", key_files.certificate_pem(certificate))
+
+
 def check_clock(now: float) -> None:
     """Raise `IdentityError` where this computer's clock was never set."""
     if not EARLIEST <= now < LATEST:
@@ -64,9 +71,10 @@ def check_clock(now: float) -> None:
 def _fill(folder: Path, now: float) -> None:
     key = profile.new_key()
     root = Signed(profile.root_certificate(key, secrets.token_hex(8), now), key)
-    for below in ("root", "issuing"):
+    for below in ("root", "issuing", "enrolment"):
         (folder / below).mkdir(mode=0o700)
     write_atomic(folder / "root" / "root.key", key_files.key_pem(key), mode=0o600)
     add_issuing(folder, 1, root, now)
+    _add_enrolment(folder / "enrolment", profile.fleet_of(root.certificate), now)
     write_atomic(folder / "root.pem", key_files.certificate_pem(root.certificate))
     os.chmod(folder, 0o700)  # noqa: PTH101

@@ -83,6 +83,15 @@ def issuing_certificate(key: EllipticCurvePublicKey, root: Signed, number: int, 
     return _issued_by(_authority(key, name, until, 0), root)
 
 
+def enrolment_certificate(key: EllipticCurvePrivateKey, fleet: str, now: float) -> x509.Certificate:
+    """The certificate of the CA that signs claims and birth certificates. It is its own root.
+
+    Were it under the fleet's root, a broker that trusts this root would take its certificates at every listener.
+    """
+    name = _name("Skerry fleet enrolment", fleet)
+    return _authority(key.public_key(), name, _moment(now + ROOT_DAYS * DAY_S), 0).issuer_name(name).sign(key, _HASH)
+
+
 def leaf(key: EllipticCurvePublicKey, subject: Subject, issuing: Signed, days: float, now: float) -> x509.Certificate:
     """A certificate of somebody; it never outlives the CA that has signed it."""
     until = min(_moment(now + days * DAY_S), issuing.certificate.not_valid_after_utc)

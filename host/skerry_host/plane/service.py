@@ -1,8 +1,8 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
-Four threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request, one says that the plane runs. Everything that must survive a restart is in the registry;
-this module keeps no state.
+Five threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
+chunks that devices request, one answers boards that ask for an identity, one says that the plane runs. Everything that
+must survive a restart is in the registry; this module keeps no state.
 """
 
 import fcntl
@@ -23,17 +23,19 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
+from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.link import Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import alarms, devices, events, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, events, twins
 from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
@@ -104,6 +106,8 @@ class Service:
         self._pruned = self._kept_up = self._alarms_seen = 0.0
         self._retention = retention
         self._recalled = 0
+        self._recalled_devices: set[str] = set()
+        self._devices_seen = -1
         self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -113,9 +117,10 @@ class Service:
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
-        self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
+        self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
@@ -173,7 +178,9 @@ class Service:
             self._rollout_loop.tick,
             self._publisher.sync,
         )
-        run_each((self._receipts.send, *work, self._keep_up, self._prune, self._end_alarms), self._note)
+        enrolment = (self._enrolment.tick,) if self._enrolment else ()
+        upkeep = (self._keep_up, self._prune, self._end_alarms)
+        run_each((self._receipts.send, *work, *enrolment, *upkeep), self._note)
         self._ticked = time.time()
 
     def _note_unreadable(self) -> None:
@@ -246,14 +253,21 @@ class Service:
         return guarded
 
     def _recall(self) -> None:
-        """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard."""
-        epoch = self.link.epoch
-        if epoch == self._recalled or not self.link.connected:
+        """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard.
+
+        And that of a device that was added since: it may have been there before its record, and what it said dropped.
+        """
+        epoch, connected = self.link.epoch, self.link.connected
+        if not connected:
             return
         with self._registry.read() as session:
-            names = [device.id for device in devices.all_devices(session)]
-        self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
-        self._recalled = epoch
+            seen = changes.now(session)
+            if (epoch, seen.devices) == (self._recalled, self._devices_seen):
+                return
+            names = devices.ids(session)
+        new = names - (self._recalled_devices if epoch == self._recalled else set())
+        self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
+        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, seen.devices
 
     def _recall_unheard(self) -> None:
         """Read the retained twin of devices of which one was dropped, because they had said too much before."""
@@ -307,8 +321,11 @@ class Service:
         self._answerer.start()
         try:
             self.link.start()
+            if self._enrolment:
+                self._enrolment.__enter__()
         except PlaneError:
             self._end_threads()
+            self.link.stop()
             raise
         self._heartbeat.__enter__()
         return self
@@ -316,6 +333,8 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._heartbeat.__exit__()
+        if self._enrolment:
+            self._enrolment.__exit__()
         self._end_threads()
         self.link.stop()
 
@@ -324,6 +343,16 @@ class Service:
         self.answers.stop()
         self._writer.join()
         self._answerer.join()
+
+
+def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
+    """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
+    where: Connection | None = getattr(broker, "enrolment", None)
+    if where is None:
+        return None
+    return EnrolmentService(
+        parts, lambda receive, has_room: Link(where, _client_id(home), (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+    )
 
 
 def run_each(steps: Iterable[Callable[[], object]], note: Callable[[SkerryError], None]) -> None:

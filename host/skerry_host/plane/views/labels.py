@@ -53,6 +53,7 @@ LABELS = {
     "unknown_command": "command unknown to the agent",
     "unsupported_schema": "newer format than the agent reads",
     "wrong_device": "order for another device",
+    "wrong_incarnation": "order for the device before it was set up anew",
     # reasons that lie in the host, the network or the disk
     "already_current": "already installed",
     "deadline": "deadline exceeded",

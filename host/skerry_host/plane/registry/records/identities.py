@@ -11,11 +11,14 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import birth_name
+from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
 
 VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
+
+REVOKED, RETIRED = "revoked", "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Identity:
     revoked: float | None = None
     reason: str = ""
     retired: float | None = None
+
+    @property
+    def word(self) -> str:
+        """How it is denied."""
+        return REVOKED if self.retired is None else RETIRED
 
     @property
     def is_denied(self) -> bool:
@@ -69,6 +77,14 @@ def of(session: Session, devices: Iterable[str]) -> dict[str, Identity]:
     query = select(IdentityRow)
     rows = (row for part in parts(devices) for row in session.scalars(query.where(IdentityRow.device.in_(part))))
     return {row.device: _identity(row) for row in rows}
+
+
+def require_heard(session: Session, device: str) -> None:
+    """Raises `FleetError` where a device is revoked or retired, so that nothing can be ordered of it."""
+    identity = find(session, device)
+    if identity is not None and identity.is_denied:
+        hint = f"`skerry device provision {device} --replace` gives it a new identity"
+        raise FleetError(f"device {device} is {identity.word}", hint=hint, code=identity.word)
 
 
 def by_key(session: Session, key_sha256: str) -> Identity | None:
@@ -157,6 +173,13 @@ def revoked(session: Session) -> frozenset[str]:
     denied = select(IdentityRow.device).where(_is_denied())
     names = {name for device in session.scalars(denied) for name in (device, birth_name(device))}
     return frozenset(names.union(session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))))
+
+
+def members(session: Session) -> frozenset[str]:
+    """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
+    enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
+    names = {name for device in enrolled for name in (device, birth_name(device))}
+    return frozenset(names.union(session.scalars(select(ClaimRow.name))))
 
 
 def denied(session: Session) -> frozenset[str]:

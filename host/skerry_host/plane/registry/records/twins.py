@@ -127,6 +127,22 @@ def last_reported(session: Session, device: str) -> LastWord | None:
     return None if row.reported_boot is None else LastWord(row.reported_boot, row.reported_sequence or 0)
 
 
+def clear(session: Session, device: str) -> None:
+    """Nothing is desired of a device any more, and it counts as gone: it is not heard, so its last will is not either.
+
+    The generation stays: an order that is signed later is newer than all before.
+    """
+    row = session.get_one(TwinRow, device)
+    row.desired = row.envelope = None
+    row.settled, row.online = True, False
+
+
+def cleared(session: Session, since: int) -> list[str]:
+    """The devices of which nothing is desired any more, in the twins that changed after a number (see `changes`)."""
+    query = select(TwinRow.device).where(TwinRow.envelope.is_(None), TwinRow.generation > 0, TwinRow.changed > since)
+    return list(session.scalars(query))
+
+
 def accept_state(session: Session, state: DeviceState, now: float, *, returned: bool = False) -> bool:
     """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate.
 
