@@ -51,7 +51,7 @@ def plane_identity(
     serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on,
     so a broker that runs must read its files again afterwards. Raises `IdentityError`.
     """
-    files = _paths(folder / "plane")
+    files = plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
         authority = Authority.open(folder, now)
@@ -70,7 +70,8 @@ def plane_identity(
     return files
 
 
-def _paths(folder: Path) -> PlaneFiles:
+def plane_files(folder: Path) -> PlaneFiles:
+    """Where `plane_identity` puts them, given the folder of these files; they need not be there."""
     plane, server, canary, old = (folder / f"{name}.pem" for name in ("plane", "server", "canary", "old"))
     return PlaneFiles(
         ca=folder / "fleet-ca.pem",
