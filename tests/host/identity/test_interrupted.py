@@ -45,7 +45,7 @@ def root_is_somewhere(folder: Path) -> None:
 
 
 def files(folder: Path) -> None:
-    plane_identity(folder / "home" / "identity", ["b.local"], NOW + 600 * 86_400)
+    plane_identity(folder / "home" / "identity", ["b.local"], NOW + 3000 * 86_400)
 
 
 def files_are_whole(folder: Path) -> None:
