@@ -161,12 +161,15 @@ class IdentityKeeper:
         if not self._setup.enrols:
             return ""
         try:
-            claim = hashlib.sha256(self._setup.claim_file.read_bytes()).hexdigest()
+            text = self._setup.claim_file.read_bytes()
         except FileNotFoundError:
             return ""
         except OSError as error:
             self._issue = f"{self._setup.claim_file} cannot be read: {error.strerror}"
             return ""
+        if not text.strip():  # what systemd hands over in the place of a credential that is not there
+            return ""
+        claim = hashlib.sha256(text).hexdigest()
         known = {each.identity.claim for each in (self._current, self._renewed) if each is not None}
         if claim in known and self._current is not None and self._current.identity.claim == claim:
             self._drop_claim()

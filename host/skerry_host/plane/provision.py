@@ -147,6 +147,7 @@ def require_tls(url: str) -> None:
 def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
     """The configuration of boards that enrol; without `device` the host says who they are."""
     named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
     serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
     lines = [
         *(named or serial),
@@ -158,6 +159,7 @@ def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
         f"url = {json.dumps(image.enrolment)}",
         'claim_file = "claim.pem"',
         'key_file = "claim.key"',
+        *alone,
     ]
     return _toml(lines, board)
 

@@ -426,6 +426,17 @@ def test_a_used_claim_that_cannot_be_removed_is_not_used_again(board):
     assert len(board.host.asked) == asked
 
 
+def test_an_empty_claim_is_none(board):
+    """systemd hands over an empty credential in the place of one that was deleted after the enrolment."""
+    board.until_up()
+    (board.folder / "claim.pem").write_text("\n")
+    asked = len(board.host.asked)
+    board.boot()
+    board.until_up()
+    assert len(board.host.asked) == asked
+    assert board.keeper.issues == ()
+
+
 def test_a_device_without_claim_and_identity_says_what_it_needs(board):
     (board.folder / "claim.pem").unlink()
     (board.folder / "claim.key").unlink()
