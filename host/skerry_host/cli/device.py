@@ -29,6 +29,7 @@ from skerry_host.cli.plane import connection, known, plane_now
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
+from skerry_host.plane.views.known import known_by
 from skerry_host.plane.views.labels import label, transports
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.words import energy, reading
@@ -75,23 +76,27 @@ def boards(as_json: bool) -> None:
 
 @device.command(name="list")
 @list_options(*FIELDS, example="'tag:lab and state=offline'", sort=("seen",))
+@click.option("--retired", is_flag=True, help="Those that have left the fleet, in place of those that are in it.")
 @json_option
-def list_devices(options: ListOptions, as_json: bool) -> None:
+def list_devices(options: ListOptions, retired: bool, as_json: bool) -> None:
     """List devices, by name if nothing else is said, a page at a time; with --json all, each with its newest interval.
 
-    The state in --where is online, offline or unknown, or what a model does: serving, not_serving, fetching, ...
+    The state in --where is online, offline or unknown, or what a model does: serving, not_serving, fetching, ... A
+    device is known by its identity, no_identity, revoked, or awaited while its board has not come.
     """
     most = options.limit or (sys.maxsize if as_json else PAGE)
     with registry() as opened, opened.read() as session:
         plane = plane_now(session)
-        shown = _some_devices(session, options, plane, most)
+        enrolled = devices.retired(session) if retired else devices.all_devices(session)
+        shown = _some_devices(session, enrolled, options, plane, most)
         views = device_views(session, shown.items, history=1 if as_json else 0)
     emit([known(view, plane) for view in views], as_json, lambda: _listed(views, plane, shown.more("devices"), options))
 
 
-def _some_devices(session: "Session", options: ListOptions, plane: PlaneView, most: int) -> "Part[Device]":
-    """A page of the devices; what they report is read only if something is chosen by it."""
-    enrolled = devices.all_devices(session)
+def _some_devices(
+    session: "Session", enrolled: "list[Device]", options: ListOptions, plane: PlaneView, most: int
+) -> "Part[Device]":
+    """A page of some devices; what they report is read only if something is chosen by it."""
     if not options.uses(*REPORTED_FIELDS):
         return part(enrolled, _enrolled_row, options, most)
     views = {view.id: view for view in device_views(session, enrolled, history=0)}
@@ -186,11 +191,12 @@ def _energy(newest: "Point", model: "ModelView") -> str:
 
 def _device_table(views: "tuple[DeviceView, ...]", plane: PlaneView) -> "Table":
     now = time.time()
-    made = table("device", "board", "tags", "state", "release", "last seen")
+    made = table("device", "board", "tags", "state", "release", "known by", "last seen")
     for view in views:
         running = ", ".join(f"{m.release or '-'} ({_state(m)})" for m in view.models) or "-"
         state = styled(*connection(view, plane, now))
-        made.add_row(view.id, view.board, " ".join(view.tags), state, running, ago(view.last_seen, now))
+        by = known_by(view.known, now)
+        made.add_row(view.id, view.board, " ".join(view.tags), state, running, by, ago(view.last_seen, now))
     return made
 
 
@@ -207,6 +213,7 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]", plane: PlaneVi
 
 def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines = [
+        f"known by: {known_by(view.known, now)}",
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from skerry_agent.wire.enrolment import claim_name
 from skerry_host.boards import Board, list_boards, load_board
@@ -16,6 +17,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home, open_home
 from skerry_host.plane import provision as provisioning
+from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.listening import only_this_machine, without_password
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
@@ -68,7 +70,7 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
     claim = None
     with registry(home) as opened, opened.write() as session:
-        if enrolment is None:
+        if enrolment is None or given["credentials"]:
             arriving.add_record(session, device, time.time(), replace=given["replace"])
             access = device_access(home, name, given["broker"], given["credentials"])
             provisioning.write_folder(home, folder, name, hardware, access)
@@ -239,10 +241,13 @@ def _claims_table(found: Sequence[Claim], waiting: dict[str, int], now: float) -
 def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
     """(broker, enrolment listener) for devices: as given, else as the last `skerry serve` has them.
 
-    Another broker than that has the enrolment listener that is named with it, or none.
+    Where only the broker is given, as another name of it, its enrolment listener is under that name too.
     """
     known = provisioning.addresses_of(home)
-    return broker or known.broker, enrolment or (known.enrolment if broker is None else None)
+    if broker is None or enrolment is not None or known.enrolment is None:
+        return broker or known.broker, enrolment or (known.enrolment if broker is None else None)
+    named, listener = address(broker), address(known.enrolment)
+    return broker, str(replace(listener, host=named.host)) if named.tls and not named.username else None
 
 
 def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, str]) -> "provisioning.Image":

@@ -98,7 +98,7 @@ class Service:
         self._retention = retention
         self._recalled = 0
         self._recalled_devices: set[str] = set()
-        self._devices_seen = -1
+        self._devices_seen = (-1, -1)
         self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -238,12 +238,12 @@ class Service:
             return
         with self._registry.read() as session:
             seen = changes.now(session)
-            if (epoch, seen.devices) == (self._recalled, self._devices_seen):
+            if (epoch, seen.devices, seen.removed) == (self._recalled, *self._devices_seen):
                 return
             names = devices.ids(session)
         new = names - (self._recalled_devices if epoch == self._recalled else set())
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
-        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, seen.devices
+        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, (seen.devices, seen.removed)
 
     def _measure(self) -> None:
         """After a reconnect, find out how large messages may be: the broker may be another, or set otherwise."""

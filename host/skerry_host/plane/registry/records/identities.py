@@ -194,11 +194,6 @@ def denied(session: Session) -> frozenset[str]:
     return frozenset(session.scalars(select(IdentityRow.device).where(_is_denied())))
 
 
-def retired(session: Session) -> frozenset[str]:
-    """The devices that have left the fleet."""
-    return frozenset(session.scalars(select(IdentityRow.device).where(IdentityRow.retired.is_not(None))))
-
-
 def revoked_serials(session: Session) -> list[tuple[str, float]]:
     """(serial, time of revocation) of each certificate that was revoked, by serial."""
     columns = select(CertificateRow.serial, CertificateRow.revoked).where(CertificateRow.revoked.is_not(None))
