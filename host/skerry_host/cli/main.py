@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("skerry_host.cli.demo:demo", "Run everything once on this machine, from build to rollback."),
     "init": ("skerry_host.cli.init:init", "Create a home: release store, signing keys, registry."),
     "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, telemetry ingest, rollouts, web page."),
+    "broker": ("skerry_host.cli.broker:broker", "Show who may use the broker, and write rules for one elsewhere."),
     "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
     "model": ("skerry_host.cli.model:model", "Quantize, evaluate, inspect and profile models."),
     "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Check, compile and inspect models for the Edge TPU."),

@@ -175,10 +175,10 @@ def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Br
     """From now on the broker's access rules follow the registry."""
     from skerry_host.plane.access.keeper import running  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.access.serving import keeper_of  # noqa: PLC0415
-    from skerry_host.plane.broker.secured import Secured  # noqa: PLC0415
 
-    if isinstance(broker, Secured):
-        stack.enter_context(running(keeper_of(home, opened, broker)))
+    keeper = keeper_of(home, opened, broker)
+    if keeper:
+        stack.enter_context(running(keeper))
 
 
 def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":
