@@ -32,6 +32,7 @@ COMMANDS = {
     ),
     "restore": ("skerry_host.cli.backup:restore", "Make a home of a backup, or list what one holds."),
     "monitor": ("skerry_host.cli.monitor:monitor", "Show the fleet live."),
+    "keys": ("skerry_host.cli.keys:keys", "List keys and certificates, take the root key away, renew CAs."),
     "completion": ("skerry_host.cli.completion:completion", "Print what a shell needs to complete commands and names."),
 }
 

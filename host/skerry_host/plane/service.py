@@ -24,7 +24,7 @@ from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
@@ -110,7 +110,7 @@ class Service:
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
-        self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
+        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
         self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
@@ -315,13 +315,13 @@ class Service:
         self._answerer.join()
 
 
-def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
+def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
     where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
-        parts, lambda receive, has_room: Link(where, _client_id(home), (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
     )
 
 

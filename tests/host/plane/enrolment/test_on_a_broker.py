@@ -1,6 +1,7 @@
 """Boards enrol, wait and are revoked over a real mosquitto, with the plane and the commands as a user runs them."""
 
 import contextlib
+import hashlib
 import shutil
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from skerry_host.identity.authority import Authority
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import identities, twins
 from tests.kit.boards import Board
+from tests.kit.callers import Caller
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
 from tests.kit.home import make_home
 from tests.kit.programs import require_program
@@ -111,6 +113,21 @@ def test_a_stolen_claim_gets_only_pending_and_reads_nothing_but_answers(plane, t
     finally:
         client.close()
     assert thief.code in told(plane, "pending")
+
+
+def test_a_stolen_claim_cannot_throw_the_plane_out_of_its_connection(plane, tmp_path):
+    """Case I2: a broker drops who had a client id before; one that can be guessed would end enrolment for all."""
+    principal = claim(plane, tmp_path / "image", "--count", "2", "--board", "generic-x86")
+    thief = Board(tmp_path / "image", "SN-stolen")
+    pem = tmp_path / "claim.pem"
+    pem.write_bytes((tmp_path / "image" / "claim.pem").read_bytes() + (tmp_path / "image" / "claim.key").read_bytes())
+    port = int(thief.config["enrolment"]["url"].rpartition(":")[2])
+    guesses = ("@plane", f"skerry-plane-{hashlib.sha256(str(plane.root).encode()).hexdigest()[:8]}")
+    with contextlib.ExitStack() as stack:
+        for guess in guesses:
+            stack.enter_context(Caller(port, tmp_path / "image" / "fleet-ca.pem", pem, guess))
+        assert Board(tmp_path / "image").enrol(principal).status == "pending"
+    assert "the connection to the broker was lost" not in (plane.root / "serve.log").read_text()
 
 
 def test_who_is_approved_by_a_command_is_told_without_asking_again(plane, tmp_path):
