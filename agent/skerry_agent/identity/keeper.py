@@ -26,7 +26,7 @@ from skerry_agent.identity.decisions import (
     pauses,
     renewal_due,
 )
-from skerry_agent.identity.ports import Credentials, Events, IdentityStatus, Owner, SecureLink
+from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
@@ -109,14 +109,14 @@ class IdentityKeeper:
         identity = used.identity
         if asking is None:
             return IdentityStatus("enrolled", identity.device, identity.not_after)
-        return IdentityStatus("returning", identity.device, identity.not_after, asking.code, asking.detail)
+        state: IdentityState = "refused" if asking.state == "refused" else "returning"
+        return IdentityStatus(state, identity.device, identity.not_after, asking.code, asking.detail)
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What is wrong with it now."""
-        asking = f"enrolment: {self._asking.detail}" if self._asking is not None and self._asking.detail else None
+        """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._store.issue, asking, renewal)))
+        return tuple(filter(None, (self._issue, self._store.issue, renewal)))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

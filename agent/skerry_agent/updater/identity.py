@@ -124,7 +124,7 @@ def _checked_device(job: AcceptIdentity, request: Path) -> Identity:
         raise refused("wrong_name", f"{what} is of {device}, and this device is {job.device}")
     incarnation = codec.decode((request / _RECORD).read_bytes(), _Request).incarnation
     begins, ends = certificates.window(leaf)
-    return Identity(device, incarnation, f"{leaf.serial_number:x}", begins, ends, job.claim)
+    return Identity(device, incarnation, f"{leaf.serial_number:032x}", begins, ends, job.claim)
 
 
 def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | None:

@@ -291,7 +291,7 @@ def test_a_revoked_device_does_not_come_back_and_says_why(board):
     board.boot()
     board.clock.advance(600.0)
     status = board.keeper.status
-    assert (status.state, status.device, board.owner.ups) == ("returning", DEVICE, 0)
+    assert (status.state, status.device, board.owner.ups) == ("refused", DEVICE, 0)
     assert "revoked" in status.detail
 
 
