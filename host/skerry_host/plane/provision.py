@@ -5,7 +5,9 @@ given for the device itself: the plane's are nowhere that this could read.
 """
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,8 +48,11 @@ class Addresses(Struct, frozen=True):
     password: bool = False
 
 
-FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
-"""Where the first `skerry serve` is going to start its broker."""
+def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
+    """Where the first `skerry serve` is going to start its broker."""
+    given = [(environment.get("SKERRY_TLS_PORT", ""), "8883"), (environment.get("SKERRY_ENROLL_PORT", ""), "8884")]
+    broker, enrolment = (f"mqtts://127.0.0.1:{port if port.strip('0') else usual}" for port, usual in given)
+    return Addresses(broker, None, enrolment, "mtls")
 
 
 def addresses_of(home: Home) -> Addresses:
@@ -58,7 +63,7 @@ def addresses_of(home: Home) -> Addresses:
     try:
         found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
-        return FIRST
+        return first_addresses()
     asks = found.password or has_password(found.broker)
     return replace(found, broker=without_password(found.broker), password=asks)
 
