@@ -41,6 +41,11 @@ def test_what_has_lived_two_thirds_of_its_life_is_renewed(folder):
     assert changed(folder, now=NOW + 2450 * DAY_S) == PRINCIPALS
 
 
+def test_what_was_made_while_the_clock_was_ahead_is_made_anew_once_it_is_right(tmp_path):
+    plane_identity(tmp_path / "identity", ["b.local"], 2_150_000_000.0)
+    assert changed(tmp_path / "identity") == PRINCIPALS
+
+
 def test_a_server_that_gets_another_name_gets_another_certificate(folder):
     assert changed(folder, ["b.local", "192.168.1.7"]) == {"server.pem"}
     assert changed(folder, ["192.168.1.7", "b.local"]) == set()
