@@ -26,7 +26,7 @@ from skerry_agent.identity.decisions import (
     pauses,
     renewal_due,
 )
-from skerry_agent.identity.ports import Credentials, Events, IdentityStatus, Owner, SecureLink
+from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
@@ -46,7 +46,10 @@ from skerry_agent.wire.errors import WireError
 TURN_S = 10.0
 """How often it is looked whether something is due."""
 
+DAY_S = 86_400.0
 ATTEST_S = (5.0, 1.5, 60.0)
+RENEW_AGAIN_S = (3600.0, 2.0, DAY_S)
+"""Pauses after a renewed certificate that the broker did not take."""
 REOPEN_S = (5.0, 2.0, 300.0)
 
 
@@ -90,6 +93,7 @@ class IdentityKeeper:
         self._renewal: Renewal | None = None
         self._next: Timer | None = None
         self._attest_pauses, self._reopen = pauses(*ATTEST_S), pauses(*REOPEN_S)
+        self._renew_again, self._renew_from = pauses(*RENEW_AGAIN_S), 0.0
         self._issue: str | None = None
 
     # -- what is shown -------------------------------------------------------------------------------------------------
@@ -105,14 +109,14 @@ class IdentityKeeper:
         identity = used.identity
         if asking is None:
             return IdentityStatus("enrolled", identity.device, identity.not_after)
-        return IdentityStatus("returning", identity.device, identity.not_after, asking.code, asking.detail)
+        state: IdentityState = "refused" if asking.state == "refused" else "returning"
+        return IdentityStatus(state, identity.device, identity.not_after, asking.code, asking.detail)
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What is wrong with it now."""
-        asking = f"enrolment: {self._asking.detail}" if self._asking is not None and self._asking.detail else None
+        """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._store.issue, asking, renewal)))
+        return tuple(filter(None, (self._issue, self._store.issue, renewal)))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -126,6 +130,8 @@ class IdentityKeeper:
         if self._current is None and self._renewed is not None and not self._store.issue:
             self._adopt(self._renewed)  # it was killed between the two
         if self._current is not None:
+            with contextlib.suppress(OSError):  # it only takes room
+                self._store.tidy(self._current)
             self._operate(self._renewed or self._current)
         claim = self._unused_claim()
         if claim:
@@ -145,7 +151,7 @@ class IdentityKeeper:
         if used is None:
             return
         if self._open and self._renewal is None and self._asking is None and used is self._current:
-            if self._clock.wall() >= renewal_due(used.identity):
+            if self._clock.wall() >= renewal_due(used.identity) and self._clock.monotonic() >= self._renew_from:
                 self._renew(used)
         elif self._link is not None and not self._link.connected and self._check_time == self._doubtful(used):
             self._operate(used)  # the clock has been set meanwhile, or cannot be believed any more
@@ -326,7 +332,7 @@ class IdentityKeeper:
             log.warning("the renewed certificate is refused; the one before is used", serial=current.identity.serial)
             with contextlib.suppress(OSError):
                 self._store.drop_others(current)
-            self._renewed = None
+            self._renewed, self._renew_from = None, self._clock.monotonic() + next(self._renew_again)
             self._later(1.0, lambda: self._operate(current))
         elif self._asking is None and current is not None and current.has_birth and self._setup.enrols:
             self._ask(self._birth_way(current))

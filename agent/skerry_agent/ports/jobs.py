@@ -9,6 +9,9 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
+MAX_LINE_BYTES = 1024 * 1024
+"""The longest job or answer: as many messages as wait to be verified, in base64."""
+
 
 class VerifyMessage(Struct, frozen=True, tag="verify"):
     """Verify a signed message from the broker."""
@@ -16,6 +19,12 @@ class VerifyMessage(Struct, frozen=True, tag="verify"):
     raw: bytes
     payload_type: str
     role: str
+
+
+class VerifyMessages(Struct, frozen=True, tag="verify_all"):
+    """Verify several, of which each gets an answer of its own: to start the process costs more than the signatures."""
+
+    messages: tuple[VerifyMessage, ...]
 
 
 class PlanJob(Struct, frozen=True, tag="plan"):
@@ -60,7 +69,7 @@ class MakeRequest(Struct, frozen=True, tag="make_request"):
     """Make the keys of a request for an identity, or take those that are there for the same, and its CSRs.
 
     `state` is the state folder. `cert_file`: with what the request is authenticated, a claim or a birth certificate of
-    the authority in `ca_file`; empty for a renewal, which an identity asks for itself.
+    the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own.
     """
 
     state: str
@@ -89,7 +98,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     claim: str = ""
 
 
-UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
+UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -121,6 +130,8 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
 class RequestMade(Struct, frozen=True, tag="request_made"):
     """CSRs in DER. `key_sha256` is of the device key's SubjectPublicKeyInfo; `birth_csr` only for a claim.
 
+    `proof`: the key in use has signed for the new one; only of a renewal.
+
     Of the certificate that authenticates the request: whose it is (`principal`), and its dates.
     """
 
@@ -130,6 +141,7 @@ class RequestMade(Struct, frozen=True, tag="request_made"):
     principal: str = ""
     not_before: float = 0.0
     not_after: float = 0.0
+    proof: bytes | None = None
 
 
 class IdentityMade(Struct, frozen=True, tag="identity_made"):
@@ -150,4 +162,10 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     detail: str = ""
 
 
-Answer = Payload | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal
+class Verified(Struct, frozen=True, tag="verified"):
+    """What became of several messages, in their order."""
+
+    answers: tuple[Payload | Refusal, ...]
+
+
+Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal

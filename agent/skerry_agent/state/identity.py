@@ -109,6 +109,13 @@ class IdentityStore:
         point(self.state / LINK, f"{FOLDER}/{chosen.folder.name}")
         self.drop_others(chosen)
 
+    def tidy(self, kept: StoredIdentity) -> None:
+        """Remove what a kill has left of the request that this identity was made of. Raises `OSError`."""
+        remove_folder(self.folder / NEW)
+        key = self.request / DEVICE_KEY
+        if not key.exists() or key.read_bytes() == (kept.folder / DEVICE_KEY).read_bytes():
+            remove_folder(self.request)
+
     def drop_others(self, kept: StoredIdentity) -> None:
         """Remove all but one identity, and the request. Raises `OSError`."""
         for path in self.folder.iterdir():

@@ -18,10 +18,18 @@ from skerry_agent.state import identity as files
 from skerry_agent.state.disk import remove_folder, sync_folder, write_private, write_record
 from skerry_agent.state.identity import Identity, IdentityStore, make_private
 from skerry_agent.updater import certificates
-from skerry_agent.updater.certificates import check_dates, check_key, check_leaf, common_name, read_chain, refused
+from skerry_agent.updater.certificates import (
+    check_dates,
+    check_enrolment_leaf,
+    check_key,
+    check_leaf,
+    common_name,
+    read_chain,
+    refused,
+)
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
-from skerry_agent.wire.enrolment import birth_name
+from skerry_agent.wire.enrolment import birth_name, renewal_proof_bytes
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id, check_principal
 
@@ -41,18 +49,17 @@ def make_request(job: MakeRequest) -> RequestMade:
     folder, wanted = IdentityStore(Path(job.state)).request, _Request(job.kind, job.incarnation)
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
-    key = keys[0]
-    birth_csr = _csr(keys[1]) if len(keys) > 1 else None
-    return RequestMade(
-        _csr(key), certificates.key_sha256(key.public_key()), birth_csr, principal, not_before=begins, not_after=ends
-    )
+    csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
+    proof = _proof(job.key_file, csr) if job.kind == "renewal" else None
+    return RequestMade(csr, certificates.key_sha256(keys[0].public_key()), birth_csr, principal, begins, ends, proof)
 
 
 def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
     """Whose certificate authenticates the request, and its dates; empty for a renewal."""
     if not job.cert_file:
         return "", 0.0, 0.0
-    leaf = check_leaf(read_chain(certificates.read_file(job.cert_file), job.cert_file), job.ca_file, job.cert_file)
+    chain = read_chain(certificates.read_file(job.cert_file), job.cert_file)
+    leaf = check_enrolment_leaf(chain, job.ca_file, job.cert_file)
     check_key(leaf, certificates.read_key(job.key_file), job.cert_file)
     try:
         principal = check_principal(common_name(leaf))
@@ -81,6 +88,11 @@ def _make_keys(folder: Path, wanted: _Request, names: tuple[str, ...]) -> list[e
         write_private(folder / name, pem)
     write_private(folder / _RECORD, codec.encode(wanted))
     return keys
+
+
+def _proof(key_file: str, csr: bytes) -> bytes:
+    """The key in use says that it wants this one in its place."""
+    return certificates.read_key(key_file).sign(renewal_proof_bytes(csr), ec.ECDSA(hashes.SHA256()))
 
 
 def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -112,7 +124,7 @@ def _checked_device(job: AcceptIdentity, request: Path) -> Identity:
         raise refused("wrong_name", f"{what} is of {device}, and this device is {job.device}")
     incarnation = codec.decode((request / _RECORD).read_bytes(), _Request).incarnation
     begins, ends = certificates.window(leaf)
-    return Identity(device, incarnation, f"{leaf.serial_number:x}", begins, ends, job.claim)
+    return Identity(device, incarnation, f"{leaf.serial_number:032x}", begins, ends, job.claim)
 
 
 def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | None:
@@ -121,7 +133,7 @@ def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | No
         before = Path(job.before) / files.BIRTH_KEY
         return before if job.before and before.exists() else None
     what = "the birth certificate that the host gave"
-    leaf = check_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
+    leaf = check_enrolment_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
     key = request / files.BIRTH_KEY
     check_key(leaf, certificates.read_key(str(key)), what)
     if common_name(leaf) != birth_name(device):

@@ -24,10 +24,11 @@ from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter
@@ -51,6 +52,12 @@ PAUSE_S = 0.05
 BATCH = 500
 GATHER_S = 0.1
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
+
+BATCH_BYTES = 1024 * 1024
+"""Messages of so many bytes make a batch smaller: decoded they take several times their size."""
+
+MOST_UNHEARD = 100
+"""So many devices' twins are read again in a tick."""
 
 RECONNECT_S = 10.0
 KEPT = Retention()
@@ -106,10 +113,11 @@ class Service:
         self._home = home
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
-        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.answers = Answers(store, self.link.publish)
-        self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
+        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
+        self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
@@ -159,10 +167,21 @@ class Service:
             log.warning("the broker had exited and was restarted")
             with self._registry.write() as session:
                 twins.none_connected(session, began)
-        work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
-        enrolment = (self._enrolment.tick,) if self._enrolment else ()
+        work = (
+            self._recall,
+            self._recall_unheard,
+            self._measure,
+            self._note_unreadable,
+            self._rollout_loop.tick,
+            self._publisher.sync,
+        )
+        enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
         run_each((self._receipts.send, *work, *enrolment, self._keep_up, self._prune), self._note)
         self._ticked = time.time()
+
+    def _renew(self) -> None:
+        """Whoever gets no answer, for whatever reason, asks again."""
+        self.link.publish(self.renewals.work())
 
     def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
@@ -193,9 +212,12 @@ class Service:
                     return
 
     def _receive(self, message: Incoming) -> None:
-        """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
+        """In paho's thread. What a device asks for need not be stored before it is acknowledged: it asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
+            self.link.acknowledge([message])
+        elif message.topic.endswith("/renew"):
+            self.renewals.put(message)
             self.link.acknowledge([message])
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)
@@ -236,6 +258,12 @@ class Service:
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
         self._recalled, self._recalled_devices, self._devices_seen = epoch, names, seen.devices
 
+    def _recall_unheard(self) -> None:
+        """Read the retained twin of devices of which one was dropped, because they had said too much before."""
+        if self.link.connected:
+            names = self.ingest.limits.unheard(time.time(), MOST_UNHEARD)
+            self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
+
     def _measure(self) -> None:
         """After a reconnect, find out how large messages may be: the broker may be another, or set otherwise."""
         if self.link.epoch == self._probed or not self.link.connected:
@@ -258,11 +286,11 @@ class Service:
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""
-        while batch := self._inbox.take(BATCH):
+        while batch := self._inbox.take(BATCH, BATCH_BYTES):
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-            if len(batch) < BATCH:
+            if len(batch) < BATCH and len(self._inbox) < BATCH:
                 self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:
@@ -306,13 +334,13 @@ class Service:
         self._answerer.join()
 
 
-def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
+def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
-    where: Connection | None = getattr(broker, "enrolment", None)
+    where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
-        parts, lambda receive, has_room: Link(where, _client_id(home), (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
     )
 
 

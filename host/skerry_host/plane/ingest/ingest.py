@@ -15,13 +15,14 @@ from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
+from skerry_host.plane.ingest.rate_limits import RateLimits
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, devices, events, orders, rollouts, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
@@ -33,8 +34,8 @@ from skerry_host.text import MOST, clean, cleaned
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
-UNSTORABLE = (ValueError, OverflowError, StatementError)
-"""Raised for a message that is well typed but cannot be stored (a bucket named x, a count of 2**80)."""
+UNSTORABLE = (ValueError, OverflowError, StatementError, SkerryError)
+"""Raised for a message that is well typed but cannot be stored: a bucket named x, a damaged row that it is about."""
 
 DeviceMessage = DeviceState | Reported | CommandResult | Report
 KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Reported, "result": CommandResult}
@@ -57,9 +58,10 @@ class _Received:
 
 
 class Ingest:
-    """Applies messages to the registry. `counts` holds accepted, duplicate, unknown and malformed since the start.
+    """Applies messages to the registry; `limits` say how much a device may send.
 
-    `stored` names the device of each report that has been stored, so that it can be sent a receipt.
+    `counts` holds accepted, duplicate, unknown, malformed and too_many since the start. `stored` names the device of
+    each report that has been stored, so that it can be sent a receipt.
     """
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
@@ -71,6 +73,8 @@ class Ingest:
         self._seen_at: dict[str, float] = {}
         self._strangers = DropLog(log, "the device is not enrolled", clock)
         self._malformed = DropLog(log, "they are malformed", clock)
+        self._too_many = DropLog(log, "their device sends too many", clock)
+        self.limits = RateLimits()
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
         self.stored: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -80,6 +84,10 @@ class Ingest:
 
         Raises `OperationalError` when the registry cannot be written.
         """
+        self.limits.begin(messages)
+        self._apply(messages)
+
+    def _apply(self, messages: Sequence[Incoming]) -> None:
         try:
             self._apply_together(messages)
         except OperationalError:  # locked, or the disk is full: nothing is wrong with the messages
@@ -89,8 +97,8 @@ class Ingest:
                 self._refuse(messages[0], str(getattr(error, "orig", None) or error))
                 return
             middle = len(messages) // 2
-            self.apply(messages[:middle])
-            self.apply(messages[middle:])
+            self._apply(messages[:middle])
+            self._apply(messages[middle:])
 
     def _apply_together(self, messages: Sequence[Incoming]) -> None:
         now, results = self._clock(), Counter[str]()
@@ -130,6 +138,10 @@ class Ingest:
                 results["unknown"] += 1
                 return None
             said = _decode(message, device)
+            if not self.limits.admit(message, type(said), device, self._clock()):
+                self._too_many.note(device)
+                results["too_many"] += 1
+                return None
             decoded = cleaned(said)
             raw = message.payload if decoded is said else codec.encode(decoded)
             return _Received(decoded, _packed(decoded, raw) if isinstance(decoded, Report) else raw)

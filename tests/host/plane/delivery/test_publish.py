@@ -125,7 +125,7 @@ def test_desired_travels_as_the_bytes_that_were_signed(rig):
     rig.turn()
     envelope = codec.decode(rig.link.retained_messages[topics.desired("dev-1")], Envelope)
     desired = codec.decode(envelope.payload, Desired)
-    assert (desired.device, desired.generation) == ("dev-1", 1)
+    assert (desired.device, desired.generation) == ("dev-1", int(rig.now * 1000))
     assert desired.assignments[0].manifest == rig.store.manifest_ref("fashion@1.0.0")
     assert envelope.signatures[0].keyid == keys.load(rig.home.keys, "director").keyid
 

@@ -14,6 +14,7 @@ from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
 
@@ -135,6 +136,12 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
     return session.scalars(query).all()
 
 
+def models_sent(session: Session, device: str) -> set[str]:
+    """The models of which anything was ever sent to a device."""
+    query = select(DeploymentRow.model).where(DeploymentRow.device == device, DeploymentRow.sent.is_not(None))
+    return set(session.scalars(query.distinct()))
+
+
 def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
     """The order of these deployments is refused: of those under way the rollout loop ends each. Returns their ids."""
     found = [row for row in rows(session, deployments) if row.sent is not None and row.outcome is None]
@@ -157,8 +164,10 @@ def fallback(row: DeploymentRow) -> Assignment | None:
 def apply_report(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
     """Store a device's report on a deployment; returns the outcome if this report is the one that ends it."""
     row = session.get(DeploymentRow, report.id)
-    if row is None or row.device != device or not _may_become(row, report.outcome):
+    if row is None or row.device != device or not _may_become(session, row, report.outcome):
         return None
+    if row.outcome == "succeeded":
+        row.fallback = None  # what it has left is not wanted any more, and by its word alone nothing older is
     row.state, row.heard, row.reason, row.detail = report.state, now, report.reason, report.detail
     row.transfer, row.seconds, row.attempts, row.gap_us = (
         report.transfer,
@@ -174,11 +183,16 @@ def apply_report(session: Session, device: str, report: DeploymentReport, now: f
     return report.outcome
 
 
-def _may_become(row: DeploymentRow, said: str | None) -> bool:
+def _may_become(session: Session, row: DeploymentRow, said: str | None) -> bool:
     """An outcome is final, except that a device may roll back what it has committed, and return if that fails.
 
-    It also resumes a deployment that an ordered rollback had cancelled, if it has nothing else and it is still desired.
+    It also resumes a deployment that an ordered rollback had cancelled. Only of what is still desired: the past is the
+    host's record.
     """
-    if row.outcome == "cancelled" and row.reason == "ordered":
-        return said == "succeeded"
-    return row.outcome is None or (row.outcome, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}
+    if row.outcome is None:
+        return True
+    was = "ordered" if row.outcome == "cancelled" and row.reason == "ordered" else row.outcome
+    if (was, said) not in {("succeeded", "rolled_back"), ("rolled_back", "succeeded"), ("ordered", "succeeded")}:
+        return False
+    assigned = twins.find(session, row.device).assignment(row.model)
+    return assigned is not None and assigned.deployment == row.id

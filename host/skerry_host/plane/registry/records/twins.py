@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import func, select, update
@@ -39,7 +39,10 @@ class Twin:
 
 
 def find(session: Session, device_id: str) -> Twin:
-    """The twin of an enrolled device."""
+    """The twin of an enrolled device. What it reported counts as not there if that is damaged.
+
+    Raises `WireError` when its desired state is: nothing may be signed that leaves out what is not known.
+    """
     return _twin(session.get_one(TwinRow, device_id))
 
 
@@ -150,7 +153,7 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
 def refusals(session: Session, device: str) -> set[tuple[str, str]]:
     """(message, code) of the refusals in what an enrolled device has reported so far."""
     row = session.get(TwinRow, device)
-    reported = codec.decode(row.reported, Reported) if row is not None and row.reported else None
+    reported = _or_none(row.reported, Reported, device) if row is not None else None
     return {(each.message_sha256, each.code) for each in reported.refused} if reported else set()
 
 
@@ -159,7 +162,8 @@ def ordered_by(session: Session, device: str, message: str) -> list[str]:
     row = session.get_one(TwinRow, device)
     if row.envelope is None or row.desired is None or message_sha256(row.envelope) != message:
         return []
-    return [assigned.deployment for assigned in codec.decode(row.desired, Desired).assignments]
+    desired = _or_none(row.desired, Desired, device)
+    return [assigned.deployment for assigned in desired.assignments] if desired else []
 
 
 def seen(session: Session, devices: Iterable[str], now: float) -> None:
@@ -179,7 +183,7 @@ def open_assignments(twin: Twin) -> list[Assignment]:
 
 
 def _is_settled(row: TwinRow) -> bool:
-    return not open_assignments(_twin(row))
+    return not open_assignments(_readable(row))
 
 
 def _has_ended(twin: Twin, assignment: Assignment) -> bool:
@@ -213,5 +217,4 @@ def _or_none(raw: bytes | None, kind: type[T], device: str) -> T | None:
 
 def _twin(row: TwinRow) -> Twin:
     desired = codec.decode(row.desired, Desired) if row.desired else None
-    reported = codec.decode(row.reported, Reported) if row.reported else None
-    return Twin(row.device, row.generation, desired, row.envelope, reported, row.online, row.agent, row.last_seen)
+    return replace(_readable(row), desired=desired)

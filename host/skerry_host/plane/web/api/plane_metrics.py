@@ -13,7 +13,7 @@ from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.ended import Key
 from skerry_host.plane.views.views import NewestFigures
 
-MESSAGES = ("accepted", "duplicate", "unknown", "malformed", "dropped")
+MESSAGES = ("accepted", "duplicate", "unknown", "malformed", "too_many", "dropped")
 PIECES = ("answered", "malformed", "not_needed", "too_many", "unreadable")
 Labelled = TypeVar("Labelled", CounterMetricFamily, GaugeMetricFamily)
 STATES = ("online", "offline", "never_seen")
