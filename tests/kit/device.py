@@ -79,14 +79,16 @@ class Port(Protocol):
 
 
 class BrokerPort:
-    """Through a real broker, which speaks the will."""
+    """Through a real broker, which speaks the will; two with the same `client_id` throw each other out."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, client_id: str = "") -> None:
         self._url = urlsplit(url)
+        self._client_id = client_id
         self._client: mqtt.Client | None = None
 
     def open(self, will: Will, up: Callable[[], None], heard: Heard) -> None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"fake-{secrets.token_hex(8)}", clean_session=True)
+        client_id = self._client_id or f"fake-{secrets.token_hex(8)}"
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
         client.reconnect_delay_set(1, 2)
         client.will_set(*will(), 1, retain=True)
         client.on_connect = lambda _client, _data, _flags, reason, _properties: reason.is_failure or up()

@@ -70,10 +70,10 @@ class Orders:
         first_look: Callable[[VerifyMessage], Refusal | None] = lambda _job: None,
     ) -> None:
         self.issue: str | None = None
-        self.enrolled_as: str | None = None
-        """The state folder that this device has enrolled with; None while it has no identity."""
         self._first_look = first_look
         self._arrivals, self._accepted_arrival = 0, 0
+        self.enrolled_as: str | None = None
+        """The state folder that this device has enrolled with; None while it has no identity."""
         self.refused = RefusedOrders(clock, changed)
         self.device, self._clock = device, clock
         self._folder_name = read_incarnation(folder)

@@ -163,7 +163,7 @@ class Reported(Struct, frozen=True):
     agent: str
     board: str
     targets: tuple[TargetName, ...]
-    models: dict[ModelName, ModelReport] = {}
+    models: dict[str, ModelReport] = {}
     issues: tuple[str, ...] = ()
     patch_format: Count = 1
     refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=16)] = ()

@@ -71,7 +71,7 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
     claim = None
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
-            arriving.add_record(session, device, time.time(), replace=given["replace"])
+            arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
             access = device_access(home, name, given["broker"], given["credentials"])
             provisioning.write_folder(home, folder, name, hardware, access)
         else:

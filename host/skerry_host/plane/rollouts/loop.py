@@ -28,6 +28,8 @@ from skerry_host.plane.rollouts.director import Director
 from skerry_host.text import MOST, clean
 
 MAX_ADMITTED = 200
+PLANNED_BY = ("rollouts", "deployments", "alarms")
+"""The kinds of records of which a change may make a rollout go on."""
 PLANE_ERROR = "plane_error"
 """How what the host itself cannot carry out has failed; the detail says why."""
 
@@ -69,7 +71,7 @@ class RolloutLoop:
     def _is_due(self, session: Session, now: float) -> bool:
         """Looks at the rollouts and orders only if something has changed, or the time has come."""
         before, changed = self._seen, changes.now(session)
-        rollouts_changed = (before.rollouts, before.deployments) != (changed.rollouts, changed.deployments)
+        rollouts_changed = any(getattr(before, kind) != getattr(changed, kind) for kind in PLANNED_BY)
         orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
         if before.removed != changed.removed or rollouts_changed or now > self._rollout_due:
             self._active.refresh(session)
@@ -98,7 +100,12 @@ class RolloutLoop:
 
     def _has_work(self, rollout: Rollout, now: float) -> bool:
         name = f"rollout {rollout.id}"
-        return self._apart.ask(name, lambda: bool(plan(rollout, self._active.members(rollout), now)))
+        return self._apart.ask(name, lambda: bool(self._plan(rollout, now)))
+
+    def _plan(self, rollout: Rollout, now: float) -> list[Action]:
+        """What is due; nothing is begun on a device whose name another one bears, until that has ended."""
+        actions, paused = plan(rollout, self._active.members(rollout), now), self._active.paused
+        return [each for each in actions if not (isinstance(each, Admit) and each.deployment.device in paused)]
 
     def _order_is_due(self, session: Session, order: OrderRow, now: float) -> bool:
         """Also one of which it cannot be said: it is then ended, and holds up none after it."""
@@ -122,7 +129,7 @@ class RolloutLoop:
 
     def _carry_on(self, session: Session, rollout: Rollout, now: float) -> None:
         """All actions together; if one fails, each by itself, so that one that cannot be deployed to stops no other."""
-        actions = _some(plan(rollout, self._active.members(rollout), now))
+        actions = _some(self._plan(rollout, now))
         try:
             with session.begin_nested():
                 self._perform_all(session, rollout, actions)

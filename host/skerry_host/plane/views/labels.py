@@ -37,6 +37,10 @@ LABELS = {
     "running": "running",
     "aborting": "aborting",
     "aborted": "aborted",
+    # alarms of a device
+    "cloned": "two devices with one id",
+    "tampering": "orders tampered with",
+    "unsigned_generation": "order not signed by this host",
     # transports
     "retained": "MQTT retained",
     "asked": "MQTT on request",
@@ -148,6 +152,7 @@ LABELS = {
 }
 
 EVENTS = {
+    "alarm_ended": "alarm ended",
     "answered": "command answered",
     "approved": "board approved",
     "claim": "claim made",

@@ -129,6 +129,15 @@ def retire(session: Session, device: str, now: float) -> None:
     _shut(session, device, now)
 
 
+def forget(session: Session, device: str, now: float) -> None:
+    """A device has no identity any more, and may come the old way: its certificates are revoked."""
+    row = session.get(IdentityRow, device)
+    if row is not None:
+        _shut(session, device, now)
+        session.delete(row)
+        session.flush()
+
+
 def add_certificate(session: Session, made: Certificate) -> None:
     """Keep what was issued, so that it can be revoked."""
     session.add(
