@@ -205,6 +205,7 @@ class Asking:
         way, sure = self.way, known or self._check_time
         job = AcceptIdentity(
             str(way.state),
+            way.kind,
             str(way.ca_file),
             answer.certificate or b"",
             answer.birth_certificate,
