@@ -1,4 +1,4 @@
-"""Exit status 0 where requirements/*.txt hold for this machine and Python: elsewhere their markers leave everything out.
+"""Exit status 0 where requirements/*.txt hold for this machine and Python: elsewhere they leave everything out.
 
 The same conditions as `[tool.uv] environments` in pyproject.toml; a test holds the two together.
 """

@@ -1,7 +1,7 @@
 """Holds the licences of all locked packages that are installed here against requirements/licenses.toml.
 
-Reads what each package says of itself (License-Expression, else classifiers, else License). It does not read the licence
-texts of what a wheel carries inside. Exit status 1 and a line for each package that is not allowed.
+Reads what each package says of itself (License-Expression, else classifiers, else License). It does not read the
+licence texts of what a wheel carries inside. Exit status 1 and a line for each package that is not allowed.
 """
 
 import re
@@ -32,11 +32,9 @@ def said_by(package: PackageMetadata) -> str:
 
 
 def is_allowed(expression: str, allowed: Iterable[str]) -> bool:
-    """Whether an expression of OR and AND can be met with licences that are allowed. Brackets are not read, so refused."""
+    """Whether an expression of OR and AND can be met by licences that are allowed. Brackets are refused."""
     known = set(allowed)
-    return any(
-        all(part.strip() in known for part in choice.split(" AND ")) for choice in expression.split(" OR ")
-    )
+    return any(all(part.strip() in known for part in choice.split(" AND ")) for choice in expression.split(" OR "))
 
 
 def main(arguments: Sequence[str]) -> int:
