@@ -35,6 +35,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def identity(self) -> Path:
+        """The fleet's certificate authority (`identity`); absent until something needs a certificate."""
+        return self.root / "identity"
+
+    @property
     def registry(self) -> Path:
         """The SQLite database of devices, groups and rollouts."""
         return self.root / "registry.sqlite"

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.asking import Ask
 from skerry_agent.wire.blobs import describe
+from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer, EnrolmentRequest, RenewalAnswer, RenewalRequest
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import (
     Artifact,
@@ -118,6 +119,7 @@ MESSAGES = {
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
     ),
+    "desired_incarnation": Desired("shelf-01", 9, 1_700_000_000.5, incarnation="0123456789abcdef" * 2),
     "reported_ways": Reported(
         device="shelf-01",
         boot="0123456789abcdef",
@@ -241,4 +243,30 @@ MESSAGES = {
     "envelope": Envelope(
         "application/vnd.skerry.desired.v1+json", b'{"device":"shelf-01"}', (Signature("f" * 64, b"sig"),)
     ),
+    "enrolment_request": EnrolmentRequest(
+        csr=b"\x30\x82csr of the device key",
+        nonce="00112233445566778899aabbccddeeff",
+        incarnation="0123456789abcdef0123456789abcdef",
+        birth_csr=b"\x30\x82csr of the birth key",
+        serial="10000000a1b2c3d4",
+        board="raspberry-pi-4",
+        agent="0.3.0",
+    ),
+    "enrolment_answer": EnrolmentAnswer(
+        "approved",
+        device="shelf-01",
+        certificate=b"-----BEGIN CERTIFICATE-----\n",
+        birth_certificate=b"-----BEGIN CERTIFICATE-----\n",
+        attest=b'{"payload":"..."}',
+    ),
+    "enrolment_refused": EnrolmentAnswer("refused", code="claim_closed", detail="claim 7 was closed on 2026-11-29"),
+    "renewal_request": RenewalRequest("00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key"),
+    "renewal_proof": RenewalRequest(
+        "00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key", proof=b"\x30\x45by the key in use"
+    ),
+    "renewal_answer": RenewalAnswer(
+        "00112233445566778899aabbccddeeff", certificate=b"-----BEGIN CERTIFICATE-----\n", attest=b'{"payload":"..."}'
+    ),
+    "renewal_refused": RenewalAnswer("00112233445566778899aabbccddeeff", code="csr", detail="not a CSR"),
+    "attest": Attest("shelf-01", "00112233445566778899aabbccddeeff", 1_800_000_000.5),
 }

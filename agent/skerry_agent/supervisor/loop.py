@@ -5,15 +5,17 @@ Resident and small: no numpy, no inference runtime, no cryptography. Everything 
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import astuple
 
 from skerry_agent import __version__, log
-from skerry_agent.config import AgentConfig, keep_copy
+from skerry_agent.config import UNENROLLED, AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
+from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
 from skerry_agent.ports.clock import EventQueue
@@ -21,6 +23,7 @@ from skerry_agent.ports.interfaces import Link, Meters, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder
+from skerry_agent.state.identity import incarnation_of
 from skerry_agent.state.install import InstallError, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
@@ -56,17 +59,17 @@ class Supervisor:
         self, config: AgentConfig, queue: EventQueue, link: Link, processes: Processes, meters: Meters, boot: str
     ) -> None:
         self.config = config
-        self.device, self.boot = config.device.id, boot
+        self.device, self.boot = config.device.id or UNENROLLED, boot
+        self.identity: Callable[[], IdentityStatus | None] = lambda: None
+        self.identity_issues: Callable[[], tuple[str, ...]] = tuple
         self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue, self._changed)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._report_sender = ReportSender(
-            outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
-        )
-        self._results = ResultSender(link, config.device.id)
+        self._report_sender = ReportSender(outbox, link, self.device, state / "outbox" / "receipts")
+        self._results = ResultSender(link, self.device)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         interval = ReportInterval(config.agent, queue.monotonic)
         self._reports = TelemetryReports(self._telemetry, self._report_sender, interval, queue, self._pids)
@@ -99,6 +102,7 @@ class Supervisor:
             meters.undervoltage_since,
             lambda: self._orders.generation,
             self._results.put,
+            lambda: self.device,
         )
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -144,6 +148,18 @@ class Supervisor:
             unit = self._units[model] = Unit(model, self._context, journal, opened.sockets)
             unit.handle(events.Booted())
         return self._units[model]
+
+    def named(self, device: str, incarnation: str) -> None:
+        """The host calls this device so from now on, and its orders name this state folder. What serves goes on."""
+        self.device = device
+        parts = (self._orders, self._report_sender, self._results, self._telemetry, self._order_request)
+        for part in parts:
+            part.device = device
+        self._orders.enrolled_as = incarnation
+
+    def identity_changed(self) -> None:
+        """There is something to show of this device's identity."""
+        self._changed()
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
@@ -257,6 +273,7 @@ class Supervisor:
             energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
             why_offline=self._link.why_offline,
             log=self.log_place,
+            identity=self.identity(),
             results=self._results.counts,
             trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
@@ -298,6 +315,7 @@ class Supervisor:
             self._supply.issue,
             self._link.issue,
             self._ports.issue,
+            *self.identity_issues(),
         )
         return (
             *filter(None, own),
@@ -367,6 +385,8 @@ def _where(units: dict[str, Unit], kind: str) -> dict[str, str]:
 
 
 def state_folder(config: AgentConfig) -> Path:
-    """The state folder, made if it is not there."""
+    """The state folder, made if it is not there, with a name of its own."""
     config.state_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a disk that takes nothing: the next start makes it
+        incarnation_of(config.state_dir)
     return config.state_dir

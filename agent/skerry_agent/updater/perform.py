@@ -4,7 +4,17 @@ from collections.abc import Callable
 from typing import Final
 
 from skerry_agent.ports.interfaces import Trust
-from skerry_agent.ports.jobs import Answer, FactoryJob, PlanJob, Refusal, StageJob, UpdaterJob, VerifyMessage
+from skerry_agent.ports.jobs import (
+    AcceptIdentity,
+    Answer,
+    FactoryJob,
+    MakeRequest,
+    PlanJob,
+    Refusal,
+    StageJob,
+    UpdaterJob,
+    VerifyMessage,
+)
 from skerry_agent.state.disk import os_error_text
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.updater.bundle import stage
@@ -20,8 +30,22 @@ _PERFORMERS: dict[type, Callable[..., Answer]] = {
     PlanJob: plan,
     StageJob: stage,
     FactoryJob: lambda job, trust, _room: find_factory(job, trust),
+    MakeRequest: lambda job, _trust, _room: _make_request(job),
+    AcceptIdentity: lambda job, _trust, _room: _accept_identity(job),
 }
 HERE: Final = Room()
+
+
+def _make_request(job: MakeRequest) -> Answer:
+    from skerry_agent.updater.identity import make_request  # noqa: PLC0415 - x509 is 16 MB that no other job needs
+
+    return make_request(job)
+
+
+def _accept_identity(job: AcceptIdentity) -> Answer:
+    from skerry_agent.updater.identity import accept_identity  # noqa: PLC0415 - as above
+
+    return accept_identity(job)
 
 
 def perform(job: UpdaterJob, trust: Trust, room: Room = HERE) -> Answer:

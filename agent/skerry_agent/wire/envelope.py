@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 DESIRED = "application/vnd.skerry.desired.v1+json"
 COMMAND = "application/vnd.skerry.command.v1+json"
+ATTEST = "application/vnd.skerry.attest.v1+json"
 RELEASE = "application/vnd.skerry.release.v1+json"
 
 

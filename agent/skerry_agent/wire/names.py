@@ -15,6 +15,11 @@ MODEL_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}\Z"
 VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]{1,32})?\Z"
 RELEASE_PATTERN = MODEL_PATTERN[:-2] + "@" + VERSION_PATTERN[1:]
 SHA256_PATTERN = r"^[0-9a-f]{64}\Z"
+HEX32_PATTERN = r"^[0-9a-f]{32}\Z"
+CLAIM_PREFIX = "@claim-"
+BIRTH_PREFIX = "@birth-"
+PRINCIPAL_PATTERN = rf"^(?:{CLAIM_PREFIX}[1-9][0-9]{{0,8}}|{BIRTH_PREFIX}[a-z0-9-]{{3,41}})\Z"
+KEY_PATTERN = r"^[0-9a-f]{16}\Z"
 FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z"
 
 DeviceId = Annotated[str, Meta(pattern=DEVICE_PATTERN)]
@@ -22,6 +27,8 @@ ModelName = Annotated[str, Meta(pattern=MODEL_PATTERN)]
 Version = Annotated[str, Meta(pattern=VERSION_PATTERN)]
 ReleaseName = Annotated[str, Meta(pattern=RELEASE_PATTERN)]
 Sha256 = Annotated[str, Meta(pattern=SHA256_PATTERN)]
+Incarnation = Annotated[str, Meta(pattern=HEX32_PATTERN)]
+Nonce = Annotated[str, Meta(pattern=HEX32_PATTERN)]
 FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -31,6 +38,30 @@ def check_device_id(text: str) -> str:
     if re.match(DEVICE_PATTERN, text):
         return text
     raise WireError(f"device id {text!r}", ["use 3 to 41 characters of a-z, 0-9 and -"], code="device_id")
+
+
+def check_principal(text: str) -> str:
+    """Return `text` if it names who may ask for enrolment, a claim or a birth certificate, else raise `WireError`.
+
+    Names that are no device begin with `@`, which a device id cannot hold: no record can be made to pass as one.
+    """
+    if re.match(PRINCIPAL_PATTERN, text):
+        return text
+    raise WireError(f"principal {text!r}", [f"use {CLAIM_PREFIX}NUMBER or {BIRTH_PREFIX}DEVICE"], code="principal")
+
+
+def check_key(text: str) -> str:
+    """Return `text` if it names a key in a topic: the first 16 hex digits of its sha256; else raise `WireError`."""
+    if re.match(KEY_PATTERN, text):
+        return text
+    raise WireError(f"key {text!r}", ["use 16 hex digits"], code="key")
+
+
+def check_sha256(text: str) -> str:
+    """Return `text` if it is a sha256 in hex, else raise `WireError`."""
+    if re.match(SHA256_PATTERN, text):
+        return text
+    raise WireError(f"sha256 {text!r}", ["use 64 hex digits"], code="sha256")
 
 
 def is_model_name(text: str) -> bool:

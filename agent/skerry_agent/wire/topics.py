@@ -5,7 +5,8 @@ A topic is built from validated names only, so no name can add a level or a wild
 
 import hashlib
 
-from skerry_agent.wire.names import check_device_id, check_model
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import check_device_id, check_key, check_model, check_principal
 
 ROOT = "skerry/v1"
 
@@ -80,6 +81,37 @@ def probe(plane: str) -> str:
     return f"{ROOT}/d/{check_device_id(plane)}/probe"
 
 
+def enroll_request(principal: str, key: str) -> str:
+    """A board's request for an identity (see `enrolment`), as the principal of its claim or birth certificate.
+
+    `key` is the first 16 hex digits of the sha256 of the device key's SubjectPublicKeyInfo.
+    """
+    return f"{ROOT}/enroll/{check_principal(principal)}/{check_key(key)}/csr"
+
+
+def enroll_answer(principal: str, key: str) -> str:
+    """The answer to it, not retained."""
+    return f"{ROOT}/enroll/{check_principal(principal)}/{check_key(key)}/cert"
+
+
+def renew(device: str) -> str:
+    """A device's request for a new certificate or the host's time (see `enrolment`)."""
+    return f"{ROOT}/d/{check_device_id(device)}/renew"
+
+
+def renewal(device: str) -> str:
+    """The answer to it, not retained."""
+    return f"{ROOT}/d/{check_device_id(device)}/cert"
+
+
+def enrolment_of(topic: str) -> tuple[str, str]:
+    """(principal, key) of a topic below `enroll/`; raises `WireError` if it has none."""
+    parts = topic.split("/")
+    if len(parts) != 6 or parts[2] != "enroll":
+        raise WireError(f"topic {topic!r}", [f"a request for enrolment comes on {ALL_ENROLL_REQUESTS}"])
+    return check_principal(parts[3]), check_key(parts[4])
+
+
 def device_of(topic: str) -> str:
     """The device id in a `d/` or `t/` topic; raises `WireError` if the topic has none."""
     parts = topic.split("/")
@@ -91,3 +123,5 @@ ALL_REPORTED = f"{ROOT}/d/+/reported"
 ALL_COMMAND_RESULTS = f"{ROOT}/d/+/command/result"
 ALL_ASKS = f"{ROOT}/d/+/ask"
 ALL_TELEMETRY = f"{ROOT}/t/+/+"
+ALL_ENROLL_REQUESTS = f"{ROOT}/enroll/+/+/csr"
+ALL_RENEWALS = f"{ROOT}/d/+/renew"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.names import Count, DeviceId, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.names import Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.targets import TargetName
 
@@ -57,13 +57,17 @@ class Assignment(Struct, frozen=True):
 
 
 class Desired(Struct, frozen=True):
-    """Everything that the host wants of one device. A smaller generation than one already accepted is ignored."""
+    """Everything that the host wants of one device. A smaller generation than one already accepted is ignored.
+
+    `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
+    """
 
     device: DeviceId
     generation: Annotated[int, Meta(ge=1)]
     issued: float
     assignments: Annotated[tuple[Assignment, ...], Meta(max_length=16)] = ()
     expires: float | None = None
+    incarnation: Incarnation | None = None
 
 
 class Command(Struct, frozen=True):
@@ -81,7 +85,7 @@ class Command(Struct, frozen=True):
     model: ModelName | None = None
     sequence: Count | None = None
     expires: float | None = None
-    incarnation: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | None = None
+    incarnation: Incarnation | None = None
     seconds: Annotated[float, Meta(ge=0, le=86_400)] | None = None
 
 

@@ -3,7 +3,8 @@
 SkerryError
 └── PlaneError          the host plane cannot do what was asked
     ├── BrokerError     no broker could be started
-    │   └── AddressError    not a valid broker address: the user's mistake
+    │   ├── AddressError    not a valid broker address: the user's mistake
+    │   └── CredentialsError    no user and password where they should be, or others may read them: likewise
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
     │   └── RegistryUrlError    not a database URL that a registry can be at: the user's mistake
@@ -32,6 +33,13 @@ class AddressError(BrokerError):
     """Not a valid broker address."""
 
     code = "address"
+    exit_code = 2
+
+
+class CredentialsError(BrokerError):
+    """No user and password where they should be, or others than their owner may read them."""
+
+    code = "credentials"
     exit_code = 2
 
 

@@ -19,7 +19,7 @@ class Post:
 
     def restart(self):
         self.outbox = Outbox(self.folder / "outbox", 10**6)
-        self.sender = ReportSender(self.outbox, self.link, "t", self.folder / "outbox" / "receipts")
+        self.sender = ReportSender(self.outbox, self.link, "dev-1", self.folder / "outbox" / "receipts")
         self.sender.link_up()
 
     def put(self, *sequences, boot="boot-1"):
@@ -149,7 +149,7 @@ def test_the_window_bounds_what_is_on_its_way(post):
 def test_what_made_room_is_forgotten(tmp_path):
     post = Post(tmp_path)
     post.outbox = Outbox(tmp_path / "small", 10**6, max_reports=10)
-    post.sender = ReportSender(post.outbox, post.link, "t", tmp_path / "small" / "receipts")
+    post.sender = ReportSender(post.outbox, post.link, "dev-1", tmp_path / "small" / "receipts")
     post.stored((0, 0))
     for sequence in range(100):
         post.put(sequence)

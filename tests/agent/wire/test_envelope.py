@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from skerry_agent.wire.envelope import COMMAND, DESIRED, RELEASE, Envelope, Signature, signing_bytes
+from skerry_agent.wire.envelope import ATTEST, COMMAND, DESIRED, RELEASE, Envelope, Signature, signing_bytes
 
 
 def test_the_bytes_that_are_signed_are_those_of_the_standard():
@@ -14,7 +14,8 @@ def test_the_bytes_that_are_signed_are_those_of_the_standard():
 
 def test_the_types_of_what_is_signed_never_change():
     """A device that is away for a year still knows them."""
-    assert {DESIRED, COMMAND, RELEASE} == {
+    assert {DESIRED, COMMAND, RELEASE, ATTEST} == {
+        "application/vnd.skerry.attest.v1+json",
         "application/vnd.skerry.desired.v1+json",
         "application/vnd.skerry.command.v1+json",
         "application/vnd.skerry.release.v1+json",

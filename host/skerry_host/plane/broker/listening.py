@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skerry_agent.wire import broker_url
 from skerry_host.files import write_atomic
 from skerry_host.plane.errors import AddressError
 
@@ -91,17 +92,23 @@ def only_this_machine(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """The address as it may be shown, also where it is none."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return broker_url.without_password(url)
 
 
 def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
     """The listener of a mosquitto.conf with `per_listener_settings`; writes the file of the password's hash."""
+    file = write_password_file(folder, opened)
+    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {file}"]
+
+
+def write_password_file(folder: Path, opened: Opening) -> Path:
+    """The file that holds the password's hash, as mosquitto reads it."""
     salt = os.urandom(12)
     digest = hashlib.pbkdf2_hmac("sha512", opened.password.encode(), salt, ITERATIONS)
     words = [base64.b64encode(part).decode() for part in (salt, digest)]
-    write_atomic(folder / "passwords", f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
-    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {folder}/passwords"]
+    file = folder / "passwords"
+    write_atomic(file, f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
+    return file
 
 
 def _is_own(address: str) -> bool:

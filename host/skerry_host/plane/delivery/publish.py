@@ -19,7 +19,7 @@ from skerry_host.plane.delivery.required_blobs import Refs, RequiredBlobs, Requi
 from skerry_host.plane.delivery.undeliverable import Undeliverable
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
-from skerry_host.plane.registry.records import changes, events, orders, twins
+from skerry_host.plane.registry.records import changes, events, identities, orders, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.orders import Commands
@@ -34,12 +34,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """Of `desired` devices nothing is wanted any more; what `denied` ones have said of themselves stands no longer."""
+
+    desired: list[str]
+    denied: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Due:
     """What the registry wants of the broker as of one moment; `generations` of the desired states that may be new."""
 
     seen: Changes
     required: RequiredBlobs
     generations: dict[str, int]
+    cleared: Cleared
     commands: Commands
 
 
@@ -72,6 +81,7 @@ class Publisher:
         self._kept_for: RequiredBlobs | None = None
         self._blobs: set[str] = set()
         self._desired: dict[str, int] = {}
+        self._denied: frozenset[str] = frozenset()
         self._commands: dict[str, bytes] = {}
         self._maybe_retained: set[str] = set()
         self.undeliverable = Undeliverable(registry, store, clock)
@@ -92,6 +102,7 @@ class Publisher:
         if (
             self._publish_blobs(due.required)
             and self._publish_desired(due.generations)
+            and self._clear_desired(due.cleared)
             and self._publish_commands(due.commands)
         ):
             self._done = due.seen
@@ -106,7 +117,8 @@ class Publisher:
             required = self._required.read(session)
             since = self._done if seen.goes_on_from(self._done) else NOTHING
             generations = twins.generations(session, since.twins)
-            return _Due(seen, required, generations, orders.commands(session))
+            cleared = Cleared(twins.cleared(session, since.twins), identities.denied(session))
+            return _Due(seen, required, generations, cleared, orders.commands(session))
 
     def _publish_blobs(self, required: RequiredBlobs) -> bool:
         """Clear what is not needed, and publish what is; False when the connection was lost."""
@@ -136,6 +148,7 @@ class Publisher:
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
         self._desired, self._commands, self._epoch = {}, {}, epoch
+        self._denied = frozenset()
         self._done, self._kept_for = NOTHING, None
 
     def _publish_blob(self, ref: BlobRef) -> bool:
@@ -158,6 +171,18 @@ class Publisher:
         """The desired states of these generations; False when the connection was lost."""
         due = [device for device, generation in generations.items() if self._desired.get(device) != generation]
         return all(self._publish_some({device: generations[device] for device in part}) for part in parts(due))
+
+    def _clear_desired(self, cleared: Cleared) -> bool:
+        """Take from the broker what it retains for devices and of denied ones; False when the connection was lost."""
+        denied = cleared.denied - self._denied
+        names = [topics.desired(device) for device in cleared.desired]
+        names += [say(device) for device in sorted(denied) for say in (topics.state, topics.reported)]
+        if not self._link.publish([Outgoing(name, b"") for name in names]):
+            return False
+        for device in cleared.desired:
+            self._desired.pop(device, None)
+        self._denied = cleared.denied
+        return True
 
     def _publish_some(self, generations: dict[str, int]) -> bool:
         """A newer one than of these generations may need blobs that are not published yet: the next call sends it."""

@@ -113,9 +113,9 @@ class Ingest:
             self.stored.put(arrival.report.device)
 
     def _read_enrolled(self, session: Session) -> None:
-        """The ids of all devices, and the releases of all rollouts, again whenever any process has changed them."""
+        """The ids of all devices to be heard, and the releases of all rollouts, again whenever they have changed."""
         seen, now = self._enrolled_as_of, changes.now(session)
-        if (seen.devices, seen.removed) != (now.devices, now.removed):
+        if (seen.devices, seen.identities, seen.removed) != (now.devices, now.identities, now.removed):
             self._enrolled = devices.ids(session)
         if (seen.rollouts, seen.removed) != (now.rollouts, now.removed):
             self._releases = rollouts.releases(session)

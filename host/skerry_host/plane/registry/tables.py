@@ -27,7 +27,10 @@ class Base(DeclarativeBase):
 
 
 class DeviceRow(Base):
-    """An enrolled device."""
+    """A device: the record that the host has of it, which may be older than the board that is to be it.
+
+    `claim` is the number of the claim that its board enrols by, and `hardware_serial` tells which board that is.
+    """
 
     __tablename__ = "devices"
     id: Mapped[str] = mapped_column(String(41), primary_key=True)
@@ -35,6 +38,83 @@ class DeviceRow(Base):
     tags: Mapped[list[str]]
     targets: Mapped[list[str]]
     created: Mapped[float]
+    hardware_serial: Mapped[str | None]
+    claim: Mapped[int | None] = mapped_column(index=True)
+
+
+class IdentityRow(Base):
+    """What proves who a device is; one that is known the old way has none, or one without a key once it is revoked.
+
+    `incarnation` names the state folder that enrolled. `reason` says why it was revoked.
+    """
+
+    __tablename__ = "identities"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    key_sha256: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    incarnation: Mapped[str | None] = mapped_column(String(32))
+    birth_key_sha256: Mapped[str | None] = mapped_column(String(64))
+    enrolled: Mapped[float | None]
+    revoked: Mapped[float | None]
+    reason: Mapped[str] = mapped_column(default="")
+    retired: Mapped[float | None]
+
+
+class CertificateRow(Base):
+    """A certificate that was issued; `serial` in hex. `pem` is kept where the same may be asked for again."""
+
+    __tablename__ = "certificates"
+    serial: Mapped[str] = mapped_column(String(40), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    key_sha256: Mapped[str] = mapped_column(String(64))
+    not_after: Mapped[float]
+    revoked: Mapped[float | None]
+    pem: Mapped[bytes | None]
+
+
+class ClaimRow(Base):
+    """A certificate by which so many boards may ask to be enrolled; `device` where it is for the board of one record.
+
+    `closed` by a person, or because it was misused: nothing is heard of it any more. One that is used up is heard: a
+    board may not have got its answer.
+    """
+
+    __tablename__ = "claims"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(64))
+    board: Mapped[str]
+    tags: Mapped[list[str]]
+    created: Mapped[float]
+    expires: Mapped[float]
+    count: Mapped[int]
+    used: Mapped[int] = mapped_column(default=0)
+    closed: Mapped[float | None]
+    device: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+
+
+class PendingRow(Base):
+    """A board that has asked and has no identity: its newest request, of which everything but `claim` is its own word.
+
+    `approved` is the device that a person has said it is, in place of its former board if `replace` says so; the plane
+    does that. `denied` is when a person said that it is none.
+    """
+
+    __tablename__ = "pending"
+    key_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    code: Mapped[str] = mapped_column(String(16), index=True)
+    claim: Mapped[str] = mapped_column(String(64), index=True)
+    serial: Mapped[str]
+    board: Mapped[str]
+    agent: Mapped[str]
+    incarnation: Mapped[str] = mapped_column(String(32))
+    nonce: Mapped[str] = mapped_column(String(32))
+    csr: Mapped[bytes]
+    birth_csr: Mapped[bytes | None]
+    first: Mapped[float]
+    last: Mapped[float]
+    denied: Mapped[float | None]
+    approved: Mapped[str | None] = mapped_column(String(41))
+    replace: Mapped[bool] = mapped_column(default=False)
 
 
 class GroupRow(Base):

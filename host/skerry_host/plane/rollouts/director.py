@@ -5,8 +5,9 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, envelope
+from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
-from skerry_host.plane.registry.records import twins
+from skerry_host.plane.registry.records import identities, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
 from skerry_host.release.obstacles import Obstacle, lacking, obstacle
@@ -46,7 +47,21 @@ class Director:
         twin = twins.find(session, device)
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
-        desired = Desired(device, _next_generation(twin), self._clock(), wanted)
+        return self._order(session, twin, wanted)
+
+    def resign(self, session: Session, device: str) -> None:
+        """Sign what is desired of a device anew, for the state folder that it has enrolled with."""
+        twin = twins.find(session, device)
+        if twin.desired is not None:
+            self._order(session, twin, twin.desired.assignments)
+
+    def attest(self, device: str, nonce: str) -> bytes:
+        """The host's time, signed, for whoever has just made this nonce; as the bytes that are sent."""
+        return self._signed(envelope.ATTEST, Attest(device, nonce, self._clock()))
+
+    def _order(self, session: Session, twin: Twin, wanted: tuple[Assignment, ...]) -> Desired:
+        incarnation = identities.incarnation(session, twin.device)
+        desired = Desired(twin.device, _next_generation(twin), self._clock(), wanted, incarnation=incarnation)
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 

@@ -21,7 +21,7 @@ from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED
 from skerry_host.fleet.several import Refusal, Several, for_each
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records import devices, events, identities, orders, rollouts, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 
@@ -132,8 +132,12 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
 
 
 def order_watch(session: Session, device: str, seconds: float, now: float) -> str:
-    """Order one device to report often for some time, 0 to end that; returns the order's id. Raises `UnknownError`."""
+    """Order one device to report often for some time, 0 to end that; returns the order's id.
+
+    Raises `UnknownError`; `FleetError` where it is revoked or retired.
+    """
     devices.find(session, device)
+    identities.require_heard(session, device)
     order = OrderRow(
         id=f"watch-{secrets.token_hex(6)}", device=device, kind=WATCH, seconds=seconds, state="pending", created=now
     )

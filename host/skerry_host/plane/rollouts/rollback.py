@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolicy
-from skerry_host.plane.registry.records import events, orders, twins
+from skerry_host.plane.registry.records import events, identities, orders, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
@@ -83,6 +83,7 @@ def _send(session: Session, order: OrderRow, director: Director, now: float) -> 
             model=order.model,
             sequence=order.sequence,
             expires=now + _answer_s(order),
+            incarnation=identities.incarnation(session, order.device),
             seconds=watched_s(session, order, now) if order.kind == WATCH else None,
         )
     )

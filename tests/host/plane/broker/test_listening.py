@@ -4,10 +4,12 @@ import stat
 
 import pytest
 
-from skerry_host.plane.broker.broker import Mosquitto, choose_open
+from skerry_host.plane.broker.broker import Mosquitto
 from skerry_host.plane.broker.link import Link
 from skerry_host.plane.broker.listening import Opening, only_this_machine, opening, outward_address, without_password
-from skerry_host.plane.errors import BrokerError, LinkError
+from skerry_host.plane.errors import LinkError
+from tests.kit.commands import skerry
+from tests.kit.home import make_home
 from tests.kit.programs import require_program
 
 ELSEWHERE = "127.0.0.2"
@@ -44,11 +46,6 @@ def test_the_password_stays_the_same_and_is_its_owners(tmp_path):
     assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
 
 
-def test_the_embedded_broker_is_not_opened(tmp_path):
-    with pytest.raises(BrokerError, match="install mosquitto"):
-        choose_open(tmp_path, 0, "auto", lambda: None)
-
-
 @pytest.mark.parametrize(
     ("url", "only"),
     [
@@ -67,3 +64,8 @@ def test_addresses_that_lead_back_to_the_caller(url, only):
 def test_an_address_is_shown_without_its_password():
     assert without_password("mqtt://ann:p@ss@h:1") == "mqtt://h:1"
     assert without_password("mqtt://h:1") == "mqtt://h:1"
+
+
+def test_a_plain_broker_is_not_opened_to_other_machines(tmp_path):
+    refused = skerry(make_home(tmp_path / "home"), "serve", "--plain", "--listen", "auto", check=False)
+    assert (refused.returncode, "--plain is for this machine only" in refused.stderr) == (2, True)

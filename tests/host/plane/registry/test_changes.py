@@ -14,10 +14,11 @@ from skerry_agent.wire.twin import Desired, DeviceState, Reported
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import changes, devices, events, twins
+from skerry_host.plane.registry.records import changes, claims, devices, events, identities, twins
 from skerry_host.plane.registry.records.parts import MOST, parts
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, RolloutRow, TwinRow
 from skerry_host.plane.rollouts.active import ActiveRollouts
+from tests.kit.identities import KEYS, waiting_board
 
 
 @pytest.fixture
@@ -37,7 +38,14 @@ def filled(where):
             row = {"model": "m", "release": "m@1", "target": "cpu", "created": 1.0}
             session.add(DeploymentRow(id="d", rollout="r", device="dev-1", **row))
             session.add(OrderRow(id="o", device="dev-1", kind="rollback", state="pending", created=1.0))
+            identities.add_certificate(session, identities.Certificate("01", "dev-1", "device", "a" * 64, 9.0))
+            claims.add(session, claims.Wanted("generic-x86", (), 9.0, 3), 1.0)
+            claims.wait(session, waiting_board())
         yield opened
+
+
+def renew(session):
+    identities.add_certificate(session, identities.Certificate("02", "dev-1", "device", "a" * 64, 9.0))
 
 
 def desire(session):
@@ -76,6 +84,13 @@ CASES = {
     "a deployment that was sent": (changed(DeploymentRow, "d", sent=2.0), {"deployments"}),
     "a deployment's bytes": (changed(DeploymentRow, "d", bytes_received=9), set()),
     "an order": (changed(OrderRow, "o", state="sent"), {"orders"}),
+    "an identity": (lambda session: identities.bind(session, "dev-1", KEYS, 2.0), {"identities"}),
+    "a renewed certificate": (renew, set()),
+    "a revoked device": (lambda session: identities.revoke(session, "dev-1", "lost", 2.0), {"identities"}),
+    "a claim that is used": (lambda session: claims.use(session, 1), {"identities"}),
+    "a board that waits": (lambda session: claims.wait(session, waiting_board()), set()),
+    "a board that waits anew": (lambda session: session.add(waiting_board("c" * 64)), {"pending"}),
+    "a board that waits no longer": (lambda session: claims.forget(session, "b" * 64), {"pending"}),
     "many rows in one statement": (lambda s: s.execute(update(DeploymentRow).values(heard=3.0)), {"deployments"}),
     "a row that was deleted": (lambda session: session.delete(session.get_one(OrderRow, "o")), {"removed"}),
 }

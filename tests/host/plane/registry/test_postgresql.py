@@ -30,10 +30,11 @@ from skerry_host.plane.registry.records import changes, devices, events, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import Base, TwinRow
 from tests.host.plane.ingest import test_ingest
-from tests.host.plane.registry import test_changes, test_telemetry_store
+from tests.host.plane.registry import test_changes, test_identities, test_telemetry_store
 from tests.host.plane.rollouts import test_loop
 from tests.kit.commands import serving, skerry
 from tests.kit.home import make_home
+from tests.kit.identities import fill
 from tests.kit.postgresql import postgresql
 
 NUMBERS = itertools.count()
@@ -86,6 +87,11 @@ CHANGES = (
     test_changes.test_what_was_rolled_back_is_not_counted,
     test_changes.test_a_row_has_the_number_of_its_last_change,
 )
+IDENTITIES = (
+    test_identities.test_what_a_revoked_device_could_come_by_is_denied_all_of_it,
+    test_identities.test_a_board_that_comes_back_by_its_birth_certificate_keeps_that,
+    test_identities.test_boards_that_wait_are_counted_found_and_forgotten,
+)
 
 
 def named(test):
@@ -115,6 +121,13 @@ def test_telemetry_in_it(test, registry):
 def test_changes_in_it_are_numbered(test, url):
     with test_changes.filled(url) as opened:
         test(opened)
+
+
+@pytest.mark.parametrize("test", IDENTITIES, ids=named)
+def test_identities_in_it(test, registry):
+    with registry.write() as session:
+        fill(session)
+    test(registry)
 
 
 @pytest.mark.parametrize(("change", "kinds"), test_changes.CASES.values(), ids=test_changes.CASES)

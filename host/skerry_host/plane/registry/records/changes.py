@@ -16,7 +16,8 @@ from skerry_host.plane.registry.tables import ChangeRow
 class Changes:
     """The number of the last change of each kind; `removed` counts rows that were deleted, after which read all anew.
 
-    Telemetry and the time a device was last seen are not counted.
+    `identities` are those of devices, their claims and revoked certificates; `pending` the boards that wait. Telemetry
+    and the time a device was last seen are not counted.
     """
 
     devices: int = -1
@@ -25,6 +26,8 @@ class Changes:
     deployments: int = -1
     orders: int = -1
     removed: int = -1
+    identities: int = -1
+    pending: int = -1
 
     def goes_on_from(self, before: "Changes") -> bool:
         """Whether rows without a higher number are as they were: none was deleted, and no backup was restored."""

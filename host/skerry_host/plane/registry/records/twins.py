@@ -104,6 +104,22 @@ def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
     row.settled = _is_settled(row)
 
 
+def clear(session: Session, device: str) -> None:
+    """Nothing is desired of a device any more, and it counts as gone: it is not heard, so its last will is not either.
+
+    The generation stays: an order that is signed later is newer than all before.
+    """
+    row = session.get_one(TwinRow, device)
+    row.desired = row.envelope = None
+    row.settled, row.online = True, False
+
+
+def cleared(session: Session, since: int) -> list[str]:
+    """The devices of which nothing is desired any more, in the twins that changed after a number (see `changes`)."""
+    query = select(TwinRow.device).where(TwinRow.envelope.is_(None), TwinRow.generation > 0, TwinRow.changed > since)
+    return list(session.scalars(query))
+
+
 def accept_state(session: Session, state: DeviceState, now: float) -> bool:
     """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate."""
     row = session.get(TwinRow, state.device)

@@ -1,0 +1,55 @@
+"""Builds what keeps the identity of a device, for `run`. A device that was provisioned without one needs none of it."""
+
+from collections.abc import Callable
+
+from skerry_agent.config import AgentConfig, EnrolmentSection
+from skerry_agent.identity.asking import Tools
+from skerry_agent.identity.board_serial import board_serial
+from skerry_agent.identity.keeper import IdentityKeeper, Setup
+from skerry_agent.ports.clock import EventQueue
+from skerry_agent.ports.interfaces import Processes
+from skerry_agent.state.identity import LINK, IdentityStore, read_incarnation
+from skerry_agent.supervisor.connections import DeviceLink, Place
+from skerry_agent.supervisor.loop import Supervisor
+
+
+def has_identity(config: AgentConfig) -> bool:
+    """Whether the device has an identity of its own, or asks for one; a certificate in agent.toml is no such."""
+    if config.broker.cert_file is not None or not config.broker_address.tls:
+        return False
+    return config.enrolment is not None or (config.state_dir / LINK).exists()
+
+
+def device_link(config: AgentConfig, queue: EventQueue, will: Callable[[str, int], tuple[str, bytes]]) -> DeviceLink:
+    """The link of such a device; nothing connects before the keeper says so."""
+    place = Place(config.broker_address, config.enrolment_address, config.broker_ca, config.agent.metered)
+    return DeviceLink(place, queue.post, will)
+
+
+def keep_identity(
+    config: AgentConfig, queue: EventQueue, link: DeviceLink, processes: Processes, supervisor: Supervisor
+) -> IdentityKeeper:
+    """Begin to keep it; the supervisor shows how it stands."""
+    link.acked_by(supervisor.acked)
+    keeper = IdentityKeeper(setup_of(config), Tools(queue, processes, link), supervisor)
+    supervisor.identity, supervisor.identity_issues = lambda: keeper.status, lambda: keeper.issues
+    keeper.start()
+    return keeper
+
+
+def setup_of(config: AgentConfig) -> Setup:
+    """What agent.toml and the board say of it."""
+    stored = IdentityStore(config.state_dir).current()
+    section = config.enrolment or EnrolmentSection("")
+    known = stored.identity.incarnation if stored is not None else ""
+    return Setup(
+        state=config.state_dir,
+        incarnation=known or read_incarnation(config.state_dir) or "",
+        ca_file=config.broker_ca or config.state_dir / "fleet-ca.pem",
+        enrols=config.enrolment is not None,
+        claim_file=config.beside(section.claim_file),
+        key_file=config.beside(section.key_file),
+        serial=config.device.serial or board_serial(),
+        board=config.board.name,
+        spread_s=section.spread_s,
+    )

@@ -1,0 +1,343 @@
+"""Keeps this device's identity: enrols where there is none, connects with the one there is, renews it, comes back.
+
+What serves goes on whatever happens here. An identity replaces the one before once it has connected; where the broker
+takes neither, the device asks with its birth certificate. Where its clock cannot be believed, it connects without
+looking at dates, and asks for the host's time before anything else.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from random import uniform
+
+from msgspec import Struct
+
+from skerry_agent import log
+from skerry_agent.identity.asking import Asking, Tools, Way
+from skerry_agent.identity.attest import HostTime
+from skerry_agent.identity.decisions import (
+    ATTEMPTS,
+    FINAL,
+    OF_OURS,
+    OF_TIME,
+    is_doubtful,
+    is_valid_at,
+    pauses,
+    renewal_due,
+)
+from skerry_agent.identity.ports import Credentials, Events, IdentityStatus, Owner, SecureLink
+from skerry_agent.identity.renewal import Renewal
+from skerry_agent.ports.interfaces import Timer
+from skerry_agent.state.disk import DiskError
+from skerry_agent.state.identity import (
+    BIRTH_KEY,
+    BIRTH_PEM,
+    DEVICE_KEY,
+    DEVICE_PEM,
+    IdentityStore,
+    StoredIdentity,
+    drop_claim,
+)
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest
+from skerry_agent.wire.errors import WireError
+
+TURN_S = 10.0
+"""How often it is looked whether something is due."""
+
+DAY_S = 86_400.0
+ATTEST_S = (5.0, 1.5, 60.0)
+RENEW_AGAIN_S = (3600.0, 2.0, DAY_S)
+"""Pauses after a renewed certificate that the broker did not take."""
+REOPEN_S = (5.0, 2.0, 300.0)
+
+
+class Setup(Struct, frozen=True):
+    """What agent.toml and the board say.
+
+    `enrols`: there is an enrolment listener. `spread_s`: the longest wait of a device that has just enrolled, so that
+    the boards of one claim do not connect all at once.
+    """
+
+    state: Path
+    incarnation: str
+    ca_file: Path
+    enrols: bool = False
+    claim_file: Path = Path("claim.pem")
+    key_file: Path = Path("claim.key")
+    serial: str = ""
+    board: str = ""
+    spread_s: float = 30.0
+
+
+class IdentityKeeper:
+    """One device's identity from the start of its agent on; all in the supervisor's thread."""
+
+    def __init__(
+        self, setup: Setup, tools: Tools, owner: Owner, spread: Callable[[float, float], float] = uniform
+    ) -> None:
+        self._setup, self._tools, self._owner, self._spread = setup, tools, owner, spread
+        self._clock = tools.clock
+        self._store = IdentityStore(setup.state)
+        self._time = HostTime(tools.processes, tools.clock)
+        self._current: StoredIdentity | None = None
+        self._renewed: StoredIdentity | None = None
+        self._used: StoredIdentity | None = None
+        self._link: SecureLink | None = None
+        self._open = False
+        self._check_time = True
+        self._time_failed = False
+        self._refused = 0
+        self._asking: Asking | None = None
+        self._renewal: Renewal | None = None
+        self._next: Timer | None = None
+        self._attest_pauses, self._reopen = pauses(*ATTEST_S), pauses(*REOPEN_S)
+        self._renew_again, self._renew_from = pauses(*RENEW_AGAIN_S), 0.0
+        self._issue: str | None = None
+
+    # -- what is shown -------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> IdentityStatus:
+        """Who this device is, and how far it is with becoming somebody."""
+        asking, used = self._asking, self._used or self._current
+        if used is None:
+            if asking is None:
+                return IdentityStatus("none", detail=self._issue or "")
+            return IdentityStatus(asking.state, code=asking.code, detail=asking.detail)
+        identity = used.identity
+        if asking is None:
+            return IdentityStatus("enrolled", identity.device, identity.not_after)
+        return IdentityStatus("returning", identity.device, identity.not_after, asking.code, asking.detail)
+
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """What is wrong with it now."""
+        asking = f"enrolment: {self._asking.detail}" if self._asking is not None and self._asking.detail else None
+        renewal = self._renewal.issue if self._renewal is not None else None
+        return tuple(filter(None, (self._issue, self._store.issue, asking, renewal)))
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up where the files stand: with an identity connect, with a claim enrol."""
+        self._begin()
+        self._clock.after(TURN_S, self._turn)
+
+    def _begin(self) -> None:
+        self._current, self._renewed = self._store.current(), self._store.renewed()
+        if self._current is None and self._renewed is not None and not self._store.issue:
+            self._adopt(self._renewed)  # it was killed between the two
+        if self._current is not None:
+            with contextlib.suppress(OSError):  # it only takes room
+                self._store.tidy(self._current)
+            self._operate(self._renewed or self._current)
+        claim = self._unused_claim()
+        if claim:
+            self._ask(self._claim_way(claim))
+        elif self._current is None:
+            self._issue = self._no_way()
+
+    def stop(self) -> None:
+        """End what is asked; the operation link is the supervisor's."""
+        for part in (self._asking, self._renewal):
+            if part is not None:
+                part.stop()
+
+    def _turn(self) -> None:
+        self._clock.after(TURN_S, self._turn)
+        used = self._used
+        if used is None:
+            return
+        if self._open and self._renewal is None and self._asking is None and used is self._current:
+            if self._clock.wall() >= renewal_due(used.identity) and self._clock.monotonic() >= self._renew_from:
+                self._renew(used)
+        elif self._link is not None and not self._link.connected and self._check_time == self._doubtful(used):
+            self._operate(used)  # the clock has been set meanwhile, or cannot be believed any more
+
+    def _unused_claim(self) -> str:
+        """The sha256 of the claim that lies there, empty where there is none or an identity was made with it."""
+        if not self._setup.enrols:
+            return ""
+        try:
+            claim = hashlib.sha256(self._setup.claim_file.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            self._issue = f"{self._setup.claim_file} cannot be read: {error.strerror}"
+            return ""
+        known = {each.identity.claim for each in (self._current, self._renewed) if each is not None}
+        if claim in known and self._current is not None and self._current.identity.claim == claim:
+            self._drop_claim()
+        return "" if claim in known else claim
+
+    def _drop_claim(self) -> None:
+        if not drop_claim((self._setup.key_file, self._setup.claim_file)):
+            log.warning("the claim is used up and cannot be removed", file=self._setup.claim_file)
+
+    def _no_way(self) -> str | None:
+        if self._issue or self._store.issue or not self._setup.enrols:
+            return self._issue
+        return f"this device is not enrolled, and {self._setup.claim_file} does not exist: put its claim there"
+
+    # -- enrolment and return ------------------------------------------------------------------------------------------
+
+    def _claim_way(self, claim: str) -> Way:
+        s = self._setup
+        return Way("claim", s.state, s.incarnation, s.ca_file, s.claim_file, s.key_file, s.serial, s.board, claim=claim)
+
+    def _birth_way(self, stored: StoredIdentity) -> Way:
+        s, folder, identity = self._setup, stored.folder, stored.identity
+        files = (folder / BIRTH_PEM, folder / BIRTH_KEY)
+        known = (identity.device, str(folder), identity.claim)
+        return Way("birth", s.state, identity.incarnation, s.ca_file, *files, s.serial, s.board, *known)
+
+    def _ask(self, way: Way) -> None:
+        self._asking = Asking(way, self._tools, self._got, self._owner.identity_changed)
+        self._asking.begin()
+
+    def _got(self, folder: str) -> None:
+        """The updater has made an identity: with none before it is used at once, else it has to connect first."""
+        self._asking = self._renewal = None
+        try:
+            made = self._store.stored(folder)
+            if self._current is None:
+                self._adopt(made)
+                self._owner.named(made.identity.device, made.identity.incarnation)
+                log.info("this device is enrolled", device=made.identity.device)
+                wait_s = self._spread(0.0, self._setup.spread_s)
+                self._later(wait_s, lambda: self._operate(made))
+            else:
+                self._renewed = made
+                self._operate(made)
+        except (OSError, DiskError) as error:
+            self._issue = f"the identity could not be kept: {getattr(error, 'strerror', None) or error}"
+            self._later(next(self._reopen), self._begin)
+        self._owner.identity_changed()
+
+    def _adopt(self, stored: StoredIdentity) -> None:
+        """This one from now on. Raises `OSError`."""
+        self._store.adopt(stored)
+        self._current, self._renewed, self._issue = stored, None, None
+        self._unused_claim()
+
+    def _later(self, pause_s: float, call: Callable[[], None]) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._clock.after(pause_s, call)
+
+    # -- the operation link --------------------------------------------------------------------------------------------
+
+    def _doubtful(self, stored: StoredIdentity) -> bool:
+        identity = stored.identity
+        wall = self._clock.system_wall()
+        return self._time_failed or is_doubtful(wall, identity.not_before, identity.not_after)
+
+    def _operate(self, stored: StoredIdentity) -> None:
+        """Connect with an identity, in the place of the connection that there is."""
+        self._used, self._open = stored, False
+        self._check_time = not self._doubtful(stored)
+        identity, folder = stored.identity, stored.folder
+        self._owner.named(identity.device, identity.incarnation)
+        credentials = Credentials(
+            identity.device, folder / DEVICE_PEM, folder / DEVICE_KEY, check_time=self._check_time
+        )
+        self._link = self._tools.connections.operate(credentials, Events(self._up, self._message, self._down))
+
+    def _up(self) -> None:
+        """There is a connection. Without a clock, the host's time comes first."""
+        if self._check_time:
+            self._release()
+        else:
+            self._attest_pauses = pauses(*ATTEST_S)
+            self._ask_time()
+
+    def _ask_time(self) -> None:
+        link, used = self._link, self._used
+        if link is None or used is None or self._open or not link.connected:
+            return
+        device = used.identity.device
+        link.subscribe([topics.renewal(device)])
+        link.publish(topics.renew(device), codec.encode(RenewalRequest(self._time.ask())))
+        self._later(next(self._attest_pauses), self._ask_time)
+
+    def _time_known(self, known: bool) -> None:
+        link = self._link
+        if link is None or self._open or not known:
+            return
+        dates = link.broker_dates()
+        if dates is not None and not is_valid_at(self._clock.wall(), *dates):
+            self._issue = "the certificate of the broker is not valid now, by the host's own time"
+            self._owner.identity_changed()
+            link.renew()
+            return
+        self._release()
+
+    def _release(self) -> None:
+        """The connection may be used: this identity works."""
+        used = self._used
+        assert used is not None
+        self._open, self._refused, self._time_failed, self._issue = True, 0, False, None
+        if self._asking is not None and self._asking.way.kind == "birth":
+            self._asking.stop()
+            self._asking = None
+        if used is not self._current:
+            try:
+                self._adopt(used)
+                log.info("the renewed certificate is in use", device=used.identity.device)
+            except OSError as error:  # both are there still; the next start tries it again
+                self._current, self._issue = used, f"the identity in use could not be noted: {error.strerror}"
+        if self._link is not None:
+            self._link.subscribe([topics.renewal(used.identity.device)])
+        self._tools.connections.release()
+        self._owner.link_up()
+
+    def _message(self, topic: str, payload: bytes) -> None:
+        used = self._used
+        if used is None or topic != topics.renewal(used.identity.device):
+            if self._open:
+                self._owner.message(topic, payload)
+            return
+        try:
+            answer = codec.decode(payload, RenewalAnswer)
+        except WireError as error:
+            log.warning("an answer about the certificate was ignored", detail=str(error))
+            return
+        if self._renewal is not None:
+            self._renewal.answered(answer)
+        if not self._open and answer.nonce == self._time.nonce:
+            self._time.answered(answer.attest, self._time_known)
+
+    def _down(self, kind: str, _detail: str) -> None:
+        """The connection ended, or none could be made."""
+        self._open = False
+        used = self._used
+        if used is None:
+            return
+        if kind in OF_TIME and not self._time_failed:
+            self._time_failed = True
+            self._later(1.0, lambda: self._operate(used))
+        if kind not in OF_OURS:
+            return
+        self._refused += ATTEMPTS if kind in FINAL else 1
+        if self._refused >= ATTEMPTS:
+            self._refused = 0
+            self._try_another(used)
+
+    def _try_another(self, refused: StoredIdentity) -> None:
+        """The broker does not take this certificate: the one before, if this one is new; else the birth certificate."""
+        current = self._current
+        if current is not None and refused is not current:
+            log.warning("the renewed certificate is refused; the one before is used", serial=current.identity.serial)
+            with contextlib.suppress(OSError):
+                self._store.drop_others(current)
+            self._renewed, self._renew_from = None, self._clock.monotonic() + next(self._renew_again)
+            self._later(1.0, lambda: self._operate(current))
+        elif self._asking is None and current is not None and current.has_birth and self._setup.enrols:
+            self._ask(self._birth_way(current))
+        self._owner.identity_changed()
+
+    def _renew(self, stored: StoredIdentity) -> None:
+        self._renewal = Renewal(stored, self._setup.ca_file, self._tools, lambda: self._link, self._got)
+        self._renewal.begin()
