@@ -20,12 +20,21 @@ from tests.kit.boards import Board
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
 from tests.kit.device import BrokerPort, FakeDevice
 from tests.kit.waiting import eventually
-from tests.system.fleet import BOARD, FIRST, SECOND, Device, await_end, outcomes, start_rollout
+from tests.system.fleet import (
+    BOARD,
+    FIRST,
+    SECOND,
+    Device,
+    await_end,
+    outcomes,
+    provision_installed,
+    start_rollout,
+)
 
 pytestmark = pytest.mark.system
 LIGHT = [f"light-{number:02}" for number in range(50)]
-REAL = "shelf-01"
-EVERYBODY = [*LIGHT, REAL]
+EVERYBODY = [*LIGHT, "shelf-01"]
+"""The last is the real one: as `provision_installed` calls it."""
 
 
 @pytest.fixture
@@ -62,11 +71,14 @@ def enrolled(home: Home, folder: Path) -> Iterator[FakeDevice]:
 
 
 def real_one(home: Home, installed: Path, folder: Path) -> Device:
-    """A real agent that serves the first release and enrols with a claim of its own."""
-    skerry(home, "device", "provision", REAL, "--board", BOARD, "--out", str(folder))
-    device = Device(REAL, folder)
-    device.configure("agent", "beat_s = 0.2")
-    shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))
+    """A real agent that serves the first release and has enrolled with a claim of its own.
+
+    After enrolling it waits up to half a minute, for others may do so at the same time; who is started again does not.
+    """
+    device = provision_installed(home, None, installed, folder)
+    device.start()
+    eventually((device.state / "identity" / "device.pem").exists, f"it is enrolled; {device.tail()}")
+    device.kill()
     return device
 
 
