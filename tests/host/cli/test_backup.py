@@ -66,6 +66,15 @@ def test_the_passphrase_of_the_environment(home, tmp_path, monkeypatch):
     assert not (tmp_path / "again").exists()
 
 
+def test_a_registry_that_the_environment_names_instead_of_the_restored_one_is_warned_of(home, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "SKERRY_PASSPHRASE", PHRASE)
+    back_up(home, tmp_path)
+    monkeypatch.setitem(os.environ, "SKERRY_REGISTRY", f"sqlite:///{tmp_path}/other.sqlite")
+    said = skerry(home, "restore", str(tmp_path / "b"), "--home", str(tmp_path / "again"))
+    assert "$SKERRY_REGISTRY names another registry" in said.stderr
+    assert not (tmp_path / "other.sqlite").exists()
+
+
 def test_a_passphrase_is_asked_for_twice_on_a_terminal_and_not_shown(home, tmp_path):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), "backup", str(tmp_path / "b")]

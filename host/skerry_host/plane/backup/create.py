@@ -134,13 +134,15 @@ def _require_place(file: Path, root: Path) -> None:
     if file.resolve().is_relative_to(root.resolve()):
         hint = "choose a place that is not lost with it"
         raise BackupError(f"{file} is in the home that it would hold", hint=hint)
+    if not file.exists():
+        return
+    if not file.is_file():  # a pipe would wait here for ever
+        raise BackupError(f"{file} is no file", hint="name a file")
     try:
         with file.open("rb") as existing:
             beginning = existing.read(len(sealed.MAGIC))
-    except FileNotFoundError:
-        return
     except OSError as error:
-        raise BackupError(f"cannot write {file}: {error.strerror}", hint="name a file") from None
+        raise BackupError(f"cannot write {file}: {error.strerror}", hint="choose another name") from None
     if not sealed.looks_like_one(beginning):
         raise BackupError(f"{file} exists, and is no backup of Skerry's", hint="choose another name")
 

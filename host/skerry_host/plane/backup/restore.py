@@ -37,8 +37,9 @@ Member = Callable[[tarfile.TarInfo, IO[bytes]], None]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What is in the home now, and what of it is of no use."""
+    """The home, what is in it now, and what of that is of no use."""
 
+    home: Home
     contents: Contents
     warnings: tuple[str, ...]
 
@@ -53,9 +54,10 @@ def restore(file: Path, passphrase: str, home: Home, url: str | None, now: float
 
     `now` is in seconds since 1970. Raises `BackupError`, `RegistryError`; the home is not there then.
     """
-    _require_empty(home.root)
-    beside = home.root.with_name(f".{home.root.name}.restoring")
-    with workplace(beside, f"{home.root} is being restored already") as folder:
+    root = Path(os.path.normpath(home.root))
+    _require_empty(root)
+    beside = root.with_name(f".{root.name}.restoring")
+    with workplace(beside, f"{root} is being restored already") as folder:
         staged = Home(folder)
         made = _each(file, passphrase, _Writer(staged.root))
         snapshot.settle(staged.registry, _note(made, now))
@@ -65,8 +67,8 @@ def restore(file: Path, passphrase: str, home: Home, url: str | None, now: float
         if url:
             place.remember(staged, url)
             snapshot.put(staged.registry, url)
-        _appear(staged.root, home.root, without=staged.registry if url else None)
-    return Restored(made, warnings)
+        _appear(staged.root, root, without=staged.registry if url else None)
+    return Restored(Home(root), made, warnings)
 
 
 def _each(file: Path, passphrase: str, member: Member) -> Contents:
