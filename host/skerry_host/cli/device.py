@@ -24,6 +24,7 @@ from skerry_host.cli.common import (
 from skerry_host.cli.device_access import device_access
 from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_history import device_history
+from skerry_host.cli.device_removal import remove_model
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
 from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
 from skerry_host.cli.plane import connection, known, plane_now
@@ -55,6 +56,7 @@ def device() -> None:
 
 device.add_command(device_history)
 device.add_command(end_alarms)
+device.add_command(remove_model)
 
 
 @device.command()

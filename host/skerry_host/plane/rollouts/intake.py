@@ -26,6 +26,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 
 WATCH, MOST_WATCH_S = "watch", 3600.0
+REMOVAL = "remove_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,25 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     return order.id
 
 
+def order_removal(session: Session, device: str, model: str, now: float) -> str:
+    """Order one device to give up a model; the order's id. What a rollout has yet to do to it there is cancelled.
+
+    Raises `UnknownError` where the device has no such model and none was ever sent to it.
+    """
+    devices.find(session, device)
+    twin = twins.find(session, device)
+    known = rollouts.models_sent(session, device) | set(twin.reported.models if twin.reported else ())
+    if model not in known:
+        there = ", ".join(sorted(known)) or "nothing yet"
+        raise UnknownError(f"device {device} has no model {model!r}", hint=f"it has {there}", code="no_model")
+    order = OrderRow(
+        id=f"remove-{secrets.token_hex(6)}", device=device, kind=REMOVAL, model=model, state="pending", created=now
+    )
+    orders.add(session, order)
+    _cancel_waiting(session, device, model, now, "the model was taken off the device")
+    return order.id
+
+
 def order_watch(session: Session, device: str, seconds: float, now: float) -> str:
     """Order one device to report often for some time, 0 to end that; returns the order's id.
 
@@ -164,11 +184,11 @@ def watched_s(session: Session, order: OrderRow, now: float) -> float:
     return max([order.seconds or 0.0, *((sent or 0.0) + (seconds or 0.0) - now for sent, seconds in recent)])
 
 
-def _cancel_waiting(session: Session, device: str, model: str, now: float) -> None:
+def _cancel_waiting(session: Session, device: str, model: str, now: float, why: str = "a rollback was ordered") -> None:
     unsent = (DeploymentRow.sent.is_(None), DeploymentRow.outcome.is_(None))
     mine = (DeploymentRow.device == device, DeploymentRow.model == model)
     for row in session.scalars(select(DeploymentRow).where(*mine, *unsent)):
-        row.outcome, row.reason, row.ended = "cancelled", "a rollback was ordered", now
+        row.outcome, row.reason, row.ended = "cancelled", why, now
         events.add(session, Event(now, "cancelled", device, f"{row.release}: {row.reason}"))
 
 
