@@ -110,8 +110,7 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     if model is not None and model not in models:
         there = ", ".join(sorted(models)) or "nothing yet"
         raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
-    ours = {model} if model is not None else rollouts.models_sent(session, device)
-    going_back = [name for name, m in models.items() if name in ours and _can_go_back(m)]
+    going_back = _known_first(session, device, [name for name, m in models.items() if _can_go_back(m)], model)
     if not going_back:
         hint = "start a rollout of the release that it should run"
         raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")
@@ -182,6 +181,17 @@ def watched_s(session: Session, order: OrderRow, now: float) -> float:
     others = select(c.sent, c.seconds).where(c.device == order.device, c.kind == WATCH, c.state != "failed")
     recent = session.execute(others.where(c.sent > now - MOST_WATCH_S))
     return max([order.seconds or 0.0, *((sent or 0.0) + (seconds or 0.0) - now for sent, seconds in recent)])
+
+
+def _known_first(session: Session, device: str, names: list[str], wanted: str | None) -> list[str]:
+    """Of the models that a device says can go back, the one that is wanted, or those that were ever sent to it.
+
+    All, where none was: a registry that was made anew must not hold up an order in need.
+    """
+    if wanted is not None:
+        return [name for name in names if name == wanted]
+    sent = rollouts.models_sent(session, device)
+    return [name for name in names if name in sent] or names
 
 
 def _cancel_waiting(session: Session, device: str, model: str, now: float, why: str = "a rollback was ordered") -> None:
