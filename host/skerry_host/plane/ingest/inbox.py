@@ -62,7 +62,8 @@ class Inbox:
             self._changed.wait_for(lambda: self._closed or self._messages)
             if self._closed:
                 return []
-            taken, size = [], 0
+            taken: list[Incoming] = []
+            size = 0
             while self._messages and len(taken) < most and size < most_bytes:
                 taken.append(self._messages.popleft())
                 size += len(taken[-1].payload)
