@@ -138,11 +138,12 @@ class Ingest:
                 results["unknown"] += 1
                 return None
             kind, now = _kind(message.topic), self._clock()
-            if self.limits.is_spent(message, kind, device, now):
-                return self._drop(device, results)
-            said = _decode(message, device, kind)
-            if not self.limits.admit(message, kind, device, now):
-                return self._drop(device, results)
+            spent = self.limits.is_spent(message, kind, device, now)
+            said = None if spent else _decode(message, device, kind)
+            if said is None or not self.limits.admit(message, kind, device, now):
+                self._too_many.note(device)
+                results["too_many"] += 1
+                return None
             decoded = cleaned(said)
             raw = message.payload if decoded is said else codec.encode(decoded)
             return _Received(decoded, _packed(decoded, raw) if isinstance(decoded, Report) else raw)
@@ -150,10 +151,6 @@ class Ingest:
             self._malformed.note(clean(message.topic), clean(str(error), MOST))
             results["malformed"] += 1
             return None
-
-    def _drop(self, device: str, results: "Counter[str]") -> None:
-        self._too_many.note(device)
-        results["too_many"] += 1
 
     def _dispatch(self, session: Session, received: _Received) -> bool:
         """False when it says nothing new."""
