@@ -80,14 +80,15 @@ class Port(Protocol):
 
 
 class BrokerPort:
-    """Through a real broker, which speaks the will."""
+    """Through a real broker, which speaks the will; two with the same `client_id` throw each other out."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        self._url, self._tls = urlsplit(url), tls
+    def __init__(self, url: str, client_id: str = "", tls: ssl.SSLContext | None = None) -> None:
+        self._url, self._client_id, self._tls = urlsplit(url), client_id, tls
         self._client: mqtt.Client | None = None
 
     def open(self, will: Will, up: Callable[[], None], heard: Heard) -> None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"fake-{secrets.token_hex(8)}", clean_session=True)
+        client_id = self._client_id or f"fake-{secrets.token_hex(8)}"
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
         client.reconnect_delay_set(1, 2)
         if self._tls is not None:
             client.tls_set_context(self._tls)

@@ -128,7 +128,7 @@ class FakeNetwork:
             return "own_certificate_expired"
         if link.name == "operation" and link.credentials.client_id in self.host.revoked:
             return "own_certificate_revoked"
-        return self.refuses.get(f"{certificate.serial_number:x}") if link.name == "operation" else None
+        return self.refuses.get(f"{certificate.serial_number:032x}") if link.name == "operation" else None
 
     def heard(self, link: FakeSecureLink, topic: str, payload: bytes) -> None:
         self.host.now = self.clock.right()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skerry_agent.ports.interfaces import RunnerListener
-from skerry_agent.ports.jobs import Answer, UpdaterJob
+from skerry_agent.ports.jobs import Answer, UpdaterJob, Verified, VerifyMessages
 from skerry_agent.ports.runner_protocol import (
     Accept,
     Accepting,
@@ -89,7 +89,14 @@ class FakeProcesses:
     def run_updater(self, job, answer):
         self.jobs.append(job)
         self.askers.append(answer)
-        result = self._answers(job)
+        result = self._answer(job)
         if result is not None:
             answer(result)
         return lambda: None
+
+    def _answer(self, job):
+        """Of several messages each is answered as it would be alone."""
+        if not isinstance(job, VerifyMessages):
+            return self._answers(job)
+        each = [self._answers(message) for message in job.messages]
+        return None if None in each else Verified(tuple(each))

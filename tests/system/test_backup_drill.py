@@ -65,7 +65,7 @@ def enrolled(home: Home, folder: Path) -> Iterator[FakeDevice]:
         eventually(lambda: all(board.answers(client) for board in boards.values()), "all boards are answered")
         for name, board in boards.items():
             tls = board.tls(board.answers(client)[0], folder / name)
-            yield FakeDevice(name, BrokerPort(board.config["broker"]["url"], tls))
+            yield FakeDevice(name, BrokerPort(board.config["broker"]["url"], tls=tls))
     finally:
         client.close()
 

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from skerry_agent import log
 from skerry_agent.deployment.exits import explain, is_stopped, oom_kills
 from skerry_agent.ports.interfaces import Post, Runner, RunnerListener
-from skerry_agent.ports.jobs import Answer, Refusal, UpdaterJob
+from skerry_agent.ports.jobs import MAX_LINE_BYTES, Answer, Refusal, UpdaterJob, Verified
 from skerry_agent.ports.runner_protocol import FromRunner, Job, Loaded, Refused, ToRunner
 from skerry_agent.wire import codec
 from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
@@ -214,13 +214,23 @@ def _give_up(process: subprocess.Popen[bytes]) -> None:
         stream.close()
 
 
+def _clean(answer: Answer) -> Answer:
+    """What a message or a file may have put into the text of a refusal is made harmless."""
+    match answer:
+        case Refusal():
+            return replace(answer, detail=cleaned(answer.detail))
+        case Verified():
+            return Verified(tuple(map(_clean, answer.answers)))  # type: ignore[arg-type]
+    return answer
+
+
 def _converse(process: subprocess.Popen[bytes], job: bytes) -> Answer:
     try:
         output, errors = process.communicate(job, timeout=UPDATER_TIMEOUT_S)
         for line in errors.decode(errors="replace").splitlines()[-LAST_LINES:]:
             log.info(f"the updater says: {cleaned(line)}")
-        answer: Answer = codec.decode(output, Answer)  # type: ignore[arg-type]
-        return replace(answer, detail=cleaned(answer.detail)) if isinstance(answer, Refusal) else answer
+        answer: Answer = codec.decode(output, Answer, MAX_LINE_BYTES)  # type: ignore[arg-type]
+        return _clean(answer)
     except subprocess.TimeoutExpired:
         process.kill()  # and not waited for: one that is stuck in the kernel would never end
         return Refusal("crashed", "updater_timeout", f"no answer within {UPDATER_TIMEOUT_S} s")

@@ -101,6 +101,7 @@ class Renewal:
         stored, state = self._stored, self._stored.folder.parent.parent
         job = AcceptIdentity(
             str(state),
+            "renewal",
             str(self._ca_file),
             answer.certificate,
             None,

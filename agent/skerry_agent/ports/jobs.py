@@ -9,6 +9,9 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.targets import TargetName
 from skerry_agent.wire.twin import Transfer, TransferPolicy
 
+MAX_LINE_BYTES = 1024 * 1024
+"""The longest job or answer: as many messages as wait to be verified, in base64."""
+
 
 class VerifyMessage(Struct, frozen=True, tag="verify"):
     """Verify a signed message from the broker."""
@@ -16,6 +19,12 @@ class VerifyMessage(Struct, frozen=True, tag="verify"):
     raw: bytes
     payload_type: str
     role: str
+
+
+class VerifyMessages(Struct, frozen=True, tag="verify_all"):
+    """Verify several, of which each gets an answer of its own: to start the process costs more than the signatures."""
+
+    messages: tuple[VerifyMessage, ...]
 
 
 class PlanJob(Struct, frozen=True, tag="plan"):
@@ -80,6 +89,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     """
 
     state: str
+    kind: RequestKind
     ca_file: str
     certificate: bytes
     birth_certificate: bytes | None = None
@@ -89,7 +99,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     claim: str = ""
 
 
-UpdaterJob = VerifyMessage | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
+UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -153,4 +163,10 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     detail: str = ""
 
 
-Answer = Payload | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal
+class Verified(Struct, frozen=True, tag="verified"):
+    """What became of several messages, in their order."""
+
+    answers: tuple[Payload | Refusal, ...]
+
+
+Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal

@@ -66,7 +66,7 @@ class Supervisor:
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
-        self._orders = Orders(self.device, state, self._processes, queue, self._changed)
+        self._orders = Orders(self.device, state, self._processes, queue, self._changed, self._keys.first_look)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
         self._report_sender = ReportSender(outbox, link, self.device, state / "outbox" / "receipts")
         self._results = ResultSender(link, self.device)

@@ -1,9 +1,10 @@
 """The host's orders: desired states and commands, verified in an updater process before they take effect.
 
-One message is verified at a time. Kept on disk, in two copies each: the newest accepted desired state, so that a device
-works without a network and no damage makes it accept an older one; and the sequence of the newest command, written
-before the command runs, with the latest answers. Every order that is refused, whatever for, is in `refused` with its
-code (`wire.refusals`) at once; `issue` says so, too, and for a command that could be read the answer to it.
+What waits is verified together, in one process at a time; what no trusted key can have signed is refused without one.
+Kept on disk, in two copies each: the newest accepted desired state, so that a device works without a network and no
+damage makes it accept an older one; and the sequence of the newest command, written before the command runs, with the
+latest answers. Every order that is refused, whatever for, is in `refused` with its code (`wire.refusals`) at once, but
+of a flood that nobody has signed only some; `issue` says so, too, and for a command that could be read its answer.
 """
 
 import contextlib
@@ -60,9 +61,17 @@ class Orders:
     """
 
     def __init__(
-        self, device: str, folder: Path, processes: Processes, clock: Clock, changed: Callable[[], None] = lambda: None
+        self,
+        device: str,
+        folder: Path,
+        processes: Processes,
+        clock: Clock,
+        changed: Callable[[], None] = lambda: None,
+        first_look: Callable[[VerifyMessage], Refusal | None] = lambda _job: None,
     ) -> None:
         self.issue: str | None = None
+        self._first_look = first_look
+        self._arrivals, self._accepted_arrival = 0, 0
         self.enrolled_as: str | None = None
         """The state folder that this device has enrolled with; None while it has no identity."""
         self.refused = RefusedOrders(clock, changed)
@@ -107,18 +116,30 @@ class Orders:
         if not raw or self._is_accepted(raw) or self._is_too_large("desired", raw):
             return
 
+        self._arrivals += 1
+        arrival = self._arrivals
+
         def answered(answer: Answer) -> None:
             if self._is_accepted(raw):  # it came twice, before the first had been verified
                 return
             desired = self._parsed(raw, answer, Desired)
+            if desired is not None and arrival < self._accepted_arrival and desired.generation < self.generation:
+                return  # a newer one came while it waited
             if desired is not None and self._acceptable(raw, desired) and self._keep(Accepted(raw, desired)):
-                self.issue = None
+                self.issue, self._accepted_arrival = None, arrival
                 self.refused.forget("desired")
                 deployments = ",".join(each.deployment for each in desired.assignments) or "none"
                 log.info("a desired state was accepted", generation=desired.generation, deployments=deployments)
                 apply(desired)
 
-        self._verification.take(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+        self._verify(VerifyMessage(raw, envelope.DESIRED, "director"), answered)
+
+    def _verify(self, job: VerifyMessage, answered: Callable[[Answer], None]) -> None:
+        refusal = self._first_look(job)
+        if refusal is None:
+            self._verification.take(job, answered)
+        else:
+            answered(refusal)
 
     def _is_accepted(self, raw: bytes) -> bool:
         return self._accepted is not None and self._accepted.raw == raw
@@ -142,18 +163,18 @@ class Orders:
                 return
             reply(self._result_of(command, run))
 
-        self._verification.take(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
+        self._verify(VerifyMessage(raw, envelope.COMMAND, "director"), answered)
 
-    def _refuse(self, kind: OrderKind, raw: bytes, code: str, detail: str) -> None:
-        self.issue = cleaned(detail)
-        self.refused.note(kind, raw, code, detail)
+    def _refuse(self, kind: OrderKind, raw: bytes, code: str, detail: str, *, signed: bool = True) -> None:
+        if self.refused.note(kind, raw, code, detail, signed=signed):
+            self.issue = cleaned(detail)
 
     def _is_too_large(self, kind: OrderKind, raw: bytes) -> bool:
         """Refused unread: neither an updater nor its pipe shall have to carry it."""
         if len(raw) <= MAX_ORDER_BYTES:
             return False
         detail = f"a {kind} message of {len(raw)} bytes was refused: at most {MAX_ORDER_BYTES} are read"
-        self._refuse(kind, raw, "oversize_order", detail)
+        self._refuse(kind, raw, "oversize_order", detail, signed=False)
         return True
 
     def _parsed(self, raw: bytes, answer: Answer, kind: type[T]) -> T | None:
@@ -165,7 +186,7 @@ class Orders:
                 except WireError as error:
                     self._refuse(name, raw, error.code, str(error))
             case Refusal():
-                self._refuse(name, raw, answer.reason, f"{name} refused: {answer.detail}")
+                self._refuse(name, raw, answer.reason, f"{name} refused: {answer.detail}", signed=False)
         return None
 
     def _acceptable(self, raw: bytes, desired: Desired) -> bool:

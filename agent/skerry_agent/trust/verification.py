@@ -4,15 +4,13 @@ Implements the `Trust` port with local ed25519 keys: `trust.json` maps a role (`
 in base64. It does not know expiry or key rotation.
 """
 
-import hashlib
-import re
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from skerry_agent.state import backup_copies
-from skerry_agent.trust.key_file import TrustError, parse_keys
+from skerry_agent.trust.key_file import TrustError, check_form, key_id, parse_keys, unsigned
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import Envelope, signing_bytes
 
@@ -43,29 +41,18 @@ class KeyTrust:
     def verify(self, raw: bytes, payload_type: str, role: str) -> bytes:
         """The payload of an envelope of that type signed by a key of `role`. Raises `TrustError`, `WireError`."""
         envelope = codec.decode(raw, Envelope)
-        if envelope.payload_type != payload_type:
-            raise TrustError(
-                f"expected {payload_type}, got {envelope.payload_type[:80]!r}",
-                code="unsupported_schema" if _kind(envelope.payload_type) == _kind(payload_type) else "wrong_type",
-            )
+        check_form(envelope, payload_type, role, None)
         message = signing_bytes(payload_type, envelope.payload)
         keys = self._keys.get(role, {})
         for signature in envelope.signatures:
             key = keys.get(signature.keyid)
             if key is not None and _valid(key, signature.sig, message):
                 return envelope.payload
-        raise TrustError(
-            f"no valid signature by a key of role {role}", hint="was this device provisioned by another host?"
-        )
-
-
-def _kind(payload_type: str) -> str:
-    """A payload type without the version of its format."""
-    return re.sub(r"\.v[0-9]{1,9}\+json\Z", "", payload_type)
+        raise unsigned(role)
 
 
 def _key(raw: bytes) -> tuple[str, Ed25519PublicKey]:
-    return hashlib.sha256(raw).hexdigest(), Ed25519PublicKey.from_public_bytes(raw)
+    return key_id(raw), Ed25519PublicKey.from_public_bytes(raw)
 
 
 def _valid(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

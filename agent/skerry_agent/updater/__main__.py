@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 from skerry_agent.ports.heap import give_back_blocks
-from skerry_agent.ports.jobs import Refusal, UpdaterJob
+from skerry_agent.ports.jobs import MAX_LINE_BYTES, Refusal, UpdaterJob
 from skerry_agent.ports.lifetime import die_with_parent
 from skerry_agent.trust.key_file import TrustError
 from skerry_agent.trust.verification import KeyTrust
@@ -26,7 +26,7 @@ def main() -> None:
     if os.getppid() != int(sys.argv[3]):  # it died before it could be watched
         sys.exit(1)
     try:
-        job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob)  # type: ignore[arg-type]
+        job: UpdaterJob = codec.decode(sys.stdin.buffer.readline(), UpdaterJob, MAX_LINE_BYTES)  # type: ignore[arg-type]
         answer = perform(job, KeyTrust.from_file(Path(sys.argv[1]), Path(sys.argv[2])))
     except (TrustError, WireError) as error:
         answer = Refusal("rejected", error.code, str(error))

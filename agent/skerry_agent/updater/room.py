@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry_agent.patch import MAX_EXTRA_BYTES
 from skerry_agent.state.blobs import RESERVE_BYTES
 
 MEMORY_RESERVE_BYTES = 4 * 1024 * 1024
@@ -29,6 +28,8 @@ class Room:
 
     def lacks_memory(self) -> str | None:
         """Why no patch can be applied now; None where one can, or where the kernel does not tell."""
+        from skerry_agent.patch import MAX_EXTRA_BYTES  # noqa: PLC0415 - imports numpy, which a verification spares
+
         needed, free = MAX_EXTRA_BYTES + MEMORY_RESERVE_BYTES, self.free_memory_bytes()
         if free is None or free >= needed:
             return None

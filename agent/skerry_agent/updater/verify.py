@@ -1,14 +1,18 @@
 """Verifies signed messages and manifests. The only module of the updater that reads them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from skerry_agent.ports.interfaces import Trust
-from skerry_agent.ports.jobs import Payload, VerifyMessage
+from skerry_agent.ports.jobs import Payload, Refusal, Verified, VerifyMessage, VerifyMessages
+from skerry_agent.trust.key_file import TrustError
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Release
+
+if TYPE_CHECKING:
+    from skerry_agent.wire.manifest import Release
 
 NEWEST_SCHEMA = 1
 
@@ -18,7 +22,19 @@ def verify(job: VerifyMessage, trust: Trust) -> Payload:
     return Payload(trust.verify(job.raw, job.payload_type, job.role))
 
 
-def read_manifest(file: str, release: str, trust: Trust) -> Release:
+def verify_all(job: VerifyMessages, trust: Trust) -> Verified:
+    """The payload of each message, or why it has none: a bad one says nothing about the others."""
+    return Verified(tuple(_answer(message, trust) for message in job.messages))
+
+
+def _answer(message: VerifyMessage, trust: Trust) -> Payload | Refusal:
+    try:
+        return verify(message, trust)
+    except (TrustError, WireError) as error:
+        return Refusal("rejected", error.code, str(error))
+
+
+def read_manifest(file: str, release: str, trust: Trust) -> "Release":
     """The verified manifest in `file`, which must be that of `release`. Raises `TrustError`, `WireError`, `OSError`."""
     manifest = release_in(Path(file).read_bytes(), trust)
     if manifest.name != release:
@@ -26,8 +42,10 @@ def read_manifest(file: str, release: str, trust: Trust) -> Release:
     return manifest
 
 
-def release_in(raw: bytes, trust: Trust) -> Release:
+def release_in(raw: bytes, trust: Trust) -> "Release":
     """The manifest in an envelope that the release key signed. Raises `TrustError`, `WireError`."""
+    from skerry_agent.wire.manifest import Release  # noqa: PLC0415 - who verifies a message reads no manifest
+
     payload = trust.verify(raw, envelope.RELEASE, "release")
     try:
         return codec.decode(payload, Release)

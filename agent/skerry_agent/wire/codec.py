@@ -23,15 +23,15 @@ def encode(message: object) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(raw: bytes | str, kind: type[T]) -> T:
+def decode(raw: bytes | str, kind: type[T], most: int = MAX_MESSAGE_BYTES) -> T:
     """Decode and validate one message.
 
-    Raises `WireError` with every issue found: a size over `MAX_MESSAGE_BYTES`, text that is not JSON,
+    Raises `WireError` with every issue found: a size over `most` bytes, text that is not JSON,
     and each field that is missing, of another type or out of range.
     """
     name = getattr(kind, "__name__", str(kind)).lower()
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise WireError(name, [f"{len(raw)} bytes are over the limit of {MAX_MESSAGE_BYTES}"])
+    if len(raw) > most:
+        raise WireError(name, [f"{len(raw)} bytes are over the limit of {most}"])
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as first:

@@ -30,7 +30,10 @@ Sha256 = Annotated[str, Meta(pattern=SHA256_PATTERN)]
 Incarnation = Annotated[str, Meta(pattern=HEX32_PATTERN)]
 Nonce = Annotated[str, Meta(pattern=HEX32_PATTERN)]
 FileName = Annotated[str, Meta(pattern=FILE_PATTERN)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+MAX_COUNT = 2**53
+"""Above it JSON numbers are not exact everywhere, and below it adding to one never leaves 64 bits."""
+
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 
 def check_device_id(text: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
-from skerry_agent.wire.names import Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
+from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.targets import TargetName
 
@@ -34,7 +34,7 @@ class TransferPolicy(Struct, frozen=True):
     """
 
     full_fallback: Fallback = "always"
-    byte_budget: Annotated[int, Meta(gt=0)] | None = None
+    byte_budget: Annotated[int, Meta(gt=0, le=MAX_COUNT)] | None = None
     deadline_s: Annotated[float, Meta(gt=0)] = 3600.0
     hours: tuple[Minute, Minute] | None = None
 
@@ -63,7 +63,7 @@ class Desired(Struct, frozen=True):
     """
 
     device: DeviceId
-    generation: Annotated[int, Meta(ge=1)]
+    generation: Annotated[int, Meta(ge=1, le=MAX_COUNT)]
     issued: float
     assignments: Annotated[tuple[Assignment, ...], Meta(max_length=16)] = ()
     expires: float | None = None

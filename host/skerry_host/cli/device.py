@@ -19,6 +19,7 @@ from skerry_host.cli.common import (
     styled,
     table,
 )
+from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_enrolment import claim, claims_command, provision
 from skerry_host.cli.device_history import device_history
 from skerry_host.cli.device_pending import approve, deny, pending
@@ -52,6 +53,7 @@ def device() -> None:
 
 for command in (
     device_history,
+    end_alarms,
     provision,
     claim,
     pending,
@@ -217,6 +219,7 @@ def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
+    lines += [f"ALARM: {label(alarm.kind)}: {alarm.text}" for alarm in view.alarms]
     if view.measured is not None and not (plane.running and view.is_current(now)):
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:

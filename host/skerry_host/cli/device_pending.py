@@ -92,6 +92,7 @@ def _record(session: "Session", asked: tuple[str, str], board: str | None, tags:
     """The record that is there, else the one to be made. Raises `FleetError`, `UnknownError`."""
     code, name = asked
     row = claims.by_code(session, arriving.check_code(code))
+    arriving.require_open(session, row, time.time())
     try:
         known = devices.find(session, name)
     except UnknownError:

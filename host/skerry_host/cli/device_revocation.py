@@ -65,14 +65,14 @@ def _said(word: str, done: "Several[Left]", plane: "PlaneView", as_json: bool) -
 
 @click.command()
 @click.argument("old")
-@click.argument("new")
+@click.argument("to", metavar="NEW")
 @json_option
-def rename(old: str, new: str, as_json: bool) -> None:
+def rename(old: str, to: str, as_json: bool) -> None:
     """Give a record another id, while its board has not come: later the id is in its certificate and its history."""
-    provisioning.check_id(new)
+    provisioning.check_id(to)
     with registry() as opened, opened.write() as session:
-        arriving.rename(session, old, new, time.time())
-    emit({"old": old, "new": new}, as_json, lambda: f"{old} is now {new}")
+        arriving.rename(session, old, to, time.time())
+    emit({"old": old, "new": to}, as_json, lambda: f"{old} is now {to}")
 
 
 @click.command(epilog=EXIT_STATUS)

@@ -1,4 +1,4 @@
-"""The passphrase of a backup: from a file, the environment or a terminal, never from argv, which others see."""
+"""A passphrase, of a backup or the root key: from a file, the environment or a terminal, never from argv."""
 
 import os
 import stat
@@ -13,26 +13,28 @@ VARIABLE = "SKERRY_PASSPHRASE"
 LEAST = 12
 """Fewer characters can be tried through, whatever scrypt costs."""
 MOST_BYTES = 1024
+BACKUP = "the backup"
 WAYS = f"write it to a file and give --passphrase-file FILE, or set ${VARIABLE}"
 
 
-def existing(file: Path | None) -> str:
-    """The passphrase of a backup that is there. Raises `PassphraseError`."""
-    return _given(file) or _asked(twice=False)
+def existing(file: Path | None, what: str = BACKUP) -> str:
+    """The passphrase of what is there: `what`, for whoever is asked. Raises `PassphraseError`."""
+    return given(file) or _asked(what, twice=False)
 
 
-def new(file: Path | None) -> str:
-    """The passphrase of a backup to come; one that is asked for is typed twice. Raises `PassphraseError`."""
-    phrase = _given(file) or _asked(twice=True)
+def new(file: Path | None, what: str = BACKUP) -> str:
+    """The passphrase of what is to be sealed; one that is asked for is typed twice. Raises `PassphraseError`."""
+    phrase = given(file) or _asked(what, twice=True)
     if len(phrase) < LEAST:
-        hint = "whoever finds the backup tries the short ones first; five random words are good"
+        hint = "whoever finds the file tries the short ones first; five random words are good"
         raise PassphraseError(
             f"a passphrase of {len(phrase)} characters is too short, give at least {LEAST}", hint=hint
         )
     return phrase
 
 
-def _given(file: Path | None) -> str:
+def given(file: Path | None) -> str:
+    """What a file or the environment says, empty where neither does; nobody is asked. Raises `PassphraseError`."""
     if file is None:
         return os.environ.get(VARIABLE, "")
     try:
@@ -57,8 +59,8 @@ def _line(raw: bytes, file: Path) -> str:
     return lines[0]
 
 
-def _asked(*, twice: bool) -> str:
+def _asked(what: str, *, twice: bool) -> str:
     if not sys.stdin.isatty():
-        raise PassphraseError("a backup needs a passphrase", hint=WAYS)
-    phrase: str = click.prompt("passphrase of the backup", hide_input=True, confirmation_prompt=twice, err=True)
+        raise PassphraseError(f"{what} needs a passphrase", hint=WAYS)
+    phrase: str = click.prompt(f"passphrase of {what}", hide_input=True, confirmation_prompt=twice, err=True)
     return phrase

@@ -64,13 +64,15 @@ class Options:
 @click.option(
     "--port",
     type=PORT,
-    help="Port of the broker started here, for devices in operation; 0 picks a free one [8883].",
+    envvar="SKERRY_TLS_PORT",
+    help="Port of the broker started here; 0 picks a free one [$SKERRY_TLS_PORT, else 8883].",
 )
 @click.option(
     "--enroll-port",
     type=PORT,
     default=8884,
-    help="Port at which boards ask to be enrolled; 0 picks a free one [8884].",
+    envvar="SKERRY_ENROLL_PORT",
+    help="Port at which boards ask to be enrolled; 0 picks a free one [$SKERRY_ENROLL_PORT, else 8884].",
 )
 @click.option(
     "--old-port",
@@ -175,10 +177,10 @@ def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Br
     """From now on the broker's access rules follow the registry."""
     from skerry_host.plane.access.keeper import running  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.access.serving import keeper_of  # noqa: PLC0415
-    from skerry_host.plane.broker.secured import Secured  # noqa: PLC0415
 
-    if isinstance(broker, Secured):
-        stack.enter_context(running(keeper_of(home, opened, broker)))
+    keeper = keeper_of(home, opened, broker)
+    if keeper:
+        stack.enter_context(running(keeper))
 
 
 def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":

@@ -48,13 +48,12 @@ def plane_identity(
     """Make or renew what is due, at two thirds of a certificate's life, and return the paths.
 
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
-    serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on, so a
-    broker that runs must read its files again afterwards. Raises `IdentityError`.
+    serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on,
+    so a broker that runs must read its files again afterwards. Raises `IdentityError`.
     """
-    files = _paths(folder / "plane")
+    files = plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
-        activate(folder)
         authority = Authority.open(folder, now)
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
@@ -65,12 +64,14 @@ def plane_identity(
         _keep(files.canary_cert, authority, lambda: authority.principal(CANARY))
         _keep(files.server_cert, authority, lambda: authority.server(wanted), wanted)
         write_atomic(files.crl, authority.revocation_list(_listed(files.crl) if revoked is None else revoked))
+        activate(folder)
     except OSError as error:
         raise IdentityError(f"cannot write {error.filename or files.ca.parent}: {error.strerror}") from None
     return files
 
 
-def _paths(folder: Path) -> PlaneFiles:
+def plane_files(folder: Path) -> PlaneFiles:
+    """Where `plane_identity` puts them, given the folder of these files; they need not be there."""
     plane, server, canary, old = (folder / f"{name}.pem" for name in ("plane", "server", "canary", "old"))
     return PlaneFiles(
         ca=folder / "fleet-ca.pem",
@@ -105,7 +106,7 @@ def _good(path: Path, authority: Authority, names: Sequence[str]) -> bool:
         leaf.public_key() == key.public_key()
         and issuing == authority.issuing[-1].certificate
         and leaf.issuer == issuing.subject
-        and authority.now < renewal_due(leaf)
+        and leaf.not_valid_before_utc.timestamp() <= authority.now < renewal_due(leaf)
         and (not names or profile.server_names(leaf) == frozenset(profile.server(names).names))
     )
 

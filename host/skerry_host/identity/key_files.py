@@ -37,8 +37,15 @@ def read(path: Path, most: int = MAX_BYTES) -> bytes:
 
 def load_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
     """The private key in a file; raises `IdentityError` where it is missing, open to others, locked or not one."""
-    check_private(path)
-    return parse_key(read(path), str(path), passphrase)
+    pem = read(path)
+    if not is_sealed(pem):
+        check_private(path)
+    return parse_key(pem, str(path), passphrase)
+
+
+def is_sealed(pem: bytes) -> bool:
+    """Whether it is a private key under a passphrase."""
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem
 
 
 def check_private(path: Path) -> None:
@@ -63,7 +70,7 @@ def parse_key(pem: bytes, where: str, passphrase: bytes | None = None) -> Ellipt
         hint = "give its passphrase with --passphrase-file"
         raise IdentityError(f"the key {where} is under a passphrase", hint=hint, code="passphrase") from None
     except DAMAGE:
-        if passphrase is not None and b"ENCRYPTED" in pem:
+        if passphrase is not None and is_sealed(pem):
             raise IdentityError(f"the passphrase does not open {where}", code="passphrase") from None
         raise IdentityError(f"{where} holds no private key in PEM", code="key_damaged") from None
     if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):

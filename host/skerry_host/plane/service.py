@@ -24,7 +24,7 @@ from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
@@ -36,7 +36,7 @@ from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import changes, devices, events, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, events, twins
 from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
@@ -53,14 +53,24 @@ BATCH = 500
 GATHER_S = 0.1
 """How long messages gather before the next batch, while few come: a transaction costs more than a message."""
 
+BATCH_BYTES = 1024 * 1024
+"""Messages of so many bytes make a batch smaller: decoded they take several times their size."""
+
+MOST_UNHEARD = 100
+"""So many devices' twins are read again in a tick."""
+
 RECONNECT_S = 10.0
 KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
+ALARMS_EVERY_S = 5.0
 NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
+
+ORDERS = ("/desired", "/command")
+"""How the topics end on which nobody but the plane should publish."""
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +104,11 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._started, self._ticked = time.time(), 0.0
-        self._pruned = self._kept_up = 0.0
+        self._pruned = self._kept_up = self._alarms_seen = 0.0
         self._retention = retention
         self._recalled = 0
         self._recalled_devices: set[str] = set()
-        self._devices_seen = -1
+        self._devices_seen = (-1, -1)
         self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -109,8 +119,9 @@ class Service:
         self._probed = 0
         subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
-        self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
+        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
         self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
@@ -161,9 +172,17 @@ class Service:
             log.warning("the broker had exited and was restarted")
             with self._registry.write() as session:
                 twins.none_connected(session, began)
-        work = self._recall, self._measure, self._note_unreadable, self._rollout_loop.tick, self._publisher.sync
+        work = (
+            self._recall,
+            self._recall_unheard,
+            self._measure,
+            self._note_unreadable,
+            self._rollout_loop.tick,
+            self._publisher.sync,
+        )
         enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
-        run_each((self._receipts.send, *work, *enrolment, self._keep_up, self._prune), self._note)
+        upkeep = (self._keep_up, self._prune, self._end_alarms)
+        run_each((self._receipts.send, *work, *enrolment, *upkeep), self._note)
         self._ticked = time.time()
 
     def _renew(self) -> None:
@@ -179,6 +198,18 @@ class Service:
             self._pruned = time.time()
             with self._registry.write() as session:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _end_alarms(self) -> None:
+        """End those whose cause has gone."""
+        now = time.time()
+        if abs(now - self._alarms_seen) < ALARMS_EVERY_S:
+            return
+        self._alarms_seen = now
+        with self._registry.read() as session:
+            over = alarms.are_over(session, now)
+        if over:
+            with self._registry.write() as session:
+                alarms.end_quiet(session, now)
 
     def _note(self, error: SkerryError) -> None:
         """Once a minute for each kind of trouble: the step is tried at every tick."""
@@ -209,6 +240,8 @@ class Service:
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)
             self.link.acknowledge([message])
+        elif message.topic.endswith(ORDERS):
+            self._publisher.tampering.heard(message)
         else:
             self._inbox.put(message)
 
@@ -238,12 +271,18 @@ class Service:
             return
         with self._registry.read() as session:
             seen = changes.now(session)
-            if (epoch, seen.devices) == (self._recalled, self._devices_seen):
+            if (epoch, seen.devices, seen.removed) == (self._recalled, *self._devices_seen):
                 return
             names = devices.ids(session)
         new = names - (self._recalled_devices if epoch == self._recalled else set())
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
-        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, seen.devices
+        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, (seen.devices, seen.removed)
+
+    def _recall_unheard(self) -> None:
+        """Read the retained twin of devices of which one was dropped, because they had said too much before."""
+        if self.link.connected:
+            names = self.ingest.limits.unheard(time.time(), MOST_UNHEARD)
+            self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
 
     def _measure(self) -> None:
         """After a reconnect, find out how large messages may be: the broker may be another, or set otherwise."""
@@ -267,11 +306,11 @@ class Service:
 
     def _write(self) -> None:
         """Write what arrives, in batches, and acknowledge it once it is safe; ends when the inbox is closed."""
-        while batch := self._inbox.take(BATCH):
+        while batch := self._inbox.take(BATCH, BATCH_BYTES):
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-            if len(batch) < BATCH:
+            if len(batch) < BATCH and len(self._inbox) < BATCH:
                 self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:
@@ -315,13 +354,13 @@ class Service:
         self._answerer.join()
 
 
-def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
+def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
     where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
-        parts, lambda receive, has_room: Link(where, _client_id(home), (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
     )
 
 

@@ -291,7 +291,7 @@ def test_a_revoked_device_does_not_come_back_and_says_why(board):
     board.boot()
     board.clock.advance(600.0)
     status = board.keeper.status
-    assert (status.state, status.device, board.owner.ups) == ("returning", DEVICE, 0)
+    assert (status.state, status.device, board.owner.ups) == ("refused", DEVICE, 0)
     assert "revoked" in status.detail
 
 
@@ -424,6 +424,28 @@ def test_a_used_claim_that_cannot_be_removed_is_not_used_again(board):
     board.boot()
     board.until_up()
     assert len(board.host.asked) == asked
+
+
+def test_a_claim_that_is_of_no_use_beside_an_identity_stops_neither_it_nor_its_renewal(board, tmp_path):
+    board.until_up()
+    FleetHost(tmp_path / "foreign").provision(tmp_path / "image")
+    for name in ("claim.pem", "claim.key"):
+        (board.folder / name).write_bytes((tmp_path / "image" / name).read_bytes())
+    board.boot()
+    board.until_up()
+    assert board.keeper.status.state == "enrolled"
+    assert "another authority signed it" in board.keeper.status.detail
+    before = renewed(board)
+    assert board.store.current().identity.serial != before.serial
+
+
+def test_a_service_that_has_no_claim_any_more_has_an_empty_file_in_its_place(board):
+    board.until_up()
+    (board.folder / "claim.pem").write_text("\n")
+    (board.folder / "claim.key").write_text("\n")
+    board.boot()
+    board.until_up()
+    assert (board.keeper.status.state, board.keeper.status.detail) == ("enrolled", "")
 
 
 def test_a_device_without_claim_and_identity_says_what_it_needs(board):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.ports.jobs import Payload, Refusal, VerifyMessage
+from skerry_agent.ports.jobs import Payload, Refusal, Verified, VerifyMessage, VerifyMessages
 from skerry_agent.state.disk import write_sealed
 from skerry_agent.supervisor.orders import REMEMBERED_COMMANDS, Orders
-from skerry_agent.supervisor.verification_queue import VERIFY_S, WAITING_COMMANDS
+from skerry_agent.supervisor.verification_queue import MOST_WAITING_BYTES, VERIFY_S, Waiting
 from skerry_agent.wire import codec
 from skerry_agent.wire.twin import Command, Desired
 from tests.kit.clock import FakeClock
@@ -152,7 +152,9 @@ def slow(rig):
 
     def answer():
         rig.processes.most = max(rig.processes.most, len(rig.processes.askers))
-        rig.processes.askers.pop(0)(rig.verify(rig.processes.jobs.pop(0)))
+        job = rig.processes.jobs.pop(0)
+        several = isinstance(job, VerifyMessages)
+        rig.processes.askers.pop(0)(Verified(tuple(map(rig.verify, job.messages))) if several else rig.verify(job))
 
     return answer
 
@@ -165,14 +167,53 @@ def test_a_message_that_comes_again_while_it_is_verified_is_no_news(rig, slow):
     assert (rig.applied, rig.orders.issue) == ([DESIRED], None)
 
 
-def test_a_flood_of_desired_states_is_verified_one_at_a_time_and_the_newest_counts(rig, slow):
+def test_a_flood_of_messages_that_look_right_takes_one_process_at_a_time_and_holds_up_no_order(rig, slow):
+    """Case T3: whatever comes while a process runs is verified by the next one, the real order among it."""
     for number in range(100):
         rig.desired(b"garbage %d" % number)
     rig.desired(DESIRED)
+    for number in range(100, 200):
+        rig.desired(b"garbage %d" % number)
     assert len(rig.processes.askers) == 1
     slow()
     slow()
     assert (rig.applied, rig.processes.askers, rig.processes.most) == ([DESIRED], [], 1)
+
+
+def test_a_flood_without_end_takes_little_of_the_processor(rig):
+    """Case T3: after some batches in which nothing was signed the next waits half a second."""
+    for number in range(600):
+        rig.desired(b"garbage %d" % number)
+        rig.clock.advance(0.01)
+    assert len(rig.processes.jobs) <= 6 / 0.5 + 4
+
+
+def test_of_two_that_waited_together_the_older_is_no_refusal(rig, slow):
+    rig.desired(b"garbage")
+    rig.desired(DESIRED)
+    rig.desired(replace(DESIRED, generation=6))
+    slow()
+    slow()
+    assert [each.generation for each in rig.applied] == [6]
+    assert rig.orders.refused.newest == ()
+
+
+def waiting_of(sizes):
+    waiting, answered = Waiting(), []
+    for number, size in enumerate(sizes):
+        raw = b"%d " % number
+        job = VerifyMessage(raw + b"x" * (size - len(raw)), "t", "director")
+        waiting.put(job, answered.append)
+    return waiting
+
+
+@pytest.mark.parametrize("flood", [[700] * 5000, [100_000] * 50, [5000] * 500, [701, 699] * 1000])
+def test_what_waits_first_is_put_out_by_nothing_that_is_larger_or_later(flood):
+    """Case T3: who sends more than there is room for pushes out his own messages."""
+    kept = [each.number for each in waiting_of([690, *flood]).take_all()]
+    assert kept[0] == 0
+    assert len(kept) > 1
+    assert sum(flood[number - 1] for number in kept[1:]) + 690 <= MOST_WAITING_BYTES
 
 
 def test_an_updater_that_hangs_holds_nothing_up_for_ever(rig, slow):
@@ -193,9 +234,7 @@ def test_a_flood_of_commands_is_bounded_and_holds_up_no_desired_state(rig, slow)
     slow()
     slow()
     assert rig.applied == [DESIRED]
-    while rig.processes.askers:
-        slow()
-    assert rig.ran == ["c-0", *(f"c-{number}" for number in range(100 - WAITING_COMMANDS, 100))]
+    assert rig.ran == [f"c-{number}" for number in range(100)]
     assert rig.processes.most == 1
 
 

@@ -62,7 +62,7 @@ def test_a_patch_that_makes_200_mb_is_applied_within_64_mb(bench, tmp_path):
     """Of which the interpreter and its libraries take most."""
     new, patch = large_patch(bench.blobs)
     bench.offer(new, patch)
-    most = mapped_bytes("skerry_agent.updater.__main__") + MAX_EXTRA_BYTES + SLACK_BYTES
+    most = mapped_bytes("skerry_agent.updater.bundle") + MAX_EXTRA_BYTES + SLACK_BYTES
     command = [sys.executable, "-m", "skerry_agent.updater", str(bench.trust_file), str(tmp_path), str(os.getpid())]
     with cgroup(f"skerry-test-{os.getpid()}", SMALL_BOARD_BYTES, tmp_path) as group:
         job = codec.encode(bench.stage_job()) + b"\n"

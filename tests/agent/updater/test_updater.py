@@ -1,11 +1,13 @@
 """The updater with real keys, real patches and real files: what it plans, what it makes, what it refuses."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from skerry_agent.ports.jobs import Planned, Refusal, Staged, VerifyMessage
+from skerry_agent.ports.jobs import Planned, Refusal, Staged, VerifyMessage, VerifyMessages
 from skerry_agent.state.blobs import RESERVE_BYTES
 from skerry_agent.state.slots import read_bundle
 from skerry_agent.trust.verification import KeyTrust, TrustError
@@ -325,3 +327,20 @@ def test_an_empty_file_is_fetched_like_any_other(bench):
     bundle = replace(bench.release.bundles[0], artifacts=(*bench.release.bundles[0].artifacts, labels))
     bench.sign(bench.signer, replace(bench.release, bundles=(bundle,)))
     assert describe(b"") in bench.plan().wanted
+
+
+def test_of_several_messages_each_is_judged_by_itself(bench):
+    trust = KeyTrust({"director": {bench.signer.keyid: bench.signer.public}})
+    good, bad = (signer.envelope(envelope.DESIRED, b"{}") for signer in (bench.signer, bench.stranger))
+    jobs = tuple(VerifyMessage(raw, envelope.DESIRED, "director") for raw in (bad, good, b"garbage", good))
+    verified = perform(VerifyMessages(jobs), trust)
+    assert [getattr(answer, "reason", "") for answer in verified.answers] == ["untrusted", "", "malformed", ""]
+
+
+def test_to_verify_a_message_takes_neither_numpy_nor_the_decoder_of_patches():
+    """Whoever reaches the broker can have messages verified: it must cost little. Other jobs take what they need."""
+    code = "import skerry_agent.updater.__main__, skerry_agent.updater.verify, sys; print(*sys.modules)"
+    modules = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    heavy = {"numpy", "zstandard", "skerry_agent.patch", "skerry_agent.processing"}
+    assert "cryptography" in modules
+    assert modules & heavy == set()

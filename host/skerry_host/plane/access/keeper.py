@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.3
 """How often the registry is asked for its version: with the rest, a revocation is in force within a second or two."""
-PATIENCE_S = 3.0
-"""How long a broker that this process reloads may take."""
 AGAIN_S = 5.0
 CONFIRM_S = 25.0
 """How often what is in force is tried out again: somebody else may have changed the broker."""
@@ -44,7 +42,12 @@ class Source(Protocol):
 
 
 class Target(Protocol):
-    """What rules are for: files, and a way to have them read."""
+    """What rules are for: files, and a way to have them read, which may take so long."""
+
+    patience_s: float
+
+    def content(self, rules: Rules) -> dict[str, bytes]:
+        """The files of some rules."""
 
     def write(self, content: Mapping[str, bytes]) -> None:
         """Replace files, by name."""
@@ -114,7 +117,7 @@ class Keeper:
 
     def _bring(self, rules: Rules, now: float) -> None:
         former, before = self._target.written(), self._old_way
-        self._target.write(rules.files())
+        self._target.write(self._target.content(rules))
         self._target.reload(rules.access.old_way)
         self._old_way = rules.access.old_way
         problem = self._try_out(rules.label)
@@ -130,7 +133,8 @@ class Keeper:
     def _try_out(self, label: str) -> str:
         """What is wrong with the rules at the listeners; nothing, where the canary has come through everywhere."""
         said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
-        verdicts = ((door, self._attempt(door, label, PATIENCE_S)) for door in self._doors)
+        patience_s = self._target.patience_s
+        verdicts = ((door, self._attempt(door, label, patience_s)) for door in self._doors)
         return "; ".join(f"the {door.name} listener {said[word]}" for door, word in verdicts if word != "in_force")
 
     def _note(self, label: str, problem: str, now: float) -> None:

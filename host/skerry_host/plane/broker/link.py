@@ -20,6 +20,9 @@ from skerry_host.plane.broker.client import KEEPALIVE_S, QOS, PlaneClient
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.errors import LinkError
 
+NOBODYS_ID = ""
+"""The broker makes up an id that nobody else can take, and so throw this client out; it keeps nothing for it."""
+
 WINDOW = 64
 ACK_S = 30.0
 MAX_TOPICS = 8
@@ -31,13 +34,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message from a device; `mid` and `epoch` are for its acknowledgement, which QoS 0 has none of."""
+    """A message from a device; `mid` and `epoch` are for its acknowledgement, which QoS 0 has none of.
+
+    One that the broker had `retained` when it was subscribed to may be of long ago.
+    """
 
     topic: str
     payload: bytes
     mid: int = 0
     epoch: int = 0
     qos: int = QOS
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Link:
         self._has_room = has_room
         self._where = where if isinstance(where, Connection) else Connection.of(where)
         self._subscriptions = tuple(subscriptions)
+        self._watched: tuple[str, ...] = ()
         self._receive = receive
         self._connected = threading.Event()
         self._probes: dict[str, threading.Event] = {}
@@ -80,6 +88,10 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._connected.is_set()
+
+    def watch(self, topics: Iterable[str]) -> None:
+        """Receive these topics, too, from the next connection on; what comes while there is none, does not wait."""
+        self._watched = tuple(topics)
 
     def start(self, patience_s: float = 5.0) -> None:
         """Connect; raises `LinkError` when the broker cannot be reached or refuses within `patience_s`."""
@@ -173,6 +185,8 @@ class Link:
         self.epoch += 1
         for topic in self._subscriptions:
             client.subscribe(topic, QOS)
+        for topic in self._watched:
+            client.subscribe(topic, 0)
         self._connected.set()
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
@@ -203,7 +217,8 @@ class Link:
             probe.set()
             client.ack(message.mid, message.qos)
             return
-        self._receive(Incoming(topic, bytes(message.payload), message.mid, self.epoch, message.qos))
+        payload, retained = bytes(message.payload), bool(message.retain)
+        self._receive(Incoming(topic, payload, message.mid, self.epoch, message.qos, retained))
 
 
 def _on_subscribe(_client: mqtt.Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:

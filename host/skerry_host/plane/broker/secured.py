@@ -24,9 +24,11 @@ from skerry_host.plane.broker.broker import Child, spawn_tethered
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening, TlsFiles
-from skerry_host.plane.broker.rules import LIST
+from skerry_host.plane.broker.rules import LIST, Rules
 
 log = logging.getLogger(__name__)
+
+OLD_HINT = "until the devices without an identity are provisioned again (`skerry broker status` lists them)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class Process(Child):
 
 
 class Secured:
-    """The broker of a fleet with identities; it serves by `rules` from the start. Any thread may call it."""
+    """The broker of a fleet with identities: `write` its rules before it is entered. Any thread may call it."""
+
+    patience_s = 3.0
+    """How long a reload may take to have its effect."""
 
     def __init__(self, program: str, folder: Path, files: PlaneFiles, ports: Ports, opened: Opening | None) -> None:
         self._folder, self.files, self._opened = folder.absolute(), files, opened
@@ -80,6 +85,10 @@ class Secured:
         self.enrolment_url: str | None = f"mqtts://{host}:{self.enrolling.port}"
         self.connection = self._as_plane(self.operation.port)
         self.enrolment: Connection | None = self._as_plane(self.enrolling.port)
+
+    def content(self, rules: Rules) -> dict[str, bytes]:
+        """The files of some rules."""
+        return rules.files()
 
     def write(self, content: Mapping[str, bytes]) -> None:
         """Replace access rules and list; they are in force after `reload`, or a start."""
@@ -103,8 +112,8 @@ class Secured:
             if old_way - self._old_way or not old_way:
                 self.old.close()
             self._old_way = old_way
-            if old_way:
-                self.old.ensure()
+            if old_way and self.old.ensure() and self._opened:
+                log.warning("the old listener is open at %s, unencrypted: %s", self._opened.address, OLD_HINT)
 
     @property
     def listeners(self) -> dict[str, str]:

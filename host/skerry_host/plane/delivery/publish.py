@@ -16,6 +16,8 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.delivery.required_blobs import Refs, RequiredBlobs, RequiredBlobsReader
+from skerry_host.plane.delivery.restoring import restore
+from skerry_host.plane.delivery.tampering import Tampering
 from skerry_host.plane.delivery.undeliverable import Undeliverable
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
@@ -85,6 +87,7 @@ class Publisher:
         self._commands: dict[str, bytes] = {}
         self._maybe_retained: set[str] = set()
         self.undeliverable = Undeliverable(registry, store, clock)
+        self.tampering = Tampering(clock)
         self._losses: Counter[str] = Counter()
 
     def sync(self) -> None:
@@ -93,6 +96,7 @@ class Publisher:
             return
         if self._epoch != self._link.epoch:
             self._reconnected()
+        restore(self._registry, self._link, self.tampering, self._clock)
         due = self._read_due()
         if due is None:
             return
@@ -142,6 +146,7 @@ class Publisher:
         A restarted broker may have restored a command that had been cleared, so those are cleared again, too.
         """
         epoch = self._link.epoch
+        self.tampering.connected()
         with self._registry.read() as session:
             last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.all_blobs(session)}
             self._maybe_retained = orders.ordered_devices(session)
@@ -176,6 +181,7 @@ class Publisher:
         """Take from the broker what it retains for devices and of denied ones; False when the connection was lost."""
         denied = cleared.denied - self._denied
         names = [topics.desired(device) for device in cleared.desired]
+        self._announce([Outgoing(name, b"") for name in names])
         names += [say(device) for device in sorted(denied) for say in (topics.state, topics.reported)]
         if not self._link.publish([Outgoing(name, b"") for name in names]):
             return False
@@ -193,6 +199,7 @@ class Publisher:
                 if generation == generations[device]
             }
         messages = [Outgoing(topics.desired(device), envelope) for device, envelope in envelopes.items()]
+        self._announce(messages)
         if not self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
             return False
         self._desired.update({device: generations[device] for device in envelopes})
@@ -208,6 +215,7 @@ class Publisher:
         stale = (self._maybe_retained | set(over.values())) - set(sent)
         messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
         messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
+        self._announce(messages)
         if not self._link.publish(messages):
             return False
         self._commands, self._maybe_retained = dict(sent), set()
@@ -215,6 +223,10 @@ class Publisher:
             with self._registry.write() as session:
                 orders.forget_envelopes(session, over)
         return True
+
+    def _announce(self, messages: Iterable[Outgoing]) -> None:
+        for message in messages:
+            self.tampering.publishing(message.topic, message.payload)
 
     def _clear_blobs(self, kept: Collection[str]) -> bool:
         """False when the connection was lost."""

@@ -53,14 +53,21 @@ class Inbox:
                 self._changed.wait_for(lambda: self._closed or self._filled() < 1.0, timeout_s)
             return self._filled() < 1.0
 
-    def take(self, most: int) -> list[Incoming]:
-        """The oldest messages, as soon as there are any; none once it is closed, though some may still wait."""
+    def take(self, most: int, most_bytes: int = MAX_BYTES) -> list[Incoming]:
+        """The oldest messages, as soon as there are any; none once it is closed, though some may still wait.
+
+        The one that brings them above `most_bytes` is the last.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._messages)
             if self._closed:
                 return []
-            taken = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
-            self._bytes -= sum(len(message.payload) for message in taken)
+            taken: list[Incoming] = []
+            size = 0
+            while self._messages and len(taken) < most and size < most_bytes:
+                taken.append(self._messages.popleft())
+                size += len(taken[-1].payload)
+            self._bytes -= size
             self._changed.notify_all()
             return taken
 

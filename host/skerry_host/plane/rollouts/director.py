@@ -6,7 +6,9 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, envelope
 from skerry_agent.wire.enrolment import Attest
+from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
+from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.records import identities, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
@@ -43,7 +45,10 @@ class Director:
         return obstacle(self._store, reported, (row.release, row.target), lambda ref: lacking(self._store, ref))
 
     def assign(self, session: Session, device: str, model: str, assignment: Assignment | None) -> Desired:
-        """Replace the assignment of one model in the device's desired state (None: remove it); other models stay."""
+        """Replace the assignment of one model in the device's desired state (None: remove it); other models stay.
+
+        Raises `SkerryError` when there can be no such desired state.
+        """
         twin = twins.find(session, device)
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
@@ -60,8 +65,9 @@ class Director:
         return self._signed(envelope.ATTEST, Attest(device, nonce, self._clock()))
 
     def _order(self, session: Session, twin: Twin, wanted: tuple[Assignment, ...]) -> Desired:
-        incarnation = identities.incarnation(session, twin.device)
-        desired = Desired(twin.device, _next_generation(twin), self._clock(), wanted, incarnation=incarnation)
+        now, incarnation = self._clock(), identities.incarnation(session, twin.device)
+        generation = next_generation(twin.device, twin.generation, now)
+        desired = Desired(twin.device, generation, now, wanted, incarnation=incarnation)
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 
@@ -69,10 +75,21 @@ class Director:
         """A signed command, as the bytes that are sent."""
         return self._signed(envelope.COMMAND, command)
 
-    def _signed(self, payload_type: str, message: object) -> bytes:
-        return codec.encode(self._signer.sign(payload_type, codec.encode(message)))
+    def _signed(self, payload_type: str, message: Desired | Command | Attest) -> bytes:
+        """What a device could not read is not signed, wherever a part of it came from."""
+        payload = codec.encode(message)
+        codec.decode(payload, type(message))
+        return codec.encode(self._signer.sign(payload_type, payload))
 
 
-def _next_generation(twin: Twin) -> int:
-    """Above every generation that the device has accepted, also when the registry was lost and made anew."""
-    return max(twin.generation, twin.reported.generation if twin.reported else 0) + 1
+def next_generation(device: str, signed: int, now: float) -> int:
+    """The generation after the newest that was `signed` for a device: also in a registry that was made anew.
+
+    It is the host's clock (in milliseconds) wherever that goes on, so no device has to say what it has accepted. Raises
+    `PlaneError` where there is none above.
+    """
+    made = max(signed + 1, int(now * 1000))
+    if 1 <= made <= MAX_COUNT:
+        return made
+    hint = "its row in the registry, or this host's clock, is damaged: enrol the device again under another name"
+    raise PlaneError(f"device {device} can be given no generation above {signed}", hint=hint, code="generation")

@@ -107,9 +107,10 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
         raise FleetError(f"device {device} has no release to go back to: {why}", hint=hint, code="never_seen")
     models = reported.models
     if model is not None and model not in models:
-        there = ", ".join(models) or "nothing yet"
+        there = ", ".join(sorted(models)) or "nothing yet"
         raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
-    going_back = [name for name, m in models.items() if model in {None, name} and _can_go_back(m)]
+    ours = {model} if model is not None else rollouts.models_sent(session, device)
+    going_back = [name for name, m in models.items() if name in ours and _can_go_back(m)]
     if not going_back:
         hint = "start a rollout of the release that it should run"
         raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
-from skerry_agent.wire.twin import Assignment, TransferPolicy
+from skerry_agent.wire.twin import Assignment
 from skerry_host.fleet.rollout import Action, Admit, Close, EnterState, Rollout, plan
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, events, orders, rollouts, twins
@@ -23,12 +23,16 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 from skerry_host.plane.rollouts import rollback
 from skerry_host.plane.rollouts.active import ActiveRollouts
-from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
 from skerry_host.plane.rollouts.apart import Apart, concerns_all
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.text import MOST, clean
 
 MAX_ADMITTED = 200
+PLANNED_BY = ("rollouts", "deployments", "alarms")
+"""The kinds of records of which a change may make a rollout go on."""
+PLANE_ERROR = "plane_error"
+"""How what the host itself cannot carry out has failed; the detail says why."""
+
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +71,7 @@ class RolloutLoop:
     def _is_due(self, session: Session, now: float) -> bool:
         """Looks at the rollouts and orders only if something has changed, or the time has come."""
         before, changed = self._seen, changes.now(session)
-        rollouts_changed = (before.rollouts, before.deployments) != (changed.rollouts, changed.deployments)
+        rollouts_changed = any(getattr(before, kind) != getattr(changed, kind) for kind in PLANNED_BY)
         orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
         if before.removed != changed.removed or rollouts_changed or now > self._rollout_due:
             self._active.refresh(session)
@@ -92,25 +96,45 @@ class RolloutLoop:
             self._active.refresh(session)  # one rollout may have superseded deployments of the next
         for order in orders.open_orders(session):
             if self._order_is_due(session, order, now):
-                self._apart.work(
-                    session, f"order {order.id}", partial(rollback.advance, session, order, self._director, now)
-                )
+                self._carry_out(session, order, now)
 
     def _has_work(self, rollout: Rollout, now: float) -> bool:
         name = f"rollout {rollout.id}"
-        return self._apart.ask(name, lambda: bool(plan(rollout, self._active.members(rollout), now)))
+        return self._apart.ask(name, lambda: bool(self._plan(rollout, now)))
+
+    def _plan(self, rollout: Rollout, now: float) -> list[Action]:
+        """What is due; nothing is begun on a device whose name another one bears, until that has ended."""
+        actions, paused = plan(rollout, self._active.members(rollout), now), self._active.paused
+        return [each for each in actions if not (isinstance(each, Admit) and each.deployment.device in paused)]
 
     def _order_is_due(self, session: Session, order: OrderRow, now: float) -> bool:
-        return self._apart.ask(f"order {order.id}", lambda: rollback.is_due(session, order, now))
+        """Also one of which it cannot be said: it is then ended, and holds up none after it."""
+        try:
+            return rollback.is_due(session, order, now)
+        except Exception as error:
+            if concerns_all(error):
+                raise
+            return True
+
+    def _carry_out(self, session: Session, order: OrderRow, now: float) -> None:
+        """One order; one that cannot be carried out has failed, and says why."""
+        try:
+            with session.begin_nested():
+                rollback.advance(session, order, self._director, now)
+        except Exception as error:
+            if concerns_all(error):
+                raise
+            log.exception("order %s of device %s cannot be carried out", order.id, order.device)
+            rollback.fail(session, order, f"{PLANE_ERROR}: {clean(str(error), MOST)}", now)
 
     def _carry_on(self, session: Session, rollout: Rollout, now: float) -> None:
         """All actions together; if one fails, each by itself, so that one that cannot be deployed to stops no other."""
-        actions = _some(plan(rollout, self._active.members(rollout), now))
+        actions = _some(self._plan(rollout, now))
         try:
             with session.begin_nested():
                 self._perform_all(session, rollout, actions)
         except Exception as error:
-            if concerns_all(error) or len(actions) < 2:
+            if concerns_all(error):
                 raise
             for action in actions:
                 self._perform_apart(session, rollout, action)
@@ -130,9 +154,11 @@ class RolloutLoop:
         except Exception as error:
             if concerns_all(error) or isinstance(action, EnterState):
                 raise
-            log.exception("deployment %s cannot be carried out", action.deployment.id)
-            row = session.get_one(DeploymentRow, action.deployment.id)
-            self._end(session, row, "failed", clean(f"the host cannot carry it out: {error}", MOST))
+            deployment = action.deployment
+            log.exception("deployment %s of device %s cannot be carried out", deployment.id, deployment.device)
+            row = session.get_one(DeploymentRow, deployment.id)
+            row.detail = clean(str(error), MOST)
+            self._end(session, row, "failed", PLANE_ERROR)
 
     def _perform(self, session: Session, rollout: RolloutRow, action: Action) -> None:
         match action:
@@ -167,29 +193,11 @@ class RolloutLoop:
         self._note(session, "deploying", row.device, row.release)
 
     def _close(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
+        """End a deployment; wanted is then what was assigned before, whatever the device says that it runs."""
         self._end(session, row, outcome, reason)
         current = twins.find(session, row.device).assignment(row.model)
         if current is not None and current.deployment == row.id:
-            self._director.assign(session, row.device, row.model, self._kept(session, row))
-
-    def _kept(self, session: Session, row: DeploymentRow) -> Assignment | None:
-        """The desired state after a deployment was closed: the release that the device reports to run.
-
-        Where it reports none, the last assignment that succeeded; None where there never was one.
-        """
-        before, twin = rollouts.fallback(row), twins.find(session, row.device)
-        model = twin.reported.models.get(row.model) if twin.reported else None
-        if before is None or model is None or model.current is None:
-            return before
-        if before.manifest.sha256 == model.current.manifest_sha256:
-            return before
-        running = RunningRelease(row.device, row.model, model.current, TransferPolicy())
-        reason = f"kept after {row.release} was {(row.outcome or 'closed').replace('_', ' ')}"
-        try:
-            return adopt(session, self._director, running, reason, self._clock())
-        except SkerryError as error:
-            self._note(session, "kept", row.device, f"{model.current.release} runs on the device, but {error}")
-            return None
+            self._director.assign(session, row.device, row.model, rollouts.fallback(row))
 
     def _end(self, session: Session, row: DeploymentRow, outcome: str, reason: str) -> None:
         row.outcome, row.reason, row.ended = outcome, reason, self._clock()

@@ -3,8 +3,8 @@
     pending ──signed──> sent ──device: ok──> answered ──it reports what it runs──> done
                           └──device: no, or no answer──> failed
 
-After a rollback the host adopts what the device then runs as its desired state, so that it stays there. A watch is done
-once it is answered: the device ends it by itself.
+After a rollback the host adopts what the device then runs as its desired state, so that it stays there (`adopt` says
+which releases that may be). A watch is done once it is answered: the device ends it by itself.
 """
 
 from sqlalchemy import select
@@ -16,7 +16,7 @@ from skerry_agent.wire.twin import Command, ModelReport, Reported, TransferPolic
 from skerry_host.plane.registry.records import events, identities, orders, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
-from skerry_host.plane.rollouts.adopt import RunningRelease, adopt
+from skerry_host.plane.rollouts.adopt import RolledBack, adopt
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.plane.rollouts.intake import WATCH, watched_s
 
@@ -93,15 +93,16 @@ def _send(session: Session, order: OrderRow, director: Director, now: float) -> 
 
 
 def _adopt(session: Session, order: OrderRow, director: Director, now: float) -> None:
-    """Make what the device runs now its desired state."""
+    """Make what the device runs now its desired state, as far as the rollback can have led there."""
     twin = twins.find(session, order.device)
     for name, model in _models(twin.reported, order.model).items():
         assigned = twin.assignment(name)
         if model.current is None or (assigned and assigned.manifest.sha256 == model.current.manifest_sha256):
             continue
-        running = RunningRelease(order.device, name, model.current, assigned.policy if assigned else TransferPolicy())
+        policy = assigned.policy if assigned else TransferPolicy()
+        back = RolledBack(order.device, name, model.current, order.sent or order.created, policy)
         try:
-            assignment = adopt(session, director, running, "rolled back on order", now)
+            assignment = adopt(session, director, back, now)
         except SkerryError as error:
             events.add(
                 session, Event(now, "kept", order.device, f"{model.current.release} runs on the device, but {error}")
@@ -109,6 +110,11 @@ def _adopt(session: Session, order: OrderRow, director: Director, now: float) ->
             continue
         director.assign(session, order.device, name, assignment)
     _end(session, order, "done", order.detail or "rolled back", now)
+
+
+def fail(session: Session, order: OrderRow, why: str, now: float) -> None:
+    """End an order that this host cannot carry out."""
+    _end(session, order, "failed", why, now)
 
 
 def _end(session: Session, order: OrderRow, state: str, detail: str, now: float) -> None:

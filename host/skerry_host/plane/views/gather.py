@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.known import known_by
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.records.twins import Twin
@@ -21,6 +22,7 @@ from skerry_host.plane.views.history import point
 from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.views import (
+    AlarmView,
     DeploymentView,
     DeviceView,
     EventView,
@@ -69,10 +71,22 @@ def _device_views(session: Session, shown: Sequence[Device], history: int) -> It
     telemetry = SqlTelemetry(session).recent(names, history) if history else {}
     missing = receipts.missing(session, names) if history else {}
     known, identified = twins.of(session, names), known_by(session, names)
+    sounding = alarms.of(session, names)
     for device in shown:
         view = _device_view(device, known[device.id], telemetry.get(device.id, []))
+        found = alarm_views(known[device.id], sounding.get(device.id, ()))
         by = identified[device.id]
-        yield replace(view, reports_missing=missing.get(device.id, 0), known=KnownView(by.how, by.until, by.reason))
+        is_known = KnownView(by.how, by.until, by.reason)
+        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known)
+
+
+def alarm_views(twin: Twin, sounding: Sequence[Alarm]) -> tuple[AlarmView, ...]:
+    """The alarms of a device: those that were sounded, and what its twin says by itself."""
+    found = [AlarmView(each.kind, each.text, each.since) for each in sounding]
+    said = twin.reported.generation if twin.reported else 0
+    if said > twin.generation:
+        found.append(AlarmView(alarms.UNSIGNED, alarms.unsigned(said, twin.generation)))
+    return tuple(found)
 
 
 def rollout_view(session: Session, row: RolloutRow, most: int | None = None, behind: int = 0) -> RolloutView:

@@ -37,6 +37,10 @@ LABELS = {
     "running": "running",
     "aborting": "aborting",
     "aborted": "aborted",
+    # alarms of a device
+    "cloned": "two devices with one id",
+    "tampering": "orders tampered with",
+    "unsigned_generation": "order not signed by this host",
     # transports
     "retained": "MQTT retained",
     "asked": "MQTT on request",
@@ -65,6 +69,7 @@ LABELS = {
     "no_other_release": "no other release to serve",
     "ordered": "rollback ordered",
     "power_supply": "power supply too weak",
+    "plane_error": "error of the host",
     "over_byte_budget": "byte budget exceeded",
     "rollback_failed": "rollback failed",
     "stalled": "download stalled",
@@ -147,6 +152,7 @@ LABELS = {
 }
 
 EVENTS = {
+    "alarm_ended": "alarm ended",
     "answered": "command answered",
     "approved": "board approved",
     "claim": "claim made",

@@ -149,6 +149,14 @@ class ModelView(Struct, frozen=True):
         return mine[-1].inferences_per_s
 
 
+class AlarmView(Struct, frozen=True):
+    """What a person must look at; `since` is None where only the twin says it."""
+
+    kind: str
+    text: str
+    since: float | None = None
+
+
 class DeviceView(Struct, frozen=True):
     """One device; `generation` is that of its desired state, `accepted` the newest that the device has accepted.
 
@@ -173,6 +181,7 @@ class DeviceView(Struct, frozen=True):
     reports_missing: int = 0
     measured: float | None = None
     interval_s: float = 0.0
+    alarms: tuple[AlarmView, ...] = ()
     known: KnownView | None = None
 
     def is_current(self, now: float) -> bool:

@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
+from skerry_agent.wire.names import MAX_COUNT
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, rollouts, twins
 from skerry_host.plane.registry.tables import OrderRow, RolloutRow, TwinRow
 from skerry_host.plane.rollouts.apart import AGAIN_S, Apart
 from skerry_host.plane.rollouts.director import Director
@@ -79,32 +80,63 @@ def test_a_device_whose_desired_state_is_damaged_holds_up_no_other_of_its_rollou
     rig.turn()
     rows = rig.deployments(rollout)
     assert [rows[name].sent is not None for name in NAMES] == [True, False, True]
-    assert (rows["dev-2"].outcome, "cannot carry it out" in rows["dev-2"].reason) == ("failed", True)
+    assert (rows["dev-2"].outcome, rows["dev-2"].reason) == ("failed", "plane_error")
+    assert rows["dev-2"].detail.startswith("desired refused: not JSON")
+    rig.turn()
+    with rig.registry.read() as session:
+        assert rollouts.find(session, rollout).state == "running", "the others go on"
 
 
-def test_an_order_that_fails_holds_up_no_other(rig):
+def test_the_only_device_of_a_rollout_ends_as_failed_where_the_host_cannot_carry_it_out(rig):
+    """It was once tried again each minute, for ever."""
+    rig.damage(TwinRow, TwinRow.device == "dev-2", generation=MAX_COUNT)
+    rollout = rig.start("dev-2")
+    rig.turn()
+    row = rig.deployments(rollout)["dev-2"]
+    assert (row.outcome, row.reason) == ("failed", "plane_error")
+    assert row.detail.startswith("device dev-2 can be given no generation above")
+    with rig.registry.read() as session:
+        assert rollouts.find(session, rollout).state == "failed"
+
+
+def test_an_order_that_fails_holds_up_no_other_and_says_why(rig):
     with rig.registry.write() as session:
         for name in NAMES:
             order_watch(session, name, 60.0, rig.now)
-    rig.damage(TwinRow, TwinRow.device == "dev-2", reported=b"{nonsense")
+    rig.damage(OrderRow, OrderRow.device == "dev-2", seconds=1e9)
     rig.turn()
     with rig.registry.read() as session:
-        assert {row.device: row.state for row in orders.open_orders(session)} == {
-            "dev-1": "sent", "dev-2": "pending", "dev-3": "sent",
-        }  # fmt: skip
+        rows = {row.device: row for row in session.scalars(select(OrderRow))}
+    assert {name: row.state for name, row in rows.items()} == {"dev-1": "sent", "dev-2": "failed", "dev-3": "sent"}
+    assert rows["dev-2"].detail.startswith("plane_error: command refused: seconds")
 
 
-def test_a_failing_one_is_tried_again_a_minute_later(rig):
+def test_an_order_whose_record_is_damaged_does_not_keep_its_device_from_the_next(rig):
     with rig.registry.write() as session:
-        order_watch(session, "dev-1", 60.0, rig.now)
-    rig.damage(TwinRow, TwinRow.device == "dev-1", reported=b"{nonsense")
+        first = order_watch(session, "dev-1", 60.0, rig.now)
+        order_watch(session, "dev-1", 60.0, rig.now + 1)
     rig.turn()
-    rig.damage(TwinRow, TwinRow.device == "dev-1", reported=None)
+    rig.damage(OrderRow, OrderRow.id == first, state="answered", answered=rig.now, kind="rollback", before=b"{")
     rig.turn()
-    assert rig.order_state() == "pending"
+    with rig.registry.read() as session:
+        states = session.execute(select(OrderRow.state, OrderRow.detail).order_by(OrderRow.created)).all()
+    assert (states[0].state, states[0].detail[:12], states[1].state) == ("failed", "plane_error:", "sent")
+
+
+def test_a_rollout_that_fails_is_tried_again_a_minute_later(rig):
+    tried, apart = [], Apart(lambda: rig.now)
+
+    def fails():
+        tried.append(rig.now)
+        raise ValueError("a bug")
+
+    for _ in range(3):
+        with rig.registry.write() as session:
+            apart.work(session, "rollout x", fails)
     rig.now += AGAIN_S + 1
-    rig.turn()
-    assert rig.order_state() == "sent"
+    with rig.registry.write() as session:
+        apart.work(session, "rollout x", fails)
+    assert tried == [1000.0, rig.now]
 
 
 def test_one_damaged_twin_hides_no_other_device(rig):
@@ -136,3 +168,36 @@ def test_nothing_of_what_failed_is_left(rig):
         assert not apart.work(session, "rollout x", lambda: half(session))
     with rig.registry.read() as session:
         assert "half" not in {event.subject for event in events.latest(session)}
+
+
+def cloned(rig, name, *, end=False):
+    with rig.registry.write() as session:
+        if end:
+            alarms.end(session, name, rig.now)
+        else:
+            alarms.sound(session, alarms.Alarm(name, alarms.CLONED, rig.now, rig.now, "two devices"))
+
+
+def test_nothing_is_begun_on_a_device_whose_id_another_one_bears_until_that_has_ended(rig):
+    """Case I8 of the threat table: each order went to whichever of the two was connected."""
+    cloned(rig, "dev-2")
+    rollout = rig.start(*NAMES)
+    rig.turn()
+    assert [rig.deployments(rollout)[name].sent is not None for name in NAMES] == [True, False, True]
+    assert not rig.loop.tick(), "nothing is due: it does not turn in vain"
+    cloned(rig, "dev-2", end=True)
+    rig.turn()
+    assert rig.deployments(rollout)["dev-2"].sent is not None
+
+
+def test_an_alarm_begins_and_ends_without_flapping(rig):
+    """It is one event, however often it is confirmed, and ends once when its cause was not seen for a while."""
+    for _ in range(20):
+        cloned(rig, "dev-1")
+        rig.now += 30
+    with rig.registry.write() as session:
+        assert not alarms.are_over(session, rig.now)
+        assert alarms.are_over(session, rig.now + alarms.QUIET_S)
+        alarms.end_quiet(session, rig.now + alarms.QUIET_S)
+        assert alarms.every(session) == []
+        assert [each.kind for each in events.latest(session)][:2] == ["alarm_ended", "cloned"]

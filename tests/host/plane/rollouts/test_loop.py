@@ -6,15 +6,18 @@ from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.envelope import COMMAND, Envelope
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Command, CommandResult, DeploymentReport, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.policy import Policy
-from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.errors import PlaneError, UnknownError
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, orders, rollouts
+from skerry_host.plane.registry.records import devices, events, orders, rollouts
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow
 from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts.director import next_generation
 from skerry_host.plane.rollouts.intake import (
     RolloutRequest,
     abort_rollout,
@@ -24,6 +27,7 @@ from skerry_host.plane.rollouts.intake import (
     start_rollout,
 )
 from skerry_host.plane.views.gather import device_views
+from tests.kit.home import add_release, model_bytes
 from tests.kit.rollouts import Rig, two_releases
 
 
@@ -120,12 +124,41 @@ def test_a_report_on_a_deployment_that_the_host_has_closed_is_ignored(rig):
     assert rig.row(started)[1].outcome == "timed_out"
 
 
-def test_generations_go_on_above_what_a_device_has_accepted(rig):
-    """A registry that was made anew must not be ignored by devices that know the old one."""
-    rig.device.kept.generation = 41
+def test_generations_go_on_above_what_a_device_has_accepted_though_it_says_nothing(rig):
+    """A registry that was made anew must not be ignored by devices that know the old one: the clock went on."""
+    rig.start("1.0.0")
+    first = rig.twin.generation
+    rig.now -= 500
+    rig.start("1.1.0")
+    assert rig.twin.generation == first + 1, "a clock that is set back takes nothing back"
+    rig.now += 1000
+    rig.start("1.2.0")
+    assert rig.twin.generation >= int(rig.now * 1000)
+
+
+@pytest.mark.parametrize("said", [0, 41, 2**31, 2**52, MAX_COUNT])
+def test_what_a_device_says_of_its_generation_does_not_decide_the_next(rig, said):
+    """Case T1 of the threat table: one message with the highest number once took all generations above it away."""
+    rig.device.kept.generation = said
     rig.device.say()
     rig.start("1.0.0")
-    assert rig.twin.generation == 42
+    assert rig.twin.generation == int(rig.now * 1000)
+
+
+@pytest.mark.parametrize(("signed", "now"), [(MAX_COUNT, 1e9), (2**63 - 1, 1e9), (5, 1e15), (5, -1e15)])
+def test_a_device_without_a_generation_above_is_named_and_gets_none(signed, now):
+    if signed < MAX_COUNT and now < 0:
+        assert next_generation("dev-1", signed, now) == signed + 1
+        return
+    with pytest.raises(PlaneError, match="device dev-1 can be given no generation above"):
+        next_generation("dev-1", signed, now)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "../x", "a" * 64])
+def test_what_a_device_could_not_read_is_not_signed(rig, text):
+    director = rig.rollout_loop._director
+    with pytest.raises(WireError):
+        director.command(Command("dev-1", "c-1", "rollback", 1.0, model=text))
 
 
 def test_an_ordered_rollback_settles_on_what_the_device_runs(rig):
@@ -280,8 +313,8 @@ def rolled_back_on_the_spot(rig):
 
 
 @pytest.mark.parametrize("how", ["aborted", "timed_out"])
-def test_a_closed_deployment_adopts_what_the_device_runs(rig, how):
-    """Not what it ran before somebody rolled it back at the device: nobody has ordered that again."""
+def test_a_device_that_was_rolled_back_on_the_spot_keeps_what_it_has_when_a_deployment_is_closed(rig, how):
+    """Nobody has ordered the release that it left again, and none that is older by its word alone."""
     rolled_back_on_the_spot(rig)
     started = rig.start("1.2.0")
     if how == "aborted":
@@ -289,25 +322,54 @@ def test_a_closed_deployment_adopts_what_the_device_runs(rig, how):
             abort_rollout(session, started, rig.now)
     rig.now += 100
     rig.turn()
-    assert rig.wanted == "fashion@1.0.0"
-
-
-def test_a_change_while_a_deployment_was_open_is_kept_when_it_is_closed(rig):
-    model = two_releases(rig)
-    rig.start("1.2.0")
-    rig.say(replace(model, current=model.previous, previous=None))
-    rig.now += 100
-    rig.turn()
-    assert rig.wanted == "fashion@1.0.0"
-
-
-def test_a_closed_deployment_adopts_nothing_where_the_store_holds_another_release_of_that_name(rig):
-    model = two_releases(rig)
-    rig.start("1.2.0")
-    rig.say(replace(model, current=replace(model.previous, manifest_sha256="f" * 64)))
-    rig.now += 100
-    rig.turn()
     assert rig.wanted is None
+
+
+@pytest.mark.parametrize("how", ["aborted", "timed_out"])
+@pytest.mark.parametrize("said", ["1.0.0", "1.2.0", "9.9.9"])
+def test_a_forged_report_of_another_release_is_not_signed_when_a_deployment_is_closed(rig, how, said):
+    """Case T1 of the threat table: with a huge sequence and an old release, the host once signed the downgrade."""
+    model = two_releases(rig)
+    started = rig.start("1.2.0")
+    current = replace(model.current, release=f"fashion@{said}", manifest_sha256="f" * 64)
+    rig.device._sequence = 2**20
+    rig.say(replace(model, current=rig.slot(f"fashion@{said}") if said != "9.9.9" else current, previous=None))
+    if how == "aborted":
+        with rig.registry.write() as session:
+            abort_rollout(session, started, rig.now)
+    rig.now += 100
+    rig.turn()
+    assert rig.wanted == "fashion@1.1.0", "what was assigned before"
+
+
+def test_the_past_of_a_device_is_the_hosts_record_whatever_it_says_of_it(rig):
+    """By turning an old deployment back and forth, a forger once made it the newest that had succeeded."""
+    rig.start("1.0.0")
+    first = rig.end("succeeded")
+    rig.start("1.1.0")
+    model = rig.end("succeeded", previous=first.current)
+    rig.say(replace(model, deployment=replace(first.deployment, outcome="rolled_back", reason="ordered")))
+    with rig.registry.read() as session:
+        assert session.get_one(DeploymentRow, first.deployment.id).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("said", ["0.9.0", "1.2.0"])
+def test_an_ordered_rollback_adopts_nothing_that_it_cannot_have_led_to(rig, said):
+    """Case T1 of the threat table: a forged report after the order once chose any release that the store holds."""
+    add_release(rig.home, "0.9.0", model_bytes("0.9.0", 3000))
+    rig.start("0.9.0")
+    rig.end("succeeded")
+    model = two_releases(rig)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+    rig.turn()
+    rig.device.answer(rig.order().id, ok=True)
+    rig.say(replace(model, current=rig.slot(f"fashion@{said}"), previous=None))
+    for _ in range(3):
+        rig.turn()
+    assert (rig.order().state, rig.wanted) == ("done", "fashion@1.1.0")
+    with rig.registry.read() as session:
+        assert any("cannot have led there" in event.text for event in events.latest(session))
 
 
 def test_a_rollback_at_the_device_ends_its_deployment_anew_and_is_shown(rig):

@@ -97,7 +97,7 @@ def test_the_release_that_ran_before_is_wanted_again(rig):
 
 
 def test_after_a_stale_generation_the_next_order_is_above_what_the_device_has_accepted(rig):
-    """As after a restored backup: the device said which one it has."""
+    """As after a restored backup: the host's clock is above it."""
     rig.start("1.0.0")
     rig.device.kept.generation = 22
     refuse(rig)

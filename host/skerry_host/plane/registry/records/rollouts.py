@@ -1,21 +1,27 @@
 """Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Float, case, func, select
+from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
 from skerry_host.fleet.rollout import ENDED, Deployment, Rollout, RolloutState
 from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+
+log = logging.getLogger(__name__)
 
 REFUSED = "refused"
 """The state of a deployment whose order was refused, until the rollout loop has ended it with the reason."""
@@ -81,8 +87,10 @@ class Tally:
 
 def tally(session: Session, rollout_id: str) -> Tally:
     """Counted by the database; `full_bytes` are of the devices that received anything."""
-    full = case((DeploymentRow.bytes_received > 0, DeploymentRow.full_bytes), else_=0)
-    query = select(DeploymentRow.outcome, func.count(), func.sum(DeploymentRow.bytes_received), func.sum(full))
+    received_bytes = DeploymentRow.bytes_received
+    full = case((received_bytes > 0, DeploymentRow.full_bytes), else_=0)
+    sums = (func.sum(cast_to(each, Float(53))) for each in (received_bytes, full))  # of whole numbers one may overflow
+    query = select(DeploymentRow.outcome, func.count(), *sums)
     rows = session.execute(query.where(DeploymentRow.rollout == rollout_id).group_by(DeploymentRow.outcome)).all()
     received, of = sum(int(row[2]) for row in rows), sum(int(row[3]) for row in rows)
     return Tally({row[0]: row[1] for row in rows}, received, of)
@@ -135,6 +143,12 @@ def open_of(session: Session, device: str, model: str) -> Sequence[DeploymentRow
     return session.scalars(query).all()
 
 
+def models_sent(session: Session, device: str) -> set[str]:
+    """The models of which anything was ever sent to a device."""
+    query = select(DeploymentRow.model).where(DeploymentRow.device == device, DeploymentRow.sent.is_not(None))
+    return set(session.scalars(query.distinct()))
+
+
 def refuse(session: Session, deployments: Iterable[str], refusal: Refusal, now: float) -> list[str]:
     """The order of these deployments is refused: of those under way the rollout loop ends each. Returns their ids."""
     found = [row for row in rows(session, deployments) if row.sent is not None and row.outcome is None]
@@ -150,15 +164,21 @@ def as_rollout(row: RolloutRow) -> Rollout:
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:
-    """The last assignment that succeeded before this deployment."""
-    return codec.decode(row.fallback, Assignment) if row.fallback else None
+    """The last assignment that succeeded before this deployment; None where that is damaged."""
+    try:
+        return codec.decode(row.fallback, Assignment) if row.fallback else None
+    except WireError as error:
+        log.warning("what deployment %s falls back to is damaged in the registry: %s", row.id, error)
+        return None
 
 
 def apply_report(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:
     """Store a device's report on a deployment; returns the outcome if this report is the one that ends it."""
     row = session.get(DeploymentRow, report.id)
-    if row is None or row.device != device or not _may_become(row, report.outcome):
+    if row is None or row.device != device or not _may_become(session, row, report.outcome):
         return None
+    if row.outcome == "succeeded":
+        row.fallback = None  # what it has left is not wanted any more, and by its word alone nothing older is
     row.state, row.heard, row.reason, row.detail = report.state, now, report.reason, report.detail
     row.transfer, row.seconds, row.attempts, row.gap_us = (
         report.transfer,
@@ -174,11 +194,16 @@ def apply_report(session: Session, device: str, report: DeploymentReport, now: f
     return report.outcome
 
 
-def _may_become(row: DeploymentRow, said: str | None) -> bool:
+def _may_become(session: Session, row: DeploymentRow, said: str | None) -> bool:
     """An outcome is final, except that a device may roll back what it has committed, and return if that fails.
 
-    It also resumes a deployment that an ordered rollback had cancelled, if it has nothing else and it is still desired.
+    It also resumes a deployment that an ordered rollback had cancelled. Only of what is still desired: the past is the
+    host's record.
     """
-    if row.outcome == "cancelled" and row.reason == "ordered":
-        return said == "succeeded"
-    return row.outcome is None or (row.outcome, said) in {("succeeded", "rolled_back"), ("rolled_back", "succeeded")}
+    if row.outcome is None:
+        return True
+    was = "ordered" if row.outcome == "cancelled" and row.reason == "ordered" else row.outcome
+    if (was, said) not in {("succeeded", "rolled_back"), ("rolled_back", "succeeded"), ("ordered", "succeeded")}:
+        return False
+    assigned = twins.find(session, row.device).assignment(row.model)
+    return assigned is not None and assigned.deployment == row.id

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import func, select, update
@@ -39,7 +39,10 @@ class Twin:
 
 
 def find(session: Session, device_id: str) -> Twin:
-    """The twin of an enrolled device."""
+    """The twin of an enrolled device. What it reported counts as not there if that is damaged.
+
+    Raises `WireError` when its desired state is: nothing may be signed that leaves out what is not known.
+    """
     return _twin(session.get_one(TwinRow, device_id))
 
 
@@ -104,6 +107,26 @@ def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
     row.settled = _is_settled(row)
 
 
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """Boot and sequence of the last birth or will, or of the last reported state, that was stored."""
+
+    boot: str
+    sequence: int
+
+
+def last_state(session: Session, device: str) -> LastWord | None:
+    """Of an enrolled device; None before the first."""
+    row = session.get_one(TwinRow, device)
+    return None if row.state_boot is None else LastWord(row.state_boot, row.state_sequence or 0)
+
+
+def last_reported(session: Session, device: str) -> LastWord | None:
+    """Of an enrolled device; None before the first."""
+    row = session.get_one(TwinRow, device)
+    return None if row.reported_boot is None else LastWord(row.reported_boot, row.reported_sequence or 0)
+
+
 def clear(session: Session, device: str) -> None:
     """Nothing is desired of a device any more, and it counts as gone: it is not heard, so its last will is not either.
 
@@ -120,10 +143,13 @@ def cleared(session: Session, since: int) -> list[str]:
     return list(session.scalars(query))
 
 
-def accept_state(session: Session, state: DeviceState, now: float) -> bool:
-    """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate."""
+def accept_state(session: Session, state: DeviceState, now: float, *, returned: bool = False) -> bool:
+    """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate.
+
+    One that has `returned` counts for itself, so that its sequence may be lower.
+    """
     row = session.get(TwinRow, state.device)
-    if row is None or (row.state_boot == state.boot and _is_old(row, state)):
+    if row is None or (not returned and row.state_boot == state.boot and _is_old(row, state)):
         return False
     row.online, row.state_boot, row.state_sequence, row.state_at = state.online, state.boot, state.sequence, now
     row.agent = state.agent or row.agent
@@ -132,12 +158,13 @@ def accept_state(session: Session, state: DeviceState, now: float) -> bool:
     return True
 
 
-def accept_reported(session: Session, reported: Reported, raw: bytes, now: float) -> bool:
-    """Store a device's reported state; False when it is a duplicate."""
+def accept_reported(session: Session, reported: Reported, raw: bytes, now: float, *, returned: bool = False) -> bool:
+    """Store a device's reported state; False when it is a duplicate. `returned` is as of `accept_state`."""
     row = session.get(TwinRow, reported.device)
     if row is None:
         return False
-    if row.reported_boot == reported.boot and (row.reported_sequence or 0) >= reported.sequence:
+    same = row.reported_boot == reported.boot
+    if same and not returned and (row.reported_sequence or 0) >= reported.sequence:
         return False
     row.reported, row.reported_at = raw, now
     row.reported_boot, row.reported_sequence = reported.boot, reported.sequence
@@ -147,10 +174,26 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     return True
 
 
+def alive(session: Session, devices: Iterable[str]) -> list[str]:
+    """Some devices have said something new: they are online. Returns those that were taken for offline."""
+    found: list[str] = []
+    for part in parts(devices):
+        offline = TwinRow.device.in_(part) & ~TwinRow.online & TwinRow.state_boot.is_not(None)
+        found += session.scalars(update(TwinRow).where(offline).values(online=True).returning(TwinRow.device))
+    return found
+
+
+def generation(session: Session, device: str) -> tuple[int, int]:
+    """(the newest generation that was signed for an enrolled device, the one that it last reported)."""
+    row = session.get_one(TwinRow, device)
+    reported = _or_none(row.reported, Reported, device)
+    return row.generation, reported.generation if reported else 0
+
+
 def refusals(session: Session, device: str) -> set[tuple[str, str]]:
     """(message, code) of the refusals in what an enrolled device has reported so far."""
     row = session.get(TwinRow, device)
-    reported = codec.decode(row.reported, Reported) if row is not None and row.reported else None
+    reported = _or_none(row.reported, Reported, device) if row is not None else None
     return {(each.message_sha256, each.code) for each in reported.refused} if reported else set()
 
 
@@ -159,7 +202,8 @@ def ordered_by(session: Session, device: str, message: str) -> list[str]:
     row = session.get_one(TwinRow, device)
     if row.envelope is None or row.desired is None or message_sha256(row.envelope) != message:
         return []
-    return [assigned.deployment for assigned in codec.decode(row.desired, Desired).assignments]
+    desired = _or_none(row.desired, Desired, device)
+    return [assigned.deployment for assigned in desired.assignments] if desired else []
 
 
 def seen(session: Session, devices: Iterable[str], now: float) -> None:
@@ -179,7 +223,7 @@ def open_assignments(twin: Twin) -> list[Assignment]:
 
 
 def _is_settled(row: TwinRow) -> bool:
-    return not open_assignments(_twin(row))
+    return not open_assignments(_readable(row))
 
 
 def _has_ended(twin: Twin, assignment: Assignment) -> bool:
@@ -213,5 +257,4 @@ def _or_none(raw: bytes | None, kind: type[T], device: str) -> T | None:
 
 def _twin(row: TwinRow) -> Twin:
     desired = codec.decode(row.desired, Desired) if row.desired else None
-    reported = codec.decode(row.reported, Reported) if row.reported else None
-    return Twin(row.device, row.generation, desired, row.envelope, reported, row.online, row.agent, row.last_seen)
+    return replace(_readable(row), desired=desired)
