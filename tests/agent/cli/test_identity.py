@@ -45,17 +45,17 @@ def test_the_status_and_the_doctor_say_who_the_device_is_to_the_host(state):
     lines = shown(replace(STATUS, identity=identity, device=identity.device or "unenrolled"))
     assert words in lines[1]
     assert ("this device:" in lines[0]) == (not identity.device)
-    (check,) = _identity(replace(STATUS, identity=identity), UNTIL - 86_400)
+    (check,) = _identity(None, replace(STATUS, identity=identity), UNTIL - 86_400)
     assert (check.ok, check.detail in lines[1]) == (state == "enrolled", True)
 
 
 def test_a_device_without_an_identity_says_nothing_of_one():
-    assert _identity(STATUS, UNTIL) == []
+    assert _identity(None, STATUS, UNTIL) == []
     assert len(shown(STATUS)) == 1
 
 
 def test_an_expired_certificate_is_seen_by_the_doctor():
-    (check,) = _identity(replace(STATUS, identity=SAID["enrolled"][0]), UNTIL + 86_400)
+    (check,) = _identity(None, replace(STATUS, identity=SAID["enrolled"][0]), UNTIL + 86_400)
     assert (check.ok, "it has expired" in check.detail) == (False, True)
 
 
