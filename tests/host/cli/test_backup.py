@@ -55,6 +55,9 @@ def test_a_backup_is_made_listed_and_restored(home, secret, tmp_path):
     assert f"next: skerry --home {again.root} serve" in said.stdout
     assert [each["id"] for each in json.loads(skerry(again, "device", "list", "--json").stdout)] == ["dev-1"]
     assert PHRASE not in made.stdout + made.stderr + said.stdout + said.stderr
+    for place in (again.root, tmp_path):
+        refused = skerry(home, "restore", str(tmp_path / "b"), "--home", str(place), *from_file, check=False)
+        assert "is not empty; name a folder" in one_line(refused, 2)
 
 
 def test_the_passphrase_of_the_environment(home, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from skerry_host.home import Home
 from skerry_host.plane.backup import contents, sealed, snapshot
 from skerry_host.plane.backup.contents import Contents
 from skerry_host.plane.backup.workplace import workplace
-from skerry_host.plane.errors import BackupError
+from skerry_host.plane.errors import BackupError, BackupPlaceError
 from skerry_host.plane.registry import place
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.release.store import Store
@@ -174,13 +174,15 @@ def _require_empty(root: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise BackupError(f"cannot restore to {root}: {error.strerror}", hint="name a folder") from None
+        raise BackupPlaceError(f"cannot restore to {root}: {error.strerror}", hint="name a folder") from None
     if used:
         hint = "name a folder with --home that is empty, or not there"
-        raise BackupError(f"{root} is not empty", hint=hint, code="not_empty")
+        raise BackupPlaceError(f"{root} is not empty", hint=hint, code="not_empty")
     if root.is_mount():
         hint = f"name a folder in it, as {root / 'home'}"
-        raise BackupError(f"{root} is a file system of its own, and cannot appear at once", hint=hint, code="mount")
+        raise BackupPlaceError(
+            f"{root} is a file system of its own, and cannot appear at once", hint=hint, code="mount"
+        )
 
 
 def _damaged(store: Store) -> tuple[str, ...]:
