@@ -133,13 +133,9 @@ class Authority:
         asked: each names them all, for no two certificates share one. What is no serial, in a damaged registry, is
         left out: it would keep all others from being listed.
         """
-        revoked = [
-            (int(serial, 16), min(max(when, 0.0), self.now)) for serial, when in serials if _SERIAL.match(serial)
-        ]
-        lists = (
-            profile.revocation_list(signed, revoked, self.now)
-            for signed in (*self.issuing, *self.waiting, self.enrolment)
-        )
+        now, signing = self.now, (*self.issuing, *self.waiting, self.enrolment)
+        revoked = [(int(s, 16), when if 0 <= when <= now else now) for s, when in serials if _SERIAL.match(s)]
+        lists = (profile.revocation_list(signed, revoked, now) for signed in signing)
         return self.root_list + b"".join(made.public_bytes(Encoding.PEM) for made in lists)
 
     def _client(self, common_name: str, kind: str, name: str = "") -> Subject:
