@@ -116,6 +116,7 @@ MESSAGES = {
         "shelf-01", "c-2", ok=False, detail="this agent does not know the command 'x'", code="unknown_command"
     ),
     "ask": Ask("shelf-01", "a" * 64, (None, 0, 4095)),
+    "ask_session": Ask("shelf-01", "a" * 64, (None, 0, 4095), "0123456789abcdef"),
     "desired_asked": Desired(
         "shelf-01", 8, 1_700_000_000.5, (Assignment("fashion", "fashion@1.1.0", "cpu", BLOB, "d-1", asked=True),)
     ),
