@@ -197,10 +197,14 @@ def read_private(path: Path, kind: str) -> bytes:
     text = _read(path, kind)
     about = path.stat()
     mode = stat.S_IMODE(about.st_mode)
-    allowed = 0o640 if about.st_uid == 0 else 0o600
-    if mode & 0o077 & ~allowed:
+    if is_too_open(mode, about.st_uid):
         raise TlsError(kind, f"{path} has mode {mode:04o}, so others than its owner may use it: chmod 0600")
     return text
+
+
+def is_too_open(mode: int, owner: int) -> bool:
+    """Whether others than its owner may use a file; root's may be read by a group."""
+    return bool(mode & 0o077 & ~(0o640 if owner == 0 else 0o600))
 
 
 def _of_pair(error: ssl.SSLError, cert: Path, key: Path) -> str:

@@ -263,6 +263,9 @@ MESSAGES = {
     ),
     "enrolment_refused": EnrolmentAnswer("refused", code="claim_closed", detail="claim 7 was closed on 2026-11-29"),
     "renewal_request": RenewalRequest("00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key"),
+    "renewal_proof": RenewalRequest(
+        "00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key", proof=b"\x30\x45by the key in use"
+    ),
     "renewal_answer": RenewalAnswer(
         "00112233445566778899aabbccddeeff", certificate=b"-----BEGIN CERTIFICATE-----\n", attest=b'{"payload":"..."}'
     ),

@@ -20,6 +20,12 @@ def has_identity(config: AgentConfig) -> bool:
     return config.enrolment is not None or (config.state_dir / LINK).exists()
 
 
+def identified_as(config: AgentConfig) -> str | None:
+    """Who this device is: by its identity, where it uses one, else by agent.toml."""
+    stored = IdentityStore(config.state_dir).current() if has_identity(config) else None
+    return stored.identity.device if stored is not None else config.device.id
+
+
 def device_link(config: AgentConfig, queue: EventQueue, will: Callable[[str, int], tuple[str, bytes]]) -> DeviceLink:
     """The link of such a device; nothing connects before the keeper says so."""
     place = Place(config.broker_address, config.enrolment_address, config.broker_ca, config.agent.metered)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
-from skerry_agent.cli.identity import device_link, has_identity, keep_identity
+from skerry_agent.cli.identity import device_link, has_identity, identified_as, keep_identity
 from skerry_agent.cli.security import security_of
 from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
@@ -59,7 +59,7 @@ def _log_start(config: AgentConfig, boot: str) -> None:
     log.info(
         "the agent starts",
         version=__version__,
-        device=config.device.id or "not enrolled",
+        device=identified_as(config) or "not enrolled",
         board=config.board.name,
         targets=",".join(config.board.targets),
         boot=boot,

@@ -51,7 +51,7 @@ def identity_text(identity: IdentityStatus) -> str:
         "returning": f"enrolled as {identity.device}, asks for a new certificate",
         "asking": f"asks to enrol as {identity.code}" if identity.code else "asks to enrol",
         "pending": "asks to enrol",
-        "refused": f"the host refuses {identity.code}",
+        "refused": f"the host refuses {identity.device or identity.code or 'to enrol it'}",
         "none": "none",
     }[identity.state]
     return f"{words}: {identity.detail}" if identity.detail else words

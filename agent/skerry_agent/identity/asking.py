@@ -129,9 +129,8 @@ class Asking:
             return
         wall = self._clock.system_wall()
         self._check_time = not (self._time_failed or is_doubtful(wall, made.not_before, made.not_after))
-        credentials = Credentials(
-            made.key_sha256[:16], self.way.cert_file, self.way.key_file, check_time=self._check_time
-        )
+        # The broker makes up a client id: with one that can be guessed, whoever has the claim could throw this one out.
+        credentials = Credentials("", self.way.cert_file, self.way.key_file, check_time=self._check_time)
         self._link = self._connections.enrol(credentials, Events(self._ask, self._message, self._down))
 
     def _down(self, kind: str, detail: str) -> None:
@@ -139,8 +138,9 @@ class Asking:
         if kind in OF_TIME and not self._time_failed:
             self._time_failed = True
             self._later(1.0, self._connect)
+        state, why = _REFUSALS.get((self.way.kind, kind), (self.state, detail))
         if self.state != "pending":  # that somebody has to approve it, is worth more than why one connection broke
-            self._say(self.state, detail)
+            self._say(state, why)
 
     def _ask(self) -> None:
         link, made = self._link, self._made
@@ -205,6 +205,7 @@ class Asking:
         way, sure = self.way, known or self._check_time
         job = AcceptIdentity(
             str(way.state),
+            way.kind,
             str(way.ca_file),
             answer.certificate or b"",
             answer.birth_certificate,
@@ -226,6 +227,26 @@ class Asking:
         else:
             self._failed(answer, self._ask)
 
+
+_REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {
+    ("claim", "own_certificate_expired"): (
+        "refused",
+        "the claim has expired, by the host's clock; `skerry device claim` or `device provision` there makes another",
+    ),
+    ("claim", "own_certificate_revoked"): (
+        "refused",
+        "the host has closed this claim; `skerry device claim` or `device provision` there makes another",
+    ),
+    ("birth", "own_certificate_revoked"): (
+        "refused",
+        "the host has revoked this device; `skerry device provision` there makes it another claim",
+    ),
+    ("birth", "own_certificate_expired"): (
+        "refused",
+        "its birth certificate has expired, too; `skerry device provision` on the host makes it another claim",
+    ),
+}
+"""How the enrolment listener says no, by the way of asking and the kind of problem; what it is then called."""
 
 _HINTS = {
     "revoked": "the host has revoked this device",

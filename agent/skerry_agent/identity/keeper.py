@@ -26,7 +26,7 @@ from skerry_agent.identity.decisions import (
     pauses,
     renewal_due,
 )
-from skerry_agent.identity.ports import Credentials, Events, IdentityStatus, Owner, SecureLink
+from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
@@ -46,7 +46,10 @@ from skerry_agent.wire.errors import WireError
 TURN_S = 10.0
 """How often it is looked whether something is due."""
 
+DAY_S = 86_400.0
 ATTEST_S = (5.0, 1.5, 60.0)
+RENEW_AGAIN_S = (3600.0, 2.0, DAY_S)
+"""Pauses after a renewed certificate that the broker did not take."""
 REOPEN_S = (5.0, 2.0, 300.0)
 
 
@@ -90,6 +93,7 @@ class IdentityKeeper:
         self._renewal: Renewal | None = None
         self._next: Timer | None = None
         self._attest_pauses, self._reopen = pauses(*ATTEST_S), pauses(*REOPEN_S)
+        self._renew_again, self._renew_from = pauses(*RENEW_AGAIN_S), 0.0
         self._issue: str | None = None
 
     # -- what is shown -------------------------------------------------------------------------------------------------
@@ -105,14 +109,17 @@ class IdentityKeeper:
         identity = used.identity
         if asking is None:
             return IdentityStatus("enrolled", identity.device, identity.not_after)
-        return IdentityStatus("returning", identity.device, identity.not_after, asking.code, asking.detail)
+        if asking.way.kind == "claim":
+            detail = f"it asks to enrol anew by the claim that lies there: {asking.detail or asking.state}"
+            return IdentityStatus("enrolled", identity.device, identity.not_after, asking.code, detail)
+        state: IdentityState = "refused" if asking.state == "refused" else "returning"
+        return IdentityStatus(state, identity.device, identity.not_after, asking.code, asking.detail)
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What is wrong with it now."""
-        asking = f"enrolment: {self._asking.detail}" if self._asking is not None and self._asking.detail else None
+        """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._store.issue, asking, renewal)))
+        return tuple(filter(None, (self._issue, self._store.issue, renewal)))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -126,6 +133,8 @@ class IdentityKeeper:
         if self._current is None and self._renewed is not None and not self._store.issue:
             self._adopt(self._renewed)  # it was killed between the two
         if self._current is not None:
+            with contextlib.suppress(OSError):  # it only takes room
+                self._store.tidy(self._current)
             self._operate(self._renewed or self._current)
         claim = self._unused_claim()
         if claim:
@@ -144,8 +153,9 @@ class IdentityKeeper:
         used = self._used
         if used is None:
             return
-        if self._open and self._renewal is None and self._asking is None and used is self._current:
-            if self._clock.wall() >= renewal_due(used.identity):
+        returns = self._asking is not None and self._asking.way.kind == "birth"
+        if self._open and self._renewal is None and not returns and used is self._current:
+            if self._clock.wall() >= renewal_due(used.identity) and self._clock.monotonic() >= self._renew_from:
                 self._renew(used)
         elif self._link is not None and not self._link.connected and self._check_time == self._doubtful(used):
             self._operate(used)  # the clock has been set meanwhile, or cannot be believed any more
@@ -155,14 +165,15 @@ class IdentityKeeper:
         if not self._setup.enrols:
             return ""
         try:
-            claim = hashlib.sha256(self._setup.claim_file.read_bytes()).hexdigest()
+            raw = self._setup.claim_file.read_bytes()
         except FileNotFoundError:
             return ""
         except OSError as error:
             self._issue = f"{self._setup.claim_file} cannot be read: {error.strerror}"
             return ""
-        known = {each.identity.claim for each in (self._current, self._renewed) if each is not None}
-        if claim in known and self._current is not None and self._current.identity.claim == claim:
+        claim = hashlib.sha256(raw).hexdigest() if raw.strip() else ""  # a service's credential that is none is a blank
+        known = {"", *(each.identity.claim for each in (self._current, self._renewed) if each is not None)}
+        if claim and self._current is not None and self._current.identity.claim == claim:
             self._drop_claim()
         return "" if claim in known else claim
 
@@ -188,12 +199,19 @@ class IdentityKeeper:
         return Way("birth", s.state, identity.incarnation, s.ca_file, *files, s.serial, s.board, *known)
 
     def _ask(self, way: Way) -> None:
-        self._asking = Asking(way, self._tools, self._got, self._owner.identity_changed)
+        self._asking = Asking(way, self._tools, self._enrolled, self._owner.identity_changed)
         self._asking.begin()
+
+    def _enrolled(self, folder: str) -> None:
+        """What was asked for has come; a renewal of the identity before is of no use any more."""
+        self._asking = None
+        if self._renewal is not None:
+            self._renewal.stop()
+        self._got(folder)
 
     def _got(self, folder: str) -> None:
         """The updater has made an identity: with none before it is used at once, else it has to connect first."""
-        self._asking = self._renewal = None
+        self._renewal = None
         try:
             made = self._store.stored(folder)
             if self._current is None:
@@ -326,7 +344,7 @@ class IdentityKeeper:
             log.warning("the renewed certificate is refused; the one before is used", serial=current.identity.serial)
             with contextlib.suppress(OSError):
                 self._store.drop_others(current)
-            self._renewed = None
+            self._renewed, self._renew_from = None, self._clock.monotonic() + next(self._renew_again)
             self._later(1.0, lambda: self._operate(current))
         elif self._asking is None and current is not None and current.has_birth and self._setup.enrols:
             self._ask(self._birth_way(current))

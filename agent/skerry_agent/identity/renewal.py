@@ -13,7 +13,7 @@ from skerry_agent.identity.decisions import pauses
 from skerry_agent.identity.ports import SecureLink
 from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestMade
-from skerry_agent.state.identity import StoredIdentity
+from skerry_agent.state.identity import DEVICE_KEY, StoredIdentity
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest
 from skerry_agent.wire.plain_text import cleaned
@@ -49,7 +49,8 @@ class Renewal:
     def begin(self) -> None:
         """Have the key made, then ask."""
         state = self._stored.folder.parent.parent
-        job = MakeRequest(str(state), "renewal", self._stored.identity.incarnation)
+        key = str(self._stored.folder / DEVICE_KEY)
+        job = MakeRequest(str(state), "renewal", self._stored.identity.incarnation, key_file=key)
         self._processes.run_updater(job, self._request_made)
 
     def stop(self) -> None:
@@ -85,7 +86,7 @@ class Renewal:
         if self._over or self._busy or made is None:
             return
         if link is not None and link.connected:
-            request = RenewalRequest(self._time.ask(), made.csr)
+            request = RenewalRequest(self._time.ask(), made.csr, made.proof)
             link.publish(topics.renew(self._stored.identity.device), codec.encode(request))
         self._later(next(self._silence), self._ask)
 
@@ -100,6 +101,7 @@ class Renewal:
         stored, state = self._stored, self._stored.folder.parent.parent
         job = AcceptIdentity(
             str(state),
+            "renewal",
             str(self._ca_file),
             answer.certificate,
             None,

@@ -69,7 +69,7 @@ class MakeRequest(Struct, frozen=True, tag="make_request"):
     """Make the keys of a request for an identity, or take those that are there for the same, and its CSRs.
 
     `state` is the state folder. `cert_file`: with what the request is authenticated, a claim or a birth certificate of
-    the authority in `ca_file`; empty for a renewal, which an identity asks for itself.
+    the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own.
     """
 
     state: str
@@ -89,6 +89,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     """
 
     state: str
+    kind: RequestKind
     ca_file: str
     certificate: bytes
     birth_certificate: bytes | None = None
@@ -130,6 +131,8 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
 class RequestMade(Struct, frozen=True, tag="request_made"):
     """CSRs in DER. `key_sha256` is of the device key's SubjectPublicKeyInfo; `birth_csr` only for a claim.
 
+    `proof`: the key in use has signed for the new one; only of a renewal.
+
     Of the certificate that authenticates the request: whose it is (`principal`), and its dates.
     """
 
@@ -139,6 +142,7 @@ class RequestMade(Struct, frozen=True, tag="request_made"):
     principal: str = ""
     not_before: float = 0.0
     not_after: float = 0.0
+    proof: bytes | None = None
 
 
 class IdentityMade(Struct, frozen=True, tag="identity_made"):

@@ -34,7 +34,7 @@ def read_chain(pem: bytes, where: str) -> list[x509.Certificate]:
     """The certificates in PEM, in their order. Raises `RefusedError`."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise refused("unusable_certificate", f"{where} holds no certificate in PEM") from None
 
 
@@ -73,7 +73,16 @@ def key_sha256(key: ec.EllipticCurvePublicKey) -> str:
 
 def common_name(certificate: x509.Certificate) -> str:
     """The one CN of its subject, empty where there is not just one."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _only(certificate, NameOID.COMMON_NAME)
+
+
+def _fleet(authority: x509.Certificate) -> str:
+    """The fleet's id, which its authorities have as their organisation."""
+    return _only(authority, NameOID.ORGANIZATION_NAME)
+
+
+def _only(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> str:
+    names = certificate.subject.get_attributes_for_oid(kind)
     value = names[0].value if len(names) == 1 else ""
     return value if isinstance(value, str) else ""
 
@@ -83,6 +92,20 @@ def check_leaf(chain: Sequence[x509.Certificate], ca_file: str, what: str) -> x5
     leaf, others = chain[0], list(chain[1:])
     roots = read_chain(read_file(ca_file), ca_file)
     if not _leads_to(leaf, others, roots):
+        raise refused("foreign_certificate", f"{what} is not of the fleet of {ca_file}: another authority signed it")
+    if _is_authority(leaf) or not _is_for_client(leaf):
+        raise refused("unfit_certificate", f"{what} is not a client's certificate")
+    return leaf
+
+
+def check_enrolment_leaf(chain: Sequence[x509.Certificate], ca_file: str, what: str) -> x509.Certificate:
+    """The leaf of a claim or a birth certificate, if it is of the fleet of `ca_file`. Raises `RefusedError`.
+
+    Their authority is under no root, so that only the enrolment listener takes them; it names the fleet. That they are
+    good the broker decides: here it is said what a person has mixed up.
+    """
+    leaf, fleets = chain[0], {_fleet(root) for root in read_chain(read_file(ca_file), ca_file)}
+    if not any(_signed(leaf, above) and _fleet(above) in fleets - {""} for above in chain[1:]):
         raise refused("foreign_certificate", f"{what} is not of the fleet of {ca_file}: another authority signed it")
     if _is_authority(leaf) or not _is_for_client(leaf):
         raise refused("unfit_certificate", f"{what} is not a client's certificate")

@@ -18,10 +18,18 @@ from skerry_agent.state import identity as files
 from skerry_agent.state.disk import remove_folder, sync_folder, write_private, write_record
 from skerry_agent.state.identity import Identity, IdentityStore, make_private
 from skerry_agent.updater import certificates
-from skerry_agent.updater.certificates import check_dates, check_key, check_leaf, common_name, read_chain, refused
+from skerry_agent.updater.certificates import (
+    check_dates,
+    check_enrolment_leaf,
+    check_key,
+    check_leaf,
+    common_name,
+    read_chain,
+    refused,
+)
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
-from skerry_agent.wire.enrolment import birth_name
+from skerry_agent.wire.enrolment import birth_name, renewal_proof_bytes
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id, check_principal
 
@@ -38,21 +46,20 @@ class _Request(Struct, frozen=True):
 def make_request(job: MakeRequest) -> RequestMade:
     """The CSRs of the keys that wait, or of new ones. Raises `RefusedError`, `OSError`."""
     principal, begins, ends = _authenticator(job)
-    folder, wanted = IdentityStore(Path(job.state)).request, _Request(job.kind, job.incarnation)
+    folder, wanted = IdentityStore(Path(job.state)).request(job.kind), _Request(job.kind, job.incarnation)
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
-    key = keys[0]
-    birth_csr = _csr(keys[1]) if len(keys) > 1 else None
-    return RequestMade(
-        _csr(key), certificates.key_sha256(key.public_key()), birth_csr, principal, not_before=begins, not_after=ends
-    )
+    csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
+    proof = _proof(job.key_file, csr) if job.kind == "renewal" else None
+    return RequestMade(csr, certificates.key_sha256(keys[0].public_key()), birth_csr, principal, begins, ends, proof)
 
 
 def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
     """Whose certificate authenticates the request, and its dates; empty for a renewal."""
     if not job.cert_file:
         return "", 0.0, 0.0
-    leaf = check_leaf(read_chain(certificates.read_file(job.cert_file), job.cert_file), job.ca_file, job.cert_file)
+    chain = read_chain(certificates.read_file(job.cert_file), job.cert_file)
+    leaf = check_enrolment_leaf(chain, job.ca_file, job.cert_file)
     check_key(leaf, certificates.read_key(job.key_file), job.cert_file)
     try:
         principal = check_principal(common_name(leaf))
@@ -83,6 +90,11 @@ def _make_keys(folder: Path, wanted: _Request, names: tuple[str, ...]) -> list[e
     return keys
 
 
+def _proof(key_file: str, csr: bytes) -> bytes:
+    """The key in use says that it wants this one in its place."""
+    return certificates.read_key(key_file).sign(renewal_proof_bytes(csr), ec.ECDSA(hashes.SHA256()))
+
+
 def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:
     """Of an empty name: the host gives the device its own, whatever stands here."""
     return x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
@@ -91,11 +103,12 @@ def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 def accept_identity(job: AcceptIdentity) -> IdentityMade:
     """Check everything, then make the folder. Raises `RefusedError`, `OSError`."""
     store = IdentityStore(Path(job.state))
-    identity = _checked_device(job, store.request)
-    birth = _checked_birth(job, store.request, identity.device)
+    request = store.request(job.kind)
+    identity = _checked_device(job, request)
+    birth = _checked_birth(job, request, identity.device)
     made = store.folder / identity.serial
     if not made.exists():
-        _write(store, made, job, identity, birth)
+        _write(made, job, request, _Made(identity, birth))
     return IdentityMade(made.name)
 
 
@@ -112,7 +125,7 @@ def _checked_device(job: AcceptIdentity, request: Path) -> Identity:
         raise refused("wrong_name", f"{what} is of {device}, and this device is {job.device}")
     incarnation = codec.decode((request / _RECORD).read_bytes(), _Request).incarnation
     begins, ends = certificates.window(leaf)
-    return Identity(device, incarnation, f"{leaf.serial_number:x}", begins, ends, job.claim)
+    return Identity(device, incarnation, f"{leaf.serial_number:032x}", begins, ends, job.claim)
 
 
 def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | None:
@@ -121,7 +134,7 @@ def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | No
         before = Path(job.before) / files.BIRTH_KEY
         return before if job.before and before.exists() else None
     what = "the birth certificate that the host gave"
-    leaf = check_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
+    leaf = check_enrolment_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
     key = request / files.BIRTH_KEY
     check_key(leaf, certificates.read_key(str(key)), what)
     if common_name(leaf) != birth_name(device):
@@ -129,16 +142,24 @@ def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | No
     return key
 
 
-def _write(store: IdentityStore, made: Path, job: AcceptIdentity, identity: Identity, birth: Path | None) -> None:
-    new = store.folder / files.NEW
+class _Made(Struct, frozen=True):
+    """What is checked: the identity, and where its birth key is, if it has one."""
+
+    identity: Identity
+    birth: Path | None
+
+
+def _write(folder: Path, job: AcceptIdentity, request: Path, made: _Made) -> None:
+    new = folder.parent / files.NEW
     remove_folder(new)
     make_private(new)
-    write_private(new / files.DEVICE_KEY, (store.request / files.DEVICE_KEY).read_bytes())
+    write_private(new / files.DEVICE_KEY, (request / files.DEVICE_KEY).read_bytes())
     write_private(new / files.DEVICE_PEM, job.certificate)
-    if birth is not None:
-        write_private(new / files.BIRTH_KEY, birth.read_bytes())
-        write_private(new / files.BIRTH_PEM, job.birth_certificate or birth.with_name(files.BIRTH_PEM).read_bytes())
-    write_private(new / files.RECORD, codec.encode(identity))
-    write_record(new / files.SEALED, identity)
-    new.rename(made)
-    sync_folder(store.folder)
+    if made.birth is not None:
+        pem = job.birth_certificate or made.birth.with_name(files.BIRTH_PEM).read_bytes()
+        write_private(new / files.BIRTH_KEY, made.birth.read_bytes())
+        write_private(new / files.BIRTH_PEM, pem)
+    write_private(new / files.RECORD, codec.encode(made.identity))
+    write_record(new / files.SEALED, made.identity)
+    new.rename(folder)
+    sync_folder(folder.parent)

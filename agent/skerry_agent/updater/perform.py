@@ -62,27 +62,27 @@ def _find_factory(job: FactoryJob, trust: Trust, _room: "Room | None") -> Answer
     return find_factory(job, trust)
 
 
+def _make_request(job: MakeRequest, _trust: Trust, _room: "Room | None") -> Answer:
+    from skerry_agent.updater.identity import make_request
+
+    return make_request(job)
+
+
+def _accept_identity(job: AcceptIdentity, _trust: Trust, _room: "Room | None") -> Answer:
+    from skerry_agent.updater.identity import accept_identity
+
+    return accept_identity(job)
+
+
 _PERFORMERS: dict[type, Callable[..., Answer]] = {
     VerifyMessage: _verify,
     VerifyMessages: _verify_all,
     PlanJob: _plan,
     StageJob: _stage,
     FactoryJob: _find_factory,
-    MakeRequest: lambda job, _trust, _room: _make_request(job),
-    AcceptIdentity: lambda job, _trust, _room: _accept_identity(job),
+    MakeRequest: _make_request,
+    AcceptIdentity: _accept_identity,
 }
-
-
-def _make_request(job: MakeRequest) -> Answer:
-    from skerry_agent.updater.identity import make_request
-
-    return make_request(job)
-
-
-def _accept_identity(job: AcceptIdentity) -> Answer:
-    from skerry_agent.updater.identity import accept_identity
-
-    return accept_identity(job)
 
 
 def perform(job: UpdaterJob, trust: Trust, room: Optional["Room"] = None) -> Answer:

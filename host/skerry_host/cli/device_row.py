@@ -3,10 +3,10 @@
 from skerry_host.cli.listing import Row
 from skerry_host.plane.views.views import DeviceView
 
-REPORTED_FIELDS = ("state", "release", "desired", "outcome", "issue", "alarm", "agent", "seen")
-"""Those that a device reports, so that they are read only when they are asked for."""
+REPORTED_FIELDS = ("state", "release", "desired", "outcome", "issue", "alarm", "agent", "seen", "known")
+"""Those that are not in a device's record, so that they are read only when they are asked for."""
 
-FIELDS = ("id", "board", "state", "release", "desired", "outcome", "issue", "alarm", "agent")
+FIELDS = ("id", "board", "state", "release", "desired", "outcome", "issue", "alarm", "agent", "known")
 
 
 def device_row(view: DeviceView) -> Row:
@@ -24,4 +24,5 @@ def device_row(view: DeviceView) -> Row:
         "alarm": tuple(alarm.kind for alarm in view.alarms),
         "agent": view.agent,
         "seen": view.last_seen,
+        "known": view.known.how if view.known else None,
     }

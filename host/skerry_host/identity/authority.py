@@ -3,7 +3,8 @@
     identity/                 0700
       root.pem  root.crl.pem  what devices pin; the root's own list, made whenever the root is used
       root/root.key           only needed for the next issuing CA: `skerry keys take-root` moves it away
-      issuing/1.pem  1.key    signs devices and the host's own; older numbers still sign lists of what they issued
+      issuing/1.pem  1.key    signs devices and the host's own; older numbers still sign lists of what they issued,
+      issuing/2.pem.next      and a next one is made known to brokers before it signs anything
       enrolment/1.pem  1.key  signs who may only ask for enrolment; under no root, so that no other listener takes it
 
 An `Authority` stands for one moment: open it anew for each request, which takes about a millisecond. Whom it signs
@@ -23,7 +24,7 @@ from skerry_agent.wire.enrolment import birth_name, device_of_birth
 from skerry_agent.wire.names import CLAIM_PREFIX, check_device_id, check_principal
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.csr import read_csr
-from skerry_host.identity.errors import IdentityError
+from skerry_host.identity.errors import IdentityError, disk_errors
 from skerry_host.identity.founding import found
 from skerry_host.identity.profile import Signed, Subject
 
@@ -57,21 +58,24 @@ class Authority:
     root: x509.Certificate
     root_list: bytes
     issuing: tuple[Signed, ...]
+    waiting: tuple[Signed, ...]
     enrolment: Signed
     now: float
 
     @staticmethod
     def open(folder: Path, now: float) -> "Authority":
         """The authority in `folder`, founded there if the folder is absent or empty. Raises `IdentityError`."""
-        if not folder.is_dir() or not any(folder.iterdir()):
-            found(folder, now)
+        with disk_errors(f"cannot make or read {folder}"):
+            if not folder.is_dir() or not any(folder.iterdir()):
+                found(folder, now)
         root = key_files.load_certificates(folder / "root.pem")[0]
         issuing = tuple(_load(path, root) for path in issuing_files(folder))
         if not issuing:
             raise IdentityError(f"{folder / 'issuing'} holds no CA", hint=_BACKUP)
         _check_alive(issuing[-1], now)
+        waiting = tuple(_load(path, root) for path in issuing_files(folder, waiting=True))
         enrolment = _load(folder / "enrolment" / "1.pem")
-        return Authority(root, key_files.read(folder / "root.crl.pem"), issuing, enrolment, now)
+        return Authority(root, key_files.read(folder / "root.crl.pem"), issuing, waiting, enrolment, now)
 
     @property
     def fleet(self) -> str:
@@ -86,7 +90,7 @@ class Authority:
     @property
     def chain_pem(self) -> bytes:
         """Root and issuing CAs: what a broker verifies its clients with."""
-        return key_files.certificate_pem(self.root, *(signed.certificate for signed in self.issuing))
+        return key_files.certificate_pem(self.root, *(signed.certificate for signed in (*self.issuing, *self.waiting)))
 
     @property
     def enrolment_chain_pem(self) -> bytes:
@@ -113,13 +117,13 @@ class Authority:
 
     def server(self, names: Sequence[str]) -> KeyPair:
         """The certificate of a broker under these host names and addresses. Raises `IdentityError`."""
-        return self._with_key(profile.server(names), self.issuing[-1], profile.SERVER_DAYS)
+        return self._with_key(profile.server(names), self.issuing[-1], profile.HOST_DAYS)
 
     def principal(self, name: str) -> KeyPair:
         """The certificate of one of the host's own names: an @ and small letters, such as `@plane`."""
         if not re.match(r"^@[a-z]{1,32}\Z", name):
             raise IdentityError(f"{name!r} is not one of the host's own names")
-        return self._with_key(self._client(name, name.removeprefix("@")), self.issuing[-1], profile.PRINCIPAL_DAYS)
+        return self._with_key(self._client(name, name.removeprefix("@")), self.issuing[-1], profile.HOST_DAYS)
 
     def revocation_list(self, serials: Iterable[tuple[str, float]]) -> bytes:
         """PEM of every list that a verifier of the chain needs; each serial (hex) with when it was revoked.
@@ -128,7 +132,10 @@ class Authority:
         asked: each names them all, for no two certificates share one.
         """
         revoked = [(int(serial, 16), when) for serial, when in serials]
-        lists = (profile.revocation_list(signed, revoked, self.now) for signed in (*self.issuing, self.enrolment))
+        lists = (
+            profile.revocation_list(signed, revoked, self.now)
+            for signed in (*self.issuing, *self.waiting, self.enrolment)
+        )
         return self.root_list + b"".join(made.public_bytes(Encoding.PEM) for made in lists)
 
     def _client(self, common_name: str, kind: str, name: str = "") -> Subject:
@@ -152,10 +159,12 @@ def serial_of(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:032x}"
 
 
-def issuing_files(folder: Path) -> list[Path]:
-    """The certificates of the issuing CAs, oldest first."""
-    found_files = [path for path in (folder / "issuing").glob("*.pem") if path.stem.isdecimal()]
-    return sorted(found_files, key=lambda path: int(path.stem))
+def issuing_files(folder: Path, *, waiting: bool = False) -> list[Path]:
+    """The certificates of the issuing CAs that sign or have signed, oldest first; or of those that wait to."""
+    ending = f"{key_files.CERTIFICATE}{key_files.NEXT if waiting else ''}"
+    with disk_errors(f"cannot read {folder / 'issuing'}"):
+        names = [path.name.removesuffix(ending) for path in (folder / "issuing").glob(f"*{ending}")]
+    return [folder / "issuing" / f"{name}{ending}" for name in sorted(filter(str.isdecimal, names), key=int)]
 
 
 def _chain(leaf: x509.Certificate, issuer: Signed) -> bytes:
@@ -164,7 +173,8 @@ def _chain(leaf: x509.Certificate, issuer: Signed) -> bytes:
 
 def _load(path: Path, root: x509.Certificate | None = None) -> Signed:
     """A CA and its key, signed by `root`, or by itself."""
-    certificate, key = key_files.load_certificates(path)[0], key_files.load_key(path.with_suffix(".key"))
+    number = path.name.partition(".")[0]
+    certificate, key = key_files.load_certificates(path)[0], key_files.load_key(path.with_name(f"{number}.key"))
     if certificate.public_key() != key.public_key():
         raise IdentityError(f"{path} is not the certificate of the key beside it", hint=_BACKUP, code="mismatch")
     try:

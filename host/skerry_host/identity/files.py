@@ -14,6 +14,7 @@ from skerry_agent.wire.enrolment import CANARY, OLD, PLANE
 from skerry_host.files import write_atomic
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.authority import Authority, KeyPair
+from skerry_host.identity.custody import activate
 from skerry_host.identity.errors import IdentityError
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
@@ -47,11 +48,13 @@ def plane_identity(
     """Make or renew what is due, at two thirds of a certificate's life, and return the paths.
 
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
-    serials (hex) with when; None keeps those that the list on disk has. Raises `IdentityError`.
+    serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on,
+    so a broker that runs must read its files again afterwards. Raises `IdentityError`.
     """
-    authority, files = Authority.open(folder, now), plane_files(folder / "plane")
+    files = plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
+        authority = Authority.open(folder, now)
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
         _write(files.chain, authority.chain_pem)
@@ -61,6 +64,7 @@ def plane_identity(
         _keep(files.canary_cert, authority, lambda: authority.principal(CANARY))
         _keep(files.server_cert, authority, lambda: authority.server(wanted), wanted)
         write_atomic(files.crl, authority.revocation_list(_listed(files.crl) if revoked is None else revoked))
+        activate(folder)
     except OSError as error:
         raise IdentityError(f"cannot write {error.filename or files.ca.parent}: {error.strerror}") from None
     return files
@@ -102,7 +106,7 @@ def _good(path: Path, authority: Authority, names: Sequence[str]) -> bool:
         leaf.public_key() == key.public_key()
         and issuing == authority.issuing[-1].certificate
         and leaf.issuer == issuing.subject
-        and authority.now < renewal_due(leaf)
+        and leaf.not_valid_before_utc.timestamp() <= authority.now < renewal_due(leaf)
         and (not names or profile.server_names(leaf) == frozenset(profile.server(names).names))
     )
 
@@ -115,18 +119,18 @@ def renewal_due(certificate: x509.Certificate) -> float:
 
 def _listed(path: Path) -> list[tuple[str, float]]:
     """What the lists on disk take back; none where there are none yet."""
-    if not path.exists():
-        return []
+    return parse_lists(key_files.read(path, MAX_LIST_BYTES), str(path)) if path.exists() else []
+
+
+def parse_lists(pem: bytes, where: str) -> list[tuple[str, float]]:
+    """Serials (hex) with when, of every list in PEM text; raises `IdentityError` that names `where` it was."""
     marker = b"-----BEGIN X509 CRL-----"
     try:
-        lists = [
-            x509.load_pem_x509_crl(marker + part) for part in key_files.read(path, MAX_LIST_BYTES).split(marker)[1:]
-        ]
-    except ValueError:
-        raise IdentityError(
-            f"{path} is damaged", hint="remove it: it is made anew from the registry", code="list_damaged"
-        ) from None
-    return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for crl in lists for row in crl})
+        rows = [row for part in pem.split(marker)[1:] for row in x509.load_pem_x509_crl(marker + part)]
+        return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for row in rows})
+    except (ValueError, x509.InvalidVersion):
+        hint = "remove it: it is made anew from the registry"
+        raise IdentityError(f"{where} is damaged", hint=hint, code="list_damaged") from None
 
 
 def _write(path: Path, data: bytes) -> None:

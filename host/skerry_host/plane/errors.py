@@ -8,6 +8,8 @@ SkerryError
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
     │   └── RegistryUrlError    not a database URL that a registry can be at: the user's mistake
+    ├── BackupError     a backup cannot be made, read or restored
+    │   └── PassphraseError    none, a wrong one, or one that protects nothing: the user's mistake
     ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
@@ -57,6 +59,19 @@ class RegistryUrlError(RegistryError):
     """Not a database URL that a registry can be at."""
 
     code = "registry_url"
+    exit_code = 2
+
+
+class BackupError(PlaneError):
+    """A backup cannot be made, read or restored."""
+
+    code = "backup"
+
+
+class PassphraseError(BackupError):
+    """The passphrase is missing, wrong, too short, or lies where others can read it."""
+
+    code = "passphrase"
     exit_code = 2
 
 

@@ -1,10 +1,14 @@
-"""Writes a device's configuration folder: agent.toml, trust.json, and the credentials that it was given, if any.
+"""Writes the folder that a board is given: agent.toml and trust.json, and a claim where it is to enrol.
 
-Enrols nothing, and knows of no user or password but the device's own: the plane's are nowhere that this could read.
+Enrols nothing, and makes neither keys nor certificates. The only user and password that it knows are those that were
+given for the device itself: the plane's are nowhere that this could read.
 """
 
 import json
+import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +27,8 @@ from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
-from skerry_host.plane.broker.connection import Connection
+from skerry_host.plane.broker.connection import Connection, address
+from skerry_host.plane.errors import AddressError
 from skerry_host.release.keys import trust_keys
 
 ADDRESS_FILE = "serve.json"
@@ -43,8 +48,11 @@ class Addresses(Struct, frozen=True):
     password: bool = False
 
 
-FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
-"""Where the first `skerry serve` is going to start its broker."""
+def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
+    """Where the first `skerry serve` is going to start its broker."""
+    given = [(environment.get("SKERRY_TLS_PORT", ""), "8883"), (environment.get("SKERRY_ENROLL_PORT", ""), "8884")]
+    broker, enrolment = (f"mqtts://127.0.0.1:{port if port.strip('0') else usual}" for port, usual in given)
+    return Addresses(broker, None, enrolment, "mtls")
 
 
 def addresses_of(home: Home) -> Addresses:
@@ -55,7 +63,7 @@ def addresses_of(home: Home) -> Addresses:
     try:
         found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
-        return FIRST
+        return first_addresses()
     asks = found.password or has_password(found.broker)
     return replace(found, broker=without_password(found.broker), password=asks)
 
@@ -104,17 +112,75 @@ def write_folder(home: Home, folder: Path, device: str, board: Board, access: Co
     write_atomic(folder / "agent.toml", toml.encode(), mode=0o600)
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What boards enrol by: where broker and enrolment listener are, whom to believe, and a claim with its key."""
+
+    broker: str
+    enrolment: str
+    fleet_ca: bytes
+    claim: bytes
+    claim_key: bytes
+
+
+def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, device: str | None = None) -> None:
+    """Write what boards of one kind enrol by: the board of one device, or many that the host names.
+
+    Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
+    """
+    for url in (image.broker, image.enrolment):
+        require_tls(url)
+    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(folder / "claim.key", image.claim_key, mode=0o600)
+    write_atomic(folder / "claim.pem", image.claim)
+    write_atomic(folder / "fleet-ca.pem", image.fleet_ca)
+    write_atomic(folder / "trust.json", trust.encode())
+    write_atomic(folder / "agent.toml", claim_toml(image, board, device).encode(), mode=0o600)
+
+
+def require_tls(url: str) -> None:
+    """Raises `AddressError` for an address that no device with an identity calls."""
+    parsed = address(url)
+    if not parsed.tls:
+        raise AddressError(f"{parsed} is without TLS", hint="devices with an identity need mqtts://")
+    if parsed.username is not None:
+        hint = "leave out user and password: devices with an identity come in by their certificate"
+        raise AddressError(f"the address of {parsed} holds a user", hint=hint)
+
+
+def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
+    """The configuration of boards that enrol; without `device` the host says who they are."""
+    named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
+    serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
+    lines = [
+        *(named or serial),
+        "[broker]",
+        f"url = {json.dumps(image.broker)}",
+        'ca_file = "fleet-ca.pem"',
+        "",
+        "[enrolment]",
+        f"url = {json.dumps(image.enrolment)}",
+        'claim_file = "claim.pem"',
+        'key_file = "claim.key"',
+        *alone,
+    ]
+    return _toml(lines, board)
+
+
 def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None) -> str:
-    """The configuration of one device. JSON's strings and lists are TOML's too, with the same escapes."""
+    """The configuration of one device that has no identity."""
+    lines = ["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
+    return _toml([*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board)
+
+
+def _toml(begins: list[str], board: Board) -> str:
+    """A configuration. JSON's strings and lists are TOML's too, with the same escapes."""
     cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
     lines = [
-        "[device]",
-        f"id = {json.dumps(device)}",
-        "",
-        "[broker]",
-        f"url = {json.dumps(broker)}",
-        *([f"credentials_file = {json.dumps(credentials)}"] if credentials else []),
+        *begins,
         "",
         "[agent]",
         'state_dir = "state"            # relative to this file',

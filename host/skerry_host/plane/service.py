@@ -24,10 +24,11 @@ from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter
@@ -107,7 +108,7 @@ class Service:
         self._retention = retention
         self._recalled = 0
         self._recalled_devices: set[str] = set()
-        self._devices_seen = -1
+        self._devices_seen = (-1, -1)
         self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -116,11 +117,12 @@ class Service:
         self._home = home
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
-        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
-        self._enrolment = _enrolment(home, broker, Parts(registry, home.identity, director, time.time))
+        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
+        self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
@@ -178,10 +180,14 @@ class Service:
             self._rollout_loop.tick,
             self._publisher.sync,
         )
-        enrolment = (self._enrolment.tick,) if self._enrolment else ()
+        enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
         upkeep = (self._keep_up, self._prune, self._end_alarms)
         run_each((self._receipts.send, *work, *enrolment, *upkeep), self._note)
         self._ticked = time.time()
+
+    def _renew(self) -> None:
+        """Whoever gets no answer, for whatever reason, asks again."""
+        self.link.publish(self.renewals.work())
 
     def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
@@ -224,9 +230,12 @@ class Service:
                     return
 
     def _receive(self, message: Incoming) -> None:
-        """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
+        """In paho's thread. What a device asks for need not be stored before it is acknowledged: it asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
+            self.link.acknowledge([message])
+        elif message.topic.endswith("/renew"):
+            self.renewals.put(message)
             self.link.acknowledge([message])
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)
@@ -262,12 +271,12 @@ class Service:
             return
         with self._registry.read() as session:
             seen = changes.now(session)
-            if (epoch, seen.devices) == (self._recalled, self._devices_seen):
+            if (epoch, seen.devices, seen.removed) == (self._recalled, *self._devices_seen):
                 return
             names = devices.ids(session)
         new = names - (self._recalled_devices if epoch == self._recalled else set())
         self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
-        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, seen.devices
+        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, (seen.devices, seen.removed)
 
     def _recall_unheard(self) -> None:
         """Read the retained twin of devices of which one was dropped, because they had said too much before."""
@@ -345,13 +354,13 @@ class Service:
         self._answerer.join()
 
 
-def _enrolment(home: Home, broker: Broker, parts: Parts) -> EnrolmentService | None:
+def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
-    where: Connection | None = getattr(broker, "enrolment", None)
+    where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
-        parts, lambda receive, has_room: Link(where, _client_id(home), (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
     )
 
 

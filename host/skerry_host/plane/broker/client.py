@@ -30,11 +30,12 @@ MAX_PAUSE_S = KEEPALIVE_S / 2
 class PlaneClient(mqtt.Client):
     """paho's client, which reads in large pieces and not at all without room, and acknowledges many at once.
 
+    Without a client id the broker makes one up and keeps nothing of it for later.
     `problem` is what was seen of why a connection ends, or is not made: paho forgets the error.
     """
 
     def __init__(self, where: Connection, client_id: str, has_room: Callable[[float], bool]) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=not client_id, manual_ack=True)
         self._where, self._heard = where, False
         self.problem: LinkError | None = None
         self._has_room = has_room

@@ -20,6 +20,9 @@ from skerry_host.plane.broker.client import KEEPALIVE_S, QOS, PlaneClient
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.errors import LinkError
 
+NOBODYS_ID = ""
+"""The broker makes up an id that nobody else can take, and so throw this client out; it keeps nothing for it."""
+
 WINDOW = 64
 ACK_S = 30.0
 MAX_TOPICS = 8

@@ -48,6 +48,15 @@ def add_record(session: Session, device: Device, now: float, *, replace: bool) -
     return False
 
 
+def record_without_identity(session: Session, device: Device, now: float, *, replace: bool) -> None:
+    """A record for a broker that knows no identities: whoever comes in its name is the device, also after it had left.
+
+    Raises `UnknownError` when it is there, unless `replace`.
+    """
+    if not add_record(session, device, now, replace=replace):
+        identities.forget(session, device.id, now)
+
+
 def claim_for_one(session: Session, device: Device, days: float, now: float, *, replace: bool) -> Claim:
     """A claim for the board of one record, which is made or renewed. The board that is enrolled stays until then."""
     new = add_record(session, device, now, replace=replace)
@@ -93,7 +102,7 @@ def note_certificate(session: Session, claim: Claim, serial: str, not_after: flo
 def approve(session: Session, code: str, approval: Approval, now: float) -> PendingRow:
     """Say which device a waiting board is. Raises `UnknownError`, `FleetError` when it cannot become that."""
     row, device = claims.by_code(session, check_code(code)), approval.device
-    _require_open(session, row, now)
+    require_open(session, row, now)
     if device.id not in devices.known(session, [device.id]):
         devices.add(session, device, now)
         claim = claims.find(session, row.claim)
@@ -138,7 +147,8 @@ def rename(session: Session, old: str, new: str, now: float) -> None:
     events.add(session, Event(now, "renamed", new, f"was {old}"))
 
 
-def _require_open(session: Session, row: PendingRow, now: float) -> None:
+def require_open(session: Session, row: PendingRow, now: float) -> None:
+    """Raises `FleetError` where the claim by which a board asks gives nothing any more."""
     claim = claims.find(session, row.claim)
     if claim is None or claim.closed is not None or now >= claim.expires:
         why = "is closed" if claim is not None and claim.closed is not None else "has expired"

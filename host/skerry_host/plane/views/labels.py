@@ -13,6 +13,12 @@ LABELS = {
     "rolled_back": "rolled back",
     "cancelled": "cancelled",
     "timed_out": "timed out",
+    # by what a device is known, and why its deployments ended when it left
+    "awaited": "waiting for its board",
+    "identity": "identity",
+    "no_identity": "no identity",
+    "retired": "retired",
+    "revoked": "revoked",
     # states of a device, of its update machine and of a rollout
     "online": "online",
     "offline": "offline",
@@ -148,6 +154,14 @@ LABELS = {
 EVENTS = {
     "alarm_ended": "alarm ended",
     "answered": "command answered",
+    "approved": "board approved",
+    "claim": "claim made",
+    "claim_flood": "claim asks without end",
+    "denied": "board denied",
+    "identity": "board enrolled",
+    "renamed": "renamed",
+    "retagged": "tags changed",
+    "waiting_board": "board waits",
     "kept": "release kept",
     "order": "order",
     "order_refused": "order refused",

@@ -6,6 +6,7 @@ Times are seconds since 1970. Absent is None. Made by `gather`; holds no queries
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.plane_state import PlaneView
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
@@ -181,6 +182,7 @@ class DeviceView(Struct, frozen=True):
     measured: float | None = None
     interval_s: float = 0.0
     alarms: tuple[AlarmView, ...] = ()
+    known: KnownView | None = None
 
     def is_current(self, now: float) -> bool:
         """Whether the newest figures are those of now."""

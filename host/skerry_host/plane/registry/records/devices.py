@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.names import MODEL_PATTERN
@@ -54,20 +54,23 @@ def find(session: Session, device_id: str) -> Device:
 def all_devices(session: Session) -> list[Device]:
     """All devices of the fleet by id: without those that have left it."""
     query = select(DeviceRow.id, DeviceRow.board, DeviceRow.tags, DeviceRow.targets).order_by(DeviceRow.id)
-    gone = identities.retired(session)
-    return [_of(*row) for row in session.execute(query) if row.id not in gone]
+    return [_of(*row) for row in session.execute(query.where(DeviceRow.id.not_in(gone())))]
+
+
+def gone() -> Select[Any]:
+    """The ids of those that have left the fleet, to leave out of a query."""
+    return select(IdentityRow.device).where(IdentityRow.retired.is_not(None))
 
 
 def retired(session: Session) -> list[Device]:
     """Those that have left it, by id."""
-    gone = identities.retired(session)
-    return [found for part in parts(sorted(gone)) for found in map(_device, _rows(session, part))]
+    query = select(DeviceRow).where(DeviceRow.id.in_(gone()))
+    return [_device(row) for row in session.scalars(query.order_by(DeviceRow.id))]
 
 
 def page(session: Session, after: str, most: int) -> tuple[list[Device], str | None]:
     """At most so many devices behind an id, by id; and the id to go on after, None where these were the last."""
-    gone = select(IdentityRow.device).where(IdentityRow.retired.is_not(None))
-    here = select(DeviceRow).where(DeviceRow.id > after, DeviceRow.id.not_in(gone))
+    here = select(DeviceRow).where(DeviceRow.id > after, DeviceRow.id.not_in(gone()))
     query = here.order_by(DeviceRow.id).limit(most + 1)
     found = [_device(row) for row in session.scalars(query)]
     return found[:most], found[most - 1].id if len(found) > most else None
@@ -149,10 +152,6 @@ def renew(session: Session, device: Device) -> None:
     """Give a device's record the board, targets and tags that another board of it has."""
     row = session.get_one(DeviceRow, device.id)
     row.board, row.tags, row.targets = device.board, sorted(device.tags), list(device.targets)
-
-
-def _rows(session: Session, names: Iterable[str]) -> list[DeviceRow]:
-    return list(session.scalars(select(DeviceRow).where(DeviceRow.id.in_(list(names))).order_by(DeviceRow.id)))
 
 
 def _device(row: DeviceRow) -> Device:

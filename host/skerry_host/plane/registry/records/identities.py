@@ -129,6 +129,15 @@ def retire(session: Session, device: str, now: float) -> None:
     _shut(session, device, now)
 
 
+def forget(session: Session, device: str, now: float) -> None:
+    """A device has no identity any more, and may come the old way: its certificates are revoked."""
+    row = session.get(IdentityRow, device)
+    if row is not None:
+        _shut(session, device, now)
+        session.delete(row)
+        session.flush()
+
+
 def add_certificate(session: Session, made: Certificate) -> None:
     """Keep what was issued, so that it can be revoked."""
     session.add(
@@ -143,17 +152,11 @@ def add_certificate(session: Session, made: Certificate) -> None:
     )
 
 
-def newest_certificate(session: Session, principal: str, key_sha256: str) -> Certificate | None:
-    """The one that was issued last for this key and is not revoked."""
-    query = select(CertificateRow).where(
-        CertificateRow.principal == principal,
-        CertificateRow.key_sha256 == key_sha256,
-        CertificateRow.revoked.is_(None),
-    )
-    row = session.scalars(query.order_by(CertificateRow.not_after.desc()).limit(1)).first()
-    if row is None:
-        return None
-    return Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem)
+def living_certificates(session: Session, principal: str, now: float, most: int) -> list[Certificate]:
+    """Those that can be used now, newest first, and no more than so many."""
+    valid = (CertificateRow.principal == principal, CertificateRow.revoked.is_(None), CertificateRow.not_after > now)
+    rows = session.scalars(select(CertificateRow).where(*valid).order_by(CertificateRow.not_after.desc()).limit(most))
+    return [Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem) for row in rows]
 
 
 def expiries(session: Session, devices: Iterable[str]) -> dict[str, float]:
@@ -185,11 +188,6 @@ def members(session: Session) -> frozenset[str]:
 def denied(session: Session) -> frozenset[str]:
     """The devices of which nothing is to be heard."""
     return frozenset(session.scalars(select(IdentityRow.device).where(_is_denied())))
-
-
-def retired(session: Session) -> frozenset[str]:
-    """The devices that have left the fleet."""
-    return frozenset(session.scalars(select(IdentityRow.device).where(IdentityRow.retired.is_not(None))))
 
 
 def revoked_serials(session: Session) -> list[tuple[str, float]]:
