@@ -65,7 +65,17 @@ def write(file: Path, pem: bytes, key: ec.EllipticCurvePrivateKey) -> Path:
 class Caller:
     """A client that notes what it gets; `pem` None comes without TLS. It does not come back by itself."""
 
-    def __init__(self, port: int, ca: Path | None = None, pem: Path | None = None, client_id: str = "anyone") -> None:
+    def __init__(  # noqa: PLR0913 - what tests want of a client, by name
+        self,
+        port: int,
+        ca: Path | None = None,
+        pem: Path | None = None,
+        client_id: str = "anyone",
+        *,
+        will: str = "",
+        login: tuple[str, str] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.got: list[tuple[str, bytes]] = []
         self.connected, self.gone, self._granted = threading.Event(), threading.Event(), threading.Event()
         self._client = client = mqtt.Client(
@@ -76,16 +86,20 @@ class Caller:
             if pem is not None:
                 context.load_cert_chain(pem)
             client.tls_set_context(context)
+        if will:
+            client.will_set(will, b"its will", 1, retain=True)
+        if login:
+            client.username_pw_set(*login)
         client.on_connect = lambda _c, _d, _f, reason, _p: reason.is_failure or self.connected.set()
         client.on_disconnect = lambda *_: self.gone.set()
         client.on_message = lambda _c, _d, message: self.got.append((message.topic, message.payload))
         client.on_subscribe = lambda *_: self._granted.set()
-        self._port = port
+        self._where = host, port
 
     def come(self) -> bool:
         """Whether the broker lets it in."""
         try:
-            self._client.connect("127.0.0.1", self._port)
+            self._client.connect(*self._where)
         except (OSError, ValueError):
             return False
         self._client.loop_start()
@@ -102,6 +116,13 @@ class Caller:
         """Returns when the broker has acknowledged it, as it also does what it drops."""
         info = self._client.publish(topic, payload, 1, retain)
         eventually(lambda: info.is_published() or self.gone.is_set(), "it is acknowledged")
+
+    def drop(self) -> None:
+        """Go without a word, so that the broker sends the will."""
+        import socket
+
+        self._client.socket().shutdown(socket.SHUT_RDWR)
+        assert self.gone.wait(10)
 
     def topics(self) -> set[str]:
         return {topic for topic, _ in self.got}

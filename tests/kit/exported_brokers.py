@@ -44,6 +44,16 @@ class ExportedBroker:
     def started(self) -> None:
         """What has to be done once it runs."""
 
+    def other_ports(self) -> list[int]:
+        """TCP ports that the processes listen on beside those for MQTT."""
+        listening = [
+            fields for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()) if fields[3] == "0A"
+        ]
+        inodes = {fields[9]: int(fields[1].rpartition(":")[2], 16) for fields in listening}
+        links = [str(link.readlink()) for each in self._running for link in Path(f"/proc/{each.pid}/fd").iterdir()]
+        held = {link[8:-1] for link in links if link.startswith("socket:[")}
+        return [port for inode, port in inodes.items() if inode in held and port not in self.ports]
+
     def __enter__(self) -> "ExportedBroker":
         try:
             for command in self.commands():

@@ -80,7 +80,7 @@ class Board:
         assert isinstance(made, RequestMade), made
         certificate, birth = self._asked(kind, made, incarnation)
         before = str(current.folder) if current is not None else ""
-        answer = perform(AcceptIdentity(str(self.state), ca, certificate, birth, before), NOBODY)
+        answer = perform(AcceptIdentity(str(self.state), kind, ca, certificate, birth, before), NOBODY)
         assert isinstance(answer, IdentityMade), answer
         return answer.folder
 

@@ -1,21 +1,31 @@
 """Boards enrol from one folder, get a release and lose their rights: real agents, a real plane and its real broker."""
 
+import datetime as dt
 import json
+import os
 import shutil
+import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
+from sqlalchemy import update
 
 from skerry_agent.state.identity import IdentityStore
 from skerry_host.home import Home
+from skerry_host.identity.csr import key_sha256
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import identities
+from skerry_host.plane.registry.tables import CertificateRow
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
 from tests.kit.waiting import eventually
-from tests.system.fleet import FIRST, Device, await_end, outcomes, running, start_rollout
+from tests.kit.wrong_clock import wrong_clock
+from tests.system.fleet import FIRST, RECIPE, Device, await_end, outcomes, running, start_rollout
 
 pytestmark = pytest.mark.system
 
+SAMPLES = RECIPE / "evaluation.npz"
 REVOKED_S = 5.0
 """Within so many seconds a revoked device must be silent."""
 
@@ -41,7 +51,8 @@ def board(claimed: Path, folder: Path, serial: str) -> Device:
     text = device.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")
     lines = [line for line in text.splitlines() if not line.startswith("spread_s")]
     text = "\n".join(lines).replace("[enrolment]", "[enrolment]\nspread_s = 0.2")
-    device.config.write_text(f'[device]\nserial = "{serial}"\n{text}\n')
+    source = f'[models.fashion]\n[[models.fashion.sources]]\ntype = "replay"\npath = "{SAMPLES}"\nrate_hz = 100.0\n'
+    device.config.write_text(f'[device]\nserial = "{serial}"\n{text}\n{source}')
     return device
 
 
@@ -59,18 +70,24 @@ def listed(home: Home) -> dict[str, dict]:
     return {row["id"]: row for row in json.loads(skerry(home, "device", "list", "--json").stdout)}
 
 
-@contextmanager
-def boards(claimed: Path, folder: Path, *serials: str):
-    made = [board(claimed, folder / serial, serial) for serial in serials]
-    with running(*made):
-        for device in made:
-            device.start()
-        yield made
+def assert_private(device: Device) -> None:
+    """Keys and certificates are for the agent's user only."""
+    stored = IdentityStore(device.state).current()
+    assert stored is not None
+    for path in (stored.folder, stored.folder.parent, *stored.folder.iterdir()):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_three_boards_of_one_image_enrol_get_a_release_and_one_is_revoked(home, plane, tmp_path):
+    """Cases I6 and U9 of the threat table: one of the boards believes that it is 1970, one that it is 2038."""
     claimed = image(home, tmp_path / "image", "--count", "3")
-    with boards(claimed, tmp_path, "board-1", "board-2", "board-3") as three:
+    three = [board(claimed, tmp_path / serial, serial) for serial in ("board-1", "board-2", "board-3")]
+    for device, year in zip(three, (1970, 2038), strict=False):
+        wrong_s = dt.datetime(year, 1, 2, tzinfo=dt.UTC).timestamp() - time.time()
+        device.environment = wrong_clock(tmp_path, wrong_s)
+    with running(*three):
+        for device in three:
+            device.start()
         codes = [await_state(device, "pending")["code"] for device in three]
         waiting = json.loads(skerry(home, "device", "pending", "--json").stdout)
         assert {row["code"] for row in waiting} == set(codes)
@@ -78,6 +95,7 @@ def test_three_boards_of_one_image_enrol_get_a_release_and_one_is_revoked(home, 
             skerry(home, "device", "approve", code, "--as", f"edge-{number}")
         assert [await_state(device, "enrolled")["device"] for device in three] == ["edge-1", "edge-2", "edge-3"]
         assert not any((device.folder / "claim.key").exists() for device in three)
+        assert_private(three[0])
         view = await_end(home, start_rollout(home, FIRST, "edge-1", "edge-2", "edge-3"))
         assert outcomes(view) == {("succeeded", "")}, three[0].tail()
 
@@ -99,7 +117,7 @@ def test_a_board_with_a_record_is_enrolled_without_anybody_and_is_the_same_after
     skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
     device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
     with running(device):
-        for exists in ("identities/.request/request.json", "identity", "outbox"):
+        for exists in ("identities/.request-claim/request.json", "identity", "outbox"):
             device.start()
             eventually(lambda exists=exists: (device.state / exists).exists(), f"{exists}; {device.tail()}", 20.0)
             device.kill()
@@ -134,12 +152,29 @@ def test_a_first_boot_without_a_network_serves_the_factory_release_and_reports_i
     assert b'"unenrolled"' not in b"".join(path.read_bytes() for path in home.root.glob("registry.sqlite*"))
 
 
-def test_files_of_an_identity_are_for_the_agents_user_only(home, plane, tmp_path):
-    claimed = image(home, tmp_path / "image", "--count", "1")
-    with boards(claimed, tmp_path, "board-1") as (device,):
-        skerry(home, "device", "approve", await_state(device, "pending")["code"], "--as", "edge-1")
+def test_a_device_renews_in_good_time_with_a_new_key_that_the_key_in_use_has_signed_for(home, plane, tmp_path):
+    """A real agent, whose clock says that two thirds of its certificate's life are over, and a real host."""
+    (tmp_path / "boards.csv").write_text("id,board,tags,serial\nedge-17,generic-x86,lab,board-1\n")
+    skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
+    device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
+    clock = tmp_path / "clock"
+    path = os.pathsep.join([str(Path(__file__).parent / "shifted_clock"), *sys.path])
+    device.environment = {"SKERRY_TEST_CLOCK": str(clock), "PYTHONPATH": path}
+    clock.write_text("0")
+    with running(device):
+        device.start()
         await_state(device, "enrolled")
-    stored = IdentityStore(device.state).current()
-    assert stored is not None
-    for path in (stored.folder, stored.folder.parent, *stored.folder.iterdir()):
-        assert path.stat().st_mode & 0o077 == 0, path
+        before = (device.state / "identity" / "device.pem").read_bytes()
+        device.kill()
+        clock.write_text(str(70 * 86_400))
+        with open_registry(home.registry) as registry, registry.write() as session:  # else the host says: too soon
+            session.execute(update(CertificateRow).values(not_after=CertificateRow.not_after - 70 * 86_400))
+        device.start()
+        pem = device.state / "identity" / "device.pem"
+        eventually(lambda: pem.read_bytes() != before, f"another certificate: {device.tail()}", 30.0)
+        eventually(lambda: listed(home)["edge-17"]["online"], "it is online with that", 20.0)
+    with open_registry(home.registry) as registry, registry.read() as session:
+        given = identities.living_certificates(session, "edge-17", time.time(), 10)
+        assert len({each.key_sha256 for each in given}) == 2
+        current = identities.find(session, "edge-17").key_sha256
+    assert current == key_sha256(load_pem_x509_certificate(pem.read_bytes()).public_key())

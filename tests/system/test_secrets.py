@@ -3,7 +3,7 @@
 Not on a command line, in what is printed or logged, in what a child inherits, in serve.json, or in a device's folder.
 """
 
-import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.kit.certificates import SERVER, make_certificate
 from tests.kit.commands import serving, skerry, skerry_process
 from tests.kit.home import make_home
 from tests.kit.programs import require_program
+from tests.kit.secrets import in_files, in_processes, key_lines, parent_of, processes, read
 from tests.kit.waiting import eventually, listens
 from tests.system.fleet import BOARD, Device
 
@@ -124,6 +125,19 @@ def test_a_private_authority_and_a_name_that_is_not_in_the_certificate(tmp_path,
     assert "use the name that is in the certificate" in told[1]
 
 
+def test_a_provisioned_folder_holds_no_secret_but_its_claim(tmp_path, home):
+    """Case T6, for every kind of folder over a broker with identities."""
+    skerry(home, "device", "provision", "shelf-01", "--board", BOARD, "--out", str(tmp_path / "one"))
+    skerry(home, "device", "claim", "--count", "3", "--board", BOARD, "--out", str(tmp_path / "many"))
+    keys = key_lines(home.root)
+    assert len(keys) > 4
+    for folder in (tmp_path / "one", tmp_path / "many"):
+        assert in_files(folder, "PRIVATE KEY") == ["claim.key"]
+        assert in_files(folder, *keys, str(home.root)) == []
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "claim.key")}
+        assert modes == {folder.name: 0o700, "claim.key": 0o600}
+
+
 MISTAKES = {
     "credentials that others may read": ("0644", f"plane:{PLANES}", "has mode 0644"),
     "no credentials": ("0600", "plane", "does not hold a user and a password"),
@@ -147,36 +161,3 @@ def refused(home, url, planes, *more) -> str:
     assert "no broker answers" not in done.stderr
     assert PLANES not in done.stderr
     return done.stderr
-
-
-# -- looking for secrets -----------------------------------------------------------------------------------------------
-
-
-def processes() -> list[str]:
-    return [
-        folder.name for folder in Path("/proc").iterdir() if folder.name.isdigit() and folder.name != str(os.getpid())
-    ]
-
-
-def read(pid: str, name: str) -> bytes:
-    try:
-        return Path("/proc", pid, name).read_bytes()
-    except OSError:  # it ended meanwhile
-        return b""
-
-
-def parent_of(pid: str) -> str:
-    return read(pid, "stat").rpartition(b")")[2].split()[1:2][0].decode() if read(pid, "stat") else ""
-
-
-def in_processes(*secrets: str) -> list[str]:
-    """Command lines and environments that have one in them."""
-    places = [(pid, name) for pid in processes() for name in ("cmdline", "environ")]
-    return [f"{pid}/{name}" for pid, name in places if any(secret.encode() in read(pid, name) for secret in secrets)]
-
-
-def in_files(folder: Path, *secrets: str) -> list[str]:
-    """Files of a folder that have one in them, by their paths."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    holds = [path for path in found if any(secret.encode() in path.read_bytes() for secret in secrets)]
-    return sorted(str(path.relative_to(folder)) for path in holds)

@@ -38,9 +38,17 @@ def keep_identity(
     """Begin to keep it; the supervisor shows how it stands."""
     link.acked_by(supervisor.acked)
     keeper = IdentityKeeper(setup_of(config), Tools(queue, processes, link), supervisor)
-    supervisor.identity, supervisor.identity_issues = lambda: keeper.status, lambda: keeper.issues
+    supervisor.identity = lambda: keeper.status
+    supervisor.identity_issues = lambda: (*keeper.issues, *_other_name(config, keeper.status.device))
     keeper.start()
     return keeper
+
+
+def _other_name(config: AgentConfig, device: str) -> tuple[str, ...]:
+    """The host's word for this device counts; that agent.toml has another may be somebody's mistake."""
+    if config.device.id in {None, device} or not device:
+        return ()
+    return (f"device.id of agent.toml is {config.device.id}, and the host has enrolled this device as {device}",)
 
 
 def setup_of(config: AgentConfig) -> Setup:

@@ -205,6 +205,7 @@ class Asking:
         way, sure = self.way, known or self._check_time
         job = AcceptIdentity(
             str(way.state),
+            way.kind,
             str(way.ca_file),
             answer.certificate or b"",
             answer.birth_certificate,
@@ -224,7 +225,7 @@ class Asking:
             self.stop()
             self._got(answer.folder)
         else:
-            self._failed(answer, self._ask)
+            self._failed(answer, self.begin)
 
 
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {

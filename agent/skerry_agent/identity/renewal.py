@@ -101,6 +101,7 @@ class Renewal:
         stored, state = self._stored, self._stored.folder.parent.parent
         job = AcceptIdentity(
             str(state),
+            "renewal",
             str(self._ca_file),
             answer.certificate,
             None,
@@ -121,4 +122,4 @@ class Renewal:
             self.stop()
             self._got(answer.folder)
         else:
-            self._failed(answer, self._ask)
+            self._failed(answer, self.begin)

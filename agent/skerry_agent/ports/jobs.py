@@ -89,6 +89,7 @@ class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
     """
 
     state: str
+    kind: RequestKind
     ca_file: str
     certificate: bytes
     birth_certificate: bytes | None = None

@@ -4,7 +4,7 @@
     <state>/identity -> identities/X   the identity in use, replaced by one rename
     <state>/identities/X/              device.key, device.pem, birth.key, birth.pem, identity.json; never changed
                                        (identity.sealed: the same as identity.json, with a checksum)
-    <state>/identities/.request/       keys of a request that waits for its answer
+    <state>/identities/.request-KIND/  keys of a request that waits for its answer: by claim, birth or renewal
 
 A renewed identity lies beside the one in use until it has connected once. Makes no key and reads no certificate: the
 updater does (`updater/identity.py`); what is damaged there shows when TLS wants to use it.
@@ -30,7 +30,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import HEX32_PATTERN, DeviceId, Incarnation
 
-LINK, FOLDER, REQUEST, NEW = "identity", "identities", ".request", ".new"
+LINK, FOLDER, REQUEST, NEW = "identity", "identities", ".request-", ".new"
 DEVICE_KEY, DEVICE_PEM, BIRTH_KEY, BIRTH_PEM = "device.key", "device.pem", "birth.key", "birth.pem"
 RECORD, SEALED = "identity.json", "identity.sealed"
 INCARNATION = "incarnation"
@@ -70,10 +70,9 @@ class IdentityStore:
         self.state, self.folder = state, state / FOLDER
         self.issue: str | None = None
 
-    @property
-    def request(self) -> Path:
+    def request(self, kind: str) -> Path:
         """Where the updater keeps the keys of a request."""
-        return self.folder / REQUEST
+        return self.folder / f"{REQUEST}{kind}"
 
     def current(self) -> StoredIdentity | None:
         """The identity in use, None where there is none, or none that can be read."""
@@ -105,19 +104,20 @@ class IdentityStore:
         return self._read(self.folder / name)
 
     def adopt(self, chosen: StoredIdentity) -> None:
-        """Use this identity from now on; the others and the request are removed. Raises `OSError`."""
+        """Use this identity from now on; the others and their requests are removed. Raises `OSError`."""
         point(self.state / LINK, f"{FOLDER}/{chosen.folder.name}")
         self.drop_others(chosen)
 
     def tidy(self, kept: StoredIdentity) -> None:
         """Remove what a kill has left of the request that this identity was made of. Raises `OSError`."""
         remove_folder(self.folder / NEW)
-        key = self.request / DEVICE_KEY
-        if not key.exists() or key.read_bytes() == (kept.folder / DEVICE_KEY).read_bytes():
-            remove_folder(self.request)
+        for request in self.folder.glob(f"{REQUEST}*"):
+            key = request / DEVICE_KEY
+            if not key.exists() or key.read_bytes() == (kept.folder / DEVICE_KEY).read_bytes():
+                remove_folder(request)
 
     def drop_others(self, kept: StoredIdentity) -> None:
-        """Remove all but one identity, and the request. Raises `OSError`."""
+        """Remove all but one identity, and all requests. Raises `OSError`."""
         for path in self.folder.iterdir():
             if path.name != kept.folder.name:
                 remove_folder(path)

@@ -46,7 +46,7 @@ class _Request(Struct, frozen=True):
 def make_request(job: MakeRequest) -> RequestMade:
     """The CSRs of the keys that wait, or of new ones. Raises `RefusedError`, `OSError`."""
     principal, begins, ends = _authenticator(job)
-    folder, wanted = IdentityStore(Path(job.state)).request, _Request(job.kind, job.incarnation)
+    folder, wanted = IdentityStore(Path(job.state)).request(job.kind), _Request(job.kind, job.incarnation)
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
     csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
@@ -103,11 +103,12 @@ def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 def accept_identity(job: AcceptIdentity) -> IdentityMade:
     """Check everything, then make the folder. Raises `RefusedError`, `OSError`."""
     store = IdentityStore(Path(job.state))
-    identity = _checked_device(job, store.request)
-    birth = _checked_birth(job, store.request, identity.device)
+    request = store.request(job.kind)
+    identity = _checked_device(job, request)
+    birth = _checked_birth(job, request, identity.device)
     made = store.folder / identity.serial
     if not made.exists():
-        _write(store, made, job, identity, birth)
+        _write(made, job, request, _Made(identity, birth))
     return IdentityMade(made.name)
 
 
@@ -141,16 +142,24 @@ def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | No
     return key
 
 
-def _write(store: IdentityStore, made: Path, job: AcceptIdentity, identity: Identity, birth: Path | None) -> None:
-    new = store.folder / files.NEW
+class _Made(Struct, frozen=True):
+    """What is checked: the identity, and where its birth key is, if it has one."""
+
+    identity: Identity
+    birth: Path | None
+
+
+def _write(folder: Path, job: AcceptIdentity, request: Path, made: _Made) -> None:
+    new = folder.parent / files.NEW
     remove_folder(new)
     make_private(new)
-    write_private(new / files.DEVICE_KEY, (store.request / files.DEVICE_KEY).read_bytes())
+    write_private(new / files.DEVICE_KEY, (request / files.DEVICE_KEY).read_bytes())
     write_private(new / files.DEVICE_PEM, job.certificate)
-    if birth is not None:
-        write_private(new / files.BIRTH_KEY, birth.read_bytes())
-        write_private(new / files.BIRTH_PEM, job.birth_certificate or birth.with_name(files.BIRTH_PEM).read_bytes())
-    write_private(new / files.RECORD, codec.encode(identity))
-    write_record(new / files.SEALED, identity)
-    new.rename(made)
-    sync_folder(store.folder)
+    if made.birth is not None:
+        pem = job.birth_certificate or made.birth.with_name(files.BIRTH_PEM).read_bytes()
+        write_private(new / files.BIRTH_KEY, made.birth.read_bytes())
+        write_private(new / files.BIRTH_PEM, pem)
+    write_private(new / files.RECORD, codec.encode(made.identity))
+    write_record(new / files.SEALED, made.identity)
+    new.rename(folder)
+    sync_folder(folder.parent)

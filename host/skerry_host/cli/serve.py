@@ -64,13 +64,15 @@ class Options:
 @click.option(
     "--port",
     type=PORT,
-    help="Port of the broker started here, for devices in operation; 0 picks a free one [8883].",
+    envvar="SKERRY_TLS_PORT",
+    help="Port of the broker started here; 0 picks a free one [$SKERRY_TLS_PORT, else 8883].",
 )
 @click.option(
     "--enroll-port",
     type=PORT,
     default=8884,
-    help="Port at which boards ask to be enrolled; 0 picks a free one [8884].",
+    envvar="SKERRY_ENROLL_PORT",
+    help="Port at which boards ask to be enrolled; 0 picks a free one [$SKERRY_ENROLL_PORT, else 8884].",
 )
 @click.option(
     "--old-port",

@@ -117,13 +117,13 @@ class Authority:
 
     def server(self, names: Sequence[str]) -> KeyPair:
         """The certificate of a broker under these host names and addresses. Raises `IdentityError`."""
-        return self._with_key(profile.server(names), self.issuing[-1], profile.SERVER_DAYS)
+        return self._with_key(profile.server(names), self.issuing[-1], profile.HOST_DAYS)
 
     def principal(self, name: str) -> KeyPair:
         """The certificate of one of the host's own names: an @ and small letters, such as `@plane`."""
         if not re.match(r"^@[a-z]{1,32}\Z", name):
             raise IdentityError(f"{name!r} is not one of the host's own names")
-        return self._with_key(self._client(name, name.removeprefix("@")), self.issuing[-1], profile.PRINCIPAL_DAYS)
+        return self._with_key(self._client(name, name.removeprefix("@")), self.issuing[-1], profile.HOST_DAYS)
 
     def revocation_list(self, serials: Iterable[tuple[str, float]]) -> bytes:
         """PEM of every list that a verifier of the chain needs; each serial (hex) with when it was revoked.

@@ -106,7 +106,7 @@ def _good(path: Path, authority: Authority, names: Sequence[str]) -> bool:
         leaf.public_key() == key.public_key()
         and issuing == authority.issuing[-1].certificate
         and leaf.issuer == issuing.subject
-        and authority.now < renewal_due(leaf)
+        and leaf.not_valid_before_utc.timestamp() <= authority.now < renewal_due(leaf)
         and (not names or profile.server_names(leaf) == frozenset(profile.server(names).names))
     )
 

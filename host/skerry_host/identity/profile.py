@@ -23,8 +23,9 @@ DAY_S = 86_400.0
 ROOT_DAYS = 30 * 365
 ISSUING_DAYS = 20 * 365
 BIRTH_DAYS = 10 * 365
-SERVER_DAYS = 730
-PRINCIPAL_DAYS = 730
+HOST_DAYS = 10 * 365
+"""Of the host's own: their keys lie beside the key that signs them, and a plane may run for years without a start."""
+
 DEVICE_DAYS = 90
 LIST_DAYS = 10 * 365
 """A revocation list past this locks every device out, so it is far; what counts is that brokers reload it."""

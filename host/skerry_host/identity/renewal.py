@@ -57,12 +57,12 @@ def decide(asked: Asked, current: str, held: Sequence[Held], now: float) -> str:
     known = asked.key_sha256 == current or any(each.key_sha256 == asked.key_sha256 for each in held)
     if not known and not _signed_by_one_of(asked, (each.pem for each in held)):
         return "proof"
-    if any(each.key_sha256 == asked.key_sha256 and now - each.given < SAME_S for each in held):
+    if any(each.key_sha256 == asked.key_sha256 and 0 <= now - each.given < SAME_S for each in held):
         return ""
-    given = [now - each.given for each in held]
-    if any(age < MINUTE_S for age in given):
+    ages = [now - each.given for each in held if each.given <= now]  # else the host's clock was ahead for a while
+    if any(age < MINUTE_S for age in ages):
         return "too_soon"
-    return "too_many" if sum(age < DAY_S for age in given) >= MOST_A_DAY else ""
+    return "too_many" if sum(age < DAY_S for age in ages) >= MOST_A_DAY else ""
 
 
 def _signed_by_one_of(asked: Asked, pems: Iterable[bytes | None]) -> bool:

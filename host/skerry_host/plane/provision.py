@@ -5,7 +5,9 @@ given for the device itself: the plane's are nowhere that this could read.
 """
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,8 +48,11 @@ class Addresses(Struct, frozen=True):
     password: bool = False
 
 
-FIRST = Addresses("mqtts://127.0.0.1:8883", None, "mqtts://127.0.0.1:8884", "mtls")
-"""Where the first `skerry serve` is going to start its broker."""
+def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
+    """Where the first `skerry serve` is going to start its broker."""
+    given = [(environment.get("SKERRY_TLS_PORT", ""), "8883"), (environment.get("SKERRY_ENROLL_PORT", ""), "8884")]
+    broker, enrolment = (f"mqtts://127.0.0.1:{port if port.strip('0') else usual}" for port, usual in given)
+    return Addresses(broker, None, enrolment, "mtls")
 
 
 def addresses_of(home: Home) -> Addresses:
@@ -58,7 +63,7 @@ def addresses_of(home: Home) -> Addresses:
     try:
         found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
-        return FIRST
+        return first_addresses()
     asks = found.password or has_password(found.broker)
     return replace(found, broker=without_password(found.broker), password=asks)
 
@@ -147,6 +152,7 @@ def require_tls(url: str) -> None:
 def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
     """The configuration of boards that enrol; without `device` the host says who they are."""
     named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
     serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
     lines = [
         *(named or serial),
@@ -158,6 +164,7 @@ def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
         f"url = {json.dumps(image.enrolment)}",
         'claim_file = "claim.pem"',
         'key_file = "claim.key"',
+        *alone,
     ]
     return _toml(lines, board)
 

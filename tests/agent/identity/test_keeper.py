@@ -426,9 +426,44 @@ def test_a_used_claim_that_cannot_be_removed_is_not_used_again(board):
     assert len(board.host.asked) == asked
 
 
+def test_a_claim_that_is_of_no_use_beside_an_identity_stops_neither_it_nor_its_renewal(board, tmp_path):
+    board.until_up()
+    FleetHost(tmp_path / "foreign").provision(tmp_path / "image")
+    for name in ("claim.pem", "claim.key"):
+        (board.folder / name).write_bytes((tmp_path / "image" / name).read_bytes())
+    board.boot()
+    board.until_up()
+    assert board.keeper.status.state == "enrolled"
+    assert "another authority signed it" in board.keeper.status.detail
+    before = renewed(board)
+    assert board.store.current().identity.serial != before.serial
+
+
+def test_a_service_that_has_no_claim_any_more_has_an_empty_file_in_its_place(board):
+    board.until_up()
+    (board.folder / "claim.pem").write_text("\n")
+    (board.folder / "claim.key").write_text("\n")
+    board.boot()
+    board.until_up()
+    assert (board.keeper.status.state, board.keeper.status.detail) == ("enrolled", "")
+
+
 def test_a_device_without_claim_and_identity_says_what_it_needs(board):
     (board.folder / "claim.pem").unlink()
     (board.folder / "claim.key").unlink()
     board.boot()
     assert board.keeper.status.state == "none"
     assert "claim.pem does not exist" in board.keeper.issues[0]
+
+
+def test_a_disk_that_refuses_the_link_keeps_no_device_from_its_host(board):
+    """The identity is there, and is used; the next start notes it, and the claim was counted once."""
+    (board.state / ".identity.tmp").mkdir()
+    board.until_up()
+    assert board.keeper.status.device == DEVICE
+    assert "could not be noted" in board.keeper.issues[0]
+    (board.state / ".identity.tmp").rmdir()
+    board.boot()
+    board.until_up()
+    assert (board.store.current().identity.device, board.keeper.issues, board.host.used) == (DEVICE, (), 1)
+    assert not (board.folder / "claim.pem").exists()

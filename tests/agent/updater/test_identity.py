@@ -36,7 +36,9 @@ class Device:
         return perform(replace(job, **changes), NOBODY)
 
     def accept(self, certificate, birth=None, **changes):
-        return perform(replace(AcceptIdentity(str(self.state), self.ca, certificate, birth), **changes), NOBODY)
+        return perform(
+            replace(AcceptIdentity(str(self.state), "claim", self.ca, certificate, birth), **changes), NOBODY
+        )
 
     def enrol(self, name="edge-17"):
         """As far as the folder of the identity."""
@@ -65,7 +67,7 @@ def test_a_request_has_keys_that_stay_on_the_device_for_its_owner_only(device):
     assert made.principal == CLAIM
     assert read_csr(made.csr).key_sha256 == made.key_sha256
     assert read_csr(made.birth_csr).key_sha256 != made.key_sha256
-    folder = IdentityStore(device.state).request
+    folder = IdentityStore(device.state).request("claim")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == dict.fromkeys(("device.key", "birth.key", "request.json"), 0o600)
     assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent)} == {0o700}
@@ -80,7 +82,7 @@ def test_a_request_that_is_made_again_has_the_same_keys_and_one_for_another_fold
 
 def test_a_damaged_key_of_a_request_is_made_anew(device):
     first = device.request()
-    (IdentityStore(device.state).request / "device.key").write_bytes(b"-----BEGIN PRIVATE KEY-----\nrotten")
+    (IdentityStore(device.state).request("claim") / "device.key").write_bytes(b"-----BEGIN PRIVATE KEY-----\nrotten")
     again = device.request()
     assert isinstance(again, RequestMade)
     assert again.key_sha256 != first.key_sha256
@@ -93,14 +95,14 @@ def test_an_identity_holds_what_the_host_gave_and_the_keys_of_the_request(device
     assert 89 * DAY_S < stored.identity.not_after - time.time() < 90 * DAY_S
     assert {stat.S_IMODE(path.stat().st_mode) for path in stored.folder.glob("*.key")} == {0o600}
     assert (device.state / "identity").resolve() == stored.folder
-    assert not IdentityStore(device.state).request.exists()
+    assert not IdentityStore(device.state).request("claim").exists()
 
 
 def test_a_renewal_has_a_key_of_its_own_and_keeps_the_birth_certificate(device):
     before = device.enrol()
     made = device.request("renewal")
     issued = device.host.authority.device(made.csr, "edge-17")
-    answer = device.accept(issued.pem, before=str(before.folder), device="edge-17")
+    answer = device.accept(issued.pem, kind="renewal", before=str(before.folder), device="edge-17")
     after = IdentityStore(device.state).stored(answer.folder)
     assert (after.folder / "birth.pem").read_bytes() == (before.folder / "birth.pem").read_bytes()
     assert (after.folder / "birth.key").read_bytes() == (before.folder / "birth.key").read_bytes()
@@ -247,7 +249,7 @@ def test_files_of_a_claim_that_cannot_be_used_are_named_in_one_line(device, tmp_
     assert isinstance(answer, Refusal), answer
     assert (answer.reason, str(device.folder) in answer.detail, "\n" in answer.detail) == (code, True, False), answer
     assert "PRIVATE" not in answer.detail
-    assert not IdentityStore(device.state).request.exists()
+    assert not IdentityStore(device.state).request("claim").exists()
 
 
 def test_a_claim_that_is_no_claim_asks_for_nothing(device):

@@ -135,9 +135,12 @@ def test_the_agent_reads_what_provision_writes(home, board):
     assert config.board.power.accelerator_w == load_board(board).power.accelerator_w
 
 
-def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home):
+@pytest.mark.parametrize(("port", "taken"), [("18830", "18830"), ("0", "8883"), (None, "8883")])
+def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home, monkeypatch, port, taken):
+    if port is not None:
+        monkeypatch.setenv("SKERRY_TLS_PORT", port)
     provision(home, "dev-1")
-    assert load(home.devices / "dev-1" / "agent.toml").broker.url == "mqtts://127.0.0.1:8883"
+    assert load(home.devices / "dev-1" / "agent.toml").broker.url == f"mqtts://127.0.0.1:{taken}"
 
 
 def test_provision_writes_the_trusted_keys_and_hides_the_password(home):

@@ -34,11 +34,16 @@ PRINCIPALS = {"plane.pem", "server.pem", "canary.pem", "old.pem"}
 
 def test_what_is_good_is_kept(folder):
     assert changed(folder) == set()
-    assert changed(folder, now=NOW + 480 * DAY_S) == set()
+    assert changed(folder, now=NOW + 2400 * DAY_S) == set()
 
 
 def test_what_has_lived_two_thirds_of_its_life_is_renewed(folder):
-    assert changed(folder, now=NOW + 490 * DAY_S) == PRINCIPALS
+    assert changed(folder, now=NOW + 2450 * DAY_S) == PRINCIPALS
+
+
+def test_what_was_made_while_the_clock_was_ahead_is_made_anew_once_it_is_right(tmp_path):
+    plane_identity(tmp_path / "identity", ["b.local"], 2_150_000_000.0)
+    assert changed(tmp_path / "identity") == PRINCIPALS
 
 
 def test_a_server_that_gets_another_name_gets_another_certificate(folder):

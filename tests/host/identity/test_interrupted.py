@@ -45,7 +45,7 @@ def root_is_somewhere(folder: Path) -> None:
 
 
 def files(folder: Path) -> None:
-    plane_identity(folder / "home" / "identity", ["b.local"], NOW + 600 * 86_400)
+    plane_identity(folder / "home" / "identity", ["b.local"], NOW + 3000 * 86_400)
 
 
 def files_are_whole(folder: Path) -> None:
@@ -62,6 +62,11 @@ def renew(folder: Path) -> None:
     identity = folder / "home" / "identity"
     custody.renew_issuing(identity, identity / "root", None, NOW)
     custody.activate(identity)
+
+
+def make_next(folder: Path) -> None:
+    identity = folder / "home" / "identity"
+    custody.renew_issuing(identity, identity / "root", None, NOW)
 
 
 def authority_signs(folder: Path) -> None:
@@ -88,6 +93,7 @@ CASES = {
     "taking the root key": Case(take, root_is_somewhere, (found,)),
     "renewing the plane's files": Case(files, files_are_whole, (young_files,)),
     "renewing the issuing CA": Case(renew, authority_signs, (found,)),
+    "renewing it again while one waits": Case(renew, authority_signs, (found, make_next)),
 }
 
 

@@ -22,7 +22,7 @@ from skerry_host.identity.errors import CsrError, IdentityError
 from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
 from skerry_host.identity.renewal import REFUSED, Asked, Held, decide
 from skerry_host.plane.broker.link import Incoming, Outgoing
-from skerry_host.plane.enrolment.certificates import Certificates
+from skerry_host.plane.enrolment.certificates import MOST_LOOKED_AT, Certificates
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import events, identities
@@ -35,9 +35,6 @@ MAX_WAITING = 5000
 
 MOST_AT_ONCE = 50
 """Requests of one call of `work`: each may be a signature and a transaction."""
-
-MOST_LOOKED_AT = 64
-"""Certificates of one device that a decision looks at; the limit of a day is far below."""
 
 MAX_REQUEST_BYTES = 8192
 

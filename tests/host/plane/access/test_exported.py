@@ -1,5 +1,8 @@
 """The same rules on brokers that somebody else runs: each is real, and runs on what `skerry broker export` wrote."""
 
+import shutil
+import socket
+import subprocess
 import time
 from contextlib import ExitStack, suppress
 from types import SimpleNamespace
@@ -58,12 +61,20 @@ def fleet(request, tmp_path_factory):
         keeper.look(now)
         assert keeper.state.holds, keeper.state.problem
         yield SimpleNamespace(
-            kind=request.param, registry=registry, ports=ports, pems=pems, ca=files.ca, keeper=keeper, claim=claim
+            kind=request.param,
+            broker=folder.broker,
+            registry=registry,
+            ports=ports,
+            pems=pems,
+            ca=files.ca,
+            keeper=keeper,
+            claim=claim,
+            folder=chosen.place.folder,
         )
 
 
-def caller(fleet, name, client_id=None, port=0):
-    return Caller(fleet.ports[port], fleet.ca, fleet.pems[name], client_id or name)
+def caller(fleet, name, client_id=None, port=0, **more):
+    return Caller(fleet.ports[port], fleet.ca, fleet.pems[name], client_id or name, **more)
 
 
 def try_to(act, *arguments, **options):
@@ -116,6 +127,39 @@ def test_a_claim_asks_and_reads_nothing_but_its_answer(fleet):
             eventually(lambda: board.got == [(f"{mine}/cert", b"welcome")], "the board hears it")
 
 
+def test_no_will_speaks_for_another_device(fleet):
+    """Case 13 of security.md by another way: a will is published by the broker."""
+    with caller(fleet, "plane") as plane:
+        plane.subscribe("skerry/v1/d/+/state")
+        for topic in (f"{OTHER}/state", f"{OWN}/state"):
+            dying = caller(fleet, "edge-17", will=topic)
+            if dying.come():
+                dying.drop()
+        eventually(lambda: plane.got, "its own will arrives")
+        assert plane.topics() == {f"{OWN}/state"}
+
+
+@pytest.mark.parametrize("login", [("@plane", ""), ("CN=@plane", ""), ("@plane", "x"), ("guest", "guest")], ids=str)
+def test_a_name_and_a_password_count_for_nothing_beside_the_certificate(fleet, login):
+    """Users that are known by their certificates have no password, and what a broker ships with is gone."""
+    with caller(fleet, "plane") as plane:
+        liar = caller(fleet, "edge-17", login=login)
+        plane.subscribe(f"{OTHER}/desired")
+        if liar.come():
+            try_to(liar.say, f"{OTHER}/desired", b"forged by name")
+        plane.say(f"{OTHER}/desired", b"the last")
+        eventually(lambda: (f"{OTHER}/desired", b"the last") in plane.got, "the last arrives")
+        assert b"forged by name" not in {text for _, text in plane.got}
+
+
+def test_only_mosquitto_binds_client_ids_to_names(fleet):
+    """On the others a device can throw out another by its id, though it hears nothing of it: docs/broker.md says so."""
+    with caller(fleet, "edge-18") as victim, caller(fleet, "edge-17", "edge-18") as thief:
+        thrown_out = victim.gone.wait(1.0)
+        assert thrown_out is (fleet.kind != "mosquitto")
+        assert thief.got == []
+
+
 def test_a_revoked_device_is_mute_within_five_seconds_and_does_not_come_back(fleet):
     """Cases I6 of the threat table and 18 of security.md: on a broker that runs as a service."""
     with caller(fleet, "plane") as plane, caller(fleet, "edge-66") as thief, caller(fleet, "edge-18") as other:
@@ -138,3 +182,34 @@ def test_a_revoked_device_is_mute_within_five_seconds_and_does_not_come_back(fle
         assert (plane.topics(), thief.got) == ({f"{OTHER}/reported"}, [])
         assert not other.gone.is_set()
         assert not caller(fleet, "edge-66").come()
+
+
+def test_nobody_comes_to_nats_by_its_own_protocol_without_a_certificate(fleet):
+    """Its users have no password: with an empty one, any local user was the plane."""
+    if fleet.kind != "nats":
+        pytest.skip("of NATS only")
+    heard = []
+    for port in fleet.broker.other_ports():
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            plain.recv(4096)
+            plain.sendall(b'CONNECT {"user":"CN=@plane","pass":"","verbose":true,"protocol":1}\r\nPING\r\n')
+            with suppress(OSError):
+                heard.append(plain.recv(4096))
+    assert heard
+    assert not any(b"PONG" in each or b"+OK" in each for each in heard)
+
+
+def test_the_units_are_what_systemd_takes(fleet, tmp_path):
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed (Debian package systemd)")
+    for unit in fleet.folder.glob("skerry-*"):
+        text = unit.read_text().replace("/usr/bin/env nats-server", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert {"skerry-rules.path", "skerry-rules.service"} <= set(names)
+    done = subprocess.run(
+        [program, "verify", "--man=no", *names], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in done.stderr.splitlines() if "skerry" in line]
+    assert (done.returncode, said) == (0, [])

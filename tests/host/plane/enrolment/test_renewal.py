@@ -181,6 +181,20 @@ def test_a_device_cannot_have_a_thousand_certificates_made(host, board):
     assert host.desk.answer("edge-17", board.ask(device_key())).code == ""
 
 
+def test_a_host_whose_clock_was_ahead_gives_certificates_that_are_valid_once_it_is_right(host, board):
+    """Its clock said 2038 for an hour: what it gave then is not valid for years, and is not given again."""
+    fresh, right = device_key(), host.now
+    host.now = 2_150_000_000.0
+    host.desk.answer("edge-17", board.ask(fresh))
+    host.now = right
+    for key in (fresh, board.key):
+        leaf = x509.load_pem_x509_certificates(host.desk.answer("edge-17", board.ask(key)).certificate)[0]
+        assert leaf.not_valid_before_utc.timestamp() <= right < leaf.not_valid_after_utc.timestamp()
+        again = host.desk.answer("edge-17", board.ask(key)).certificate
+        assert x509.load_pem_x509_certificates(again)[0] == leaf
+        host.now += 61
+
+
 def test_the_time_is_attested_for_the_nonce_that_was_sent(host, board):
     """Case U9: a board without a clock believes no other answer."""
     answer = host.desk.answer("edge-17", RenewalRequest("ab" * 16))

@@ -80,9 +80,13 @@ def _pattern(topics: tuple[str, ...]) -> str:
     return f"^({'|'.join(each)})$"
 
 
+SHIPPED_USER = "guest"
+"""May do everything, with a password that everybody knows, from where the broker takes a client for a local one."""
+
+
 def _denied(names: frozenset[str]) -> str:
     """Users that are not there are none, and closing what is closed does nothing."""
-    listed = ", ".join(f'<<"{name}">>' for name in sorted(names))
+    listed = ", ".join(f'<<"{name}">>' for name in (SHIPPED_USER, *sorted(names)))
     return (
         f'[begin catch rabbit_auth_backend_internal:delete_user(U, <<"skerry">>), '
         f'[catch rabbit_networking:close_connection(P, "revoked") || '

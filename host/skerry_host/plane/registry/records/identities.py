@@ -152,19 +152,6 @@ def add_certificate(session: Session, made: Certificate) -> None:
     )
 
 
-def newest_certificate(session: Session, principal: str, key_sha256: str) -> Certificate | None:
-    """The one that was issued last for this key and is not revoked."""
-    query = select(CertificateRow).where(
-        CertificateRow.principal == principal,
-        CertificateRow.key_sha256 == key_sha256,
-        CertificateRow.revoked.is_(None),
-    )
-    row = session.scalars(query.order_by(CertificateRow.not_after.desc()).limit(1)).first()
-    if row is None:
-        return None
-    return Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem)
-
-
 def living_certificates(session: Session, principal: str, now: float, most: int) -> list[Certificate]:
     """Those that can be used now, newest first, and no more than so many."""
     valid = (CertificateRow.principal == principal, CertificateRow.revoked.is_(None), CertificateRow.not_after > now)
