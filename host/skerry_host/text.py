@@ -4,7 +4,7 @@ Does not know what they mean.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +16,28 @@ MOST = 1000
 
 MOST_ITEMS = 256
 """So many texts of one list are kept, such as the issues of a device."""
+
+
+class Limit(NamedTuple):
+    """How long a text may be, and how many of them a list may hold."""
+
+    characters: int = MOST
+    items: int = MOST_ITEMS
+
+
+_USUAL = Limit()
+LIMITS = {
+    "agent": Limit(64),
+    "board": Limit(64),
+    "boot": Limit(64),
+    "code": Limit(64),
+    "id": Limit(64),
+    "reason": Limit(200),
+    "issues": Limit(300, 20),
+    "ids": Limit(64),
+    "transports": Limit(64, 16),
+}
+"""By the name of a message's field, where it is less than usual."""
 
 _NO_TEXT = frozenset({int, float, bool, type(None), bytes})
 
@@ -33,16 +55,17 @@ def cleaned(value: T) -> T:
     return _cleaned(value)  # type: ignore[no-any-return]
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: Any, limit: Limit = _USUAL) -> Any:
     kind = type(value)
     if kind in _NO_TEXT:
         return value
     if kind is str:
-        return value if value.isprintable() and len(value) <= MOST else clean(value, MOST)
+        most = limit.characters
+        return value if value.isprintable() and len(value) <= most else clean(value, most)
     if isinstance(value, Struct):
         return _cleaned_struct(value)
     if isinstance(value, (tuple, list)):
-        made = [_cleaned(each) for each in (value[:MOST_ITEMS] if _holds_text(value) else value)]
+        made = [_cleaned(each, limit) for each in (value[: limit.items] if _holds_text(value) else value)]
         return value if _same(made, value) else kind(made)
     if isinstance(value, Mapping):
         return _cleaned_mapping(value)
@@ -61,7 +84,7 @@ def _cleaned_struct(value: Struct) -> Struct:
     changed = {}
     for name in value.__struct_fields__:
         before = getattr(value, name)
-        after = _cleaned(before)
+        after = _cleaned(before, LIMITS.get(name, _USUAL))
         if after is not before:
             changed[name] = after
     return replace(value, **changed) if changed else value

@@ -65,7 +65,7 @@ def write(file: Path, pem: bytes, key: ec.EllipticCurvePrivateKey) -> Path:
 class Caller:
     """A client that notes what it gets; `pem` None comes without TLS. It does not come back by itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests want of a client, by name
         self,
         port: int,
         ca: Path | None = None,
@@ -74,6 +74,7 @@ class Caller:
         *,
         will: str = "",
         login: tuple[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.got: list[tuple[str, bytes]] = []
         self.connected, self.gone, self._granted = threading.Event(), threading.Event(), threading.Event()
@@ -93,12 +94,12 @@ class Caller:
         client.on_disconnect = lambda *_: self.gone.set()
         client.on_message = lambda _c, _d, message: self.got.append((message.topic, message.payload))
         client.on_subscribe = lambda *_: self._granted.set()
-        self._port = port
+        self._where = host, port
 
     def come(self) -> bool:
         """Whether the broker lets it in."""
         try:
-            self._client.connect("127.0.0.1", self._port)
+            self._client.connect(*self._where)
         except (OSError, ValueError):
             return False
         self._client.loop_start()

@@ -5,8 +5,9 @@ that gets no answer is sent again.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from secrets import token_hex
 
 from skerry_agent.fetch.sources import Deliver, Failed
 from skerry_agent.ports.interfaces import Link
@@ -17,6 +18,13 @@ from skerry_agent.wire.errors import WireError
 
 TRY_BOTH_AFTER = 2
 """After this many repeated requests without an answer, both transports are tried."""
+
+
+SESSION_BYTES = 8
+
+
+def _new_session() -> str:
+    return token_hex(SESSION_BYTES)
 
 
 def _nobody(*_: object) -> None:
@@ -102,9 +110,11 @@ class Asked(_OverLink):
 
     transport = "asked"
 
-    def __init__(self, link: Link, device: str) -> None:
+    def __init__(self, link: Link, device: str, new_session: Callable[[], str] = _new_session) -> None:
         super().__init__(link)
         self._device = device
+        self._new_session = new_session
+        self._session = new_session()
         self._awaited: dict[str, dict[Piece, None]] = {}
 
     def ask(self, ref: BlobRef, pieces: Iterable[Piece]) -> None:
@@ -127,8 +137,13 @@ class Asked(_OverLink):
         self._awaited.clear()
         self._deliver = _nobody
 
+    def begin(self) -> None:
+        """Ask in a new session from now on: the host may have been asked too much in the one before."""
+        self._session = self._new_session()
+
     def link_up(self) -> None:
         """The link is back: what was awaited will not come by itself."""
+        self.begin()
         for sha256, awaited in self._awaited.items():
             self._subscribe(sha256)
             self._send(sha256, list(awaited))
@@ -147,7 +162,7 @@ class Asked(_OverLink):
 
     def _send(self, sha256: str, pieces: list[Piece]) -> None:
         for start in range(0, len(pieces), MAX_PIECES):
-            question = Ask(self._device, sha256, tuple(pieces[start : start + MAX_PIECES]))
+            question = Ask(self._device, sha256, tuple(pieces[start : start + MAX_PIECES]), self._session)
             self._link.publish(topics.ask(self._device), codec.encode(question))
 
 
@@ -162,7 +177,8 @@ class Mqtt:
     def __init__(self, link: Link, device: str, *, asked: bool = False) -> None:
         self.transport = ""
         self._link = link
-        self._transports: dict[str, Retained | Asked] = {t.transport: t for t in (Retained(link), Asked(link, device))}
+        self._asked = Asked(link, device)
+        self._transports: dict[str, Retained | Asked] = {t.transport: t for t in (Retained(link), self._asked)}
         self._best = Asked.transport if asked else Retained.transport
         self._unanswered: set[tuple[str, Piece]] = set()
         self._repeats = 0
@@ -183,6 +199,7 @@ class Mqtt:
         keys = {(ref.sha256, piece) for piece in wanted}
         if keys & self._unanswered:
             self._repeats += 1
+            self._asked.begin()
         self._unanswered |= keys
         for name, transport in self._transports.items():
             if name == self._best or self._repeats >= TRY_BOTH_AFTER:

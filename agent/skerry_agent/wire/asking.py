@@ -24,14 +24,19 @@ HEAD_BYTES = 4
 _DIGESTS = 0xFFFFFFFF
 
 
-class Ask(Struct, frozen=True):
-    """A device wants pieces of one blob. Asking again is harmless; who does not know it gives no answer."""
+class Ask(Struct, frozen=True, omit_defaults=True):
+    """A device wants pieces of one blob. Asking again is harmless; who does not know it gives no answer.
+
+    `session` is new whenever a device begins to ask, and when it was left without an answer: how much the host sends
+    counts in each of them, so that nothing which was asked in its name before holds it up. Older agents name none.
+    """
 
     device: DeviceId
     sha256: Sha256
     pieces: Annotated[
         tuple[Annotated[int, Meta(ge=0, lt=MAX_CHUNKS)] | None, ...], Meta(min_length=1, max_length=MAX_PIECES)
     ]
+    session: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,16}\Z")] = ""
 
 
 def answer(piece: Piece, data: bytes) -> bytes:

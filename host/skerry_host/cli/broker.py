@@ -85,4 +85,8 @@ def _shown(found: dict[str, Any]) -> "RenderableType":
     for each in found["denied"]:
         denied.add_row(each["name"], ago(each["since"]), each["reason"])
     lines: list[RenderableType] = [found["line"], rows]
-    return Group(*lines, denied) if found["denied"] else Group(*lines)
+    if found["denied"]:
+        lines.append(denied)
+    if found["old_way"]:
+        lines.append(f"without an identity, on the old listener: {', '.join(found['old_way'])}")
+    return Group(*lines)

@@ -310,7 +310,7 @@ class Service:
             if self._keep(batch):
                 self.link.acknowledge(batch)
                 self._wake.set()
-            if len(batch) < BATCH and len(self._inbox) < BATCH:
+            if len(batch) < BATCH and sum(len(message.payload) for message in batch) < BATCH_BYTES:
                 self._stopping.wait(GATHER_S)
 
     def _keep(self, batch: list[Incoming]) -> bool:

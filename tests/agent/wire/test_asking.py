@@ -35,4 +35,10 @@ def test_a_question_out_of_bounds_is_refused(pieces):
 
 
 def test_the_longest_question_is_below_the_limit():
-    assert len(codec.encode(Ask("d" * 41, SHA, (4095,) * 8))) < MAX_ASK_BYTES
+    assert len(codec.encode(Ask("d" * 41, SHA, (4095,) * 8, "f" * 16))) < MAX_ASK_BYTES
+
+
+@pytest.mark.parametrize("session", ["f" * 17, "F", "../x", "a\n", 1, None], ids=str)
+def test_a_session_is_a_short_number(session):
+    with pytest.raises(WireError):
+        codec.decode(codec.encode({"device": "dev-1", "sha256": SHA, "pieces": [0], "session": session}), Ask)

@@ -1,7 +1,7 @@
 """Gives the plane a broker: mosquitto with a generated configuration, the embedded wheel, or one that runs elsewhere.
 
-A broker that is started here listens on loopback, without passwords, and elsewhere only as `listening` says; it ends
-when this process does, however that ends. Speaks no MQTT: `link` does.
+Brokers that are started here end when this process does, however that ends. These listen on loopback, without TLS or
+passwords; `secured` starts the one for devices with identities. Speaks no MQTT: `link` does.
 """
 
 import logging
@@ -21,7 +21,6 @@ import msgspec
 
 from skerry_host import children
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.listening import Opening, mosquitto_lines
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import BrokerError
@@ -147,18 +146,15 @@ class Child:
 class Mosquitto(Child):
     """Eclipse Mosquitto, with its retained messages kept in `folder`."""
 
-    def __init__(self, folder: Path, port: int, program: str, opened: Opening | None = None) -> None:
+    def __init__(self, folder: Path, port: int, program: str) -> None:
         super().__init__(port)
         self._folder = folder.absolute()
         self._program = program
-        self._opened = opened
-        if opened:
-            self.devices_url = opened.url(self.port)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "mosquitto.conf"
-        configuration.write_text(_mosquitto_conf(self._folder, self.port, self._opened), encoding="utf-8")
+        configuration.write_text(_mosquitto_conf(self._folder, self.port), encoding="utf-8")
         return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
@@ -223,12 +219,10 @@ def _first_client_port() -> int:
     return first if first - LOWEST_PORT >= FEWEST_PORTS else CLIENT_PORTS_USUALLY
 
 
-def _mosquitto_conf(folder: Path, port: int, opened: Opening | None = None) -> str:
+def _mosquitto_conf(folder: Path, port: int) -> str:
     lines = [
-        "per_listener_settings true",
         f"listener {port} {LOOPBACK}",
         "allow_anonymous true",  # this one is on loopback only
-        *(mosquitto_lines(folder, port, opened) if opened else ()),
         "persistence true",
         f"persistence_location {folder}/",
         "autosave_interval 30",

@@ -1,7 +1,7 @@
-"""How the broker that the host starts is opened to other machines: at which address, and for whom.
+"""At which address the broker that the host starts is opened to other machines, and the password of the old way in.
 
-On loopback it asks for no password, elsewhere for the one that provisioning writes into each agent.toml. What is sent
-is not encrypted, and whoever has the password may read and send all of it; what devices install is signed all the same.
+Devices with identities need no password. Those of before come to the old listener, which is not encrypted: on loopback
+it asks for nothing, elsewhere for the one that provisioning wrote into each agent.toml at the time.
 """
 
 import base64
@@ -29,14 +29,10 @@ ELSEWHERE = ("192.0.2.1", 9)
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An address of this machine beside loopback, and the password that it asks for."""
+    """An address of this machine beside loopback, and the password that the old listener asks for there."""
 
     address: str
     password: str = field(repr=False)
-
-    def url(self, port: int) -> str:
-        """What devices are given."""
-        return f"mqtt://{USER}:{self.password}@{self.address}:{port}"
 
 
 def opening(folder: Path, listen: str) -> Opening:
@@ -88,12 +84,6 @@ def only_this_machine(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except (WireError, ValueError):
         return False
-
-
-def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
-    """The listener of a mosquitto.conf with `per_listener_settings`; writes the file of the password's hash."""
-    file = write_password_file(folder, opened)
-    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {file}"]
 
 
 def write_password_file(folder: Path, opened: Opening) -> Path:

@@ -28,6 +28,8 @@ from skerry_host.plane.broker.rules import LIST, Rules
 
 log = logging.getLogger(__name__)
 
+OLD_HINT = "until the devices without an identity are provisioned again (`skerry broker status` lists them)"
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -110,8 +112,8 @@ class Secured:
             if old_way - self._old_way or not old_way:
                 self.old.close()
             self._old_way = old_way
-            if old_way:
-                self.old.ensure()
+            if old_way and self.old.ensure() and self._opened:
+                log.warning("the old listener is open at %s, unencrypted: %s", self._opened.address, OLD_HINT)
 
     @property
     def listeners(self) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 A piece is a chunk or the digest list of a blob. A device gets pieces only of what its own deployment in progress needs.
 A request that is lost, refused or dropped is repeated by its device, and an answer changes nothing the second time, so
-nothing is kept across a restart. Memory is bounded: a few queued pieces a device, one batch of bytes in flight.
+nothing is kept across a restart. Memory is bounded: a few queued pieces a session, some sessions a device, one batch of
+bytes in flight. Sessions (`wire.asking`) take turns and have budgets of their own (`budgets`), so whoever asks in a
+device's name without being it takes no more than a share.
 """
 
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from skerry_agent.wire.asking import MAX_ASK_BYTES, MAX_PIECES, Ask, Piece, answ
 from skerry_agent.wire.blobs import BlobRef, digest_list
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_host.plane.broker.link import Incoming, Outgoing
+from skerry_host.plane.delivery.budgets import MAX_EXTRA_BYTES, MAX_SENDS, MAX_SESSIONS, Budgets
 from skerry_host.plane.delivery.required_blobs import Refs
 from skerry_host.release.store import Store
 
@@ -25,21 +29,24 @@ BATCH = 32
 """How many pieces are read and in flight at once, whatever the number of devices."""
 
 MAX_WAITING = 2 * MAX_PIECES
-"""Queued pieces of one device; a device requests half as many at a time."""
+"""Queued pieces of one session; a device requests half as many at a time."""
 
 MAX_DEVICES = 20_000
-MAX_SENDS, MAX_EXTRA_BYTES = 4, 1024 * 1024
-"""A device is sent at most this many times a blob's size, plus this many bytes; a correct one gives up earlier."""
-
 MAX_LOGGED = 1000
+__all__ = ["BATCH", "MAX_EXTRA_BYTES", "MAX_SENDS", "MAX_WAITING", "Answers"]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _PendingPiece:
     device: str
+    session: str
     ref: BlobRef
     piece: Piece
+
+
+_Wanted = dict[tuple[str, Piece], None]
+"""Pieces of blobs, in the order in which they were asked for."""
 
 
 class Answers:
@@ -49,14 +56,19 @@ class Answers:
     were answered, and how many requests or pieces were malformed, not_needed, too_many or unreadable.
     """
 
-    def __init__(self, store: Store, send: Callable[[Sequence[Outgoing]], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        send: Callable[[Sequence[Outgoing]], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.unreadable: queue.SimpleQueue[str] = queue.SimpleQueue()
         """Blobs that the store could not give."""
         self._store, self._send = store, send
         self._required: dict[str, Refs] | None = None
-        self._waiting: dict[str, dict[tuple[str, Piece], None]] = {}
-        self._sent: Counter[tuple[str, str]] = Counter()
+        self._waiting: dict[str, dict[str, _Wanted]] = {}
+        self._budgets = Budgets(clock)
         self._noted: set[tuple[str, str]] = set()
         self._changed = threading.Condition()
         self._stopped = False
@@ -66,7 +78,7 @@ class Answers:
         """From now on devices get pieces of these blobs. Requests wait for the first call."""
         with self._changed:
             self._required = required
-            self._sent = Counter({key: n for key, n in self._sent.items() if key[1] in required.get(key[0], ())})
+            self._budgets.keep(required)
             self._changed.notify()
 
     def take(self, message: Incoming) -> None:
@@ -101,7 +113,10 @@ class Answers:
             return "not_needed"
         if ask.device not in self._waiting and len(self._waiting) >= MAX_DEVICES:
             return "too_many"
-        mine = self._waiting.setdefault(ask.device, {})
+        sessions = self._waiting.setdefault(ask.device, {})
+        if ask.session not in sessions and len(sessions) >= MAX_SESSIONS:
+            return "too_many"
+        mine = sessions.setdefault(ask.session, {})
         mine.update(dict.fromkeys((ask.sha256, piece) for piece in ask.pieces))
         over = len(mine) - MAX_WAITING
         for key in list(mine)[: max(0, over)]:  # the oldest, which the device has given up on
@@ -120,20 +135,26 @@ class Answers:
 
     def _of_the_next_device(self) -> list[_PendingPiece]:
         device = next(iter(self._waiting))
-        mine = self._waiting.pop(device)
+        sessions = self._waiting.pop(device)
+        session = next(iter(sessions))
+        mine = sessions.pop(session)
         sha256, piece = next(iter(mine))
         del mine[sha256, piece]
         if mine:
-            self._waiting[device] = mine  # behind all others
+            sessions[session] = mine  # behind all others, and so is the device
+        if sessions:
+            self._waiting[device] = sessions
         ref = self._required.get(device, {}).get(sha256) if self._required is not None else None
-        return [_PendingPiece(device, ref, piece)] if ref else []  # it may have ended meanwhile
+        return [_PendingPiece(device, session, ref, piece)] if ref else []  # it may have ended meanwhile
 
     def _message(self, pending: _PendingPiece) -> Outgoing | None:
         device, ref, piece = pending.device, pending.ref, pending.piece
         if piece is not None and piece >= ref.chunks:
             self._refuse("malformed", device, f"{ref.sha256[:12]} has no chunk {piece}")
             return None
-        if self._sent[device, ref.sha256] > MAX_SENDS * ref.size + MAX_EXTRA_BYTES:
+        with self._changed:
+            allowed = self._budgets.allows(device, pending.session, ref)
+        if not allowed:
             self._refuse("too_many", device, f"{ref.sha256[:12]} was sent {MAX_SENDS} times")
             return None
         try:
@@ -142,7 +163,8 @@ class Answers:
             self._refuse("unreadable", device, str(error))
             self.unreadable.put(ref.sha256)
             return None
-        self._sent[device, ref.sha256] += len(data)
+        with self._changed:
+            self._budgets.spend(device, pending.session, ref, len(data))
         return Outgoing(topics.piece(device, ref.sha256), answer(piece, data), retain=False)
 
     def _read(self, ref: BlobRef, piece: Piece) -> bytes:

@@ -150,8 +150,10 @@ class Ingest:
                 self._strangers.note(device)
                 results["unknown"] += 1
                 return None
-            said = _decode(message, device)
-            if not self.limits.admit(message, type(said), device, self._clock()):
+            kind, now = _kind(message.topic), self._clock()
+            spent = self.limits.is_spent(message, kind, device, now)
+            said = None if spent else _decode(message, device, kind)
+            if said is None or not self.limits.admit(message, kind, device, now):
                 self._too_many.note(device)
                 results["too_many"] += 1
                 return None
@@ -261,22 +263,21 @@ class Ingest:
         self.counts["malformed"] += 1
 
 
-def _decode(message: Incoming, device: str) -> DeviceMessage:
-    """Raises `WireError` when it is malformed, or of another device than its topic says."""
-    decoded = _decoded(message)
-    if decoded.device != device:
-        kind = type(decoded).__name__.lower()
-        raise WireError(kind, [f"device: is {decoded.device!r} on the topic of {device!r}"])
-    return decoded
-
-
-def _decoded(message: Incoming) -> DeviceMessage:
-    if message.topic.startswith(TELEMETRY):
-        return decode_report(message.payload)
-    kind = KINDS.get(message.topic.rpartition("/")[2])
+def _kind(topic: str) -> type[DeviceMessage]:
+    """What a device sends on a topic. Raises `WireError` where that is nothing."""
+    kind = Report if topic.startswith(TELEMETRY) else KINDS.get(topic.rpartition("/")[2])
     if kind is None:
         raise WireError("message", ["no device sends on this topic"])
-    return codec.decode(message.payload, kind)
+    return kind
+
+
+def _decode(message: Incoming, device: str, kind: type[DeviceMessage]) -> DeviceMessage:
+    """Raises `WireError` when it is malformed, or of another device than its topic says."""
+    decoded = decode_report(message.payload) if kind is Report else codec.decode(message.payload, kind)
+    if decoded.device != device:
+        name = kind.__name__.lower()
+        raise WireError(name, [f"device: is {decoded.device!r} on the topic of {device!r}"])
+    return decoded
 
 
 def _packed(report: Report, raw: bytes) -> bytes:

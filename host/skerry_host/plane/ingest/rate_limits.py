@@ -44,8 +44,11 @@ class _Device:
         self.messages = TokenBucket(allowance.messages, now)
         self.size = TokenBucket(allowance.size, now)
 
+    def is_open(self, allowance: Allowance, now: float) -> bool:
+        return self.messages.level(allowance.messages, now) >= 1 and self.size.level(allowance.size, now) >= 0
+
     def takes(self, allowance: Allowance, size: int, now: float) -> bool:
-        if min(self.messages.level(allowance.messages, now) - 1, self.size.level(allowance.size, now)) < 0:
+        if not self.is_open(allowance, now):
             return False
         self.messages.take(1)
         self.size.take(size)
@@ -70,6 +73,14 @@ class RateLimits:
         if batch is not self._batch:
             self._batch, self._judged = batch, {}
 
+    def is_spent(self, message: Incoming, kind: type, device: str, now: float) -> bool:
+        """Whether a message need not be read, since none of its kind may pass: a flood of large ones costs nothing."""
+        buckets = self._devices.get((device, kind))
+        if id(message) in self._judged or buckets is None or buckets.is_open(self._allowance(kind), now):
+            return False
+        self._drop(kind, device)
+        return True
+
     def admit(self, message: Incoming, kind: type, device: str, now: float) -> bool:
         """Whether a message of the batch may pass."""
         known = self._judged.get(id(message))
@@ -78,15 +89,21 @@ class RateLimits:
         return known
 
     def _takes(self, message: Incoming, kind: type, device: str, now: float) -> bool:
-        allowance = self._reports if kind is Report else self._usual
+        allowance = self._allowance(kind)
         buckets = self._devices.get((device, kind))
         if buckets is None:
             buckets = self._devices[device, kind] = _Device(allowance, now)
         if buckets.takes(allowance, len(message.payload), now):
             return True
+        self._drop(kind, device)
+        return False
+
+    def _allowance(self, kind: type) -> Allowance:
+        return self._reports if kind is Report else self._usual
+
+    def _drop(self, kind: type, device: str) -> None:
         if kind in {Reported, DeviceState}:
             self._unheard[device] = None
-        return False
 
     def unheard(self, now: float, most: int) -> list[str]:
         """Devices of whose twin something was dropped, and which may speak again; each once."""

@@ -5,6 +5,7 @@ Every client here is a real one, with a certificate that the fleet's authority h
 
 import os
 import signal
+import stat
 import time
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from skerry_host.identity.authority import Authority
 from skerry_host.plane.access.keeper import read_state, running
 from skerry_host.plane.access.serving import keeper_of, secured_broker, state_file
+from skerry_host.plane.broker.listening import Opening
 from skerry_host.plane.broker.secured import Ports
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import identities
@@ -25,6 +27,8 @@ from tests.kit.waiting import eventually
 pytestmark = pytest.mark.system
 
 FREE = Ports(0, 0, 0)
+ELSEWHERE = "127.0.0.2"
+"""Stands for an address in a network: another listener than that of 127.0.0.1."""
 OWN = "skerry/v1/d/edge-17"
 
 
@@ -39,7 +43,8 @@ def fleet(tmp_path_factory):
         claim, pems["claim"] = claimed(home, registry, 50, now)
         old_device(registry, "old-1", now)
         program = require_program("mosquitto", "mosquitto")
-        broker = stack.enter_context(secured_broker(home, registry, program, FREE, None))
+        opened = Opening(ELSEWHERE, "s3cret-_")
+        broker = stack.enter_context(secured_broker(home, registry, program, FREE, opened))
         keeper = stack.enter_context(running(keeper_of(home, registry, broker)))
         made = SimpleNamespace(home=home, registry=registry, broker=broker, keeper=keeper, pems=pems, claim=claim)
         eventually(lambda: keeper.state.holds and broker.old.pid, "the rules are in force")
@@ -54,10 +59,10 @@ def old_device(registry, name, now):
         devices.add(session, Device(name, "generic-x86", targets=("cpu",)), now)
 
 
-def caller(fleet, name, client_id="anyone", port=None):
+def caller(fleet, name, client_id="anyone", port=None, **more):
     """With a certificate, at the operation listener unless another port is given."""
     pem = fleet.pems.get(name) or getattr(fleet.broker.files, f"{name}_cert")
-    return Caller(port or fleet.broker.operation.port, fleet.broker.files.ca, pem, client_id)
+    return Caller(port or fleet.broker.operation.port, fleet.broker.files.ca, pem, client_id, **more)
 
 
 def plane_id_of(fleet):
@@ -193,6 +198,18 @@ def test_the_old_way_in_reaches_the_topics_of_devices_without_an_identity_only(f
         eventually(lambda: len(device.got) >= 2 and plane.got, "both ways")
         assert plane.got == [(f"{old}/reported", b"its own")]
         assert device.topics() == {f"{old}/desired", "skerry/v1/blob/bb/0"}
+
+
+def test_elsewhere_the_old_way_in_asks_for_the_password_that_devices_were_given(fleet):
+    """What `--listen` opens: certificates for operation and enrolment, the password of before for the old listener."""
+    port = fleet.broker.old.port
+    assert Caller(port, host=ELSEWHERE, login=("skerry", "s3cret-_")).come()
+    assert not Caller(port, host=ELSEWHERE, login=("skerry", "wrong")).come()
+    assert not Caller(port, host=ELSEWHERE).come()
+    assert caller(fleet, "edge-18", host=ELSEWHERE).come()
+    assert fleet.broker.devices_url == f"mqtts://{ELSEWHERE}:{fleet.broker.operation.port}"
+    secret = fleet.home.broker / "passwords"
+    assert (stat.S_IMODE(secret.stat().st_mode), "s3cret" in secret.read_text()) == (0o600, False)
 
 
 def test_the_old_listener_closes_with_the_last_device_that_needs_it_and_opens_for_a_new_one(fleet):

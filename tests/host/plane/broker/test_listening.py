@@ -1,41 +1,12 @@
-"""A broker that is opened to other machines: who may connect, and what devices are told."""
+"""At which address a broker is opened to other machines. Who may connect there: tests/host/plane/access."""
 
 import stat
 
 import pytest
 
-from skerry_host.plane.broker.broker import Mosquitto
-from skerry_host.plane.broker.link import Link
-from skerry_host.plane.broker.listening import Opening, only_this_machine, opening, outward_address
-from skerry_host.plane.errors import LinkError
+from skerry_host.plane.broker.listening import only_this_machine, opening, outward_address
 from tests.kit.commands import skerry
 from tests.kit.home import make_home
-from tests.kit.programs import require_program
-
-ELSEWHERE = "127.0.0.2"
-"""Stands for an address in a network: another listener than that of 127.0.0.1."""
-
-
-def linked(url: str) -> None:
-    link = Link(url, "test", (), lambda _: None)
-    try:
-        link.start()
-        assert link.connected
-    finally:
-        link.stop()
-
-
-def test_elsewhere_only_the_password_of_agent_toml_lets_in_and_loopback_stays_as_it_was(tmp_path):
-    opened = Opening(ELSEWHERE, "s3cret-_")
-    with Mosquitto(tmp_path, 0, require_program("mosquitto", "mosquitto"), opened) as broker:
-        linked(broker.url)
-        linked(broker.devices_url)
-        for stranger in (f"mqtt://{ELSEWHERE}:{broker.port}", f"mqtt://skerry:wrong@{ELSEWHERE}:{broker.port}"):
-            with pytest.raises(LinkError):
-                linked(stranger)
-    assert broker.devices_url == f"mqtt://skerry:s3cret-_@{ELSEWHERE}:{broker.port}"
-    assert stat.S_IMODE((tmp_path / "passwords").stat().st_mode) == 0o600
-    assert "s3cret" not in (tmp_path / "passwords").read_text()
 
 
 def test_the_password_stays_the_same_and_is_its_owners(tmp_path):

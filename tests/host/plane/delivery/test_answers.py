@@ -9,6 +9,7 @@ from skerry_agent.wire.asking import MAX_PIECES, Ask, parse_answer
 from skerry_agent.wire.blobs import describe, digest_list, split
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.delivery.answers import BATCH, MAX_EXTRA_BYTES, MAX_SENDS, MAX_WAITING, Answers
+from skerry_host.plane.delivery.budgets import MAX_SESSIONS, Budgets
 from skerry_host.release.store import Store
 from tests.kit.home import model_bytes
 from tests.kit.waiting import eventually
@@ -28,7 +29,8 @@ class Rig:
         self.mine, self.others = ({ref.sha256: ref} for ref in refs)
         self.sent, self.up, self.gate = [], True, threading.Event()
         self.gate.set()
-        self.answers = Answers(self.store, self.send)
+        self.now = 1000.0
+        self.answers = Answers(self.store, self.send, lambda: self.now)
         self.thread = threading.Thread(target=self.answers.run)
         self.thread.start()
 
@@ -37,8 +39,8 @@ class Rig:
         self.gate.wait(10)
         return self.up
 
-    def ask(self, *pieces, device="dev-1", sha256=REF.sha256, topic=None):
-        question = codec.encode(Ask(device, sha256, pieces))
+    def ask(self, *pieces, device="dev-1", sha256=REF.sha256, topic=None, session=""):
+        question = codec.encode(Ask(device, sha256, pieces, session))
         self.answers.take(Incoming(topic or topics.ask(device), question))
 
     @property
@@ -172,6 +174,45 @@ def test_a_device_that_never_stops_requesting_is_refused(rig):
     sent = len(rig.got)
     rig.ask(0)
     rig.await_answers(sent + 1)
+
+
+@pytest.mark.parametrize("session", ["", "5e"])
+def test_hundreds_of_questions_in_a_devices_name_do_not_stall_it(rig, session):
+    """266 of them used up for good what a device might be sent: its rollout stood until the host gave it up."""
+    rig.answers.allow({"dev-1": rig.mine})
+    while not rig.answers.counts["too_many"]:
+        rig.ask(*range(8), session=session)
+    sent = len(rig.got)
+    rig.ask(0, 1, 2, session="a1")
+    rig.await_answers(sent + 3)
+    rig.now += 60.0
+    rig.ask(3, session=session)  # also the session that was used up goes on, in time
+    rig.await_answers(sent + 4)
+
+
+def test_who_asks_in_many_sessions_at_once_takes_a_share_and_no_more(rig):
+    rig.gate.clear()
+    rig.answers.allow({"dev-1": SMALL_CHUNKS})
+    rig.ask(0, session="a1")
+    rig.await_answers(1)  # and the broker takes its time
+    rig.ask(500, session="a1")
+    for number in range(300):
+        rig.ask(*range(8), session=f"{number:04x}")
+    rig.gate.set()
+    rig.await_answers(10)
+    assert 500 in [piece for _, piece, _ in rig.got[:10]]
+    assert rig.answers.counts["too_many"] >= 300 - MAX_SESSIONS
+
+
+def test_new_sessions_give_nobody_more_than_the_budgets_of_a_few(rig):
+    """A device that is broken, or one that lies, and begins anew each time."""
+    budgets = Budgets(lambda: rig.now)
+    sent = 0
+    for number in range(1000):
+        while budgets.allows("dev-1", f"{number}", REF):
+            budgets.spend("dev-1", f"{number}", REF, REF.size)
+            sent += REF.size
+    assert sent <= (MAX_SESSIONS + 1) * ((MAX_SENDS + 1) * REF.size + MAX_EXTRA_BYTES)
 
 
 def test_hundreds_of_requests_at_once_take_the_memory_of_one_batch(rig):

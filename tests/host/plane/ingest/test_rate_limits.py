@@ -114,6 +114,13 @@ def test_an_outbox_of_thirty_days_passes_at_once():
     assert all(limits.admit(each, Report, "dev-1", 0.0) for each in messages)
 
 
+def test_what_cannot_pass_is_not_even_read(rig):
+    """Case T4: else a gigabyte of large reports would take minutes, in which others wait."""
+    rig.say(*(reported(n) for n in range(1, BURST + 1)))
+    rig.say(Incoming(topics.reported("dev-1"), b"[" * 200_000))
+    assert rig.counts == Counter(accepted=BURST, too_many=1)
+
+
 def test_large_messages_count_by_their_size():
     """The one that goes beyond it still passes."""
     limits = RateLimits(usual=Allowance(Rate(1000, 1000), Rate(1000, 10)))
