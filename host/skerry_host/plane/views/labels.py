@@ -114,6 +114,7 @@ LABELS = {
     "principal": "invalid name of a client",
     "sha256": "invalid checksum",
     "unfit_certificate": "certificate for another purpose",
+    "unusable_authority": "unusable certificate of the fleet",
     "unusable_certificate": "unusable certificate",
     "unusable_key": "unusable key file",
     "wrong_key": "certificate of another key",
