@@ -117,6 +117,12 @@ class Board:
         key.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return cert, key
 
+    def tls(self, answer: EnrolmentAnswer, folder: Path) -> ssl.SSLContext:
+        """How a client of another kind connects in operation."""
+        context = ssl.create_default_context(cafile=str(self.folder / "fleet-ca.pem"))
+        context.load_cert_chain(*self.write_identity(answer, folder))
+        return context
+
     def connect(self, answer: EnrolmentAnswer, folder: Path) -> TlsClient:
         """Connect in operation, with the certificate of an answer."""
         cert, key = self.write_identity(answer, folder)

@@ -2,14 +2,22 @@
 
 import datetime as dt
 import json
+import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
+from sqlalchemy import update
 
 from skerry_agent.state.identity import IdentityStore
 from skerry_host.home import Home
+from skerry_host.identity.csr import key_sha256
+from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import identities
+from skerry_host.plane.registry.tables import CertificateRow
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
 from tests.kit.waiting import eventually
 from tests.kit.wrong_clock import wrong_clock
@@ -142,3 +150,31 @@ def test_a_first_boot_without_a_network_serves_the_factory_release_and_reports_i
             eventually(lambda: listed(home)["edge-17"]["online"], "it is online", 20.0)
         assert (device.status() or {})["pids"] == before["pids"]
     assert b'"unenrolled"' not in b"".join(path.read_bytes() for path in home.root.glob("registry.sqlite*"))
+
+
+def test_a_device_renews_in_good_time_with_a_new_key_that_the_key_in_use_has_signed_for(home, plane, tmp_path):
+    """A real agent, whose clock says that two thirds of its certificate's life are over, and a real host."""
+    (tmp_path / "boards.csv").write_text("id,board,tags,serial\nedge-17,generic-x86,lab,board-1\n")
+    skerry(home, "device", "claim", "--batch", str(tmp_path / "boards.csv"), "--out", str(tmp_path / "image"))
+    device = board(tmp_path / "image", tmp_path / "board-1", "board-1")
+    clock = tmp_path / "clock"
+    path = os.pathsep.join([str(Path(__file__).parent / "shifted_clock"), *sys.path])
+    device.environment = {"SKERRY_TEST_CLOCK": str(clock), "PYTHONPATH": path}
+    clock.write_text("0")
+    with running(device):
+        device.start()
+        await_state(device, "enrolled")
+        before = (device.state / "identity" / "device.pem").read_bytes()
+        device.kill()
+        clock.write_text(str(70 * 86_400))
+        with open_registry(home.registry) as registry, registry.write() as session:  # else the host says: too soon
+            session.execute(update(CertificateRow).values(not_after=CertificateRow.not_after - 70 * 86_400))
+        device.start()
+        pem = device.state / "identity" / "device.pem"
+        eventually(lambda: pem.read_bytes() != before, f"another certificate: {device.tail()}", 30.0)
+        eventually(lambda: listed(home)["edge-17"]["online"], "it is online with that", 20.0)
+    with open_registry(home.registry) as registry, registry.read() as session:
+        given = identities.living_certificates(session, "edge-17", time.time(), 10)
+        assert len({each.key_sha256 for each in given}) == 2
+        current = identities.find(session, "edge-17").key_sha256
+    assert current == key_sha256(load_pem_x509_certificate(pem.read_bytes()).public_key())

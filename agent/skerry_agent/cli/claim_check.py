@@ -9,9 +9,13 @@ from skerry_agent.config import AgentConfig
 
 
 def has_claim(config: AgentConfig) -> bool:
-    """Whether a file is where agent.toml says that the claim is."""
-    section = config.enrolment
-    return section is not None and config.beside(section.claim_file).exists()
+    """Whether there is something where agent.toml says that the claim is; a service's credential may be a blank."""
+    if config.enrolment is None:
+        return False
+    try:
+        return bool(config.beside(config.enrolment.claim_file).read_bytes().strip())
+    except OSError:
+        return False
 
 
 def check_claim(config: AgentConfig) -> tuple[bool, str]:

@@ -225,7 +225,7 @@ class Asking:
             self.stop()
             self._got(answer.folder)
         else:
-            self._failed(answer, self._ask)
+            self._failed(answer, self.begin)
 
 
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {

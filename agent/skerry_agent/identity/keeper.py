@@ -6,7 +6,6 @@ looking at dates, and asks for the host's time before anything else.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from random import uniform
@@ -15,17 +14,17 @@ from msgspec import Struct
 
 from skerry_agent import log
 from skerry_agent.identity.asking import Asking, Tools, Way
-from skerry_agent.identity.attest import HostTime
+from skerry_agent.identity.claim import ClaimFiles
 from skerry_agent.identity.decisions import (
     ATTEMPTS,
     FINAL,
     OF_OURS,
     OF_TIME,
     is_doubtful,
-    is_valid_at,
     pauses,
     renewal_due,
 )
+from skerry_agent.identity.gate import TimeGate
 from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
 from skerry_agent.ports.interfaces import Timer
@@ -37,17 +36,15 @@ from skerry_agent.state.identity import (
     DEVICE_PEM,
     IdentityStore,
     StoredIdentity,
-    drop_claim,
 )
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest
+from skerry_agent.wire.enrolment import RenewalAnswer
 from skerry_agent.wire.errors import WireError
 
 TURN_S = 10.0
 """How often it is looked whether something is due."""
 
 DAY_S = 86_400.0
-ATTEST_S = (5.0, 1.5, 60.0)
 RENEW_AGAIN_S = (3600.0, 2.0, DAY_S)
 """Pauses after a renewed certificate that the broker did not take."""
 REOPEN_S = (5.0, 2.0, 300.0)
@@ -80,7 +77,8 @@ class IdentityKeeper:
         self._setup, self._tools, self._owner, self._spread = setup, tools, owner, spread
         self._clock = tools.clock
         self._store = IdentityStore(setup.state)
-        self._time = HostTime(tools.processes, tools.clock)
+        self._claim = ClaimFiles(setup.claim_file, setup.key_file, enrols=setup.enrols)
+        self._gate = TimeGate(tools.clock, tools.processes, self._time_known)
         self._current: StoredIdentity | None = None
         self._renewed: StoredIdentity | None = None
         self._used: StoredIdentity | None = None
@@ -92,8 +90,8 @@ class IdentityKeeper:
         self._asking: Asking | None = None
         self._renewal: Renewal | None = None
         self._next: Timer | None = None
-        self._attest_pauses, self._reopen = pauses(*ATTEST_S), pauses(*REOPEN_S)
-        self._renew_again, self._renew_from = pauses(*RENEW_AGAIN_S), 0.0
+        self._reopen, self._renew_again = pauses(*REOPEN_S), pauses(*RENEW_AGAIN_S)
+        self._renew_from = 0.0
         self._issue: str | None = None
 
     # -- what is shown -------------------------------------------------------------------------------------------------
@@ -119,7 +117,7 @@ class IdentityKeeper:
     def issues(self) -> tuple[str, ...]:
         """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._store.issue, renewal)))
+        return tuple(filter(None, (self._issue, self._store.issue, self._claim.issue, renewal)))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -131,15 +129,17 @@ class IdentityKeeper:
     def _begin(self) -> None:
         self._current, self._renewed = self._store.current(), self._store.renewed()
         if self._current is None and self._renewed is not None and not self._store.issue:
-            self._adopt(self._renewed)  # it was killed between the two
+            self._try_to_adopt(self._renewed)  # it was killed between the two
         if self._current is not None:
             with contextlib.suppress(OSError):  # it only takes room
                 self._store.tidy(self._current)
-            self._operate(self._renewed or self._current)
-        claim = self._unused_claim()
+        stored = self._renewed or self._current
+        if stored is not None:
+            self._operate(stored)
+        claim = self._claim.unused(self._current, self._renewed)
         if claim:
             self._ask(self._claim_way(claim))
-        elif self._current is None:
+        elif self._current is None and self._renewed is None:
             self._issue = self._no_way()
 
     def stop(self) -> None:
@@ -160,30 +160,9 @@ class IdentityKeeper:
         elif self._link is not None and not self._link.connected and self._check_time == self._doubtful(used):
             self._operate(used)  # the clock has been set meanwhile, or cannot be believed any more
 
-    def _unused_claim(self) -> str:
-        """The sha256 of the claim that lies there, empty where there is none or an identity was made with it."""
-        if not self._setup.enrols:
-            return ""
-        try:
-            raw = self._setup.claim_file.read_bytes()
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            self._issue = f"{self._setup.claim_file} cannot be read: {error.strerror}"
-            return ""
-        claim = hashlib.sha256(raw).hexdigest() if raw.strip() else ""  # a service's credential that is none is a blank
-        known = {"", *(each.identity.claim for each in (self._current, self._renewed) if each is not None)}
-        if claim and self._current is not None and self._current.identity.claim == claim:
-            self._drop_claim()
-        return "" if claim in known else claim
-
-    def _drop_claim(self) -> None:
-        if not drop_claim((self._setup.key_file, self._setup.claim_file)):
-            log.warning("the claim is used up and cannot be removed", file=self._setup.claim_file)
-
     def _no_way(self) -> str | None:
-        if self._issue or self._store.issue or not self._setup.enrols:
-            return self._issue
+        if self._claim.issue or self._store.issue or not self._setup.enrols:
+            return None
         return f"this device is not enrolled, and {self._setup.claim_file} does not exist: put its claim there"
 
     # -- enrolment and return ------------------------------------------------------------------------------------------
@@ -213,26 +192,29 @@ class IdentityKeeper:
         """The updater has made an identity: with none before it is used at once, else it has to connect first."""
         self._renewal = None
         try:
-            made = self._store.stored(folder)
-            if self._current is None:
-                self._adopt(made)
-                self._owner.named(made.identity.device, made.identity.incarnation)
-                log.info("this device is enrolled", device=made.identity.device)
-                wait_s = self._spread(0.0, self._setup.spread_s)
-                self._later(wait_s, lambda: self._operate(made))
-            else:
-                self._renewed = made
-                self._operate(made)
-        except (OSError, DiskError) as error:
-            self._issue = f"the identity could not be kept: {getattr(error, 'strerror', None) or error}"
+            made = self._renewed = self._store.stored(folder)
+        except DiskError as error:
+            self._issue = str(error)
             self._later(next(self._reopen), self._begin)
+            return
+        if self._current is not None:
+            self._operate(made)
+            return
+        self._try_to_adopt(made)
+        self._owner.named(made.identity.device, made.identity.incarnation)
+        log.info("this device is enrolled", device=made.identity.device)
+        self._used = made
+        self._later(self._spread(0.0, self._setup.spread_s), lambda: self._operate(made))
         self._owner.identity_changed()
 
-    def _adopt(self, stored: StoredIdentity) -> None:
-        """This one from now on. Raises `OSError`."""
-        self._store.adopt(stored)
-        self._current, self._renewed, self._issue = stored, None, None
-        self._unused_claim()
+    def _try_to_adopt(self, stored: StoredIdentity) -> None:
+        """This one from now on, and its claim is used up. Where the disk refuses, it is so until the next start."""
+        try:
+            self._store.adopt(stored)
+            self._current, self._renewed, self._issue = stored, None, None
+            self._claim.unused(stored, None)
+        except OSError as error:
+            self._issue = f"the identity in use could not be noted: {error.strerror}; the next connection tries again"
 
     def _later(self, pause_s: float, call: Callable[[], None]) -> None:
         if self._next is not None:
@@ -262,29 +244,19 @@ class IdentityKeeper:
         if self._check_time:
             self._release()
         else:
-            self._attest_pauses = pauses(*ATTEST_S)
-            self._ask_time()
+            assert self._link is not None
+            assert self._used is not None
+            self._gate.begin(self._link, self._used.identity.device)
 
-    def _ask_time(self) -> None:
-        link, used = self._link, self._used
-        if link is None or used is None or self._open or not link.connected:
+    def _time_known(self, broker_is_valid: bool) -> None:
+        """The host's time is known; only now can it be said whether the broker's certificate is one of today."""
+        if broker_is_valid:
+            self._release()
             return
-        device = used.identity.device
-        link.subscribe([topics.renewal(device)])
-        link.publish(topics.renew(device), codec.encode(RenewalRequest(self._time.ask())))
-        self._later(next(self._attest_pauses), self._ask_time)
-
-    def _time_known(self, known: bool) -> None:
-        link = self._link
-        if link is None or self._open or not known:
-            return
-        dates = link.broker_dates()
-        if dates is not None and not is_valid_at(self._clock.wall(), *dates):
-            self._issue = "the certificate of the broker is not valid now, by the host's own time"
-            self._owner.identity_changed()
-            link.renew()
-            return
-        self._release()
+        self._issue = "the certificate of the broker is not valid now, by the host's own time"
+        self._owner.identity_changed()
+        if self._link is not None:
+            self._link.renew()
 
     def _release(self) -> None:
         """The connection may be used: this identity works."""
@@ -295,11 +267,8 @@ class IdentityKeeper:
             self._asking.stop()
             self._asking = None
         if used is not self._current:
-            try:
-                self._adopt(used)
-                log.info("the renewed certificate is in use", device=used.identity.device)
-            except OSError as error:  # both are there still; the next start tries it again
-                self._current, self._issue = used, f"the identity in use could not be noted: {error.strerror}"
+            log.info("the new certificate is in use", device=used.identity.device)
+            self._try_to_adopt(used)
         if self._link is not None:
             self._link.subscribe([topics.renewal(used.identity.device)])
         self._tools.connections.release()
@@ -318,12 +287,12 @@ class IdentityKeeper:
             return
         if self._renewal is not None:
             self._renewal.answered(answer)
-        if not self._open and answer.nonce == self._time.nonce:
-            self._time.answered(answer.attest, self._time_known)
+        self._gate.answered(answer)
 
     def _down(self, kind: str, _detail: str) -> None:
         """The connection ended, or none could be made."""
         self._open = False
+        self._gate.close()
         used = self._used
         if used is None:
             return

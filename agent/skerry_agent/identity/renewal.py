@@ -122,4 +122,4 @@ class Renewal:
             self.stop()
             self._got(answer.folder)
         else:
-            self._failed(answer, self._ask)
+            self._failed(answer, self.begin)

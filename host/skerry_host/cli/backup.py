@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skerry_host.cli.common import emit, json_option, registry, size, warn
+from skerry_host.cli.common import emit, json_option, size, warn
 from skerry_host.cli.init import for_all_commands
-from skerry_host.home import VARIABLE as HOME_VARIABLE
 from skerry_host.home import Home, home_at, open_home
 
 if TYPE_CHECKING:
@@ -72,19 +71,18 @@ def restore(file: Path, secret: Path | None, to: Path | None, url: str | None, o
     home = home_at(to)
     facts, warnings = _restored(file, passphrase.existing(secret), home, url or for_all_commands())
     warn(warnings)
-    emit(facts, as_json, lambda: _next(home, facts))
+    emit(facts, as_json, lambda: _next(facts))
 
 
 def _restored(file: Path, phrase: str, home: Home, url: str | None) -> tuple[dict[str, object], tuple[str, ...]]:
     from skerry_host.plane.backup.restore import restore as make  # noqa: PLC0415
-    from skerry_host.plane.registry.place import checked  # noqa: PLC0415
+    from skerry_host.plane.registry.place import VARIABLE, checked, shown  # noqa: PLC0415
 
     done = make(file, phrase, home, checked(url) if url else None, time.time())
-    os.environ[HOME_VARIABLE] = str(home.root)
-    with registry(home) as opened:
-        name = opened.name
-    facts = {"home": str(home.root), "now_in": name, "warnings": done.warnings, **_facts(done.contents)}
-    return facts | {"held": _held(done.contents)}, done.warnings
+    name = shown(checked(url)) if url else str(done.home.registry)
+    facts = {"home": str(done.home.root), "now_in": name, "warnings": done.warnings, **_facts(done.contents)}
+    elsewhere = () if url or VARIABLE not in os.environ else (f"${VARIABLE} names another registry: unset it",)
+    return facts | {"held": _held(done.contents)}, (*done.warnings, *elsewhere)
 
 
 def _facts(made: "Contents") -> dict[str, object]:
@@ -107,9 +105,9 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _next(home: Home, facts: dict[str, object]) -> str:
+def _next(facts: dict[str, object]) -> str:
     return (
-        f"home {home.root} is ready: {facts['held']}; its registry is {facts['now_in']}\n"
+        f"home {facts['home']} is ready: {facts['held']}; its registry is {facts['now_in']}\n"
         "what came in or was ordered after that time is not in it: see `skerry event list`, and revoke again what was "
-        f"revoked since; next: skerry --home {home.root} serve"
+        f"revoked since; next: skerry --home {facts['home']} serve"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from skerry_agent.wire.broker_url import without_password
 from skerry_agent.wire.enrolment import claim_name
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
@@ -18,7 +19,7 @@ from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home, open_home
 from skerry_host.plane import provision as provisioning
 from skerry_host.plane.broker.connection import address
-from skerry_host.plane.broker.listening import only_this_machine, without_password
+from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
 from skerry_host.plane.registry.records import claims

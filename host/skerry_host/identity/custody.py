@@ -65,7 +65,8 @@ def renew_issuing(folder: Path, root_folder: Path, passphrase: bytes | None, now
         hint = "give the folder where it is with --root"
         raise IdentityError("the root key was taken away from this home", hint=hint, code="root_away")
     key = _of_root(key_files.load_key(path, passphrase), certificate, path)
-    number = max((int(each.stem) for each in issuing_files(folder)), default=0) + 1
+    made = (*issuing_files(folder), *issuing_files(folder, waiting=True))
+    number = max(int(each.name.partition(".")[0]) for each in made) + 1
     return add_issuing(folder, number, Signed(certificate, key), now)
 
 

@@ -9,6 +9,7 @@ SkerryError
     ├── RegistryError   the registry cannot be opened or migrated
     │   └── RegistryUrlError    not a database URL that a registry can be at: the user's mistake
     ├── BackupError     a backup cannot be made, read or restored
+    │   ├── BackupPlaceError   where a backup or a home must not be written: the user's mistake
     │   └── PassphraseError    none, a wrong one, or one that protects nothing: the user's mistake
     ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
@@ -66,6 +67,13 @@ class BackupError(PlaneError):
     """A backup cannot be made, read or restored."""
 
     code = "backup"
+
+
+class BackupPlaceError(BackupError):
+    """A backup must not be written there, or a home not be restored there."""
+
+    code = "place"
+    exit_code = 2
 
 
 class PassphraseError(BackupError):

@@ -454,3 +454,16 @@ def test_a_device_without_claim_and_identity_says_what_it_needs(board):
     board.boot()
     assert board.keeper.status.state == "none"
     assert "claim.pem does not exist" in board.keeper.issues[0]
+
+
+def test_a_disk_that_refuses_the_link_keeps_no_device_from_its_host(board):
+    """The identity is there, and is used; the next start notes it, and the claim was counted once."""
+    (board.state / ".identity.tmp").mkdir()
+    board.until_up()
+    assert board.keeper.status.device == DEVICE
+    assert "could not be noted" in board.keeper.issues[0]
+    (board.state / ".identity.tmp").rmdir()
+    board.boot()
+    board.until_up()
+    assert (board.store.current().identity.device, board.keeper.issues, board.host.used) == (DEVICE, (), 1)
+    assert not (board.folder / "claim.pem").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.supervisor.report_sender import MAX_UNCONFIRMED, PROBE, SILENT, WINDOW, ReportSender
-from skerry_agent.wire import codec
+from skerry_agent.wire import codec, topics
 from skerry_agent.wire.report_forms import READ, decode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.kit.link import FakeLink
@@ -258,3 +258,17 @@ def test_what_an_older_agent_has_left_is_sent_packed_or_as_it_is(post):
     post.link.connected = True
     post.sender.link_up()
     assert post.forms == "PJ"
+
+
+def test_reports_of_before_a_device_had_an_id_leave_under_the_id_that_it_has_then(post):
+    """Counted while it served its factory release; the host knows no device of the placeholder's name."""
+    post.link.connected = False
+    post.sender.device = "unenrolled"
+    post.sender.put(codec.encode(Report("unenrolled", "b", 1, 0.0, 0.0, 1.0)))
+    post.sender.device = "edge-17"
+    post.link.connected = True
+    post.sender.link_up()
+    ((topic, raw),) = post.link.published
+    assert topic == topics.telemetry("edge-17")
+    assert codec.decode(raw, Report).device == "edge-17"
+    post.sender.receipt(codec.encode(Receipt((Stored("b", ((1, 1),)),))))

@@ -87,6 +87,12 @@ def test_any_text_is_an_address_or_refused_and_nothing_before_the_last_at_is_sho
         assert "@" not in without_password(url)
 
 
+def test_what_may_be_shown_of_an_address_is_without_its_password():
+    assert without_password("mqtt://ann:p@ss@h:1") == "mqtt://h:1"
+    assert without_password("mqtt://h:1") == "mqtt://h:1"
+    assert without_password("ann:hunter2@h") == "h"
+
+
 def test_an_address_shows_no_password_however_it_is_written():
     found = parse("mqtts://ann:hunter2@[::1]:99")
     assert [str(found), f"{found}", repr(found)] == ["mqtts://[::1]:99"] * 2 + ["BrokerUrl(mqtts://[::1]:99)"]

@@ -55,6 +55,9 @@ def test_a_backup_is_made_listed_and_restored(home, secret, tmp_path):
     assert f"next: skerry --home {again.root} serve" in said.stdout
     assert [each["id"] for each in json.loads(skerry(again, "device", "list", "--json").stdout)] == ["dev-1"]
     assert PHRASE not in made.stdout + made.stderr + said.stdout + said.stderr
+    for place in (again.root, tmp_path):
+        refused = skerry(home, "restore", str(tmp_path / "b"), "--home", str(place), *from_file, check=False)
+        assert "is not empty; name a folder" in one_line(refused, 2)
 
 
 def test_the_passphrase_of_the_environment(home, tmp_path, monkeypatch):
@@ -64,6 +67,15 @@ def test_the_passphrase_of_the_environment(home, tmp_path, monkeypatch):
     refused = skerry(home, "restore", str(tmp_path / "b"), "--home", str(tmp_path / "again"), check=False)
     assert "the passphrase of" in one_line(refused, 2)
     assert not (tmp_path / "again").exists()
+
+
+def test_a_registry_that_the_environment_names_instead_of_the_restored_one_is_warned_of(home, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "SKERRY_PASSPHRASE", PHRASE)
+    back_up(home, tmp_path)
+    monkeypatch.setitem(os.environ, "SKERRY_REGISTRY", f"sqlite:///{tmp_path}/other.sqlite")
+    said = skerry(home, "restore", str(tmp_path / "b"), "--home", str(tmp_path / "again"))
+    assert "$SKERRY_REGISTRY names another registry" in said.stderr
+    assert not (tmp_path / "other.sqlite").exists()
 
 
 def test_a_passphrase_is_asked_for_twice_on_a_terminal_and_not_shown(home, tmp_path):

@@ -64,6 +64,11 @@ def renew(folder: Path) -> None:
     custody.activate(identity)
 
 
+def make_next(folder: Path) -> None:
+    identity = folder / "home" / "identity"
+    custody.renew_issuing(identity, identity / "root", None, NOW)
+
+
 def authority_signs(folder: Path) -> None:
     Authority.open(folder / "home" / "identity", NOW).principal("@plane")
     renew(folder)
@@ -88,6 +93,7 @@ CASES = {
     "taking the root key": Case(take, root_is_somewhere, (found,)),
     "renewing the plane's files": Case(files, files_are_whole, (young_files,)),
     "renewing the issuing CA": Case(renew, authority_signs, (found,)),
+    "renewing it again while one waits": Case(renew, authority_signs, (found, make_next)),
 }
 
 

@@ -23,7 +23,7 @@ from skerry_host.home import Home
 from skerry_host.plane.backup import contents, sealed, snapshot
 from skerry_host.plane.backup.contents import Contents
 from skerry_host.plane.backup.workplace import workplace
-from skerry_host.plane.errors import BackupError
+from skerry_host.plane.errors import BackupError, BackupPlaceError
 from skerry_host.plane.registry.place import shown
 
 LEVEL = 3
@@ -130,19 +130,21 @@ class _Hashed:
 
 
 def _require_place(file: Path, root: Path) -> None:
-    """Raise `BackupError` where the file would be in the home, or would replace something that is no backup."""
+    """Raise `BackupPlaceError` where the file would be in the home, or would replace something that is no backup."""
     if file.resolve().is_relative_to(root.resolve()):
         hint = "choose a place that is not lost with it"
-        raise BackupError(f"{file} is in the home that it would hold", hint=hint)
+        raise BackupPlaceError(f"{file} is in the home that it would hold", hint=hint)
+    if not file.exists():
+        return
+    if not file.is_file():  # a pipe would wait here for ever
+        raise BackupPlaceError(f"{file} is no file", hint="name a file")
     try:
         with file.open("rb") as existing:
             beginning = existing.read(len(sealed.MAGIC))
-    except FileNotFoundError:
-        return
     except OSError as error:
-        raise BackupError(f"cannot write {file}: {error.strerror}", hint="name a file") from None
+        raise BackupPlaceError(f"cannot write {file}: {error.strerror}", hint="choose another name") from None
     if not sealed.looks_like_one(beginning):
-        raise BackupError(f"{file} exists, and is no backup of Skerry's", hint="choose another name")
+        raise BackupPlaceError(f"{file} exists, and is no backup of Skerry's", hint="choose another name")
 
 
 @contextmanager

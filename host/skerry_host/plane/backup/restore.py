@@ -24,7 +24,7 @@ from skerry_host.home import Home
 from skerry_host.plane.backup import contents, sealed, snapshot
 from skerry_host.plane.backup.contents import Contents
 from skerry_host.plane.backup.workplace import workplace
-from skerry_host.plane.errors import BackupError
+from skerry_host.plane.errors import BackupError, BackupPlaceError
 from skerry_host.plane.registry import place
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.release.store import Store
@@ -37,8 +37,9 @@ Member = Callable[[tarfile.TarInfo, IO[bytes]], None]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What is in the home now, and what of it is of no use."""
+    """The home, what is in it now, and what of that is of no use."""
 
+    home: Home
     contents: Contents
     warnings: tuple[str, ...]
 
@@ -53,9 +54,10 @@ def restore(file: Path, passphrase: str, home: Home, url: str | None, now: float
 
     `now` is in seconds since 1970. Raises `BackupError`, `RegistryError`; the home is not there then.
     """
-    _require_empty(home.root)
-    beside = home.root.with_name(f".{home.root.name}.restoring")
-    with workplace(beside, f"{home.root} is being restored already") as folder:
+    root = Path(os.path.normpath(home.root))
+    _require_empty(root)
+    beside = root.with_name(f".{root.name}.restoring")
+    with workplace(beside, f"{root} is being restored already") as folder:
         staged = Home(folder)
         made = _each(file, passphrase, _Writer(staged.root))
         snapshot.settle(staged.registry, _note(made, now))
@@ -65,8 +67,8 @@ def restore(file: Path, passphrase: str, home: Home, url: str | None, now: float
         if url:
             place.remember(staged, url)
             snapshot.put(staged.registry, url)
-        _appear(staged.root, home.root, without=staged.registry if url else None)
-    return Restored(made, warnings)
+        _appear(staged.root, root, without=staged.registry if url else None)
+    return Restored(Home(root), made, warnings)
 
 
 def _each(file: Path, passphrase: str, member: Member) -> Contents:
@@ -172,13 +174,15 @@ def _require_empty(root: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise BackupError(f"cannot restore to {root}: {error.strerror}", hint="name a folder") from None
+        raise BackupPlaceError(f"cannot restore to {root}: {error.strerror}", hint="name a folder") from None
     if used:
         hint = "name a folder with --home that is empty, or not there"
-        raise BackupError(f"{root} is not empty", hint=hint, code="not_empty")
+        raise BackupPlaceError(f"{root} is not empty", hint=hint, code="not_empty")
     if root.is_mount():
         hint = f"name a folder in it, as {root / 'home'}"
-        raise BackupError(f"{root} is a file system of its own, and cannot appear at once", hint=hint, code="mount")
+        raise BackupPlaceError(
+            f"{root} is a file system of its own, and cannot appear at once", hint=hint, code="mount"
+        )
 
 
 def _damaged(store: Store) -> tuple[str, ...]:

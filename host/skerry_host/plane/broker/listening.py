@@ -11,11 +11,11 @@ import os
 import secrets
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from skerry_agent.wire import broker_url
+from skerry_agent.wire.errors import WireError
 from skerry_host.files import write_atomic
 from skerry_host.plane.errors import AddressError
 
@@ -32,7 +32,7 @@ class Opening:
     """An address of this machine beside loopback, and the password that the old listener asks for there."""
 
     address: str
-    password: str
+    password: str = field(repr=False)
 
 
 def opening(folder: Path, listen: str) -> Opening:
@@ -79,16 +79,11 @@ def outward_address() -> str | None:
 
 def only_this_machine(url: str) -> bool:
     """Whether an address of a broker leads back to whoever calls it."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = broker_url.parse(url).host
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    except (WireError, ValueError):
         return False
-
-
-def without_password(url: str) -> str:
-    """The address as it may be shown, also where it is none."""
-    return broker_url.without_password(url)
 
 
 def write_password_file(folder: Path, opened: Opening) -> Path:

@@ -14,39 +14,19 @@ from skerry_agent.wire import topics
 from skerry_agent.wire.errors import WireError
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
+from skerry_host.plane.token_bucket import Rate, TokenBucket
 
-RATE_S, BURST = 20.0, 200.0
+EACH = Rate(burst=200.0, per_s=20.0)
 """Requests of one principal a second, and at once: a batch of boards that are switched on together."""
 
-READ_RATE_S, READ_BURST = 1000.0, 1000.0
-"""Messages of all together that are read a second, most of them to be dropped."""
+ALL = Rate(burst=1000.0, per_s=4000.0)
+"""Messages of all together that are read a second, most of them to be dropped: at 50 us each, a fifth of a core."""
 
 MAX_WAITING = 1000
 MAX_PRINCIPALS = 4096
 """So many are told apart; with more, whoever is new shares the allowance of all that are."""
 
 log = logging.getLogger(__name__)
-
-
-class Bucket:
-    """Lets through so many a second, and so many at once, by the time that it is told."""
-
-    def __init__(self, rate_s: float, burst: float, now: float) -> None:
-        self._rate_s, self._burst = rate_s, burst
-        self._left, self._at = burst, now
-
-    def take(self, now: float) -> bool:
-        """Whether one more may pass."""
-        if not self.has_one(now):
-            return False
-        self._left -= 1.0
-        return True
-
-    def has_one(self, now: float) -> bool:
-        """Whether `take` would let one pass."""
-        self._left = min(self._burst, self._left + max(0.0, now - self._at) * self._rate_s)
-        self._at = now
-        return self._left >= 1.0
 
 
 class Requests:
@@ -56,8 +36,8 @@ class Requests:
         self._clock = clock
         self._changed = threading.Condition()
         self._waiting: deque[Incoming] = deque()
-        self._buckets: dict[str, Bucket] = {}
-        self._reading = Bucket(READ_RATE_S, READ_BURST, clock())
+        self._buckets: dict[str, TokenBucket] = {}
+        self._reading = TokenBucket(ALL, clock())
         self._dropped: Counter[str] = Counter()
         self._log = DropLog(log, "their sender asks too often", clock)
         self._closed = False
@@ -70,8 +50,8 @@ class Requests:
         except WireError:
             principal = ""
         with self._changed:
-            self._reading.take(now)
-            if principal and len(self._waiting) < MAX_WAITING and self._bucket(principal, now).take(now):
+            self._reading.take(1.0)
+            if principal and len(self._waiting) < MAX_WAITING and self._may_pass(principal, now):
                 self._waiting.append(message)
                 self._changed.notify_all()
                 return
@@ -81,9 +61,9 @@ class Requests:
     def has_room(self, timeout_s: float = 0.0) -> bool:
         """Whether more should be read; waits so long until it should."""
         with self._changed:
-            if timeout_s and not self._reading.has_one(self._clock()):
+            if timeout_s and not self._may_read():
                 self._changed.wait_for(lambda: self._closed, timeout_s)
-            return self._closed or self._reading.has_one(self._clock())
+            return self._closed or self._may_read()
 
     def take(self) -> Incoming | None:
         """The oldest, as soon as there is one; None once it is closed."""
@@ -103,9 +83,16 @@ class Requests:
             self._closed = True
             self._changed.notify_all()
 
-    def _bucket(self, principal: str, now: float) -> Bucket:
+    def _may_read(self) -> bool:
+        return self._reading.level(ALL, self._clock()) >= 1.0
+
+    def _may_pass(self, principal: str, now: float) -> bool:
         if principal not in self._buckets:
             if len(self._buckets) >= MAX_PRINCIPALS:
                 principal = ""
-            self._buckets.setdefault(principal, Bucket(RATE_S, BURST, now))
-        return self._buckets[principal]
+            self._buckets.setdefault(principal, TokenBucket(EACH, now))
+        bucket = self._buckets[principal]
+        passes = bucket.level(EACH, now) >= 1.0
+        if passes:
+            bucket.take(1.0)
+        return passes

@@ -24,9 +24,12 @@ from skerry_host.plane.registry.records import changes, claims, events, identiti
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.rollouts.director import Director
 
-CHECK_EVERY_S = 5.0
-FLOOD = 1000
-"""So many dropped requests in that time close a claim, and for a large one ten for each of its boards."""
+CHECK_EVERY_S = 2.0
+FLOOD, MOST_FLOOD = 1000, 5000
+"""So many dropped requests in that time close a claim: for a large one ten for each of its boards, up to the second.
+
+A broker takes some 900 new connections a second, so boards in earnest do not come to that, however many they are.
+"""
 
 FORGET_AFTER_S = 7 * 86_400.0
 """A board that has not asked for so long waits no longer; it is listed again when it asks again."""
@@ -117,7 +120,7 @@ class EnrolmentService:
         """Of a birth certificate it is only said: whether its device is revoked is for people to decide."""
         with self._registry.write() as session:
             claim = claims.find(session, principal)
-            if claim is not None and (claim.closed is not None or count < 10 * claim.count):
+            if claim is not None and (claim.closed is not None or count < min(10 * claim.count, MOST_FLOOD)):
                 return
             text = f"{count} requests in {CHECK_EVERY_S:g} s were dropped"
             if claim is not None:

@@ -1,8 +1,11 @@
 """A home that is backed up and restored is the same home; whatever goes wrong, nothing is there that was not before."""
 
 import errno
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -199,6 +202,58 @@ def test_what_a_killed_backup_has_left_goes_with_the_next(home, tmp_path):
     assert names(tmp_path) == ["b", "home"]
 
 
+def test_what_a_killed_restore_has_left_goes_with_the_next(home, tmp_path):
+    back_up(home, tmp_path / "b")
+    left = tmp_path / ".again.restoring"
+    (left / "keys").mkdir(parents=True)
+    (left / "keys" / "director.pem").write_text("half of it")
+    restored(tmp_path / "b", tmp_path / "again")
+    assert names(tmp_path) == ["again", "b", "home"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from skerry_host.home import Home
+from skerry_host.plane.backup.restore import restore
+
+file, to, phrase, at = sys.argv[1:]
+steps = iter(range(int(at)))
+
+def watch(frame, event, called):
+    durable = event == "c_call" and called.__name__ in {"fsync", "fchmod", "rename", "unlink"}
+    if durable and next(steps, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.setprofile(watch)
+restore(Path(file), phrase, Home(Path(to)), None, 1.0)
+"""
+
+
+@pytest.mark.parametrize("at", [0, 3, 8, 20])
+def test_a_restore_that_is_killed_leaves_no_home_and_the_next_one_makes_it(home, tmp_path, at):
+    back_up(home, tmp_path / "b")
+    words = [str(tmp_path / "b"), str(tmp_path / "again"), PHRASE, str(at)]
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], check=False).returncode == -9
+    assert not (tmp_path / "again").exists()
+    assert ids(restored(tmp_path / "b", tmp_path / "again")) == ["dev-1", "dev-2"]
+    assert names(tmp_path) == ["again", "b", "home"]
+
+
+def test_a_registry_of_sqlite_that_is_elsewhere_is_in_the_backup(home, tmp_path):
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    home.registry.rename(elsewhere)
+    create.create(Source(home, f"sqlite:///{elsewhere}", "0"), tmp_path / "b", PHRASE, NOW, QUICK)
+    assert ids(restored(tmp_path / "b", tmp_path / "again")) == ["dev-1", "dev-2"]
+
+
+def test_a_home_may_be_named_by_a_way_around(home, tmp_path):
+    back_up(home, tmp_path / "b")
+    done = restore.restore(tmp_path / "b", PHRASE, Home(tmp_path / "nowhere" / ".." / "again"), None, NOW)
+    assert ids(done.home) == ["dev-1", "dev-2"]
+    assert names(tmp_path) == ["again", "b", "home"]
+
+
 def test_an_older_backup_is_replaced_only_by_one_that_is_whole(home, tmp_path):
     back_up(home, tmp_path / "b")
     before = (tmp_path / "b").read_bytes()
@@ -269,11 +324,19 @@ def test_a_file_that_is_none_or_cannot_be_read(home, tmp_path):
 
 def test_a_backup_is_written_neither_into_its_home_nor_over_another_file(home, tmp_path):
     (tmp_path / "letter").write_text("mine")
-    for place in (home.root / "b", home.store / "b", tmp_path / "letter", tmp_path, tmp_path / "nowhere" / "b"):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (
+        tmp_path / "pipe",
+        home.root / "b",
+        home.store / "b",
+        tmp_path / "letter",
+        tmp_path,
+        tmp_path / "nowhere" / "b",
+    ):
         with pytest.raises(BackupError):
             back_up(home, place)
     assert (tmp_path / "letter").read_text() == "mine"
-    assert names(tmp_path) == ["home", "letter"]
+    assert names(tmp_path) == ["home", "letter", "pipe"]
 
 
 def test_what_a_member_of_the_archive_is_called_never_leads_out_of_the_home():
@@ -305,8 +368,6 @@ def test_a_full_disk_is_named(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 1 MB; only root can make one."""
-    import subprocess
-
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]

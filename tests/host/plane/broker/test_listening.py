@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from skerry_host.plane.broker.listening import only_this_machine, opening, outward_address, without_password
+from skerry_host.plane.broker.listening import only_this_machine, opening, outward_address
 from tests.kit.commands import skerry
 from tests.kit.home import make_home
 
@@ -30,11 +30,6 @@ def test_the_password_stays_the_same_and_is_its_owners(tmp_path):
 )
 def test_addresses_that_lead_back_to_the_caller(url, only):
     assert only_this_machine(url) is only
-
-
-def test_an_address_is_shown_without_its_password():
-    assert without_password("mqtt://ann:p@ss@h:1") == "mqtt://h:1"
-    assert without_password("mqtt://h:1") == "mqtt://h:1"
 
 
 def test_a_plain_broker_is_not_opened_to_other_machines(tmp_path):

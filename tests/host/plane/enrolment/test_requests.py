@@ -6,16 +6,7 @@ from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.enrolment import service as serving
-from skerry_host.plane.enrolment.requests import (
-    BURST,
-    MAX_PRINCIPALS,
-    MAX_WAITING,
-    RATE_S,
-    READ_BURST,
-    READ_RATE_S,
-    Bucket,
-    Requests,
-)
+from skerry_host.plane.enrolment.requests import ALL, EACH, MAX_PRINCIPALS, MAX_WAITING, Requests
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.registry.records import claims, events
 from tests.kit.enrolment import EnrolmentRig
@@ -34,22 +25,15 @@ def csr(principal: str = "@claim-1", key: str = "0" * 16) -> Incoming:
     return Incoming(topics.enroll_request(principal, key), b"{}", 1, 1)
 
 
-def test_a_bucket_lets_through_what_it_says():
-    bucket = Bucket(2.0, 5.0, 0.0)
-    assert [bucket.take(0.0) for _ in range(6)] == [True] * 5 + [False]
-    assert [bucket.take(1.0) for _ in range(3)] == [True, True, False]
-    assert not bucket.take(0.5), "a clock that was set back gives nothing"
-
-
 def test_a_flood_by_one_claim_leaves_another_its_turn():
     clock = Clock()
     requests = Requests(clock)
     for _ in range(8000):
         requests.put(csr("@claim-1"))
     requests.put(csr("@claim-2", "f" * 16))
-    taken = [requests.take().topic for _ in range(int(BURST) + 1)]
+    taken = [requests.take().topic for _ in range(int(EACH.burst) + 1)]
     assert topics.enroll_request("@claim-2", "f" * 16) in taken
-    assert requests.take_dropped() == {"@claim-1": 8000 - int(BURST)}
+    assert requests.take_dropped() == {"@claim-1": 8000 - int(EACH.burst)}
 
 
 def test_what_waits_and_who_is_told_apart_is_bounded():
@@ -69,8 +53,8 @@ def test_no_more_is_read_than_can_be_dropped_beside_the_planes_work():
         while requests.has_room(0.0):
             requests.put(csr())
             read += 1
-    assert read <= READ_BURST + READ_RATE_S + 1
-    assert len(requests._waiting) <= BURST + RATE_S + 1
+    assert read <= ALL.burst + ALL.per_s + 1
+    assert len(requests._waiting) <= EACH.burst + EACH.per_s + 1
 
 
 def test_a_topic_that_names_nobody_is_dropped():
@@ -165,7 +149,7 @@ def test_a_claim_that_floods_is_closed_and_that_is_told(served):
     rig, service, connection = served
     rig.claim_count(2)
     rig.claim_one("edge-1")
-    for _ in range(serving.FLOOD + int(BURST) + 1):
+    for _ in range(serving.FLOOD + int(EACH.burst) + 1):
         connection.receive(Incoming(topics.enroll_request("@claim-1", "0" * 16), b"{}", 1, 1))
     rig.now += serving.CHECK_EVERY_S
     service.tick()
