@@ -56,8 +56,7 @@ class DeviceLink:
         self._open = False
         security = self._secured(credentials)
         if self._link is not None and credentials.client_id == self._client_id:
-            self._link.security = security
-            self._link.renew()
+            self._link.exchange(security)
             return self._link
         if self._link is not None:
             self._connections += self._link.connection
@@ -120,7 +119,7 @@ class DeviceLink:
     def why_offline(self) -> str:
         """See `Link`."""
         if self._link is None:
-            return "this device has no identity yet"
+            return "it connects once it has enrolled"
         return self._link.why_offline or ("" if self._open else "the host's time is asked for")
 
     @property
