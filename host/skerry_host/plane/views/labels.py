@@ -134,6 +134,7 @@ LABELS = {
     "accelerator_hung": "accelerator hung",
     "constant_output": "constant output",
     "crashed": "runner crashed",
+    "api_failed": "inference API refuses all over TCP",
     "golden_damaged": "damaged golden file",
     "golden_mismatch": "golden outputs not reproduced",
     "hang": "inference hung",
