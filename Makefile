@@ -1,7 +1,7 @@
 # Both `make demo` and `make test` set everything up by themselves; see scripts/setup.
 PYTHON ?= python3
 BIN := .venv/bin
-PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup
+PROJECTS := pyproject.toml agent/pyproject.toml scripts/setup requirements/run.txt requirements/dev.txt
 # Tests mostly wait, so there are twice as many processes as processors; each has brokers, ports and folders of its own.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 # Its devices are judged by their latency on real load, so nothing else may run beside it.
@@ -10,12 +10,15 @@ ALONE := tests/system/test_demo.py
 NO_BENCHMARKS := $(addprefix benchmarks/,real_bundle.py real_float.py delta_growth.py goals.py report.py)
 BENCHMARKS := $(filter-out $(NO_BENCHMARKS),$(wildcard benchmarks/*.py))
 
-.PHONY: help setup demo test lint bench sweep fuzz wheels clean
+.PHONY: help setup demo test lint bench sweep fuzz wheels wheelhouse lock licenses sbom audit clean
 help:
 	@echo "make demo [JSON=out.json] [STAY=1]  the whole story on this machine"
 	@echo "make sweep [SAMPLE=1]      every fault of the crash laboratory; the sample within a minute"
 	@echo "make fuzz [COUNT=200000]   damaged bytes for every reader of bytes from outside"
-	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment"
+	@echo "make wheels                \`skerry demo\` from wheels in a fresh environment, without an index"
+	@echo "make wheelhouse [MACHINE=aarch64] [VERSION=3.11]  dist/wheelhouse: what a device installs offline, with hashes"
+	@echo "make lock [LOCK=--upgrade] writes requirements/*.txt anew"
+	@echo "make licenses | sbom | audit   what is installed: licences, CycloneDX files in dist, known advisories"
 	@echo "make test | lint | bench | setup | clean"
 
 setup: .venv/.ready-run
@@ -56,6 +59,7 @@ bench: .venv/.ready-dev
 sweep: .venv/.ready-dev
 	@scripts/setup-system
 	@PYTHONPATH=. $(BIN)/python -m tests.lab.sweep $(if $(SAMPLE),--sample)
+	@$(if $(SAMPLE),,PYTHONPATH=. $(BIN)/python -m tests.lab.identity)
 
 # Reads or refuses each mutant in one line, in bounded time and memory; what does otherwise is saved and named.
 fuzz: .venv/.ready-dev
@@ -63,6 +67,22 @@ fuzz: .venv/.ready-dev
 
 wheels: .venv/.ready-run
 	@PYTHON=$(PYTHON) scripts/check-wheels
+
+wheelhouse: .venv/.ready-run
+	@scripts/wheelhouse dist/wheelhouse device $(MACHINE) $(VERSION)
+
+lock:
+	@PYTHON=$(PYTHON) scripts/lock $(LOCK)
+
+licenses: .venv/.ready-dev
+	@$(BIN)/python scripts/licenses.py
+
+sbom: .venv/.ready-run
+	@PYTHON=$(PYTHON) scripts/sbom
+
+# Needs the network; says so where there is none. CI does not run it: a new advisory must not fail unchanged code.
+audit:
+	@PYTHON=$(PYTHON) scripts/audit
 
 clean:
 	rm -rf .venv .skerry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

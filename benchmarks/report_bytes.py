@@ -37,10 +37,11 @@ from msgspec.structs import replace
 from paho.mqtt.enums import CallbackAPIVersion
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from skerry_agent.config import BrokerAddress
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.supervisor.link import KEEPALIVE_S, METERED_KEEPALIVE_S, MqttLink
+from skerry_agent.supervisor.link_security import LinkSecurity
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.report_forms import READ, decode_report
 from skerry_agent.wire.sketch import Recorder
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
@@ -168,7 +169,9 @@ class Wire:
     """The agent's link to a broker over TLS, and what its socket has carried."""
 
     def __init__(self, port: int, ca_file: Path) -> None:
-        self.link = MqttLink(BrokerAddress(LOOPBACK, port, "mqtts"), DEVICE, lambda _n: ("will", b"x"), str(ca_file))
+        self.link = MqttLink(
+            BrokerUrl("mqtts", LOOPBACK, port), DEVICE, lambda _n: ("will", b"x"), LinkSecurity(ca_file)
+        )
         self.client = self.link._client  # noqa: SLF001 - its socket counts
         self.up = threading.Event()
         self.link.start(lambda call: call(), self.up.set, lambda _topic, _payload: None, lambda _token: None)

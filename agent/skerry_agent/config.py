@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
@@ -18,7 +17,8 @@ from msgspec.structs import replace
 from skerry_agent.ports.api_access import AccessSettings, ApiAccess, is_loopback
 from skerry_agent.ports.runner_protocol import InputSourceSpec
 from skerry_agent.state import backup_copies
-from skerry_agent.wire import codec
+from skerry_agent.wire import broker_url, codec
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.names import DeviceId, ModelName
@@ -30,6 +30,8 @@ LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
 AUTO, LOOPBACK = "auto", "127.0.0.1"
+UNENROLLED = "unenrolled"
+"""Stands for a device's id until the host has given it one; nothing is sent under it."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
 _STATE_DIR = re.compile(rb'(?m)^\s*state_dir\s*=\s*["\']([^"\'\n\0]+)["\']')
 
@@ -42,16 +44,32 @@ class ConfigError(SkerryError):
 
 
 class DeviceSection(Struct, frozen=True):
-    """Who this is."""
+    """Who this is. Without `id` the host says it, as the device enrols. `serial` instead of the board's own."""
 
-    id: DeviceId
+    id: DeviceId | None = None
+    serial: Annotated[str, Meta(max_length=128)] = ""
+
+
+class EnrolmentSection(Struct, frozen=True):
+    """Where and with what the device asks for its identity. `spread_s`: the longest wait before it first connects."""
+
+    url: str
+    claim_file: str = "claim.pem"
+    key_file: str = "claim.key"
+    spread_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
 
 
 class BrokerSection(Struct, frozen=True):
-    """Where the broker is: mqtt://host:port or mqtts://host:port, with user and password if it wants them."""
+    """Where the broker is, mqtt://host:port or mqtts://host:port, and the files of what it wants, if it does.
+
+    `credentials_file` holds USER:PASSWORD. They may be in the URL, too, as agents before had it.
+    """
 
     url: str
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    credentials_file: str | None = None
 
 
 class AgentSection(Struct, frozen=True):
@@ -149,6 +167,7 @@ class AgentConfig(Struct, frozen=True):
     board: BoardSection
     agent: AgentSection = AgentSection()
     models: dict[ModelName, ModelSection] = {}
+    enrolment: EnrolmentSection | None = None
     folder: str = "."
     file: str = ""
     issue: str | None = None
@@ -157,6 +176,36 @@ class AgentConfig(Struct, frozen=True):
     def state_dir(self) -> Path:
         """Where everything that must survive a restart is kept."""
         return Path(self.folder) / self.agent.state_dir
+
+    @property
+    def broker_address(self) -> BrokerUrl:
+        """The broker's address, which was checked when the file was read."""
+        return broker_url.parse(self.broker.url)
+
+    @property
+    def broker_ca(self) -> Path | None:
+        """The authority's file, None for the system's. One in the current folder serves too, as it did before."""
+        given = self.broker_file(self.broker.ca_file)
+        before = Path(self.broker.ca_file or "")
+        return before if given is not None and not given.exists() and before.exists() else given
+
+    def beside(self, given: str) -> Path:
+        """A file that is named in agent.toml, relative to it."""
+        return Path(self.folder) / given
+
+    def broker_file(self, given: str | None) -> Path | None:
+        """A file of the section `broker`, None where it has none."""
+        return Path(self.folder) / given if given else None
+
+    @property
+    def enrolment_address(self) -> BrokerUrl | None:
+        """Where the enrolment listener is, None where none is named."""
+        return broker_url.parse(self.enrolment.url) if self.enrolment is not None else None
+
+    @property
+    def identity_dir(self) -> Path:
+        """Where this device's own key and certificate are once it has enrolled."""
+        return self.state_dir / "identity"
 
     @property
     def trust_file(self) -> Path:
@@ -240,13 +289,16 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
         place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
-        config = codec.convert({**data, **place}, AgentConfig)
+        config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None
     issues = [*_issues_of(config)]
     if issues:
         raise ConfigError(f"{path}: {'; '.join(issues)}")
-    parse_broker_url(config.broker.url)
+    try:
+        broker_url.parse(config.broker.url)
+    except WireError as error:
+        raise ConfigError(f"{path}: broker.url: {error.message}", hint=error.hint) from None
     unknown = [*_unknown(data, to_builtins(config))]
     return replace(config, issue=f"{path}: unknown keys, ignored: {', '.join(unknown)}") if unknown else config
 
@@ -267,6 +319,7 @@ def _unknown(given: object, known: object, where: str = "") -> Iterator[str]:
 def _issues_of(config: AgentConfig) -> Iterator[str]:
     """Issues between fields, and within the parts of one."""
     agent = config.agent
+    yield from _enrolment_issues(config)
     if agent.hang_s <= 2 * agent.beat_s:
         yield f"agent.hang_s: {agent.hang_s:g} s must be more than twice beat_s, or healthy runners count as hung"
     for name, model in config.models.items():
@@ -277,6 +330,21 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
         path = config.unix_path(name)
         if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
             yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"
+
+
+def _enrolment_issues(config: AgentConfig) -> Iterator[str]:
+    if config.enrolment is None:
+        if config.device.id is None:
+            yield "device.id: missing; only a device with a section [enrolment] is named by the host"
+        return
+    if config.broker.ca_file is None:
+        yield "broker.ca_file: missing; a device that enrols believes its fleet's own authority only"
+    for name, url in (("broker.url", config.broker.url), ("enrolment.url", config.enrolment.url)):
+        try:
+            if not broker_url.parse(url).tls:
+                yield f"{name}: a device that enrols needs mqtts://"
+        except WireError as error:
+            yield f"{name}: {error.message}"
 
 
 def own_names() -> tuple[str, ...]:
@@ -306,32 +374,3 @@ def _states(path: Path) -> list[Path]:
 def _usual_states() -> list[str]:
     """For a service, systemd names the folder that it made."""
     return [*filter(None, os.environ.get("STATE_DIRECTORY", "").split(":")), AgentSection().state_dir]
-
-
-class BrokerAddress(Struct, frozen=True):
-    """A parsed broker URL."""
-
-    host: str
-    port: int
-    scheme: Literal["mqtt", "mqtts"]
-    username: str | None = None
-    password: str | None = None
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """Parse mqtt(s)://[user[:password]@]host[:port]; raises `ConfigError` that shows the form."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        host.encode("idna")
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in {"mqtt", "mqtts"}:
-        without_password = url.rpartition("@")[2]
-        raise ConfigError(
-            f"broker url {without_password!r} is not usable", hint="write mqtt://host:1883 or mqtts://host:8883"
-        )
-    secure = parts.scheme == "mqtts"
-    default_port = 8883 if secure else 1883
-    scheme: Literal["mqtt", "mqtts"] = "mqtts" if secure else "mqtt"
-    return BrokerAddress(host, port or default_port, scheme, parts.username, parts.password)

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 
@@ -41,7 +42,8 @@ def _temporary(path: Path, data: bytes, mode: int) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            with suppress(PermissionError) if mode & 0o077 else nullcontext():  # FAT knows no modes
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -17,12 +17,14 @@ from skerry_agent.config import (
     BrokerSection,
     ConfigError,
     DeviceSection,
+    EnrolmentSection,
     ModelSection,
     PowerSection,
     load,
     parse_listen,
 )
 from skerry_agent.ports.runner_protocol import CameraSource, DirectorySource, InputSourceSpec, ReplaySource
+from tests.kit.waiting import eventually
 
 TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "agent.toml"
 GOOD = """[device]
@@ -75,13 +77,13 @@ def test_what_cannot_work_is_refused_in_one_line(path, after, line, names):
 @pytest.mark.parametrize("url", ["mqtt://[abc", "mqtt://h:99999", "mqtt://a..b", "mqtt://", "http://h", "h:1883"])
 def test_a_broker_that_cannot_be_is_refused(path, url):
     path.write_text(GOOD.replace("mqtt://10.0.0.1", url))
-    with pytest.raises(ConfigError, match="broker url"):
+    with pytest.raises(ConfigError, match=r"broker\.url: broker address .* refused"):
         load(path)
 
 
 def test_what_is_wrong_with_a_broker_does_not_tell_its_password(path):
     path.write_text(GOOD.replace("mqtt://10.0.0.1", "mqtt://me:secret@[abc"))
-    with pytest.raises(ConfigError, match="broker url") as refused:
+    with pytest.raises(ConfigError, match=r"broker\.url") as refused:
         load(path)
     assert "secret" not in str(refused.value)
 
@@ -94,9 +96,12 @@ def test_an_authority_that_cannot_be_used_costs_the_link_and_not_the_models(path
     path.write_text(
         GOOD.replace("mqtt://10.0.0.1", "mqtts://10.0.0.1").replace("[board]", f'ca_file = "{authority}"\n[board]')
     )
-    link, config = link_of(load(path), lambda _connection: ("topic", b""))
-    assert link is None
-    assert f"broker.ca_file {authority} cannot be used" in config.issue
+    link = link_of(load(path), lambda _connection: ("topic", b""))
+    link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
+    eventually(lambda: link.problem, "it says why")
+    link.stop()
+    assert link.problem.kind == "unusable_authority"
+    assert str(authority) in link.why_offline
 
 
 @pytest.mark.parametrize("line", ["outbox_days = 1e308", "telemetry_interval_s = 1e-300", "hang_s = 2.1"])
@@ -125,13 +130,54 @@ def test_sources_are_looked_through_too(path):
     assert "models.fashion.sources.rate" in load(path).issue
 
 
-def test_the_template_has_no_unknown_key():
-    assert load(TEMPLATE).issue is None
+def test_the_template_with_an_id_has_no_unknown_key(path):
+    path.write_text(TEMPLATE.read_text().replace("# id = ", "id = ", 1))
+    assert load(path).issue is None
+
+
+ENROLS = """[enrolment]
+url = "mqtts://10.0.0.1:8884"
+[broker]
+url = "mqtts://10.0.0.1"
+ca_file = "fleet-ca.pem"
+[board]
+name = "test"
+"""
+
+
+def test_a_device_that_enrols_needs_no_id_and_any_other_does(path):
+    path.write_text(ENROLS)
+    config = load(path)
+    assert (config.device.id, config.beside(config.enrolment.claim_file)) == (None, path.parent / "claim.pem")
+    path.write_text(GOOD.replace('id = "dev-1"', ""))
+    with pytest.raises(ConfigError, match=r"device.id: missing"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "instead", "names"),
+    [
+        ("mqtts://10.0.0.1:8884", "mqtt://10.0.0.1:8884", "enrolment.url: a device that enrols needs mqtts://"),
+        ("mqtts://10.0.0.1:8884", "10.0.0.1", "enrolment.url"),
+        ('"mqtts://10.0.0.1"', '"mqtt://10.0.0.1"', "broker.url: a device that enrols needs mqtts://"),
+        ('ca_file = "fleet-ca.pem"', "", "broker.ca_file: missing"),
+        ("[board]", "[enrolment.more]\n[board]", None),
+        ('url = "mqtts://10.0.0.1:8884"', "spread_s = 9999.0", "enrolment"),
+    ],
+)
+def test_what_cannot_enrol_is_refused_at_the_start(path, given, instead, names):
+    path.write_text(ENROLS.replace(given, instead, 1))
+    if names is None:
+        assert "unknown keys" in load(path).issue
+        return
+    with pytest.raises(ConfigError, match=names):
+        load(path)
 
 
 SECTIONS = {
     "device": DeviceSection,
     "broker": BrokerSection,
+    "enrolment": EnrolmentSection,
     "agent": AgentSection,
     "board": BoardSection,
     "board.power": PowerSection,

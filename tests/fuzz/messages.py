@@ -6,6 +6,7 @@ from pathlib import Path
 from skerry_agent.ports.runner_protocol import FromRunner, ToRunner
 from skerry_agent.wire import codec
 from skerry_agent.wire.asking import Ask
+from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, RenewalAnswer, RenewalRequest
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_agent.wire.manifest import Release
@@ -22,9 +23,14 @@ KINDS = {
     "command": Command,
     "command_result": CommandResult,
     "desired": Desired,
+    "enrolment_answer": EnrolmentAnswer,
+    "enrolment_request": EnrolmentRequest,
     "envelope": Envelope,
     "receipt": Receipt,
     "release": Release,
+    "renewal_answer": RenewalAnswer,
+    "renewal_proof": RenewalRequest,
+    "renewal_request": RenewalRequest,
     "reported": Reported,
     "state": DeviceState,
 }
@@ -76,13 +82,13 @@ def block_seeds() -> list[bytes]:
 
 def open_addresses() -> object:
     from skerry_host.home import Home
-    from skerry_host.plane.provision import ADDRESS_FILE, broker_of
+    from skerry_host.plane.provision import ADDRESS_FILE, addresses_of
 
     home = Home(scratch_folder())
 
     def read(raw: bytes) -> None:
         (home.root / ADDRESS_FILE).write_bytes(raw)
-        broker_of(home)
+        addresses_of(home)
 
     return read
 

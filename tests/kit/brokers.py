@@ -138,18 +138,7 @@ class RabbitMq(Server):
         lines = ["listeners.tcp = none", f"mqtt.listeners.tcp.1 = 127.0.0.1:{self.port}", "mqtt.allow_anonymous = true"]
         (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (folder / "plugins").write_text("[rabbitmq_mqtt].\n")
-        node = {
-            "CONF_ENV_FILE": "/dev/null",
-            "CONFIG_FILE": folder / "rabbitmq.conf",
-            "ENABLED_PLUGINS_FILE": folder / "plugins",
-            "MNESIA_BASE": folder / "data",
-            "LOG_BASE": folder / "log",
-            "NODENAME": f"skerry-{self.port}@localhost",
-            "DIST_PORT": free_port(),
-            "SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        }
-        erlang = {"HOME": str(folder), "ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
-        self._environment = {**os.environ, **erlang, **{f"RABBITMQ_{name}": str(v) for name, v in node.items()}}
+        self._environment = rabbitmq_environment(folder, folder / "rabbitmq.conf", folder / "plugins")
         self._mapper: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> subprocess.Popen[bytes]:
@@ -165,6 +154,23 @@ class RabbitMq(Server):
                 self._mapper.terminate()
                 self._mapper.wait(self.patience_s)
                 self._mapper = None
+
+
+def rabbitmq_environment(folder: Path, conf: Path, plugins: Path) -> dict[str, str]:
+    """What makes a node keep to a folder, and to ports of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    node = {
+        "CONF_ENV_FILE": "/dev/null",
+        "CONFIG_FILE": conf,
+        "ENABLED_PLUGINS_FILE": plugins,
+        "MNESIA_BASE": folder / "data",
+        "LOG_BASE": folder / "log",
+        "NODENAME": f"skerry-{free_port()}@localhost",
+        "DIST_PORT": free_port(),
+        "SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
+    erlang = {"HOME": str(folder), "ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+    return {**os.environ, **erlang, **{f"RABBITMQ_{name}": str(value) for name, value in node.items()}}
 
 
 KINDS: tuple[type[Server], ...] = (Mosquitto, Embedded, Nats, RabbitMq)

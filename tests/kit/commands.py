@@ -15,6 +15,9 @@ from skerry_host.cli.main import run
 from skerry_host.home import Home
 from tests.kit.programs import ROOT
 
+WITH_IDENTITIES = "--with-identities"
+"""No option of `skerry serve`, but what tests say where its broker is to be as users have it: with TLS."""
+
 
 @dataclass
 class Done:
@@ -63,7 +66,10 @@ def skerry_running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str
 
 @contextlib.contextmanager
 def serving(home: Home, *options: str) -> Iterator["Serving"]:
-    """`skerry serve` as a process of its own, killed at the end if it is still there."""
+    """`skerry serve` as a process of its own, killed at the end if it is still there.
+
+    The broker that it starts asks for no certificates, unless `options` hold `WITH_IDENTITIES`.
+    """
     running = Serving(home, options)
     try:
         yield running
@@ -75,7 +81,7 @@ class Serving:
     """A serving plane that can be killed and started again on the same ports."""
 
     def __init__(self, home: Home, options: tuple[str, ...]) -> None:
-        self._home, self._options = home, options
+        self._home, self._options = home, _plain_unless_told(options)
         self.broker = self.page = ""
         self.start()
 
@@ -111,6 +117,12 @@ class Serving:
         """Ask it to end, and return its exit code."""
         self._process.terminate()
         return self._process.wait(15)
+
+
+def _plain_unless_told(options: tuple[str, ...]) -> tuple[str, ...]:
+    if WITH_IDENTITIES in options:
+        return tuple(option for option in options if option != WITH_IDENTITIES)
+    return options if {"--broker", "--plain"} & set(options) else ("--plain", *options)
 
 
 def _command(home: Home, *arguments: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -17,4 +17,8 @@ def csr_of(key, common_name="", extensions=(), hash_kind=None) -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=True)
-    return builder.sign(key, hash_kind or hashes.SHA256()).public_bytes(Encoding.DER)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return builder.sign(key, None).public_bytes(Encoding.DER)
+    always_the_same = True if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    made = builder.sign(key, hash_kind or hashes.SHA256(), ecdsa_deterministic=always_the_same)
+    return made.public_bytes(Encoding.DER)

@@ -8,6 +8,7 @@ keeps on disk. It does not verify signatures and applies no patch: that is the a
 
 import hashlib
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -79,15 +80,18 @@ class Port(Protocol):
 
 
 class BrokerPort:
-    """Through a real broker, which speaks the will."""
+    """Through a real broker, which speaks the will; two with the same `client_id` throw each other out."""
 
-    def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
+    def __init__(self, url: str, client_id: str = "", tls: ssl.SSLContext | None = None) -> None:
+        self._url, self._client_id, self._tls = urlsplit(url), client_id, tls
         self._client: mqtt.Client | None = None
 
     def open(self, will: Will, up: Callable[[], None], heard: Heard) -> None:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, f"fake-{secrets.token_hex(8)}", clean_session=True)
+        client_id = self._client_id or f"fake-{secrets.token_hex(8)}"
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
         client.reconnect_delay_set(1, 2)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
         client.will_set(*will(), 1, retain=True)
         client.on_connect = lambda _client, _data, _flags, reason, _properties: reason.is_failure or up()
         client.on_disconnect = lambda client, *_: client.will_set(*will(), 1, retain=True)

@@ -149,6 +149,7 @@ MESSAGES = {
             "fashion": ModelReport("idle", serving=True, runtime=RuntimeReport("ai-edge-litert", "2.3.0", "XNNPACK"))
         },
     ),
+    "desired_removed": Desired("shelf-01", 9, 1_700_000_000.5, removed=("fashion",)),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
     "command_sequenced": Command(
@@ -262,6 +263,9 @@ MESSAGES = {
     ),
     "enrolment_refused": EnrolmentAnswer("refused", code="claim_closed", detail="claim 7 was closed on 2026-11-29"),
     "renewal_request": RenewalRequest("00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key"),
+    "renewal_proof": RenewalRequest(
+        "00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key", proof=b"\x30\x45by the key in use"
+    ),
     "renewal_answer": RenewalAnswer(
         "00112233445566778899aabbccddeeff", certificate=b"-----BEGIN CERTIFICATE-----\n", attest=b'{"payload":"..."}'
     ),

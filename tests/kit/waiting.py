@@ -1,5 +1,6 @@
 """Waiting for what another thread or process does. No tests here."""
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -13,3 +14,9 @@ def eventually(check: Callable[[], object], what: str, patience_s: float = 20.0)
     while not check():
         assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
         time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Whether something on this machine takes connections at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -11,7 +11,6 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_agent.config import BrokerAddress
 from skerry_agent.fetch.fetcher import Fetcher, Limits
 from skerry_agent.fetch.over_mqtt import Mqtt
 from skerry_agent.ports.clock import EventQueue
@@ -20,6 +19,7 @@ from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
 from skerry_agent.wire.blobs import CHUNK_BYTES, BlobRef, describe, digest_list, split
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_host.plane.broker.link import Incoming, Link
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.release.store import Store
@@ -122,7 +122,7 @@ class Device:
         self._name = f"net-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self._asked = asked
         self.limits = limits or Limits(retry_after_s=RETRY_AFTER_S)
-        address = BrokerAddress("127.0.0.1", port, "mqtt")
+        address = BrokerUrl("mqtt", "127.0.0.1", port)
         backoff = Backoff(0.05, 0.2)
         self.link = MqttLink(address, self._name, self._will, backoff=backoff, answer_s=ANSWER_S)
         self.result = Result()

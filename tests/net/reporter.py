@@ -5,12 +5,13 @@ to be killed. Its last line on standard output says that everything waiting has 
 import sys
 from pathlib import Path
 
-from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerAddress, BrokerSection, DeviceSection
+from skerry_agent.config import AgentConfig, AgentSection, BoardSection, BrokerSection, DeviceSection
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.supervisor.loop import Supervisor, new_boot_id
 from skerry_agent.wire import topics
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.telemetry import Sample
 
 DEVICE = "reporter-01"
@@ -46,7 +47,7 @@ def main() -> None:
         AgentSection(telemetry_interval_s=interval_s),
         folder=str(folder),
     )
-    address = BrokerAddress("127.0.0.1", port, "mqtt")
+    address = BrokerUrl("mqtt", "127.0.0.1", port)
     link = MqttLink(address, DEVICE, lambda _n: (topics.state(DEVICE), b""), backoff=Backoff(0.05, 0.2), answer_s=1.0)
     supervisor = Supervisor(config, queue, link, _Nothing(), _Nothing(), new_boot_id())
     supervisor.start()

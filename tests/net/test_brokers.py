@@ -12,10 +12,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.twin import DeviceState, Reported
 from skerry_host.fleet import device as fleet
 from skerry_host.plane.broker.broker import External
@@ -55,7 +55,7 @@ class Ear:
         self.heard = queue.SimpleQueue()
         self.up = threading.Event()
         self.acked = queue.SimpleQueue()
-        address = BrokerAddress("127.0.0.1", port, "mqtt")
+        address = BrokerUrl("mqtt", "127.0.0.1", port)
         self.link = MqttLink(address, "net-device", lambda _n: (STATE, will), backoff=Backoff(0.05, 0.2))
         self.link.start(lambda call: call(), self.up.set, lambda *m: self.heard.put(m), self.acked.put)
         assert self.up.wait(10)

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.wire import topics
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import events
@@ -68,7 +68,7 @@ def test_the_plane_says_what_is_wrong_with_a_broker_that_retains_nothing(broker,
 def test_an_agent_keeps_trying_and_is_offline_because_its_will_is_refused(broker):
     up = threading.Event()
     link = MqttLink(
-        BrokerAddress("127.0.0.1", broker.port, "mqtt"),
+        BrokerUrl("mqtt", "127.0.0.1", broker.port),
         "dev-1",
         lambda _connection: (topics.state("dev-1"), b"dead"),
         backoff=Backoff(0.05, 0.1),

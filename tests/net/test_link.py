@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
+from skerry_agent.supervisor.link_security import NOTHING
 from skerry_agent.supervisor.paho_client import WatchedClient
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_host.plane.broker.link import Link, Outgoing
 from tests.kit.brokers import Mosquitto
 from tests.kit.proxy import Fault, Proxy
@@ -47,7 +48,7 @@ def broker(tmp_path):
 def test_publishing_at_the_moment_in_which_the_connection_ends_is_being_offline(broker):
     """paho's word for it is an exception where one asks whether it was published."""
     up = threading.Event()
-    link = MqttLink(BrokerAddress("127.0.0.1", broker.port, "mqtt"), "dev-1", lambda _n: ("will", b"x"))
+    link = MqttLink(BrokerUrl("mqtt", "127.0.0.1", broker.port), "dev-1", lambda _n: ("will", b"x"))
     link.start(lambda call: call(), up.set, lambda *_: None, lambda _token: None)
     assert up.wait(10)
     link._client._sock_close()
@@ -79,9 +80,10 @@ class Brittle(WatchedClient):
 
 def test_a_packet_that_paho_cannot_parse_ends_the_connection_and_not_the_thread(broker, capfd):
     told = []
-    up, client = threading.Event(), Brittle("dev-1", lambda: told.append(client.problem) or 0.01)
+    address = BrokerUrl("mqtt", "127.0.0.1", broker.port)
+    up, client = threading.Event(), Brittle(address, "dev-1", NOTHING, lambda: told.append(client.problem) or 0.01)
     client.on_connect = lambda *_: up.set()
-    client.connect_async("127.0.0.1", broker.port)
+    client.aim(60)
     client.loop_start()
     assert up.wait(10)
     client.closing.set()
@@ -122,7 +124,7 @@ class Forgetful:
 def test_a_message_that_stays_unacknowledged_while_others_are_answered_costs_the_connection():
     """It was lost on the way, and MQTT sends again in a new connection only."""
     up = threading.Event()
-    address = BrokerAddress("127.0.0.1", Forgetful().port, "mqtt")
+    address = BrokerUrl("mqtt", "127.0.0.1", Forgetful().port)
     link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), backoff=Backoff(0.01, 0.02), answer_s=0.1)
     link.start(lambda call: call(), up.set, lambda *_: None, lambda _token: None)
     assert up.wait(10)

@@ -3,53 +3,23 @@
 And nothing of the password is.
 """
 
-import datetime as dt
-import ipaddress
-import socket
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from skerry_agent.config import BrokerAddress
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link import MqttLink
 from skerry_agent.supervisor.link_check import try_to_connect
+from skerry_agent.supervisor.link_security import NOTHING, LinkSecurity
+from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_host.plane.broker.broker import free_port
 from skerry_host.plane.broker.link import Link
 from tests.kit.brokers import Mosquitto, Nats
+from tests.kit.certificates import make_certificate
 from tests.kit.programs import require_program
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, listens
 
-NOW = dt.datetime.now(dt.UTC)
 SECRET = "hunter2-secret"
-
-
-def make_certificate(folder, name, *, days=(-1, 30), signer=None, san="127.0.0.1", authority=False):
-    """A key and a certificate in PEM files; (certificate, key)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    issuer, issuer_key = (signer[0].subject, signer[1]) if signer else (subject, key)
-    where = x509.IPAddress(ipaddress.ip_address(san)) if san[0].isdigit() else x509.DNSName(san)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW + dt.timedelta(days=days[0]))
-        .not_valid_after(NOW + dt.timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([where]), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / f"{name}.key").write_bytes(key.private_bytes(*pem))
-    return made, key
 
 
 class Guarded(Mosquitto):
@@ -79,23 +49,18 @@ class NatsWithUsers(Nats):
     start = Guarded.start
 
 
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def reason_of(address, caplog, ca_file=None):
+def reason_of(address, caplog, security=NOTHING):
     """What the link says after its first attempt, and the doctor after its own; the same kind."""
     caplog.set_level("DEBUG", logger="skerry-agent")
     caplog.clear()
-    link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), ca_file, Backoff(0.05, 0.1))
+    link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), security, Backoff(0.05, 0.1))
     link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
     eventually(lambda: link.problem or link.connected, "an answer")
     problem = link.problem
     link.stop()
     if problem is None:
         return None
-    checked = try_to_connect(address, "dev-1", ca_file)
+    checked = try_to_connect(address, "dev-1", security)
     assert checked is not None
     assert checked.kind == problem.kind
     lines = [record for record in caplog.records if record.levelname == "WARNING"]
@@ -109,8 +74,8 @@ def reason_of(address, caplog, ca_file=None):
 @pytest.mark.parametrize("kind", [Guarded, NatsWithUsers], ids=["mosquitto", "nats"])
 def test_a_refused_password_is_said_to_be_that(tmp_path, caplog, kind):
     with kind(tmp_path / "broker") as broker:
-        wrong = BrokerAddress("127.0.0.1", broker.port, "mqtt", "ann", f"{SECRET}?")
-        right = BrokerAddress("127.0.0.1", broker.port, "mqtt", "ann", SECRET)
+        wrong = BrokerUrl("mqtt", "127.0.0.1", broker.port, "ann", f"{SECRET}?")
+        right = BrokerUrl("mqtt", "127.0.0.1", broker.port, "ann", SECRET)
         assert reason_of(wrong, caplog) in {"not_authorized", "bad_password"}
         assert reason_of(right, caplog) is None
         assert try_to_connect(right, "dev-1") is None
@@ -142,33 +107,19 @@ def pems(tmp_path_factory):
 def test_a_certificate_that_is_not_accepted_is_said_to_be_that(tmp_path, pems, caplog, certificate, kind):
     more = (f"certfile {pems}/{certificate}.pem", f"keyfile {pems}/{certificate}.key")
     with Guarded(tmp_path / "broker", *more) as broker:
-        address = BrokerAddress("127.0.0.1", broker.port, "mqtts", "ann", f"{SECRET}?")
-        assert reason_of(address, caplog, str(pems / "authority.pem")) == kind
-
-
-def test_a_broker_that_wants_a_certificate_is_said_to_want_one(tmp_path, pems, caplog):
-    more = (f"certfile {pems}/good.pem", f"keyfile {pems}/good.key")
-    more += (f"cafile {pems}/authority.pem", "require_certificate true")
-    with Guarded(tmp_path / "broker", *more) as broker:
-        address = BrokerAddress("127.0.0.1", broker.port, "mqtts", "ann", SECRET)
-        assert reason_of(address, caplog, str(pems / "authority.pem")) == "certificate_wanted"
-
-
-def test_a_port_without_tls_is_said_to_be_that(tmp_path, pems, caplog):
-    with Mosquitto(tmp_path / "broker") as broker:
-        address = BrokerAddress("127.0.0.1", broker.port, "mqtts")
-        assert reason_of(address, caplog, str(pems / "authority.pem")) in {"no_tls", "closed"}
+        address = BrokerUrl("mqtts", "127.0.0.1", broker.port, "ann", f"{SECRET}?")
+        assert reason_of(address, caplog, LinkSecurity(pems / "authority.pem")) == kind
 
 
 def test_where_nobody_listens_and_a_name_that_nobody_knows(caplog):
-    assert reason_of(BrokerAddress("127.0.0.1", free_port(), "mqtt"), caplog) == "refused"
-    assert reason_of(BrokerAddress("no-such-broker.invalid", 1883, "mqtt"), caplog) == "unresolvable"
+    assert reason_of(BrokerUrl("mqtt", "127.0.0.1", free_port()), caplog) == "refused"
+    assert reason_of(BrokerUrl("mqtt", "no-such-broker.invalid", 1883), caplog) == "unresolvable"
 
 
 def test_a_broker_that_ends_is_one_line_and_its_return_another(tmp_path, caplog):
     caplog.set_level("INFO", logger="skerry-agent")
     with Mosquitto(tmp_path / "broker") as broker:
-        address = BrokerAddress("127.0.0.1", broker.port, "mqtt")
+        address = BrokerUrl("mqtt", "127.0.0.1", broker.port)
         link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), backoff=Backoff(0.05, 0.1))
         link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
         eventually(lambda: link.connected, "it is connected")
@@ -202,7 +153,7 @@ class Secretive(NatsWithUsers):
 def test_a_subscription_that_the_broker_refuses_is_an_issue_and_over_when_it_is_let(tmp_path, caplog):
     """Such a device hears no order, and nobody said so."""
     with Secretive(tmp_path / "broker") as broker:
-        address = BrokerAddress("127.0.0.1", broker.port, "mqtt", "ann", SECRET)
+        address = BrokerUrl("mqtt", "127.0.0.1", broker.port, "ann", SECRET)
         link = MqttLink(address, "dev-1", lambda _n: ("will", b"x"), backoff=Backoff(0.05, 0.1))
         link.start(lambda call: call(), lambda: None, lambda *_: None, lambda _token: None)
         eventually(lambda: link.connected, "it is connected")

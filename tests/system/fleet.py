@@ -201,9 +201,13 @@ def _recipe(folder: Path, latency_p95_us: int) -> Path:
     return folder
 
 
-def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOARD) -> Device:
-    """Enrol a device that looks at the held-out samples, fast, and says how it is five times a second."""
-    skerry(home, "device", "provision", name, "--board", board, "--broker", broker, "--out", str(folder))
+def provision(home: Home, name: str, broker: str | None, folder: Path, board: str = BOARD) -> Device:
+    """Enrol a device that looks at the held-out samples, fast, and says how it is five times a second.
+
+    Without a broker it is that of the plane that runs.
+    """
+    where = ["--broker", broker] if broker else []
+    skerry(home, "device", "provision", name, "--board", board, *where, "--out", str(folder))
     device = Device(name, folder)
     device.configure("agent", "beat_s = 0.2")
     text = device.config.read_text().replace("telemetry_interval_s = 60.0", "telemetry_interval_s = 1.0")
@@ -212,7 +216,7 @@ def provision(home: Home, name: str, broker: str, folder: Path, board: str = BOA
     return device
 
 
-def provision_installed(home: Home, broker: str, installed: Path, folder: Path) -> Device:
+def provision_installed(home: Home, broker: str | None, installed: Path, folder: Path) -> Device:
     """A device that holds what was installed on another; not started yet."""
     device = provision(home, "shelf-01", broker, folder)
     shutil.copytree(installed, device.state, ignore=shutil.ignore_patterns("*.sock", "ports.json"))

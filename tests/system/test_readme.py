@@ -61,7 +61,8 @@ def fresh(tmp_path) -> Path:
 def typed(folder: Path, commands: str) -> Iterator[str]:
     """Type them into a shell in this folder; each must succeed. What was said; the background ends with the block."""
     paths = os.pathsep.join([str(ROOT / "host"), str(ROOT / "agent"), os.environ.get("PYTHONPATH", "")])
-    ports = {"SKERRY_PORT": str(free_port()), "SKERRY_HTTP_PORT": str(free_port())}
+    names = "SKERRY_TLS_PORT", "SKERRY_ENROLL_PORT", "SKERRY_PORT", "SKERRY_HTTP_PORT"
+    ports = {name: str(free_port()) for name in names}
     environment = {"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": paths, **ports}
     said = folder / "said.log"
     with said.open("w") as log:
@@ -129,7 +130,7 @@ def test_a_device_elsewhere_is_provisioned_and_connects_as_the_readme_says(fresh
     steps = [
         f"export PATH={tools}:$PATH; . .venv/bin/activate; skerry init",
         opened,
-        "until grep -q 'open to the network' said.log; do sleep 0.1; done",
+        "until grep -q 'serving: broker mqtts://' said.log; do sleep 0.1; done",
         provisioned,
         doctor,
         f"{run} &",

@@ -11,9 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from skerry_agent.cli.claim_check import check_claim, has_claim
 from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.standalone import recorded_status
-from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.cli.status_lines import identity_text
+from skerry_agent.config import AgentConfig
 from skerry_agent.ports.bounded import run_bounded
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.jobs import FactoryJob, FactoryReady
@@ -37,8 +39,9 @@ def doctor(config: AgentConfig) -> list[DeviceCheck]:
         _clock(time.time()),
         _disk(config.state_dir),
         _trust(config),
+        *_identity(config, known, time.time()),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
-        _broker(config, status),
+        _broker(config, status, known),
         *_sources(config),
         *_models(known),
         *_factory(config, known),
@@ -97,6 +100,19 @@ def _trust(config: AgentConfig) -> DeviceCheck:
     return DeviceCheck("trust", ok=issue is None, detail=issue or f"keys in {config.trust_file}")
 
 
+def _identity(config: AgentConfig, status: LocalStatus, now: float) -> list[DeviceCheck]:
+    """Whether the host knows this device, and for how long; nothing of one that was provisioned without."""
+    identity = status.identity
+    if identity is None:
+        return []
+    if identity.state == "none" and not status.running and has_claim(config):
+        return [DeviceCheck("identity", ok=True, detail="none yet: `skerry-agent run` enrols this device by its claim")]
+    over = identity.until is not None and now > PLAUSIBLE_WALL_S and identity.until < now
+    ok = identity.state == "enrolled" and not over
+    words, expired = identity_text(identity), ": it has expired, a running agent renews it" if over else ""
+    return [DeviceCheck("identity", ok=ok, detail=f"{words}{expired}")]
+
+
 def _factory(config: AgentConfig, status: LocalStatus) -> list[DeviceCheck]:
     """Verify every factory release; having none is not a failure."""
     none = "none: if no other release is intact, the device waits for its next order"
@@ -135,17 +151,22 @@ def _runtime(engine: str) -> DeviceCheck:
     return DeviceCheck(name, ok=False, detail=words[:300])
 
 
-def _broker(config: AgentConfig, status: LocalStatus | None) -> DeviceCheck:
-    """As the running agent sees it; else whether it takes this device."""
-    where = parse_broker_url(config.broker.url)
-    name = f"{where.host}:{where.port}"
+def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus) -> DeviceCheck:
+    """As the running agent sees it; else whether it takes this device, or its claim."""
+    where = config.broker_address
+    name = where.place
+    if status is None and known.identity is not None and known.identity.state != "enrolled":
+        no_claim = False, f"{name}: this device has to enrol first"
+        ok, detail = check_claim(config) if has_claim(config) else no_claim
+        return DeviceCheck("broker", ok=ok, detail=detail)
     if status is not None and status.connected:
         return DeviceCheck("broker", ok=True, detail=f"connected to {name}")
     if status is not None and status.why_offline:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {status.why_offline}")
+    from skerry_agent.cli.security import security_of  # noqa: PLC0415 - it imports ssl
     from skerry_agent.supervisor.link_check import try_to_connect  # noqa: PLC0415 - it imports paho
 
-    problem = try_to_connect(where, config.device.id, config.broker.ca_file, alone=status is None)
+    problem = try_to_connect(where, known.device, security_of(config), alone=status is None)
     if problem is not None:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {problem}")
     if status is not None:

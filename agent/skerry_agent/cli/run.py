@@ -5,15 +5,15 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
-from skerry_agent.cli.standalone import NoLink
-from skerry_agent.config import AgentConfig, parse_broker_url
+from skerry_agent.cli.identity import device_link, has_identity, identified_as, keep_identity
+from skerry_agent.cli.security import security_of
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
 from skerry_agent.meters import BoardMeters
 from skerry_agent.ports.clock import EventQueue
+from skerry_agent.supervisor.connections import DeviceLink
 from skerry_agent.supervisor.link import METERED_KEEPALIVE_S, MqttLink
 from skerry_agent.supervisor.local import listen
 from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
@@ -23,30 +23,31 @@ from skerry_agent.wire import codec, topics
 
 def run(config: AgentConfig) -> int:
     """Run until SIGTERM or SIGINT; 0 when it ended in order."""
-    device, boot = config.device.id, new_boot_id()
+    boot = new_boot_id()
     output = log.start(config.agent.log_level)
     _log_start(config, boot)
     state = state_folder(config)
     config = calibrated(config)
     queue = EventQueue()
 
-    def will(connection: int) -> tuple[str, bytes]:
+    def will(device: str, connection: int) -> tuple[str, bytes]:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
 
-    link, config = link_of(config, will)
+    link = device_link(config, queue, will) if has_identity(config) else link_of(config, will)
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
-    supervisor = Supervisor(config, queue, link or NoLink(), processes, BoardMeters(config.board), boot)
+    supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     supervisor.log_place = output.place()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
-    if link is not None:
+    if isinstance(link, DeviceLink):
+        keep_identity(config, queue, link, processes, supervisor)
+    else:
         link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
     Notifier().begin(queue)
     queue.run()
-    if link is not None:
-        link.stop()
+    link.stop()
     if door is not None:
         door.close()
     log.stop()
@@ -55,29 +56,28 @@ def run(config: AgentConfig) -> int:
 
 def _log_start(config: AgentConfig, boot: str) -> None:
     """Who this is and what it works with. The broker's address without the password."""
-    broker = parse_broker_url(config.broker.url)
     log.info(
         "the agent starts",
         version=__version__,
-        device=config.device.id,
+        device=identified_as(config) or "not enrolled",
         board=config.board.name,
         targets=",".join(config.board.targets),
         boot=boot,
-        broker=f"{broker.scheme}://{broker.host}:{broker.port}",
+        broker=str(config.broker_address),
         state=config.state_dir,
     )
 
 
-def link_of(config: AgentConfig, will: Callable[[int], tuple[str, bytes]]) -> tuple[MqttLink | None, AgentConfig]:
-    """The link, if the authority's file is usable: without it the models serve all the same, and `issue` says why."""
-    try:
-        link = MqttLink(parse_broker_url(config.broker.url), config.device.id, will, config.broker.ca_file)
-    except OSError as error:
-        unusable = f"no link to the broker: broker.ca_file {config.broker.ca_file} cannot be used: {error}"
-        return None, replace(config, issue="; ".join(filter(None, (config.issue, unusable))))
+def link_of(config: AgentConfig, will: Callable[[str, int], tuple[str, bytes]]) -> MqttLink:
+    """The link of a device that agent.toml names.
+
+    What it cannot use of its files it says when it connects: the models serve all the same.
+    """
+    device = config.device.id or UNENROLLED
+    link = MqttLink(config.broker_address, device, lambda number: will(device, number), security_of(config))
     if config.agent.metered:
         link.keepalive_s = METERED_KEEPALIVE_S
-    return link, config
+    return link
 
 
 def _open_local_socket(state: Path, queue: EventQueue, supervisor: Supervisor) -> socket.socket | None:

@@ -7,8 +7,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from skerry_agent.config import AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.identity.recorded import recorded_identity
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.state.disk import locked
 from skerry_agent.state.factory import FactoryFolder
@@ -34,8 +35,9 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
     state, now, factory = config.state_dir, time.time(), FactoryFolder(config.factory_dir)
     folders = sorted({path.parent for path in (state / "models").glob("*/journal.json*")})
     read = {path.name: Journal(path / "journal.json").read() for path in folders if is_model_name(path.name)}
+    identity = recorded_identity(state, enrols=config.enrolment is not None)
     return LocalStatus(
-        device=config.device.id,
+        device=(identity.device if identity else "") or config.device.id or UNENROLLED,
         connected=False,
         waiting_reports=len(list((state / "outbox").glob("*.json"))),
         models={name: recorded_report(record, now) for name, (record, _) in read.items()},
@@ -44,6 +46,7 @@ def recorded_status(config: AgentConfig) -> LocalStatus:
         issues=tuple(damage for _, damage in read.values() if damage),
         running=False,
         factory={name: FactoryStatus(factory.release(name)) for name in {*read, *factory.models()}},
+        identity=identity,
     )
 
 

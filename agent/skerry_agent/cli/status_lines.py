@@ -1,5 +1,9 @@
 """A device's status as lines for a person. Asks nobody; whoever prints the lines cleans them."""
 
+import time
+
+from skerry_agent.config import UNENROLLED
+from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.supervisor.report import LocalStatus
 from skerry_agent.wire.figures import energy_text
 from skerry_agent.wire.twin import DeploymentReport, RuntimeReport
@@ -9,7 +13,8 @@ def shown(status: LocalStatus) -> list[str]:
     """All that a device knows of itself; each model with what it runs, where it serves, and how it got there."""
     offline = f"offline: {status.why_offline}" if status.why_offline else "offline"
     link = "connected" if status.connected else offline if status.running else "not running"
-    lines = [f"device {status.device}: {link}"]
+    name = "this device" if status.device == UNENROLLED else f"device {status.device}"
+    lines = [f"{name}: {link}", *_identity(status.identity)]
     for name, model in sorted(status.models.items()):
         current = model.current.release if model.current else "no release"
         where = " and ".join(urls[name] for urls in (status.http, status.unix) if name in urls)
@@ -29,6 +34,27 @@ def shown(status: LocalStatus) -> list[str]:
             trial = f", {status.trials[name]}" if name in status.trials else ""
             lines.append(f"    last deployment {progress(model.deployment)}{trial}")
     return lines + [f"  issue: {issue}" for issue in status.issues]
+
+
+def _identity(identity: IdentityStatus | None) -> list[str]:
+    """Who the device is to the host, of one that has an identity or asks for one."""
+    if identity is None:
+        return []
+    return [f"  identity: {identity_text(identity)}"]
+
+
+def identity_text(identity: IdentityStatus) -> str:
+    """How far it is, as a phrase."""
+    until = time.strftime("%Y-%m-%d", time.gmtime(identity.until)) if identity.until is not None else ""
+    words = {
+        "enrolled": f"enrolled as {identity.device}, its certificate is valid until {until}",
+        "returning": f"enrolled as {identity.device}, asks for a new certificate",
+        "asking": f"asks to enrol as {identity.code}" if identity.code else "asks to enrol",
+        "pending": "asks to enrol",
+        "refused": f"the host refuses {identity.device or identity.code or 'to enrol it'}",
+        "none": "none",
+    }[identity.state]
+    return f"{words}: {identity.detail}" if identity.detail else words
 
 
 def _runs(runtime: RuntimeReport) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from skerry_agent.config import AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig
 from skerry_agent.machine.records import Slot
 from skerry_agent.ports.interfaces import Clock, Link, Post, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat, Result
@@ -18,6 +18,7 @@ class DeviceContext(Struct, frozen=True):
     Callbacks: `changed`: there is something worth reporting. `collect`: the disk may hold unused files. `heartbeat`: a
     heartbeat of the runner of a model's slot. `undervoltage_since`: see the port `Meters`. `generation` of the desired
     state that was accepted last. `result`: an answer of a model, for the broker.
+    `named`: what the host calls this device.
     """
 
     config: AgentConfig
@@ -33,3 +34,9 @@ class DeviceContext(Struct, frozen=True):
     undervoltage_since: Callable[[float], str | None] = lambda _at: None
     generation: Callable[[], int] = int
     result: Callable[[str, Result], None] = lambda _model, _result: None
+    named: Callable[[], str] | None = None
+
+    @property
+    def device(self) -> str:
+        """This device's id: the host's word for it, else that of agent.toml."""
+        return self.named() if self.named is not None else self.config.device.id or UNENROLLED

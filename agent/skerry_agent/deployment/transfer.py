@@ -34,7 +34,7 @@ class Transfer:
     ) -> None:
         self.waiting = ""
         self._context, self._deployment, self._have, self._handle = context, deployment, have, handle
-        self._mqtt = Mqtt(context.link, context.config.device.id, asked=deployment.asked)
+        self._mqtt = Mqtt(context.link, context.device, asked=deployment.asked)
         self._force_full = deployment.transfer == "full"
         self._before = deployment.bytes_received
         self._spent = deployment.bytes_received

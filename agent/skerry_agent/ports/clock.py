@@ -10,6 +10,31 @@ PLAUSIBLE_WALL_S = 1_700_000_000.0
 """A clock before 2023 has never been set, so nothing counts as expired by it."""
 
 
+TOLERATED_S = 300.0
+"""By so much this device's clock may differ from the host's, and is still gone by."""
+
+
+class HostOffset:
+    """How far the host's time is from this device's clock, where they differ by more than is tolerated. Pure.
+
+    Once somebody sets the clock it is gone by again: that jump shows against the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = self._apart = 0.0
+
+    def learn(self, host: float, wall: float, monotonic: float) -> None:
+        """The host says that it is `host`."""
+        self._offset_s = host - wall if abs(host - wall) > TOLERATED_S else 0.0
+        self._apart = wall - monotonic
+
+    def corrected(self, wall: float, monotonic: float) -> float:
+        """The time, by all that is known."""
+        if self._offset_s and abs(wall - monotonic - self._apart) > TOLERATED_S:
+            self._offset_s = 0.0
+        return wall + self._offset_s
+
+
 class _Timer:
     __slots__ = ("call",)
 
@@ -28,6 +53,7 @@ class EventQueue:
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = itertools.count()
         self._running = True
+        self._offset = HostOffset()
 
     def post(self, call: Callable[[], None]) -> None:
         """Run `call` soon in the queue's thread; safe from any thread and from a signal handler."""
@@ -38,8 +64,16 @@ class EventQueue:
         return time.monotonic()
 
     def wall(self) -> float:
-        """Seconds since 1970."""
+        """Seconds since 1970, as the host says where this device's clock is wrong."""
+        return self._offset.corrected(time.time(), time.monotonic())
+
+    def system_wall(self) -> float:
+        """Seconds since 1970, as the board's own clock has it: TLS goes by that."""
         return time.time()
+
+    def host_says(self, wall: float) -> None:
+        """The host's time, of now, verified: gone by until the board's clock is set. Sets no clock."""
+        self._offset.learn(wall, time.time(), time.monotonic())
 
     def after(self, seconds: float, call: Callable[[], None]) -> _Timer:
         """Run `call` later."""

@@ -36,9 +36,13 @@ class Clock(Protocol):
 class Link(Protocol):
     """The way to the broker. Publishing while offline is allowed for retained state only: the adapter keeps none."""
 
-    connected: bool
-    connection: int
-    """Counts the attempts to connect since the start."""
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+
+    @property
+    def connection(self) -> int:
+        """Counts the attempts to connect since the start."""
 
     @property
     def why_offline(self) -> str:

@@ -62,7 +62,44 @@ class FactoryJob(Struct, frozen=True, tag="factory"):
     targets: tuple[TargetName, ...]
 
 
-UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob
+RequestKind = Literal["claim", "birth", "renewal"]
+
+
+class MakeRequest(Struct, frozen=True, tag="make_request"):
+    """Make the keys of a request for an identity, or take those that are there for the same, and its CSRs.
+
+    `state` is the state folder. `cert_file`: with what the request is authenticated, a claim or a birth certificate of
+    the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own.
+    """
+
+    state: str
+    kind: RequestKind
+    incarnation: str
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+class AcceptIdentity(Struct, frozen=True, tag="accept_identity"):
+    """Check the certificates that the host gave for the keys of a request, and make a folder of an identity.
+
+    Certificates are PEM, the leaf first. `before` is the folder of the identity whose birth certificate is kept, where
+    none comes. `device` is who it has to be, empty where the host decides. `now` is None while the clock is not known.
+    `claim` is the sha256 of the claim that is used up by it.
+    """
+
+    state: str
+    kind: RequestKind
+    ca_file: str
+    certificate: bytes
+    birth_certificate: bytes | None = None
+    before: str = ""
+    device: str = ""
+    now: float | None = None
+    claim: str = ""
+
+
+UpdaterJob = VerifyMessage | VerifyMessages | PlanJob | StageJob | FactoryJob | MakeRequest | AcceptIdentity
 
 
 class Payload(Struct, frozen=True, tag="payload"):
@@ -91,6 +128,29 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
     slot: Slot
 
 
+class RequestMade(Struct, frozen=True, tag="request_made"):
+    """CSRs in DER. `key_sha256` is of the device key's SubjectPublicKeyInfo; `birth_csr` only for a claim.
+
+    `proof`: the key in use has signed for the new one; only of a renewal.
+
+    Of the certificate that authenticates the request: whose it is (`principal`), and its dates.
+    """
+
+    csr: bytes
+    key_sha256: str
+    birth_csr: bytes | None = None
+    principal: str = ""
+    not_before: float = 0.0
+    not_after: float = 0.0
+    proof: bytes | None = None
+
+
+class IdentityMade(Struct, frozen=True, tag="identity_made"):
+    """The identity lies in this folder, beside the one in use."""
+
+    folder: str
+
+
 class Refusal(Struct, frozen=True, tag="refusal"):
     """It was not done. `kind` decides what the machine makes of it.
 
@@ -109,4 +169,4 @@ class Verified(Struct, frozen=True, tag="verified"):
     answers: tuple[Payload | Refusal, ...]
 
 
-Answer = Payload | Verified | Planned | Staged | FactoryReady | Refusal
+Answer = Payload | Verified | Planned | Staged | FactoryReady | RequestMade | IdentityMade | Refusal

@@ -65,17 +65,40 @@ def write_atomic(path: Path, data: bytes) -> None:
     _replace(path, lambda file: file.write(data))
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """As `write_atomic`, and at no moment may others than the owner read it, whatever the umask. Raises `OSError`."""
+    _replace(path, lambda file: file.write(data), lambda name, flags: os.open(name, flags, 0o600))
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` a symbolic link to a sibling's path, or replace the one that it is, durably. Raises `OSError`."""
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    sync_folder(link.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all below it, durably. Raises `OSError`."""
+    if folder.exists():
+        shutil.rmtree(folder)
+        sync_folder(folder.parent)
+
+
 def copy_durably(source: Path, target: Path) -> None:
     """Replace `target` by a copy of `source` with blocks of its own, as `write_atomic`. Raises `OSError`."""
     with source.open("rb") as file:
         _replace(target, lambda copy: shutil.copyfileobj(file, copy, 1 << 20))
 
 
-def _replace(path: Path, fill: Callable[[BufferedWriter], object]) -> None:
+def _replace(
+    path: Path, fill: Callable[[BufferedWriter], object], opener: Callable[[str, int], int] | None = None
+) -> None:
     """Put what `fill` writes in the place of a file, durably."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=opener) as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())

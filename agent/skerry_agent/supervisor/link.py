@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from skerry_agent import log
-from skerry_agent.config import BrokerAddress
 from skerry_agent.ports.interfaces import Post
 from skerry_agent.supervisor import link_problems
 from skerry_agent.supervisor.backoff import Backoff
 from skerry_agent.supervisor.link_problems import LinkProblem, problem
+from skerry_agent.supervisor.link_security import NOTHING, LinkSecurity
 from skerry_agent.supervisor.paho_client import MQTTErrorCode, MQTTMessage, WatchedClient
+from skerry_agent.wire.broker_url import BrokerUrl
 
 KEEPALIVE_S, METERED_KEEPALIVE_S = 90, 1300
 """Above the usual interval of reports, which then are sign of life enough; a ping and its answer cost 200 bytes. The
@@ -40,10 +41,10 @@ class MqttLink:
 
     def __init__(
         self,
-        address: BrokerAddress,
+        address: BrokerUrl,
         client_id: str,
-        will: Callable[[int], tuple[str, bytes]],
-        ca_file: str | None = None,
+        will: Callable[[int], tuple[str, bytes] | None],
+        security: LinkSecurity = NOTHING,
         backoff: Backoff | None = None,
         answer_s: float = ANSWER_S,
     ) -> None:
@@ -51,7 +52,7 @@ class MqttLink:
         self.connection = 0
         self.problem: LinkProblem | None = None
         self.keepalive_s = KEEPALIVE_S
-        self._address, self._will = address, will
+        self._will = will
         self._backoff = backoff or Backoff()
         self._answer_s, self._ack_s = answer_s, ACK_S * answer_s / ANSWER_S
         self._connected_at = 0.0
@@ -60,12 +61,9 @@ class MqttLink:
         self._subscribing: dict[int, list[str]] = {}
         self._naming = threading.Lock()
         self._refused: set[str] = set()
-        self._where = f"{address.scheme}://{address.host}:{address.port}"
-        self._client = WatchedClient(client_id, self._lost)
-        if address.username:
-            self._client.username_pw_set(address.username, address.password)
-        if address.scheme == "mqtts":
-            self._client.tls_set(ca_certs=ca_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        self._where = str(address)
+        self._told: Callable[[LinkProblem], None] = lambda _problem: None
+        self._client = WatchedClient(address, client_id, security, self._lost)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -75,12 +73,14 @@ class MqttLink:
         on_up: Callable[[], None],
         on_message: Callable[[str, bytes], None],
         on_acked: Callable[[int], None],
+        on_down: Callable[[LinkProblem], None] = lambda _problem: None,
     ) -> None:
-        """Begin to connect; the callbacks run in the supervisor's thread."""
+        """Begin to connect; the callbacks run in the supervisor's thread. `on_down`: why there is no connection."""
+        self._told = lambda why: post(lambda: on_down(why))
 
         def connected(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
             if code.is_failure:
-                self._client.problem = link_problems.of_answer(str(code), self._address.username)
+                self._client.problem = link_problems.of_answer(str(code), self._client.user)
             else:
                 self._begin()
                 post(on_up)
@@ -107,7 +107,7 @@ class MqttLink:
         self._client.on_publish = acked
         self._client.on_subscribe = self._subscribed
         self._client.on_unsubscribe = self._answered
-        self._client.connect_async(self._address.host, self._address.port, keepalive=self.keepalive_s)
+        self._client.aim(self.keepalive_s)
         self._client.loop_start()
 
     def stop(self) -> None:
@@ -132,6 +132,11 @@ class MqttLink:
         """Drop the connection, so that another one is made."""
         self._renew(problem("no_answers", "what was asked for does not come"))
 
+    def exchange(self, security: LinkSecurity) -> None:
+        """Connect anew, with this."""
+        self._client.security = security
+        self._renew(problem("new_certificate", "this device has another certificate"))
+
     def _renew(self, why: LinkProblem) -> None:
         self._client.problem = self._client.problem or why
         open_socket: Any = self._client.socket()
@@ -143,6 +148,14 @@ class MqttLink:
     def why_offline(self) -> str:
         """Why there is no connection, and what to do; empty while there is one, or none was tried."""
         return str(self.problem) if self.problem is not None else ""
+
+    def broker_dates(self) -> tuple[float, float] | None:
+        """From when to when the certificate is valid that the broker has shown; None where it has shown none."""
+        open_socket: Any = self._client.socket()
+        shown: Any = open_socket.getpeercert() if isinstance(open_socket, ssl.SSLSocket) else None
+        if not shown:
+            return None
+        return ssl.cert_time_to_seconds(shown["notBefore"]), ssl.cert_time_to_seconds(shown["notAfter"])
 
     @property
     def issue(self) -> str | None:
@@ -157,8 +170,9 @@ class MqttLink:
     def _connecting(self, _client: Any, _data: Any) -> None:
         self.connection += 1
         self._asked_at = time.monotonic()
-        topic, death = self._will(self.connection)
-        self._client.will_set(topic, death, qos=1, retain=True)
+        will = self._will(self.connection)
+        if will is not None:
+            self._client.will_set(*will, qos=1, retain=True)
 
     def _begin(self) -> None:
         self._connected_at = time.monotonic()
@@ -190,7 +204,9 @@ class MqttLink:
         self.problem = self._client.problem or problem("closed", f"the broker has closed the connection{before}")
         self._client.problem = None
         what = "the connection to the broker was lost" if self.connected else "no connection to the broker"
-        log.warning(f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
+        level = "info" if self.problem.kind == "new_certificate" else "warning"
+        log.say(level, f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
+        self._told(self.problem)
 
     def _answered(self, *_arguments: Any) -> None:
         self._asked_at = None

@@ -10,6 +10,9 @@ import ssl
 
 from msgspec import Struct
 
+from skerry_agent import tls
+from skerry_agent.tls import Phase
+
 
 class LinkProblem(Struct, frozen=True):
     """A stable word for it, what happened, and what to do about it."""
@@ -23,8 +26,8 @@ class LinkProblem(Struct, frozen=True):
 
 
 HINTS = {
-    "bad_password": "check user and password in broker.url of agent.toml, and the broker's list of users",
-    "not_authorized": "check user and password in broker.url of agent.toml, and what the broker allows this user",
+    "bad_password": "check broker.credentials_file of agent.toml, and the broker's list of users",
+    "not_authorized": "check broker.credentials_file of agent.toml, and what the broker allows this user",
     "bad_client_id": "the broker must accept device.id of agent.toml as a client id",
     "bad_protocol": "the broker must speak MQTT 3.1.1",
     "broker_unavailable": "see the broker's own log; it is tried again",
@@ -32,14 +35,24 @@ HINTS = {
     "certificate_expired": "renew the broker's certificate; if that is good, this device's clock is wrong",
     "certificate_not_yet_valid": "set this device's clock; if that is right, the broker's certificate is dated ahead",
     "wrong_hostname": "use the name that is in the certificate in broker.url, or give the broker one for this name",
-    "certificate_wanted": "the broker wants a certificate of this device, which the agent has none of: use a password",
-    "no_tls": "that port does not speak TLS: write mqtt:// in broker.url, or the port of the TLS listener (8883)",
+    "certificate_wanted": "enrol this device, or give it broker.cert_file and broker.key_file",
+    "certificate_refused": "the broker must trust the authority that signed this device's certificate: see its own log",
+    "own_certificate_expired": "it is renewed over the enrolment listener; without one, give this device a new one",
+    "own_certificate_revoked": "this device was taken off the fleet: ask whoever runs it, and enrol it anew",
+    "closed_after_handshake": "most probably it wants a certificate, or another than this device's: see its own log",
+    "no_tls": "that port hardly speaks TLS: write mqtt:// in broker.url, or the port of the TLS listener (8883)",
+    "tls_wanted": "that port speaks TLS: write mqtts:// in broker.url",
+    "unusable_authority": "check broker.ca_file of agent.toml; it is tried again",
+    "unusable_certificate": "check broker.cert_file of agent.toml, or this device's identity; it is tried again",
+    "unusable_key": "check broker.key_file of agent.toml, or this device's identity; it is tried again",
+    "unusable_credentials": "write USER:PASSWORD into that file, on one line, with mode 0600; it is tried again",
     "tls_failed": "check the TLS settings of the broker",
     "unresolvable": "check the name in broker.url and this device's DNS",
     "refused": "start the broker, or check host and port in broker.url; a firewall may refuse, too",
     "timeout": "check host and port in broker.url, and firewalls between",
     "unreachable": "check this device's network: address, gateway, cable or Wi-Fi",
     "closed": "it may want TLS, refuse this device's last will, or know another agent of the same id: see its own log",
+    "new_certificate": "it connects anew with that",
     "no_answers": "the network or the broker is stuck; it is connected anew",
     "lost_message": "the broker has lost a message or refuses it: see its own log; it is connected anew",
     "no_ping": "the network or the broker is stuck; it is connected anew",
@@ -57,9 +70,6 @@ _CONNACK = {
     "Not authorized": "not_authorized",
 }
 
-_CERTIFICATE = {9: "certificate_not_yet_valid", 10: "certificate_expired", 62: "wrong_hostname", 64: "wrong_hostname"}
-"""X509_V_ERR of OpenSSL that are no question of whom to trust."""
-
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
@@ -75,34 +85,37 @@ def of_answer(reason: str, user: str | None) -> LinkProblem:
     return problem(kind, f"the broker refuses the connection{whom}: {reason.lower()}")
 
 
-def of_error(error: Exception) -> LinkProblem:
-    """The connection could not be made, or broke with an error."""
+def of_error(error: Exception, now: float, phase: Phase | None = None) -> LinkProblem:
+    """The connection could not be made, or broke with an error.
+
+    `phase`: when, on a connection over TLS; None on one without. `now`: what this device's clock says.
+    """
+    if isinstance(error, UnusableError):
+        return error.problem
+    of_tls = tls.of_error(error, now, phase) if phase and isinstance(error, OSError) else None
+    return problem(*(of_tls or _of_network(error)))
+
+
+def _of_network(error: Exception) -> tuple[str, str]:
     words = getattr(error, "strerror", None) or str(error)
     match error:
-        case ssl.SSLError():
-            kind, detail = _of_tls(error)
         case socket.gaierror():
-            kind, detail = "unresolvable", f"the broker's name cannot be resolved: {words}"
+            return "unresolvable", f"the broker's name cannot be resolved: {words}"
         case ConnectionRefusedError():
-            kind, detail = "refused", "nothing accepts connections at the broker's address"
+            return "refused", "nothing accepts connections at the broker's address"
         case TimeoutError():
-            kind, detail = "timeout", "the broker's address does not answer"
+            return "timeout", "the broker's address does not answer"
         case OSError() if error.errno in _UNREACHABLE:
-            kind, detail = "unreachable", f"the broker's network cannot be reached: {words}"
-        case ConnectionResetError() | BrokenPipeError():
-            kind, detail = "closed", "the broker has closed the connection"
+            return "unreachable", f"the broker's network cannot be reached: {words}"
+        case ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
+            return "closed", "the broker has closed the connection"
         case _:
-            kind, detail = "network", f"the connection broke: {words}"
-    return problem(kind, detail)
+            return "network", f"the connection broke: {words}"
 
 
-def _of_tls(error: ssl.SSLError) -> tuple[str, str]:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        kind = _CERTIFICATE.get(error.verify_code, "untrusted_authority")
-        return kind, f"the broker's certificate is not accepted: {error.verify_message}"
-    reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
-    if "certificate required" in reason or "handshake failure" in reason:
-        return "certificate_wanted", f"the broker ends the TLS handshake: {reason}"
-    if "wrong version number" in reason or "unexpected eof" in reason or "eof occurred" in reason:
-        return "no_tls", f"the TLS handshake fails: {reason}"
-    return "tls_failed", f"the TLS handshake fails: {reason}"
+class UnusableError(OSError):
+    """What a connection needs cannot be used, so that none is tried now."""
+
+    def __init__(self, why: LinkProblem) -> None:
+        super().__init__(why.detail)
+        self.problem = why

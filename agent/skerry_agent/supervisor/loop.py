@@ -5,15 +5,17 @@ Resident and small: no numpy, no inference runtime, no cryptography. Everything 
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import astuple
 
 from skerry_agent import __version__, log
-from skerry_agent.config import AgentConfig, keep_copy
+from skerry_agent.config import UNENROLLED, AgentConfig, keep_copy
 from skerry_agent.deployment.context import DeviceContext
 from skerry_agent.deployment.launcher import exclusive
 from skerry_agent.deployment.unit import Unit
+from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.machine import events
 from skerry_agent.machine.records import Deployment, Slot, State
 from skerry_agent.ports.clock import EventQueue
@@ -21,11 +23,13 @@ from skerry_agent.ports.interfaces import Link, Meters, Processes
 from skerry_agent.ports.runner_protocol import Heartbeat
 from skerry_agent.state.blobs import BlobStore
 from skerry_agent.state.disk import make_folder
+from skerry_agent.state.identity import incarnation_of
 from skerry_agent.state.install import InstallError, read_export
 from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
@@ -56,17 +60,17 @@ class Supervisor:
         self, config: AgentConfig, queue: EventQueue, link: Link, processes: Processes, meters: Meters, boot: str
     ) -> None:
         self.config = config
-        self.device, self.boot = config.device.id, boot
+        self.device, self.boot = config.device.id or UNENROLLED, boot
+        self.identity: Callable[[], IdentityStatus | None] = lambda: None
+        self.identity_issues: Callable[[], tuple[str, ...]] = tuple
         self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
         state = config.state_dir
         self._orders = Orders(self.device, state, self._processes, queue, self._changed, self._keys.first_look)
         outbox = Outbox(state / "outbox", config.agent.outbox_bytes, config.agent.outbox_reports)
-        self._report_sender = ReportSender(
-            outbox, link, topics.telemetry(config.device.id), state / "outbox" / "receipts"
-        )
-        self._results = ResultSender(link, config.device.id)
+        self._report_sender = ReportSender(outbox, link, self.device, state / "outbox" / "receipts")
+        self._results = ResultSender(link, self.device)
         self._telemetry = Telemetry(self.device, boot, queue, meters)
         interval = ReportInterval(config.agent, queue.monotonic)
         self._reports = TelemetryReports(self._telemetry, self._report_sender, interval, queue, self._pids)
@@ -80,6 +84,7 @@ class Supervisor:
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
+        self._removal_issue: str | None = None
         self._ports = KeptPorts(state)
         self._listeners: dict[str, ModelListeners] = {}
 
@@ -99,6 +104,7 @@ class Supervisor:
             meters.undervoltage_since,
             lambda: self._orders.generation,
             self._results.put,
+            lambda: self.device,
         )
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -107,7 +113,8 @@ class Supervisor:
         """Take up where the journals stand. Serves before it has a network."""
         with contextlib.suppress(OSError):  # a disk that takes nothing: the file itself is whole
             keep_copy(self.config)
-        for name in sorted(self._known_models() | set(self.config.models) | self._folders.factory.models()):
+        known, removed = self._known_models(), removal.removed_models(self._orders.desired)
+        for name in sorted((known | set(self.config.models) | self._folders.factory.models()) - removed):
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
@@ -144,6 +151,18 @@ class Supervisor:
             unit = self._units[model] = Unit(model, self._context, journal, opened.sockets)
             unit.handle(events.Booted())
         return self._units[model]
+
+    def named(self, device: str, incarnation: str) -> None:
+        """The host calls this device so from now on, and its orders name this state folder. What serves goes on."""
+        self.device = device
+        parts = (self._orders, self._report_sender, self._results, self._telemetry, self._order_request)
+        for part in parts:
+            part.device = device
+        self._orders.enrolled_as = incarnation
+
+    def identity_changed(self) -> None:
+        """There is something to show of this device's identity."""
+        self._changed()
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
@@ -183,11 +202,21 @@ class Supervisor:
     # -- orders --------------------------------------------------------------------------------------------------------
 
     def _apply(self, desired: Desired) -> None:
+        for model in removal.removed_models(desired):
+            self._remove(model)
         for assignment in desired.assignments:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
         self._changed()
+
+    def _remove(self, model: str) -> None:
+        """Take a model off this device; nothing, if it is not there."""
+        unit, listeners = self._units.pop(model, None), self._listeners.pop(model, None)
+        if unit is not None and listeners is not None:
+            removal.end(unit, listeners.sockets)
+        self._removal_issue = removal.forget(self.config.state_dir / "models" / model)
+        self._collect()
 
     def _resume_orders(self) -> None:
         """Install again what is desired of a model that serves nothing, where no release has failed."""
@@ -237,7 +266,10 @@ class Supervisor:
     def _install(self, folder: Path) -> Done:
         try:
             export = read_export(folder)
-            unit = self._unit(export.release.model)
+            model = export.release.model
+            if model in removal.removed_models(self._orders.desired):
+                return Done(ok=False, detail=f"the host has taken {model} off this device: only the host can order it")
+            unit = self._unit(model)
         except (InstallError, OSError) as error:
             return not_done(error)
         return install(unit, export, self._blobs, self._queue.wall())
@@ -257,6 +289,7 @@ class Supervisor:
             energy={name: EnergyStatus(*astuple(each)) for name, each in self._telemetry.energies().items()},
             why_offline=self._link.why_offline,
             log=self.log_place,
+            identity=self.identity(),
             results=self._results.counts,
             trials={name: unit.trial_progress for name, unit in units.items() if unit.trial_progress},
             factory={n: FactoryStatus(self._folders.factory.release(n), u.factory.busy) for n, u in units.items()},
@@ -294,10 +327,12 @@ class Supervisor:
             self.config.issue,
             self._keys.issue,
             self._disk_issue,
+            self._removal_issue,
             self._orders.issue,
             self._supply.issue,
             self._link.issue,
             self._ports.issue,
+            *self.identity_issues(),
         )
         return (
             *filter(None, own),
@@ -320,7 +355,9 @@ class Supervisor:
         self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
-        unit = self._units[model]
+        unit = self._units.get(model)
+        if unit is None:  # its runner's last words
+            return
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
         load_us, accelerated = loaded.load_us if loaded else None, exclusive(slot)
@@ -367,6 +404,8 @@ def _where(units: dict[str, Unit], kind: str) -> dict[str, str]:
 
 
 def state_folder(config: AgentConfig) -> Path:
-    """The state folder, made if it is not there."""
+    """The state folder, made if it is not there, with a name of its own."""
     config.state_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a disk that takes nothing: the next start makes it
+        incarnation_of(config.state_dir)
     return config.state_dir

@@ -15,7 +15,7 @@ class OrderRequest:
     """Subscribes to a device's orders anew after each pause, so that they come again."""
 
     def __init__(self, device: str, link: Link, clock: Clock, *, metered: bool) -> None:
-        self._device, self._link, self._clock = device, link, clock
+        self.device, self._link, self._clock = device, link, clock
         usual, sparing = (
             (FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH),
             (METERED_FIRST_ASK_S, METERED_LAST_ASK_S, METERED_ASK_GROWTH),
@@ -33,6 +33,6 @@ class OrderRequest:
         longer_s = min(self._last_s, self._growth * pause_s)
         self._next = self._clock.after(pause_s, lambda: self._ask(longer_s))
         if self._link.connected:
-            orders = [topics.desired(self._device), topics.command(self._device)]
+            orders = [topics.desired(self.device), topics.command(self.device)]
             self._link.unsubscribe(orders)  # not every broker sends again what is subscribed already
-            self._link.subscribe([*orders, topics.receipt(self._device)])
+            self._link.subscribe([*orders, topics.receipt(self.device)])

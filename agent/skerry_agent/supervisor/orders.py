@@ -22,6 +22,7 @@ from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
 from skerry_agent.ports.interfaces import Clock, Processes
 from skerry_agent.ports.jobs import Answer, Payload, Refusal, VerifyMessage
 from skerry_agent.state.disk import DiskError, read_record, write_record
+from skerry_agent.state.identity import read_incarnation
 from skerry_agent.supervisor.refused_orders import RefusedOrders
 from skerry_agent.supervisor.verification_queue import VerificationQueue
 from skerry_agent.wire import codec, envelope
@@ -31,6 +32,9 @@ from skerry_agent.wire.refusals import MAX_ORDER_BYTES, OrderKind
 from skerry_agent.wire.twin import Command, CommandResult, Desired
 
 T = TypeVar("T")
+_NOT_HERE = (
+    "is for another state folder than this device's: it was set up anew, or never enrolled with the order's host"
+)
 REMEMBERED_COMMANDS = 64
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 KNOWN_COMMANDS = frozenset({"rollback", "watch"})
@@ -68,8 +72,11 @@ class Orders:
         self.issue: str | None = None
         self._first_look = first_look
         self._arrivals, self._accepted_arrival = 0, 0
+        self.enrolled_as: str | None = None
+        """The state folder that this device has enrolled with; None while it has no identity."""
         self.refused = RefusedOrders(clock, changed)
-        self._device, self._clock = device, clock
+        self.device, self._clock = device, clock
+        self._folder_name = read_incarnation(folder)
         self._accepted_files = (folder / "desired.json", folder / "desired.second.json")
         self._answered_files = (folder / "commands.json", folder / "commands.second.json")
         self._accepted = self._read_copies(self._accepted_files, Accepted, _newest)
@@ -151,7 +158,7 @@ class Orders:
             command = self._parsed(raw, answer, Command)
             if command is None:
                 return
-            if command.device != self._device:
+            if command.device != self.device:
                 self._refuse("command", raw, "wrong_device", f"a command for device {command.device} was ignored")
                 return
             reply(self._result_of(command, run))
@@ -191,14 +198,23 @@ class Orders:
     def _unacceptable(self, desired: Desired) -> tuple[str, str] | None:
         """(code, detail) of why a well signed one is not accepted."""
         now, generation = self._clock.wall(), desired.generation
-        if desired.device != self._device:
+        if desired.device != self.device:
             return "wrong_device", f"a desired state for device {desired.device} was ignored"
+        if self._is_for_another_folder(desired.incarnation):
+            return "wrong_incarnation", f"desired generation {generation} {_NOT_HERE}"
         if generation <= self.generation:
             return "stale_generation", f"desired generation {generation} was ignored: {self.generation} is accepted"
         if desired.expires is not None and PLAUSIBLE_WALL_S < now > desired.expires:
             when = f"this device's clock says {_date(now)}"
             return "expired_order", f"desired generation {generation} has expired: {when}"
         return None
+
+    def _is_for_another_folder(self, incarnation: str | None) -> bool:
+        """A device that has enrolled takes only what names the state folder that it has enrolled with.
+
+        Else an order of before it was set up anew could be sent to it again: it remembers none of them.
+        """
+        return incarnation != self.enrolled_as and not (incarnation == self._folder_name and self.enrolled_as is None)
 
     def _keep(self, accepted: Accepted) -> bool:
         """What cannot be kept is not accepted: after a restart nothing would know it."""
@@ -221,7 +237,7 @@ class Orders:
             code, detail = refusal
             self.issue = f"command {command.id} was refused: {detail}"
             log.warning("a command was refused", reason=code, detail=detail, command=command.id, kind=command.kind)
-            return CommandResult(self._device, command.id, ok=False, detail=detail, code=code)
+            return CommandResult(self.device, command.id, ok=False, detail=detail, code=code)
         begun = command.sequence is not None and command.sequence == self._answered.sequence
         if command.sequence is not None:
             self._remember(replace(self._answered, sequence=command.sequence), command)
@@ -229,7 +245,7 @@ class Orders:
         if begun and not ok:  # nothing is left to do: the host must not take for failed what was done before a crash
             ok, detail = True, f"it was begun before a restart, and now {detail}"
         log.say("info" if ok else "warning", "a command was run", command=command.id, kind=command.kind, detail=detail)
-        result = CommandResult(self._device, command.id, ok, detail, "" if ok else "cannot_be_done")
+        result = CommandResult(self.device, command.id, ok, detail, "" if ok else "cannot_be_done")
         results = (*self._answered.results, result)[-REMEMBERED_COMMANDS:]
         self._remember(replace(self._answered, results=results), command)
         return result
@@ -240,6 +256,8 @@ class Orders:
         The newest, if it was begun and never answered, is: a crash may have come between.
         """
         newest = self._answered.sequence
+        if self._is_for_another_folder(command.incarnation):
+            return "wrong_incarnation", f"it {_NOT_HERE}"
         if command.sequence is not None and command.sequence < newest:
             detail = f"it is older (sequence {command.sequence}) than a command that was run here ({newest})"
             return "older_command", detail

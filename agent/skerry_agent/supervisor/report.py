@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from skerry_agent.deployment.service import Service
 from skerry_agent.deployment.unit import Unit
+from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.machine.records import Deployment, Record, Slot
 from skerry_agent.supervisor.results import ResultsSent
 from skerry_agent.wire.telemetry import MeasurementSource
@@ -31,6 +32,7 @@ class LocalStatus(Struct, frozen=True):
     """What `skerry-agent status` shows beside the reported twin: per model, where its inference API listens.
 
     `why_offline`: why there is no connection, and what to do. `log`: where the agent's log is found, in words.
+    `identity`: what the host knows it as, None where it was provisioned without one.
     `trials`: what candidates on probation have run so far. It changes each second, so it is not in the twin.
     """
 
@@ -49,6 +51,7 @@ class LocalStatus(Struct, frozen=True):
     log: str = ""
     results: dict[str, ResultsSent] = {}
     trials: dict[str, str] = {}
+    identity: IdentityStatus | None = None
 
 
 def model_report(unit: Unit) -> ModelReport:

@@ -4,7 +4,8 @@ The host confirms that by receipts. A report that only the broker has acknowledg
 it; it is sent again, once per connection, when a receipt names a later one. A host from before receipts never sends
 any: then a few acknowledged reports stay, and the older ones are deleted.
 
-A report may be sent twice: the host drops duplicates by (device, boot, sequence).
+A report may be sent twice: the host drops duplicates by (device, boot, sequence). It leaves under the id that the
+device has when it is sent: what was counted before enrolment is the device's, too.
 
 Reports are kept as JSON, which every agent and host understands, and packed as they are sent, once a receipt has said
 that the host reads the packed form. It is JSON again from the first receipt that does not. A host that cannot read the
@@ -22,7 +23,7 @@ import msgspec
 from skerry_agent.ports.interfaces import Link
 from skerry_agent.state.disk import write_atomic
 from skerry_agent.state.outbox import Outbox, number_of
-from skerry_agent.wire import codec, report_forms
+from skerry_agent.wire import codec, report_forms, topics
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.telemetry import Receipt, Report, Span
 
@@ -46,6 +47,7 @@ class _Identity(msgspec.Struct, frozen=True):
 
     boot: str
     sequence: int
+    device: str = ""
 
 
 class ReportSender:
@@ -54,8 +56,9 @@ class ReportSender:
     `marker` is a file that exists once this host has sent a receipt; it holds the forms that the host reads.
     """
 
-    def __init__(self, outbox: Outbox, link: Link, topic: str, marker: Path) -> None:
-        self._outbox, self._link, self._topic, self._marker = outbox, link, topic, marker
+    def __init__(self, outbox: Outbox, link: Link, device: str, marker: Path) -> None:
+        self.device = device
+        self._outbox, self._link, self._marker = outbox, link, marker
         self._receipts = False
         self._reads: tuple[int, ...] = (report_forms.JSON,)
         with contextlib.suppress(OSError):  # a disk that does not answer: the first receipt says so again
@@ -148,9 +151,14 @@ class ReportSender:
         while self._waiting and len(self._in_flight) < WINDOW and self._link.connected:
             name = self._waiting.popleft()
             report = self._outbox.read(name)
-            token = self._link.publish(self._topic, self._in_form(name, report)) if report is not None else None
-            if report is not None and token is not None:
-                self._in_flight[token] = name, _identity(report)
+            if report is None:
+                continue
+            identity = _identity(report)
+            if identity is not None and identity.device != self.device:
+                report = _under(self.device, report)
+            token = self._link.publish(topics.telemetry(self.device), self._in_form(name, report))
+            if token is not None:
+                self._in_flight[token] = name, identity
 
     def _in_form(self, name: str, report: bytes) -> bytes:
         probe = self._unanswered >= SILENT and number_of(name) % PROBE == 0
@@ -162,6 +170,11 @@ def _is_in(spans: Sequence[Span], sequence: int) -> bool:
     """Whether one of spans that are in order and apart has it: whoever forges receipts may send thousands of spans."""
     place = bisect_right(spans, sequence, key=lambda span: span[0])
     return place > 0 and spans[place - 1][1] >= sequence
+
+
+def _under(device: str, report: bytes) -> bytes:
+    """A report under another id."""
+    return msgspec.json.encode({**msgspec.json.decode(report, type=dict[str, object]), "device": device})
 
 
 def _packed(report: bytes, form: int) -> bytes:

@@ -26,7 +26,7 @@ class ResultSender:
     """The results of all models of a device. `counts` is by model."""
 
     def __init__(self, link: Link, device: str) -> None:
-        self._link, self._device = link, device
+        self._link, self.device = link, device
         self._unacked: set[int] = set()
         self.counts: dict[str, ResultsSent] = {}
 
@@ -35,7 +35,7 @@ class ResultSender:
         counts = self.counts.get(model, ResultsSent())
         counts = replace(counts, left_out=counts.left_out + result.left_out)
         payload = bytes(result.line)
-        token = self._link.publish(topics.results(self._device, model), payload) if self._may_send() else None
+        token = self._link.publish(topics.results(self.device, model), payload) if self._may_send() else None
         if token is None:
             self.counts[model] = replace(counts, left_out=counts.left_out + 1)
             return

@@ -16,7 +16,7 @@ class Telemetry:
     """Collects heartbeats until `take` makes a report of them."""
 
     def __init__(self, device: str, boot: str, clock: Clock, meters: Meters) -> None:
-        self._device, self._boot = device, boot
+        self.device, self._boot = device, boot
         self._clock, self._meters = clock, meters
         self._sequence = 0
         self._held: Report | None = None
@@ -74,7 +74,10 @@ class Telemetry:
 
     def _numbered(self, *reports: Report | None) -> list[Report]:
         """These reports, each with its sequence; none is held back any more."""
-        numbered = [replace(each, sequence=n) for n, each in enumerate(filter(None, reports), start=self._sequence)]
+        numbered = [
+            replace(each, sequence=n, device=self.device)
+            for n, each in enumerate(filter(None, reports), start=self._sequence)
+        ]
         self._sequence += len(numbered)
         self._held, self._last = None, numbered[-1]
         return numbered
@@ -90,7 +93,7 @@ class Telemetry:
         else:
             self._energies.add(energy, self._work, duration)
         report = Report(
-            device=self._device,
+            device=self.device,
             boot=self._boot,
             sequence=self._sequence,
             started=self._started,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Optional
 
 from skerry_agent.ports.interfaces import Trust
 from skerry_agent.ports.jobs import (
+    AcceptIdentity,
     Answer,
     FactoryJob,
+    MakeRequest,
     PlanJob,
     Refusal,
     StageJob,
@@ -60,12 +62,26 @@ def _find_factory(job: FactoryJob, trust: Trust, _room: "Room | None") -> Answer
     return find_factory(job, trust)
 
 
+def _make_request(job: MakeRequest, _trust: Trust, _room: "Room | None") -> Answer:
+    from skerry_agent.updater.identity import make_request
+
+    return make_request(job)
+
+
+def _accept_identity(job: AcceptIdentity, _trust: Trust, _room: "Room | None") -> Answer:
+    from skerry_agent.updater.identity import accept_identity
+
+    return accept_identity(job)
+
+
 _PERFORMERS: dict[type, Callable[..., Answer]] = {
     VerifyMessage: _verify,
     VerifyMessages: _verify_all,
     PlanJob: _plan,
     StageJob: _stage,
     FactoryJob: _find_factory,
+    MakeRequest: _make_request,
+    AcceptIdentity: _accept_identity,
 }
 
 

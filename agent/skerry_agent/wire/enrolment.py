@@ -24,9 +24,11 @@ from skerry_agent.wire.names import (
 
 PLANE = "@plane"
 CANARY = "@canary"
+OLD = "@old"
 
 CsrBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 PemBytes = Annotated[bytes, Meta(min_length=1, max_length=16_384)]
+ProofBytes = Annotated[bytes, Meta(min_length=1, max_length=256)]
 EnvelopeBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 Status = Literal["approved", "pending", "refused"]
 
@@ -63,10 +65,15 @@ class EnrolmentAnswer(Struct, frozen=True):
 
 
 class RenewalRequest(Struct, frozen=True):
-    """Asks for a new certificate, on `topics.renew`; without a CSR only for the time."""
+    """Asks for a new certificate, on `topics.renew`; without a CSR only for the time.
+
+    `proof` says that whoever asks for another key holds the one in use: its signature (ECDSA with SHA-256, DER) of
+    `renewal_proof_bytes`. The broker's word for who publishes is not enough, since its rules may be loose.
+    """
 
     nonce: Nonce
     csr: CsrBytes | None = None
+    proof: ProofBytes | None = None
 
 
 class RenewalAnswer(Struct, frozen=True):
@@ -85,6 +92,11 @@ class Attest(Struct, frozen=True):
     device: Annotated[str, Meta(max_length=41)]
     nonce: Nonce
     time: float
+
+
+def renewal_proof_bytes(csr: bytes) -> bytes:
+    """What the key in use signs to ask for the key of this CSR. No other signature of a device begins so."""
+    return b"skerry renewal v1\n" + csr
 
 
 def code_of(key_sha256: str) -> str:

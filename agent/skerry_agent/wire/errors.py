@@ -41,9 +41,9 @@ class WireError(SkerryError):
 
     code = "malformed"
 
-    def __init__(self, what: str, issues: Iterable[str], *, code: str | None = None) -> None:
+    def __init__(self, what: str, issues: Iterable[str], *, hint: str = "", code: str | None = None) -> None:
         self.issues = tuple(map(visible, issues))
-        super().__init__(f"{what} refused: {'; '.join(self.issues)}", code=code)
+        super().__init__(f"{what} refused: {'; '.join(self.issues)}", hint=hint, code=code)
 
     def facts(self) -> dict[str, object]:
         """With every issue."""

@@ -54,6 +54,10 @@ REFUSALS: dict[str, RefusalCode] = {
     "wrong_device": RefusalCode(
         "an order for another device", "two devices may have one id: provision this one under its own"
     ),
+    "wrong_incarnation": RefusalCode(
+        "an order for the device as it was before it was set up anew",
+        "order again; if that is refused too, enrol the device again: `skerry device provision`",
+    ),
     "expired_order": RefusalCode(
         "expired, by the device's clock", "set the device's clock; if that is right, order again"
     ),

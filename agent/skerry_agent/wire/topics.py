@@ -120,6 +120,8 @@ def device_of(topic: str) -> str:
 
 ALL_STATES = f"{ROOT}/d/+/state"
 ALL_REPORTED = f"{ROOT}/d/+/reported"
+ALL_DESIRED = f"{ROOT}/d/+/desired"
+ALL_COMMANDS = f"{ROOT}/d/+/command"
 ALL_COMMAND_RESULTS = f"{ROOT}/d/+/command/result"
 ALL_ASKS = f"{ROOT}/d/+/ask"
 ALL_TELEMETRY = f"{ROOT}/t/+/+"

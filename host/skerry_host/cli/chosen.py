@@ -12,7 +12,7 @@ import click
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.several import Refusal, Several, for_each
-from skerry_host.plane.registry.records import devices
+from skerry_host.plane.registry.records import devices, identities
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -42,8 +42,15 @@ def chosen_devices(session: "Session", group: str | None, names: tuple[str, ...]
             raise FleetError(f"group {group} selects no devices", hint=hint, code="no_devices")
         return Chosen(members, f"group {group}")
     unique = list(dict.fromkeys(names))
-    found = for_each("this can be done", unique, str, lambda name: devices.find(session, name))
+    found = for_each("this can be done", unique, str, lambda name: _heard(session, name))
     return Chosen(list(found.done.values()), f"device {', '.join(found.done)}", found.refused)
+
+
+def _heard(session: "Session", name: str) -> Device:
+    """A device that can be ordered something; raises `UnknownError`, `FleetError`."""
+    found = devices.find(session, name)
+    identities.require_heard(session, name)
+    return found
 
 
 def refused_lines(what: str, refused: Iterable[Refusal]) -> list[str]:

@@ -57,6 +57,11 @@ def devices() -> Iterable[str]:
     return _rows("SELECT id FROM devices ORDER BY id")
 
 
+def codes() -> Iterable[str]:
+    """The codes of boards that wait for a person."""
+    return _rows("SELECT code FROM pending WHERE approved IS NULL AND denied IS NULL ORDER BY first")
+
+
 def groups() -> Iterable[str]:
     """All groups."""
     return _rows("SELECT name FROM groups ORDER BY name")
@@ -92,6 +97,9 @@ def _of_postgresql(url: str, query: str) -> Iterator[str]:
 
 NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("device", "name"): devices,
+    ("device", "old"): devices,
+    ("device", "code"): codes,
+    ("device", "codes"): codes,
     ("group", "name"): groups,
     ("release", "name"): releases,
     ("release", "old"): releases,

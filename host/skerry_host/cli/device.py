@@ -1,13 +1,12 @@
-"""`skerry device`: enrol devices, show their state and watch them."""
+"""`skerry device`: show the state of devices and watch them; who they are is in `device_enrolment` and its like."""
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from skerry_host.boards import list_boards, load_board
+from skerry_host.boards import list_boards
 from skerry_host.cli.common import (
     ago,
     console,
@@ -19,18 +18,20 @@ from skerry_host.cli.common import (
     size,
     styled,
     table,
-    warn,
 )
+from skerry_host.cli.device_alarms import end_alarms
+from skerry_host.cli.device_enrolment import claim, claims_command, provision
 from skerry_host.cli.device_history import device_history
+from skerry_host.cli.device_pending import approve, deny, pending
+from skerry_host.cli.device_removal import remove_model
+from skerry_host.cli.device_revocation import rename, retag, retire, revoke
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
 from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
 from skerry_host.cli.plane import connection, known, plane_now
 from skerry_host.fleet.device import Device
-from skerry_host.home import open_home
-from skerry_host.plane import provision as provisioning
-from skerry_host.plane.broker.listening import only_this_machine, without_password
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.views.gather import deployments_of, device_views
+from skerry_host.plane.views.known import known_by
 from skerry_host.plane.views.labels import label, transports
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.words import energy, reading
@@ -48,52 +49,25 @@ MOST_ISSUES = 20
 
 @click.group()
 def device() -> None:
-    """Provision, list, show and watch devices."""
+    """Provision, approve, list, show, watch and revoke devices."""
 
 
-device.add_command(device_history)
-
-
-@device.command()
-@click.argument("name")
-@click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
-@click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
-@click.option("--broker", metavar="URL", help="The broker's address for the device [that of `skerry serve`].")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
-)
-@json_option
-def provision(
-    name: str, board: str, tags: tuple[str, ...], broker: str | None, out: Path | None, as_json: bool
-) -> None:
-    """Enrol a device and write its configuration: agent.toml and trust.json."""
-    provisioning.check_id(name)
-    home = open_home()
-    hardware = load_board(board)
-    enrolled = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
-    folder = out or home.devices / name
-    url = broker or provisioning.broker_of(home)
-    with registry(home) as opened, opened.write() as session:
-        devices.add(session, enrolled, time.time())
-        provisioning.write_folder(home, folder, name, hardware, url)
-    install = provisioning.install_command(hardware)
-    shown = without_password(url)
-    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
-    emit(data | {"install": install}, as_json, lambda: _provisioned(name, folder, shown, install))
-    if only_this_machine(url):
-        words = "only this machine can call that; for devices elsewhere run `skerry serve --listen auto` first, or give"
-        warn([f"{folder}/agent.toml says that the broker is at {shown}: {words} --broker"])
-
-
-def _provisioned(name: str, folder: Path, broker: str, install: str) -> str:
-    """What to do next, each with the values filled in."""
-    return "\n".join(
-        [
-            f"device {name} is enrolled; it calls {broker}; its configuration is {folder}",
-            f"here:       skerry-agent run --config {folder}/agent.toml",
-            f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {name}/agent.toml",
-        ]
-    )
+for command in (
+    device_history,
+    end_alarms,
+    remove_model,
+    provision,
+    claim,
+    pending,
+    approve,
+    deny,
+    revoke,
+    retire,
+    rename,
+    retag,
+):
+    device.add_command(command)
+device.add_command(claims_command, "claims")
 
 
 @device.command()
@@ -106,23 +80,27 @@ def boards(as_json: bool) -> None:
 
 @device.command(name="list")
 @list_options(*FIELDS, example="'tag:lab and state=offline'", sort=("seen",))
+@click.option("--retired", is_flag=True, help="Those that have left the fleet, in place of those that are in it.")
 @json_option
-def list_devices(options: ListOptions, as_json: bool) -> None:
+def list_devices(options: ListOptions, retired: bool, as_json: bool) -> None:
     """List devices, by name if nothing else is said, a page at a time; with --json all, each with its newest interval.
 
-    The state in --where is online, offline or unknown, or what a model does: serving, not_serving, fetching, ...
+    The state in --where is online, offline or unknown, or what a model does: serving, not_serving, fetching, ... A
+    device is known by its identity, no_identity, revoked, or awaited while its board has not come.
     """
     most = options.limit or (sys.maxsize if as_json else PAGE)
     with registry() as opened, opened.read() as session:
         plane = plane_now(session)
-        shown = _some_devices(session, options, plane, most)
+        enrolled = devices.retired(session) if retired else devices.all_devices(session)
+        shown = _some_devices(session, enrolled, options, plane, most)
         views = device_views(session, shown.items, history=1 if as_json else 0)
     emit([known(view, plane) for view in views], as_json, lambda: _listed(views, plane, shown.more("devices"), options))
 
 
-def _some_devices(session: "Session", options: ListOptions, plane: PlaneView, most: int) -> "Part[Device]":
-    """A page of the devices; what they report is read only if something is chosen by it."""
-    enrolled = devices.all_devices(session)
+def _some_devices(
+    session: "Session", enrolled: "list[Device]", options: ListOptions, plane: PlaneView, most: int
+) -> "Part[Device]":
+    """A page of some devices; what they report is read only if something is chosen by it."""
     if not options.uses(*REPORTED_FIELDS):
         return part(enrolled, _enrolled_row, options, most)
     views = {view.id: view for view in device_views(session, enrolled, history=0)}
@@ -217,11 +195,12 @@ def _energy(newest: "Point", model: "ModelView") -> str:
 
 def _device_table(views: "tuple[DeviceView, ...]", plane: PlaneView) -> "Table":
     now = time.time()
-    made = table("device", "board", "tags", "state", "release", "last seen")
+    made = table("device", "board", "tags", "state", "release", "known by", "last seen")
     for view in views:
         running = ", ".join(f"{m.release or '-'} ({_state(m)})" for m in view.models) or "-"
         state = styled(*connection(view, plane, now))
-        made.add_row(view.id, view.board, " ".join(view.tags), state, running, ago(view.last_seen, now))
+        by = known_by(view.known, now)
+        made.add_row(view.id, view.board, " ".join(view.tags), state, running, by, ago(view.last_seen, now))
     return made
 
 
@@ -238,9 +217,11 @@ def _card(view: "DeviceView", past: "tuple[DeploymentView, ...]", plane: PlaneVi
 
 def _details(view: "DeviceView", plane: PlaneView, now: float) -> list[str]:
     lines = [
+        f"known by: {known_by(view.known, now)}",
         f"agent {view.agent or '-'}, runs {', '.join(view.targets)}",
         f"desired generation {view.generation}, accepted {view.accepted if view.accepted is not None else '-'}",
     ]
+    lines += [f"ALARM: {label(alarm.kind)}: {alarm.text}" for alarm in view.alarms]
     if view.measured is not None and not (plane.running and view.is_current(now)):
         lines.append(f"its figures are not of now: they came {ago(view.measured, now)}")
     for model in view.models:

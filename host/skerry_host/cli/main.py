@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("skerry_host.cli.demo:demo", "Run everything once on this machine, from build to rollback."),
     "init": ("skerry_host.cli.init:init", "Create a home: release store, signing keys, registry."),
     "serve": ("skerry_host.cli.serve:serve", "Run the host plane: broker, telemetry ingest, rollouts, web page."),
+    "broker": ("skerry_host.cli.broker:broker", "Show who may use the broker, and write rules for one elsewhere."),
     "doctor": ("skerry_host.cli.doctor:doctor", "Check that this machine has what the host needs."),
     "model": ("skerry_host.cli.model:model", "Quantize, evaluate, inspect and profile models."),
     "edgetpu": ("skerry_host.cli.edgetpu:edgetpu", "Check, compile and inspect models for the Edge TPU."),
@@ -25,7 +26,13 @@ COMMANDS = {
     "rollout": ("skerry_host.cli.rollout:rollout", "Roll out releases to devices: plan, start, watch, abort."),
     "event": ("skerry_host.cli.event:event", "List what happened, and when."),
     "rollback": ("skerry_host.cli.rollback:rollback", "Roll devices back to their previous release."),
+    "backup": (
+        "skerry_host.cli.backup:backup",
+        "Back up the home, its keys and the registry, also while it is served.",
+    ),
+    "restore": ("skerry_host.cli.backup:restore", "Make a home of a backup, or list what one holds."),
     "monitor": ("skerry_host.cli.monitor:monitor", "Show the fleet live."),
+    "keys": ("skerry_host.cli.keys:keys", "List keys and certificates, take the root key away, renew CAs."),
     "completion": ("skerry_host.cli.completion:completion", "Print what a shell needs to complete commands and names."),
 }
 

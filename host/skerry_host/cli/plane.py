@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from skerry_host.cli.common import ago
 from skerry_host.cli.lines import write_error
 from skerry_host.plane.views import plane_state
+from skerry_host.plane.views.labels import label
 from skerry_host.plane.views.plane_state import PlaneView
 from skerry_host.plane.views.views import DeviceView
 
@@ -59,7 +60,13 @@ def known(device: DeviceView, plane: PlaneView) -> DeviceView:
 
 
 def connection(device: DeviceView, plane: PlaneView, now: float) -> tuple[str, str]:
-    """(words, colour) of whether a device is connected, or was when that was last known."""
+    """(words, colour) of whether a device is connected, or was when that was last known; its alarms with it."""
+    words, colour = _connection(device, plane, now)
+    sounding = [label(alarm.kind) for alarm in device.alarms]
+    return (", ".join([words, *sounding]), "red") if sounding else (words, colour)
+
+
+def _connection(device: DeviceView, plane: PlaneView, now: float) -> tuple[str, str]:
     if plane.running:
         return ("online", "green") if device.online else ("offline", "red")
     if device.online and plane.at is not None:

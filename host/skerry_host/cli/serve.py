@@ -4,7 +4,8 @@ import logging
 import signal
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -12,31 +13,73 @@ import msgspec
 
 from skerry_agent.wire.twin import BaseUrl
 from skerry_host.cli.common import emit_json, json_option, registry, warn
+from skerry_host.cli.external_broker import ExternalBroker, external_broker_options
 from skerry_host.cli.init import for_all_commands, move_to
 from skerry_host.home import open_home
 
 if TYPE_CHECKING:
     from skerry_host.home import Home
     from skerry_host.plane.broker.broker import Broker
+    from skerry_host.plane.provision import Addresses
+    from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.service import Service
     from skerry_host.release.store import Store
 
 
+PORT = click.IntRange(0, 65535)
+OPERATION_PORT = 8883
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line of `skerry serve` says, by the names of its options; `url` is the registry's."""
+
+    external: ExternalBroker
+    listen: str | None
+    plain: bool
+    port: int | None
+    enroll_port: int
+    old_port: int
+    http_port: int
+    url: str | None
+    no_http: bool
+    blobs: str | None
+    blobs_url: str | None
+    retained: int | None
+    keep: str | None
+
+
 @click.command()
-@click.option(
-    "--broker", metavar="URL", help="Use this broker instead of starting one: mqtt(s)://[USER:PASSWORD@]HOST:PORT"
-)
+@external_broker_options
 @click.option(
     "--listen",
     metavar="ADDRESS",
     help="Open the broker started here to devices on other machines, at this address of this machine; auto picks it.",
 )
 @click.option(
+    "--plain",
+    is_flag=True,
+    help="Start the broker on loopback without TLS and identities, for tests and tinkering.",
+)
+@click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=PORT,
+    envvar="SKERRY_TLS_PORT",
+    help="Port of the broker started here; 0 picks a free one [$SKERRY_TLS_PORT, else 8883].",
+)
+@click.option(
+    "--enroll-port",
+    type=PORT,
+    default=8884,
+    envvar="SKERRY_ENROLL_PORT",
+    help="Port at which boards ask to be enrolled; 0 picks a free one [$SKERRY_ENROLL_PORT, else 8884].",
+)
+@click.option(
+    "--old-port",
+    type=PORT,
     default=1883,
     envvar="SKERRY_PORT",
-    help="Port of the broker started here; 0 picks a free one [$SKERRY_PORT, else 1883].",
+    help="Port for devices that were provisioned without an identity, while there are any [$SKERRY_PORT, else 1883].",
 )
 @click.option(
     "--http-port",
@@ -61,18 +104,9 @@ if TYPE_CHECKING:
     help="How long telemetry is kept: reports, then roll-ups of a period [24h,10m=14d,1h=365d].",
 )
 @json_option
-def serve(
-    broker: str | None,
-    port: int,
-    http_port: int,
-    no_http: bool,
-    retained: int | None,
-    as_json: bool,
-    **texts: str | None,
-) -> None:
+def serve(as_json: bool, **given: Any) -> None:
     """Run the host plane until stopped: broker, telemetry ingest, rollouts, web page."""
-    from skerry_host.plane.broker.listening import without_password  # noqa: PLC0415 - keeps `--help` quick
-    from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415
+    from skerry_host.plane.heartbeat import require_no_other  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.provision import write_addresses  # noqa: PLC0415
     from skerry_host.plane.registry.records import twins  # noqa: PLC0415
     from skerry_host.plane.registry.telemetry.port import Retention  # noqa: PLC0415
@@ -80,49 +114,83 @@ def serve(
     from skerry_host.plane.web.server import WebServer, require_free  # noqa: PLC0415
     from skerry_host.release.store import Store  # noqa: PLC0415
 
-    _check_url(texts["blobs_url"])
-    url, listen = texts.pop("url") or for_all_commands(), texts.pop("listen")
-    keep = texts.pop("keep")
-    retention = Retention.parse(keep) if keep else Retention()
+    named = {name: given.pop(name) for name in ExternalBroker.__struct_fields__}
+    options = Options(external=ExternalBroker(**named), **given)
+    _check_plain(options)
+    _check_url(options.blobs_url)
+    retention = Retention.parse(options.keep) if options.keep else Retention()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home = open_home()
     with ExitStack() as stack:
         stack.enter_context(single_instance(home))
+        url = options.url or for_all_commands()
         if url:
             move_to(home, url)
+            _warn_of_password(url)
         opened = stack.enter_context(registry(home, make=True))
         require_no_other(opened)
-        chosen = _chosen_broker(home, broker, port, listen)
-        if not no_http:
-            require_free(http_port)
-        blobs = _serve_blobs(stack, Store(home.store), **texts)
+        chosen = _chosen_broker(home, opened, options)
+        if not options.no_http:
+            require_free(options.http_port)
+        blobs = _serve_blobs(stack, Store(home.store), options.blobs, options.blobs_url)
         running = stack.enter_context(chosen)
-        if broker is None:
+        if options.external.broker is None:
             with opened.write() as session:
                 twins.none_connected(session, time.time())
-        delivery = Delivery(blobs) if retained is None else Delivery(blobs, retained)
+        delivery = Delivery(blobs) if options.retained is None else Delivery(blobs, options.retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
-        web = None if no_http else WebServer(opened, service.counters, http_port, home.root / "counted.json")
+        _keep_access(stack, home, opened, running, service)
+        counted = home.root / "counted.json"
+        web = None if options.no_http else WebServer(opened, service.counters, options.http_port, counted)
         page = stack.enter_context(web).url if web else None
-        write_addresses(home, running.devices_url, page)
+        addresses = _addresses(options, running, page)
+        write_addresses(home, addresses)
         _stop_on_signals(service)
-        shown = without_password(running.devices_url)
-        _announce({"broker": shown, "page": page} | ({"blobs": blobs} if blobs else {}), as_json)
-        if listen:
-            warn([f"open to the network: whoever has a device's agent.toml may connect to {shown}, unencrypted"])
+        _announce(addresses, blobs, as_json)
         service.run()
 
 
-def _chosen_broker(home: "Home", broker: str | None, port: int, listen: str | None) -> "Broker":
-    """The broker of --broker, else one that is started here, open to other machines where --listen says so."""
-    from skerry_host.plane.broker.broker import choose, choose_open  # noqa: PLC0415
+def _chosen_broker(home: "Home", opened: "Registry", options: Options) -> "Broker":
+    """The broker of --broker, else one that is started here: with identities, unless it is to be a plain one."""
+    from skerry_host.plane.access.serving import secured_broker  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.broker.broker import External, choose, find_mosquitto  # noqa: PLC0415
+    from skerry_host.plane.broker.listening import opening  # noqa: PLC0415
+    from skerry_host.plane.broker.secured import Ports  # noqa: PLC0415
+    from skerry_host.plane.errors import BrokerError  # noqa: PLC0415
 
-    if listen is None:
-        return choose(home.broker, broker, port)
-    if broker:
-        raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
-    return choose_open(home.broker, port, listen)
+    ways = options.external.connections()
+    if ways:
+        return External(*ways)
+    if options.plain:
+        return choose(home.broker, None, options.old_port if options.port is None else options.port)
+    program = find_mosquitto()
+    if program is None:
+        hint = "install mosquitto, give another broker with --broker, or tinker on this machine with --plain"
+        raise BrokerError("no mosquitto is here, which knows devices by their certificates", hint=hint)
+    operation = OPERATION_PORT if options.port is None else options.port
+    address = opening(home.broker, options.listen) if options.listen else None
+    return secured_broker(home, opened, program, Ports(operation, options.enroll_port, options.old_port), address)
+
+
+def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Broker", service: "Service") -> None:
+    """From now on the broker's access rules follow the registry."""
+    from skerry_host.plane.access.keeper import running  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.access.serving import keeper_of  # noqa: PLC0415
+
+    keeper = keeper_of(home, opened, broker)
+    if keeper:
+        stack.enter_context(running(keeper, service.guarded))
+
+
+def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":
+    from skerry_agent.wire.broker_url import without_password  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.provision import Addresses  # noqa: PLC0415
+
+    security: Literal["mtls", "plain", "external"]
+    security = "external" if options.external.broker else "plain" if options.plain else "mtls"
+    asks = broker.connection.username is not None
+    return Addresses(without_password(broker.devices_url), page, broker.enrolment_url, security, asks)
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:
@@ -141,6 +209,25 @@ def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url:
     return blobs_url or served
 
 
+def _warn_of_password(registry_url: str) -> None:
+    """Of one that stands on the command line as long as this runs."""
+    from skerry_host.plane.registry.place import FILE, VARIABLE, has_password  # noqa: PLC0415
+
+    if has_password(registry_url):
+        instead = f"the home remembers it ({FILE}), so leave --registry out from now on, or set ${VARIABLE}"
+        warn([f"other users of this machine see the password in --registry (ps, /proc): {instead}"])
+
+
+def _check_plain(options: Options) -> None:
+    """Without TLS nothing is opened to other machines."""
+    if options.external.broker and options.listen:
+        raise click.UsageError("--listen is for the broker that is started here: give it or --broker")
+    if options.plain and options.listen:
+        raise click.UsageError("--plain is for this machine only: leave it out to --listen to others, with TLS")
+    if options.plain and options.external.broker:
+        raise click.UsageError("--plain is for the broker that is started here: give it or --broker")
+
+
 def _check_url(url: str | None) -> None:
     """Refuse a URL that devices would refuse."""
     try:
@@ -156,12 +243,13 @@ def _stop_on_signals(service: "Service") -> None:
         signal.signal(number, lambda *_: service.stop())
 
 
-def _announce(addresses: dict[str, str | None], as_json: bool) -> None:
+def _announce(addresses: "Addresses", blobs: str | None, as_json: bool) -> None:
     """Print the addresses at once: whoever started this process waits for the line."""
     from skerry_host.cli.lines import write_line  # noqa: PLC0415
 
     if as_json:
-        emit_json(addresses)
-    else:
-        page = f", page {addresses['page']}" if addresses["page"] else ""
-        write_line(f"serving: broker {addresses['broker']}{page}; stop with Ctrl-C")
+        emit_json(msgspec.to_builtins(addresses) | ({"blobs": blobs} if blobs else {}))
+        return
+    enrolment = f", enrolment {addresses.enrolment}" if addresses.enrolment else ""
+    page = f", page {addresses.page}" if addresses.page else ""
+    write_line(f"serving: broker {addresses.broker}{enrolment}{page}; stop with Ctrl-C")

@@ -23,6 +23,10 @@ RolloutState = Literal["pending", "running", "aborting", "succeeded", "failed", 
 ENDED: tuple[RolloutState, ...] = ("succeeded", "failed", "aborted")
 
 
+LEFT_FLEET = frozenset({"revoked", "retired"})
+"""Reasons of deployments that ended because the device left the fleet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A group moving to a release. Times are seconds since 1970."""
@@ -52,7 +56,7 @@ class Deployment:
     @property
     def external(self) -> bool:
         """Whether it did not succeed, and the release is not to blame."""
-        return self.outcome != "succeeded" and self.reason in EXTERNAL_CAUSES
+        return self.outcome != "succeeded" and self.reason in EXTERNAL_CAUSES | LEFT_FLEET
 
 
 @dataclass(frozen=True, slots=True)

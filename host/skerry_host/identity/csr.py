@@ -8,13 +8,12 @@ import hashlib
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from skerry_agent.wire.plain_text import cleaned
-from skerry_host.identity.errors import CsrError
+from skerry_host.identity.errors import DAMAGE, CsrError
 
 MAX_CSR_BYTES = 4096
 """One of P-256 has about 250 bytes; a larger text is refused before it is parsed."""
@@ -36,7 +35,7 @@ def read_csr(der: bytes) -> Csr:
     try:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except DAMAGE as error:
         raise CsrError(f"not a CSR in DER: {_first_line(error)}") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise CsrError(f"the CSR's key is {_kind(key)}, not P-256", hint="make the key with prime256v1")
@@ -53,7 +52,7 @@ def _check_signature(request: x509.CertificateSigningRequest) -> None:
     try:
         weak = not isinstance(request.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512)
         good = not weak and request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except DAMAGE as error:
         raise CsrError(f"the CSR's signature cannot be checked: {_first_line(error)}") from None
     if not good:
         raise CsrError(f"the CSR's signature is {'of a weak kind' if weak else 'not by its key'}")

@@ -5,7 +5,23 @@ SkerryError
     └── CsrError    somebody asked with a CSR that is refused
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from skerry_agent.wire.errors import SkerryError
+
+DAMAGE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are not what they are taken for; the last three are no `ValueError`."""
 
 
 class IdentityError(SkerryError):
@@ -18,3 +34,12 @@ class CsrError(IdentityError):
     """A certificate signing request that is refused: it is the asker's mistake, and nothing is signed."""
 
     code = "csr"
+
+
+@contextmanager
+def disk_errors(cannot: str, hint: str = "") -> Iterator[None]:
+    """What a disk refuses meanwhile is an `IdentityError` that says what cannot be done, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise IdentityError(f"{cannot}: {error.strerror}", hint=hint, code="disk") from None

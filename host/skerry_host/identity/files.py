@@ -10,10 +10,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from skerry_agent.wire.enrolment import CANARY, PLANE
+from skerry_agent.wire.enrolment import CANARY, OLD, PLANE
 from skerry_host.files import write_atomic
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.authority import Authority, KeyPair
+from skerry_host.identity.custody import activate
 from skerry_host.identity.errors import IdentityError
 
 MAX_LIST_BYTES = 64 * 1024 * 1024
@@ -22,16 +23,22 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class PlaneFiles:
-    """Paths. `ca` is what clients pin, `chain` what a broker verifies clients with, `crl` who of them is refused."""
+    """Paths. `ca` is what clients pin, `crl` lists who is refused.
+
+    `chain` is what the operation listener verifies clients with, `enrolment_chain` what the enrolment listener does.
+    """
 
     ca: Path
     chain: Path
+    enrolment_chain: Path
     plane_cert: Path
     plane_key: Path
     server_cert: Path
     server_key: Path
     canary_cert: Path
     canary_key: Path
+    old_cert: Path
+    old_key: Path
     crl: Path
 
 
@@ -41,27 +48,45 @@ def plane_identity(
     """Make or renew what is due, at two thirds of a certificate's life, and return the paths.
 
     `names` are the host names and addresses, beside this computer's own, that the broker is reached by. `revoked` are
-    serials (hex) with when; None keeps those that the list on disk has. Raises `IdentityError`.
+    serials (hex) with when; None keeps those that the list on disk has. An issuing CA that waits signs from now on,
+    so a broker that runs must read its files again afterwards. Raises `IdentityError`.
     """
-    authority, files = Authority.open(folder, now), _paths(folder / "plane")
+    files = plane_files(folder / "plane")
     wanted = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
     try:
+        authority = Authority.open(folder, now)
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
         _write(files.chain, authority.chain_pem)
         _keep(files.plane_cert, authority, lambda: authority.principal(PLANE))
+        _write(files.enrolment_chain, authority.enrolment_chain_pem)
+        _keep(files.old_cert, authority, lambda: authority.principal(OLD))
         _keep(files.canary_cert, authority, lambda: authority.principal(CANARY))
         _keep(files.server_cert, authority, lambda: authority.server(wanted), wanted)
         write_atomic(files.crl, authority.revocation_list(_listed(files.crl) if revoked is None else revoked))
+        activate(folder)
     except OSError as error:
         raise IdentityError(f"cannot write {error.filename or files.ca.parent}: {error.strerror}") from None
     return files
 
 
-def _paths(folder: Path) -> PlaneFiles:
-    plane, server, canary = (folder / f"{name}.pem" for name in ("plane", "server", "canary"))
-    ca, chain, crl = folder / "fleet-ca.pem", folder / "broker-ca.pem", folder / "revoked.crl.pem"
-    return PlaneFiles(ca, chain, plane, plane, server, server, canary, canary, crl)
+def plane_files(folder: Path) -> PlaneFiles:
+    """Where `plane_identity` puts them, given the folder of these files; they need not be there."""
+    plane, server, canary, old = (folder / f"{name}.pem" for name in ("plane", "server", "canary", "old"))
+    return PlaneFiles(
+        ca=folder / "fleet-ca.pem",
+        chain=folder / "broker-ca.pem",
+        enrolment_chain=folder / "enrolment-ca.pem",
+        plane_cert=plane,
+        plane_key=plane,
+        server_cert=server,
+        server_key=server,
+        canary_cert=canary,
+        canary_key=canary,
+        old_cert=old,
+        old_key=old,
+        crl=folder / "revoked.crl.pem",
+    )
 
 
 def _keep(path: Path, authority: Authority, make: Callable[[], KeyPair], names: Sequence[str] = ()) -> None:
@@ -81,7 +106,7 @@ def _good(path: Path, authority: Authority, names: Sequence[str]) -> bool:
         leaf.public_key() == key.public_key()
         and issuing == authority.issuing[-1].certificate
         and leaf.issuer == issuing.subject
-        and authority.now < renewal_due(leaf)
+        and leaf.not_valid_before_utc.timestamp() <= authority.now < renewal_due(leaf)
         and (not names or profile.server_names(leaf) == frozenset(profile.server(names).names))
     )
 
@@ -94,18 +119,18 @@ def renewal_due(certificate: x509.Certificate) -> float:
 
 def _listed(path: Path) -> list[tuple[str, float]]:
     """What the lists on disk take back; none where there are none yet."""
-    if not path.exists():
-        return []
+    return parse_lists(key_files.read(path, MAX_LIST_BYTES), str(path)) if path.exists() else []
+
+
+def parse_lists(pem: bytes, where: str) -> list[tuple[str, float]]:
+    """Serials (hex) with when, of every list in PEM text; raises `IdentityError` that names `where` it was."""
     marker = b"-----BEGIN X509 CRL-----"
     try:
-        lists = [
-            x509.load_pem_x509_crl(marker + part) for part in key_files.read(path, MAX_LIST_BYTES).split(marker)[1:]
-        ]
-    except ValueError:
-        raise IdentityError(
-            f"{path} is damaged", hint="remove it: it is made anew from the registry", code="list_damaged"
-        ) from None
-    return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for crl in lists for row in crl})
+        rows = [row for part in pem.split(marker)[1:] for row in x509.load_pem_x509_crl(marker + part)]
+        return sorted({(f"{row.serial_number:032x}", row.revocation_date_utc.timestamp()) for row in rows})
+    except (ValueError, x509.InvalidVersion):
+        hint = "remove it: it is made anew from the registry"
+        raise IdentityError(f"{where} is damaged", hint=hint, code="list_damaged") from None
 
 
 def _write(path: Path, data: bytes) -> None:

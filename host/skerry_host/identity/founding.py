@@ -41,14 +41,26 @@ def found(folder: Path, now: float) -> None:
             raise IdentityError(f"cannot make {folder}: {error.strerror}") from None
 
 
-def add_issuing(folder: Path, number: int, root: Signed, now: float) -> None:
-    """Make the issuing CA of this number and the root's list anew; its certificate, which makes it one, is last."""
+def add_issuing(folder: Path, number: int, root: Signed, now: float, ending: str = key_files.NEXT) -> Path:
+    """Make the issuing CA of this number and the root's list anew; its certificate, which makes it one, is last.
+
+    It waits: who verifies must know of a CA's list before it signs anything (`custody.activate`).
+    """
     key = profile.new_key()
     write_atomic(folder / "issuing" / f"{number}.key", key_files.key_pem(key), mode=0o600)
     root_list = profile.revocation_list(root, (), now)
     write_atomic(folder / "root.crl.pem", root_list.public_bytes(Encoding.PEM))
     certificate = profile.issuing_certificate(key.public_key(), root, number, now)
-    write_atomic(folder / "issuing" / f"{number}.pem", key_files.certificate_pem(certificate))
+    path = folder / "issuing" / f"{number}.pem{ending}"
+    write_atomic(path, key_files.certificate_pem(certificate))
+    return path
+
+
+def _add_enrolment(folder: Path, fleet: str, now: float) -> None:
+    key = profile.new_key()
+    write_atomic(folder / "1.key", key_files.key_pem(key), mode=0o600)
+    certificate = profile.enrolment_certificate(key, fleet, now)
+    write_atomic(folder / "1.pem", key_files.certificate_pem(certificate))
 
 
 def check_clock(now: float) -> None:
@@ -64,9 +76,10 @@ def check_clock(now: float) -> None:
 def _fill(folder: Path, now: float) -> None:
     key = profile.new_key()
     root = Signed(profile.root_certificate(key, secrets.token_hex(8), now), key)
-    for below in ("root", "issuing"):
+    for below in ("root", "issuing", "enrolment"):
         (folder / below).mkdir(mode=0o700)
     write_atomic(folder / "root" / "root.key", key_files.key_pem(key), mode=0o600)
-    add_issuing(folder, 1, root, now)
+    add_issuing(folder, 1, root, now, ending="")
+    _add_enrolment(folder / "enrolment", profile.fleet_of(root.certificate), now)
     write_atomic(folder / "root.pem", key_files.certificate_pem(root.certificate))
     os.chmod(folder, 0o700)  # noqa: PTH101

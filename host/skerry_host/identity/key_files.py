@@ -6,20 +6,22 @@ A key that others can read is refused, not mended: it may have been copied alrea
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 
-from skerry_host.identity.errors import IdentityError
+from skerry_host.identity.errors import DAMAGE, IdentityError
+from skerry_host.identity.pkcs8 import encrypted_pem
 
 MAX_BYTES = 64 * 1024
+ROOT = "root"
+KEY, CERTIFICATE = ".key", ".pem"
+NEXT = ".next"
+"""Ends the name of the certificate of an issuing CA that does not sign yet."""
 
 
 def read(path: Path, most: int = MAX_BYTES) -> bytes:
@@ -35,8 +37,15 @@ def read(path: Path, most: int = MAX_BYTES) -> bytes:
 
 def load_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
     """The private key in a file; raises `IdentityError` where it is missing, open to others, locked or not one."""
-    check_private(path)
-    return parse_key(read(path), str(path), passphrase)
+    pem = read(path)
+    if not is_sealed(pem):
+        check_private(path)
+    return parse_key(pem, str(path), passphrase)
+
+
+def is_sealed(pem: bytes) -> bool:
+    """Whether it is a private key under a passphrase."""
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem
 
 
 def check_private(path: Path) -> None:
@@ -60,8 +69,8 @@ def parse_key(pem: bytes, where: str, passphrase: bytes | None = None) -> Ellipt
             return parse_key(pem, where)
         hint = "give its passphrase with --passphrase-file"
         raise IdentityError(f"the key {where} is under a passphrase", hint=hint, code="passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
-        if passphrase is not None and b"ENCRYPTED" in pem:
+    except DAMAGE:
+        if passphrase is not None and is_sealed(pem):
             raise IdentityError(f"the passphrase does not open {where}", code="passphrase") from None
         raise IdentityError(f"{where} holds no private key in PEM", code="key_damaged") from None
     if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
@@ -71,7 +80,9 @@ def parse_key(pem: bytes, where: str, passphrase: bytes | None = None) -> Ellipt
 
 def key_pem(key: EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
     """A private key as PEM, encrypted if there is a passphrase."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _encryption(passphrase))
+    if passphrase is not None:
+        return encrypted_pem(key, passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -82,15 +93,15 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
 def parse_certificates(pem: bytes, where: str) -> list[x509.Certificate]:
     """Every certificate in PEM text, at least one; raises `IdentityError` that names `where` it was."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(pem)
+        for certificate in certificates:  # their parts are parsed only when asked for
+            _ = certificate.public_key(), certificate.extensions, certificate.subject, certificate.issuer
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except DAMAGE:
         raise IdentityError(f"{where} holds no certificate in PEM", code="certificate_damaged") from None
+    return certificates
 
 
 def certificate_pem(*certificates: x509.Certificate) -> bytes:
     """Certificates as PEM, in the order given."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-
-
-def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:
-    return NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)

@@ -23,8 +23,9 @@ DAY_S = 86_400.0
 ROOT_DAYS = 30 * 365
 ISSUING_DAYS = 20 * 365
 BIRTH_DAYS = 10 * 365
-SERVER_DAYS = 730
-PRINCIPAL_DAYS = 730
+HOST_DAYS = 10 * 365
+"""Of the host's own: their keys lie beside the key that signs them, and a plane may run for years without a start."""
+
 DEVICE_DAYS = 90
 LIST_DAYS = 10 * 365
 """A revocation list past this locks every device out, so it is far; what counts is that brokers reload it."""
@@ -81,6 +82,15 @@ def issuing_certificate(key: EllipticCurvePublicKey, root: Signed, number: int, 
     name = _name(f"Skerry fleet issuing {number}", fleet_of(root.certificate))
     until = min(_moment(now + ISSUING_DAYS * DAY_S), root.certificate.not_valid_after_utc)
     return _issued_by(_authority(key, name, until, 0), root)
+
+
+def enrolment_certificate(key: EllipticCurvePrivateKey, fleet: str, now: float) -> x509.Certificate:
+    """The certificate of the CA that signs claims and birth certificates. It is its own root.
+
+    Were it under the fleet's root, a broker that trusts this root would take its certificates at every listener.
+    """
+    name = _name("Skerry fleet enrolment", fleet)
+    return _authority(key.public_key(), name, _moment(now + ROOT_DAYS * DAY_S), 0).issuer_name(name).sign(key, _HASH)
 
 
 def leaf(key: EllipticCurvePublicKey, subject: Subject, issuing: Signed, days: float, now: float) -> x509.Certificate:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skerry_host import children
 from skerry_host.patch.create import create
 from skerry_host.patch.peers import GENERIC, PEERS, SKERRY, Peer
 
@@ -71,7 +72,8 @@ def bench(old: Path, new: Path) -> Bench:
 def _row(peer: Peer, old: Path, new: Path, patch: Path, seconds: float) -> ToolFigures:
     out = patch.with_name("made")
     command = [sys.executable, "-m", "skerry_host.patch.measure", peer.name, old, patch, out]
-    answer = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    words = [str(word) for word in command]
+    answer = subprocess.run(words, env=children.environment(), check=True, capture_output=True, text=True)
     if out.read_bytes() != new.read_bytes():
         raise RuntimeError(f"{peer.name} does not reproduce {new} from its own patch")
     cost = json.loads(answer.stdout)

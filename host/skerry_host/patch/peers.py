@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.patch import apply
+from skerry_host import children
 from skerry_host.patch.create import create
 
 Make = Callable[[Path, Path, Path], None]  # old, new, patch
@@ -41,7 +42,7 @@ class Peer:
 
 
 def _run(*words: str | Path) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True)
+    subprocess.run([str(word) for word in words], env=children.environment(), check=True, capture_output=True)
 
 
 def _module(name: str) -> Any:

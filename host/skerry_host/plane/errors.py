@@ -3,10 +3,14 @@
 SkerryError
 └── PlaneError          the host plane cannot do what was asked
     ├── BrokerError     no broker could be started
-    │   └── AddressError    not a valid broker address: the user's mistake
+    │   ├── AddressError    not a valid broker address: the user's mistake
+    │   └── CredentialsError    no user and password where they should be, or others may read them: likewise
     ├── LinkError       the connection to the broker is refused or lost
     ├── RegistryError   the registry cannot be opened or migrated
     │   └── RegistryUrlError    not a database URL that a registry can be at: the user's mistake
+    ├── BackupError     a backup cannot be made, read or restored
+    │   ├── BackupPlaceError   where a backup or a home must not be written: the user's mistake
+    │   └── PassphraseError    none, a wrong one, or one that protects nothing: the user's mistake
     ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
@@ -33,6 +37,13 @@ class AddressError(BrokerError):
     exit_code = 2
 
 
+class CredentialsError(BrokerError):
+    """No user and password where they should be, or others than their owner may read them."""
+
+    code = "credentials"
+    exit_code = 2
+
+
 class LinkError(PlaneError):
     """The broker refuses the connection, or it was lost."""
 
@@ -49,6 +60,26 @@ class RegistryUrlError(RegistryError):
     """Not a database URL that a registry can be at."""
 
     code = "registry_url"
+    exit_code = 2
+
+
+class BackupError(PlaneError):
+    """A backup cannot be made, read or restored."""
+
+    code = "backup"
+
+
+class BackupPlaceError(BackupError):
+    """A backup must not be written there, or a home not be restored there."""
+
+    code = "place"
+    exit_code = 2
+
+
+class PassphraseError(BackupError):
+    """The passphrase is missing, wrong, too short, or lies where others can read it."""
+
+    code = "passphrase"
     exit_code = 2
 
 

@@ -1,13 +1,24 @@
-"""Writes a device's configuration folder: agent.toml and trust.json. Enrols nothing."""
+"""Writes the folder that a board is given: agent.toml and trust.json, and a claim where it is to enrol.
+
+Enrols nothing, and makes neither keys nor certificates. The only user and password that it knows are those that were
+given for the device itself: the plane's are nowhere that this could read.
+"""
 
 import json
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
+from msgspec.json import encode as encode_json
+from msgspec.json import format as format_json
+from msgspec.structs import replace
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.broker_url import has_password, without_password
 from skerry_agent.wire.engines import EXTRAS
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id
@@ -16,32 +27,51 @@ from skerry_host.boards import Board
 from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
-from skerry_host.plane.broker.broker import address
+from skerry_host.plane.broker.connection import Connection, address
+from skerry_host.plane.errors import AddressError
 from skerry_host.release.keys import trust_keys
 
-DEFAULT_PORT = "1883"
 ADDRESS_FILE = "serve.json"
+CREDENTIALS_FILE = "credentials"
 
 
-class _Addresses(Struct):
-    """What is read of `ADDRESS_FILE`."""
+class Addresses(Struct, frozen=True):
+    """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes.
+
+    `password`: the broker asks for one, so devices need one of their own.
+    """
 
     broker: str
+    page: str | None = None
+    enrolment: str | None = None
+    security: Literal["mtls", "plain", "external"] = "plain"
+    password: bool = False
 
 
-def broker_of(home: Home) -> str:
-    """The broker address of the last `skerry serve`, else where the first one will start it."""
+def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
+    """Where the first `skerry serve` is going to start its broker."""
+    given = [(environment.get("SKERRY_TLS_PORT", ""), "8883"), (environment.get("SKERRY_ENROLL_PORT", ""), "8884")]
+    broker, enrolment = (f"mqtts://127.0.0.1:{port if port.strip('0') else usual}" for port, usual in given)
+    return Addresses(broker, None, enrolment, "mtls")
+
+
+def addresses_of(home: Home) -> Addresses:
+    """Those of the last `skerry serve`, else where the first one will be.
+
+    The file of an older plane may have the plane's user and password in its address: they are not for devices.
+    """
     try:
-        return codec.decode((home.root / ADDRESS_FILE).read_bytes(), _Addresses).broker
+        found = codec.decode((home.root / ADDRESS_FILE).read_bytes(), Addresses)
     except (OSError, WireError):
-        port = os.environ.get("SKERRY_PORT", "")
-        return f"mqtt://127.0.0.1:{port if port.strip('0') else DEFAULT_PORT}"
+        return first_addresses()
+    asks = found.password or has_password(found.broker)
+    return replace(found, broker=without_password(found.broker), password=asks)
 
 
-def write_addresses(home: Home, broker: str, page: str | None) -> None:
-    """Record where the broker and the web page are, for `device provision`."""
-    content = json.dumps({"broker": broker, "page": page}, indent=2) + "\n"
-    write_atomic(home.root / ADDRESS_FILE, content.encode(), mode=0o600)  # the address may hold a password
+def write_addresses(home: Home, addresses: Addresses) -> None:
+    """Record where the broker and the web page are, for `device provision`, whatever the file held before."""
+    content = format_json(encode_json(addresses)) + b"\n"
+    write_atomic(home.root / ADDRESS_FILE, content, mode=0o600)
 
 
 def install_command(board: Board) -> str:
@@ -67,28 +97,90 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-def write_folder(home: Home, folder: Path, device: str, board: Board, broker: str) -> None:
-    """Write agent.toml and trust.json.
+def write_folder(home: Home, folder: Path, device: str, board: Board, access: Connection) -> None:
+    """Write agent.toml, trust.json, and what `access` has of a user and password.
+
+    Raises `KeyFileError` before anything is written, and `OSError`.
+    """
+    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(folder / "trust.json", trust.encode())
+    if access.username is not None:
+        line = f"{access.username}:{access.password}\n"
+        write_atomic(folder / CREDENTIALS_FILE, line.encode(), mode=0o600)
+    toml = agent_toml(device, board, str(access.url), CREDENTIALS_FILE if access.username is not None else None)
+    write_atomic(folder / "agent.toml", toml.encode(), mode=0o600)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What boards enrol by: where broker and enrolment listener are, whom to believe, and a claim with its key."""
+
+    broker: str
+    enrolment: str
+    fleet_ca: bytes
+    claim: bytes
+    claim_key: bytes
+
+
+def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, device: str | None = None) -> None:
+    """Write what boards of one kind enrol by: the board of one device, or many that the host names.
 
     Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
     """
-    address(broker)
+    for url in (image.broker, image.enrolment):
+        require_tls(url)
     trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(folder / "claim.key", image.claim_key, mode=0o600)
+    write_atomic(folder / "claim.pem", image.claim)
+    write_atomic(folder / "fleet-ca.pem", image.fleet_ca)
     write_atomic(folder / "trust.json", trust.encode())
-    write_atomic(folder / "agent.toml", agent_toml(device, board, broker).encode(), mode=0o600)
+    write_atomic(folder / "agent.toml", claim_toml(image, board, device).encode(), mode=0o600)
 
 
-def agent_toml(device: str, board: Board, broker: str) -> str:
-    """The configuration of one device. JSON's strings and lists are TOML's too, with the same escapes."""
+def require_tls(url: str) -> None:
+    """Raises `AddressError` for an address that no device with an identity calls."""
+    parsed = address(url)
+    if not parsed.tls:
+        raise AddressError(f"{parsed} is without TLS", hint="devices with an identity need mqtts://")
+    if parsed.username is not None:
+        hint = "leave out user and password: devices with an identity come in by their certificate"
+        raise AddressError(f"the address of {parsed} holds a user", hint=hint)
+
+
+def claim_toml(image: Image, board: Board, device: str | None = None) -> str:
+    """The configuration of boards that enrol; without `device` the host says who they are."""
+    named = ["[device]", f"id = {json.dumps(device)}", ""] if device else []
+    alone = ["spread_s = 0.0                # one board need not wait for others"] if device else []
+    serial = ["# [device]", '# serial = "..."              # in place of the one that the board itself has', ""]
+    lines = [
+        *(named or serial),
+        "[broker]",
+        f"url = {json.dumps(image.broker)}",
+        'ca_file = "fleet-ca.pem"',
+        "",
+        "[enrolment]",
+        f"url = {json.dumps(image.enrolment)}",
+        'claim_file = "claim.pem"',
+        'key_file = "claim.key"',
+        *alone,
+    ]
+    return _toml(lines, board)
+
+
+def agent_toml(device: str, board: Board, broker: str, credentials: str | None = None) -> str:
+    """The configuration of one device that has no identity."""
+    lines = ["[device]", f"id = {json.dumps(device)}", "", "[broker]", f"url = {json.dumps(broker)}"]
+    return _toml([*lines, *([f"credentials_file = {json.dumps(credentials)}"] if credentials else [])], board)
+
+
+def _toml(begins: list[str], board: Board) -> str:
+    """A configuration. JSON's strings and lists are TOML's too, with the same escapes."""
     cpu = board.runtime.engines.get(CPU.name) or next(iter(board.runtime.engines.values()))
     power = board.power
     lines = [
-        "[device]",
-        f"id = {json.dumps(device)}",
-        "",
-        "[broker]",
-        f"url = {json.dumps(broker)}",
+        *begins,
         "",
         "[agent]",
         'state_dir = "state"            # relative to this file',

@@ -1,8 +1,8 @@
 """The running host plane: connects broker, ingest, rollout loop and publisher, and runs them until told to stop.
 
-Four threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
-chunks that devices request, one says that the plane runs. Everything that must survive a restart is in the registry;
-this module keeps no state.
+Five threads besides paho's: this one runs the rollout loop, one writes device messages to the registry, one sends the
+chunks that devices request, one answers boards that ask for an identity, one says that the plane runs. Everything that
+must survive a restart is in the registry; this module keeps no state.
 """
 
 import fcntl
@@ -23,17 +23,20 @@ from skerry_agent.wire.errors import SkerryError
 from skerry_host.files import write_atomic
 from skerry_host.home import Home
 from skerry_host.plane.broker.broker import Broker
-from skerry_host.plane.broker.link import Incoming, Link, Outgoing
+from skerry_host.plane.broker.connection import Connection
+from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
+from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
 from skerry_host.plane.ingest.receipts import Receipts
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import devices, events, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, events, twins
 from skerry_host.plane.registry.telemetry.port import Retention
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.rollouts.director import Director
@@ -61,9 +64,13 @@ KEPT = Retention()
 KEEP_EVENTS_S = 365 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 UPKEEP_EVERY_S = 1.0
+ALARMS_EVERY_S = 5.0
 NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
+
+ORDERS = ("/desired", "/command")
+"""How the topics end on which nobody but the plane should publish."""
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +104,11 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._started, self._ticked = time.time(), 0.0
-        self._pruned = self._kept_up = 0.0
+        self._pruned = self._kept_up = self._alarms_seen = 0.0
         self._retention = retention
         self._recalled = 0
+        self._recalled_devices: set[str] = set()
+        self._devices_seen = (-1, -1)
         self._noted: dict[str, float] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
@@ -108,15 +117,18 @@ class Service:
         self._home = home
         self._probe = Probe(topics.probe(_client_id(home)), self._send_probe)
         self._probed = 0
-        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, self._probe.topic)
-        self.link = Link(broker.url, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        subscriptions = (*SUBSCRIPTIONS, topics.ALL_ASKS, topics.ALL_RENEWALS, self._probe.topic)
+        self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
+        self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
+        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
+        self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
         self._heartbeat = HeartbeatWriter(registry, time.time)
-        self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
-        self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
+        self._writer = threading.Thread(target=self.guarded(self._write), name="ingest")
+        self._answerer = threading.Thread(target=self.guarded(self.answers.run), name="answers")
 
     def run(self) -> None:
         """Run the loop until `stop`; a tick that fails for a temporary reason is tried again. A bug ends it."""
@@ -168,8 +180,14 @@ class Service:
             self._rollout_loop.tick,
             self._publisher.sync,
         )
-        run_each((self._receipts.send, *work, self._keep_up, self._prune), self._note)
+        enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
+        upkeep = (self._keep_up, self._prune, self._end_alarms)
+        run_each((self._receipts.send, *work, *enrolment, *upkeep), self._note)
         self._ticked = time.time()
+
+    def _renew(self) -> None:
+        """Whoever gets no answer, for whatever reason, asks again."""
+        self.link.publish(self.renewals.work())
 
     def _note_unreadable(self) -> None:
         while not self.answers.unreadable.empty():
@@ -180,6 +198,18 @@ class Service:
             self._pruned = time.time()
             with self._registry.write() as session:
                 events.prune(session, self._pruned - KEEP_EVENTS_S)
+
+    def _end_alarms(self) -> None:
+        """End those whose cause has gone."""
+        now = time.time()
+        if abs(now - self._alarms_seen) < ALARMS_EVERY_S:
+            return
+        self._alarms_seen = now
+        with self._registry.read() as session:
+            over = alarms.are_over(session, now)
+        if over:
+            with self._registry.write() as session:
+                alarms.end_quiet(session, now)
 
     def _note(self, error: SkerryError) -> None:
         """Once a minute for each kind of trouble: the step is tried at every tick."""
@@ -200,20 +230,25 @@ class Service:
                     return
 
     def _receive(self, message: Incoming) -> None:
-        """In paho's thread. A chunk request need not be stored before it is acknowledged: its device asks again."""
+        """In paho's thread. What a device asks for need not be stored before it is acknowledged: it asks again."""
         if message.topic.endswith("/ask"):
             self.answers.take(message)
+            self.link.acknowledge([message])
+        elif message.topic.endswith("/renew"):
+            self.renewals.put(message)
             self.link.acknowledge([message])
         elif message.topic == self._probe.topic:
             self._probe.heard(message.payload)
             self.link.acknowledge([message])
+        elif message.topic.endswith(ORDERS):
+            self._publisher.tampering.heard(message)
         else:
             self._inbox.put(message)
 
-    def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
+    def guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         """The work of a thread; what ends it ends the plane."""
 
-        def guarded() -> None:
+        def run() -> None:
             try:
                 work()
             except PlaneError as error:  # no bug, and `run` says it
@@ -224,17 +259,24 @@ class Service:
                 self.stop()
                 raise
 
-        return guarded
+        return run
 
     def _recall(self) -> None:
-        """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard."""
-        epoch = self.link.epoch
-        if epoch == self._recalled or not self.link.connected:
+        """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard.
+
+        And that of a device that was added since: it may have been there before its record, and what it said dropped.
+        """
+        epoch, connected = self.link.epoch, self.link.connected
+        if not connected:
             return
         with self._registry.read() as session:
-            names = [device.id for device in devices.all_devices(session)]
-        self.link.recall([say(name) for say in (topics.state, topics.reported) for name in names])
-        self._recalled = epoch
+            seen = changes.now(session)
+            if (epoch, seen.devices, seen.removed) == (self._recalled, *self._devices_seen):
+                return
+            names = devices.ids(session)
+        new = names - (self._recalled_devices if epoch == self._recalled else set())
+        self.link.recall([say(name) for say in (topics.state, topics.reported) for name in sorted(new)])
+        self._recalled, self._recalled_devices, self._devices_seen = epoch, names, (seen.devices, seen.removed)
 
     def _recall_unheard(self) -> None:
         """Read the retained twin of devices of which one was dropped, because they had said too much before."""
@@ -288,8 +330,11 @@ class Service:
         self._answerer.start()
         try:
             self.link.start()
+            if self._enrolment:
+                self._enrolment.__enter__()
         except PlaneError:
             self._end_threads()
+            self.link.stop()
             raise
         self._heartbeat.__enter__()
         return self
@@ -297,6 +342,8 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._heartbeat.__exit__()
+        if self._enrolment:
+            self._enrolment.__exit__()
         self._end_threads()
         self.link.stop()
 
@@ -305,6 +352,16 @@ class Service:
         self.answers.stop()
         self._writer.join()
         self._answerer.join()
+
+
+def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
+    """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
+    where: Connection | None = broker.enrolment
+    if where is None:
+        return None
+    return EnrolmentService(
+        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+    )
 
 
 def run_each(steps: Iterable[Callable[[], object]], note: Callable[[SkerryError], None]) -> None:

@@ -10,6 +10,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from skerry_agent.supervisor.link_problems import HINTS, of_answer, of_error
+from skerry_agent.tls import KINDS
+
+NOW = 1_800_000_000.0
 
 
 def certificate_error(code):
@@ -35,6 +38,10 @@ ERRORS = {
     "wants a certificate": (tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "certificate_wanted"),
     "handshake": (tls_error("SSLV3_ALERT_HANDSHAKE_FAILURE"), "certificate_wanted"),
     "plain": (tls_error("WRONG_VERSION_NUMBER"), "no_tls"),
+    "refused by TLS": (tls_error("TLSV1_ALERT_UNKNOWN_CA"), "certificate_refused"),
+    "not a client's": (tls_error("SSLV3_ALERT_UNSUPPORTED_CERTIFICATE"), "certificate_refused"),
+    "own expired": (tls_error("SSLV3_ALERT_CERTIFICATE_EXPIRED"), "own_certificate_expired"),
+    "revoked": (tls_error("SSLV3_ALERT_CERTIFICATE_REVOKED"), "own_certificate_revoked"),
     "ends at once": (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "no_tls"),
     "another alert": (tls_error("TLSV1_ALERT_INTERNAL_ERROR"), "tls_failed"),
     "no name": (socket.gaierror(-2, "Name or service not known"), "unresolvable"),
@@ -44,7 +51,7 @@ ERRORS = {
     "timeout of the kernel": (OSError(errno.ETIMEDOUT, "Connection timed out"), "timeout"),
     "no route": (OSError(errno.EHOSTUNREACH, "No route to host"), "unreachable"),
     "no network": (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable"),
-    "reset": (ConnectionResetError(errno.ECONNRESET, "reset"), "closed"),
+    "reset": (ConnectionResetError(errno.ECONNRESET, "reset"), "no_tls"),
     "another": (OSError(errno.EMFILE, "Too many open files"), "network"),
     "no error of the system": (UnicodeError("label too long"), "network"),
 }
@@ -52,9 +59,34 @@ ERRORS = {
 
 @pytest.mark.parametrize(("error", "kind"), ERRORS.values(), ids=ERRORS)
 def test_an_error_is_told_with_what_to_do(error, kind):
-    problem = of_error(error)
+    problem = of_error(error, NOW, "handshake")
     assert (problem.kind, problem.hint) == (kind, HINTS[kind])
     assert "\n" not in str(problem)
+
+
+CLOSED = [ConnectionResetError(errno.ECONNRESET, "reset"), BrokenPipeError(), ssl.SSLEOFError(8, "EOF occurred")]
+
+
+@pytest.mark.parametrize("error", CLOSED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("phase", "kind"),
+    [(None, "closed"), ("handshake", "no_tls"), ("greeting", "closed_after_handshake"), ("session", "closed")],
+)
+def test_a_broker_that_just_closes_is_told_by_when_it_does(error, phase, kind):
+    """In TLS 1.3 a broker looks at our certificate last, so a handshake that seems done may end so."""
+    assert of_error(error, NOW, phase).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("now", "code", "said"), [(0.0, 9, "1970-01-01 00:00 UTC"), (2**31 - 1.0, 10, "2038-01-19 03:14 UTC")]
+)
+def test_dates_that_do_not_fit_are_told_with_what_the_clock_says(now, code, said):
+    """A device whose battery is empty takes every good certificate for one that is not valid yet."""
+    assert f"by the clock here, which says {said}" in of_error(certificate_error(code), now, "handshake").detail
+
+
+def test_every_kind_of_tls_has_a_hint_of_the_device():
+    assert sorted(KINDS - set(HINTS)) == []
 
 
 def test_every_kind_is_in_the_document():

@@ -26,10 +26,11 @@ from skerry_agent.wire.codec import MAX_MESSAGE_BYTES
 from skerry_agent.wire.manifest import Provenance, Quality, Release
 from skerry_agent.wire.report_forms import decode_report
 from skerry_agent.wire.sketch import Sketch
-from skerry_agent.wire.twin import Assignment, Command, CommandResult
+from skerry_agent.wire.twin import Assignment, Command, CommandResult, Desired, Reported
 from tests.kit.site import BUNDLE, DESIRED, SLOT, Site, signed
 
 QUALITY = Quality("top1", 1, 1.0, 1.0, (0.0, 1.0), (0.0, 1.0), {}, 1, 1)
+SITE_DESIRED = Desired("dev-1", 3, 1.0)
 RELEASE = Release(1, "m", "2.0.0", 2, (BUNDLE,), QUALITY, Provenance("0" * 64, "1" * 64, {}, ""))
 
 
@@ -342,3 +343,18 @@ def test_the_time_of_inferences_on_an_accelerator_is_told_to_the_meters(tmp_path
     site.agent._heartbeat("m", slot, beat)
     site.agent._reports.put(0.0)
     assert meters.accelerator_s == [expected]
+
+
+def test_a_device_that_is_named_while_it_runs_speaks_and_listens_under_that_name(tmp_path):
+    site = Site(tmp_path / "device")
+    site.agent.named("edge-17", "a1" * 16)
+    site.agent.link_up()
+    site.clock.advance(1.0)
+    assert {topic.split("/")[3] for topic, _ in site.link.published if "/d/" in topic} == {"edge-17"}
+    assert topics.desired("edge-17") in site.link.subscribed
+    assert site.agent.status().device == "edge-17"
+    order = replace(SITE_DESIRED, device="edge-17", incarnation="a1" * 16)
+    site.agent.message(topics.desired("edge-17"), signed(envelope.DESIRED, order))
+    site.clock.advance(1.0)
+    reported = codec.decode(site.link.retained[topics.reported("edge-17")], Reported)
+    assert (reported.device, reported.generation) == ("edge-17", 3)

@@ -74,6 +74,62 @@ def test_anything_else_is_ignored_and_said(rig, message, issue):
     assert issue in rig.orders.issue
 
 
+MINE, OTHER = "a1" * 16, "b2" * 16
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "incarnation", "accepted"),
+    [
+        (None, None, True),
+        (None, MINE, True),
+        (None, OTHER, False),
+        (MINE, MINE, True),
+        (MINE, None, False),
+        (MINE, OTHER, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["desired", "command"])
+def test_an_order_counts_for_the_state_folder_that_has_enrolled(tmp_path, kind, enrolled, incarnation, accepted):
+    """A device that never enrolled takes orders that name no folder, as it always has."""
+    (tmp_path / "incarnation").write_text(MINE + "\n")
+    rig = Rig(tmp_path)
+    rig.orders.enrolled_as = enrolled
+    if kind == "desired":
+        rig.desired(replace(DESIRED, incarnation=incarnation))
+        assert bool(rig.applied) == accepted
+        refused = [each.code for each in rig.orders.refused.newest]
+    else:
+        rig.command(Command("dev-1", "c-1", "rollback", 0.0, sequence=1, incarnation=incarnation))
+        assert bool(rig.ran) == accepted
+        refused = [reply.code for reply in rig.replies if not reply.ok]
+    assert refused == ([] if accepted else ["wrong_incarnation"])
+
+
+def test_no_order_of_before_is_accepted_by_a_device_that_was_set_up_anew(tmp_path):
+    """Case U5 of the threat table: every order that was ever signed, replayed to a board whose state is gone."""
+    orders = [replace(DESIRED, generation=n, incarnation=old) for n in range(1, 40) for old in (None, OTHER)]
+    commands = [Command("dev-1", f"c-{n}", "rollback", 0.0, sequence=n, incarnation=OTHER) for n in range(1, 40)]
+    (tmp_path / "incarnation").write_text(MINE + "\n")
+    rig = Rig(tmp_path)
+    rig.orders.enrolled_as = MINE
+    for order in orders:
+        rig.desired(order)
+    for command in commands:
+        rig.command(command)
+    assert (rig.applied, rig.ran, rig.orders.generation) == ([], [], 0)
+    rig.desired(replace(DESIRED, generation=50, incarnation=MINE))
+    assert rig.orders.generation == 50
+
+
+def test_a_desired_state_of_before_enrolment_that_was_accepted_is_no_news_and_no_refusal(tmp_path):
+    rig = Rig(tmp_path)
+    rig.desired(DESIRED)
+    again = Rig(tmp_path)
+    again.orders.enrolled_as = MINE
+    again.desired(DESIRED)
+    assert (again.orders.generation, again.orders.refused.newest, again.orders.issue) == (5, (), None)
+
+
 def test_an_old_order_stays_ignored_after_a_restart(rig, tmp_path):
     rig.desired(DESIRED)
     later = Rig(tmp_path)

@@ -95,6 +95,7 @@ def hangs(site):
 CASES = {
     "stale_generation": lambda site: site.desired(replace(WANTED, generation=2)),
     "wrong_device": lambda site: site.desired(replace(WANTED, device="dev-2")),
+    "wrong_incarnation": lambda site: site.desired(replace(WANTED, incarnation="0" * 32)),
     "expired_order": lambda site: site.desired(replace(WANTED, expires=1_700_000_500.0)),
     "untrusted": refused_by("untrusted"),
     "no_trusted_keys": refused_by("no_trusted_keys"),
@@ -115,6 +116,7 @@ CASES = {
 COMMANDS = {
     "older_command": replace(ROLLBACK, sequence=4),
     "expired_order": replace(ROLLBACK, expires=1_700_000_500.0),
+    "wrong_incarnation": replace(ROLLBACK, incarnation="0" * 32),
     "unknown_command": replace(ROLLBACK, kind="self-destruct"),
     "cannot_be_done": ROLLBACK,
 }

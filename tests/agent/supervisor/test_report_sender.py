@@ -16,7 +16,7 @@ from skerry_agent.supervisor.report_sender import (
     ReportSender,
     _is_in,
 )
-from skerry_agent.wire import codec
+from skerry_agent.wire import codec, topics
 from skerry_agent.wire.report_forms import READ, decode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
 from tests.kit.link import FakeLink
@@ -31,7 +31,7 @@ class Post:
 
     def restart(self):
         self.outbox = Outbox(self.folder / "outbox", 10**6)
-        self.sender = ReportSender(self.outbox, self.link, "t", self.folder / "outbox" / "receipts")
+        self.sender = ReportSender(self.outbox, self.link, "dev-1", self.folder / "outbox" / "receipts")
         self.sender.link_up()
 
     def put(self, *sequences, boot="boot-1"):
@@ -161,7 +161,7 @@ def test_the_window_bounds_what_is_on_its_way(post):
 def test_what_made_room_is_forgotten(tmp_path):
     post = Post(tmp_path)
     post.outbox = Outbox(tmp_path / "small", 10**6, max_reports=10)
-    post.sender = ReportSender(post.outbox, post.link, "t", tmp_path / "small" / "receipts")
+    post.sender = ReportSender(post.outbox, post.link, "dev-1", tmp_path / "small" / "receipts")
     post.stored((0, 0))
     for sequence in range(100):
         post.put(sequence)
@@ -308,3 +308,17 @@ def test_a_receipt_means_what_it_says(steps, sequence):
         at += step + 1
     receipt = Receipt((Stored("b", tuple(spans)),))
     assert _is_in(tuple(spans), sequence) == receipt.names("b", sequence)
+
+
+def test_reports_of_before_a_device_had_an_id_leave_under_the_id_that_it_has_then(post):
+    """Counted while it served its factory release; the host knows no device of the placeholder's name."""
+    post.link.connected = False
+    post.sender.device = "unenrolled"
+    post.sender.put(codec.encode(Report("unenrolled", "b", 1, 0.0, 0.0, 1.0)))
+    post.sender.device = "edge-17"
+    post.link.connected = True
+    post.sender.link_up()
+    ((topic, raw),) = post.link.published
+    assert topic == topics.telemetry("edge-17")
+    assert codec.decode(raw, Report).device == "edge-17"
+    post.sender.receipt(codec.encode(Receipt((Stored("b", ((1, 1),)),))))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from skerry_agent.cli.security import security_of
 from skerry_agent.config import load
 from skerry_host.boards import list_boards, load_board
 from skerry_host.home import Home
@@ -122,22 +123,24 @@ def test_init_twice_keeps_the_keys(tmp_path):
 
 @pytest.mark.parametrize("board", list_boards())
 def test_the_agent_reads_what_provision_writes(home, board):
-    skerry(
-        home, "device", "provision", "dev-1", "--board", board, "--broker", "mqtts://ann:s%40cret@broker.example:8884"
-    )
+    url = "mqtts://ann:s%40cret@broker.example:8884"
+    told = skerry(home, "device", "provision", "dev-1", "--board", board, "--broker", url)
     config = load(home.devices / "dev-1" / "agent.toml")
     assert (config.device.id, config.board.name) == ("dev-1", board)
-    assert config.broker.url == "mqtts://ann:s%40cret@broker.example:8884"
+    assert config.broker.url == "mqtts://broker.example:8884"
+    assert security_of(config).credentials(config.broker_address) == ("ann", "s@cret")
+    assert "see the password in --broker" in told.stderr
     assert config.board.power is not None
     assert config.board.power.source
     assert config.board.power.accelerator_w == load_board(board).power.accelerator_w
 
 
-@pytest.mark.parametrize(("port", "url"), [("18830", "mqtt://127.0.0.1:18830"), ("0", "mqtt://127.0.0.1:1883")])
-def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home, monkeypatch, port, url):
-    monkeypatch.setenv("SKERRY_PORT", port)
+@pytest.mark.parametrize(("port", "taken"), [("18830", "18830"), ("0", "8883"), (None, "8883")])
+def test_before_the_first_serve_a_device_is_told_the_port_that_serve_will_take(home, monkeypatch, port, taken):
+    if port is not None:
+        monkeypatch.setenv("SKERRY_TLS_PORT", port)
     provision(home, "dev-1")
-    assert load(home.devices / "dev-1" / "agent.toml").broker.url == url
+    assert load(home.devices / "dev-1" / "agent.toml").broker.url == f"mqtts://127.0.0.1:{taken}"
 
 
 def test_provision_writes_the_trusted_keys_and_hides_the_password(home):
@@ -146,7 +149,7 @@ def test_provision_writes_the_trusted_keys_and_hides_the_password(home):
     trust = json.loads((folder / "trust.json").read_text())
     assert set(trust) == {"release", "director"}
     assert stat.S_IMODE((folder / "agent.toml").stat().st_mode) == 0o600
-    assert tomllib.loads((folder / "agent.toml").read_text())["broker"]["url"] == "mqtt://127.0.0.1:1883"
+    assert tomllib.loads((folder / "agent.toml").read_text())["broker"]["url"] == "mqtts://127.0.0.1:8883"
     assert said(home, "device", "list")[0]["tags"] == ["lab"]
 
 

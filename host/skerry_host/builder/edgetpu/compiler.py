@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+from skerry_host import children
 from skerry_host.builder.edgetpu.errors import NoCompilerError
 
 VARIABLE = "SKERRY_EDGETPU_COMPILER"
@@ -50,7 +51,8 @@ class Compiler:
     def stop(self, folder: Path) -> None:
         """End what outlives its killed command: a container does."""
         if self.image:
-            subprocess.run([self.program, "kill", folder.name], capture_output=True, timeout=GRACE_S, check=False)
+            command = [self.program, "kill", folder.name]
+            subprocess.run(command, env=children.environment(), capture_output=True, timeout=GRACE_S, check=False)
 
     def __str__(self) -> str:
         return f"{self.image} ({self.program})" if self.image else self.program
@@ -86,7 +88,7 @@ def run_compiler(compiler: Compiler, folder: Path, arguments: Sequence[str], sec
     try:
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True, env=children.environment(),
         )  # fmt: skip
     except OSError as error:
         raise NoCompilerError(f"{compiler} does not start: {error.strerror}", hint=_HOW) from None

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from skerry_host import children
 from skerry_host.builder.edgetpu.flatbuffer import DamagedError
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.probe import MEMORY_BYTES, check_head
@@ -46,7 +47,9 @@ def ask(task: ReadTask, path: Path, kind: type[T], *, seconds: float = SECONDS, 
     request = msgspec.json.encode(ReadRequest(task, str(path), options)).decode()
     command = [sys.executable, "-m", "skerry_host.builder.edgetpu.sandbox", request]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, env=children.environment(), capture_output=True, text=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ModelError(f"reading {path} timed out after {seconds:.0f} s", hint=_HINT, code="hang") from None
     try:

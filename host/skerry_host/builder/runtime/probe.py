@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from skerry_host import children
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
 from skerry_host.builder.recipe.errors import ModelError
@@ -65,7 +66,9 @@ _STDIN = "-"
 def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> Probe:
     command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place]
     try:
-        done = subprocess.run(command, capture_output=True, input=model, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, env=children.environment(), capture_output=True, input=model, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ModelError(
             f"{name}: loading and running it timed out after {seconds:.0f} s", hint=_HINT, code="hang"

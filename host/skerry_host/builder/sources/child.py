@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from skerry_host import children
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.converters import missing_package
 
@@ -65,7 +66,7 @@ def _started(conversion: Conversion, log: IO[bytes]) -> "subprocess.Popen[bytes]
         return subprocess.Popen(
             conversion.command,
             cwd=conversion.folder,
-            env={**os.environ, **_QUIET, **(conversion.environment or {})},
+            env={**children.environment(), **_QUIET, **(conversion.environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry_agent.wire.errors import SkerryError
+from skerry_host.plane.broker.broker import find_mosquitto
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -43,10 +44,10 @@ class Host:
 
     @contextlib.contextmanager
     def serving(self, log: Path) -> Iterator[dict[str, Any]]:
-        """Run `skerry serve`; yields the addresses it announced."""
+        """Run `skerry serve`, with identities where there is a broker for them; yields the addresses it announced."""
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [*self._skerry, "serve", "--port", "0", "--http-port", "0", "--json"],
+                [*self._skerry, *serve_command(find_mosquitto())],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -57,6 +58,12 @@ class Host:
                 if process.poll() is not None:
                     raise DemoError("`skerry serve` did not start", hint=_last_line(log))
                 yield json.loads(announced + "}")
+
+
+def serve_command(mosquitto: str | None) -> list[str]:
+    """`serve` on free ports; without identities where no broker is there that knows devices by their certificates."""
+    ports = [word for name in ("port", "enroll-port", "old-port", "http-port") for word in (f"--{name}", "0")]
+    return ["serve", *ports, *([] if mosquitto else ["--plain"]), "--json"]
 
 
 class Agent:
@@ -76,19 +83,21 @@ class Agent:
             with stopping(process):
                 yield
 
-    def status(self) -> dict[str, Any]:
-        """What `skerry-agent status --json` says. Raises `DemoError` when the agent does not come up."""
+    def status(self, *, connected: bool = False) -> dict[str, Any]:
+        """What `skerry-agent status --json` says, once it is `connected` if that is asked for.
+
+        Raises `DemoError` when the agent does not come up.
+        """
         deadline = time.monotonic() + START_TIMEOUT_S
         command = [*self._agent, "status", "--json", "--config", str(self.config)]
         while True:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                status: dict[str, Any] = json.loads(done.stdout)
+            status: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+            if status and (status["connected"] or not connected):
                 return status
             if time.monotonic() > deadline:
-                raise DemoError(
-                    f"agent {self.device} does not answer: {done.stderr.strip()}", hint=_last_line(self._log)
-                )
+                why = status.get("why_offline") or done.stderr.strip()
+                raise DemoError(f"agent {self.device} does not come up: {why}", hint=_last_line(self._log))
             time.sleep(0.3)
 
 

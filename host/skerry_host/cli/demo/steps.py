@@ -50,10 +50,13 @@ def run_demo(demo: Demo) -> Outcome:
         quality = _build_and_release(demo, host, FIRST)
         addresses = stack.enter_context(host.serving(demo.folder / "serve.log"))
         demo.print_line(f"host plane: broker {addresses['broker']}, web page {addresses['page']}")
+        demo.print_line(who_gets_in(addresses["broker"]))
         agents = [_provision(demo, host, device) for device in DEVICES]
         for agent in agents:
             stack.enter_context(agent.running())
         host.run("group", "create", "everyone", "--where", f"board={BOARD}")
+        for agent in agents:
+            agent.status(connected=True)
         demo.print_line(f"{len(agents)} agents run, each a supervisor that starts an updater and a runner")
         _roll_out(demo, host, FIRST)
         clients = [stack.enter_context(Client(agent.status()["http"]["fashion"], "fashion")) for agent in agents]
@@ -70,6 +73,13 @@ def run_demo(demo: Demo) -> Outcome:
         if demo.stay:
             _stay(demo, addresses["page"])
     return outcome
+
+
+def who_gets_in(broker: str) -> str:
+    """By what the broker knows its devices, and whose keys those are."""
+    if broker.startswith("mqtts://"):
+        return "mutual TLS: each device makes its own key and enrols; all keys are development keys, of this demo only"
+    return "without TLS, since there is no mosquitto here: whoever is on this machine may call the broker"
 
 
 def _build_arguments(demo: Demo, version: str) -> list[str]:

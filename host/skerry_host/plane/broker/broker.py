@@ -1,7 +1,7 @@
 """Gives the plane a broker: mosquitto with a generated configuration, the embedded wheel, or one that runs elsewhere.
 
-A broker that is started here listens on loopback, without passwords, and elsewhere only as `listening` says; it ends
-when this process does, however that ends. Speaks no MQTT: `link` does.
+Brokers that are started here end when this process does, however that ends. These listen on loopback, without TLS or
+passwords; `secured` starts the one for devices with identities. Speaks no MQTT: `link` does.
 """
 
 import logging
@@ -16,17 +16,17 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from skerry_host.plane.broker.listening import Opening, mosquitto_lines, opening, without_password
+from skerry_host import children
+from skerry_host.plane.broker.connection import Connection
+from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
 from skerry_host.plane.broker.port_holder import holder
-from skerry_host.plane.errors import AddressError, BrokerError
+from skerry_host.plane.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 START_S = 10.0
 STOP_S = 5.0
 LOWEST_PORT = 15_000
@@ -34,19 +34,19 @@ LOWEST_PORT = 15_000
 FEWEST_PORTS = 1_000
 CLIENT_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 CLIENT_PORTS_USUALLY = 32_768
-MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-"""Above the largest chunk that the wire allows, with its topic."""
-
-MAX_INFLIGHT = 4000
-"""Unacknowledged messages of one client: the rest waits in the broker. Without a limit, the acknowledgement of what the
-plane publishes would come behind all that was ever sent to it."""
 
 
 class Broker(Protocol):
-    """A broker while it is entered: its URL for the plane, and that for devices."""
+    """A broker while it is entered: its URL for the plane, and that for devices; neither has a password in it.
+
+    `connection` is the plane's own way in, `enrolment` that to the listener for enrolment, where there is one.
+    """
 
     url: str
     devices_url: str
+    connection: Connection
+    enrolment: Connection | None
+    enrolment_url: str | None
 
     def ensure(self) -> bool:
         """Start it again if it has died; True when it had to be."""
@@ -57,11 +57,13 @@ class Broker(Protocol):
 
 
 class External:
-    """A broker that somebody else runs, by its address."""
+    """A broker that somebody else runs, by its address, and that of its enrolment listener, if it has one."""
 
-    def __init__(self, url: str) -> None:
-        address(url)
-        self.url = self.devices_url = url
+    def __init__(self, where: Connection | str, enrolment: Connection | None = None) -> None:
+        self.connection = where if isinstance(where, Connection) else Connection.of(where)
+        self.enrolment = enrolment
+        self.enrolment_url = str(enrolment.url) if enrolment else None
+        self.url = self.devices_url = str(self.connection.url)
 
     def ensure(self) -> bool:
         """Nothing that could be done from here."""
@@ -74,13 +76,17 @@ class External:
         return None
 
 
-class _Child:
-    """A broker as a child process on a loopback port."""
+class Child:
+    """A broker as a child process on a port, of loopback at least."""
+
+    enrolment: Connection | None = None
+    enrolment_url: str | None = None
 
     def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
         self._patience_s = patience_s
         self.url = self.devices_url = f"mqtt://{LOOPBACK}:{self.port}"
+        self.connection = Connection.of(self.url)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,11 +107,12 @@ class _Child:
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
+                self.close()
                 raise BrokerError(f"the broker did not start on port {self.port}", hint=self._where_to_look())
             time.sleep(0.02)
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End it, in order if it can."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -133,29 +140,22 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.close()
 
 
-class Mosquitto(_Child):
+class Mosquitto(Child):
     """Eclipse Mosquitto, with its retained messages kept in `folder`."""
 
-    def __init__(self, folder: Path, port: int, program: str, opened: Opening | None = None) -> None:
+    def __init__(self, folder: Path, port: int, program: str) -> None:
         super().__init__(port)
         self._folder = folder.absolute()
         self._program = program
-        self._opened = opened
-        if opened:
-            self.devices_url = opened.url(self.port)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "mosquitto.conf"
-        configuration.write_text(_mosquitto_conf(self._folder, self.port, self._opened), encoding="utf-8")
-        command = [self._program, "-c", str(configuration)]
-        tether = shutil.which("setpriv")
-        if tether:  # the kernel ends it with us, even on kill -9
-            command = [tether, "--pdeathsig", "TERM", "--", *command]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        configuration.write_text(_mosquitto_conf(self._folder, self.port), encoding="utf-8")
+        return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
         return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
@@ -164,8 +164,8 @@ class Mosquitto(_Child):
         return str(self._folder) in command
 
 
-class Embedded(_Child):
-    """rumqttd out of the iotcore wheel: for a demo where no mosquitto is. Forgets what was retained when it ends."""
+class Embedded(Child):
+    """rumqttd out of the iotcore wheel: for --plain where no mosquitto is. Forgets what was retained when it ends."""
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         return _embedded_process(self.port)
@@ -177,39 +177,28 @@ class Embedded(_Child):
         return "iotcore._serve" in command
 
 
+def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
+    """Run a program that the kernel ends with this process, even on kill -9, where `setpriv` is there for it."""
+    tether = shutil.which("setpriv")
+    if tether:
+        command = [tether, "--pdeathsig", "TERM", "--", *command]
+    env, silent = children.environment(), subprocess.DEVNULL
+    return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+
+
 def find_mosquitto() -> str | None:
     """The program, also where Debian keeps it outside a user's PATH."""
     return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 
-def choose(folder: Path, url: str | None, port: int, find: Callable[[], str | None] = find_mosquitto) -> Broker:
+def choose(
+    folder: Path, url: Connection | str | None, port: int, find: Callable[[], str | None] = find_mosquitto
+) -> Broker:
     """The broker at `url`, else mosquitto where `find` finds it, else the embedded one; `port` 0 picks a free one."""
     if url:
         return External(url)
     program = find()
     return Mosquitto(folder, port, program) if program else Embedded(port)
-
-
-def choose_open(folder: Path, port: int, listen: str, find: Callable[[], str | None] = find_mosquitto) -> Broker:
-    """A mosquitto that other machines can call at `listen` as well; raises `BrokerError` where there is none."""
-    program = find()
-    if program is None:
-        hint = "install mosquitto, or use another broker with --broker"
-        raise BrokerError("--listen needs mosquitto: the embedded broker serves this machine only", hint=hint)
-    return Mosquitto(folder, port, program, opening(folder, listen))
-
-
-def address(url: str) -> SplitResult:
-    """The parts of `mqtt(s)://user:password@host:port`; raises `AddressError` when it is not such an address."""
-    hint = "write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # which may quote a part of the password
-        raise AddressError(f"broker address {without_password(url)!r} does not parse", hint=hint) from None
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
-        raise AddressError(f"broker address {without_password(url)!r} cannot be used", hint=hint)
-    return parts
 
 
 def free_port() -> int:
@@ -230,12 +219,10 @@ def _first_client_port() -> int:
     return first if first - LOWEST_PORT >= FEWEST_PORTS else CLIENT_PORTS_USUALLY
 
 
-def _mosquitto_conf(folder: Path, port: int, opened: Opening | None = None) -> str:
+def _mosquitto_conf(folder: Path, port: int) -> str:
     lines = [
-        "per_listener_settings true",
         f"listener {port} {LOOPBACK}",
         "allow_anonymous true",  # this one is on loopback only
-        *(mosquitto_lines(folder, port, opened) if opened else ()),
         "persistence true",
         f"persistence_location {folder}/",
         "autosave_interval 30",
@@ -258,7 +245,8 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     """The wheel's own child entry: it ends when its standard input closes, so also when this process is killed."""
     options = {"listen": LOOPBACK, "port": port, "max_payload_size": MAX_MESSAGE_BYTES, "max_inflight_count": 1000}
     command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env, silent = children.environment(), subprocess.DEVNULL
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
 
 
 def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:

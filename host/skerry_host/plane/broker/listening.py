@@ -1,7 +1,7 @@
-"""How the broker that the host starts is opened to other machines: at which address, and for whom.
+"""At which address the broker that the host starts is opened to other machines, and the password of the old way in.
 
-On loopback it asks for no password, elsewhere for the one that provisioning writes into each agent.toml. What is sent
-is not encrypted, and whoever has the password may read and send all of it; what devices install is signed all the same.
+Devices with identities need no password. Those of before come to the old listener, which is not encrypted: on loopback
+it asks for nothing, elsewhere for the one that provisioning wrote into each agent.toml at the time.
 """
 
 import base64
@@ -11,10 +11,11 @@ import os
 import secrets
 import socket
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from skerry_agent.wire import broker_url
+from skerry_agent.wire.errors import WireError
 from skerry_host.files import write_atomic
 from skerry_host.plane.errors import AddressError
 
@@ -28,14 +29,10 @@ ELSEWHERE = ("192.0.2.1", 9)
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An address of this machine beside loopback, and the password that it asks for."""
+    """An address of this machine beside loopback, and the password that the old listener asks for there."""
 
     address: str
-    password: str
-
-    def url(self, port: int) -> str:
-        """What devices are given."""
-        return f"mqtt://{USER}:{self.password}@{self.address}:{port}"
+    password: str = field(repr=False)
 
 
 def opening(folder: Path, listen: str) -> Opening:
@@ -82,26 +79,21 @@ def outward_address() -> str | None:
 
 def only_this_machine(url: str) -> bool:
     """Whether an address of a broker leads back to whoever calls it."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = broker_url.parse(url).host
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    except (WireError, ValueError):
         return False
 
 
-def without_password(url: str) -> str:
-    """The address as it may be shown, also where it is none."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def mosquitto_lines(folder: Path, port: int, opened: Opening) -> list[str]:
-    """The listener of a mosquitto.conf with `per_listener_settings`; writes the file of the password's hash."""
+def write_password_file(folder: Path, opened: Opening) -> Path:
+    """The file that holds the password's hash, as mosquitto reads it."""
     salt = os.urandom(12)
     digest = hashlib.pbkdf2_hmac("sha512", opened.password.encode(), salt, ITERATIONS)
     words = [base64.b64encode(part).decode() for part in (salt, digest)]
-    write_atomic(folder / "passwords", f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
-    return [f"listener {port} {opened.address}", "allow_anonymous false", f"password_file {folder}/passwords"]
+    file = folder / "passwords"
+    write_atomic(file, f"{USER}:$7${ITERATIONS}${words[0]}${words[1]}\n".encode(), mode=0o600)
+    return file
 
 
 def _is_own(address: str) -> bool:

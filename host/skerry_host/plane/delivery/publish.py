@@ -16,10 +16,12 @@ from skerry_agent.wire.blobs import BlobRef
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Link, Outgoing
 from skerry_host.plane.delivery.required_blobs import Refs, RequiredBlobs, RequiredBlobsReader
+from skerry_host.plane.delivery.restoring import restore
+from skerry_host.plane.delivery.tampering import Tampering
 from skerry_host.plane.delivery.undeliverable import Undeliverable
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import blobs as published
-from skerry_host.plane.registry.records import changes, events, orders, twins
+from skerry_host.plane.registry.records import changes, events, identities, orders, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.orders import Commands
@@ -34,12 +36,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """Of `desired` devices nothing is wanted any more; what `denied` ones have said of themselves stands no longer."""
+
+    desired: list[str]
+    denied: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Due:
     """What the registry wants of the broker as of one moment; `generations` of the desired states that may be new."""
 
     seen: Changes
     required: RequiredBlobs
     generations: dict[str, int]
+    cleared: Cleared
     commands: Commands
 
 
@@ -72,9 +83,11 @@ class Publisher:
         self._kept_for: RequiredBlobs | None = None
         self._blobs: set[str] = set()
         self._desired: dict[str, int] = {}
+        self._denied: frozenset[str] = frozenset()
         self._commands: dict[str, bytes] = {}
         self._maybe_retained: set[str] = set()
         self.undeliverable = Undeliverable(registry, store, clock)
+        self.tampering = Tampering(clock)
         self._losses: Counter[str] = Counter()
 
     def sync(self) -> None:
@@ -83,6 +96,7 @@ class Publisher:
             return
         if self._epoch != self._link.epoch:
             self._reconnected()
+        restore(self._registry, self._link, self.tampering, self._clock)
         due = self._read_due()
         if due is None:
             return
@@ -92,6 +106,7 @@ class Publisher:
         if (
             self._publish_blobs(due.required)
             and self._publish_desired(due.generations)
+            and self._clear_desired(due.cleared)
             and self._publish_commands(due.commands)
         ):
             self._done = due.seen
@@ -106,7 +121,8 @@ class Publisher:
             required = self._required.read(session)
             since = self._done if seen.goes_on_from(self._done) else NOTHING
             generations = twins.generations(session, since.twins)
-            return _Due(seen, required, generations, orders.commands(session))
+            cleared = Cleared(twins.cleared(session, since.twins), identities.denied(session))
+            return _Due(seen, required, generations, cleared, orders.commands(session))
 
     def _publish_blobs(self, required: RequiredBlobs) -> bool:
         """Clear what is not needed, and publish what is; False when the connection was lost."""
@@ -130,12 +146,14 @@ class Publisher:
         A restarted broker may have restored a command that had been cleared, so those are cleared again, too.
         """
         epoch = self._link.epoch
+        self.tampering.connected()
         with self._registry.read() as session:
             last = {topics.chunk(row.sha256, row.chunks - 1): row.sha256 for row in published.all_blobs(session)}
             self._maybe_retained = orders.ordered_devices(session)
         found = self._link.retained(last) if last else set()
         self._blobs = {last[topic] for topic in found}
         self._desired, self._commands, self._epoch = {}, {}, epoch
+        self._denied = frozenset()
         self._done, self._kept_for = NOTHING, None
 
     def _publish_blob(self, ref: BlobRef) -> bool:
@@ -159,6 +177,19 @@ class Publisher:
         due = [device for device, generation in generations.items() if self._desired.get(device) != generation]
         return all(self._publish_some({device: generations[device] for device in part}) for part in parts(due))
 
+    def _clear_desired(self, cleared: Cleared) -> bool:
+        """Take from the broker what it retains for devices and of denied ones; False when the connection was lost."""
+        denied = cleared.denied - self._denied
+        names = [topics.desired(device) for device in cleared.desired]
+        self._announce([Outgoing(name, b"") for name in names])
+        names += [say(device) for device in sorted(denied) for say in (topics.state, topics.reported)]
+        if not self._link.publish([Outgoing(name, b"") for name in names]):
+            return False
+        for device in cleared.desired:
+            self._desired.pop(device, None)
+        self._denied = cleared.denied
+        return True
+
     def _publish_some(self, generations: dict[str, int]) -> bool:
         """A newer one than of these generations may need blobs that are not published yet: the next call sends it."""
         with self._registry.read() as session:
@@ -168,6 +199,7 @@ class Publisher:
                 if generation == generations[device]
             }
         messages = [Outgoing(topics.desired(device), envelope) for device, envelope in envelopes.items()]
+        self._announce(messages)
         if not self._try("desired states", messages, "the broker must retain small messages, and seems not to"):
             return False
         self._desired.update({device: generations[device] for device in envelopes})
@@ -183,6 +215,7 @@ class Publisher:
         stale = (self._maybe_retained | set(over.values())) - set(sent)
         messages = [Outgoing(topics.command(device), raw) for device, raw in fresh.items()]
         messages += [Outgoing(topics.command(device), b"") for device in sorted(stale)]
+        self._announce(messages)
         if not self._link.publish(messages):
             return False
         self._commands, self._maybe_retained = dict(sent), set()
@@ -190,6 +223,10 @@ class Publisher:
             with self._registry.write() as session:
                 orders.forget_envelopes(session, over)
         return True
+
+    def _announce(self, messages: Iterable[Outgoing]) -> None:
+        for message in messages:
+            self.tampering.publishing(message.topic, message.payload)
 
     def _clear_blobs(self, kept: Collection[str]) -> bool:
         """False when the connection was lost."""

@@ -8,14 +8,15 @@ follows from a report is decided by the rollout loop, not here.
 import logging
 import queue
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.report_forms import JSON, READ, decode_report, encode_report
 from skerry_agent.wire.telemetry import Report
@@ -23,10 +24,13 @@ from skerry_agent.wire.twin import CommandResult, DeviceState, Reported
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.ingest.rate_limits import RateLimits
+from skerry_host.plane.ingest.speakers import MAX_JUMP, Speakers, Verdict, Word
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import changes, devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, events, orders, rollouts, twins
+from skerry_host.plane.registry.records.alarms import Alarm
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.records.twins import LastWord
 from skerry_host.plane.registry.telemetry.port import Arrival
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.registry.telemetry.totals import FleetTotals
@@ -34,12 +38,14 @@ from skerry_host.text import MOST, clean, cleaned
 
 TELEMETRY = f"{topics.ROOT}/t/"
 SUBSCRIPTIONS = (topics.ALL_STATES, topics.ALL_REPORTED, topics.ALL_COMMAND_RESULTS, topics.ALL_TELEMETRY)
-UNSTORABLE = (ValueError, OverflowError, StatementError, SkerryError)
+UNSTORABLE = (ValueError, OverflowError, StatementError, WireError)
 """Raised for a message that is well typed but cannot be stored: a bucket named x, a damaged row that it is about."""
 
 DeviceMessage = DeviceState | Reported | CommandResult | Report
 KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Reported, "result": CommandResult}
 """The last part of a topic below `d/` to what is sent there."""
+
+Result = Literal["accepted", "duplicate", "malformed"]
 
 MOST_CODE = 64
 
@@ -51,10 +57,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A message that is well formed and of an enrolled device; of a report, `raw` is the packed form."""
+    """A message that is well formed and of an enrolled device; of a report, `raw` is the packed form.
+
+    One that was `retained` may be of long ago: it says nothing about now.
+    """
 
     message: DeviceMessage
     raw: bytes
+    retained: bool = False
 
 
 class Ingest:
@@ -73,6 +83,7 @@ class Ingest:
         self._seen_at: dict[str, float] = {}
         self._strangers = DropLog(log, "the device is not enrolled", clock)
         self._malformed = DropLog(log, "they are malformed", clock)
+        self._speakers = Speakers()
         self._too_many = DropLog(log, "their device sends too many", clock)
         self.limits = RateLimits()
         self.counts: Counter[str] = Counter()
@@ -108,11 +119,13 @@ class Ingest:
             reports = [Arrival(each.message, each.raw) for each in received if isinstance(each.message, Report)]
             others = [each for each in received if not isinstance(each.message, Report)]
             rows = _prefetch(session, others)  # noqa: F841 - a session forgets rows that nobody holds
-            results.update("accepted" if self._dispatch(session, each) else "duplicate" for each in others)
+            results.update(self._dispatch(session, each) for each in others)
             fresh = SqlTelemetry(session).add(reports, now)
             reporting = {each.report.device for each in reports}
             due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
             twins.seen(session, due if fresh else (), now)
+            stated = {each.message.device for each in others if isinstance(each.message, DeviceState)}
+            self._alive(session, [device for device in due if device not in stated] if fresh else ())
         results.update(accepted=len(fresh), duplicate=len(reports) - len(fresh))
         self.totals.add((each.report for each in fresh), self._releases)
         self.counts.update(results)
@@ -121,9 +134,9 @@ class Ingest:
             self.stored.put(arrival.report.device)
 
     def _read_enrolled(self, session: Session) -> None:
-        """The ids of all devices, and the releases of all rollouts, again whenever any process has changed them."""
+        """The ids of all devices to be heard, and the releases of all rollouts, again whenever they have changed."""
         seen, now = self._enrolled_as_of, changes.now(session)
-        if (seen.devices, seen.removed) != (now.devices, now.removed):
+        if (seen.devices, seen.identities, seen.removed) != (now.devices, now.identities, now.removed):
             self._enrolled = devices.ids(session)
         if (seen.rollouts, seen.removed) != (now.rollouts, now.removed):
             self._releases = rollouts.releases(session)
@@ -146,36 +159,72 @@ class Ingest:
                 return None
             decoded = cleaned(said)
             raw = message.payload if decoded is said else codec.encode(decoded)
-            return _Received(decoded, _packed(decoded, raw) if isinstance(decoded, Report) else raw)
+            raw = _packed(decoded, raw) if isinstance(decoded, Report) else raw
+            return _Received(decoded, raw, message.retained)
         except WireError as error:
             self._malformed.note(clean(message.topic), clean(str(error), MOST))
             results["malformed"] += 1
             return None
 
-    def _dispatch(self, session: Session, received: _Received) -> bool:
-        """False when it says nothing new."""
+    def _dispatch(self, session: Session, received: _Received) -> Result:
+        """What it was; a duplicate says nothing new."""
         match received.message:
             case DeviceState() as state:
-                return self._state(session, state)
+                verdict = self._judge(session, state, twins.last_state(session, state.device))
+                fresh = verdict != "old" and self._state(session, state, verdict)
             case Reported() as reported:
-                return self._reported(session, reported, received.raw)
+                verdict = self._judge(session, reported, twins.last_reported(session, reported.device))
+                fresh = verdict != "old" and self._reported(session, received, reported, verdict)
             case CommandResult() as result:
-                return self._result(session, result)
-        raise AssertionError(received.message)
+                verdict, fresh = "next", self._result(session, result)
+            case _:
+                raise AssertionError(received.message)
+        if verdict == "malformed":
+            return "malformed"
+        return "accepted" if fresh else "duplicate"
 
-    def _state(self, session: Session, state: DeviceState) -> bool:
+    def _judge(self, session: Session, said: DeviceState | Reported, last: LastWord | None) -> Verdict:
+        """Whether it is new, after the last of its kind; who speaks under the name of another sounds an alarm."""
+        name, now = (said.device, type(said).__name__), self._clock()
+        word = None if last is None else Word(last.boot, last.sequence)
+        verdict = self._speakers.judge(name, Word(said.boot, said.sequence), word, now)
+        if verdict == "malformed":
+            why = f"sequence {said.sequence} is more than {MAX_JUMP} above the one before"
+            self._malformed.note(said.device, why)
+        if verdict == "returned" and self._speakers.seen_twice(said.device, now):
+            other = f" and {last.boot[:8]}" if last is not None and last.boot != said.boot else ""
+            text = f"two devices speak under this id (boots {said.boot[:8]}{other}): turn one of them off"
+            alarms.sound(session, Alarm(said.device, alarms.CLONED, now, now, text))
+        return verdict
+
+    def _alive(self, session: Session, speaking: Iterable[str]) -> None:
+        """Whoever speaks is there, also where somebody else has spoken its last will."""
+        for device in twins.alive(session, speaking):
+            events.add(session, Event(self._clock(), "online", device, "it speaks"))
+
+    def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
+        if verdict == "malformed":
+            return False
         before = twins.is_online(session, state.device)
-        fresh = twins.accept_state(session, state, self._clock())
+        fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
             events.add(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
         return fresh
 
-    def _reported(self, session: Session, reported: Reported, raw: bytes) -> bool:
+    def _reported(self, session: Session, received: _Received, reported: Reported, verdict: Verdict) -> bool:
+        if verdict == "malformed":
+            return False
         now = self._clock()
         known = twins.refusals(session, reported.device) if reported.refused else set()
-        if not twins.accept_reported(session, reported, raw, now):
+        signed, before = twins.generation(session, reported.device)
+        if not twins.accept_reported(session, reported, received.raw, now, returned=verdict == "returned"):
             return False
+        if not received.retained:
+            self._alive(session, [reported.device])
+        if reported.generation > signed >= before:
+            text = alarms.unsigned(reported.generation, signed)
+            events.add(session, Event(now, alarms.UNSIGNED, reported.device, text))
         for refused in reported.refused:
             if (refused.message_sha256, refused.code) not in known:
                 self._refused(session, reported.device, refused)

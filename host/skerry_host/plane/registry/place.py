@@ -41,6 +41,11 @@ def shown(url: str) -> str:
     return plain if head == "sqlite" or not colon else f"{head}{separator}{user}:***{at}{after}"
 
 
+def has_password(url: str) -> bool:
+    """Whether it names one."""
+    return "***" in shown(url)
+
+
 def chosen(home: Home) -> Path | str:
     """The registry of $SKERRY_REGISTRY, else of the home: a URL as SQLAlchemy takes it, or the path of its database."""
     given = os.environ.get(VARIABLE)

@@ -293,6 +293,17 @@ class ChangeRow(Base):
     number: Mapped[int]
 
 
+class AlarmRow(Base):
+    """What a person must look at, of a device and a kind, while it lasts (`records.alarms`)."""
+
+    __tablename__ = "alarms"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    since: Mapped[float]
+    last: Mapped[float]
+    text: Mapped[str]
+
+
 class HeartbeatRow(Base):
     """The plane that serves this registry: one row, renewed every few seconds (`records.heartbeats`)."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.fleet.rollout import Deployment, Rollout, next_due
-from skerry_host.plane.registry.records import changes, rollouts
+from skerry_host.plane.registry.records import alarms, changes, rollouts
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.tables import RolloutRow
 
@@ -23,6 +23,8 @@ class ActiveRollouts:
 
     def __init__(self) -> None:
         self.rollouts: list[Rollout] = []
+        self.paused: frozenset[str] = frozenset()
+        """Devices to which nothing is sent: two answer to the name, and nobody knows which one would do it."""
         self._seen: Changes = NOTHING
         self._members: dict[str, dict[str, Deployment]] = {}
 
@@ -31,6 +33,8 @@ class ActiveRollouts:
         now = changes.now(session)
         if not now.goes_on_from(self._seen):
             self.forget()
+        if now.alarms != self._seen.alarms:
+            self.paused = alarms.devices(session, alarms.CLONED)
         if now.rollouts != self._seen.rollouts:
             self._read_rollouts(session)
         if now.deployments != self._seen.deployments and self._seen is not NOTHING:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,13 +22,16 @@ from skerry_host.plane.registry.records import changes, events, orders, rollouts
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
-from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts import removal, rollback
 from skerry_host.plane.rollouts.active import ActiveRollouts
 from skerry_host.plane.rollouts.apart import Apart, concerns_all
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.intake import REMOVAL
 from skerry_host.text import MOST, clean
 
 MAX_ADMITTED = 200
+PLANNED_BY = ("rollouts", "deployments", "alarms")
+"""The kinds of records of which a change may make a rollout go on."""
 PLANE_ERROR = "plane_error"
 """How what the host itself cannot carry out has failed; the detail says why."""
 
@@ -69,7 +73,7 @@ class RolloutLoop:
     def _is_due(self, session: Session, now: float) -> bool:
         """Looks at the rollouts and orders only if something has changed, or the time has come."""
         before, changed = self._seen, changes.now(session)
-        rollouts_changed = (before.rollouts, before.deployments) != (changed.rollouts, changed.deployments)
+        rollouts_changed = any(getattr(before, kind) != getattr(changed, kind) for kind in PLANNED_BY)
         orders_changed = (before.orders, before.twins) != (changed.orders, changed.twins)
         if before.removed != changed.removed or rollouts_changed or now > self._rollout_due:
             self._active.refresh(session)
@@ -98,12 +102,17 @@ class RolloutLoop:
 
     def _has_work(self, rollout: Rollout, now: float) -> bool:
         name = f"rollout {rollout.id}"
-        return self._apart.ask(name, lambda: bool(plan(rollout, self._active.members(rollout), now)))
+        return self._apart.ask(name, lambda: bool(self._plan(rollout, now)))
+
+    def _plan(self, rollout: Rollout, now: float) -> list[Action]:
+        """What is due; nothing is begun on a device whose name another one bears, until that has ended."""
+        actions, paused = plan(rollout, self._active.members(rollout), now), self._active.paused
+        return [each for each in actions if not (isinstance(each, Admit) and each.deployment.device in paused)]
 
     def _order_is_due(self, session: Session, order: OrderRow, now: float) -> bool:
         """Also one of which it cannot be said: it is then ended, and holds up none after it."""
         try:
-            return rollback.is_due(session, order, now)
+            return _steps(order).is_due(session, order, now)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -113,7 +122,7 @@ class RolloutLoop:
         """One order; one that cannot be carried out has failed, and says why."""
         try:
             with session.begin_nested():
-                rollback.advance(session, order, self._director, now)
+                _steps(order).advance(session, order, self._director, now)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -122,7 +131,7 @@ class RolloutLoop:
 
     def _carry_on(self, session: Session, rollout: Rollout, now: float) -> None:
         """All actions together; if one fails, each by itself, so that one that cannot be deployed to stops no other."""
-        actions = _some(plan(rollout, self._active.members(rollout), now))
+        actions = _some(self._plan(rollout, now))
         try:
             with session.begin_nested():
                 self._perform_all(session, rollout, actions)
@@ -206,6 +215,20 @@ class RolloutLoop:
 
     def _note(self, session: Session, kind: str, subject: str, text: str) -> None:
         events.add(session, Event(self._clock(), kind, subject, text))
+
+
+class Steps(Protocol):
+    """What knows the steps of an order of one kind: a module."""
+
+    def is_due(self, session: Session, order: OrderRow, now: float) -> bool:
+        """Whether `advance` would do anything."""
+
+    def advance(self, session: Session, order: OrderRow, director: Director, now: float) -> None:
+        """Take the next step."""
+
+
+def _steps(order: OrderRow) -> Steps:
+    return removal if order.kind == REMOVAL else rollback
 
 
 def _some(actions: list[Action]) -> list[Action]:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_host.fleet.device import Device
-from skerry_host.plane.registry.records import changes, twins
+from skerry_host.plane.registry.records import alarms, changes, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.tables import DeviceRow, TwinRow
 from skerry_host.plane.views.gather import device_views
@@ -31,6 +32,7 @@ class Brief(Struct, frozen=True):
     conditions: tuple[str, ...] = ()
     failed: bool = False
     issues: int = 0
+    alarms: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -40,16 +42,16 @@ class Brief(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """What a person should see first has the lowest: what is wrong, then what is going on."""
-        if not self.online or self.issues or self.failed or "not_serving" in self.conditions:
+        if not self.online or self.issues or self.alarms or self.failed or "not_serving" in self.conditions:
             return NEEDS_ATTENTION
         return WELL if set(self.conditions) <= AT_REST else BUSY
 
     @property
     def states(self) -> tuple[str, ...]:
-        """What it counts as in a summary: that it is not connected, or what its models do."""
+        """What it counts as in a summary: its alarms, and that it is not connected, or what its models do."""
         if self.online is None:
-            return ("unknown",)
-        return (self.conditions or ("idle",)) if self.online else ("offline",)
+            return ("unknown", *self.alarms)
+        return (*self.alarms, *(self.conditions or ("idle",))) if self.online else ("offline", *self.alarms)
 
 
 class Briefs:
@@ -58,21 +60,25 @@ class Briefs:
     def __init__(self) -> None:
         self._seen: Changes = NOTHING
         self._known: dict[str, Brief] = {}
+        self._alarmed: frozenset[str] = frozenset()
 
     def read(self, session: Session, *, connected: bool) -> list[Brief]:
         """All devices by id; where no plane is `connected` to them, nobody knows which of them are online."""
         now = changes.now(session)
         if not now.goes_on_from(self._seen):
             self._known, self._seen = {}, NOTHING
-        since = self._seen
-        if (since.devices, since.twins) != (now.devices, now.twins):
-            self._read_changed(session, {device for device, _ in twins.changed(session, since.twins)})
+        since, alarmed = self._seen, self._alarmed
+        if since.alarms != now.alarms:
+            self._alarmed = frozenset(alarm.device for alarm in alarms.every(session))
+        if (since.devices, since.twins, since.alarms) != (now.devices, now.twins, now.alarms):
+            again = alarmed | self._alarmed if since.alarms != now.alarms else frozenset()
+            self._read_changed(session, again | {device for device, _ in twins.changed(session, since.twins)})
         self._seen = now
         query = select(TwinRow.device, TwinRow.online, TwinRow.last_seen).order_by(TwinRow.device)
         rows = ((self._known.get(device), online, seen) for device, online, seen in session.execute(query))
         return [_now(brief, online if connected else None, seen) for brief, online, seen in rows if brief is not None]
 
-    def _read_changed(self, session: Session, changed: set[str]) -> None:
+    def _read_changed(self, session: Session, changed: frozenset[str]) -> None:
         query = select(DeviceRow)
         new = [row for row in session.scalars(query) if row.id in changed or row.id not in self._known]
         found = [Device(row.id, row.board, frozenset(row.tags), tuple(row.targets)) for row in new]  # type: ignore[arg-type]
@@ -91,8 +97,9 @@ def _with_views(session: Session, found: list[Device]) -> Iterable[tuple[Device,
 def _brief(device: Device, view: DeviceView) -> Brief:
     conditions = tuple(model.condition for model in view.models)
     failed = any(model.outcome in FAILED and model.attempted != model.release for model in view.models)
-    return Brief(device, view.online, view.last_seen, conditions, failed, len(view.issues))
+    sounding = tuple(alarm.kind for alarm in view.alarms)
+    return Brief(device, view.online, view.last_seen, conditions, failed, len(view.issues), sounding)
 
 
 def _now(brief: Brief, online: bool | None, seen: float | None) -> Brief:
-    return Brief(brief.device, online, seen, brief.conditions, brief.failed, brief.issues)
+    return replace(brief, online=online, last_seen=seen)

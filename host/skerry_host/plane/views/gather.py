@@ -10,15 +10,19 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.twin import Assignment, ModelReport
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.rollout import ENDED
-from skerry_host.plane.registry.records import devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, receipts, rollouts, twins
+from skerry_host.plane.registry.records.alarms import Alarm
+from skerry_host.plane.registry.records.known import known_by
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, RolloutRow, TwinRow
 from skerry_host.plane.registry.telemetry.port import Interval, StoredReport
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.history import point
+from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.newest import NewestIntervals, sample_view
 from skerry_host.plane.views.views import (
+    AlarmView,
     DeploymentView,
     DeviceView,
     EventView,
@@ -66,10 +70,23 @@ def _device_views(session: Session, shown: Sequence[Device], history: int) -> It
     names = [device.id for device in shown]
     telemetry = SqlTelemetry(session).recent(names, history) if history else {}
     missing = receipts.missing(session, names) if history else {}
-    known = twins.of(session, names)
+    known, identified = twins.of(session, names), known_by(session, names)
+    sounding = alarms.of(session, names)
     for device in shown:
         view = _device_view(device, known[device.id], telemetry.get(device.id, []))
-        yield replace(view, reports_missing=missing.get(device.id, 0))
+        found = alarm_views(known[device.id], sounding.get(device.id, ()))
+        by = identified[device.id]
+        is_known = KnownView(by.how, by.until, by.reason)
+        yield replace(view, reports_missing=missing.get(device.id, 0), alarms=found, known=is_known)
+
+
+def alarm_views(twin: Twin, sounding: Sequence[Alarm]) -> tuple[AlarmView, ...]:
+    """The alarms of a device: those that were sounded, and what its twin says by itself."""
+    found = [AlarmView(each.kind, each.text, each.since) for each in sounding]
+    said = twin.reported.generation if twin.reported else 0
+    if said > twin.generation:
+        found.append(AlarmView(alarms.UNSIGNED, alarms.unsigned(said, twin.generation)))
+    return tuple(found)
 
 
 def rollout_view(session: Session, row: RolloutRow, most: int | None = None, behind: int = 0) -> RolloutView:
@@ -190,7 +207,8 @@ def newest_figures(session: Session, newest: NewestIntervals, now: float) -> lis
     """Every device, by id, with its newest interval if that is current."""
     known = newest.read(session).items()
     intervals = {device: each for device, each in known if is_current(each.received, each.duration_s, now)}
-    query = select(DeviceRow.id, DeviceRow.board, TwinRow.online, TwinRow.last_seen)
+    columns = select(DeviceRow.id, DeviceRow.board, TwinRow.online, TwinRow.last_seen)
+    query = columns.where(DeviceRow.id.not_in(devices.gone()))
     rows = session.execute(query.join(TwinRow, TwinRow.device == DeviceRow.id).order_by(DeviceRow.id))
     return [NewestFigures(*row, intervals.get(row.id)) for row in rows]
 
@@ -201,9 +219,10 @@ def totals(session: Session, now: float, newest: NewestIntervals | None = None) 
     current = [each for each in intervals if is_current(each.received, each.duration_s, now)]
     models = [model for interval in current for model in interval.models]
     powers = [sample for interval in current for sample in interval.samples if sample.name == POWER]
+    here = select(func.count()).select_from(TwinRow).where(TwinRow.device.not_in(devices.gone()))
     active = select(func.count()).select_from(RolloutRow).where(RolloutRow.state.not_in(ENDED))
     return Totals(
-        devices=session.scalar(select(func.count()).select_from(TwinRow)) or 0,
+        devices=session.scalar(here) or 0,
         online=session.scalar(select(func.count()).select_from(TwinRow).where(TwinRow.online)) or 0,
         inferences_per_s=sum(model.inferences_per_s for model in models),
         p95_us=max((model.p95_us for model in models if model.p95_us is not None), default=None),

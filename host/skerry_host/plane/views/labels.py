@@ -13,6 +13,12 @@ LABELS = {
     "rolled_back": "rolled back",
     "cancelled": "cancelled",
     "timed_out": "timed out",
+    # by what a device is known, and why its deployments ended when it left
+    "awaited": "waiting for its board",
+    "identity": "identity",
+    "no_identity": "no identity",
+    "retired": "retired",
+    "revoked": "revoked",
     # states of a device, of its update machine and of a rollout
     "online": "online",
     "offline": "offline",
@@ -31,6 +37,10 @@ LABELS = {
     "running": "running",
     "aborting": "aborting",
     "aborted": "aborted",
+    # alarms of a device
+    "cloned": "two devices with one id",
+    "tampering": "orders tampered with",
+    "unsigned_generation": "order not signed by this host",
     # transports
     "retained": "MQTT retained",
     "asked": "MQTT on request",
@@ -49,6 +59,7 @@ LABELS = {
     "unknown_command": "command unknown to the agent",
     "unsupported_schema": "newer format than the agent reads",
     "wrong_device": "order for another device",
+    "wrong_incarnation": "order for the device before it was set up anew",
     # reasons that lie in the host, the network or the disk
     "already_current": "already installed",
     "deadline": "deadline exceeded",
@@ -92,6 +103,22 @@ LABELS = {
     "unreadable_file": "unreadable file in the download source",
     "unreadable_record": "unreadable record",
     "untrusted": "untrusted signature",
+    # reasons that lie in a device's identity, or in how it calls the broker
+    "broker_credentials": "unusable broker credentials",
+    "broker_url": "invalid broker address",
+    "certificate_expired": "certificate expired",
+    "certificate_not_yet_valid": "certificate not valid yet",
+    "damaged_identity": "damaged identity",
+    "foreign_certificate": "certificate of another authority",
+    "key": "unusable key",
+    "principal": "invalid name of a client",
+    "sha256": "invalid checksum",
+    "unfit_certificate": "certificate for another purpose",
+    "unusable_authority": "unusable certificate of the fleet",
+    "unusable_certificate": "unusable certificate",
+    "unusable_key": "unusable key file",
+    "wrong_key": "certificate of another key",
+    "wrong_name": "certificate for another name",
     "wrong_release": "wrong release",
     "wrong_type": "wrong message type",
     # reasons that lie in a patch
@@ -142,7 +169,16 @@ LABELS = {
 }
 
 EVENTS = {
+    "alarm_ended": "alarm ended",
     "answered": "command answered",
+    "approved": "board approved",
+    "claim": "claim made",
+    "claim_flood": "claim asks without end",
+    "denied": "board denied",
+    "identity": "board enrolled",
+    "renamed": "renamed",
+    "retagged": "tags changed",
+    "waiting_board": "board waits",
     "kept": "release kept",
     "order": "order",
     "order_refused": "order refused",

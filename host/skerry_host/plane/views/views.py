@@ -6,6 +6,7 @@ Times are seconds since 1970. Absent is None. Made by `gather`; holds no queries
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from skerry_host.plane.views.known import KnownView
 from skerry_host.plane.views.plane_state import PlaneView
 
 FRESH_S, MOST_FRESH_S = 120.0, 86_400.0
@@ -148,6 +149,14 @@ class ModelView(Struct, frozen=True):
         return mine[-1].inferences_per_s
 
 
+class AlarmView(Struct, frozen=True):
+    """What a person must look at; `since` is None where only the twin says it."""
+
+    kind: str
+    text: str
+    since: float | None = None
+
+
 class DeviceView(Struct, frozen=True):
     """One device; `generation` is that of its desired state, `accepted` the newest that the device has accepted.
 
@@ -172,6 +181,8 @@ class DeviceView(Struct, frozen=True):
     reports_missing: int = 0
     measured: float | None = None
     interval_s: float = 0.0
+    alarms: tuple[AlarmView, ...] = ()
+    known: KnownView | None = None
 
     def is_current(self, now: float) -> bool:
         """Whether the newest figures are those of now."""

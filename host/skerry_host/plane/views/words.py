@@ -10,6 +10,7 @@ from typing import Any
 
 from skerry_agent.wire.figures import ENERGY_UNITS, energy_text, with_uncertainty
 from skerry_host.plane.views import labels
+from skerry_host.plane.views.known import known_by
 
 DASH = "–"
 UNITS = {"degC": "°C"}
@@ -125,7 +126,7 @@ def tone(word: str | None) -> str:
 
 _FORMATS: tuple[Callable[..., str], ...] = (
     micros, energy, size, figure, reading, percent, ago, span, clock, stamp, instant, plain, tone,
-    labels.label, labels.event_label, labels.transports,
+    labels.label, labels.event_label, labels.transports, known_by,
 )  # fmt: skip
 FILTERS: dict[str, Callable[..., Any]] = {f.__name__: f for f in _FORMATS}
 """What templates may call, by name."""

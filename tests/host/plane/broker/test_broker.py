@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from skerry_host.plane.broker import broker as brokers
-from skerry_host.plane.broker.broker import Embedded, External, Mosquitto, address, choose, free_port
+from skerry_host.plane.broker.broker import Embedded, External, Mosquitto, choose, free_port
+from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.link import Link
 from skerry_host.plane.errors import BrokerError, LinkError
 from tests.kit.programs import require_program
@@ -94,7 +95,7 @@ def test_a_broker_that_refuses_is_one_line(tmp_path):
     with subprocess.Popen([program, "-c", str(tmp_path / "c.conf")], stderr=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: not brokers._is_free(port), "it listens")
-            with pytest.raises(LinkError, match="refuses: Not authorized; check user and password"):
+            with pytest.raises(LinkError, match="refuses: Not authorized; check --broker-credentials"):
                 Link(f"mqtt://ann:wrong@127.0.0.1:{port}", "test", (), lambda _: None).start()
         finally:
             process.kill()

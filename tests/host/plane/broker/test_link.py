@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from skerry_host.plane.broker import client
 from skerry_host.plane.broker import link as links
 from skerry_host.plane.broker.broker import Mosquitto, free_port
 from skerry_host.plane.broker.link import Link, Outgoing
@@ -79,7 +80,7 @@ def test_what_is_published_is_acknowledged_while_much_waits_to_be_read(narrow, s
 def test_a_reader_without_room_keeps_its_connection(sender, url, monkeypatch):
     """It lets a packet in now and then, and goes on sending: neither side takes the other for dead."""
     monkeypatch.setattr(links, "KEEPALIVE_S", 1)
-    monkeypatch.setattr(links, "MAX_PAUSE_S", 0.4)
+    monkeypatch.setattr(client, "MAX_PAUSE_S", 0.4)
     reader = Reader(url)
     reader.room.clear()
     send(sender, 50)

@@ -54,7 +54,7 @@ def test_serve_says_so_before_it_starts_anything(taken, tmp_path, option):
     home = make_home(tmp_path / "home")
     began = time.monotonic()
     other = "--port" if option == "--http-port" else "--http-port"
-    done = skerry(home, "serve", option, str(taken), other, "0", check=False)
+    done = skerry(home, "serve", "--plain", option, str(taken), other, "0", check=False)
     assert (done.returncode, f"port {taken} is used by" in done.stderr) == (1, True)
     assert not (home.broker / "mosquitto.conf").exists()
     assert time.monotonic() - began < 4

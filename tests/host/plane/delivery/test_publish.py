@@ -13,6 +13,7 @@ from skerry_agent.wire.twin import CommandResult, Desired, ModelReport, Reported
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher, retainable
+from skerry_host.plane.enrolment import leaving
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, events, orders, rollouts
 from skerry_host.plane.registry.tables import OrderRow
@@ -555,3 +556,33 @@ def test_the_next_command_takes_the_place_of_one_that_is_over(rig):
     answered(rig, second)
     rig.turn()
     assert topics.command("dev-1") not in rig.link.retained_messages
+
+
+def test_of_a_device_that_left_the_broker_retains_nothing_and_of_the_others_all(rig):
+    """Its last will is not heard either, so what it said of itself would stand for ever."""
+    rig.start()
+    said = [say(device) for device in ("dev-1", "dev-2") for say in (topics.state, topics.reported)]
+    rig.link.retained_messages.update(dict.fromkeys(said, b"{}"))
+    rig.turn()
+    with rig.registry.write() as session:
+        leaving.revoke(session, "dev-1", "stolen", 1.0)
+    rig.turn()
+    left = {topic for topic in rig.link.retained_messages if "/d/" in topic}
+    assert left == {topics.desired("dev-2"), topics.state("dev-2"), topics.reported("dev-2")}
+    rig.link.sent.clear()
+    rig.turn()
+    assert rig.link.sent == []
+
+
+def test_what_a_broker_has_kept_of_a_device_that_left_is_cleared_when_it_comes_back(rig):
+    rig.start()
+    rig.turn()
+    kept = dict(rig.link.retained_messages)
+    with rig.registry.write() as session:
+        leaving.revoke(session, "dev-1", "stolen", 1.0)
+    rig.turn()
+    rig.link.come_back(empty=True)
+    rig.link.retained_messages.update(kept)
+    rig.turn()
+    assert topics.desired("dev-1") not in rig.link.retained_messages
+    assert topics.desired("dev-2") in rig.link.retained_messages

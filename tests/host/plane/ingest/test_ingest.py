@@ -17,7 +17,7 @@ from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, events, twins
+from skerry_host.plane.registry.records import alarms, devices, events, twins
 from skerry_host.plane.registry.tables import DeviceRow, TwinRow
 from skerry_host.plane.registry.telemetry.sql import SqlTelemetry
 from skerry_host.plane.views.gather import device_views, totals
@@ -254,3 +254,103 @@ def test_the_will_of_an_earlier_connection_does_not_take_a_device_offline(regist
     with registry.read() as session:
         kinds = [event.kind for event in events.latest(session)]
     assert kinds == ["online", "offline", "online", "enrolled"]
+
+
+def twin(registry):
+    with registry.read() as session:
+        return twins.find(session, "dev-1")
+
+
+def kinds(registry):
+    with registry.read() as session:
+        return [each.kind for each in events.latest(session)]
+
+
+def sounding(registry):
+    with registry.read() as session:
+        return {alarm.kind for alarm in alarms.every(session)}
+
+
+@pytest.mark.parametrize("far", [2**20 + 1, 2**53 - 10])
+@pytest.mark.parametrize("make", [lambda n: sent(report(n)), reported, lambda n: state(n, online=True)])
+def test_a_number_that_no_device_can_have_come_to_is_malformed_and_mutes_nobody(registry, ingest, make, far):
+    """Case T1 of the threat table: after one forged message with 2**62, nothing of the device was new any more."""
+    ingest.apply([make(5), make(5 + far), make(6)])
+    assert (ingest.counts["accepted"], ingest.counts["malformed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, 2**64])
+@pytest.mark.parametrize("where", ["sequence", "generation", "patch_format"])
+def test_a_whole_number_above_2_to_the_53_is_malformed(registry, ingest, where, number):
+    said = json.loads(reported(5).payload) | {where: number}
+    ingest.apply([Incoming(topics.reported("dev-1"), json.dumps(said).encode())])
+    assert (ingest.counts["accepted"], ingest.counts["malformed"]) == (0, 1)
+
+
+def test_the_twin_of_a_forged_boot_is_replaced_by_the_devices_next_word_and_an_alarm_tells_of_it(registry, ingest):
+    """Case I8 of the threat table, by messages."""
+    ingest.apply([reported(5), reported(1, boot="forged"), reported(6), reported(2, boot="forged"), reported(7)])
+    assert twin(registry).reported.sequence == 7
+    assert sounding(registry) == {"cloned"}
+    assert kinds(registry).count("cloned") == 1
+    with registry.read() as session:
+        (view,) = device_views(session, devices.all_devices(session))
+    assert "two devices speak under this id" in view.alarms[0].text
+
+
+def test_the_last_will_of_the_boot_before_takes_no_device_offline(registry, ingest):
+    """A broker speaks it when it has missed the device for a while, after the device has started again."""
+    ingest.apply([state(1, online=True), state(1, online=True, boot="boot-2"), state(1, online=False)])
+    assert twin(registry).online
+    assert sounding(registry) == set()
+
+
+@pytest.mark.parametrize("word", [lambda: reported(9), lambda: sent(report(9))])
+def test_a_device_whose_last_will_was_forged_is_online_again_when_it_speaks(registry, ingest, word):
+    ingest.apply([state(1, online=True), state(2, online=False)])
+    assert not twin(registry).online
+    ingest.apply([word()])
+    assert twin(registry).online
+
+
+def test_a_report_that_came_before_the_last_will_makes_no_ghost(registry, ingest):
+    ingest.apply([state(1, online=True), sent(report(9)), state(1, online=False)])
+    assert not twin(registry).online
+
+
+def test_what_a_broker_had_retained_makes_no_ghost(registry, ingest):
+    ingest.apply([state(1, online=True), state(1, online=False)])
+    said = reported(9)
+    ingest.apply([Incoming(said.topic, said.payload, retained=True)])
+    assert not twin(registry).online
+
+
+def test_a_generation_that_was_never_signed_here_is_an_alarm_and_no_number_to_go_on_from(registry, ingest):
+    said = json.loads(reported(5).payload) | {"generation": 77}
+    for sequence in (5, 6):
+        raw = json.dumps(said | {"sequence": sequence}).encode()
+        ingest.apply([Incoming(topics.reported("dev-1"), raw)])
+    assert kinds(registry).count("unsigned_generation") == 1
+    with registry.read() as session:
+        (view,) = device_views(session, devices.all_devices(session))
+    assert [alarm.kind for alarm in view.alarms] == ["unsigned_generation"]
+    assert view.alarms[0].text.startswith("this host has not signed what it runs")
+    ingest.apply([reported(7)])
+    with registry.read() as session:
+        assert device_views(session, devices.all_devices(session))[0].alarms == ()
+
+
+DAMAGED = [b"", b"{", b"[]", b"\xff", b'{"generation": 9007199254740993}']
+
+
+@pytest.mark.parametrize("raw", DAMAGED)
+@pytest.mark.parametrize("column", ["desired", "envelope", "reported"])
+def test_a_damaged_row_of_a_device_spoils_no_message_of_another(registry, ingest, column, raw):
+    """Case T2 of the threat table: it ended the plane at once, and again at every start."""
+    with registry.write() as session:
+        devices.add(session, Device("dev-2", "generic-x86", targets=("cpu",)), 1.0)
+        setattr(session.get_one(TwinRow, "dev-1"), column, raw)
+    well = Reported("dev-2", "b", 1, 0, "0.1", "generic-x86", ("cpu",))
+    ingest.apply([reported(1), state(1, online=True), sent(report(1)), sent(well, topics.reported("dev-2"))])
+    with registry.read() as session:
+        assert twins.find(session, "dev-2").reported == well

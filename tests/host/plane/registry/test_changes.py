@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from skerry_agent.wire.twin import Desired, DeviceState, Reported
 from skerry_host.fleet.device import Device
 from skerry_host.plane.registry import migrations
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import changes, claims, devices, events, identities, twins
+from skerry_host.plane.registry.records import alarms, changes, claims, devices, events, identities, twins
 from skerry_host.plane.registry.records.parts import MOST, parts
 from skerry_host.plane.registry.tables import DeploymentRow, DeviceRow, OrderRow, RolloutRow, TwinRow
 from skerry_host.plane.rollouts.active import ActiveRollouts
 from tests.kit.identities import KEYS, waiting_board
+
+ALARM = alarms.Alarm("dev-1", "cloned", 1.0, 1.0, "two devices")
 
 
 @pytest.fixture
@@ -41,6 +44,7 @@ def filled(where):
             identities.add_certificate(session, identities.Certificate("01", "dev-1", "device", "a" * 64, 9.0))
             claims.add(session, claims.Wanted("generic-x86", (), 9.0, 3), 1.0)
             claims.wait(session, waiting_board())
+            alarms.sound(session, replace(ALARM, kind="tampering"))
         yield opened
 
 
@@ -88,6 +92,9 @@ CASES = {
     "a renewed certificate": (renew, set()),
     "a revoked device": (lambda session: identities.revoke(session, "dev-1", "lost", 2.0), {"identities"}),
     "a claim that is used": (lambda session: claims.use(session, 1), {"identities"}),
+    "an alarm": (lambda session: alarms.sound(session, ALARM), {"alarms"}),
+    "an alarm that lasts": (lambda session: alarms.sound(session, replace(ALARM, kind="tampering", last=90.0)), set()),
+    "an alarm that ends": (lambda session: alarms.end(session, "dev-1", 9.0), {"alarms"}),
     "a board that waits": (lambda session: claims.wait(session, waiting_board()), set()),
     "a board that waits anew": (lambda session: session.add(waiting_board("c" * 64)), {"pending"}),
     "a board that waits no longer": (lambda session: claims.forget(session, "b" * 64), {"pending"}),

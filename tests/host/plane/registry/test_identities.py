@@ -7,7 +7,7 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims, devices, identities
 from skerry_host.plane.registry.records.identities import Keys
-from tests.kit.identities import BIRTH, KEY, NEXT, fill, waiting_board
+from tests.kit.identities import BIRTH, NEXT, fill, waiting_board
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_what_a_revoked_device_could_come_by_is_denied_all_of_it(registry):
     with registry.read() as session:
         assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-2"}
         assert identities.revoked_serials(session) == [("b1", 5.0), ("d1", 5.0)]
-        assert identities.newest_certificate(session, "new-1", KEY) is None
+        assert identities.living_certificates(session, "new-1", 3.0, 9) == []
 
 
 def test_a_device_of_the_old_way_that_is_revoked_or_retired_is_on_the_old_listener_no_longer(registry):

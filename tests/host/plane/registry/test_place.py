@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.plane.broker.broker import address
+from skerry_host.plane.broker.connection import address
 from skerry_host.plane.errors import AddressError, RegistryUrlError
 from skerry_host.plane.registry.place import checked, shown
 

@@ -11,25 +11,31 @@ import tempfile
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
 
 from skerry_host.cli import completion
 from skerry_host.fleet.device import Device
 from skerry_host.home import Home
+from skerry_host.plane.backup import create, restore
 from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.ingest.ingest import Ingest
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.place import checked
-from skerry_host.plane.registry.records import devices, twins
-from skerry_host.plane.registry.tables import Base
+from skerry_host.plane.registry.place import checked, chosen
+from skerry_host.plane.registry.records import changes, devices, events, twins
+from skerry_host.plane.registry.records.events import Event
+from skerry_host.plane.registry.tables import Base, TwinRow
+from tests.host.plane.enrolment import test_desk, test_leaving
 from tests.host.plane.ingest import test_ingest
 from tests.host.plane.registry import test_changes, test_identities, test_telemetry_store
 from tests.host.plane.rollouts import test_loop
 from tests.kit.commands import serving, skerry
+from tests.kit.enrolment import EnrolmentRig
+from tests.kit.home import make_home
 from tests.kit.identities import fill
 from tests.kit.postgresql import postgresql
 
@@ -88,6 +94,13 @@ IDENTITIES = (
     test_identities.test_a_board_that_comes_back_by_its_birth_certificate_keeps_that,
     test_identities.test_boards_that_wait_are_counted_found_and_forgotten,
 )
+ENROLMENT = (
+    test_desk.test_a_board_becomes_the_record_of_its_serial_and_counts_once_however_often_it_asks,
+    test_desk.test_a_board_that_nobody_knows_waits_with_the_code_that_it_shows_and_is_what_a_person_says,
+    test_desk.test_another_board_for_a_record_waits_unless_the_record_was_provisioned_again,
+    test_leaving.test_an_approval_for_a_device_that_is_revoked_since_is_void,
+    test_leaving.test_a_claim_of_one_board_follows_the_record_that_is_renamed,
+)
 
 
 def named(test):
@@ -124,6 +137,13 @@ def test_identities_in_it(test, registry):
     with registry.write() as session:
         fill(session)
     test(registry)
+
+
+@pytest.mark.parametrize("test", ENROLMENT, ids=named)
+def test_enrolment_with_it(test, url, tmp_path):
+    rig = EnrolmentRig(tmp_path / "home", url)
+    with rig.registry:
+        test(rig)
 
 
 @pytest.mark.parametrize(("change", "kinds"), test_changes.CASES.values(), ids=test_changes.CASES)
@@ -194,6 +214,98 @@ def test_a_file_of_passwords_is_read(server, url, tmp_path, monkeypatch):
     passwords.chmod(0o600)
     monkeypatch.setitem(os.environ, "PGPASSFILE", str(passwords))
     open_registry(url.replace(":s3cret@", "@")).close()
+
+
+# -- backups -----------------------------------------------------------------------------------------------------------
+
+PHRASE = "five random words of a test"
+
+
+def back_up(home, where, file):
+    return create.create(create.Source(home, where, "0"), file, PHRASE, 1.0, work=4)
+
+
+def rows(where):
+    """Every row of a registry but what says who serves it, and the numbers of its changes, which only go up."""
+    tables = [table for table in Base.metadata.sorted_tables if table.name not in {"changes", "heartbeats", "events"}]
+    with open_registry(where) as opened, opened.read() as session:
+        found = {table.name: session.execute(table.select()).mappings().all() for table in tables}
+    return {name: sorted(str(dict(row) | {"changed": 0}) for row in each) for name, each in found.items()}
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def backed_up(request, url, tmp_path):
+    """A backup of a registry of either kind that has been used, and that registry."""
+    rig = test_loop.Rig(tmp_path / "home", url if request.param == "PostgreSQL" else None)
+    with rig.registry:
+        test_loop.test_an_ordered_rollback_settles_on_what_the_device_runs(rig)
+    where = url if request.param == "PostgreSQL" else rig.home.registry
+    back_up(rig.home, where, tmp_path / "b")
+    return tmp_path / "b", where
+
+
+@pytest.mark.parametrize("to", ["SQLite", "PostgreSQL"])
+def test_a_backup_of_either_kind_is_restored_to_either_kind(backed_up, server, tmp_path, to):
+    file, where = backed_up
+    there = server.create(f"r{next(NUMBERS)}") if to == "PostgreSQL" else None
+    restore.restore(file, PHRASE, Home(tmp_path / "again"), there, 2.0)
+    again = there or tmp_path / "again" / "registry.sqlite"
+    assert rows(again) == rows(where)
+    assert (tmp_path / "again" / "registry.sqlite").exists() == (there is None)
+    with open_registry(again) as opened, opened.write() as session:
+        events.add(session, Event(3.0, "new", "x", "has a number of its own"))
+        assert events.latest(session, 2)[1].kind == "restored"
+        assert all(twin.changed <= changes.now(session).twins for twin in session.scalars(select(TwinRow)))
+    if there:
+        assert chosen(Home(tmp_path / "again")) == checked(there)
+
+
+def test_a_backup_is_not_restored_into_a_database_that_is_used(url, tmp_path):
+    home = make_home(tmp_path / "home")
+    back_up(home, home.registry, tmp_path / "b")
+    with open_registry(url) as opened, opened.write() as session:
+        devices.add(session, Device("mine", "generic-x86"), 1.0)
+    before = rows(url)
+    with pytest.raises(RegistryError, match="holds a fleet already"):
+        restore.restore(tmp_path / "b", PHRASE, Home(tmp_path / "again"), url, 2.0)
+    assert rows(url) == before
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_backup_is_of_one_moment_while_rows_are_written(url, tmp_path):
+    """Each transaction enrols two: none of the copies has one of them without the other."""
+    home, ending = make_home(tmp_path / "home"), threading.Event()
+
+    def enrol():
+        with open_registry(url) as opened:
+            for number in itertools.takewhile(lambda _: not ending.is_set(), itertools.count()):
+                with opened.write() as session:
+                    devices.add(session, Device(f"a-{number}", "generic-x86"), 1.0)
+                    devices.add(session, Device(f"b-{number}", "generic-x86"), 1.0)
+
+    writer = threading.Thread(target=enrol)
+    writer.start()
+    try:
+        sizes = [back_up(home, url, tmp_path / f"b{n}").contents.devices for n in range(3)]
+    finally:
+        ending.set()
+        writer.join()
+    assert [size % 2 for size in sizes] == [0, 0, 0]
+    restore.restore(tmp_path / "b2", PHRASE, Home(tmp_path / "again"), None, 2.0)
+    assert len(rows(tmp_path / "again" / "registry.sqlite")["twins"]) == sizes[2]
+
+
+def test_a_registry_elsewhere_is_in_the_home_after_a_restore_unless_something_is_said(url, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "SKERRY_PASSPHRASE", PHRASE)
+    home = Home(tmp_path / "home")
+    skerry(home, "init", "--registry", url)
+    skerry(home, "backup", str(tmp_path / "b"))
+    said = skerry(home, "restore", str(tmp_path / "b"), "--home", str(tmp_path / "again"), "--json").stdout
+    facts = msgspec.json.decode(said)
+    assert facts["now_in"] == str(tmp_path / "again" / "registry.sqlite")
+    assert facts["registry"].startswith("postgresql://skerry:***@")
+    assert "s3cret" not in said
+    assert not (tmp_path / "again" / "registry.url").exists()
 
 
 # -- what cannot be used -----------------------------------------------------------------------------------------------

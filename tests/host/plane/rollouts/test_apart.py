@@ -8,7 +8,7 @@ from skerry_agent.wire.names import MAX_COUNT
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, events, rollouts, twins
+from skerry_host.plane.registry.records import alarms, devices, events, rollouts, twins
 from skerry_host.plane.registry.tables import OrderRow, RolloutRow, TwinRow
 from skerry_host.plane.rollouts.apart import AGAIN_S, Apart
 from skerry_host.plane.rollouts.director import Director
@@ -168,3 +168,36 @@ def test_nothing_of_what_failed_is_left(rig):
         assert not apart.work(session, "rollout x", lambda: half(session))
     with rig.registry.read() as session:
         assert "half" not in {event.subject for event in events.latest(session)}
+
+
+def cloned(rig, name, *, end=False):
+    with rig.registry.write() as session:
+        if end:
+            alarms.end(session, name, rig.now)
+        else:
+            alarms.sound(session, alarms.Alarm(name, alarms.CLONED, rig.now, rig.now, "two devices"))
+
+
+def test_nothing_is_begun_on_a_device_whose_id_another_one_bears_until_that_has_ended(rig):
+    """Case I8 of the threat table: each order went to whichever of the two was connected."""
+    cloned(rig, "dev-2")
+    rollout = rig.start(*NAMES)
+    rig.turn()
+    assert [rig.deployments(rollout)[name].sent is not None for name in NAMES] == [True, False, True]
+    assert not rig.loop.tick(), "nothing is due: it does not turn in vain"
+    cloned(rig, "dev-2", end=True)
+    rig.turn()
+    assert rig.deployments(rollout)["dev-2"].sent is not None
+
+
+def test_an_alarm_begins_and_ends_without_flapping(rig):
+    """It is one event, however often it is confirmed, and ends once when its cause was not seen for a while."""
+    for _ in range(20):
+        cloned(rig, "dev-1")
+        rig.now += 30
+    with rig.registry.write() as session:
+        assert not alarms.are_over(session, rig.now)
+        assert alarms.are_over(session, rig.now + alarms.QUIET_S)
+        alarms.end_quiet(session, rig.now + alarms.QUIET_S)
+        assert alarms.every(session) == []
+        assert [each.kind for each in events.latest(session)][:2] == ["alarm_ended", "cloned"]

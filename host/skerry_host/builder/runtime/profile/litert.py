@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from skerry_host import children
 from skerry_host.builder.runtime.profile.result import OpTime, Profile
 
 VERSION = "2.3.0"
@@ -59,7 +60,9 @@ def profile_kernels(
         raise UnavailableError(f"LiteRT's profiler is known in ai-edge-litert {VERSION}, this is {found}")
     command = [python, "-m", "skerry_host.builder.runtime.profile.litert", str(path.absolute())]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, env=children.environment(), capture_output=True, text=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"LiteRT's profiler timed out after {seconds:.0f} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from skerry_host import children
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.profile.result import OpTime, Profile
 
@@ -25,7 +26,15 @@ def profile_onnx(path: Path, python: str = sys.executable) -> Profile:
     command = [python, "-m", "skerry_host.builder.runtime.profile.onnx", str(path.absolute())]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=children.environment(),
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise ModelError(f"profiling {path} timed out after {SECONDS} s", code="hang") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -20,6 +20,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from msgspec.structs import replace
 
+from skerry_host import children
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
 from skerry_host.builder.recipe.errors import ModelError
@@ -56,7 +57,8 @@ def profile_file(
 def profile_operators(path: Path, progress: Progress = silent, seconds: float = LIMIT_SECONDS) -> Profile:
     """`profile_tflite` of a file in a child process; raises `ModelError` when that dies or takes too long."""
     command = [sys.executable, "-m", "skerry_host.builder.runtime.profile.tflite", str(path.absolute())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+    env = children.environment()
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None
         timer = Timer(seconds, child.kill)
         timer.start()

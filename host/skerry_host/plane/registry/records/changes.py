@@ -28,6 +28,7 @@ class Changes:
     removed: int = -1
     identities: int = -1
     pending: int = -1
+    alarms: int = -1
 
     def goes_on_from(self, before: "Changes") -> bool:
         """Whether rows without a higher number are as they were: none was deleted, and no backup was restored."""

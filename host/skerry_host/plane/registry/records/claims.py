@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import claim_name
@@ -146,6 +146,29 @@ def by_code(session: Session, code: str) -> PendingRow:
 def waiting_count(session: Session, claim: str) -> int:
     """How many wait by one claim, those that were denied among them."""
     return session.scalar(select(func.count()).select_from(PendingRow).where(PendingRow.claim == claim)) or 0
+
+
+def approve(session: Session, key_sha256: str, device: str, *, replace: bool) -> None:
+    """A person has said which device a board is; the plane does it."""
+    row = session.get_one(PendingRow, key_sha256)
+    row.approved, row.replace, row.denied = device, replace, None
+
+
+def unapprove(session: Session, device: str) -> None:
+    """Whoever was approved to be this device waits again."""
+    mine = update(PendingRow).where(PendingRow.approved == device)
+    session.execute(mine.values(approved=None, replace=False))
+
+
+def deny(session: Session, key_sha256: str, now: float) -> None:
+    """A person has said that a board is none of the fleet's."""
+    row = session.get_one(PendingRow, key_sha256)
+    row.approved, row.replace, row.denied = None, False, now
+
+
+def close_own(session: Session, device: str, now: float) -> None:
+    """Close the claims that were for the board of this device only: its newest folder alone counts."""
+    session.execute(update(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None)).values(closed=now))
 
 
 def forget(session: Session, key_sha256: str) -> None:

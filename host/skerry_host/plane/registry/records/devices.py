@@ -1,9 +1,10 @@
 """Enrolled devices and named groups of them."""
 
 import re
-from typing import cast
+from collections.abc import Iterable
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.names import MODEL_PATTERN
@@ -12,9 +13,20 @@ from skerry_host.fleet import group
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import events
+from skerry_host.plane.registry.records import alarms, events, identities
 from skerry_host.plane.registry.records.events import Event
-from skerry_host.plane.registry.tables import DeviceRow, GroupRow, TwinRow
+from skerry_host.plane.registry.records.parts import parts
+from skerry_host.plane.registry.tables import (
+    BootRow,
+    ClaimRow,
+    DeploymentRow,
+    DeviceRow,
+    GroupRow,
+    IdentityRow,
+    OrderRow,
+    PendingRow,
+    TwinRow,
+)
 
 
 def add(session: Session, device: Device, now: float) -> None:
@@ -40,21 +52,65 @@ def find(session: Session, device_id: str) -> Device:
 
 
 def all_devices(session: Session) -> list[Device]:
-    """All devices by id."""
+    """All devices of the fleet by id: without those that have left it."""
     query = select(DeviceRow.id, DeviceRow.board, DeviceRow.tags, DeviceRow.targets).order_by(DeviceRow.id)
-    return [_of(*row) for row in session.execute(query)]
+    return [_of(*row) for row in session.execute(query.where(DeviceRow.id.not_in(gone())))]
+
+
+def gone() -> Select[Any]:
+    """The ids of those that have left the fleet, to leave out of a query."""
+    return select(IdentityRow.device).where(IdentityRow.retired.is_not(None))
+
+
+def retired(session: Session) -> list[Device]:
+    """Those that have left it, by id."""
+    query = select(DeviceRow).where(DeviceRow.id.in_(gone()))
+    return [_device(row) for row in session.scalars(query.order_by(DeviceRow.id))]
 
 
 def page(session: Session, after: str, most: int) -> tuple[list[Device], str | None]:
     """At most so many devices behind an id, by id; and the id to go on after, None where these were the last."""
-    query = select(DeviceRow).where(DeviceRow.id > after).order_by(DeviceRow.id).limit(most + 1)
+    here = select(DeviceRow).where(DeviceRow.id > after, DeviceRow.id.not_in(gone()))
+    query = here.order_by(DeviceRow.id).limit(most + 1)
     found = [_device(row) for row in session.scalars(query)]
     return found[:most], found[most - 1].id if len(found) > most else None
 
 
 def ids(session: Session) -> set[str]:
-    """The ids of all devices."""
-    return set(session.scalars(select(DeviceRow.id)))
+    """The ids of all devices that are to be heard: neither revoked nor retired."""
+    return set(session.scalars(select(DeviceRow.id))) - identities.denied(session)
+
+
+def known(session: Session, names: Iterable[str]) -> set[str]:
+    """Those of some ids that have a record, whether the device is heard or not."""
+    query = select(DeviceRow.id)
+    return {found for part in parts(names) for found in session.scalars(query.where(DeviceRow.id.in_(part)))}
+
+
+def has_history(session: Session, device_id: str) -> bool:
+    """Whether anything but its record bears a device's id: it was heard, or was ordered something."""
+    twin = session.get_one(TwinRow, device_id)
+    if twin.last_seen is not None or twin.generation:
+        return True
+    rows = (select(kind.device).where(kind.device == device_id).limit(1) for kind in (DeploymentRow, OrderRow, BootRow))
+    return any(session.scalar(row) is not None for row in rows)
+
+
+def rename(session: Session, old: str, new: str) -> None:
+    """Give a record without a history another id."""
+    row, twin = session.get_one(DeviceRow, old), session.get_one(TwinRow, old)
+    made = DeviceRow(id=new, board=row.board, tags=row.tags, targets=row.targets, created=row.created)
+    made.hardware_serial, made.claim = row.hardware_serial, row.claim
+    session.add(made)
+    session.flush()
+    session.execute(update(ClaimRow).where(ClaimRow.device == old).values(device=new))
+    session.execute(update(PendingRow).where(PendingRow.approved == old).values(approved=new))
+    alarms.forget(session, old)
+    session.delete(twin)
+    session.flush()
+    session.delete(row)
+    session.add(TwinRow(device=new, generation=0, online=False))
+    session.flush()
 
 
 def add_group(session: Session, name: str, where: str, now: float) -> None:
@@ -82,8 +138,20 @@ def all_groups(session: Session) -> list[tuple[str, str]]:
 
 
 def members(session: Session, where: str) -> list[Device]:
-    """The devices that match a selection, by id; raises `WhereError`."""
-    return group.select(group.parse(where), all_devices(session))
+    """The devices that match a selection and may be ordered something, by id; raises `WhereError`."""
+    denied = identities.denied(session)
+    return [found for found in group.select(group.parse(where), all_devices(session)) if found.id not in denied]
+
+
+def set_tags(session: Session, device_id: str, tags: frozenset[str]) -> None:
+    """Give a device these tags, in place of those that it has."""
+    session.get_one(DeviceRow, device_id).tags = sorted(tags)
+
+
+def renew(session: Session, device: Device) -> None:
+    """Give a device's record the board, targets and tags that another board of it has."""
+    row = session.get_one(DeviceRow, device.id)
+    row.board, row.tags, row.targets = device.board, sorted(device.tags), list(device.targets)
 
 
 def _device(row: DeviceRow) -> Device:

@@ -11,11 +11,14 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import birth_name
+from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
 
 VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
+
+REVOKED, RETIRED = "revoked", "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Identity:
     revoked: float | None = None
     reason: str = ""
     retired: float | None = None
+
+    @property
+    def word(self) -> str:
+        """How it is denied."""
+        return REVOKED if self.retired is None else RETIRED
 
     @property
     def is_denied(self) -> bool:
@@ -69,6 +77,14 @@ def of(session: Session, devices: Iterable[str]) -> dict[str, Identity]:
     query = select(IdentityRow)
     rows = (row for part in parts(devices) for row in session.scalars(query.where(IdentityRow.device.in_(part))))
     return {row.device: _identity(row) for row in rows}
+
+
+def require_heard(session: Session, device: str) -> None:
+    """Raises `FleetError` where a device is revoked or retired, so that nothing can be ordered of it."""
+    identity = find(session, device)
+    if identity is not None and identity.is_denied:
+        hint = f"`skerry device provision {device} --replace` gives it a new identity"
+        raise FleetError(f"device {device} is {identity.word}", hint=hint, code=identity.word)
 
 
 def by_key(session: Session, key_sha256: str) -> Identity | None:
@@ -113,6 +129,15 @@ def retire(session: Session, device: str, now: float) -> None:
     _shut(session, device, now)
 
 
+def forget(session: Session, device: str, now: float) -> None:
+    """A device has no identity any more, and may come the old way: its certificates are revoked."""
+    row = session.get(IdentityRow, device)
+    if row is not None:
+        _shut(session, device, now)
+        session.delete(row)
+        session.flush()
+
+
 def add_certificate(session: Session, made: Certificate) -> None:
     """Keep what was issued, so that it can be revoked."""
     session.add(
@@ -127,17 +152,11 @@ def add_certificate(session: Session, made: Certificate) -> None:
     )
 
 
-def newest_certificate(session: Session, principal: str, key_sha256: str) -> Certificate | None:
-    """The one that was issued last for this key and is not revoked."""
-    query = select(CertificateRow).where(
-        CertificateRow.principal == principal,
-        CertificateRow.key_sha256 == key_sha256,
-        CertificateRow.revoked.is_(None),
-    )
-    row = session.scalars(query.order_by(CertificateRow.not_after.desc()).limit(1)).first()
-    if row is None:
-        return None
-    return Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem)
+def living_certificates(session: Session, principal: str, now: float, most: int) -> list[Certificate]:
+    """Those that can be used now, newest first, and no more than so many."""
+    valid = (CertificateRow.principal == principal, CertificateRow.revoked.is_(None), CertificateRow.not_after > now)
+    rows = session.scalars(select(CertificateRow).where(*valid).order_by(CertificateRow.not_after.desc()).limit(most))
+    return [Certificate(row.serial, row.principal, row.kind, row.key_sha256, row.not_after, row.pem) for row in rows]
 
 
 def expiries(session: Session, devices: Iterable[str]) -> dict[str, float]:
@@ -159,14 +178,16 @@ def revoked(session: Session) -> frozenset[str]:
     return frozenset(names.union(session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))))
 
 
+def members(session: Session) -> frozenset[str]:
+    """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
+    enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
+    names = {name for device in enrolled for name in (device, birth_name(device))}
+    return frozenset(names.union(session.scalars(select(ClaimRow.name))))
+
+
 def denied(session: Session) -> frozenset[str]:
     """The devices of which nothing is to be heard."""
     return frozenset(session.scalars(select(IdentityRow.device).where(_is_denied())))
-
-
-def retired(session: Session) -> frozenset[str]:
-    """The devices that have left the fleet."""
-    return frozenset(session.scalars(select(IdentityRow.device).where(IdentityRow.retired.is_not(None))))
 
 
 def revoked_serials(session: Session) -> list[tuple[str, float]]:

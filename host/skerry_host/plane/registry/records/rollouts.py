@@ -1,14 +1,17 @@
 """Rollouts and deployments as rows, and as the pure values that `fleet.rollout` plans with."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Float, case, func, select
+from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from skerry_agent.wire import codec
+from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.refusals import REFUSALS
 from skerry_agent.wire.twin import Assignment, DeploymentReport, Outcome
 from skerry_host.fleet.policy import Policy
@@ -17,6 +20,8 @@ from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.records import twins
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import DeploymentRow, RolloutRow
+
+log = logging.getLogger(__name__)
 
 REFUSED = "refused"
 """The state of a deployment whose order was refused, until the rollout loop has ended it with the reason."""
@@ -82,8 +87,10 @@ class Tally:
 
 def tally(session: Session, rollout_id: str) -> Tally:
     """Counted by the database; `full_bytes` are of the devices that received anything."""
-    full = case((DeploymentRow.bytes_received > 0, DeploymentRow.full_bytes), else_=0)
-    query = select(DeploymentRow.outcome, func.count(), func.sum(DeploymentRow.bytes_received), func.sum(full))
+    received_bytes = DeploymentRow.bytes_received
+    full = case((received_bytes > 0, DeploymentRow.full_bytes), else_=0)
+    sums = (func.sum(cast_to(each, Float(53))) for each in (received_bytes, full))  # of whole numbers one may overflow
+    query = select(DeploymentRow.outcome, func.count(), *sums)
     rows = session.execute(query.where(DeploymentRow.rollout == rollout_id).group_by(DeploymentRow.outcome)).all()
     received, of = sum(int(row[2]) for row in rows), sum(int(row[3]) for row in rows)
     return Tally({row[0]: row[1] for row in rows}, received, of)
@@ -157,8 +164,12 @@ def as_rollout(row: RolloutRow) -> Rollout:
 
 
 def fallback(row: DeploymentRow) -> Assignment | None:
-    """The last assignment that succeeded before this deployment."""
-    return codec.decode(row.fallback, Assignment) if row.fallback else None
+    """The last assignment that succeeded before this deployment; None where that is damaged."""
+    try:
+        return codec.decode(row.fallback, Assignment) if row.fallback else None
+    except WireError as error:
+        log.warning("what deployment %s falls back to is damaged in the registry: %s", row.id, error)
+        return None
 
 
 def apply_report(session: Session, device: str, report: DeploymentReport, now: float) -> str | None:

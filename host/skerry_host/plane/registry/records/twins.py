@@ -107,10 +107,49 @@ def store_desired(session: Session, desired: Desired, envelope: bytes) -> None:
     row.settled = _is_settled(row)
 
 
-def accept_state(session: Session, state: DeviceState, now: float) -> bool:
-    """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate."""
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """Boot and sequence of the last birth or will, or of the last reported state, that was stored."""
+
+    boot: str
+    sequence: int
+
+
+def last_state(session: Session, device: str) -> LastWord | None:
+    """Of an enrolled device; None before the first."""
+    row = session.get_one(TwinRow, device)
+    return None if row.state_boot is None else LastWord(row.state_boot, row.state_sequence or 0)
+
+
+def last_reported(session: Session, device: str) -> LastWord | None:
+    """Of an enrolled device; None before the first."""
+    row = session.get_one(TwinRow, device)
+    return None if row.reported_boot is None else LastWord(row.reported_boot, row.reported_sequence or 0)
+
+
+def clear(session: Session, device: str) -> None:
+    """Nothing is desired of a device any more, and it counts as gone: it is not heard, so its last will is not either.
+
+    The generation stays: an order that is signed later is newer than all before.
+    """
+    row = session.get_one(TwinRow, device)
+    row.desired = row.envelope = None
+    row.settled, row.online = True, False
+
+
+def cleared(session: Session, since: int) -> list[str]:
+    """The devices of which nothing is desired any more, in the twins that changed after a number (see `changes`)."""
+    query = select(TwinRow.device).where(TwinRow.envelope.is_(None), TwinRow.generation > 0, TwinRow.changed > since)
+    return list(session.scalars(query))
+
+
+def accept_state(session: Session, state: DeviceState, now: float, *, returned: bool = False) -> bool:
+    """Store a birth or last will; False when it is of an older connection of the same boot, or a duplicate.
+
+    One that has `returned` counts for itself, so that its sequence may be lower.
+    """
     row = session.get(TwinRow, state.device)
-    if row is None or (row.state_boot == state.boot and _is_old(row, state)):
+    if row is None or (not returned and row.state_boot == state.boot and _is_old(row, state)):
         return False
     row.online, row.state_boot, row.state_sequence, row.state_at = state.online, state.boot, state.sequence, now
     row.agent = state.agent or row.agent
@@ -119,12 +158,13 @@ def accept_state(session: Session, state: DeviceState, now: float) -> bool:
     return True
 
 
-def accept_reported(session: Session, reported: Reported, raw: bytes, now: float) -> bool:
-    """Store a device's reported state; False when it is a duplicate."""
+def accept_reported(session: Session, reported: Reported, raw: bytes, now: float, *, returned: bool = False) -> bool:
+    """Store a device's reported state; False when it is a duplicate. `returned` is as of `accept_state`."""
     row = session.get(TwinRow, reported.device)
     if row is None:
         return False
-    if row.reported_boot == reported.boot and (row.reported_sequence or 0) >= reported.sequence:
+    same = row.reported_boot == reported.boot
+    if same and not returned and (row.reported_sequence or 0) >= reported.sequence:
         return False
     row.reported, row.reported_at = raw, now
     row.reported_boot, row.reported_sequence = reported.boot, reported.sequence
@@ -132,6 +172,22 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     row.last_seen = now
     row.settled = _is_settled(row)
     return True
+
+
+def alive(session: Session, devices: Iterable[str]) -> list[str]:
+    """Some devices have said something new: they are online. Returns those that were taken for offline."""
+    found: list[str] = []
+    for part in parts(devices):
+        offline = TwinRow.device.in_(part) & ~TwinRow.online & TwinRow.state_boot.is_not(None)
+        found += session.scalars(update(TwinRow).where(offline).values(online=True).returning(TwinRow.device))
+    return found
+
+
+def generation(session: Session, device: str) -> tuple[int, int]:
+    """(the newest generation that was signed for an enrolled device, the one that it last reported)."""
+    row = session.get_one(TwinRow, device)
+    reported = _or_none(row.reported, Reported, device)
+    return row.generation, reported.generation if reported else 0
 
 
 def refusals(session: Session, device: str) -> set[tuple[str, str]]:

@@ -4,6 +4,7 @@ Written in bulk, with the reports; says nothing of what is in them.
 """
 
 import hashlib
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,12 +40,16 @@ LATE_S = 30.0
 SETTLED_S = 12 * HOUR_S
 """Where the host has to estimate when a report began, it is rolled up after so long: the estimate may get better."""
 
+MAX_JUMP = 2**20
+"""So far above the last of its boot a report may be: what came between may be lost, but not years of it."""
+
 PART = 5000
 """So many at a time: SQLite limits the parameters of one query."""
 
 BOOTS = cast("Table", BootRow.__table__)
 _SPANS = msgspec.json.Decoder(tuple[Span, ...]).decode
 _ENCODE = msgspec.json.Encoder().encode
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -64,9 +69,14 @@ class Boot:
     due: float = float("inf")
 
     def enter(self, report: Report, now: float) -> bool:
-        """Note a report that has come; False when it is stored already."""
-        self.touched = now
+        """Note a report that has come; False when it is stored already.
+
+        Raises `ValueError` for a number that no device can have come to since the last.
+        """
         sequence, spans = report.sequence, self.spans
+        if spans and sequence > spans[-1][1] + MAX_JUMP:
+            raise ValueError(f"sequence {sequence} is more than {MAX_JUMP} above the one before")
+        self.touched = now
         if spans and sequence == spans[-1][1] + 1:
             self.spans = (*spans[:-1], (spans[-1][0], sequence))
         elif holds(spans, sequence):
@@ -133,8 +143,12 @@ def store(session: Session, changed: Iterable[Boot]) -> None:
 
 
 def decode_spans(raw: bytes) -> tuple[Span, ...]:
-    """Spans as a row holds them."""
-    return _SPANS(raw)
+    """Spans as a row holds them; none where they are damaged: one boot must not keep all others from being read."""
+    try:
+        return _SPANS(raw)
+    except msgspec.MsgspecError:
+        log.warning("a boot's spans in the registry are damaged: %r", raw[:40])
+        return ()
 
 
 def encode_spans(spans: Iterable[Span]) -> bytes:
@@ -148,7 +162,7 @@ def _stored(session: Session, ids: list[int]) -> Iterator[Boot]:
     for start in range(0, len(ids), PART):
         query = select(*columns, c.zero_by_arrival, c.zero_by_clock, c.due)
         for row in session.execute(query.where(c.id.in_(ids[start : start + PART]))):
-            yield Boot(*row[:4], _SPANS(row[4]), *row[5:])
+            yield Boot(*row[:4], decode_spans(row[4]), *row[5:])
 
 
 def _values(boot: Boot) -> dict[str, Any]:

@@ -5,12 +5,13 @@ whatever is exported for a value of now. No label and no name of a family is a d
 """
 
 import time
+from collections import Counter
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from skerry_host.plane.registry.records import receipts, rollouts
+from skerry_host.plane.registry.records import alarms, receipts, rollouts
 from skerry_host.plane.views import gather
 from skerry_host.plane.web.api.device_metrics import device_families
 from skerry_host.plane.web.api.plane_metrics import Figures, PlaneMetrics
@@ -30,6 +31,7 @@ def answer(query: Query) -> Response:
             receipts.missing_of_all(session),
             query.ended.read(session),
             query.ended.releases,
+            Counter(alarm.kind for alarm in alarms.every(session)),
         )
     text, kind = exposition(figures)
     return Response(text, media_type=kind)

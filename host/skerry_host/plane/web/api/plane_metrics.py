@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from skerry_host.plane.registry.records.alarms import CLONED, TAMPERING
 from skerry_host.plane.registry.telemetry.totals import BOUNDS_S, ModelTotals
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.ended import Key
@@ -18,6 +19,7 @@ PIECES = ("answered", "malformed", "not_needed", "too_many", "unreadable")
 Labelled = TypeVar("Labelled", CounterMetricFamily, GaugeMetricFamily)
 STATES = ("online", "offline", "never_seen")
 MODEL = ("model", "release")
+ALARMS = (CLONED, TAMPERING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Figures:
     reports_missing: int = 0
     ended: Mapping[Key, int] = field(default_factory=dict)
     releases: frozenset[str] = frozenset()
+    alarms: Mapping[str, int] = field(default_factory=dict)
 
 
 class PlaneMetrics:
@@ -82,6 +85,11 @@ class PlaneMetrics:
         yield _labelled(
             GaugeMetricFamily("skerry_devices", "Enrolled devices by state.", labels=["state"]),
             {(state,): counted[state] for state in STATES},
+        )
+        sounding = self._figures.alarms
+        yield _labelled(
+            GaugeMetricFamily("skerry_device_alarms", "Devices that a person must look at, by why.", labels=["alarm"]),
+            {(kind,): sounding.get(kind, 0) for kind in ALARMS},
         )
 
     def _deployments(self) -> Iterator[Metric]:

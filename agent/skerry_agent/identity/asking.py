@@ -1,0 +1,256 @@
+"""Asks the host for an identity on the enrolment listener, with a claim or a birth certificate, until it gives one.
+
+Every request may be sent again: the host gives the same key the same answer. What the host answers is checked by an
+updater before it counts. Decides neither when to ask nor what becomes of the identity: the keeper does.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from skerry_agent import __version__, log
+from skerry_agent.identity.attest import HostTime
+from skerry_agent.identity.decisions import OF_TIME, is_doubtful, is_valid_at, pauses
+from skerry_agent.identity.ports import Connections, Credentials, Events, HostClock, IdentityState, SecureLink
+from skerry_agent.ports.interfaces import Processes, Timer
+from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestKind, RequestMade
+from skerry_agent.wire import codec, topics
+from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of
+from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.plain_text import cleaned
+
+SILENCE_S = (5.0, 2.0, 300.0)
+"""Pauses where nothing answers: the first, their growth, the longest."""
+PENDING_S = (2.0, 1.5, 60.0)
+REFUSED_S = (60.0, 2.0, 3600.0)
+LOCAL_S = (10.0, 2.0, 600.0)
+"""Pauses where something on this device is wrong, such as a full disk."""
+
+
+class Way(Struct, frozen=True):
+    """How to ask: as whom, for which state folder, and what the host is told of the board.
+
+    `device` is who it has to be, empty where the host decides; `before` the folder of an identity with its birth key.
+    """
+
+    kind: RequestKind
+    state: Path
+    incarnation: str
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+    serial: str = ""
+    board: str = ""
+    device: str = ""
+    before: str = ""
+    claim: str = ""
+
+
+class Tools(Struct, frozen=True):
+    """What asking works with."""
+
+    clock: HostClock
+    processes: Processes
+    connections: Connections
+
+
+class Asking:
+    """One way of asking, from `begin` until `got` is called with the folder of an identity, or until `stop`."""
+
+    def __init__(self, way: Way, tools: Tools, got: Callable[[str], None], changed: Callable[[], None]) -> None:
+        self.way = way
+        self.state: IdentityState = "asking"
+        self.detail = ""
+        self.code = ""
+        self._clock, self._processes, self._connections = tools.clock, tools.processes, tools.connections
+        self._time = HostTime(tools.processes, tools.clock)
+        self._got, self._changed = got, changed
+        self._made: RequestMade | None = None
+        self._link: SecureLink | None = None
+        self._check_time = True
+        self._time_failed = False
+        self._next: Timer | None = None
+        self._busy = self._over = False
+        self._silence, self._pending = pauses(*SILENCE_S), pauses(*PENDING_S)
+        self._refused, self._local = pauses(*REFUSED_S), pauses(*LOCAL_S)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Have the request made, then ask."""
+        way = self.way
+        files = {"ca_file": str(way.ca_file), "cert_file": str(way.cert_file), "key_file": str(way.key_file)}
+        self._processes.run_updater(MakeRequest(str(way.state), way.kind, way.incarnation, **files), self._request_made)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._over = True
+        self._later(None)
+        if self._link is not None:
+            self._link.stop()
+
+    def _request_made(self, answer: Answer) -> None:
+        if self._over:
+            return
+        if isinstance(answer, RequestMade):
+            self._made, self.code = answer, code_of(answer.key_sha256)
+            self._say("asking", "")
+            self._connect()
+        else:
+            self._failed(answer, self.begin)
+
+    def _failed(self, answer: Answer, again: Callable[[], None]) -> None:
+        """Something on this device hinders; it is tried again."""
+        said = answer.detail if isinstance(answer, Refusal) else "the updater gave no answer"
+        self._say(self.state, f"{said}; it is tried again")
+        self._later(next(self._local), again)
+
+    def _say(self, state: IdentityState, detail: str) -> None:
+        if (state, detail) == (self.state, self.detail):
+            return
+        self.state, self.detail = state, cleaned(detail)
+        log.say("warning" if detail else "info", f"enrolment: {state}", code=self.code or None, detail=detail or None)
+        self._changed()
+
+    def _later(self, pause_s: float | None, call: Callable[[], None] | None = None) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._clock.after(pause_s, call) if pause_s is not None and call is not None else None
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        if self._link is not None:
+            self._link.stop()
+            self._link = None
+        made = self._made
+        if self._over or made is None:
+            return
+        wall = self._clock.system_wall()
+        self._check_time = not (self._time_failed or is_doubtful(wall, made.not_before, made.not_after))
+        # The broker makes up a client id: with one that can be guessed, whoever has the claim could throw this one out.
+        credentials = Credentials("", self.way.cert_file, self.way.key_file, check_time=self._check_time)
+        self._link = self._connections.enrol(credentials, Events(self._ask, self._message, self._down))
+
+    def _down(self, kind: str, detail: str) -> None:
+        """No connection: the link tries again by itself."""
+        if kind in OF_TIME and not self._time_failed:
+            self._time_failed = True
+            self._later(1.0, self._connect)
+        state, why = _REFUSALS.get((self.way.kind, kind), (self.state, detail))
+        if self.state != "pending":  # that somebody has to approve it, is worth more than why one connection broke
+            self._say(state, why)
+
+    def _ask(self) -> None:
+        link, made = self._link, self._made
+        if self._over or self._busy or link is None or made is None:
+            return
+        link.check()
+        if link.connected:
+            request = EnrolmentRequest(
+                made.csr,
+                self._time.ask(),
+                self.way.incarnation,
+                made.birth_csr,
+                self.way.serial[:128],
+                self.way.board[:64],
+                f"skerry-agent {__version__}"[:64],
+            )
+            key = made.key_sha256[:16]
+            link.subscribe([topics.enroll_answer(made.principal, key)])
+            link.publish(topics.enroll_request(made.principal, key), codec.encode(request))
+        self._later(next(self._silence), self._ask)
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    def _message(self, topic: str, payload: bytes) -> None:
+        made = self._made
+        if self._over or self._busy or made is None:
+            return
+        if topic != topics.enroll_answer(made.principal, made.key_sha256[:16]):
+            return
+        try:
+            answer = codec.decode(payload, EnrolmentAnswer)
+        except WireError as error:
+            log.warning("an answer to the request for an identity was ignored", detail=str(error))
+            return
+        self._busy = True
+        self._later(None)
+        self._time.answered(answer.attest, lambda known: self._answered(answer, known=known))
+
+    def _answered(self, answer: EnrolmentAnswer, *, known: bool) -> None:
+        self._busy = False
+        if self._over or (known and self._broker_is_out_of_date()):
+            return
+        if answer.status == "approved" and answer.certificate is not None:
+            self._accept(answer, known=known)
+        elif answer.status == "refused":
+            self._say("refused", "; ".join(filter(None, (answer.detail or answer.code, _HINTS.get(answer.code)))))
+            self._later(next(self._refused), self._ask)
+        else:
+            hint = f"`skerry device approve {self.code} --as NAME` on the host lets it in"
+            self._say("pending", f"waits for approval as {self.code}: {hint}")
+            self._later(next(self._pending), self._ask)
+
+    def _broker_is_out_of_date(self) -> bool:
+        """Whether the broker's certificate is not valid by the host's time, where TLS has not looked at its dates."""
+        dates = self._link.broker_dates() if self._link is not None and not self._check_time else None
+        if dates is None or is_valid_at(self._clock.wall(), *dates):
+            return False
+        self._say(self.state, "the certificate of the enrolment listener is not valid now, by the host's own time")
+        self._later(next(self._refused), self._connect)
+        return True
+
+    def _accept(self, answer: EnrolmentAnswer, *, known: bool) -> None:
+        way, sure = self.way, known or self._check_time
+        job = AcceptIdentity(
+            str(way.state),
+            way.kind,
+            str(way.ca_file),
+            answer.certificate or b"",
+            answer.birth_certificate,
+            way.before,
+            way.device,
+            self._clock.wall() if sure else None,
+            way.claim,
+        )
+        self._busy = True
+        self._processes.run_updater(job, self._accepted)
+
+    def _accepted(self, answer: Answer) -> None:
+        self._busy = False
+        if self._over:
+            return
+        if isinstance(answer, IdentityMade):
+            self.stop()
+            self._got(answer.folder)
+        else:
+            self._failed(answer, self.begin)
+
+
+_REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {
+    ("claim", "own_certificate_expired"): (
+        "refused",
+        "the claim has expired, by the host's clock; `skerry device claim` or `device provision` there makes another",
+    ),
+    ("claim", "own_certificate_revoked"): (
+        "refused",
+        "the host has closed this claim; `skerry device claim` or `device provision` there makes another",
+    ),
+    ("birth", "own_certificate_revoked"): (
+        "refused",
+        "the host has revoked this device; `skerry device provision` there makes it another claim",
+    ),
+    ("birth", "own_certificate_expired"): (
+        "refused",
+        "its birth certificate has expired, too; `skerry device provision` on the host makes it another claim",
+    ),
+}
+"""How the enrolment listener says no, by the way of asking and the kind of problem; what it is then called."""
+
+_HINTS = {
+    "revoked": "the host has revoked this device",
+    "claim_closed": "make a new one: `skerry device claim` on the host",
+}
+"""What to do about the refusals that a person at the device can do something about."""

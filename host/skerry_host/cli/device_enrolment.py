@@ -1,0 +1,285 @@
+"""`skerry device provision | claim | claims`: records for boards that are to come, and the folders they come by."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from msgspec.structs import replace
+
+from skerry_agent.wire.broker_url import without_password
+from skerry_agent.wire.enrolment import claim_name
+from skerry_host.boards import Board, list_boards, load_board
+from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
+from skerry_host.cli.device_access import device_access
+from skerry_host.fleet.batch import BatchError, Entry, read_batch
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.errors import FleetError
+from skerry_host.home import Home, open_home
+from skerry_host.plane import provision as provisioning
+from skerry_host.plane.broker.connection import address
+from skerry_host.plane.broker.listening import only_this_machine
+from skerry_host.plane.enrolment import arriving
+from skerry_host.plane.enrolment.arriving import NewRecord
+from skerry_host.plane.registry.records import claims
+from skerry_host.plane.registry.records.claims import Claim, Wanted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from sqlalchemy.orm import Session
+
+MOST_DAYS = 365.0
+days_option = click.option(
+    "--days", type=click.FloatRange(0, MOST_DAYS, min_open=True), default=7.0, help="How long boards may ask [7]."
+)
+broker_option = click.option(
+    "--broker", metavar="URL", help="The broker's address for the device [that of `skerry serve`]."
+)
+enroll_broker_option = click.option(
+    "--enroll-broker", metavar="URL", help="Where boards ask for their identity [as `skerry serve` says]."
+)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
+@click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
+@broker_option
+@enroll_broker_option
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The device's own USER:PASSWORD for a broker that asks for one, on one line, mode 0600.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to write [HOME/devices/NAME]."
+)
+@days_option
+@click.option("--replace", is_flag=True, help="Also where NAME is there: its next board takes the place of this one.")
+@json_option
+def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
+    """Make a device's record and write its folder: agent.toml, trust.json, and a claim by which its board enrols.
+
+    The claim is for one board. Over a broker without identities, the folder is all that the device needs.
+    """
+    provisioning.check_id(name)
+    home, hardware = open_home(), load_board(board)
+    device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
+    folder = out or home.devices / name
+    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    claim = None
+    with registry(home) as opened, opened.write() as session:
+        if enrolment is None or given["credentials"]:
+            arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
+            access = device_access(home, name, given["broker"], given["credentials"])
+            provisioning.write_folder(home, folder, name, hardware, access)
+        else:
+            claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
+            image = _image(session, home, claim, (broker, enrolment))
+            provisioning.write_claim_folder(home, folder, image, hardware, name)
+    shown, install = without_password(broker), provisioning.install_command(hardware)
+    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    until = {"claim": claim.name, "expires": claim.expires} if claim else {}
+    lines = _provisioned(name, folder, install, claim, shown)
+    emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
+    _warn_of_loopback(folder, broker)
+
+
+def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, broker: str) -> list[str]:
+    """What to do next, each with the values filled in."""
+    is_enrolled = f"device {name} is enrolled; it calls {broker}; its configuration is {folder}"
+    waits = f"device {name} waits for its board, which enrols by {folder} until {_day(claim.expires)}" if claim else ""
+    return [
+        waits or is_enrolled,
+        f"here:       skerry-agent run --config {folder}/agent.toml",
+        f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {name}/agent.toml",
+    ]
+
+
+@click.command()
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="CSV",
+    help="A file with the columns id,board,tags,serial: a board is the device with its serial.",
+)
+@click.option("--count", type=click.IntRange(1, 100_000), help="So many boards, each to be approved by hand.")
+@click.option("--board", help="The boards that --count is for.")
+@click.option("--tag", "tags", multiple=True, help="A tag of the devices that --count is for.")
+@broker_option
+@enroll_broker_option
+@days_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write.")
+@json_option
+def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
+    """Write one folder by which many boards enrol: put it into their image.
+
+    With --batch the records are made from a file; boards whose serial is in it are enrolled when they come, all others
+    wait for `skerry device approve`.
+    """
+    home = open_home()
+    _require_free(out)
+    entries, hardware = _wanted(given)
+    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    if enrolment is None:
+        hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
+        raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
+    with registry(home) as opened, opened.write() as session:
+        made = _claim(session, entries, hardware, (given, days))
+        image = _image(session, home, made, (broker, enrolment))
+        folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
+        for board, folder in zip(hardware, folders, strict=True):
+            provisioning.write_claim_folder(home, folder, image, board)
+    data = {"claim": made.name, "count": made.count, "expires": made.expires, "folders": list(map(str, folders))}
+    emit(data | {"devices": [each.id for each in entries]}, as_json, lambda: "\n".join(_claimed(made, folders)))
+    _warn_of_loopback(folders[0], broker)
+
+
+def _claimed(made: Claim, folders: Sequence[Path]) -> list[str]:
+    boards = "1 board" if made.count == 1 else f"{made.count} boards"
+    return [
+        f"claim {made.number} is for {boards}, until {_day(made.expires)}",
+        *(f"folder for {folder.name}: {folder}" if len(folders) > 1 else f"folder: {folder}" for folder in folders),
+        "on each board: skerry-agent run --config FOLDER/agent.toml; then look at `skerry device pending`",
+        f"whoever has the folder may ask; `skerry device claims --close {made.number}` ends that",
+    ]
+
+
+def _claim(
+    session: "Session", entries: list[Entry], hardware: Sequence[Board], given: tuple[dict[str, Any], float]
+) -> Claim:
+    options, days = given
+    now, by_name = time.time(), {board.name: board for board in hardware}
+    if entries:
+        records = [NewRecord(_device(each, by_name[each.board]), each.serial) for each in entries]
+        return arriving.claim_for_records(session, records, days, now)
+    tags = tuple(map(provisioning.check_tag, options["tags"]))
+    return arriving.claim_for_count(
+        session, Wanted(hardware[0].name, tags, now + days * arriving.DAY_S, options["count"]), now
+    )
+
+
+def _wanted(given: dict[str, Any]) -> tuple[list[Entry], list[Board]]:
+    """The devices of --batch, or none for --count; and the boards. Raises `BatchError`, `click.UsageError`."""
+    batch, count, board = given["batch"], given["count"], given["board"]
+    if (batch is None) == (count is None):
+        raise click.UsageError("give either --batch or --count", click.get_current_context())
+    if batch is None:
+        if board is None:
+            raise click.UsageError("--count needs --board", click.get_current_context())
+        return [], [load_board(board)]
+    if board is not None or given["tags"]:
+        raise click.UsageError(
+            "--board and --tag are for --count: a file says them itself", click.get_current_context()
+        )
+    try:
+        text = batch.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise BatchError(batch.name, [f"not UTF-8 at byte {error.start}"]) from None
+    entries = read_batch(batch.name, text, list_boards())
+    return entries, [load_board(name) for name in sorted({each.board for each in entries})]
+
+
+@click.command()
+@click.option("--close", "number", type=click.IntRange(min=1), help="Hear nothing more of this claim.")
+@json_option
+def claims_command(number: int | None, as_json: bool) -> None:
+    """List the claims by which boards may ask, the newest first; or close one."""
+    with registry() as opened:
+        if number is not None:
+            with opened.write() as session:
+                claims.close(session, number, time.time())
+        with opened.read() as session:
+            found = claims.all_claims(session)
+            waiting = {each.name: claims.waiting_count(session, each.name) for each in found}
+    if number is not None:
+        found = [each for each in found if each.name == claim_name(number)]
+    now = time.time()
+    data = [{**_facts(each, now), "waiting": waiting[each.name]} for each in found]
+    emit(data, as_json, lambda: _claims_table(found, waiting, now))
+
+
+def _facts(each: Claim, now: float) -> dict[str, Any]:
+    return {
+        "number": each.number,
+        "name": each.name,
+        "state": _state(each, now),
+        "board": each.board,
+        "tags": each.tags,
+        "device": each.device,
+        "count": each.count,
+        "used": each.used,
+        "created": each.created,
+        "expires": each.expires,
+        "closed": each.closed,
+    }
+
+
+def _state(each: Claim, now: float) -> str:
+    if each.closed is not None:
+        return "closed"
+    if now >= each.expires:
+        return "expired"
+    return "used up" if each.used >= each.count else "open"
+
+
+def _claims_table(found: Sequence[Claim], waiting: dict[str, int], now: float) -> "RenderableType":
+    if not found:
+        return "no claims yet: `skerry device claim --count N --board B --out DIR` makes one"
+    made = table(">claim", "state", "for", ">enrolled", ">waiting", "made", "until")
+    for each in found:
+        of = each.device or each.board or "records"
+        enrolled = f"{each.used} of {each.count}"
+        until = _day(each.expires)
+        made.add_row(
+            str(each.number), _state(each, now), of, enrolled, str(waiting[each.name]), ago(each.created, now), until
+        )
+    return made
+
+
+def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
+    """(broker, enrolment listener) for devices: as given, else as the last `skerry serve` has them.
+
+    Where only the broker is given, as another name of it, its enrolment listener is under that name too.
+    """
+    known = provisioning.addresses_of(home)
+    if broker is None or enrolment is not None or known.enrolment is None:
+        return broker or known.broker, enrolment or (known.enrolment if broker is None else None)
+    named, listener = address(broker), address(known.enrolment)
+    return broker, str(replace(listener, host=named.host)) if named.tls and not named.username else None
+
+
+def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, str]) -> "provisioning.Image":
+    """The claim's certificate and key, with what else boards are given."""
+    from skerry_host.identity.authority import Authority  # noqa: PLC0415 - keeps the other commands quick
+
+    now = time.time()
+    authority = Authority.open(home.identity, now)
+    pair = authority.claim(made.name, (made.expires - now) / arriving.DAY_S)
+    arriving.note_certificate(session, made, pair.serial, pair.not_after)
+    return provisioning.Image(*addresses, authority.root_pem, pair.pem, pair.key_pem)
+
+
+def _device(each: Entry, board: Board) -> Device:
+    return Device(each.id, board.name, frozenset(each.tags), board.targets)
+
+
+def _require_free(folder: Path) -> None:
+    """Raises `FleetError` where something is in a folder: a claim of before would be mixed with this one."""
+    if folder.exists() and any(folder.iterdir()):
+        raise FleetError(f"{folder} is not empty", hint="choose another folder for --out", code="not_empty")
+
+
+def _warn_of_loopback(folder: Path, broker: str) -> None:
+    if only_this_machine(broker):
+        words = "only this machine can call that; for devices elsewhere run `skerry serve --listen auto` first, or give"
+        warn([f"{folder}/agent.toml says that the broker is at {without_password(broker)}: {words} --broker"])
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+__all__ = ["claim", "claims_command", "provision"]

@@ -1,0 +1,126 @@
+"""`skerry device pending | approve | deny`: boards that have asked for an identity and wait for a person."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+from msgspec import Struct
+
+from skerry_host.boards import load_board
+from skerry_host.cli.chosen import EXIT_STATUS, refused_lines
+from skerry_host.cli.common import ago, emit, json_option, registry, safe, table
+from skerry_host.cli.plane import plane_now
+from skerry_host.fleet.device import Device
+from skerry_host.fleet.errors import FleetError
+from skerry_host.fleet.several import for_each
+from skerry_host.plane import provision as provisioning
+from skerry_host.plane.enrolment import arriving
+from skerry_host.plane.enrolment.arriving import Approval
+from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records import claims, devices
+from skerry_host.plane.registry.tables import PendingRow
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from sqlalchemy.orm import Session
+
+
+class Waiting(Struct, frozen=True):
+    """A board that waits: all but claim, times and what was decided is what it says of itself."""
+
+    code: str
+    claim: str
+    state: str
+    serial: str
+    board: str
+    agent: str
+    first: float
+    last: float
+    approved: str | None
+    key_sha256: str
+
+
+@click.command()
+@json_option
+def pending(as_json: bool) -> None:
+    """List the boards that have asked for an identity and have none. A board shows its code where it runs."""
+    with registry() as opened, opened.read() as session:
+        plane_now(session)
+        found = [_waiting(row) for row in claims.waiting(session)]
+    emit(found, as_json, lambda: _pending_table(found))
+
+
+def _waiting(row: PendingRow) -> Waiting:
+    state = "denied" if row.denied is not None else "approved" if row.approved else "waiting"
+    said = (row.serial, row.board, row.agent)
+    return Waiting(row.code, row.claim, state, *said, row.first, row.last, row.approved, row.key_sha256)
+
+
+def _pending_table(found: Sequence[Waiting]) -> "RenderableType":
+    if not found:
+        return "no board waits"
+    now = time.time()
+    made = table("code", "claim", "state", "says it is", "serial", "asked first", "asked last")
+    for each in found:
+        state = f"approved as {each.approved}" if each.approved else each.state
+        board, serial = safe(each.board) or "-", safe(each.serial) or "-"
+        made.add_row(each.code, each.claim, state, board, serial, ago(each.first, now), ago(each.last, now))
+    return made
+
+
+@click.command()
+@click.argument("code")
+@click.option("--as", "name", required=True, metavar="ID", help="The device that the board is: a record, or a new one.")
+@click.option("--board", help="The board of a new record [that of the claim].")
+@click.option("--tag", "tags", multiple=True, help="A tag of a new record, beside those of the claim.")
+@click.option("--replace", is_flag=True, help="In place of the board that the device has.")
+@json_option
+def approve(code: str, name: str, board: str | None, tags: tuple[str, ...], replace: bool, as_json: bool) -> None:
+    """Say which device a waiting board is. Compare the code with the one that the board shows."""
+    provisioning.check_id(name)
+    with registry() as opened, opened.write() as session:
+        device = _record(session, (code, name), board, tags)
+        row = arriving.approve(session, code, Approval(device, replace), time.time())
+        plane = plane_now(session)
+    data = {"code": row.code, "device": name, "board": device.board, "tags": sorted(device.tags), "plane": plane}
+    when = "it is told now" if plane.running else "it is told when the plane runs"
+    emit(data, as_json, lambda: f"board {row.code} is approved as {name}; {when}")
+
+
+def _record(session: "Session", asked: tuple[str, str], board: str | None, tags: tuple[str, ...]) -> Device:
+    """The record that is there, else the one to be made. Raises `FleetError`, `UnknownError`."""
+    code, name = asked
+    row = claims.by_code(session, arriving.check_code(code))
+    arriving.require_open(session, row, time.time())
+    try:
+        known = devices.find(session, name)
+    except UnknownError:
+        claim = claims.find(session, row.claim)
+        hardware = board or (claim.board if claim else "")
+        if not hardware:
+            hint = "give --board; `skerry device boards` lists them"
+            raise FleetError(f"there is no record of {name}, and its board is not known", hint=hint) from None
+        chosen = load_board(hardware)
+        all_tags = {*map(provisioning.check_tag, tags), *(claim.tags if claim else ())}
+        return Device(name, chosen.name, frozenset(all_tags), chosen.targets)
+    if board not in {None, known.board} or tags:
+        hint = "leave out --board and --tag; `skerry device retag` changes tags"
+        raise FleetError(f"there is a record of {name} already, with board {known.board}", hint=hint, code="exists")
+    return known
+
+
+@click.command(epilog=EXIT_STATUS.replace("them", "the boards"))
+@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@json_option
+def deny(codes: tuple[str, ...], as_json: bool) -> int:
+    """Say that waiting boards are none of the fleet's. `approve` undoes it."""
+    with registry() as opened, opened.write() as session:
+        unique = list(dict.fromkeys(codes))
+        done = for_each(
+            "a board can be denied", unique, str, lambda code: arriving.deny(session, code, time.time()).code
+        )
+    lines = [f"board {code} is denied" for code in done.done.values()]
+    lines += refused_lines("not denied:", done.refused)
+    emit({"denied": list(done.done.values()), "refused": done.refused}, as_json, lambda: "\n".join(lines))
+    return done.exit_code

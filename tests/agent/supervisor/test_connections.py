@@ -1,0 +1,93 @@
+"""The device's one link before and after it has an identity: closed until it may be used, and counted through."""
+
+import time
+
+import pytest
+
+from skerry_agent.identity.ports import Credentials, Events
+from skerry_agent.supervisor.connections import DeviceLink, Place
+from skerry_agent.wire.broker_url import parse
+from skerry_host.identity.files import plane_identity
+from tests.kit.mtls import MutualTls
+from tests.kit.waiting import eventually
+
+pytestmark = pytest.mark.system
+
+
+class Rig:
+    """A link to a real broker that wants certificates; events are noted."""
+
+    def __init__(self, files, port):
+        self.files, self.wills, self.heard, self.downs, self.ups = files, [], [], [], 0
+        address = parse(f"mqtts://127.0.0.1:{port}")
+        self.link = DeviceLink(Place(address, address, files.ca), lambda call: call(), self.will)
+
+    def will(self, device, connection):
+        self.wills.append((device, connection))
+        return f"skerry/v1/d/{device}/state", b"gone"
+
+    def up(self):
+        self.ups += 1
+
+    def events(self):
+        return Events(self.up, lambda topic, payload: self.heard.append(topic), lambda kind, _: self.downs.append(kind))
+
+    def credentials(self, name, **more):
+        return Credentials(name, self.files.plane_cert, self.files.plane_key, **more)
+
+
+@pytest.fixture
+def rig(tmp_path):
+
+    files = plane_identity(tmp_path / "identity", ["localhost"], time.time())
+    with MutualTls(tmp_path / "mosquitto", files) as broker:
+        made = Rig(files, broker.port)
+        yield made
+        made.link.stop()
+
+
+def test_the_supervisor_sees_no_link_before_it_is_released_and_none_again_after_it_was_lost(rig):
+    assert (rig.link.connected, rig.link.connection, rig.link.why_offline) == (
+        False,
+        0,
+        "this device has no identity yet",
+    )
+    inner = rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.ups == 1, "it is up")
+    assert (rig.link.connected, rig.link.publish("t", b"x")) == (False, None)
+    assert rig.link.why_offline == "the host's time is asked for"
+    begins, ends = inner.broker_dates()
+    assert ends - begins > 700 * 86_400
+    rig.link.release()
+    assert rig.link.connected
+    assert rig.link.publish("t", b"x") is not None
+    rig.link.renew()
+    eventually(lambda: rig.ups == 2, "it is up again", 20.0)
+    assert not rig.link.connected
+
+
+def test_another_name_is_another_connection_and_attempts_are_counted_through(rig):
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.ups == 1, "it is up")
+    rig.link.operate(rig.credentials("edge-2"), rig.events())
+    eventually(lambda: rig.ups == 2, "it is up")
+    assert [name for name, _ in rig.wills] == ["edge-1", "edge-2"]
+    assert [number for _, number in rig.wills] == sorted({number for _, number in rig.wills})
+    assert rig.link.connection == rig.wills[-1][1]
+
+
+def test_a_certificate_that_cannot_be_used_is_a_reason_why_there_is_no_link(rig, tmp_path):
+    (tmp_path / "rotten.pem").write_text("rotten")
+    rig.link.operate(Credentials("edge-1", tmp_path / "rotten.pem", rig.files.plane_key), rig.events())
+    eventually(lambda: rig.downs, "it is told")
+    assert rig.downs[0] == "unusable_certificate"
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    eventually(lambda: rig.ups == 1, "the next attempt has the new one", 20.0)
+
+
+def test_a_link_that_asks_for_an_identity_has_no_will_and_stops_without_waiting(rig):
+    asking = rig.link.enrol(rig.credentials(""), rig.events())
+    eventually(lambda: rig.ups == 1, "it is up")
+    assert rig.wills == []
+    asking.stop()
+    eventually(lambda: not asking.connected, "it has ended")

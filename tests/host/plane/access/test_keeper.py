@@ -1,0 +1,135 @@
+"""When rules count as in force, and what happens where a broker does not take them. Fakes behind the keeper's ports."""
+
+import pytest
+
+from skerry_host.plane.access.keeper import AGAIN_S, CONFIRM_S, Keeper, State, read_state
+from skerry_host.plane.broker.access import Access
+from skerry_host.plane.broker.canary import Door
+from skerry_host.plane.broker.connection import Connection
+from skerry_host.plane.broker.rules import Rules
+
+DOORS = [Door("operation", Connection.of("mqtt://h")), Door("enrolment", Connection.of("mqtt://h:1884"))]
+
+
+class FakeSource:
+    """A registry whose version is counted by hand."""
+
+    def __init__(self):
+        self.access, self.signed = Access(version=1), 0
+
+    def version(self):
+        return self.access.version
+
+    def rules(self, now):
+        self.signed += 1
+        return Rules(self.access, b"list")
+
+    def revoke(self, name):
+        self.access = Access(self.access.revoked | {name}, self.access.old_way, self.access.version + 1)
+
+
+class FakeBroker:
+    """Takes what is written when it is reloaded, unless it is `stubborn`; `away` lets nobody in."""
+
+    patience_s = 0.0
+
+    def __init__(self):
+        self.files, self.in_force, self.stubborn, self.away = {}, {}, False, False
+        self.old_way = []
+
+    def content(self, rules):
+        return rules.files()
+
+    def write(self, content):
+        self.files |= content
+
+    def written(self):
+        return dict(self.files)
+
+    def reload(self, old_way):
+        self.old_way.append(old_way)
+        if not self.stubborn:
+            self.in_force = dict(self.files)
+
+    def attempt(self, door, label, patience_s):
+        if self.away:
+            return "unreachable"
+        return "in_force" if label.encode() in self.in_force.get(f"{door.name}.acl", b"") else "not_in_force"
+
+
+@pytest.fixture
+def kept(tmp_path):
+    source, broker = FakeSource(), FakeBroker()
+    keeper = Keeper(source, broker, DOORS, broker.attempt, tmp_path / "access.json")
+    keeper.look(0.0)
+    return source, broker, keeper
+
+
+def test_a_revocation_is_written_reloaded_and_tried_out(kept):
+    source, broker, keeper = kept
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert keeper.state.holds
+    assert b"user edge-17\ntopic deny #" in broker.in_force["operation.acl"]
+
+
+def test_nothing_is_signed_or_reloaded_while_nothing_changes(kept):
+    source, broker, keeper = kept
+    for now in range(1, int(CONFIRM_S)):
+        keeper.look(float(now))
+    assert (source.signed, len(broker.old_way)) == (1, 1)
+
+
+@pytest.mark.parametrize(("fault", "word"), [("stubborn", "has not taken the rules"), ("away", "does not let")])
+def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_yet_in_force(kept, fault, word):
+    """A mosquitto that is started on rules that it cannot read would let nobody in."""
+    source, broker, keeper = kept
+    before = broker.written()
+    setattr(broker, fault, True)
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert broker.written() == before
+    assert not keeper.state.holds
+    assert word in keeper.state.problem
+    setattr(broker, fault, False)
+    keeper.look(2.0)
+    assert not keeper.state.holds, "not at once again: it may be what the broker chokes on"
+    keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+    assert b"edge-17" in broker.in_force["operation.acl"]
+
+
+def test_a_broker_that_forgets_its_rules_is_noticed(kept):
+    """Somebody else may have put other files in their place: `broker status` says so within half a minute."""
+    _, broker, keeper = kept
+    broker.in_force = {}
+    keeper.look(CONFIRM_S + 1)
+    assert not keeper.state.holds
+    keeper.look(CONFIRM_S + 1 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_since_when_rules_are_in_force_does_not_move_with_each_look(kept, tmp_path):
+    _, _, keeper = kept
+    since = keeper.state.since
+    keeper.look(CONFIRM_S + 1)
+    assert keeper.state.since == since
+    assert read_state(tmp_path / "access.json") == keeper.state
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"wanted": 3}', b"[]"])
+def test_a_damaged_note_is_none(tmp_path, content):
+    (tmp_path / "n").write_bytes(content)
+    assert read_state(tmp_path / "n") is None
+
+
+def test_a_label_names_what_the_rules_say_and_not_only_their_version():
+    """Another release of Skerry, or a registry from a backup, may have other rules under the same number."""
+    each = (Access(version=7), Access(frozenset({"a"}), version=7), Access(old_way=frozenset({"b"}), version=7))
+    assert len({access.label for access in each}) == 3
+
+
+def test_a_state_with_a_problem_does_not_hold():
+    assert State("1-a", "1-a").holds
+    assert not State("1-a", "1-a", problem="x").holds
+    assert not State("2-b", "1-a").holds
