@@ -1,6 +1,7 @@
 """A home that is backed up and restored is the same home; whatever goes wrong, nothing is there that was not before."""
 
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -181,6 +182,21 @@ def test_a_backup_that_is_made_while_releases_and_devices_are_added_is_whole(hom
         again = open_home(tmp_path / f"again{number}")
         there = set(Store(again.store).releases())
         assert {f"fashion@{each[3:]}" for each in ids(again) if each.startswith("of-")} <= there
+
+
+def test_a_release_that_is_added_at_any_moment_is_in_the_backup_with_all_its_files_or_not_at_all(home):
+    store, at = Store(home.store), 0
+    while True:
+        walk = contents.files_of(home.root)
+        found = [name for name, _path in itertools.islice(walk, at)]
+        add_release(home, f"3.0.{at}", model_bytes(f"c{at}", 2000))
+        rest = [name for name, _path in walk]
+        there = {name.rpartition("/")[2] for name in found + rest}
+        releases = [name for name in store.releases() if f"{name.partition('@')[2]}.json" in there]
+        assert {ref.sha256 for name in releases for ref in store.blob_refs(name)} <= there
+        if not rest:
+            break
+        at += 7
 
 
 def test_two_backups_of_a_home_at_once_are_not_made(home, tmp_path):
