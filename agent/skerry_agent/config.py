@@ -6,6 +6,7 @@ Relative paths are relative to the file. `firmware_configs/agent.toml` is the co
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
+from skerry_agent.ports.api_access import AccessSettings, ApiAccess, is_loopback
 from skerry_agent.ports.runner_protocol import InputSourceSpec
 from skerry_agent.state import backup_copies
 from skerry_agent.wire import broker_url, codec
@@ -27,7 +29,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 LAST_PORT = 65535
 MAX_SOCKET_PATH = 107
 """Of sun_path in unix(7), without the final zero."""
-AUTO = "auto"
+AUTO, LOOPBACK = "auto", "127.0.0.1"
 UNENROLLED = "unenrolled"
 """Stands for a device's id until the host has given it one; nothing is sent under it."""
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):([0-9]{1,5})")
@@ -128,10 +130,16 @@ class ModelSection(Struct, frozen=True):
     "auto" is loopback and a port of its own, the first free one from 8000 on, which the model keeps. `unix` is the path
     of a Unix socket that serves the same, for clients on this device whom `unix_mode` lets in: one in the state folder
     where nothing is said, and none where that is "". `api_values` is what tensors hold for clients that do not say:
-    docs/applications.md.
+    docs/applications.md. `http_names` are names beside its address by which clients call `http`; `tls_cert`, `tls_key`
+    and `token_file` are asked for where that is not loopback, unless `insecure` (docs/inference.md).
     """
 
     http: str | None = AUTO
+    http_names: tuple[str, ...] = ()
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    token_file: str | None = None
+    insecure: bool | None = None
     unix: str | None = None
     unix_mode: Annotated[str, Meta(pattern="^0?[0-7]{3}$")] = "0660"
     results_file: str | None = None
@@ -142,6 +150,13 @@ class ModelSection(Struct, frozen=True):
     sources: tuple[InputSourceSpec, ...] = ()
     memory_limit_bytes: int | None = None
     api_values: Literal["sample", "real", "raw"] | None = None
+
+    @property
+    def access(self) -> AccessSettings:
+        """Who may use the inference API over TCP."""
+        where = None if self.http in {None, AUTO} else parse_listen(self.http or "")
+        host = where[0] if where else LOOPBACK
+        return AccessSettings(host, self.tls_cert, self.tls_key, self.token_file, self.insecure)
 
 
 class AgentConfig(Struct, frozen=True):
@@ -214,6 +229,16 @@ class AgentConfig(Struct, frozen=True):
             return Path(self.folder) / unix if unix else None
         usual = self.state_dir / "sockets" / f"{name}.sock"
         return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH else None
+
+    def api_access(self, name: str) -> ApiAccess:
+        """Who may use the inference API of a model over TCP, for its runners."""
+        section = self.model(name)
+        settings = section.access
+        elsewhere = not is_loopback(settings.host)
+        files = (section.tls_cert, section.tls_key, section.token_file)
+        cert, key, token = (self._from_file(file) if file else None for file in files)
+        names = (*section.http_names, settings.host, *(own_names() if elsewhere else ()))
+        return ApiAccess(names, elsewhere, settings.check_host, cert, key, token)
 
     def results_file(self, name: str) -> str | None:
         """Where a model's results are written, None for nowhere."""
@@ -301,6 +326,7 @@ def _issues_of(config: AgentConfig) -> Iterator[str]:
         if model.http not in {None, AUTO} and parse_listen(model.http or "") is None:
             forms = '"auto", 127.0.0.1:8000, or [::1]:0 for any port'
             yield f"models.{name}.http: {model.http!r} is not usable; write {forms}"
+        yield from (f"models.{name}: {error}" for error in model.access.errors())
         path = config.unix_path(name)
         if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
             yield f"models.{name}.unix: {path} is longer than {MAX_SOCKET_PATH} bytes; put the socket elsewhere"
@@ -319,6 +345,13 @@ def _enrolment_issues(config: AgentConfig) -> Iterator[str]:
                 yield f"{name}: a device that enrols needs mqtts://"
         except WireError as error:
             yield f"{name}: {error.message}"
+
+
+def own_names() -> tuple[str, ...]:
+    """What other machines usually call this one."""
+    name = socket.gethostname()
+    short = name.partition(".")[0]
+    return name, short, f"{short}.local"
 
 
 def parse_listen(address: str) -> tuple[str, int] | None:

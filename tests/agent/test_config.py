@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import tomllib
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -52,6 +53,10 @@ def path(tmp_path):
         ("[models.fashion]", 'http = "http://h:80"', "models.fashion.http"),
         ("[models.fashion]", f'unix = "/{"s" * 107}"', "models.fashion.unix"),
         ("[models.fashion]", 'unix_mode = "rw"', "models.fashion.unix_mode"),
+        ("[models.fashion]", 'http = "0.0.0.0:80"\ninsecure = false', "give tls_cert, tls_key and token_file"),
+        ("[models.fashion]", 'http = "edge:80"\ntoken_file = "t"', "models.fashion: other machines can use"),
+        ("[models.fashion]", 'http = "[::]:80"\ntls_cert = "c"\ntls_key = "k"', "without TLS, or without a token"),
+        ("[models.fashion]", 'tls_cert = "c"', "tls_cert and tls_key belong together"),
         ("[models.fashion]", '[models."../x"]', "models"),
         ("[agent]", "hang_s = 0.05", "agent.hang_s: 0.05 s must be more than twice beat_s"),
         ("[agent]", "hang_s = 2", "agent.hang_s"),
@@ -276,3 +281,26 @@ def test_paths_are_relative_to_the_file_and_not_to_the_current_folder(path):
         "/in",
         "rtsp://camera/1",
     ]
+
+
+@pytest.mark.parametrize("insecure", ["", "insecure = true"])
+def test_an_api_that_is_open_to_other_machines_serves_on_after_an_update(path, insecure):
+    """A fleet must not be put out of service by it: the devices say it as an issue instead."""
+    path.write_text(f'{GOOD}http = "0.0.0.0:8000"\n{insecure}\n')
+    config = load(path)
+    access = config.api_access("fashion")
+    assert config.model("fashion").access.issue()
+    assert (access.addresses, access.check_host) == (True, bool(insecure))
+    assert socket.gethostname() in access.names
+
+
+def test_files_of_an_api_are_beside_the_configuration(path):
+    said = 'tls_cert = "api.pem"\ntls_key = "/etc/api.key"\ntoken_file = "api.token"\nhttp_names = ["cam.example"]\n'
+    path.write_text(f'{GOOD}http = "edge-7:8000"\n{said}')
+    config = load(path)
+    access = config.api_access("fashion")
+    assert (access.tls_cert, access.tls_key) == (str(path.parent / "api.pem"), "/etc/api.key")
+    assert access.token_file == str(path.parent / "api.token")
+    assert {"cam.example", "edge-7"} <= {*access.names}
+    assert config.model("fashion").access.issue() is None
+    assert not config.api_access("other").addresses

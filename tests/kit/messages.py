@@ -149,6 +149,7 @@ MESSAGES = {
             "fashion": ModelReport("idle", serving=True, runtime=RuntimeReport("ai-edge-litert", "2.3.0", "XNNPACK"))
         },
     ),
+    "desired_removed": Desired("shelf-01", 9, 1_700_000_000.5, removed=("fashion",)),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
     "command_sequenced": Command(

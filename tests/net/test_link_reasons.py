@@ -111,20 +111,6 @@ def test_a_certificate_that_is_not_accepted_is_said_to_be_that(tmp_path, pems, c
         assert reason_of(address, caplog, LinkSecurity(pems / "authority.pem")) == kind
 
 
-def test_a_broker_that_wants_a_certificate_is_said_to_want_one(tmp_path, pems, caplog):
-    more = (f"certfile {pems}/good.pem", f"keyfile {pems}/good.key")
-    more += (f"cafile {pems}/authority.pem", "require_certificate true")
-    with Guarded(tmp_path / "broker", *more) as broker:
-        address = BrokerUrl("mqtts", "127.0.0.1", broker.port, "ann", SECRET)
-        assert reason_of(address, caplog, LinkSecurity(pems / "authority.pem")) == "certificate_wanted"
-
-
-def test_a_port_without_tls_is_said_to_be_that(tmp_path, pems, caplog):
-    with Mosquitto(tmp_path / "broker") as broker:
-        address = BrokerUrl("mqtts", "127.0.0.1", broker.port)
-        assert reason_of(address, caplog, LinkSecurity(pems / "authority.pem")) in {"no_tls", "closed"}
-
-
 def test_where_nobody_listens_and_a_name_that_nobody_knows(caplog):
     assert reason_of(BrokerUrl("mqtt", "127.0.0.1", free_port()), caplog) == "refused"
     assert reason_of(BrokerUrl("mqtt", "no-such-broker.invalid", 1883), caplog) == "unresolvable"

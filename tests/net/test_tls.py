@@ -73,11 +73,17 @@ def mutual(pems):
     return *tls_lines(pems), f"cafile {pems}/authority.pem", f"crlfile {pems}/crl.pem", "require_certificate true"
 
 
-@pytest.fixture(scope="module", params=["1.3", "1.2"])
-def broker(request, pems, tmp_path_factory):
-    """One that wants certificates; in TLS 1.2 it says what it thinks of them in the handshake, in 1.3 after it."""
-    limit = ("tls_version tlsv1.2",) if request.param == "1.2" else ()
-    with OverTls(tmp_path_factory.mktemp("broker"), *mutual(pems), *limit) as running:
+@pytest.fixture(scope="module")
+def broker(pems, tmp_path_factory):
+    """One that wants certificates. With TLS 1.3, as here, it says what it thinks of them after the handshake."""
+    with OverTls(tmp_path_factory.mktemp("broker"), *mutual(pems)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def older_broker(pems, tmp_path_factory):
+    """The same with TLS 1.2, which says it in the handshake."""
+    with OverTls(tmp_path_factory.mktemp("older"), *mutual(pems), "tls_version tlsv1.2") as running:
         yield running
 
 
@@ -92,7 +98,7 @@ class Case:
     host: str = "127.0.0.1"
 
 
-CASES = {
+OF_OURS = {
     "all is well": Case("good", None),
     "no certificate": Case(None, "certificate_wanted"),
     "one of a foreign authority": Case("foreign", "certificate_refused"),
@@ -100,6 +106,8 @@ CASES = {
     "one that is not valid yet": Case("early", "certificate_refused"),
     "one that is revoked": Case("revoked", "own_certificate_revoked"),
     "one for servers only": Case("server-only", "certificate_refused"),
+}
+OF_FILES = {
     "another one's key": Case("good", "unusable_key", "foreign.key"),
     "a key with a passphrase": Case("spare", "unusable_key", "secret.key"),
     "a key that others may read": Case("good", "unusable_key", "open.key"),
@@ -119,9 +127,19 @@ LATE = {"certificate_wanted", "certificate_refused", "own_certificate_expired", 
 """Told after the handshake in TLS 1.3, where it may be lost with the connection: then the most probable is told."""
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", [*OF_OURS.values(), *OF_FILES.values()], ids=[*OF_OURS, *OF_FILES])
 def test_what_is_wrong_with_tls_is_told_as_that_by_device_and_plane(pems, broker, case):
     """Cases T8 and 16."""
+    check(pems, broker, case)
+
+
+@pytest.mark.parametrize("case", OF_OURS.values(), ids=OF_OURS)
+def test_what_a_broker_minds_of_our_certificate_is_told_with_tls_1_2_too(pems, older_broker, case):
+    check(pems, older_broker, case)
+
+
+def check(pems, broker, case):
+    """Device, doctor and plane say the same."""
     cert = pems / f"{case.cert}.pem" if case.cert else None
     key = pems / (case.key or f"{case.cert}.key") if case.cert else None
     address = BrokerUrl("mqtts", case.host, broker.port)
@@ -200,3 +218,23 @@ def test_a_file_that_is_put_right_is_used_without_a_restart(tmp_path, pems, brok
     key.chmod(0o600)
     eventually(lambda: link.connected, "it is connected")
     link.stop()
+
+
+def test_a_plane_whose_broker_comes_back_with_a_foreign_certificate_says_so_once(tmp_path, pems, caplog):
+    """It is tried every few seconds, and was not said at all."""
+    for name in ("pem", "key"):
+        (tmp_path / f"own.{name}").write_bytes((pems / f"server.{name}").read_bytes())
+    with OverTls(tmp_path / "broker", *tls_lines(tmp_path, "own")) as broker:
+        address = BrokerUrl("mqtts", "127.0.0.1", broker.port)
+        link = Link(Connection(address, ca=pems / "authority.pem"), "plane", (), lambda _message: None)
+        link._client.reconnect_delay_set(0.05, 0.05)
+        failed, say = [], link._client.on_connect_fail
+        link._client.on_connect_fail = lambda *told: failed.append(caplog.text) or say(*told)
+        link.start()
+        broker.stop()
+        for name in ("pem", "key"):
+            (tmp_path / f"own.{name}").write_bytes((pems / f"stranger.{name}").read_bytes())
+        broker.start()
+        eventually(lambda: sum("unknown authority" in said for said in failed) > 3, "it says why, and tries again")
+        link.stop()
+    assert caplog.text.count("signed by an unknown authority") == 1

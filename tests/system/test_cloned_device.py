@@ -9,6 +9,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.fleet.policy import Policy
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import alarms, devices, events, rollouts
+from skerry_host.plane.registry.tables import TwinRow
 from skerry_host.plane.rollouts.intake import RolloutRequest, start_rollout
 from skerry_host.release.store import Store
 from tests.kit.brokers import Mosquitto
@@ -50,6 +51,7 @@ def test_two_devices_with_one_id_are_an_alarm_and_get_no_rollout_until_one_is_go
             assert "two devices speak under this id" in skerry(home, "device", "show", NAME).stdout
             started = order(home, registry)
             eventually(lambda: state(registry, started) == "running", "the rollout begins")
+        eventually(lambda: speaks(registry) == first.boot, "the other one is back")
         assert (sent(registry, started), first.current, second.current) == ([None], None, None)
         skerry(home, "device", "end-alarms", NAME)
         eventually(lambda: state(registry, started) == "succeeded", "it goes on with the one that is left")
@@ -60,6 +62,13 @@ def test_two_devices_with_one_id_are_an_alarm_and_get_no_rollout_until_one_is_go
 def sounding(registry):
     with registry.read() as session:
         return alarms.devices(session, alarms.CLONED) == {NAME}
+
+
+def speaks(registry):
+    """The boot that is online."""
+    with registry.read() as session:
+        row = session.get_one(TwinRow, NAME)
+        return row.reported_boot if row.online else None
 
 
 def order(home, registry):

@@ -1,11 +1,14 @@
 """What a client gets from a deployed agent is what the Interpreter gives in process; the client is not ours."""
 
+import subprocess
+
 import numpy as np
 import pytest
 import tritonclient.http as triton
 from ai_edge_litert.interpreter import Interpreter
 
-from tests.system.fleet import RECIPE
+from tests.kit.waiting import eventually
+from tests.system.fleet import FIRST, RECIPE
 
 pytestmark = pytest.mark.system
 
@@ -62,3 +65,56 @@ def test_a_foreign_client_sends_samples_as_they_are_and_gets_labels(running, int
     assert b"Ankle boot" in labels[scores.argmax(axis=1) == 9][0, 0]
     assert metadata["parameters"]["quality"]["metric"] == "top1"
     assert metadata["parameters"]["labels"]["count"] == 10
+
+
+def status_of(url, host=None, token=None, cert=None):
+    """What a request for the model gets, by curl: another client than our own."""
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/v2/models/fashion"]
+    command += ["-H", f"host: {host}"] if host else []
+    command += ["-H", f"authorization: Bearer {token}"] if token else []
+    command += ["--cacert", str(cert)] if cert else []
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
+
+
+def test_a_page_with_a_rebound_name_is_not_answered_by_a_device(running):
+    """Security section 9: before, any page that a browser on the device showed could ask its models."""
+    url = running.status()["http"]["fashion"]
+    assert status_of(url) == "200"
+    assert [status_of(url, host) for host in ("localhost", "evil.example", "127.0.0.1.evil.example:80")] == [
+        "200", "421", "421",
+    ]  # fmt: skip
+
+
+def test_an_api_for_other_machines_has_tls_and_a_token(device):
+    token = "a-token-that-is-long-enough"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", device.folder / "api.key", "-out", device.folder / "api.pem"]
+    subprocess.run([*made, *name, *files], check=True, capture_output=True)
+    (device.folder / "api.token").write_text(token)
+    (device.folder / "api.token").chmod(0o600)
+    said = 'tls_cert = "api.pem"\ntls_key = "api.key"\ntoken_file = "api.token"\n'
+    device.configure("models.fashion", f'http = "0.0.0.0:0"\n{said}')
+    device.start()
+    status = device.await_serving(FIRST)
+    url = status["http"]["fashion"].replace("0.0.0.0", "localhost")
+    assert url.startswith("https://")
+    assert status["issues"] == []
+    cert = device.folder / "api.pem"
+    assert status_of(url, token=token, cert=cert) == "200"
+    assert status_of(url, cert=cert) == "401"
+    assert status_of(url, host="evil.example", token=token, cert=cert) == "421"
+    assert status_of(url.replace("https", "http"), token=token) == "000"
+    (device.folder / "api.token").unlink()
+    assert status_of(url, token=token, cert=cert) == "401"
+    eventually(lambda: any("api_failed" in line for line in device.status()["issues"]), "it is said as an issue")
+
+
+def test_an_api_that_was_open_before_serves_on_and_says_so(device):
+    device.configure("models.fashion", 'http = "0.0.0.0:0"')
+    device.start()
+    status = device.await_serving(FIRST)
+    url = status["http"]["fashion"].replace("0.0.0.0", "127.0.0.1")
+    assert status_of(url, host="vision.factory.example") == "200"
+    (issue,) = status["issues"]
+    assert "other machines can use the inference API without TLS, or without a token" in issue

@@ -1,6 +1,7 @@
 """Builds what keeps the identity of a device, for `run`. A device that was provisioned without one needs none of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from skerry_agent.config import AgentConfig, EnrolmentSection
 from skerry_agent.identity.asking import Tools
@@ -8,6 +9,7 @@ from skerry_agent.identity.board_serial import board_serial
 from skerry_agent.identity.keeper import IdentityKeeper, Setup
 from skerry_agent.ports.clock import EventQueue
 from skerry_agent.ports.interfaces import Processes
+from skerry_agent.state.authority import usable_authority
 from skerry_agent.state.identity import LINK, IdentityStore, read_incarnation
 from skerry_agent.supervisor.connections import DeviceLink, Place
 from skerry_agent.supervisor.loop import Supervisor
@@ -28,8 +30,13 @@ def identified_as(config: AgentConfig) -> str | None:
 
 def device_link(config: AgentConfig, queue: EventQueue, will: Callable[[str, int], tuple[str, bytes]]) -> DeviceLink:
     """The link of such a device; nothing connects before the keeper says so."""
-    place = Place(config.broker_address, config.enrolment_address, config.broker_ca, config.agent.metered)
+    place = Place(config.broker_address, config.enrolment_address, _pinned(config)[0], config.agent.metered)
     return DeviceLink(place, queue.post, will)
+
+
+def _pinned(config: AgentConfig) -> tuple[Path, str | None]:
+    """The fleet's authority, and what is wrong with its file."""
+    return usable_authority(config.broker_ca or config.beside("fleet-ca.pem"), config.state_dir)
 
 
 def keep_identity(
@@ -38,8 +45,9 @@ def keep_identity(
     """Begin to keep it; the supervisor shows how it stands."""
     link.acked_by(supervisor.acked)
     keeper = IdentityKeeper(setup_of(config), Tools(queue, processes, link), supervisor)
+    damage = tuple(filter(None, (_pinned(config)[1],)))
     supervisor.identity = lambda: keeper.status
-    supervisor.identity_issues = lambda: (*keeper.issues, *_other_name(config, keeper.status.device))
+    supervisor.identity_issues = lambda: (*damage, *keeper.issues, *_other_name(config, keeper.status.device))
     keeper.start()
     return keeper
 
@@ -59,7 +67,7 @@ def setup_of(config: AgentConfig) -> Setup:
     return Setup(
         state=config.state_dir,
         incarnation=known or read_incarnation(config.state_dir) or "",
-        ca_file=config.broker_ca or config.state_dir / "fleet-ca.pem",
+        ca_file=_pinned(config)[0],
         enrols=config.enrolment is not None,
         claim_file=config.beside(section.claim_file),
         key_file=config.beside(section.key_file),

@@ -20,11 +20,15 @@ EXCLUSIVE_POLL_S = 0.1
 
 
 class Listeners(Struct, frozen=True):
-    """The listening sockets that every runner of a model inherits, and the memory file of its clients' regions."""
+    """The listening sockets that every runner of a model inherits, and the memory file of its clients' regions.
+
+    `tls`: runners speak TLS on the TCP socket.
+    """
 
     tcp: socket.socket | None = None
     unix: socket.socket | None = None
     regions: IO[bytes] | None = None
+    tls: bool = False
 
 
 class Launcher:
@@ -60,6 +64,7 @@ class Launcher:
             results_rate_hz=section.results_mqtt_rate_hz if section.results_mqtt else 0.0,
             api_values=section.api_values,
             committed=committed,
+            api=config.api_access(self._model),
         )
         log.info(f"{self._model}: a runner starts", model=self._model, release=slot.release, engine=job.engine)
         service = Service(job, self._context.processes, self._context.clock, config.agent, callbacks)

@@ -146,6 +146,7 @@ class Asking:
         link, made = self._link, self._made
         if self._over or self._busy or link is None or made is None:
             return
+        link.check()
         if link.connected:
             request = EnrolmentRequest(
                 made.csr,

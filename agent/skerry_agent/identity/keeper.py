@@ -93,6 +93,7 @@ class IdentityKeeper:
         self._reopen, self._renew_again = pauses(*REOPEN_S), pauses(*RENEW_AGAIN_S)
         self._renew_from = 0.0
         self._issue: str | None = None
+        self._unnoted: str | None = None
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class IdentityKeeper:
     def issues(self) -> tuple[str, ...]:
         """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._store.issue, self._claim.issue, renewal)))
+        return tuple(filter(None, (self._issue, self._unnoted, self._store.issue, self._claim.issue, renewal)))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -208,13 +209,13 @@ class IdentityKeeper:
         self._owner.identity_changed()
 
     def _try_to_adopt(self, stored: StoredIdentity) -> None:
-        """This one from now on, and its claim is used up. Where the disk refuses, it is so until the next start."""
+        """This one from now on, and its claim is used up. Where the disk refuses, the next start tries it again."""
+        self._current, self._renewed, self._unnoted = stored, None, None
         try:
             self._store.adopt(stored)
-            self._current, self._renewed, self._issue = stored, None, None
             self._claim.unused(stored, None)
         except OSError as error:
-            self._issue = f"the identity in use could not be noted: {error.strerror}; the next connection tries again"
+            self._unnoted = f"the identity in use could not be noted: {error.strerror}; the next start tries again"
 
     def _later(self, pause_s: float, call: Callable[[], None]) -> None:
         if self._next is not None:

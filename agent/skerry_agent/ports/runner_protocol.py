@@ -27,6 +27,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from skerry_agent.ports.api_access import ApiAccess
 from skerry_agent.wire.engines import EngineName
 from skerry_agent.wire.manifest import Bundle
 from skerry_agent.wire.names import ReleaseName
@@ -81,7 +82,8 @@ class Job(Struct, frozen=True):
     of that socket have registered as shared memory. `results_file` and `results_files` older ones have at most
     `results_file_bytes` each; `results_rate_hz` is how many results a second go to the supervisor at most.
     `api_values` is what tensors hold for clients that do not say. `committed`: the release is the current one of this
-    device, so it was proven and serves even if the golden file that proved it has been damaged since.
+    device, so it was proven and serves even if the golden file that proved it has been damaged since. `api` says who
+    may use the TCP socket; supervisors before it say nothing, and whoever connects may.
     """
 
     model: str
@@ -102,6 +104,7 @@ class Job(Struct, frozen=True):
     results_files: int = 4
     results_rate_hz: float = 0.0
     committed: bool = False
+    api: ApiAccess | None = None
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
@@ -159,9 +162,9 @@ class Heartbeat(Struct, frozen=True, tag="beat", omit_defaults=True):
     """What happened since the last heartbeat. `busy_s` is how long the inference now running has taken so far.
 
     `errors` are the model's own: well-formed inputs that led to no answer. `input_errors` are inputs that no model
-    could have answered: damaged, of another shape, not numbers. `source_issues` are sources, results files and the
-    golden file of a committed release that cannot be used now, one line each that begins with its code, source_failed,
-    results_failed or golden_damaged; none is ever the release's fault.
+    could have answered: damaged, of another shape, not numbers. `source_issues` are sources, results files, the
+    golden file of a committed release and files of the inference API that cannot be used now, one line each that begins
+    with its code, source_failed, results_failed, golden_damaged or api_failed; none is ever the release's fault.
 
     All counts are of real load alone; `exercised` has what golden inputs did. Of `judged` answers it was found out
     whether they are positive (see `runner.positives`), and `positives` are. `waited_s` is for how long the runner's

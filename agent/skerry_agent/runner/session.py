@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from skerry_agent.ports.runner_protocol import (
     Accept,
@@ -40,6 +40,9 @@ from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import KeptSource, SourceIssues, SourceThread, stop_all
 from skerry_agent.runner.validation import Open, Validated, load, read_golden, validate, warm_unproven
 from skerry_agent.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from skerry_agent.runner.http.server import Handler
 
 _LOG = logging.getLogger(__name__)
 EXIT_REFUSED = 3
@@ -171,6 +174,7 @@ class Session:
         self._job = job
         self._control = control
         self._inference = inference
+        self._issues = issues
         self._sources = _sources(job, control, inference, issues) if job.sources else []
         self._running: list[SourceThread] = []
         self._exercise: SourceThread | None = None
@@ -247,7 +251,8 @@ class Session:
         listeners = [socket.socket(fileno=os.dup(file)) for file in files]
         inference = self._inference
         served = served_of(job, regions)
-        server = Server(listeners, lambda ready: Routes(served, inference, ready))
+        guard, wrap = self._access()
+        server = Server(listeners, lambda ready: guard(Routes(served, inference, ready)), wrap=wrap)
         server.start()
 
         def drain(grace_s: float) -> None:
@@ -256,6 +261,29 @@ class Session:
                 listener.close()
 
         return drain
+
+    def _access(self) -> "tuple[Callable[[Handler], Handler], Callable[[socket.socket], socket.socket] | None]":
+        """What stands before the routes, and before the connections, of those who come over TCP."""
+        access, model = self._job.api, self._job.model
+        if access is None:
+            return lambda routes: routes, None
+        from skerry_agent.runner.http.guard import Guard  # noqa: PLC0415 - as above
+
+        wrap = None
+        if access.tls_cert and access.tls_key:
+            from skerry_agent.runner.http.tls import Tls  # noqa: PLC0415 - imports ssl
+
+            wrap = Tls(Path(access.tls_cert), Path(access.tls_key), self._api_issue("certificate")).wrap
+        return lambda routes: Guard(routes, access, model, self._api_issue("token")), wrap
+
+    def _api_issue(self, what: str) -> Callable[[str | None], None]:
+        def say(line: str | None) -> None:
+            if line is None:
+                self._issues.clear(what)
+            else:
+                self._issues.put(what, line, "api_failed")
+
+        return say
 
 
 def _nothing() -> None:

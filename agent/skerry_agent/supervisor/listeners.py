@@ -13,13 +13,12 @@ import stat
 from pathlib import Path
 
 from skerry_agent import log
-from skerry_agent.config import AUTO, MAX_SOCKET_PATH, AgentConfig, parse_listen
+from skerry_agent.config import AUTO, LOOPBACK, MAX_SOCKET_PATH, AgentConfig, parse_listen
 from skerry_agent.deployment.launcher import Listeners
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.supervisor.port_holder import holder_of
 
 BACKLOG = 512
-LOOPBACK = "127.0.0.1"
 PORTS = range(8000, 9000)
 """Of which a model gets the first that is free."""
 
@@ -33,12 +32,15 @@ class ModelListeners:
         self._unix_issue: str | None = None
         unix = self._open_unix()
         regions = os.fdopen(os.memfd_create(f"skerry-regions-{model}"), "r+b", buffering=0) if unix else None
-        self.sockets = Listeners(self._open_tcp(), unix, regions)
+        section = config.model(model)
+        open_to_all = section.access.issue()
+        self._open_issue = f"models.{model}.http: {section.http}: {open_to_all}" if open_to_all else None
+        self.sockets = Listeners(self._open_tcp(), unix, regions, tls=section.tls_cert is not None)
 
     @property
     def issues(self) -> tuple[str, ...]:
         """For status and twin."""
-        return tuple(issue for issue in (self._tcp_issue, self._unix_issue) if issue)
+        return tuple(issue for issue in (self._tcp_issue, self._unix_issue, self._open_issue) if issue)
 
     def retry(self) -> bool:
         """Try again to listen on what could not be had; True when that has worked."""
@@ -137,7 +139,8 @@ def urls(listeners: Listeners) -> dict[str, str]:
     found = {}
     if listeners.tcp is not None and listeners.tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         host, port, *_ = listeners.tcp.getsockname()
-        found["http"] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if listeners.tls else "http"
+        found["http"] = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     if listeners.unix is not None:
         found["unix"] = str(listeners.unix.getsockname())
     return found

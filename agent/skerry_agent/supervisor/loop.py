@@ -29,6 +29,7 @@ from skerry_agent.state.journal import Journal
 from skerry_agent.state.outbox import Outbox
 from skerry_agent.state.ports import KeptPorts
 from skerry_agent.state.slots import BundleFolders
+from skerry_agent.supervisor import removal
 from skerry_agent.supervisor.device_orders import install, logged, not_done, roll_back
 from skerry_agent.supervisor.issues import IssueLog, SupplyIssue
 from skerry_agent.supervisor.keys import WatchedKeys
@@ -83,6 +84,7 @@ class Supervisor:
         self.log_place = ""
         self._issue_log = IssueLog()
         self._disk_issue: str | None = None
+        self._removal_issue: str | None = None
         self._ports = KeptPorts(state)
         self._listeners: dict[str, ModelListeners] = {}
 
@@ -111,7 +113,8 @@ class Supervisor:
         """Take up where the journals stand. Serves before it has a network."""
         with contextlib.suppress(OSError):  # a disk that takes nothing: the file itself is whole
             keep_copy(self.config)
-        for name in sorted(self._known_models() | set(self.config.models) | self._folders.factory.models()):
+        known, removed = self._known_models(), removal.removed_models(self._orders.desired)
+        for name in sorted((known | set(self.config.models) | self._folders.factory.models()) - removed):
             self._unit(name)
         if self._orders.desired is not None:
             self._apply(self._orders.desired)
@@ -199,11 +202,21 @@ class Supervisor:
     # -- orders --------------------------------------------------------------------------------------------------------
 
     def _apply(self, desired: Desired) -> None:
+        for model in removal.removed_models(desired):
+            self._remove(model)
         for assignment in desired.assignments:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
         self._changed()
+
+    def _remove(self, model: str) -> None:
+        """Take a model off this device; nothing, if it is not there."""
+        unit, listeners = self._units.pop(model, None), self._listeners.pop(model, None)
+        if unit is not None and listeners is not None:
+            removal.end(unit, listeners.sockets)
+        self._removal_issue = removal.forget(self.config.state_dir / "models" / model)
+        self._collect()
 
     def _resume_orders(self) -> None:
         """Install again what is desired of a model that serves nothing, where no release has failed."""
@@ -253,7 +266,10 @@ class Supervisor:
     def _install(self, folder: Path) -> Done:
         try:
             export = read_export(folder)
-            unit = self._unit(export.release.model)
+            model = export.release.model
+            if model in removal.removed_models(self._orders.desired):
+                return Done(ok=False, detail=f"the host has taken {model} off this device: only the host can order it")
+            unit = self._unit(model)
         except (InstallError, OSError) as error:
             return not_done(error)
         return install(unit, export, self._blobs, self._queue.wall())
@@ -311,6 +327,7 @@ class Supervisor:
             self.config.issue,
             self._keys.issue,
             self._disk_issue,
+            self._removal_issue,
             self._orders.issue,
             self._supply.issue,
             self._link.issue,
@@ -338,7 +355,9 @@ class Supervisor:
         self._reports.check(on_trial=any(unit.record.state in ON_TRIAL for unit in self._units.values()))
 
     def _heartbeat(self, model: str, slot: Slot, heartbeat: Heartbeat) -> None:
-        unit = self._units[model]
+        unit = self._units.get(model)
+        if unit is None:  # its runner's last words
+            return
         service = next((s for s in (unit.current, unit.candidate) if s and s.job.release == slot.release), None)
         loaded = service.loaded if service else None
         load_us, accelerated = loaded.load_us if loaded else None, exclusive(slot)

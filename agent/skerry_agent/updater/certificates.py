@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -25,6 +25,17 @@ SLACK_S = 24 * 3600.0
 """Clocks that are right differ by less than that."""
 
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for a certificate that is damaged, or of a kind that it does not know."""
+
+
 def refused(reason: str, detail: str) -> RefusedError:
     """Ends a job: what somebody gave this device cannot be used."""
     return RefusedError(Refusal("rejected", reason, detail))
@@ -34,7 +45,7 @@ def read_chain(pem: bytes, where: str) -> list[x509.Certificate]:
     """The certificates in PEM, in their order. Raises `RefusedError`."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
+    except UNREADABLE:
         raise refused("unusable_certificate", f"{where} holds no certificate in PEM") from None
 
 
@@ -82,7 +93,10 @@ def _fleet(authority: x509.Certificate) -> str:
 
 
 def _only(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> str:
-    names = certificate.subject.get_attributes_for_oid(kind)
+    try:
+        names = certificate.subject.get_attributes_for_oid(kind)
+    except UNREADABLE:
+        return ""
     value = names[0].value if len(names) == 1 else ""
     return value if isinstance(value, str) else ""
 
@@ -114,7 +128,10 @@ def check_enrolment_leaf(chain: Sequence[x509.Certificate], ca_file: str, what: 
 
 def check_key(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, what: str) -> None:
     """Raises `RefusedError` where the certificate is of another key."""
-    public = certificate.public_key()
+    try:
+        public = certificate.public_key()
+    except UNREADABLE:
+        raise refused("unusable_certificate", f"{what} has a key that cannot be read") from None
     if not isinstance(public, ec.EllipticCurvePublicKey) or spki(public) != spki(key.public_key()):
         raise refused("wrong_key", f"{what} is of another key than this device has")
 
@@ -154,7 +171,7 @@ def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -162,13 +179,13 @@ def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return False
 
 
 def _is_for_client(certificate: x509.Certificate) -> bool:
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return False
     return ExtendedKeyUsageOID.CLIENT_AUTH in usage

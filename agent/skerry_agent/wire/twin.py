@@ -60,6 +60,7 @@ class Desired(Struct, frozen=True):
     """Everything that the host wants of one device. A smaller generation than one already accepted is ignored.
 
     `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
+    A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same.
     """
 
     device: DeviceId
@@ -68,6 +69,7 @@ class Desired(Struct, frozen=True):
     assignments: Annotated[tuple[Assignment, ...], Meta(max_length=16)] = ()
     expires: float | None = None
     incarnation: Incarnation | None = None
+    removed: Annotated[tuple[ModelName, ...], Meta(max_length=16)] = ()
 
 
 class Command(Struct, frozen=True):

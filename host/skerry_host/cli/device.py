@@ -23,6 +23,7 @@ from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_enrolment import claim, claims_command, provision
 from skerry_host.cli.device_history import device_history
 from skerry_host.cli.device_pending import approve, deny, pending
+from skerry_host.cli.device_removal import remove_model
 from skerry_host.cli.device_revocation import rename, retag, retire, revoke
 from skerry_host.cli.device_row import FIELDS, REPORTED_FIELDS, device_row
 from skerry_host.cli.listing import PAGE, ListOptions, Part, Row, list_options, none_yet, part
@@ -54,6 +55,7 @@ def device() -> None:
 for command in (
     device_history,
     end_alarms,
+    remove_model,
     provision,
     claim,
     pending,

@@ -10,18 +10,19 @@ FIELDS = ("id", "board", "state", "release", "desired", "outcome", "issue", "ala
 
 
 def device_row(view: DeviceView) -> Row:
-    """Every field; `state` is whether it is connected and what each of its models does."""
+    """Every field; `state` is whether it is connected, what each of its models does, and its alarms."""
+    alarms = tuple(alarm.kind for alarm in view.alarms)
     connected = "unknown" if view.online is None else "online" if view.online else "offline"
     return {
         "id": view.id,
         "board": view.board,
         "tags": view.tags,
-        "state": (connected, *(model.condition for model in view.models)),
+        "state": (connected, *alarms, *(model.condition for model in view.models)),
         "release": tuple(model.release for model in view.models),
         "desired": tuple(model.desired for model in view.models),
         "outcome": tuple(model.outcome for model in view.models),
         "issue": view.issues,
-        "alarm": tuple(alarm.kind for alarm in view.alarms),
+        "alarm": alarms,
         "agent": view.agent,
         "seen": view.last_seen,
         "known": view.known.how if view.known else None,

@@ -144,7 +144,9 @@ def _cells(device: DeviceView, model: ModelView | None, seen: Seen) -> Cells:
 
 
 def _state(device: DeviceView, model: ModelView | None) -> str:
-    """Of a device that is not connected also what its model was about, unless it was at rest."""
+    """Its alarms, if there are any. Of one that is not connected what its model was about, unless it was at rest."""
+    if device.alarms:
+        return ", ".join(label(alarm.kind) for alarm in device.alarms)
     does = label(model.condition) if model else DASH
     if device.online:
         return does

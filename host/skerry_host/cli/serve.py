@@ -140,7 +140,7 @@ def serve(as_json: bool, **given: Any) -> None:
                 twins.none_connected(session, time.time())
         delivery = Delivery(blobs) if options.retained is None else Delivery(blobs, options.retained)
         service = stack.enter_context(Service(home, opened, running, delivery, retention))
-        _keep_access(stack, home, opened, running)
+        _keep_access(stack, home, opened, running, service)
         counted = home.root / "counted.json"
         web = None if options.no_http else WebServer(opened, service.counters, options.http_port, counted)
         page = stack.enter_context(web).url if web else None
@@ -173,14 +173,14 @@ def _chosen_broker(home: "Home", opened: "Registry", options: Options) -> "Broke
     return secured_broker(home, opened, program, Ports(operation, options.enroll_port, options.old_port), address)
 
 
-def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Broker") -> None:
+def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Broker", service: "Service") -> None:
     """From now on the broker's access rules follow the registry."""
     from skerry_host.plane.access.keeper import running  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.plane.access.serving import keeper_of  # noqa: PLC0415
 
     keeper = keeper_of(home, opened, broker)
     if keeper:
-        stack.enter_context(running(keeper))
+        stack.enter_context(running(keeper, service.guarded))
 
 
 def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":

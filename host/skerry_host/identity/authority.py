@@ -28,6 +28,7 @@ from skerry_host.identity.errors import IdentityError, disk_errors
 from skerry_host.identity.founding import found
 from skerry_host.identity.profile import Signed, Subject
 
+_SERIAL = re.compile(r"^(?=.*[1-9a-f])[0-9a-f]{1,32}\Z")
 _BACKUP = "put both back from a backup"
 
 
@@ -129,13 +130,12 @@ class Authority:
         """PEM of every list that a verifier of the chain needs; each serial (hex) with when it was revoked.
 
         A verifier that checks lists wants one of each CA of the chain. Which of the CAs has signed a serial is not
-        asked: each names them all, for no two certificates share one.
+        asked: each names them all, for no two certificates share one. What is no serial, in a damaged registry, is
+        left out: it would keep all others from being listed.
         """
-        revoked = [(int(serial, 16), when) for serial, when in serials]
-        lists = (
-            profile.revocation_list(signed, revoked, self.now)
-            for signed in (*self.issuing, *self.waiting, self.enrolment)
-        )
+        now, signing = self.now, (*self.issuing, *self.waiting, self.enrolment)
+        revoked = [(int(s, 16), when if 0 <= when <= now else now) for s, when in serials if _SERIAL.match(s)]
+        lists = (profile.revocation_list(signed, revoked, now) for signed in signing)
         return self.root_list + b"".join(made.public_bytes(Encoding.PEM) for made in lists)
 
     def _client(self, common_name: str, kind: str, name: str = "") -> Subject:

@@ -24,6 +24,7 @@ SAME_S = DEVICE_DAYS * DAY_S / 2
 REFUSED: dict[str, str] = {
     "revoked": "this device was revoked: the operator must provision it again",
     "proof": "the request for a new key is not signed by the key in use: the device must enrol again",
+    "key_in_use": "this key is another device's: make a new one",
     "too_soon": "another certificate was given less than a minute ago: ask again later",
     "too_many": f"{MOST_A_DAY} certificates were given within a day: ask again tomorrow",
 }

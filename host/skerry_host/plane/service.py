@@ -127,8 +127,8 @@ class Service:
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
         self._heartbeat = HeartbeatWriter(registry, time.time)
-        self._writer = threading.Thread(target=self._guarded(self._write), name="ingest")
-        self._answerer = threading.Thread(target=self._guarded(self.answers.run), name="answers")
+        self._writer = threading.Thread(target=self.guarded(self._write), name="ingest")
+        self._answerer = threading.Thread(target=self.guarded(self.answers.run), name="answers")
 
     def run(self) -> None:
         """Run the loop until `stop`; a tick that fails for a temporary reason is tried again. A bug ends it."""
@@ -245,10 +245,10 @@ class Service:
         else:
             self._inbox.put(message)
 
-    def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
+    def guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         """The work of a thread; what ends it ends the plane."""
 
-        def guarded() -> None:
+        def run() -> None:
             try:
                 work()
             except PlaneError as error:  # no bug, and `run` says it
@@ -259,7 +259,7 @@ class Service:
                 self.stop()
                 raise
 
-        return guarded
+        return run
 
     def _recall(self) -> None:
         """After a reconnect, read each device's retained state: RabbitMQ sends nothing retained to a wildcard.

@@ -1,10 +1,14 @@
 """The updater makes a device's keys and requests, and takes from a host only what is really for them."""
 
+import base64
+import random
 import stat
 import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from skerry_agent.ports.jobs import AcceptIdentity, IdentityMade, MakeRequest, Refusal, RequestMade
@@ -263,3 +267,30 @@ def test_the_request_is_one_that_the_wire_takes(device):
     made = device.request()
     EnrolmentRequest(made.csr, "0" * 32, device.incarnation, made.birth_csr)
     assert len(made.csr) < 600
+
+
+def test_no_mutant_of_an_answer_becomes_an_identity_or_an_error_of_the_updater(device):
+    """Bytes of the certificates flipped, cut and doubled, in PEM and below it."""
+    made, rng = device.request(), random.Random(7)
+    issued = device.host.authority.device(made.csr, "edge-17").pem
+    for number in range(300):
+        leaf, *rest = x509.load_pem_x509_certificates(issued)
+        der = bytearray(leaf.public_bytes(Encoding.DER))
+        at = rng.randrange(len(der))
+        der[at:at] = der[at : at + rng.randrange(3)]
+        der[at] ^= 1 << rng.randrange(8)
+        pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)) + b"-----END CERTIFICATE-----\n"
+        mutant = pem + rest[0].public_bytes(Encoding.PEM) if number % 2 else _flipped(issued, rng)
+        answer = device.accept(mutant)
+        if isinstance(answer, IdentityMade):  # a bit that says nothing, such as one between two lines
+            assert x509.load_pem_x509_certificates(mutant)[0] == leaf
+        else:
+            assert answer.reason in CODES, (number, answer)
+
+
+CODES = {"unusable_certificate", "foreign_certificate", "unfit_certificate"}
+
+
+def _flipped(pem, rng):
+    at = rng.randrange(len(pem))
+    return pem[:at] + bytes([pem[at] ^ (1 << rng.randrange(8))]) + pem[at + 1 :]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from skerry_agent.config import load
+from skerry_host.home import Home
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims
 from tests.kit.commands import skerry
@@ -115,8 +116,12 @@ MISTAKES = {
 }
 
 
-@pytest.fixture
-def files(home, tmp_path):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A home and files for all mistakes together: each leaves everything as it was."""
+    tmp_path = tmp_path_factory.mktemp("mistakes")
+    home = make_home(tmp_path / "home")
+    skerry(home, "init")
     for name in ("dev-1", "dev-2"):
         device(home, "provision", name, "--board", "generic-x86", "--broker", "mqtt://h")
     put(home, waiting_board())  # by a claim that the registry does not have
@@ -134,7 +139,8 @@ def files(home, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line_and_leaves_nothing(home, files, words, said):
+def test_a_mistake_is_one_line_and_leaves_nothing(files, words, said):
+    home = Home(files / "home")
     before = [each["id"] for each in as_json(home, "list")]
     places = {name: str(files / name) for name in ("good", "bad", "taken", "binary", "full")}
     words = [word.format(**places) for word in words]

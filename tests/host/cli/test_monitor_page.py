@@ -22,7 +22,7 @@ from skerry_host.plane.registry.records import devices
 from skerry_host.plane.registry.tables import TwinRow
 from skerry_host.plane.views.briefs import Brief, Briefs
 from skerry_host.plane.views.plane_state import PlaneView
-from skerry_host.plane.views.views import DeviceView, ModelView, Point, RolloutView, Totals
+from skerry_host.plane.views.views import AlarmView, DeviceView, ModelView, Point, RolloutView, Totals
 from tests.kit.commands import _environment, skerry
 from tests.kit.home import make_home
 
@@ -39,17 +39,19 @@ def model(state="idle", *, serving=True, release="fashion@1.1.0", **others):
     )
 
 
-def device(name, *models, online=True, issues=()):
+def device(name, *models, online=True, issues=(), alarms=()):
     return DeviceView(
         name, "generic-x86", (), ("cpu",), online, "1", NOW - 4, 1, 1, models, issues=issues, measured=NOW - 4,
-        interval_s=10.0,
+        interval_s=10.0, alarms=alarms,
     )  # fmt: skip
 
 
 def brief(view):
     failed = any(each.outcome == "rolled_back" for each in view.models)
     conditions = tuple(each.condition for each in view.models)
-    return Brief(Device(view.id, view.board), view.online, view.last_seen, conditions, failed, len(view.issues))
+    sounding = tuple(alarm.kind for alarm in view.alarms)
+    enrolled = Device(view.id, view.board)
+    return Brief(enrolled, view.online, view.last_seen, conditions, failed, len(view.issues), sounding)
 
 
 def fleet(count):
@@ -101,6 +103,15 @@ def test_what_needs_attention_is_first_and_the_rest_is_counted(screen):
     assert table[-1].startswith(
         f"and {501 - len(names)} more (serving {501 - len(names)}): `skerry device list --limit"
     )
+
+
+def test_a_device_with_an_alarm_is_first_and_says_which():
+    views = [device("a-well", model()), device("z-cloned", model(), alarms=(AlarmView("cloned", "two devices"),))]
+    lines = text(page(seen(views, screen=Screen(120, 40)), Screen(120, 40)))
+    table = lines[lines.index("") + 2 :]
+    assert table[0].split()[1] == "z-cloned"
+    assert "two devices with one id" in table[0]
+    assert any("two devices with one id 1" in line for line in lines[:4])
 
 
 def test_hidden_ones_that_need_attention_are_named_with_the_command_that_lists_them():

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from skerry_agent.wire.errors import WireError
 from skerry_host.identity.authority import Authority
 from skerry_host.identity.errors import IdentityError
+from skerry_host.identity.files import parse_lists
 from tests.kit.csr import csr_of, device_key
 
 NOW = 1_800_000_000.0
@@ -122,6 +123,14 @@ def test_openssl_verifies_the_chain_from_the_root_alone_and_sees_a_revocation(au
     verdicts = [_openssl_verify(tmp_path, pair.pem) for pair in (good, revoked)]
     assert verdicts[0] == "OK"
     assert "certificate revoked" in verdicts[1]
+
+
+@pytest.mark.parametrize("serial", ["", "0", "xyz", "-1", "AB" * 16, "f" * 33, "ab\n", "\u0661"])
+@pytest.mark.parametrize("when", [NOW, -1e18, 1e18, float("inf"), float("nan")])
+def test_a_damaged_row_of_the_registry_keeps_no_other_from_being_listed(authority, serial, when):
+    """Case T2 of the threat table: whatever a row holds."""
+    lists = authority.revocation_list([(serial, when), ("ab" * 16, when)])
+    assert [row for row, _ in parse_lists(lists, "")] == ["ab" * 16]
 
 
 def _openssl_verify(folder: Path, pem: bytes) -> str:

@@ -6,6 +6,7 @@ time: `skerry_agent.runner.http.server` does.
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -45,6 +46,7 @@ class Connection:
         self._plain = Plain(max_body_bytes)
         self._parser: _Parser = self._plain
         self._uid = user_of(peer)
+        self._decrypted: Callable[[], int] = getattr(peer, "pending", _none)
         self._unsent = memoryview(b"")
         self._last = False
 
@@ -52,8 +54,8 @@ class Connection:
 
     @property
     def pending(self) -> bool:
-        """Whether the beginning of another request is here already."""
-        return self._parser.pending
+        """Whether the beginning of another request is here already; of one that TLS keeps the kernel does not tell."""
+        return self._parser.pending or self._decrypted() > 0
 
     @property
     def in_body(self) -> bool:
@@ -121,6 +123,11 @@ class Connection:
     def close(self) -> None:
         """Free the descriptor."""
         self._peer.close()
+
+
+def _none() -> int:
+    """What a socket without TLS keeps to itself."""
+    return 0
 
 
 def user_of(peer: socket.socket) -> int | None:

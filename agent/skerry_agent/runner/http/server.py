@@ -55,7 +55,8 @@ class Handler(Protocol):
 class Server:
     """Serves one model from `start` until `drain` returns. Not to be started again.
 
-    `routes` makes what answers, from what tells them whether new work is welcome.
+    `routes` makes what answers, from what tells them whether new work is welcome. `wrap` makes a TLS socket of one that
+    was accepted over TCP.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Server:
         listeners: Sequence[socket.socket],
         routes: Callable[[Callable[[], bool]], Handler],
         limits: Limits | None = None,
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
+        self._wrap = wrap
         self._signal = DrainSignal()
         self._routes = routes(lambda: not self._signal.set)
         self._poller = select.epoll()
@@ -182,8 +185,10 @@ class Server:
 
     def _welcome(self, peer: socket.socket) -> None:
         try:
+            if self._wrap is not None and peer.family != socket.AF_UNIX:
+                peer = self._wrap(peer)
             one = Connection(peer, self._routes.max_body_bytes)
-        except OSError:  # gone already
+        except OSError:  # gone already, or there is no certificate for it
             peer.close()
             return
         self._connections.add(one)

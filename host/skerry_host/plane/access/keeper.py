@@ -152,9 +152,9 @@ class Keeper:
 
 
 @contextmanager
-def running(keeper: Keeper) -> Iterator[Keeper]:
-    """A keeper at work in a thread of its own."""
-    thread = threading.Thread(target=keeper.run, name="access")
+def running(keeper: Keeper, guarded: Callable[[Callable[[], None]], Callable[[], None]]) -> Iterator[Keeper]:
+    """A keeper at work in a thread of its own; `guarded` sees to what ends it: without one nobody is revoked."""
+    thread = threading.Thread(target=guarded(keeper.run), name="access")
     thread.start()
     try:
         yield keeper

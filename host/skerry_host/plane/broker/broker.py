@@ -165,7 +165,7 @@ class Mosquitto(Child):
 
 
 class Embedded(Child):
-    """rumqttd out of the iotcore wheel: for a demo where no mosquitto is. Forgets what was retained when it ends."""
+    """rumqttd out of the iotcore wheel: for --plain where no mosquitto is. Forgets what was retained when it ends."""
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         return _embedded_process(self.port)

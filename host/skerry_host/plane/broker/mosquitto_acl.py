@@ -11,10 +11,9 @@ from skerry_host.plane.broker.rights import NAME, Rights
 
 def lines_of(rights: Rights, word: str = "topic") -> list[str]:
     """What may be written, then what may be read; both in one line where they are the same."""
-    both = [topic for topic in rights.write if topic in rights.read]
+    both = set(rights.write) & set(rights.read)
     return [
-        *(f"{word} readwrite {topic}" for topic in both),
-        *(f"{word} write {topic}" for topic in rights.write if topic not in both),
+        *(f"{word} {'readwrite' if topic in both else 'write'} {topic}" for topic in rights.write),
         *(f"{word} read {topic}" for topic in rights.read if topic not in both),
     ]
 

@@ -70,6 +70,7 @@ def operation_conf(at: Listening, files: TlsFiles, user: str | None) -> str:
     """Devices with their certificates, and the plane."""
     listeners = _listeners(at, "operation", [*files.lines(), "use_username_as_clientid true"])
     kept = ["persistence true", f"persistence_location {at.folder}/", "autosave_interval 30"]
+    kept += ["persistent_client_expiration 30d"]
     limits = ["max_queued_messages 1000000", f"message_size_limit {MAX_MESSAGE_BYTES}"]
     return _joined(*_common(at, "mosquitto", user), *kept, *limits, *listeners)
 

@@ -21,5 +21,6 @@ class Rules:
 
     def files(self) -> dict[str, bytes]:
         """The content of each file of a mosquitto, by its name."""
-        texts = {name: text(self.access, self.label).encode() for name, text in TEXTS.items()}
+        label = self.label
+        texts = {name: text(self.access, label).encode() for name, text in TEXTS.items()}
         return {**texts, LIST: self.crl}

@@ -46,7 +46,7 @@ class Desk:
         self._clock = clock
 
     def answer(self, request: Request) -> Outgoing:
-        """Decide and do it; where `IdentityError` or `OperationalError` is raised, nothing was done."""
+        """Decide and do it; where `IdentityError` or an error of the registry is raised, nothing was done."""
         try:
             keys = _proven(request)
         except CsrError as error:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest, code_of
-from skerry_agent.wire.errors import WireError
+from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_host.identity.csr import Csr, read_csr
-from skerry_host.identity.errors import CsrError, IdentityError
+from skerry_host.identity.errors import CsrError
 from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
 from skerry_host.identity.renewal import REFUSED, Asked, Held, decide
 from skerry_host.plane.broker.link import Incoming, Outgoing
@@ -92,7 +93,9 @@ class RenewalDesk:
         assert said.csr is not None
         living = identities.living_certificates(session, found.device, now, MOST_LOOKED_AT)
         held = [Held(each.key_sha256, each.not_after - DEVICE_DAYS * DAY_S, each.pem) for each in living]
-        return decide(Asked(csr.key_sha256, said.csr, said.proof), current, held, now)
+        code = decide(Asked(csr.key_sha256, said.csr, said.proof), current, held, now)
+        owner = identities.by_key(session, csr.key_sha256)
+        return code or ("key_in_use" if owner is not None and owner.device != found.device else "")
 
 
 def _read(payload: bytes) -> RenewalRequest:
@@ -136,9 +139,9 @@ class Renewals:
         for device, said in self._some():
             try:
                 answer = self._desk.answer(device, said)
-            except (IdentityError, OSError) as error:
+            except (SkerryError, SQLAlchemyError, OSError) as error:  # no request of a device may end the plane
                 self.counts["failed"] += 1
-                self._failed.note(device, str(error))
+                self._failed.note(device, str(error).splitlines()[0])
                 continue
             if answer is None:
                 self._strangers.note(device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Incoming, Outgoing
@@ -147,7 +147,7 @@ class EnrolmentService:
             return
         try:
             answer = self._desk.answer(request)
-        except (SkerryError, OperationalError, OSError) as error:
+        except (SkerryError, SQLAlchemyError, OSError) as error:
             self.counts["failed"] += 1
             self._failed.note(request.principal, str(error).splitlines()[0])
             return

@@ -192,8 +192,8 @@ class Ingest:
             why = f"sequence {said.sequence} is more than {MAX_JUMP} above the one before"
             self._malformed.note(said.device, why)
         if verdict == "returned" and self._speakers.seen_twice(said.device, now):
-            other = f" and {clean(last.boot, 8)}" if last is not None and last.boot != said.boot else ""
-            text = f"two devices speak under this id (boots {clean(said.boot, 8)}{other}): turn one of them off"
+            other = f" and {last.boot[:8]}" if last is not None and last.boot != said.boot else ""
+            text = f"two devices speak under this id (boots {said.boot[:8]}{other}): turn one of them off"
             alarms.sound(session, Alarm(said.device, alarms.CLONED, now, now, text))
         return verdict
 

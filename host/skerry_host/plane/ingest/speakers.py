@@ -50,9 +50,15 @@ class Speakers:
         return verdict
 
     def seen_twice(self, device: str, now: float) -> bool:
-        """Whether two speak under the name of a device, by those who have returned of late."""
+        """Whether two speak under the name of a device, by those who have returned of late.
+
+        That is then said: it needs as many returns again, so that one that comes late is no second alarm.
+        """
         times = self._returns.get(device, ())
-        return len(times) == RETURNS and all(abs(now - time) <= WINDOW_S for time in times)
+        if len(times) < RETURNS or any(abs(now - time) > WINDOW_S for time in times):
+            return False
+        del self._returns[device]
+        return True
 
     def _same(self, name: tuple[str, str], said: Word, last: Word) -> Verdict:
         if said.sequence > last.sequence + MAX_JUMP:

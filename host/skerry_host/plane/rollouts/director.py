@@ -52,22 +52,29 @@ class Director:
         twin = twins.find(session, device)
         others = [a for a in (twin.desired.assignments if twin.desired else ()) if a.model != model]
         wanted = tuple(sorted([*others, *([assignment] if assignment else [])], key=lambda a: a.model))
-        return self._order(session, twin, wanted)
+        return self._order(session, twin, wanted, _still_removed(twin, wanted))
+
+    def remove(self, session: Session, device: str, model: str) -> Desired:
+        """Want a model off a device, with whatever is assigned of it. Raises `SkerryError` as `assign` does."""
+        twin = twins.find(session, device)
+        assigned = twin.desired.assignments if twin.desired else ()
+        removed = {*(twin.desired.removed if twin.desired else ()), model}
+        return self._order(session, twin, tuple(a for a in assigned if a.model != model), tuple(sorted(removed)))
 
     def resign(self, session: Session, device: str) -> None:
         """Sign what is desired of a device anew, for the state folder that it has enrolled with."""
         twin = twins.find(session, device)
         if twin.desired is not None:
-            self._order(session, twin, twin.desired.assignments)
+            self._order(session, twin, twin.desired.assignments, twin.desired.removed)
 
     def attest(self, device: str, nonce: str) -> bytes:
         """The host's time, signed, for whoever has just made this nonce; as the bytes that are sent."""
         return self._signed(envelope.ATTEST, Attest(device, nonce, self._clock()))
 
-    def _order(self, session: Session, twin: Twin, wanted: tuple[Assignment, ...]) -> Desired:
+    def _order(self, session: Session, twin: Twin, wanted: tuple[Assignment, ...], removed: tuple[str, ...]) -> Desired:
         now, incarnation = self._clock(), identities.incarnation(session, twin.device)
         generation = next_generation(twin.device, twin.generation, now)
-        desired = Desired(twin.device, generation, now, wanted, incarnation=incarnation)
+        desired = Desired(twin.device, generation, now, wanted, incarnation=incarnation, removed=removed)
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 
@@ -80,6 +87,12 @@ class Director:
         payload = codec.encode(message)
         codec.decode(payload, type(message))
         return codec.encode(self._signer.sign(payload_type, payload))
+
+
+def _still_removed(twin: Twin, wanted: tuple[Assignment, ...]) -> tuple[str, ...]:
+    """What is assigned anew is wanted again."""
+    assigned = {each.model for each in wanted}
+    return tuple(model for model in (twin.desired.removed if twin.desired else ()) if model not in assigned)
 
 
 def next_generation(device: str, signed: int, now: float) -> int:

@@ -26,6 +26,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
 
 WATCH, MOST_WATCH_S = "watch", 3600.0
+REMOVAL = "remove_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,7 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     if model is not None and model not in models:
         there = ", ".join(sorted(models)) or "nothing yet"
         raise UnknownError(f"device {device} runs no model {model!r}", hint=f"it runs {there}", code="no_model")
-    ours = {model} if model is not None else rollouts.models_sent(session, device)
-    going_back = [name for name, m in models.items() if name in ours and _can_go_back(m)]
+    going_back = _known_first(session, device, [name for name, m in models.items() if _can_go_back(m)], model)
     if not going_back:
         hint = "start a rollout of the release that it should run"
         raise FleetError(f"device {device} has no release to go back to", hint=hint, code="no_previous")
@@ -129,6 +129,25 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
     )
     orders.add(session, order)
     _cancel_waiting(session, device, going_back[0], now)
+    return order.id
+
+
+def order_removal(session: Session, device: str, model: str, now: float) -> str:
+    """Order one device to give up a model; the order's id. What a rollout has yet to do to it there is cancelled.
+
+    Raises `UnknownError` where the device has no such model and none was ever sent to it.
+    """
+    devices.find(session, device)
+    twin = twins.find(session, device)
+    known = rollouts.models_sent(session, device) | set(twin.reported.models if twin.reported else ())
+    if model not in known:
+        there = ", ".join(sorted(known)) or "nothing yet"
+        raise UnknownError(f"device {device} has no model {model!r}", hint=f"it has {there}", code="no_model")
+    order = OrderRow(
+        id=f"remove-{secrets.token_hex(6)}", device=device, kind=REMOVAL, model=model, state="pending", created=now
+    )
+    orders.add(session, order)
+    _cancel_waiting(session, device, model, now, "the model was taken off the device")
     return order.id
 
 
@@ -164,11 +183,22 @@ def watched_s(session: Session, order: OrderRow, now: float) -> float:
     return max([order.seconds or 0.0, *((sent or 0.0) + (seconds or 0.0) - now for sent, seconds in recent)])
 
 
-def _cancel_waiting(session: Session, device: str, model: str, now: float) -> None:
+def _known_first(session: Session, device: str, names: list[str], wanted: str | None) -> list[str]:
+    """Of the models that a device says can go back, the one that is wanted, or those that were ever sent to it.
+
+    All, where none was: a registry that was made anew must not hold up an order in need.
+    """
+    if wanted is not None:
+        return [name for name in names if name == wanted]
+    sent = rollouts.models_sent(session, device)
+    return [name for name in names if name in sent] or names
+
+
+def _cancel_waiting(session: Session, device: str, model: str, now: float, why: str = "a rollback was ordered") -> None:
     unsent = (DeploymentRow.sent.is_(None), DeploymentRow.outcome.is_(None))
     mine = (DeploymentRow.device == device, DeploymentRow.model == model)
     for row in session.scalars(select(DeploymentRow).where(*mine, *unsent)):
-        row.outcome, row.reason, row.ended = "cancelled", "a rollback was ordered", now
+        row.outcome, row.reason, row.ended = "cancelled", why, now
         events.add(session, Event(now, "cancelled", device, f"{row.release}: {row.reason}"))
 
 

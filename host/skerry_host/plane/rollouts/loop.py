@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,10 +22,11 @@ from skerry_host.plane.registry.records import changes, events, orders, rollouts
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import DeploymentRow, OrderRow, RolloutRow
-from skerry_host.plane.rollouts import rollback
+from skerry_host.plane.rollouts import removal, rollback
 from skerry_host.plane.rollouts.active import ActiveRollouts
 from skerry_host.plane.rollouts.apart import Apart, concerns_all
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.plane.rollouts.intake import REMOVAL
 from skerry_host.text import MOST, clean
 
 MAX_ADMITTED = 200
@@ -110,7 +112,7 @@ class RolloutLoop:
     def _order_is_due(self, session: Session, order: OrderRow, now: float) -> bool:
         """Also one of which it cannot be said: it is then ended, and holds up none after it."""
         try:
-            return rollback.is_due(session, order, now)
+            return _steps(order).is_due(session, order, now)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -120,7 +122,7 @@ class RolloutLoop:
         """One order; one that cannot be carried out has failed, and says why."""
         try:
             with session.begin_nested():
-                rollback.advance(session, order, self._director, now)
+                _steps(order).advance(session, order, self._director, now)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -213,6 +215,20 @@ class RolloutLoop:
 
     def _note(self, session: Session, kind: str, subject: str, text: str) -> None:
         events.add(session, Event(self._clock(), kind, subject, text))
+
+
+class Steps(Protocol):
+    """What knows the steps of an order of one kind: a module."""
+
+    def is_due(self, session: Session, order: OrderRow, now: float) -> bool:
+        """Whether `advance` would do anything."""
+
+    def advance(self, session: Session, order: OrderRow, director: Director, now: float) -> None:
+        """Take the next step."""
+
+
+def _steps(order: OrderRow) -> Steps:
+    return removal if order.kind == REMOVAL else rollback
 
 
 def _some(actions: list[Action]) -> list[Action]:

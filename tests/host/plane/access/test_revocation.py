@@ -45,7 +45,7 @@ def fleet(tmp_path_factory):
         program = require_program("mosquitto", "mosquitto")
         opened = Opening(ELSEWHERE, "s3cret-_")
         broker = stack.enter_context(secured_broker(home, registry, program, FREE, opened))
-        keeper = stack.enter_context(running(keeper_of(home, registry, broker)))
+        keeper = stack.enter_context(running(keeper_of(home, registry, broker), lambda work: work))
         made = SimpleNamespace(home=home, registry=registry, broker=broker, keeper=keeper, pems=pems, claim=claim)
         eventually(lambda: keeper.state.holds and broker.old.pid, "the rules are in force")
         yield made

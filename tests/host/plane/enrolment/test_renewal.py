@@ -152,6 +152,15 @@ def test_another_devices_key_makes_nobody_the_device(host, board):
     assert answer.code == "proof"
 
 
+def test_no_two_devices_come_to_have_one_key(host, board):
+    """Who holds two devices asks for the one with the key of the other: the registry takes a key once only."""
+    other = host.enrol("edge-18")
+    host.renewals.put(sent("edge-17", board.ask(other.key)))
+    (answer,) = host.renewals.work()
+    assert codec.decode(answer.payload, RenewalAnswer).code == "key_in_use"
+    assert host.current("edge-17") != host.current("edge-18")
+
+
 @pytest.mark.parametrize("end", ["revoke", "retire"])
 def test_a_device_that_is_not_to_be_heard_gets_neither_a_certificate_nor_the_time(host, board, end):
     with host.registry.write() as session:

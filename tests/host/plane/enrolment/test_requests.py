@@ -8,8 +8,8 @@ from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.enrolment import service as serving
 from skerry_host.plane.enrolment.requests import ALL, EACH, MAX_PRINCIPALS, MAX_WAITING, Requests
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
-from skerry_host.plane.registry.records import claims, events
-from tests.kit.enrolment import EnrolmentRig
+from skerry_host.plane.registry.records import claims, events, identities
+from tests.kit.enrolment import DAY_S, EnrolmentRig
 from tests.kit.waiting import eventually
 
 
@@ -157,6 +157,21 @@ def test_a_claim_that_floods_is_closed_and_that_is_told(served):
         assert claims.find(session, "@claim-1").closed == rig.now
         assert claims.find(session, "@claim-2").closed is None
         assert events.latest(session, 1)[0].kind == "claim_flood"
+
+
+def test_what_is_long_gone_is_forgotten(served):
+    """Boards that asked a week ago, and certificates that expired a month ago."""
+    rig, service, connection = served
+    rig.claim_count(3)
+    rig.claim_one("edge-1")
+    send(connection, rig.board())
+    eventually(lambda: answers(connection) == ["pending"], "it waits")
+    rig.ask(rig.board(), 2)
+    rig.now += 130 * DAY_S
+    service.tick()
+    assert rig.waiting() == []
+    with rig.registry.read() as session:
+        assert identities.expiries(session, ["edge-1"]) == {}
 
 
 def test_an_authority_that_cannot_be_used_costs_one_answer_and_not_the_service(served):

@@ -29,10 +29,12 @@ from skerry_host.plane.registry.place import checked, chosen
 from skerry_host.plane.registry.records import changes, devices, events, twins
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import Base, TwinRow
+from tests.host.plane.enrolment import test_desk, test_leaving
 from tests.host.plane.ingest import test_ingest
 from tests.host.plane.registry import test_changes, test_identities, test_telemetry_store
 from tests.host.plane.rollouts import test_loop
 from tests.kit.commands import serving, skerry
+from tests.kit.enrolment import EnrolmentRig
 from tests.kit.home import make_home
 from tests.kit.identities import fill
 from tests.kit.postgresql import postgresql
@@ -92,6 +94,13 @@ IDENTITIES = (
     test_identities.test_a_board_that_comes_back_by_its_birth_certificate_keeps_that,
     test_identities.test_boards_that_wait_are_counted_found_and_forgotten,
 )
+ENROLMENT = (
+    test_desk.test_a_board_becomes_the_record_of_its_serial_and_counts_once_however_often_it_asks,
+    test_desk.test_a_board_that_nobody_knows_waits_with_the_code_that_it_shows_and_is_what_a_person_says,
+    test_desk.test_another_board_for_a_record_waits_unless_the_record_was_provisioned_again,
+    test_leaving.test_an_approval_for_a_device_that_is_revoked_since_is_void,
+    test_leaving.test_a_claim_of_one_board_follows_the_record_that_is_renamed,
+)
 
 
 def named(test):
@@ -128,6 +137,13 @@ def test_identities_in_it(test, registry):
     with registry.write() as session:
         fill(session)
     test(registry)
+
+
+@pytest.mark.parametrize("test", ENROLMENT, ids=named)
+def test_enrolment_with_it(test, url, tmp_path):
+    rig = EnrolmentRig(tmp_path / "home", url)
+    with rig.registry:
+        test(rig)
 
 
 @pytest.mark.parametrize(("change", "kinds"), test_changes.CASES.values(), ids=test_changes.CASES)

@@ -504,3 +504,14 @@ def test_of_two_who_watch_neither_ends_it_for_the_other(rig):
 def test_a_device_that_is_not_known_cannot_be_watched(rig):
     with rig.registry.write() as session, pytest.raises(UnknownError):
         order_watch(session, "nobody", 60.0, rig.now)
+
+
+def test_a_rollback_without_a_model_is_of_one_that_was_sent_there(rig):
+    """A forged report of another model beside it would make the order ambiguous, or be the one that is signed for."""
+    model = two_releases(rig)
+    rig.device.kept.models["aaa-forged"] = model
+    rig.say(model)
+    with rig.registry.write() as session:
+        order_rollback(session, "dev-1", None, rig.now)
+    rig.turn()
+    assert rig.order().model == "fashion"

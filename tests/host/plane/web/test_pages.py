@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.twin import Reported
 from skerry_host.plane.registry.database import open_registry
+from skerry_host.plane.registry.records import alarms
 from skerry_host.plane.views import words
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.views.gather import Page as DevicePage
@@ -278,3 +279,20 @@ def test_words_of_time_and_units():
         "50.2 °C",
         "400 MB",
     ]
+
+
+def test_an_alarm_is_on_the_page_in_the_api_and_in_the_metrics(scene, client):
+    """Case I8 of the threat table: wherever somebody looks."""
+    text = "two devices speak under this id <b>"
+    with scene.registry.write() as session:
+        alarms.sound(session, alarms.Alarm("shelf-02", alarms.CLONED, 1.0, 1.0, text))
+    try:
+        assert "two devices with one id" in client.get("/").text
+        page = client.get("/devices/shelf-02").text
+        assert "two devices speak under this id &lt;b&gt;" in page
+        assert 'skerry_device_alarms{alarm="cloned"} 1.0' in client.get("/metrics").text
+        (found,) = [each for each in client.get("/api/v1/devices").json() if each["id"] == "shelf-02"]
+        assert [each["kind"] for each in found["alarms"]] == ["cloned"]
+    finally:
+        with scene.registry.write() as session:
+            alarms.end(session, "shelf-02", 2.0)

@@ -37,10 +37,11 @@ def rules(rules: Rules, _place: Place) -> dict[str, bytes]:
     allowed = sorted(rules.access.members - rules.access.revoked)
     devices = [name for name in allowed if not name.startswith("@")]
     others = [name for name in allowed if name.startswith("@")]
+    label = rules.label
     return {
-        "operation-users.conf": _users(rules.label, ((name, DEVICE.of(name)) for name in devices)),
-        "enrolment-users.conf": _users(rules.label, ((name, ENROLLING.of(name)) for name in others)),
-        LABEL: rules.label.encode(),
+        "operation-users.conf": _users(label, ((name, DEVICE.of(name)) for name in devices)),
+        "enrolment-users.conf": _users(label, ((name, ENROLLING.of(name)) for name in others)),
+        LABEL: label.encode(),
     }
 
 

@@ -31,13 +31,12 @@ def setup(place: Place) -> dict[str, str]:
 
 APPLY = """#!/bin/sh
 # Brings the rules of this folder into force: first those who are denied go, then the rest is replaced.
-set -e
-rabbitmqctl -q eval "$(cat {folder}/denied.erl)"
-rabbitmqctl -q import_definitions {folder}/definitions.json
+# One call, since each takes seconds to start; the node reads the files itself, so its user must be able to.
+exec rabbitmqctl -q eval '{{ok, ok}} = file:script("{folder}/rules.erl"), ok.'
 """
 
 
-def rules(rules: Rules, _place: Place) -> dict[str, bytes]:
+def rules(rules: Rules, place: Place) -> dict[str, bytes]:
     """Users with their rights, and an expression that takes those away who are denied."""
     allowed = sorted(rules.access.members - rules.access.revoked)
     members = [(name, (ENROLLING if name.startswith("@") else DEVICE).of(name)) for name in allowed]
@@ -50,7 +49,7 @@ def rules(rules: Rules, _place: Place) -> dict[str, bytes]:
     }
     return {
         "definitions.json": json.dumps(definitions, indent=1).encode(),
-        "denied.erl": _denied(rules.access.revoked).encode(),
+        "rules.erl": _expression(rules.access.revoked, place).encode(),
         LABEL: rules.label.encode(),
     }
 
@@ -84,14 +83,17 @@ SHIPPED_USER = "guest"
 """May do everything, with a password that everybody knows, from where the broker takes a client for a local one."""
 
 
-def _denied(names: frozenset[str]) -> str:
+def _expression(names: frozenset[str], place: Place) -> str:
     """Users that are not there are none, and closing what is closed does nothing."""
     listed = ", ".join(f'<<"{name}">>' for name in (SHIPPED_USER, *sorted(names)))
+    definitions = json.dumps(str(place.folder / "definitions.json"))
     return (
-        f'[begin catch rabbit_auth_backend_internal:delete_user(U, <<"skerry">>), '
-        f'[catch rabbit_networking:close_connection(P, "revoked") || '
-        f"[{{pid, P}}, {{user, N}}] <- rabbit_networking:connection_info_all([pid, user]), N =:= U] "
-        f"end || U <- [{listed}]], ok.\n"
+        f"Denied = [{listed}],\n"
+        '[catch rabbit_auth_backend_internal:delete_user(U, <<"skerry">>) || U <- Denied],\n'
+        '[catch rabbit_networking:close_connection(P, "revoked")\n'
+        " || [{pid, P}, {user, U}] <- rabbit_networking:connection_info_all([pid, user]), lists:member(U, Denied)],\n"
+        f"{{ok, Definitions}} = file:read_file({definitions}),\n"
+        "rabbit_definitions:import_raw(Definitions).\n"
     )
 
 

@@ -96,7 +96,7 @@ def end(session: Session, device: str, now: float) -> list[str]:
 
 
 def forget(session: Session, device: str) -> None:
-    """Without an event: the device is no longer enrolled."""
+    """Without an event: the device has another id from now on."""
     session.execute(delete(AlarmRow).where(AlarmRow.device == device))
 
 

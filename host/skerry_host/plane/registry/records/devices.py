@@ -13,7 +13,7 @@ from skerry_host.fleet import group
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import events, identities
+from skerry_host.plane.registry.records import alarms, events, identities
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import (
@@ -105,6 +105,7 @@ def rename(session: Session, old: str, new: str) -> None:
     session.flush()
     session.execute(update(ClaimRow).where(ClaimRow.device == old).values(device=new))
     session.execute(update(PendingRow).where(PendingRow.approved == old).values(approved=new))
+    alarms.forget(session, old)
     session.delete(twin)
     session.flush()
     session.delete(row)
