@@ -35,6 +35,9 @@ from tests.sim.enrol import enrol  # noqa: E402
 from tests.sim.scenario import Group, Scenario  # noqa: E402
 
 DEVICES, HONEST = 20, 5
+LEAST_HONEST = 25
+"""Reports of others meanwhile, at least."""
+
 PATIENCE_S = 120.0
 OUTBOX_REPORTS = 43_200
 RSS_MB = 300
@@ -151,6 +154,8 @@ class Bench:
             with flooding(self.plane.broker, forge, bytes_most=size) as flood:
                 while not flood.done.wait(0.1):
                     most = max(most, self.process.rss_mb)
+            while honest.sent < LEAST_HONEST:
+                time.sleep(0.1)
             poured_s, mid = time.monotonic() - began, counted(self.plane.page)
             missing = honest.finish()
             while counted(self.plane.page) != mid:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry_agent.wire import broker_url, codec, topics
-from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of
+from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of, return_proof_bytes
 from skerry_host.identity.csr import key_sha256
 from tests.kit.csr import csr_of, device_key
 from tests.kit.waiting import eventually
@@ -81,10 +84,12 @@ class Board:
         return tomllib.loads((self.folder / "agent.toml").read_text())
 
     def request(self, nonce: str = "1" * 32, *, by_birth: bool = False, name: str = "") -> EnrolmentRequest:
-        birth = None if by_birth else csr_of(self.birth, name)
-        return EnrolmentRequest(
-            csr_of(self.key, name), nonce, self.incarnation, birth, self.serial, "generic-x86", "0.1"
-        )
+        csr, birth = csr_of(self.key, name), None if by_birth else csr_of(self.birth, name)
+        said = EnrolmentRequest(csr, nonce, self.incarnation, birth, self.serial, "generic-x86", "0.1")
+        if not by_birth:
+            return said
+        text = return_proof_bytes(csr, self.incarnation)
+        return replace(said, proof=self.birth.sign(text, ec.ECDSA(hashes.SHA256())))
 
     def client(self) -> TlsClient:
         url = self.config["enrolment"]["url"]

@@ -254,6 +254,12 @@ MESSAGES = {
         board="raspberry-pi-4",
         agent="0.3.0",
     ),
+    "enrolment_return": EnrolmentRequest(
+        csr=b"\x30\x82csr of the device key",
+        nonce="00112233445566778899aabbccddeeff",
+        incarnation="0123456789abcdef0123456789abcdef",
+        proof=b"\x30\x44signature by the birth key",
+    ),
     "enrolment_answer": EnrolmentAnswer(
         "approved",
         device="shelf-01",

@@ -1,6 +1,7 @@
-"""Case T3 with real processes: whoever reaches a broker without access rules floods each topic of a device.
+"""Floods with real processes: whoever reaches a broker without access rules sends what he likes.
 
-A rollout is ordered meanwhile. The order must be in force within half a minute, and the rollout succeed.
+Case T3: each topic of a device, while a rollout is ordered. The order must be in force within half a minute, and the
+rollout succeed. Case T4: telemetry, while others report.
 """
 
 import os
@@ -11,11 +12,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.flood import DEVICES, MB, Bench
+from benchmarks.flood import floods as floods_of_telemetry
 from skerry_agent.trust.key_file import key_id, parse_keys
 from skerry_agent.wire import codec, envelope, topics
 from skerry_agent.wire.envelope import Envelope, Signature
+from skerry_host.home import init_home
+from skerry_host.plane.registry.database import open_registry
+from tests.kit.commands import serving
 from tests.kit.flood import Forged, flooding
 from tests.kit.waiting import eventually
+from tests.sim.enrol import enrol
+from tests.sim.scenario import Group, Scenario
 from tests.system.fleet import SECOND, await_end, outcomes, start_rollout
 
 pytestmark = pytest.mark.system
@@ -75,3 +83,15 @@ def test_an_order_is_in_force_within_half_a_minute_under_a_flood_on_each_topic(h
         assert all(flood.sent > 2 * PER_S for flood in sent)
     assert took_s < IN_FORCE_S
     assert len((running.folder / "agent.log").read_text().splitlines()) < 500
+
+
+def test_a_flood_of_large_reports_loses_no_report_of_others_and_little_memory(tmp_path):
+    """Case T4, a fiftieth of it; `python benchmarks/flood.py` runs all, with a gigabyte of each kind."""
+    home = init_home(tmp_path / "home")
+    with open_registry(home.registry) as registry:
+        enrol(registry, Scenario((Group("sim", DEVICES),)))
+        with serving(home, "--port", "0", "--http-port", "0") as plane:
+            bench = Bench(registry, plane)
+            bench.flood("large reports of one device", floods_of_telemetry()["large reports of one device"], 20 * MB)
+            assert [goal.name for goal in bench.goals if not goal.met] == []
+            assert plane.stop() == 0

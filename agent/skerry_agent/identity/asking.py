@@ -156,6 +156,7 @@ class Asking:
                 self.way.serial[:128],
                 self.way.board[:64],
                 f"skerry-agent {__version__}"[:64],
+                made.proof,
             )
             key = made.key_sha256[:16]
             link.subscribe([topics.enroll_answer(made.principal, key)])

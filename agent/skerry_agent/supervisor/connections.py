@@ -56,8 +56,7 @@ class DeviceLink:
         self._open = False
         security = self._secured(credentials)
         if self._link is not None and credentials.client_id == self._client_id:
-            self._link.security = security
-            self._link.renew()
+            self._link.exchange(security)
             return self._link
         if self._link is not None:
             self._connections += self._link.connection

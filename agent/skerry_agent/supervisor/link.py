@@ -37,7 +37,7 @@ MOST_REFUSED = 100
 
 
 class MqttLink:
-    """A connection that comes back by itself; `keepalive_s` counts from `start` on, `security` from the next one."""
+    """A connection that comes back by itself; `keepalive_s` counts from `start` on."""
 
     def __init__(
         self,
@@ -64,15 +64,6 @@ class MqttLink:
         self._where = str(address)
         self._told: Callable[[LinkProblem], None] = lambda _problem: None
         self._client = WatchedClient(address, client_id, security, self._lost)
-
-    @property
-    def security(self) -> LinkSecurity:
-        """With what the next connection is secured; `renew` makes one."""
-        return self._client.security
-
-    @security.setter
-    def security(self, security: LinkSecurity) -> None:
-        self._client.security = security
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -141,6 +132,11 @@ class MqttLink:
         """Drop the connection, so that another one is made."""
         self._renew(problem("no_answers", "what was asked for does not come"))
 
+    def exchange(self, security: LinkSecurity) -> None:
+        """Connect anew, with this."""
+        self._client.security = security
+        self._renew(problem("new_certificate", "this device has another certificate"))
+
     def _renew(self, why: LinkProblem) -> None:
         self._client.problem = self._client.problem or why
         open_socket: Any = self._client.socket()
@@ -208,7 +204,8 @@ class MqttLink:
         self.problem = self._client.problem or problem("closed", f"the broker has closed the connection{before}")
         self._client.problem = None
         what = "the connection to the broker was lost" if self.connected else "no connection to the broker"
-        log.warning(f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
+        level = "info" if self.problem.kind == "new_certificate" else "warning"
+        log.say(level, f"{what}: {self.problem}", broker=self._where, reason=self.problem.kind)
         self._told(self.problem)
 
     def _answered(self, *_arguments: Any) -> None:

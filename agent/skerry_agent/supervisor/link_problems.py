@@ -52,6 +52,7 @@ HINTS = {
     "timeout": "check host and port in broker.url, and firewalls between",
     "unreachable": "check this device's network: address, gateway, cable or Wi-Fi",
     "closed": "it may want TLS, refuse this device's last will, or know another agent of the same id: see its own log",
+    "new_certificate": "it connects anew with that",
     "no_answers": "the network or the broker is stuck; it is connected anew",
     "lost_message": "the broker has lost a message or refuses it: see its own log; it is connected anew",
     "no_ping": "the network or the broker is stuck; it is connected anew",

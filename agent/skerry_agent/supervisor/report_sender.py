@@ -13,7 +13,9 @@ reports has nothing to confirm: while no receipt comes, some of them go as JSON,
 """
 
 import contextlib
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,12 +25,18 @@ from skerry_agent.state.disk import write_atomic
 from skerry_agent.state.outbox import Outbox, number_of
 from skerry_agent.wire import codec, report_forms, topics
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.telemetry import Receipt, Report
+from skerry_agent.wire.telemetry import Receipt, Report, Span
 
 WINDOW = 20
 
 MAX_UNCONFIRMED = 50
 """How many acknowledged reports are kept if no receipt has ever come."""
+
+MAX_RECEIPT_BYTES = 64 * 1024
+"""Those of a host name a few boots, in a few spans each; a larger one is nobody's."""
+
+MOST_NOTES = 10
+"""So often in one run the forms that the host reads are written down: forged receipts must not wear out the disk."""
 
 SILENT, PROBE = 30, 5
 """After so many new reports without a receipt, one in five is sent as JSON."""
@@ -56,7 +64,7 @@ class ReportSender:
         with contextlib.suppress(OSError):  # a disk that does not answer: the first receipt says so again
             self._reads = _parse_forms(marker.read_bytes())
             self._receipts = True
-        self._unanswered = 0
+        self._unanswered = self._notes = 0
         self._waiting: deque[str] = deque()
         self._in_flight: dict[int, tuple[str, _Identity | None]] = {}
         self._taken: dict[str, _Identity] = {}
@@ -103,12 +111,13 @@ class ReportSender:
     def receipt(self, payload: bytes) -> None:
         """The host has stored reports: they go from the disk, and what is missing among them is sent again."""
         try:
-            receipt = codec.decode(payload, Receipt)
+            receipt = codec.decode(payload, Receipt, MAX_RECEIPT_BYTES)
         except WireError:  # nobody's receipt: the reports stay
             return
         self._unanswered = 0
         self._note_receipts(receipt.reads or (report_forms.JSON,))
-        stored = [name for name, each in self._taken.items() if receipt.names(each.boot, each.sequence)]
+        spans = {each.boot: each.spans for each in receipt.boots}
+        stored = [name for name, each in self._taken.items() if _is_in(spans.get(each.boot, ()), each.sequence)]
         for name in stored:
             del self._taken[name]
             self._outbox.remove(name)
@@ -123,7 +132,9 @@ class ReportSender:
     def _note_receipts(self, reads: tuple[int, ...]) -> None:
         if self._receipts and self._reads == reads:
             return
-        self._receipts, self._reads = True, reads
+        self._receipts, self._reads, self._notes = True, reads, self._notes + 1
+        if self._notes > MOST_NOTES:
+            return
         with contextlib.suppress(OSError):  # noted at the next start, then
             write_atomic(self._marker, " ".join(map(str, reads)).encode())
 
@@ -153,6 +164,12 @@ class ReportSender:
         probe = self._unanswered >= SILENT and number_of(name) % PROBE == 0
         form = report_forms.JSON if probe else report_forms.best_form(self._reads)
         return report if form == report_forms.JSON else _packed(report, form)
+
+
+def _is_in(spans: Sequence[Span], sequence: int) -> bool:
+    """Whether one of spans that are in order and apart has it: whoever forges receipts may send thousands of spans."""
+    place = bisect_right(spans, sequence, key=lambda span: span[0])
+    return place > 0 and spans[place - 1][1] >= sequence
 
 
 def _under(device: str, report: bytes) -> bytes:

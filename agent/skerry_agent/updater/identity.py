@@ -29,7 +29,7 @@ from skerry_agent.updater.certificates import (
 )
 from skerry_agent.updater.errors import RefusedError
 from skerry_agent.wire import codec
-from skerry_agent.wire.enrolment import birth_name, renewal_proof_bytes
+from skerry_agent.wire.enrolment import birth_name, renewal_proof_bytes, return_proof_bytes
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import check_device_id, check_principal
 
@@ -50,7 +50,7 @@ def make_request(job: MakeRequest) -> RequestMade:
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
     csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
-    proof = _proof(job.key_file, csr) if job.kind == "renewal" else None
+    proof = _proof(job, csr) if job.kind != "claim" else None
     return RequestMade(csr, certificates.key_sha256(keys[0].public_key()), birth_csr, principal, begins, ends, proof)
 
 
@@ -90,9 +90,10 @@ def _make_keys(folder: Path, wanted: _Request, names: tuple[str, ...]) -> list[e
     return keys
 
 
-def _proof(key_file: str, csr: bytes) -> bytes:
-    """The key in use says that it wants this one in its place."""
-    return certificates.read_key(key_file).sign(renewal_proof_bytes(csr), ec.ECDSA(hashes.SHA256()))
+def _proof(job: MakeRequest, csr: bytes) -> bytes:
+    """The key in use, or the birth key, says that it wants this one in its place."""
+    text = renewal_proof_bytes(csr) if job.kind == "renewal" else return_proof_bytes(csr, job.incarnation)
+    return certificates.read_key(job.key_file).sign(text, ec.ECDSA(hashes.SHA256()))
 
 
 def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:

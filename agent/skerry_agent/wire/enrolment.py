@@ -36,8 +36,9 @@ Status = Literal["approved", "pending", "refused"]
 class EnrolmentRequest(Struct, frozen=True):
     """Asks for a device certificate, on `topics.enroll_request`.
 
-    `birth_csr` is of the key of the birth certificate; absent when the request itself comes by birth certificate.
-    `serial` is the board's own hardware serial. `serial`, `board` and `agent` are claims of whoever asks.
+    `birth_csr` is of the key of the birth certificate; absent when the request itself comes by birth certificate: then
+    `proof` is that key's signature (ECDSA with SHA-256, DER) of `return_proof_bytes`. `serial` is the board's own
+    hardware serial. `serial`, `board` and `agent` are claims of whoever asks.
     """
 
     csr: CsrBytes
@@ -47,6 +48,7 @@ class EnrolmentRequest(Struct, frozen=True):
     serial: Annotated[str, Meta(max_length=128)] = ""
     board: Annotated[str, Meta(max_length=64)] = ""
     agent: Annotated[str, Meta(max_length=64)] = ""
+    proof: ProofBytes | None = None
 
 
 class EnrolmentAnswer(Struct, frozen=True):
@@ -97,6 +99,11 @@ class Attest(Struct, frozen=True):
 def renewal_proof_bytes(csr: bytes) -> bytes:
     """What the key in use signs to ask for the key of this CSR. No other signature of a device begins so."""
     return b"skerry renewal v1\n" + csr
+
+
+def return_proof_bytes(csr: bytes, incarnation: str) -> bytes:
+    """What the birth key signs, to come back with the key of this CSR and this state folder."""
+    return b"skerry return v1\n%b\n%b" % (incarnation.encode(), csr)
 
 
 def code_of(key_sha256: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skerry_host import dates
 from skerry_host.boards import list_boards
 from skerry_host.cli.common import (
     ago,
@@ -165,7 +166,7 @@ def _report_lines(view: "DeviceView") -> list[str]:
         f"{safe(s.name)} {reading(s.value, safe(s.unit), s.relative_uncertainty)}" for s in view.samples
     )
     return [
-        time.strftime("%H:%M:%S", time.localtime(view.measured)),
+        dates.local(view.measured, "%H:%M:%S") if view.measured is not None else dates.NO_DATE,
         *(f"  {line}" for line in lines),
         f"  {samples}",
     ]

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.broker_url import without_password
 from skerry_agent.wire.enrolment import claim_name
+from skerry_host import dates
 from skerry_host.boards import Board, list_boards, load_board
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table, warn
 from skerry_host.cli.device_access import device_access
@@ -279,7 +280,7 @@ def _warn_of_loopback(folder: Path, broker: str) -> None:
 
 
 def _day(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    return dates.local(at, "%Y-%m-%d %H:%M")
 
 
 __all__ = ["claim", "claims_command", "provision"]

@@ -1,11 +1,11 @@
 """`skerry device history`: what a device has measured over hours, days or a year."""
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from skerry_host import dates
 from skerry_host.cli.common import emit, json_option, micros, registry, table
 from skerry_host.plane.registry.records import devices
 from skerry_host.plane.registry.telemetry.port import seconds
@@ -34,7 +34,7 @@ def _table(made: History) -> "Table":
     shown = table("from", "model", "release", "inferences/s", "p50", "p95", "p99", "energy")
     for model, points in made.models.items():
         for at in points:
-            began = datetime.fromtimestamp(at.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            began = dates.utc(at.at, "%Y-%m-%d %H:%M:%S")
             figures = f"{at.inferences_per_s:.1f}", micros(at.p50_us), micros(at.p95_us), micros(at.p99_us)
             shown.add_row(began, model, at.release, *figures, energy(at.energy_uj, at.energy_relative_uncertainty))
     return shown

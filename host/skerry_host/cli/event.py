@@ -1,6 +1,5 @@
 """`skerry event`: what happened to devices, rollouts and orders, and when."""
 
-import time
 from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
+from skerry_host import dates
 from skerry_host.cli.common import emit, json_option, registry, table
 from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
 from skerry_host.cli.plane import plane_now
@@ -64,6 +64,6 @@ def _listed(found: Sequence[NumberedEvent], more: list[str]) -> "RenderableType"
         return "no such events"
     made = table(">number", "when", "what", "of", "")
     for each in found:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.at))
+        when = dates.local(each.at, "%Y-%m-%d %H:%M:%S")
         made.add_row(str(each.id), when, event_label(each.kind), each.subject, label(each.text))
     return Group(made, *more)

@@ -1,6 +1,5 @@
 """`skerry keys`: the keys and certificates of a home, the root key's way out of it, and the next issuing CA."""
 
-import datetime as dt
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from skerry_host import dates
 from skerry_host.cli.common import emit, json_option, table, warn
 from skerry_host.home import Home, open_home
 
@@ -52,7 +52,7 @@ def list_keys(as_json: bool) -> None:
 def _listed(entries: Sequence["Entry"]) -> "RenderableType":
     made = table("file", "holds", "for", "fingerprint", "mode", "until")
     for entry in entries:
-        until = f"{dt.datetime.fromtimestamp(entry.until, dt.UTC):%Y-%m-%d}" if entry.until else ""
+        until = dates.utc(entry.until, "%Y-%m-%d") if entry.until else ""
         made.add_row(entry.path, entry.kind, entry.role, entry.fingerprint[:SHOWN], entry.mode, until)
     return made
 

@@ -18,6 +18,7 @@ REFUSED: dict[str, str] = {
     "denied": "the fleet's operator has denied this board",
     "revoked": "this device was revoked: the operator must provision it again",
     "no_identity": "this device has no identity: the operator must provision it",
+    "no_proof": "the request is not signed by this device's birth key: the operator must provision it again",
     "key_in_use": "this key has an identity with another state folder or birth key: remove the state folder",
     "too_many_waiting": "too many boards wait by this claim: the operator must approve or deny some",
 }
@@ -126,12 +127,15 @@ def decide(asked: Asked, now: float) -> Decision:
     return Refuse("too_many_waiting") if asked.waiting >= MAX_WAITING else Wait()
 
 
-def decide_return(device: Holder | None, owner: Holder | None, keys: Keys) -> Decision:
-    """What a device gets that comes back by its birth certificate, because its own has expired or is lost."""
+def decide_return(device: Holder | None, owner: Holder | None, keys: Keys, *, proven: bool) -> Decision:
+    """What a device gets that comes back by its birth certificate, because its own has expired or is lost.
+
+    `proven`: its birth key has signed the request. A broker's word for who asks is not enough: its rules may be loose.
+    """
     if device is None or device.keys is None:
         return Refuse("no_identity")
-    if device.denied:
-        return Refuse("revoked")
+    if device.denied or not proven:
+        return Refuse("revoked" if device.denied else "no_proof")
     if owner is None:
         return Enrol(device.device)
     return _again(owner, keys) if owner.device == device.device else Refuse("key_in_use")

@@ -7,14 +7,9 @@ if one that the host knows as the device's own has signed for it. What a device 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-
 from skerry_agent.wire.enrolment import renewal_proof_bytes
-from skerry_host.identity.errors import IdentityError
-from skerry_host.identity.key_files import parse_certificates
 from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
+from skerry_host.identity.proof import is_signed
 
 MINUTE_S = 60.0
 MOST_A_DAY = 10
@@ -67,15 +62,6 @@ def decide(asked: Asked, current: str, held: Sequence[Held], now: float) -> str:
 
 
 def _signed_by_one_of(asked: Asked, pems: Iterable[bytes | None]) -> bool:
-    return asked.proof is not None and any(_signed(asked.proof, asked.csr, pem) for pem in pems if pem)
-
-
-def _signed(proof: bytes, csr: bytes, pem: bytes) -> bool:
-    try:
-        key = parse_certificates(pem, "the registry")[0].public_key()
-        if isinstance(key, EllipticCurvePublicKey):
-            key.verify(proof, renewal_proof_bytes(csr), ECDSA(hashes.SHA256()))
-            return True
-    except (InvalidSignature, IdentityError):
-        pass
-    return False
+    return asked.proof is not None and any(
+        is_signed(asked.proof, renewal_proof_bytes(asked.csr), pem) for pem in pems if pem
+    )

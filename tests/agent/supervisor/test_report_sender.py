@@ -1,9 +1,21 @@
 """The report sender between a real outbox and a fake link: what goes from the disk, when, and what comes again."""
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skerry_agent.state.outbox import Outbox
-from skerry_agent.supervisor.report_sender import MAX_UNCONFIRMED, PROBE, SILENT, WINDOW, ReportSender
+from skerry_agent.supervisor.report_sender import (
+    MAX_UNCONFIRMED,
+    MOST_NOTES,
+    PROBE,
+    SILENT,
+    WINDOW,
+    ReportSender,
+    _is_in,
+)
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.report_forms import READ, decode_report
 from skerry_agent.wire.telemetry import Receipt, Report, Stored
@@ -258,6 +270,44 @@ def test_what_an_older_agent_has_left_is_sent_packed_or_as_it_is(post):
     post.link.connected = True
     post.sender.link_up()
     assert post.forms == "PJ"
+
+
+def test_forged_receipts_do_not_wear_out_the_disk(post):
+    """Case T3: each that named other forms than the one before was written and synced, a hundred times a second."""
+    marker, seen = post.folder / "outbox" / "receipts", set()
+    for number in range(100):
+        post.stored((0, 0), boot="nobody", reads=(1, number))
+        seen.add((marker.stat().st_ino, marker.read_bytes()))
+    assert len(seen) <= MOST_NOTES
+
+
+@pytest.mark.parametrize("forged", [
+    Receipt(tuple(Stored(f"{number}", ((0, 9),)) for number in range(2000))),
+    Receipt((Stored("boot-1", tuple((2 * number + 10**6, 2 * number + 10**6) for number in range(3500))),)),
+    Receipt((Stored("boot-1", tuple((number, number) for number in range(30_000))),)),
+], ids=["many boots", "many spans", "too large"])  # fmt: skip
+def test_forged_receipts_cost_little_however_long_they_are(post, forged):
+    """Case T3: a hundred of them a second kept the supervisor from everything else."""
+    post.stored((0, 0), boot="another")  # this host sends receipts: reports wait for them
+    post.put(*range(200))
+    for _ in range(20):
+        post.take()
+    raw = codec.encode(forged)
+    began = time.process_time()
+    for _ in range(20):
+        post.sender.receipt(raw)
+    assert time.process_time() - began < 1.0
+    assert len(post.kept) == 200
+
+
+@given(st.lists(st.integers(1, 5), max_size=12), st.integers(0, 60))
+def test_a_receipt_means_what_it_says(steps, sequence):
+    spans, at = [], 0
+    for step in steps:
+        spans.append((at, at + step - 1))
+        at += step + 1
+    receipt = Receipt((Stored("b", tuple(spans)),))
+    assert _is_in(tuple(spans), sequence) == receipt.names("b", sequence)
 
 
 def test_reports_of_before_a_device_had_an_id_leave_under_the_id_that_it_has_then(post):

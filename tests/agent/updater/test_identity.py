@@ -15,8 +15,9 @@ from skerry_agent.ports.jobs import AcceptIdentity, IdentityMade, MakeRequest, R
 from skerry_agent.state.identity import IdentityStore, incarnation_of
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
-from skerry_agent.wire.enrolment import EnrolmentRequest
+from skerry_agent.wire.enrolment import EnrolmentRequest, return_proof_bytes
 from skerry_host.identity.csr import read_csr
+from skerry_host.identity.proof import is_signed
 from tests.kit.fleet_host import CLAIM, FleetHost
 
 DAY_S = 86_400.0
@@ -113,6 +114,17 @@ def test_a_renewal_has_a_key_of_its_own_and_keeps_the_birth_certificate(device):
     assert (after.folder / "device.key").read_bytes() != (before.folder / "device.key").read_bytes()
     assert IdentityStore(device.state).current() == before
     assert IdentityStore(device.state).renewed() == after
+
+
+def test_who_comes_back_signs_for_its_new_key_and_its_state_folder_with_the_birth_key(device):
+    stored = device.enrol()
+    files = {"cert_file": str(stored.folder / "birth.pem"), "key_file": str(stored.folder / "birth.key")}
+    made = device.request("birth", **files)
+    pem = (stored.folder / "birth.pem").read_bytes()
+    assert made.principal == "@birth-edge-17"
+    assert is_signed(made.proof, return_proof_bytes(made.csr, device.incarnation), pem)
+    assert not is_signed(made.proof, return_proof_bytes(made.csr, "f" * 32), pem)
+    assert device.request().proof is None
 
 
 def test_the_same_answer_twice_makes_one_identity(device):

@@ -84,12 +84,16 @@ RETURNS = {
 
 @pytest.mark.parametrize(("device", "owner", "keys", "decision"), RETURNS.values(), ids=RETURNS)
 def test_what_a_birth_certificate_gets(device, owner, keys, decision):
-    assert decide_return(device, owner, keys) == decision
+    assert decide_return(device, owner, keys, proven=True) == decision
+
+
+def test_without_the_birth_keys_signature_nobody_comes_back():
+    assert decide_return(TAKEN, None, KEYS, proven=False) == Refuse("no_proof")
 
 
 def test_every_refusal_says_what_is_to_be_done():
     refusals = {case[-1].code for case in (*CASES.values(), *RETURNS.values()) if isinstance(case[-1], Refuse)}
-    assert refusals == set(REFUSED)
+    assert refusals | {"no_proof"} == set(REFUSED)
     assert all(Refuse(code).detail for code in refusals)
 
 

@@ -76,25 +76,29 @@ def _each(file: Path, passphrase: str, member: Member) -> Contents:
     with _opened(file) as source:
         opener = sealed.Opener(source, passphrase, str(file))
         with zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", opener), closefd=False) as plain:
-            try:
-                made = _members(plain, member)
-            except (tarfile.TarError, zstandard.ZstdError) as error:
-                raise BackupError(f"{file} cannot be read: {error}", hint=NOTHING, code="format") from None
+            made = members(plain, member, str(file))
             for rest in (plain, opener):  # up to the last chunk: without it something may have been cut off
                 while rest.read(PART_BYTES):
                     pass
     return made
 
 
-def _members(plain: IO[bytes], member: Member) -> Contents:
-    with tarfile.open(fileobj=plain, mode="r|") as archive:
-        members = _files(archive)
-        first, said = next(members, (None, None))
-        if first is None or said is None or first.name != contents.CONTENTS:
-            raise BackupError("the backup has no table of contents", hint=NOTHING, code="format")
-        made = _table(said.read(PART_BYTES))
-        for each, data in members:
-            member(each, data)
+def members(plain: IO[bytes], member: Member, name: str) -> Contents:
+    """Read the archive inside a backup, and hand each of its files to `member`; raises `BackupError`."""
+    try:
+        with tarfile.open(fileobj=plain, mode="r|") as archive:
+            return _members(_files(archive), member)
+    except (tarfile.TarError, zstandard.ZstdError, ValueError, OverflowError) as error:  # of headers that are none
+        raise BackupError(f"{name} cannot be read: {error}", hint=NOTHING, code="format") from None
+
+
+def _members(files: Iterator[tuple[tarfile.TarInfo, IO[bytes]]], member: Member) -> Contents:
+    first, said = next(files, (None, None))
+    if first is None or said is None or first.name != contents.CONTENTS:
+        raise BackupError("the backup has no table of contents", hint=NOTHING, code="format")
+    made = _table(said.read(PART_BYTES))
+    for each, data in files:
+        member(each, data)
     return made
 
 

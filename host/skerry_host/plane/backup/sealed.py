@@ -36,8 +36,8 @@ PLAIN_BYTES = len(MAGIC) + 2 + SALT_BYTES
 HEADER_BYTES = PLAIN_BYTES + CHECK_BYTES
 WORK = 17
 """log2 of scrypt's N: 128 MiB of memory and some tenths of a second for each passphrase that somebody tries."""
-MOST_WORK = 20
-"""1 GiB: a file from elsewhere may not ask for more."""
+MOST_WORK = 18
+"""256 MiB: a file from elsewhere may not ask for more."""
 
 
 class Sink(Protocol):

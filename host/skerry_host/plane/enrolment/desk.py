@@ -81,7 +81,8 @@ class Desk:
         if not request.principal.startswith(BIRTH_PREFIX):
             return decide(facts.asked(session, request.principal, keys, request.said.serial), now)
         device = device_of_birth(request.principal)
-        return decide_return(facts.holder(session, device), facts.owner(session, keys.key_sha256), keys)
+        proven = facts.is_proven(session, device, request.said)
+        return decide_return(facts.holder(session, device), facts.owner(session, keys.key_sha256), keys, proven=proven)
 
     def _enrol(self, session: Session, request: Request, keys: Keys, device: str) -> None:
         now, claim = self._clock(), claims.find(session, request.principal)

@@ -2,7 +2,10 @@
 
 from sqlalchemy.orm import Session
 
+from skerry_agent.wire.enrolment import EnrolmentRequest, birth_name, return_proof_bytes
 from skerry_host.identity.decision import Asked, ByHand, ClaimFacts, Holder, Keys
+from skerry_host.identity.proof import is_signed
+from skerry_host.plane.enrolment.certificates import MOST_LOOKED_AT
 from skerry_host.plane.registry.records import claims, identities
 from skerry_host.plane.registry.records.claims import Claim
 from skerry_host.plane.registry.records.identities import Identity
@@ -36,6 +39,17 @@ def holder(session: Session, device: str) -> Holder | None:
         return None
     identity = identities.find(session, device)
     return _holder(identity) if identity else Holder(device)
+
+
+def is_proven(session: Session, device: str, said: EnrolmentRequest) -> bool:
+    """Whether the birth key that a device enrolled with has signed a request to come back."""
+    identity = identities.find(session, device)
+    if identity is None or identity.birth_key_sha256 is None or said.proof is None:
+        return False
+    given = identities.living_certificates(session, birth_name(device), 0.0, MOST_LOOKED_AT)  # expired or not
+    pems = [each.pem for each in given if each.key_sha256 == identity.birth_key_sha256 and each.pem]
+    text = return_proof_bytes(said.csr, said.incarnation)
+    return any(is_signed(said.proof, text, pem) for pem in pems)
 
 
 def _record(session: Session, claim: Claim, row: PendingRow | None, serial: str) -> str | None:

@@ -1,9 +1,8 @@
 """By what a device is known, as it is shown. The registry's `records.known` finds it out."""
 
-from datetime import UTC, datetime
-
 from msgspec import Struct
 
+from skerry_host import dates
 from skerry_host.plane.views import labels
 
 
@@ -24,6 +23,6 @@ def known_by(known: KnownView | None, now: float) -> str:
         return "–"
     word = labels.label(known.how)
     if known.until is not None:
-        day = datetime.fromtimestamp(known.until, UTC).strftime("%Y-%m-%d")
+        day = dates.utc(known.until, "%Y-%m-%d")
         return f"{word}, expired on {day}" if known.until <= now else f"{word} until {day}"
     return f"{word}: {known.reason}" if known.reason else word

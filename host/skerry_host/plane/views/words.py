@@ -5,10 +5,10 @@ The words for codes such as outcomes and reasons are in `labels`.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from skerry_agent.wire.figures import ENERGY_UNITS, energy_text, with_uncertainty
+from skerry_host import dates
 from skerry_host.plane.views import labels
 from skerry_host.plane.views.known import known_by
 
@@ -86,22 +86,22 @@ def span(seconds: float) -> str:
 
 def clock(then: float | None) -> str:
     """The time of day, UTC."""
-    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%H:%M:%S")
+    return DASH if then is None else dates.utc(then, "%H:%M:%S")
 
 
 def stamp(then: float | None) -> str:
     """Date and time of day, UTC: of what happened at any time, such as an event."""
-    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return DASH if then is None else dates.utc(then, "%Y-%m-%d %H:%M:%S")
 
 
 def day(then: float | None) -> str:
     """The date, UTC."""
-    return DASH if then is None else datetime.fromtimestamp(then, UTC).strftime("%d %b %Y")
+    return DASH if then is None else dates.utc(then, "%d %b %Y")
 
 
 def instant(then: float | None) -> str:
     """Machine readable, for <time>."""
-    return "" if then is None else datetime.fromtimestamp(then, UTC).isoformat(timespec="seconds")
+    return "" if then is None else dates.utc(then, "%Y-%m-%dT%H:%M:%S+00:00")
 
 
 def plain(text: str) -> str:

@@ -12,6 +12,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError
+from skerry_host.identity.csr import read_csr
 from skerry_host.plane.enrolment import arriving, certificates, leaving
 from skerry_host.plane.enrolment.desk import Desk, Request, read_request
 from skerry_host.plane.registry.records import claims, devices, events, identities
@@ -194,6 +195,21 @@ def test_a_device_comes_back_by_its_birth_certificate_with_a_new_key_and_a_new_s
     assert rig.identity("edge-1").incarnation == "c" * 32
     assert rig.used() == 1
     assert name_in(first.birth_certificate) == "@birth-edge-1"
+
+
+def test_nobody_comes_back_as_another_device_whatever_a_broker_says_of_who_asks(rig):
+    """A broker whose rules are loose lets anybody publish as `@birth-edge-1`."""
+    rig.claim_one("edge-1")
+    board = rig.board()
+    rig.ask(board)
+    assert rig.return_as("edge-1", rig.board()).code == "no_proof"
+    overheard = board.request(by_birth=True)
+    for changed in ({"proof": None}, {"incarnation": "d" * 32}, {"csr": csr_of(device_key())}):
+        said = replace(overheard, **changed)
+        key = read_csr(said.csr).key_sha256[:16]
+        answer = codec.decode(rig.desk.answer(Request("@birth-edge-1", key, said)).payload, EnrolmentAnswer)
+        assert answer.code == "no_proof"
+    assert rig.identity("edge-1").key_sha256 == board.sha256
 
 
 def test_a_device_that_comes_back_with_the_key_that_it_has_is_given_a_certificate_that_lives(rig):
