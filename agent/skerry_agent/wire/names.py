@@ -36,11 +36,21 @@ MAX_COUNT = 2**53
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 
+def is_device_id(text: str) -> bool:
+    """Whether it may name a device."""
+    return re.match(DEVICE_PATTERN, text) is not None
+
+
 def check_device_id(text: str) -> str:
     """Return `text` if it is a device id, else raise `WireError` that says what one looks like."""
-    if re.match(DEVICE_PATTERN, text):
+    if is_device_id(text):
         return text
     raise WireError(f"device id {text!r}", ["use 3 to 41 characters of a-z, 0-9 and -"], code="device_id")
+
+
+def is_principal(text: str) -> bool:
+    """Whether it may name a claim or a birth certificate."""
+    return re.match(PRINCIPAL_PATTERN, text) is not None
 
 
 def check_principal(text: str) -> str:
@@ -48,7 +58,7 @@ def check_principal(text: str) -> str:
 
     Names that are no device begin with `@`, which a device id cannot hold: no record can be made to pass as one.
     """
-    if re.match(PRINCIPAL_PATTERN, text):
+    if is_principal(text):
         return text
     raise WireError(f"principal {text!r}", [f"use {CLAIM_PREFIX}NUMBER or {BIRTH_PREFIX}DEVICE"], code="principal")
 

@@ -14,7 +14,7 @@ from sqlalchemy import Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from skerry_host.plane.errors import BackupError, RegistryError
+from skerry_host.plane.errors import RegistryError
 from skerry_host.plane.registry.database import Registry, open_registry
 from skerry_host.plane.registry.migrations import HEAD
 from skerry_host.plane.registry.records import events
@@ -26,34 +26,40 @@ ROWS = 500
 
 
 def take(source: Path | str, target: Path) -> int:
-    """Copy the registry at a path or URL into a new SQLite file; how many devices it has. Raises `RegistryError`."""
-    with open_registry(source) as opened:  # also where it is missing or damaged, it is said as ever
+    """Copy the registry at a path or URL into a new SQLite file; how many devices it has.
+
+    Raises `RegistryError` where it cannot be copied, and where it is damaged: no backup is made of what cannot be used.
+    """
+    with open_registry(source) as opened, _in_words(opened.name):
         path = _sqlite_path(source)
         if path is None:
             with open_registry(target) as copy:
                 _copy_rows(opened, copy)
         else:
             _copy_file(path, target)
-    _close_log(target)
-    with open_registry(target) as copy, copy.read() as session:
-        return session.scalar(select(func.count()).select_from(DeviceRow)) or 0
+        _check(target, opened.name)
+        with open_registry(target) as copy, copy.read() as session:
+            devices = session.scalar(select(func.count()).select_from(DeviceRow)) or 0
+        _close_log(target)
+    return devices
 
 
 def settle(file: Path, note: Event) -> None:
-    """Make a copy fit for another plane: checked, of this Skerry's schema, without the heartbeat of the former."""
-    with closing(sqlite3.connect(file)) as connection:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise BackupError(f"the registry in the backup is damaged: {found}", hint="use another copy", code="damaged")
-    with open_registry(file) as opened, opened.write() as session:
-        session.execute(delete(HeartbeatRow))
-        events.add(session, note)
-    _close_log(file)
+    """Make a copy fit for another plane: checked, of this Skerry's schema, without the heartbeat of the former.
+
+    Raises `RegistryError`.
+    """
+    with _in_words("in the backup"):
+        _check(file, "in the backup")
+        with open_registry(file) as opened, opened.write() as session:
+            session.execute(delete(HeartbeatRow))
+            events.add(session, note)
+        _close_log(file)
 
 
 def put(file: Path, url: str) -> None:
     """Fill the registry at a URL, which must be empty, from a settled copy. Raises `RegistryError`."""
-    with open_registry(file) as copy, open_registry(url) as target, _in_words(target), target.write() as session:
+    with open_registry(file) as copy, open_registry(url) as target, _in_words(target.name), target.write() as session:
         if used := [table.name for table in _tables() if session.execute(select(table).limit(1)).first()]:
             hint = "name a database that is empty"
             raise RegistryError(
@@ -64,7 +70,7 @@ def put(file: Path, url: str) -> None:
 
 
 def _copy_rows(source: Registry, target: Registry) -> None:
-    with _in_words(source), source.read() as reading, target.write() as writing:
+    with source.read() as reading, target.write() as writing:
         reading.connection(execution_options={"isolation_level": "REPEATABLE READ"})  # SQLite is never copied by rows
         _fill(reading, writing)
 
@@ -97,12 +103,16 @@ def _tables() -> list[Table]:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    try:
-        with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
-            reading.backup(writing)
-    except sqlite3.Error as error:
-        hint = "is there room for a second copy of it in the home?"
-        raise BackupError(f"cannot copy the registry {source}: {error}", hint=hint) from None
+    with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
+        reading.backup(writing)
+
+
+def _check(file: Path, name: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        what = f"the registry {name} is damaged: {' '.join(found.split())}"
+        raise RegistryError(what, hint="restore it from an older backup", code="damaged")
 
 
 def _close_log(file: Path) -> None:
@@ -118,13 +128,14 @@ def _sqlite_path(source: Path | str) -> Path | None:
 
 
 @contextmanager
-def _in_words(registry: Registry) -> Iterator[None]:
-    """A server that goes away meanwhile is one line."""
+def _in_words(name: str) -> Iterator[None]:
+    """A full disk, or a server that goes away meanwhile, is one line."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise RegistryError(f"the registry {registry.name} cannot be copied: {reason}", hint="try again") from None
+        hint = "a copy of it needs as much room as it has"
+        raise RegistryError(f"the registry {name} cannot be copied: {reason}", hint=hint) from None
 
 
 REVISION = HEAD

@@ -1,5 +1,6 @@
 """A home that is backed up and restored is the same home; whatever goes wrong, nothing is there that was not before."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -408,6 +409,31 @@ def test_a_disk_that_is_full_while_restoring_holds_nothing_afterwards(home, smal
     add_release(home, "1.1.0", model_bytes("more", 2_000_000))
     back_up(home, tmp_path / "b")
     assert "No space left on device" in str(refused(tmp_path / "b", small_disk / "again"))
+
+
+def test_a_home_without_room_for_a_copy_of_its_registry_says_so(home, small_disk, tmp_path):
+    shutil.copytree(home.root, small_disk / "home")
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - 120 * 1024)  # to open it, but no more
+    with pytest.raises(RegistryError, match=r"cannot be copied: .*full.*needs as much room") as caught:
+        back_up(Home(small_disk / "home"), tmp_path / "b")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "b").exists()
+    assert not (small_disk / "home" / contents.WORKPLACE).exists()
+
+
+def test_no_backup_is_made_of_a_damaged_registry_which_could_not_be_used(home, tmp_path):
+    back_up(home, tmp_path / "b")
+    before = (tmp_path / "b").read_bytes()
+    with home.registry.open("r+b") as file:
+        file.seek(20 * 4096)
+        file.write(b"\xff" * 8 * 4096)
+    with pytest.raises(RegistryError, match="is damaged") as caught:
+        back_up(home, tmp_path / "b")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "b").read_bytes() == before
 
 
 def test_a_home_that_is_a_file_system_of_its_own_is_said_to_be_one(home, small_disk, tmp_path):

@@ -1,6 +1,7 @@
 """Who is known by what, and who is not to be heard: what the broker's rules, orders and lists are made of."""
 
 import pytest
+from sqlalchemy import text
 
 from skerry_host.fleet.device import Device
 from skerry_host.plane.errors import UnknownError
@@ -122,3 +123,16 @@ def test_two_boards_with_one_code_are_not_told_apart_by_it(registry):
         claims.wait(session, waiting_board("d" * 64))
         with pytest.raises(UnknownError, match="several boards wait"):
             claims.by_code(session, "AAAA-AAAA")
+
+
+@pytest.mark.parametrize("name", ["", "no_such", "a\ntopic readwrite #", "../x", "@plane"])
+def test_a_row_whose_name_is_none_keeps_no_other_out_of_the_brokers_rules(registry, name):
+    """Case T2 of the threat table: one such row, and nobody could be revoked any more."""
+    with registry.write() as session:
+        identities.revoke(session, "new-1", "stolen", 3.0)
+        claims.close(session, 1, 3.0)
+        session.execute(text("PRAGMA defer_foreign_keys=on"))
+        session.execute(text("INSERT INTO identities (device, revoked, reason) VALUES (:name, 1, '')"), {"name": name})
+        assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-1"}
+        assert name not in identities.members(session) | identities.old_way(session)
+        session.rollback()

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import birth_name
+from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
@@ -174,15 +175,15 @@ def prune_certificates(session: Session, before: float) -> None:
 def revoked(session: Session) -> frozenset[str]:
     """The principals that are not to be heard: devices, their birth certificates, and claims that were closed."""
     denied = select(IdentityRow.device).where(_is_denied())
-    names = {name for device in session.scalars(denied) for name in (device, birth_name(device))}
-    return frozenset(names.union(session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))))
+    return _principals(
+        session.scalars(denied), session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))
+    )
 
 
 def members(session: Session) -> frozenset[str]:
     """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
     enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
-    names = {name for device in enrolled for name in (device, birth_name(device))}
-    return frozenset(names.union(session.scalars(select(ClaimRow.name))))
+    return _principals(enrolled, session.scalars(select(ClaimRow.name)))
 
 
 def denied(session: Session) -> frozenset[str]:
@@ -200,12 +201,22 @@ def old_way(session: Session) -> frozenset[str]:
     """The devices that may still come without a certificate: with a record, no identity, and no claim to wait for."""
     query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
     without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None))
-    return frozenset(session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None))))
+    found = session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None)))
+    return frozenset(filter(is_device_id, found))
 
 
 def version(session: Session) -> int:
     """Another number whenever `revoked`, `revoked_serials`, `old_way` or an incarnation may have changed."""
     return sum(session.scalars(select(ChangeRow.number).where(ChangeRow.kind.in_(VERSION_KINDS))))
+
+
+def _principals(devices: Iterable[str], claims: Iterable[str]) -> frozenset[str]:
+    """These devices, their birth certificates and these claims. What is no name, in a damaged row, is left out.
+
+    It would keep all other names out of the broker's rules, or write a line of its own into them.
+    """
+    sound = [device for device in devices if is_device_id(device)]
+    return frozenset([*sound, *map(birth_name, sound), *filter(is_principal, claims)])
 
 
 def _row(session: Session, device: str) -> IdentityRow:
