@@ -5,8 +5,6 @@ import threading
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paho.mqtt.enums import CallbackAPIVersion
@@ -18,14 +16,15 @@ from skerry_host.identity.authority import Authority
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import claims, devices, identities
 from skerry_host.plane.registry.records.identities import Certificate, Keys
+from tests.kit.csr import csr_of, device_key
 from tests.kit.waiting import eventually
 
 
 def enrolled(home: Home, registry: Registry, device: str, now: float) -> Path:
     """A record with an identity; returns the file of its certificate and key."""
     authority = Authority.open(home.identity, now)
-    key, birth = new_key(), new_key()
-    issued, born = authority.device(request(key), device), authority.birth(request(birth), device)
+    key, birth = device_key(), device_key()
+    issued, born = authority.device(csr_of(key), device), authority.birth(csr_of(birth), device)
     with registry.write() as session:
         if device not in devices.ids(session):
             devices.add(session, Device(device, "generic-x86", targets=("cpu",)), now)
@@ -45,16 +44,6 @@ def claimed(home: Home, registry: Registry, count: int, now: float) -> tuple[str
     file = home.devices / f"{made.name}.pem"
     file.write_bytes(pair.pem + pair.key_pem)
     return made.name, file
-
-
-def new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def request(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A signing request with no name in it."""
-    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-    return made.public_bytes(Encoding.DER)
 
 
 def write(file: Path, pem: bytes, key: ec.EllipticCurvePrivateKey) -> Path:

@@ -1,14 +1,18 @@
 """`skerry serve` with identities, and `skerry broker`: what they say, and what they leave unsaid."""
 
 import json
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import identities
+from tests.kit.brokers import Mosquitto
 from tests.kit.callers import enrolled
 from tests.kit.commands import WITH_IDENTITIES, serving, skerry
+from tests.kit.exported_brokers import ExportedMosquitto, two_ports
 from tests.kit.home import make_home
 from tests.kit.programs import require_program
 from tests.kit.waiting import eventually
@@ -57,6 +61,16 @@ def test_a_broker_without_identities_is_said_to_deny_nobody(home):
     assert "--plain" in found["line"]
 
 
+def test_a_broker_whose_rules_somebody_else_writes_is_said_to_be_one(home, tmp_path):
+    with (
+        Mosquitto(tmp_path / "broker") as theirs,
+        serving(home, "--broker", f"mqtt://127.0.0.1:{theirs.port}", "--no-http"),
+    ):
+        code, found = status(home)
+    assert (code, found["listeners"]) == (1, [])
+    assert "`skerry broker export`" in found["line"]
+
+
 def test_serve_json_names_listeners_and_no_secret(home):
     """Case T7 of the threat table: the broker's part."""
     require_program("mosquitto", "mosquitto")
@@ -83,6 +97,48 @@ def test_export_writes_a_folder_and_says_how_to_serve_over_it(home, tmp_path, ki
     assert (out / "server.pem").stat().st_mode & 0o077 == 0
     keys = [path.name for path in out.iterdir() if "PRIVATE KEY" in path.read_text()]
     assert keys == ["server.pem"], "the authority's keys and the plane's stay at home"
+
+
+def test_serve_keeps_exported_rules_up_to_date_and_status_says_when_the_broker_has_taken_them(home, tmp_path):
+    """Case I6 of the threat table, with a mosquitto that is a service: until it reloads, nothing is claimed."""
+    out, ports = tmp_path / "exported", two_ports()
+    where = ("--out", str(out), "--port", str(ports[0]), "--enroll-port", str(ports[1]), "--name", "127.0.0.1")
+    said = json.loads(skerry(home, "broker", "export", "mosquitto", *where, "--json").stdout)
+    with open_registry(home.registry) as registry, ExportedMosquitto(out, ports) as theirs, path_unit(theirs) as unit:
+        enrolled(home, registry, "edge-17", time.time())
+        with serving(home, *said["serve"].split()[2:], "--no-http"):
+            eventually(lambda: status(home)[0] == 0, "the rules are in force")
+            unit.clear()
+            with registry.write() as session:
+                identities.revoke(session, "edge-17", "stolen", time.time())
+            eventually(lambda: b"user edge-17" in (out / "operation.acl").read_bytes(), "the rules are written")
+            code, found = status(home)
+            assert (code, found["holds"]) == (1, False)
+            assert "not yet in force" in found["line"]
+            unit.set()
+            eventually(lambda: status(home)[0] == 0, "it is in force")
+
+
+@contextmanager
+def path_unit(broker):
+    """What systemd does with the exported units: has the broker reload when the label changes, while it is set."""
+    enabled, ending, label = threading.Event(), threading.Event(), broker.folder / "rules.label"
+    enabled.set()
+
+    def watch():
+        seen = ""
+        while not ending.wait(0.1):
+            if enabled.is_set() and label.read_text() != seen:
+                seen = label.read_text()
+                broker.reload()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield enabled
+    finally:
+        ending.set()
+        thread.join()
 
 
 def test_export_for_another_broker_is_refused_in_one_line(home, tmp_path):

@@ -131,11 +131,13 @@ class Keeper:
         self._note(self.state.wanted, self._try_out(self.state.wanted), now)
 
     def _try_out(self, label: str) -> str:
-        """What is wrong with the rules at the listeners; nothing, where the canary has come through everywhere."""
+        """What is wrong at the first listener where the canary has not come through; nothing where there is none."""
         said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
-        patience_s = self._target.patience_s
-        verdicts = ((door, self._attempt(door, label, patience_s)) for door in self._doors)
-        return "; ".join(f"the {door.name} listener {said[word]}" for door, word in verdicts if word != "in_force")
+        for door in self._doors:
+            found = self._attempt(door, label, self._target.patience_s)
+            if found != "in_force":
+                return f"the {door.name} listener {said[found]}"
+        return ""
 
     def _note(self, label: str, problem: str, now: float) -> None:
         was, done = self.state, time.time()

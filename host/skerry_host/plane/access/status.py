@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire.broker_url import parse
 from skerry_host.home import Home
+from skerry_host.plane.access.exported import exported
 from skerry_host.plane.access.keeper import State, read_state
 from skerry_host.plane.access.serving import doors, own_files, state_file
 from skerry_host.plane.access.source import access_of
@@ -61,7 +62,8 @@ def look(home: Home, registry: Registry, where: Where) -> Status:
     with registry.read() as session:
         access, denied = access_of(session), _denied(session)
     noted = read_state(state_file(home)) or State("")
-    found = [] if where.security == "plain" else _tried(home, where, access.label)
+    ours = where.security == "mtls" or (where.security == "external" and exported(home) is not None)
+    found = _tried(home, where, access.label) if ours else []
     holds = bool(found) and all(each.verdict == "in_force" for each in found)
     since = noted.since if holds and noted.in_force == access.label else None
     line = _line(where, access.label, found, since)
@@ -77,6 +79,8 @@ def _tried(home: Home, where: Where, label: str) -> list[Listener]:
 def _line(where: Where, label: str, found: list[Listener], since: float | None) -> str:
     if where.security == "plain":
         return "the broker was started with --plain: it knows nobody, and denies nobody"
+    if not found:
+        return "the broker's access rules are not Skerry's: `skerry broker export` writes some"
     if all(each.verdict == "in_force" for each in found):
         return f"access rules {label} are in force" + (f", brought in {ago(since)}" if since else "")
     if all(each.verdict == "unreachable" for each in found):

@@ -19,7 +19,8 @@ from skerry_host.plane.broker.listening import Opening
 from skerry_host.plane.broker.secured import Ports
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import identities
-from tests.kit.callers import Caller, claimed, enrolled, new_key, request, write
+from tests.kit.callers import Caller, claimed, enrolled, write
+from tests.kit.csr import csr_of, device_key
 from tests.kit.home import make_home
 from tests.kit.programs import require_program
 from tests.kit.waiting import eventually
@@ -135,10 +136,10 @@ def test_a_claim_or_a_birth_certificate_is_refused_in_operation(fleet):
 
 def test_a_certificate_of_another_authority_one_that_has_expired_and_none_are_refused(fleet, tmp_path):
     """Case 16 of security.md."""
-    key = new_key()
-    foreign = Authority.open(tmp_path / "other", time.time()).device(request(key), "edge-17").pem
+    key = device_key()
+    foreign = Authority.open(tmp_path / "other", time.time()).device(csr_of(key), "edge-17").pem
     fleet.pems["foreign"] = write(tmp_path / "foreign.pem", foreign, key)
-    expired = Authority.open(fleet.home.identity, time.time() - 100 * 86400).device(request(key), "edge-17").pem
+    expired = Authority.open(fleet.home.identity, time.time() - 100 * 86400).device(csr_of(key), "edge-17").pem
     fleet.pems["expired"] = write(tmp_path / "expired.pem", expired, key)
     assert not caller(fleet, "foreign").come()
     assert not caller(fleet, "expired").come()
