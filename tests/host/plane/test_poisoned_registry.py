@@ -28,7 +28,7 @@ from skerry_host.plane.service import run_each
 from skerry_host.plane.views.briefs import Briefs
 from skerry_host.plane.views.gather import overview
 from skerry_host.release import keys
-from tests.host.plane.delivery.test_publish import MemoryLink
+from tests.kit.publishing import MemoryLink
 from tests.kit.rollouts import Rig, two_releases
 
 TABLES = ("twins", "deployments", "rollouts", "orders", "boots", "telemetry_reports", "blobs", "alarms", "events")

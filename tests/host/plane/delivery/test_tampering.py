@@ -9,7 +9,7 @@ from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.delivery.tampering import AT_ONCE, FORGOTTEN_S, LONGEST_S, MOST, Tampering
 from skerry_host.plane.registry.records import alarms, events
 from skerry_host.plane.rollouts.intake import order_watch
-from tests.host.plane.delivery.test_publish import Rig
+from tests.kit.publishing import Rig
 
 TOPIC = topics.desired("dev-1")
 
