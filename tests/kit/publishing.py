@@ -1,4 +1,4 @@
-"""The publisher over a broker that is a dictionary, with a rollout loop that gives it work. No tests here."""
+"""The publisher and the rollout loop over a home with one release, and a broker in memory. No tests here."""
 
 from skerry_agent.wire import topics
 from skerry_host.fleet.device import Device
@@ -50,6 +50,8 @@ class MemoryLink:
 
 
 class Rig:
+    """All of it; time stands still unless `now` is moved."""
+
     def __init__(self, folder):
         self.allowed, self.most = {}, MAX_RETAINED
         self.home = make_home(folder)
