@@ -38,7 +38,8 @@ CREDENTIALS_FILE = "credentials"
 class Addresses(Struct, frozen=True):
     """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes.
 
-    `password`: the broker asks for one, so devices need one of their own.
+    `password`: the broker asks for one, so devices need one of their own. `old_port`: where a broker with identities
+    hears devices that have none.
     """
 
     broker: str
@@ -46,6 +47,7 @@ class Addresses(Struct, frozen=True):
     enrolment: str | None = None
     security: Literal["mtls", "plain", "external"] = "plain"
     password: bool = False
+    old_port: int | None = None
 
 
 def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
