@@ -23,7 +23,7 @@ from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
-from skerry_host.plane.registry.records import claims
+from skerry_host.plane.registry.records import claims, devices
 from skerry_host.plane.registry.records.claims import Claim, Wanted
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ enroll_broker_option = click.option(
 @click.command()
 @click.argument("name")
 @click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
-@click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="A tag to select it by; repeatable; --replace keeps those of before if there is none.",
+)
 @broker_option
 @enroll_broker_option
 @click.option(
@@ -80,6 +85,7 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
             claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
             image = _image(session, home, claim, (broker, enrolment))
             provisioning.write_claim_folder(home, folder, image, hardware, name)
+        tags = tuple(devices.find(session, name).tags)
     shown, install = without_password(broker), provisioning.install_command(hardware)
     data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
@@ -178,7 +184,7 @@ def _wanted(given: dict[str, Any]) -> tuple[list[Entry], list[Board]]:
     try:
         text = batch.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise BatchError(batch.name, [f"not UTF-8 at byte {error.start}"]) from None
+        raise BatchError(batch.name, [f"not UTF-8 at byte {error.start}: save it as CSV in UTF-8"]) from None
     entries = read_batch(batch.name, text, list_boards())
     return entries, [load_board(name) for name in sorted({each.board for each in entries})]
 

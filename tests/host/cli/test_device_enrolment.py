@@ -178,6 +178,16 @@ def test_retired_devices_are_listed_apart(home):
     assert "known by: no identity" in device(home, "show", "dev-1").stdout
 
 
+def test_another_board_of_a_device_is_in_its_groups(home):
+    """The command by which docs/enrolment.md moves a device to an identity took its tags, and so all rollouts."""
+    for more in ("--tag=lab", "--replace", "--replace"):
+        said = as_json(home, "provision", "dev-1", "--board", "generic-x86", more)
+        assert said["tags"] == ["lab"]
+    assert [each["tags"] for each in as_json(home, "list")] == [["lab"]]
+    said = as_json(home, "provision", "dev-1", "--board", "generic-x86", "--replace", "--tag", "other")
+    assert said["tags"] == ["other"]
+
+
 def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
     device(home, "claim", "--count", "2", "--board", "generic-x86", "--out", str(home.root / "image"))
     put(home, waiting_board())
