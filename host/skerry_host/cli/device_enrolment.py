@@ -65,13 +65,14 @@ enroll_broker_option = click.option(
 @days_option
 @click.option("--replace", is_flag=True, help="Also where NAME is there: its next board takes the place of this one.")
 @json_option
-def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
+def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
     """Make a device's record and write its folder: agent.toml, trust.json, and a claim by which its board enrols.
 
     The claim is for one board. Over a broker without identities, the folder is all that the device needs.
     """
     provisioning.check_id(name)
-    home, hardware = open_home(), load_board(board)
+    home = open_home()
+    hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
@@ -87,11 +88,19 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
             provisioning.write_claim_folder(home, folder, image, hardware, name)
         tags = tuple(devices.find(session, name).tags)
     shown, install = without_password(broker), provisioning.install_command(hardware)
-    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folder, broker)
+
+
+def _board_of(home: Home, name: str, *, replace: bool) -> str:
+    """That of the record, for another board of the same kind. Raises `click.UsageError`, `UnknownError`."""
+    if not replace:
+        raise click.UsageError("Missing option '--board'", click.get_current_context())
+    with registry(home) as opened, opened.read() as session:
+        return devices.find(session, name).board
 
 
 def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, broker: str) -> list[str]:
@@ -101,7 +110,7 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
     return [
         waits or is_enrolled,
         f"here:       skerry-agent run --config {folder}/agent.toml",
-        f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {name}/agent.toml",
+        f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {folder.name}/agent.toml",
     ]
 
 

@@ -180,12 +180,24 @@ def test_retired_devices_are_listed_apart(home):
 
 def test_another_board_of_a_device_is_in_its_groups(home):
     """The command by which docs/enrolment.md moves a device to an identity took its tags, and so all rollouts."""
-    for more in ("--tag=lab", "--replace", "--replace"):
-        said = as_json(home, "provision", "dev-1", "--board", "generic-x86", more)
+    for more in (("--tag", "lab"), ("--replace",), ("--replace",)):
+        said = as_json(home, "provision", "dev-1", "--board", "generic-x86", *more)
         assert said["tags"] == ["lab"]
     assert [each["tags"] for each in as_json(home, "list")] == [["lab"]]
-    said = as_json(home, "provision", "dev-1", "--board", "generic-x86", "--replace", "--tag", "other")
-    assert said["tags"] == ["other"]
+    said = as_json(home, "provision", "dev-1", "--replace", "--tag", "other", "--out", str(home.root / "out"))
+    assert (said["board"], said["tags"]) == ("generic-x86", ["other"])
+
+
+def test_the_command_that_a_refusal_hints_at_works_as_it_stands(home, tmp_path):
+    """`skerry device provision NAME --replace`: it was refused without --board."""
+    device(home, "provision", "dev-1", "--board", "raspberry-pi-4")
+    device(home, "revoke", "dev-1", "--reason", "stolen")
+    out = device(home, "provision", "dev-1", "--replace", "--out", str(tmp_path / "again")).stdout
+    assert "run --config again/agent.toml" in out, "where the folder is, not what the device is called"
+    assert [each["board"] for each in as_json(home, "list")] == ["raspberry-pi-4"]
+    for words, said in ((("provision", "dev-2"), "Missing option '--board'"), (("provision", "no", "--replace"), "id")):
+        done = device(home, *words, check=False)
+        assert (done.returncode, said in done.stderr) == (2, True)
 
 
 def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
