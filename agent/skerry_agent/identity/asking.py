@@ -233,11 +233,11 @@ class Asking:
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {
     ("claim", "own_certificate_expired"): (
         "refused",
-        "the claim has expired, by the host's clock; `skerry device claim` or `device provision --replace` there makes another",
+        "the claim has expired, by the host's clock; `skerry device claim` there makes another, or `provision`",
     ),
     ("claim", "own_certificate_revoked"): (
         "refused",
-        "the host has closed this claim; `skerry device claim` or `device provision --replace` there makes another",
+        "the host has closed this claim; `skerry device claim` there makes another, or `provision`",
     ),
     ("birth", "own_certificate_revoked"): (
         "refused",

@@ -44,13 +44,8 @@ enroll_broker_option = click.option(
 
 @click.command()
 @click.argument("name")
-@click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    help="A tag to select it by; repeatable; --replace keeps those of before if there is none.",
-)
+@click.option("--board", help="The device's board, of `skerry device boards` [with --replace: as before].")
+@click.option("--tag", "tags", multiple=True, help="A tag to select it by; repeatable [with --replace: as before].")
 @broker_option
 @enroll_broker_option
 @click.option(
