@@ -131,7 +131,6 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     wait for `skerry device approve`.
     """
     home = open_home()
-    _require_free(out)
     entries, hardware = _wanted(given)
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
     if enrolment is None:
@@ -139,6 +138,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
         raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
     with registry(home) as opened, opened.write() as session:
         made = _claim(session, entries, hardware, (given, days))
+        _require_free(out)  # now that no other command can write its claim there
         image = _image(session, home, made, (broker, enrolment))
         folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
         for board, folder in zip(hardware, folders, strict=True):

@@ -1,7 +1,10 @@
 """The commands for records, claims and boards that wait: what they write, and that a mistake leaves no file."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +201,18 @@ def test_the_command_that_a_refusal_hints_at_works_as_it_stands(home, tmp_path):
     for words, said in ((("provision", "dev-2"), "Missing option '--board'"), (("provision", "no", "--replace"), "id")):
         done = device(home, *words, check=False)
         assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_two_commands_do_not_write_their_claims_into_one_folder(home, tmp_path):
+    """Its key would be of one, its certificate of the other: no board could ask, and both said that all was well."""
+    words = ["device", "claim", "--count", "2", "--board", "generic-x86", "--out", str(tmp_path / "image")]
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *words]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
+    said = [each.communicate()[1] for each in both]
+    assert sorted(each.returncode for each in both) == [0, 2]
+    assert "image is not empty" in "".join(said)
+    (claim,) = as_json(home, "claims")
+    assert claim["state"] == "open"
 
 
 def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
