@@ -176,6 +176,7 @@ def test_retired_devices_are_listed_apart(home):
     device(home, "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h")
     device(home, "retire", "dev-1")
     assert as_json(home, "list") == []
+    assert "dev-1" not in skerry(home, "monitor", "--once").stdout
     assert [each["id"] for each in as_json(home, "list", "--retired")] == ["dev-1"]
     device(home, "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h", "--replace")
     assert "known by: no identity" in device(home, "show", "dev-1").stdout
