@@ -227,6 +227,27 @@ def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
     assert as_json(home, "pending")[0]["state"] == "denied"
 
 
+def test_hundreds_that_a_stolen_claim_makes_wait_do_not_hide_the_others(home):
+    """The list is paged and narrowed as all are."""
+    for number in range(2):
+        device(home, "claim", "--count", "2", "--board", "generic-x86", "--out", str(home.root / f"image-{number}"))
+    boards = [waiting_board() for _ in range(120)]
+    for number, row in enumerate(boards):
+        row.key_sha256, row.code, row.first = f"{number:064x}", f"AAAA-A{_letters(number)}", float(number)
+    boards[119].claim = "@claim-2"
+    put(home, *boards)
+    shown = device(home, "pending").stdout
+    assert shown.count("AAAA-A") == 100 + 1
+    assert f"20 more boards: --after AAAA-A{_letters(99)}, or --limit 120" in shown
+    assert [each["code"] for each in as_json(home, "pending", "--where", "claim=@claim-2")] == [boards[119].code]
+    assert len(as_json(home, "pending")) == 120
+    assert "no such board waits" in device(home, "pending", "--where", "claim=@claim-3").stdout
+
+
+def _letters(number):
+    return "".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number // 26**place % 26] for place in (2, 1, 0))
+
+
 def test_a_folder_that_cannot_be_written_leaves_no_record_and_no_claim(home, tmp_path):
     (tmp_path / "file").touch()
     out = str(tmp_path / "file" / "below")
