@@ -227,6 +227,19 @@ def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
     assert as_json(home, "pending")[0]["state"] == "denied"
 
 
+@pytest.mark.parametrize("name", ["claim.pem", "agent.toml"])
+def test_a_folder_that_is_written_by_half_is_taken_away(home, tmp_path, name):
+    """On a full disk, claim.key stayed there: of a claim that is not, and the next try was refused for it."""
+    out = tmp_path / "image"
+    out.mkdir()
+    (out / name).mkdir()
+    (out / name / "full").touch()
+    done = device(home, "provision", "edge-1", "--board", "generic-x86", "--out", str(out), check=False)
+    assert (done.returncode, f"cannot write {out}: " in done.stderr) == (1, True)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert as_json(home, "claims") == []
+
+
 def test_hundreds_that_a_stolen_claim_makes_wait_do_not_hide_the_others(home):
     """The list is paged and narrowed as all are."""
     for number in range(2):
