@@ -71,7 +71,7 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
     broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
-    claim = None
+    claim, again = None, (folder / "agent.toml").is_file()
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
             arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
@@ -86,6 +86,8 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
+    if again:
+        lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folder, broker)
 

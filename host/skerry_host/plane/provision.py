@@ -140,6 +140,14 @@ def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, dev
     _write_all(folder, files)
 
 
+def kept_before(folder: Path) -> Path:
+    """Where a folder's agent.toml goes that is written anew: somebody may have added inputs to it.
+
+    Beside the folder, because that is copied to a board, and those of old hosts may hold the plane's password.
+    """
+    return folder.absolute().with_name(f"{folder.name}.agent.toml.before")
+
+
 def _trust(home: Home) -> str:
     return json.dumps(trust_keys(home.keys), indent=2) + "\n"
 
@@ -149,6 +157,8 @@ def _write_all(folder: Path, files: Mapping[str, tuple[str, int]]) -> None:
     there, new = folder.is_dir(), [folder / name for name in files if not (folder / name).exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (folder / "agent.toml").is_file():
+            write_atomic(kept_before(folder), (folder / "agent.toml").read_bytes(), mode=0o600)
         for name, (text, mode) in files.items():
             write_atomic(folder / name, text.encode(), mode=mode)
     except OSError as error:

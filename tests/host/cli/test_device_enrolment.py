@@ -227,6 +227,20 @@ def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
     assert as_json(home, "pending")[0]["state"] == "denied"
 
 
+def test_what_somebody_has_added_to_an_agent_toml_is_kept_when_its_device_is_provisioned_again(home):
+    """Inputs of a device of this machine were gone with the move to an identity, and nothing said so."""
+    device(home, "provision", "edge-1", "--board", "generic-x86", "--broker", "mqtt://h")
+    file = home.devices / "edge-1" / "agent.toml"
+    file.write_text(file.read_text() + '[models.fashion]\nhttp = "127.0.0.1:9000"\n')
+    text = file.read_text()
+    said = device(home, "provision", "edge-1", "--replace").stdout
+    before = home.devices / "edge-1.agent.toml.before"
+    assert (before.read_text(), str(before) in said) == (text, True)
+    assert modes(home.devices)[before.name] == 0o600
+    assert "agent.toml.before" not in modes(file.parent), "the folder goes to a board, and old ones hold passwords"
+    assert "before" not in device(home, "provision", "edge-2", "--board", "generic-x86").stdout
+
+
 @pytest.mark.parametrize("name", ["claim.pem", "agent.toml"])
 def test_a_folder_that_is_written_by_half_is_taken_away(home, tmp_path, name):
     """On a full disk, claim.key stayed there: of a claim that is not, and the next try was refused for it."""
