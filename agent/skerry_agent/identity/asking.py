@@ -252,19 +252,19 @@ class Asking:
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {
     ("claim", "own_certificate_expired"): (
         "refused",
-        "the claim has expired, by the host's clock; `skerry device claim` or `device provision` there makes another",
+        "the claim has expired, by the host's clock; `skerry device claim` there makes another, or `provision`",
     ),
     ("claim", "own_certificate_revoked"): (
         "refused",
-        "the host has closed this claim; `skerry device claim` or `device provision` there makes another",
+        "the host has closed this claim; `skerry device claim` there makes another, or `provision`",
     ),
     ("birth", "own_certificate_revoked"): (
         "refused",
-        "the host has revoked this device; `skerry device provision` there makes it another claim",
+        "the host has revoked this device; `skerry device provision NAME --replace` there makes it another claim",
     ),
     ("birth", "own_certificate_expired"): (
         "refused",
-        "its birth certificate has expired, too; `skerry device provision` on the host makes it another claim",
+        "its birth certificate has expired, too; `skerry device provision NAME --replace` there makes it another claim",
     ),
 }
 """How the enrolment listener says no, by the way of asking and the kind of problem; what it is then called."""
