@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.broker_url import parse
+from skerry_agent.wire.names import CLAIM_PREFIX
 from skerry_host.home import Home
 from skerry_host.plane.access.exported import exported
 from skerry_host.plane.access.keeper import State, read_state
@@ -93,7 +94,7 @@ def _denied(session: Session) -> list[Denied]:
     """Devices, and claims that were closed; a device's birth certificate goes without saying."""
     rows = []
     for name in sorted(identities.revoked(session)):
-        if name.startswith("@claim-"):
+        if name.startswith(CLAIM_PREFIX):
             claim = claims.find(session, name)
             rows.append(Denied(name, claim.closed if claim else None, "claim closed"))
         elif not name.startswith("@"):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import claim_name
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.tables import ClaimRow, DeviceRow, IdentityRow, PendingRow
+from skerry_host.plane.registry.tables import ClaimRow, DeviceRow, PendingRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,6 @@ def record_with_serial(session: Session, number: int, serial: str) -> str | None
     query = select(DeviceRow.id).where(DeviceRow.claim == number, DeviceRow.hardware_serial == serial)
     found = session.scalars(query.limit(2)).all()
     return found[0] if len(found) == 1 else None
-
-
-def waiting_records(session: Session, number: int) -> list[str]:
-    """The devices of a claim whose boards have not come yet, by id."""
-    query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
-    waiting = query.where(DeviceRow.claim == number, IdentityRow.key_sha256.is_(None))
-    return list(session.scalars(waiting.order_by(DeviceRow.id)))
 
 
 def set_claim(session: Session, device: str, number: int | None, serial: str | None = None) -> None:

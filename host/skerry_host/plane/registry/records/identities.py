@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
 
@@ -44,15 +45,6 @@ class Identity:
     def is_denied(self) -> bool:
         """Whether nothing that is said in its name is to be heard."""
         return self.revoked is not None or self.retired is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What a board has shown that it holds, by the requests that it signed."""
-
-    key_sha256: str
-    birth_key_sha256: str | None
-    incarnation: str
 
 
 @dataclass(frozen=True, slots=True)
