@@ -1,8 +1,10 @@
 """Keeps a broker's access rules those of the registry: writes them, has them reloaded, tries them out, takes them back.
 
-A change is in force when the canary has come through at every listener. Where it has not, the files of before are put
-back, because a broker that is started on rules that it cannot read would let nobody in; the state says `not yet in
-force` meanwhile, and it is tried again. The state is a file, which `skerry broker status` shows.
+A change is in force when the canary has come through at every listener; until then the state says `not yet in force`,
+and it is tried again. Where it has come through at none, the files of before are put back, because a broker that is
+started on rules that it cannot read would let nobody in. One listener that has taken them shows that they are sound:
+else whoever floods the other would keep everybody from being revoked. The state is a file, which `skerry broker status`
+shows.
 """
 
 import logging
@@ -109,7 +111,7 @@ class Keeper:
         if version != self._version:
             self._bring(self._source.rules(now), now)
             self._version = version
-        elif now >= self._due:
+        elif now >= self._due or self._due > now + CONFIRM_S:  # the clock was set back
             if self.state.holds:
                 self._confirm(now)
             else:
@@ -120,37 +122,40 @@ class Keeper:
         self._target.write(self._target.content(rules))
         self._target.reload(rules.access.old_way)
         self._old_way = rules.access.old_way
-        problem = self._try_out(rules.label)
-        if problem:
+        found = self._try_out(rules.label)
+        if found and "in_force" not in found.values():
             self._target.write(former)
             self._target.reload(before)
             self._old_way = before
-        self._note(rules.label, problem, now)
+        self._note(rules.label, _problem(found), now, rules.flaw)
 
     def _confirm(self, now: float) -> None:
-        self._note(self.state.wanted, self._try_out(self.state.wanted), now)
+        self._note(self.state.wanted, _problem(self._try_out(self.state.wanted)), now)
 
-    def _try_out(self, label: str) -> str:
-        """What is wrong at the first listener where the canary has not come through; nothing where there is none."""
-        said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
-        for door in self._doors:
-            found = self._attempt(door, label, self._target.patience_s)
-            if found != "in_force":
-                return f"the {door.name} listener {said[found]}"
-        return ""
+    def _try_out(self, label: str) -> dict[str, Verdict]:
+        """What the canary has found at each listener."""
+        return {door.name: self._attempt(door, label, self._target.patience_s) for door in self._doors}
 
-    def _note(self, label: str, problem: str, now: float) -> None:
+    def _note(self, label: str, problem: str, now: float, flaw: str = "") -> None:
         was, done = self.state, time.time()
         if problem:
             self.state = State(label, was.in_force if was.in_force != label else "", was.since, done, problem)
             log.error("access rules %s are not yet in force: %s", label, problem)
         else:
             since = was.since if was.in_force == label else done
-            self.state = State(label, label, since, done)
+            self.state = State(label, label, since, done, flaw)
             if was.in_force != label:
                 log.info("access rules %s are in force", label)
-        self._due = now + (AGAIN_S if problem else CONFIRM_S)
+            if flaw:
+                log.error("who is revoked is kept out by the access rules alone, without the list: %s", flaw)
+        self._due = now + (AGAIN_S if problem or flaw else CONFIRM_S)
         write_atomic(self._file, json.format(json.encode(self.state)) + b"\n")
+
+
+def _problem(found: Mapping[str, Verdict]) -> str:
+    """What is wrong at the first listener where the canary has not come through; nothing where there is none."""
+    said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
+    return next((f"the {name} listener {said[each]}" for name, each in found.items() if each != "in_force"), "")
 
 
 @contextmanager

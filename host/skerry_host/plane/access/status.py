@@ -16,6 +16,7 @@ from skerry_host.plane.access.source import access_of
 from skerry_host.plane.broker.canary import Verdict, verdict
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import claims, identities
+from skerry_host.plane.registry.records.identities import RETIRED
 from skerry_host.plane.views.words import ago
 
 PATIENCE_S = 2.0
@@ -66,8 +67,11 @@ def look(home: Home, registry: Registry, where: Where) -> Status:
     ours = where.security == "mtls" or (where.security == "external" and exported(home) is not None)
     found = _tried(home, where, access.label) if ours else []
     holds = bool(found) and all(each.verdict == "in_force" for each in found)
-    since = noted.since if holds and noted.in_force == access.label else None
+    newest = holds and noted.in_force == access.label
+    since = noted.since if newest else None
     line = _line(where, access.label, found, since)
+    if newest and noted.problem:
+        line += f", but without the revocation list: {noted.problem}"
     old_way = sorted(access.old_way)
     return Status(where.security, line, holds, access.label, noted.in_force, since, found, denied, old_way)
 
@@ -100,5 +104,5 @@ def _denied(session: Session) -> list[Denied]:
         elif not name.startswith("@"):
             known = identities.find(session, name)
             since = (known.revoked or known.retired) if known else None
-            rows.append(Denied(name, since, (known.reason if known else None) or "retired"))
+            rows.append(Denied(name, since, (known.reason or known.word) if known else RETIRED))
     return rows

@@ -15,14 +15,14 @@ class FakeSource:
     """A registry whose version is counted by hand."""
 
     def __init__(self):
-        self.access, self.signed = Access(version=1), 0
+        self.access, self.signed, self.flaw = Access(version=1), 0, ""
 
     def version(self):
         return self.access.version
 
     def rules(self, now):
         self.signed += 1
-        return Rules(self.access, b"list")
+        return Rules(self.access, b"list", self.flaw)
 
     def revoke(self, name):
         self.access = Access(self.access.revoked | {name}, self.access.old_way, self.access.version + 1)
@@ -52,7 +52,7 @@ class FakeBroker:
             self.in_force = dict(self.files)
 
     def attempt(self, door, label, patience_s):
-        if self.away:
+        if self.away in (True, door.name):
             return "unreachable"
         return "in_force" if label.encode() in self.in_force.get(f"{door.name}.acl", b"") else "not_in_force"
 
@@ -97,6 +97,43 @@ def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_y
     keeper.look(1.0 + AGAIN_S)
     assert keeper.state.holds
     assert b"edge-17" in broker.in_force["operation.acl"]
+
+
+def test_whoever_keeps_the_canary_out_of_one_listener_keeps_nobody_from_being_revoked_at_the_other(kept):
+    """A thousand connections by one claim fill the enrolment listener of a process with 1024 files."""
+    source, broker, keeper = kept
+    broker.away = "enrolment"
+    source.revoke("edge-17")
+    for now in (1.0, 1.0 + AGAIN_S):
+        keeper.look(now)
+        assert b"user edge-17\ntopic deny #" in broker.in_force["operation.acl"]
+        assert "enrolment listener does not let" in keeper.state.problem
+        assert not keeper.state.holds
+    broker.away = False
+    keeper.look(1.0 + 2 * AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_rules_without_a_new_list_are_in_force_and_it_is_said_what_is_wrong(kept):
+    source, _, keeper = kept
+    source.flaw = "the key can be read by others"
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert keeper.state.in_force == source.access.label
+    assert (keeper.state.problem, keeper.state.holds) == (source.flaw, False)
+    source.flaw = ""
+    keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_a_clock_that_is_set_back_keeps_no_rules_waiting(kept):
+    source, broker, keeper = kept
+    broker.away = True
+    source.revoke("edge-17")
+    keeper.look(1_000_000.0)
+    broker.away = False
+    keeper.look(500_000.0)
+    assert keeper.state.holds
 
 
 def test_a_broker_that_forgets_its_rules_is_noticed(kept):
