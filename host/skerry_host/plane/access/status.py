@@ -20,6 +20,8 @@ from skerry_host.plane.registry.records.identities import RETIRED
 from skerry_host.plane.views.words import ago
 
 PATIENCE_S = 2.0
+AWAIT_S = 8.0
+"""Longer than a broker takes that is well."""
 
 
 class Listener(Struct, frozen=True):
@@ -74,6 +76,24 @@ def look(home: Home, registry: Registry, where: Where) -> Status:
         line += f", but without the revocation list: {noted.problem}"
     old_way = sorted(access.old_way)
     return Status(where.security, line, holds, access.label, noted.in_force, since, found, denied, old_way)
+
+
+def brought_in(home: Home, registry: Registry, security: str, patience_s: float = AWAIT_S) -> str:
+    """What to say after somebody was denied, of a plane that runs: whether the broker does it by now."""
+    if security == "plain":
+        return "the broker was started with --plain and denies nobody: only the plane does"
+    if security == "external" and exported(home) is None:
+        return "the broker's access rules are not Skerry's: deny the same there"
+    ends = time.monotonic() + patience_s
+    while True:
+        with registry.read() as session:
+            label = access_of(session).label
+        noted = read_state(state_file(home))
+        if noted is not None and noted.in_force == label:
+            return "in force at the broker"
+        if time.monotonic() > ends:
+            return "not yet in force at the broker: see `skerry broker status`"
+        time.sleep(0.1)
 
 
 def _tried(home: Home, where: Where, label: str) -> list[Listener]:

@@ -170,7 +170,7 @@ def test_a_revoked_device_is_mute_at_once_and_its_place_is_had_by_the_next_board
         device.publish(topics.state("gone-1"), birth("gone-1"), retain=True)
         eventually(lambda: is_online(plane, "gone-1"), "it is online")
         began = time.monotonic()
-        told(plane, "revoke", "gone-1", "--reason", "stolen")
+        assert "gone-1; in force at the broker" in told(plane, "revoke", "gone-1", "--reason", "stolen")
         assert not is_online(plane, "gone-1")
         for sequence in range(2, 6):
             device.publish(topics.state("gone-1"), birth("gone-1", sequence), retain=True)
