@@ -12,8 +12,9 @@ from msgspec import Struct
 from skerry_agent import __version__, log
 from skerry_agent.identity.attest import HostTime
 from skerry_agent.identity.decisions import OF_TIME, is_doubtful, is_valid_at, pauses
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Connections, Credentials, Events, HostClock, IdentityState, SecureLink
-from skerry_agent.ports.interfaces import Processes, Timer
+from skerry_agent.ports.interfaces import Processes
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestKind, RequestMade
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of
@@ -73,7 +74,7 @@ class Asking:
         self._link: SecureLink | None = None
         self._check_time = True
         self._time_failed = False
-        self._next: Timer | None = None
+        self._later = Later(tools.clock)
         self._busy = self._over = False
         self._unanswered = 0
         self._silence, self._pending = pauses(*SILENCE_S), pauses(*PENDING_S)
@@ -90,7 +91,7 @@ class Asking:
     def stop(self) -> None:
         """Ask no more."""
         self._over = True
-        self._later(None)
+        self._later.cancel()
         if self._link is not None:
             self._link.stop()
 
@@ -122,11 +123,6 @@ class Asking:
         self.state, self.detail = state, cleaned(detail)
         log.say("warning" if detail else "info", f"enrolment: {state}", code=self.code or None, detail=detail or None)
         self._changed()
-
-    def _later(self, pause_s: float | None, call: Callable[[], None] | None = None) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        self._next = self._clock.after(pause_s, call) if pause_s is not None and call is not None else None
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -196,7 +192,7 @@ class Asking:
             return
         self._busy = True
         self._unanswered = 0
-        self._later(None)
+        self._later.cancel()
         self._time.answered(answer.attest, lambda known: self._answered(answer, known=known))
 
     def _answered(self, answer: EnrolmentAnswer, *, known: bool) -> None:

@@ -25,9 +25,9 @@ from skerry_agent.identity.decisions import (
     renewal_due,
 )
 from skerry_agent.identity.gate import TimeGate
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
-from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.identity import (
     BIRTH_KEY,
@@ -89,7 +89,7 @@ class IdentityKeeper:
         self._refused = 0
         self._asking: Asking | None = None
         self._renewal: Renewal | None = None
-        self._next: Timer | None = None
+        self._later = Later(tools.clock)
         self._reopen, self._renew_again = pauses(*REOPEN_S), pauses(*RENEW_AGAIN_S)
         self._renew_from = 0.0
         self._issue: str | None = None
@@ -249,11 +249,6 @@ class IdentityKeeper:
             self._claim.unused(stored, None)
         except OSError as error:
             self._unnoted = f"the identity in use could not be noted: {error.strerror}; the next start tries again"
-
-    def _later(self, pause_s: float, call: Callable[[], None]) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        self._next = self._clock.after(pause_s, call)
 
     # -- the operation link --------------------------------------------------------------------------------------------
 

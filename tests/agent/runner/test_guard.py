@@ -180,7 +180,9 @@ def test_requests_that_come_together_in_one_record_are_all_answered(certificate)
             wire.sendall(b"GET /one HTTP/1.1\r\nhost: localhost\r\n\r\n" * 5)
             said = b""
             while said.count(b"/one") < 5:
-                said += wire.recv(65536)
+                piece = wire.recv(65536)
+                assert piece, f"it was closed after {said.count(b'/one')} answers"
+                said += piece
 
 
 def test_who_never_finishes_a_handshake_holds_up_no_other(certificate):

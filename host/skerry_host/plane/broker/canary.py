@@ -12,6 +12,7 @@ from typing import Any, Literal
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from skerry_agent.wire.enrolment import CANARY_NAME
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.rights import canary_topic
 
@@ -74,7 +75,7 @@ def _try(door: Connection, topic: str) -> Verdict | None:
 
 
 def _client(door: Connection) -> mqtt.Client:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, "@canary", clean_session=True, reconnect_on_failure=False)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, CANARY_NAME, clean_session=True, reconnect_on_failure=False)
     client.connect_timeout = CONNECT_S
     if door.username:
         client.username_pw_set(door.username, door.password)

@@ -4,8 +4,10 @@ Starts, reloads and ends them, and writes their access rules as it is told. Does
 reload had the effect that it should have: `skerry_host.plane.access` sees to both.
 """
 
+import contextlib
 import logging
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -49,6 +51,9 @@ class Ports:
 class Process(Child):
     """One mosquitto, with a configuration that is written when it is started."""
 
+    most_files: int | None = None
+    """So many files it may open, connections among them; None for as many as this process may."""
+
     def __init__(self, program: str, name: str, at: Listening, text: Callable[[Listening], str]) -> None:
         super().__init__(at.port)
         self.at = Listening(at.folder.absolute(), self.port, at.addresses)
@@ -74,7 +79,10 @@ class Process(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         file = self.at.folder / f"{self._name}.conf"
         write_atomic(file, self._text(self.at).encode(), mode=0o600)
-        return spawn_tethered([self._program, "-c", str(file)])
+        process = spawn_tethered([self._program, "-c", str(file)])
+        if self.most_files is not None:
+            _limit_files(process.pid, self.most_files)
+        return process
 
     def _where_to_look(self) -> str:
         return f"see {self.at.folder / f'{self._name}.log'}, or choose another port with {OPTIONS[self._name]}"
@@ -98,6 +106,7 @@ class Secured:
         self._program = program
         self.operation = self._process("mosquitto", ports.operation, self._operation_conf)
         self.enrolling = self._process("enrolment", ports.enrolment, self._enrolment_conf)
+        self.enrolling.most_files = conf.MAX_ENROLLING + conf.OWN_FILES
         self.old = self._process("old", ports.old, self._old_conf)
         self._old_way: frozenset[str] = frozenset()
         self.url = f"mqtts://{LOOPBACK}:{self.operation.port}"
@@ -194,6 +203,14 @@ class Secured:
             self._old_way = frozenset()
             for process in (self.old, self.enrolling, self.operation):
                 process.close()
+
+
+def _limit_files(pid: int, most: int) -> None:
+    """Where the system can (Linux); a lower limit that there is stays."""
+    with contextlib.suppress(AttributeError, OSError):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        lower = most if soft == resource.RLIM_INFINITY else min(soft, most)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lower, hard))
 
 
 def _user() -> str | None:

@@ -15,14 +15,14 @@ class FakeSource:
     """A registry whose version is counted by hand."""
 
     def __init__(self):
-        self.access, self.signed = Access(version=1), 0
+        self.access, self.signed, self.flaw = Access(version=1), 0, ""
 
     def version(self):
         return self.access.version
 
     def rules(self, now):
         self.signed += 1
-        return Rules(self.access, b"list")
+        return Rules(self.access, b"list", self.flaw)
 
     def revoke(self, name):
         self.access = Access(self.access.revoked | {name}, self.access.old_way, self.access.version + 1)
@@ -120,6 +120,28 @@ def test_who_keeps_the_canary_out_does_not_keep_a_device_from_being_revoked(kept
     assert f"the {away[0]} listener does not let the canary in" in keeper.state.problem
     broker.away = ()
     keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_rules_without_a_new_list_are_in_force_and_it_is_said_what_is_wrong(kept):
+    source, _, keeper = kept
+    source.flaw = "the key can be read by others"
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert keeper.state.in_force == source.access.label
+    assert (keeper.state.problem, keeper.state.holds) == (source.flaw, False)
+    source.flaw = ""
+    keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_a_clock_that_is_set_back_keeps_no_rules_waiting(kept):
+    source, broker, keeper = kept
+    broker.away = ("operation", "enrolment")
+    source.revoke("edge-17")
+    keeper.look(1_000_000.0)
+    broker.away = ()
+    keeper.look(500_000.0)
     assert keeper.state.holds
 
 
