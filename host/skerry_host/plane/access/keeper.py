@@ -1,8 +1,9 @@
 """Keeps a broker's access rules those of the registry: writes them, has them reloaded, tries them out, takes them back.
 
-A change is in force when the canary has come through at every listener. Where it has not, the files of before are put
-back, because a broker that is started on rules that it cannot read would let nobody in; the state says `not yet in
-force` meanwhile, and it is tried again. The state is a file, which `skerry broker status` shows.
+A change is in force when the canary has come through at every listener. Where it has not, that listener's files of
+before are put back, because a broker that is started on rules that it cannot read would let nobody in; but only if
+that helps. Else whoever makes a listener unreachable could keep any revocation from coming into force. The state says
+`not yet in force` meanwhile, and it is tried again. The state is a file, which `skerry broker status` shows.
 """
 
 import logging
@@ -20,7 +21,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
 from skerry_host.files import write_atomic
 from skerry_host.plane.broker.canary import Door, Verdict
-from skerry_host.plane.broker.rules import Rules
+from skerry_host.plane.broker.rules import LIST, Rules
 
 log = logging.getLogger(__name__)
 
@@ -116,28 +117,43 @@ class Keeper:
                 self._bring(self._source.rules(now), now)
 
     def _bring(self, rules: Rules, now: float) -> None:
-        former, before = self._target.written(), self._old_way
-        self._target.write(self._target.content(rules))
-        self._target.reload(rules.access.old_way)
-        self._old_way = rules.access.old_way
-        problem = self._try_out(rules.label)
-        if problem:
-            self._target.write(former)
-            self._target.reload(before)
-            self._old_way = before
+        former, before, newest = self._target.written(), self._old_way, self._target.content(rules)
+        self._put(newest, rules.access.old_way)
+        taken, problem = self._try_out(rules.label)
+        back = {name: data for name, data in former.items() if not name.startswith(taken)}
+        if problem and any(newest.get(name) != data for name, data in back.items()):
+            self._put(back, before)
+            if not self._is_well(self.state.in_force, but=taken):
+                self._put(newest, rules.access.old_way)
         self._note(rules.label, problem, now)
 
-    def _confirm(self, now: float) -> None:
-        self._note(self.state.wanted, self._try_out(self.state.wanted), now)
+    def _put(self, content: Mapping[str, bytes], old_way: frozenset[str]) -> None:
+        self._target.write(content)
+        self._target.reload(old_way)
+        self._old_way = old_way
 
-    def _try_out(self, label: str) -> str:
-        """What is wrong at the first listener where the canary has not come through; nothing where there is none."""
+    def _confirm(self, now: float) -> None:
+        self._note(self.state.wanted, self._try_out(self.state.wanted)[1], now)
+
+    def _try_out(self, label: str) -> tuple[tuple[str, ...], str]:
+        """Of which names files have certainly been read, and what is wrong; nothing where there is none.
+
+        Those of each listener before the first at which the canary has not come through.
+        """
         said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
+        taken: tuple[str, ...] = ()
         for door in self._doors:
             found = self._attempt(door, label, self._target.patience_s)
             if found != "in_force":
-                return f"the {door.name} listener {said[found]}"
-        return ""
+                return taken, f"the {door.name} listener {said[found]}"
+            taken += (door.name, LIST)
+        return taken, ""
+
+    def _is_well(self, label: str, but: tuple[str, ...]) -> bool:
+        """Whether the other listeners are well with the files of before; without a `label`, whether they let it in."""
+        others = [door for door in self._doors if door.name not in but]
+        found = {self._attempt(door, label or "unknown", self._target.patience_s) for door in others}
+        return "unreachable" not in found and (not label or "not_in_force" not in found)
 
     def _note(self, label: str, problem: str, now: float) -> None:
         was, done = self.state, time.time()

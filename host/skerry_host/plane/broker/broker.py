@@ -4,9 +4,11 @@ Brokers that are started here end when this process does, however that ends. The
 passwords; `secured` starts the one for devices with identities. Speaks no MQTT: `link` does.
 """
 
+import contextlib
 import logging
 import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 START_S = 10.0
 STOP_S = 5.0
+MOST_FILES = 65_536
+"""Open files of a broker, nearly all of them connections, where the system allows so many."""
 LOWEST_PORT = 15_000
 """Below are ports that other services are found at."""
 FEWEST_PORTS = 1_000
@@ -183,7 +187,17 @@ def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
     if tether:
         command = [tether, "--pdeathsig", "TERM", "--", *command]
     env, silent = children.environment(), subprocess.DEVNULL
-    return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    started = subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    _allow_files(started.pid)
+    return started
+
+
+def _allow_files(pid: int) -> None:
+    """Let a broker have as many connections as it may: with the usual 1,024 anybody could take all of them."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
 
 
 def find_mosquitto() -> str | None:

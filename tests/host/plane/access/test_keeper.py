@@ -29,12 +29,15 @@ class FakeSource:
 
 
 class FakeBroker:
-    """Takes what is written when it is reloaded, unless it is `stubborn`; `away` lets nobody in."""
+    """Takes what is written when it is reloaded, unless it is `stubborn`, or `chokes` on a text and lets nobody in.
+
+    The listeners in `away` let nobody in, whatever is written.
+    """
 
     patience_s = 0.0
 
     def __init__(self):
-        self.files, self.in_force, self.stubborn, self.away = {}, {}, False, False
+        self.files, self.in_force, self.stubborn, self.away, self.chokes = {}, {}, False, (), b""
         self.old_way = []
 
     def content(self, rules):
@@ -52,7 +55,7 @@ class FakeBroker:
             self.in_force = dict(self.files)
 
     def attempt(self, door, label, patience_s):
-        if self.away:
+        if door.name in self.away or (self.chokes and self.chokes in self.in_force[f"{door.name}.acl"]):
             return "unreachable"
         return "in_force" if label.encode() in self.in_force.get(f"{door.name}.acl", b"") else "not_in_force"
 
@@ -80,23 +83,60 @@ def test_nothing_is_signed_or_reloaded_while_nothing_changes(kept):
     assert (source.signed, len(broker.old_way)) == (1, 1)
 
 
-@pytest.mark.parametrize(("fault", "word"), [("stubborn", "has not taken the rules"), ("away", "does not let")])
-def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_yet_in_force(kept, fault, word):
+@pytest.mark.parametrize(
+    ("fault", "value", "well", "word"),
+    [("stubborn", True, False, "has not taken the rules"), ("chokes", b"edge-17", b"", "does not let")],
+)
+def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_yet_in_force(
+    kept, fault, value, well, word
+):
     """A mosquitto that is started on rules that it cannot read would let nobody in."""
     source, broker, keeper = kept
     before = broker.written()
-    setattr(broker, fault, True)
+    setattr(broker, fault, value)
     source.revoke("edge-17")
     keeper.look(1.0)
     assert broker.written() == before
     assert not keeper.state.holds
     assert word in keeper.state.problem
-    setattr(broker, fault, False)
+    setattr(broker, fault, well)
     keeper.look(2.0)
     assert not keeper.state.holds, "not at once again: it may be what the broker chokes on"
     keeper.look(1.0 + AGAIN_S)
     assert keeper.state.holds
     assert b"edge-17" in broker.in_force["operation.acl"]
+
+
+@pytest.mark.parametrize("away", [("enrolment",), ("operation",), ("operation", "enrolment")])
+def test_who_makes_a_listener_unreachable_keeps_no_revocation_from_coming_into_force(kept, away):
+    """Somebody without any certificate can take all connections of a listener; the files of before do not help then."""
+    source, broker, keeper = kept
+    broker.away = away
+    source.revoke("edge-17")
+    for now in (1.0, 1.0 + AGAIN_S, 1.0 + 2 * AGAIN_S):
+        keeper.look(now)
+        assert b"user edge-17\ntopic deny #" in broker.in_force["operation.acl"]
+        assert b"user edge-17\ntopic deny #" in broker.in_force["enrolment.acl"]
+        assert not keeper.state.holds
+    broker.away = ()
+    keeper.look(1.0 + 3 * AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_while_another_listener_is_unreachable_a_revoked_device_is_not_heard_for_a_moment(kept):
+    source, broker, keeper = kept
+    broker.away = ("enrolment",)
+    source.revoke("edge-17")
+    seen, reload = [], broker.reload
+
+    def reloading(old_way):
+        reload(old_way)
+        seen.append(broker.in_force["operation.acl"])
+
+    broker.reload = reloading
+    keeper.look(1.0)
+    assert seen
+    assert all(b"user edge-17\ntopic deny #" in each for each in seen)
 
 
 def test_a_broker_that_forgets_its_rules_is_noticed(kept):

@@ -1,6 +1,7 @@
 """Starting a broker: ports that are taken, addresses that are none, brokers that die."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -99,3 +100,19 @@ def test_a_broker_that_refuses_is_one_line(tmp_path):
                 Link(f"mqtt://ann:wrong@127.0.0.1:{port}", "test", (), lambda _: None).start()
         finally:
             process.kill()
+
+
+def test_a_broker_may_have_as_many_connections_as_the_system_allows():
+    """With the 1,024 files that a service or a shell is usually given, anybody could take all connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+    try:
+        started = brokers.spawn_tethered(["sleep", "60"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        most = min(hard, brokers.MOST_FILES) if hard != resource.RLIM_INFINITY else brokers.MOST_FILES
+        assert resource.prlimit(started.pid, resource.RLIMIT_NOFILE) == (most, hard)
+    finally:
+        started.kill()
+        started.wait()
