@@ -19,7 +19,9 @@ from sqlalchemy.exc import OperationalError
 
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.names import is_device_id
 from skerry_host.files import write_atomic
+from skerry_host.identity.authority import KeyPair
 from skerry_host.plane.broker.canary import Door, Verdict
 from skerry_host.plane.broker.rules import LIST, Rules
 
@@ -32,6 +34,9 @@ CONFIRM_S = 25.0
 """How often what is in force is tried out again: somebody else may have changed the broker."""
 
 
+EXPELLED_AT_ONCE = 5
+
+
 class Source(Protocol):
     """Where rules come from."""
 
@@ -40,6 +45,9 @@ class Source(Protocol):
 
     def rules(self, now: float) -> Rules:
         """As they are to be."""
+
+    def stand_in(self, device: str, now: float) -> KeyPair:
+        """What takes a device's place at the broker."""
 
 
 class Target(Protocol):
@@ -58,6 +66,9 @@ class Target(Protocol):
 
     def reload(self, old_way: frozenset[str]) -> None:
         """Have what is written read; these devices still come without a certificate."""
+
+    def expel(self, stand_in: KeyPair) -> None:
+        """End the session of a device that is denied: it is mute, but may still keep the broker busy."""
 
 
 class State(Struct, frozen=True):
@@ -88,6 +99,8 @@ class Keeper:
         self._version: int | None = None
         self._old_way: frozenset[str] = frozenset()
         self._due = 0.0
+        self._denied: frozenset[str] = frozenset()
+        self._expelled: set[str] = set()
         self.state = read_state(file) or State("")
 
     def run(self) -> None:
@@ -110,6 +123,8 @@ class Keeper:
         if version != self._version:
             self._bring(self._source.rules(now), now)
             self._version = version
+        elif self.state.holds and self._denied - self._expelled:
+            self._expel(now)
         elif now >= self._due:
             if self.state.holds:
                 self._confirm(now)
@@ -126,6 +141,14 @@ class Keeper:
             if not self._is_well(self.state.in_force, but=taken):
                 self._put(newest, rules.access.old_way)
         self._note(rules.label, problem, now)
+        self._denied = frozenset(filter(is_device_id, rules.access.revoked))
+        self._expelled &= self._denied
+
+    def _expel(self, now: float) -> None:
+        """A few at a time, so that a revocation never waits for those before it. Claims have no ids to be known by."""
+        for device in sorted(self._denied - self._expelled)[:EXPELLED_AT_ONCE]:
+            self._expelled.add(device)
+            self._target.expel(self._source.stand_in(device, now))
 
     def _put(self, content: Mapping[str, bytes], old_way: frozenset[str]) -> None:
         self._target.write(content)

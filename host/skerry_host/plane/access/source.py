@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from skerry_host.identity.authority import Authority
+from skerry_host.identity.authority import Authority, KeyPair
 from skerry_host.plane.broker.access import Access
 from skerry_host.plane.broker.rules import Rules
 from skerry_host.plane.registry.database import Registry
@@ -27,6 +27,10 @@ class RuleSource:
         with self._registry.read() as session:
             access, serials = access_of(session), identities.revoked_serials(session)
         return Rules(access, Authority.open(self._authority, now).revocation_list(serials))
+
+    def stand_in(self, device: str, now: float) -> KeyPair:
+        """What takes a device's place at the broker. Raises `IdentityError`."""
+        return Authority.open(self._authority, now).stand_in(device)
 
 
 def access_of(session: Session) -> Access:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry_host.plane.access.keeper import AGAIN_S, CONFIRM_S, Keeper, State, read_state
+from skerry_host.plane.access.keeper import AGAIN_S, CONFIRM_S, EXPELLED_AT_ONCE, Keeper, State, read_state
 from skerry_host.plane.broker.access import Access
 from skerry_host.plane.broker.canary import Door
 from skerry_host.plane.broker.connection import Connection
@@ -24,6 +24,9 @@ class FakeSource:
         self.signed += 1
         return Rules(self.access, b"list")
 
+    def stand_in(self, device, now):
+        return device
+
     def revoke(self, name):
         self.access = Access(self.access.revoked | {name}, self.access.old_way, self.access.version + 1)
 
@@ -38,7 +41,7 @@ class FakeBroker:
 
     def __init__(self):
         self.files, self.in_force, self.stubborn, self.away, self.chokes = {}, {}, False, (), b""
-        self.old_way = []
+        self.old_way, self.expelled = [], []
 
     def content(self, rules):
         return rules.files()
@@ -53,6 +56,9 @@ class FakeBroker:
         self.old_way.append(old_way)
         if not self.stubborn:
             self.in_force = dict(self.files)
+
+    def expel(self, stand_in):
+        self.expelled.append(stand_in)
 
     def attempt(self, door, label, patience_s):
         if door.name in self.away or (self.chokes and self.chokes in self.in_force[f"{door.name}.acl"]):
@@ -137,6 +143,33 @@ def test_while_another_listener_is_unreachable_a_revoked_device_is_not_heard_for
     keeper.look(1.0)
     assert seen
     assert all(b"user edge-17\ntopic deny #" in each for each in seen)
+
+
+def test_a_revoked_device_is_expelled_once_and_again_after_it_had_come_back(kept):
+    source, broker, keeper = kept
+    source.revoke("edge-17")
+    source.revoke("@claim-1")
+    for now in range(1, 6):
+        keeper.look(float(now))
+    assert broker.expelled == ["edge-17"]
+    source.access = Access(frozenset(), version=7)
+    keeper.look(6.0)
+    source.revoke("edge-17")
+    for now in range(7, 10):
+        keeper.look(float(now))
+    assert broker.expelled == ["edge-17", "edge-17"]
+
+
+def test_a_revocation_never_waits_for_all_those_of_before_to_be_expelled(kept):
+    """A plane that starts does not know who of the revoked still has a session."""
+    source, broker, keeper = kept
+    source.access = Access(frozenset(f"edge-{number}" for number in range(100)), version=7)
+    keeper.look(1.0)
+    keeper.look(2.0)
+    assert len(broker.expelled) == EXPELLED_AT_ONCE
+    source.revoke("late-1")
+    keeper.look(3.0)
+    assert b"user late-1\ntopic deny #" in broker.in_force["operation.acl"]
 
 
 def test_a_broker_that_forgets_its_rules_is_noticed(kept):
