@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -52,7 +52,11 @@ def _try(door: Connection, topic: str) -> Verdict | None:
 
     def comes_back(client: mqtt.Client) -> bool:
         came = threading.Event()
-        client.on_subscribe = lambda *_: client.publish(topic, b"?", 1)
+
+        def subscribed(*_: Any) -> None:
+            client.publish(topic, b"?", 1)
+
+        client.on_subscribe = subscribed
         client.on_message = lambda *_: came.set()
         client.subscribe(topic, 1)
         return came.wait(TRY_S)
@@ -64,7 +68,12 @@ def _try(door: Connection, topic: str) -> Verdict | None:
 def _visit(door: Connection, do: Callable[[mqtt.Client], bool]) -> bool | None:
     """What somebody finds who comes in, and goes again; None where he was not let in."""
     client, let_in = _client(door), threading.Event()
-    client.on_connect = lambda _c, _d, _f, reason, _p: reason.is_failure or let_in.set()
+
+    def connected(_client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if not reason.is_failure:
+            let_in.set()
+
+    client.on_connect = connected
     try:
         client.connect(door.url.host, door.url.port, keepalive=10)
     except (OSError, ValueError):  # ValueError: paho's for a certificate that it cannot use
