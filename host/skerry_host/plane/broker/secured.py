@@ -50,6 +50,7 @@ class Process(Child):
         super().__init__(at.port)
         self.at = Listening(at.folder.absolute(), self.port, at.addresses)
         self._program, self._name, self._text = program, name, text
+        self.log_file = self.at.folder / f"{name}.log"
 
     def reload(self) -> None:
         """Have it read access rules and revocation list again; those who are connected stay so."""
@@ -62,7 +63,7 @@ class Process(Child):
         return spawn_tethered([self._program, "-c", str(file)])
 
     def _where_to_look(self) -> str:
-        return f"see {self.at.folder / f'{self._name}.log'}, or choose another port"
+        return f"see {self.log_file}, or choose another port"
 
     def _is_mine(self, command: str) -> bool:
         return str(self.at.folder) in command

@@ -36,6 +36,17 @@ def test_mosquitto_accepts_and_ends(mosquitto):
     assert broker.pid is None
 
 
+def test_a_log_that_strangers_fill_is_begun_anew_and_goes_on(mosquitto):
+    """Each connection in vain may write a line, and nothing else rotates the file."""
+    with mosquitto as broker:
+        broker.log_file.write_bytes(b"line\n" * (brokers.MOST_LOG_BYTES // 4))
+        assert not broker.ensure()
+        os.kill(broker.pid, signal.SIGHUP)  # it says that it reads its configuration again
+        eventually(lambda: 0 < broker.log_file.stat().st_size < 10_000, "it goes on in the same file")
+        assert b"\0" not in broker.log_file.read_bytes()
+        assert broker.log_file.with_name("mosquitto.log.1").stat().st_size > brokers.MOST_LOG_BYTES
+
+
 def test_embedded_accepts_and_ends():
     with Embedded(0) as broker, socket.create_connection(("127.0.0.1", broker.port)):
         assert broker.pid
