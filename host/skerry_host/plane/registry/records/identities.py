@@ -192,9 +192,16 @@ def denied(session: Session) -> frozenset[str]:
 
 
 def revoked_serials(session: Session) -> list[tuple[str, float]]:
-    """(serial, time of revocation) of each certificate that was revoked, by serial."""
-    columns = select(CertificateRow.serial, CertificateRow.revoked).where(CertificateRow.revoked.is_not(None))
-    return [(serial, at) for serial, at in session.execute(columns.order_by(CertificateRow.serial)) if at is not None]
+    """(serial, time of revocation) of each certificate that was revoked, or whose claim was closed, by serial.
+
+    By access rules alone a board with a closed claim would be dropped without a word, and never say why it waits.
+    """
+    c = CertificateRow
+    revoked = select(c.serial, c.revoked).where(c.revoked.is_not(None))
+    closed = select(c.serial, ClaimRow.closed).join(ClaimRow, ClaimRow.name == c.principal)
+    of_claims = closed.where(ClaimRow.closed.is_not(None), c.revoked.is_(None))
+    found = [*session.execute(revoked), *session.execute(of_claims)]
+    return sorted((serial, at) for serial, at in found if at is not None)
 
 
 def old_way(session: Session) -> frozenset[str]:
