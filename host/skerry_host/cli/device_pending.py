@@ -1,7 +1,7 @@
 """`skerry device pending | approve | deny`: boards that have asked for an identity and wait for a person."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class Waiting(Struct, frozen=True):
-    """A board that waits: all but claim, times and what was decided is what it says of itself."""
+    """A board that waits: all but claim, times and what was decided is what it says of itself.
+
+    `state`: `waiting`, `approved`, `denied`, or `closed` as its claim is, so that nobody can approve it.
+    """
 
     code: str
     claim: str
@@ -54,7 +57,8 @@ def pending(options: ListOptions, as_json: bool) -> None:
     """
     with registry() as opened, opened.read() as session:
         plane_now(session)
-        found = [_waiting(row) for row in claims.waiting(session)]
+        closed = {each.name for each in claims.all_claims(session) if each.closed is not None}
+        found = [_waiting(row, closed) for row in claims.waiting(session)]
     shown = part(found, _row, options, options.limit or (len(found) or 1 if as_json else PAGE))
     emit(shown.items, as_json, lambda: _pending_table(shown.items, options, shown.more("boards")))
 
@@ -63,8 +67,13 @@ def _row(each: Waiting) -> Row:
     return {**{name: getattr(each, name) for name in each.__struct_fields__}, "id": each.code}
 
 
-def _waiting(row: PendingRow) -> Waiting:
-    state = "denied" if row.denied is not None else "approved" if row.approved else "waiting"
+def _waiting(row: PendingRow, closed: Collection[str]) -> Waiting:
+    if row.denied is not None:
+        state = "denied"
+    elif row.claim in closed:
+        state = "closed"
+    else:
+        state = "approved" if row.approved else "waiting"
     said = (row.serial, row.board, row.agent)
     return Waiting(row.code, row.claim, state, *said, row.first, row.last, row.approved, row.key_sha256)
 
@@ -77,7 +86,8 @@ def _pending_table(found: Sequence[Waiting], options: ListOptions, more: list[st
     now = time.time()
     made = table("code", "claim", "state", "says it is", "serial", "asked first", "asked last")
     for each in found:
-        state = f"approved as {each.approved}" if each.approved else each.state
+        said = {"approved": f"approved as {each.approved}", "closed": "its claim is closed"}
+        state = said.get(each.state, each.state)
         board, serial = safe(each.board) or "-", safe(each.serial) or "-"
         made.add_row(each.code, each.claim, state, board, serial, ago(each.first, now), ago(each.last, now))
     return Group(made, *more)

@@ -268,6 +268,9 @@ def test_hundreds_that_a_stolen_claim_makes_wait_do_not_hide_the_others(home):
     assert f"20 more boards: --after AAAA-A{_letters(99)}, or --limit 120" in shown
     assert [each["code"] for each in as_json(home, "pending", "--where", "claim=@claim-2")] == [boards[119].code]
     assert len(as_json(home, "pending")) == 120
+    device(home, "claims", "--close", "2")
+    assert "its claim is closed" in device(home, "pending", "--where", "state=closed").stdout
+    assert len(as_json(home, "pending", "--where", "state=waiting")) == 119
     assert "no such board waits" in device(home, "pending", "--where", "claim=@claim-3").stdout
 
 

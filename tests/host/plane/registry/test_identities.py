@@ -8,6 +8,7 @@ from skerry_host.identity.decision import Keys
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims, devices, identities
+from skerry_host.plane.registry.records.identities import Certificate
 from tests.kit.identities import BIRTH, NEXT, fill, waiting_board
 
 
@@ -135,3 +136,14 @@ def test_a_row_whose_name_is_none_keeps_no_other_out_of_the_brokers_rules(regist
         assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-1"}
         assert name not in identities.members(session) | identities.old_way(session)
         session.rollback()
+
+
+def test_a_claim_that_is_closed_is_refused_by_its_certificate_so_that_its_boards_learn_why(registry):
+    """By access rules alone they were dropped without a word, and asked for ever."""
+    with registry.write() as session:
+        identities.add_certificate(session, Certificate("c1", "@claim-1", "claim", "", 90.0))
+        assert "c1" not in dict(identities.revoked_serials(session))
+        before = identities.version(session)
+        claims.close(session, 1, 7.0)
+        assert dict(identities.revoked_serials(session))["c1"] == 7.0
+        assert identities.version(session) != before
