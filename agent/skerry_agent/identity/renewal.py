@@ -93,20 +93,25 @@ class Renewal:
             self._say(answer.detail or answer.code or "the host gives none")
             self._later(next(self._pauses), self._ask)
             return
+        certificate = answer.certificate
+        self._busy = True
+        self._later.cancel()
+        self._time.answered(answer.attest, lambda _known: self._accept(certificate))
+
+    def _accept(self, certificate: bytes) -> None:
+        """Its dates are looked at by the host's time, where that is known: this device's clock may be days off."""
         stored, state = self._stored, self._stored.folder.parent.parent
         job = AcceptIdentity(
             str(state),
             "renewal",
             str(self._ca_file),
-            answer.certificate,
+            certificate,
             None,
             str(stored.folder),
             stored.identity.device,
             self._clock.wall(),
             stored.identity.claim,
         )
-        self._busy = True
-        self._later.cancel()
         self._processes.run_updater(job, self._accepted)
 
     def _accepted(self, answer: Answer) -> None:

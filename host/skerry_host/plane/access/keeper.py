@@ -1,10 +1,10 @@
 """Keeps a broker's access rules those of the registry: writes them, has them reloaded, tries them out, takes them back.
 
-A change is in force when the canary has come through at every listener; until then the state says `not yet in force`,
-and it is tried again. Where it has come through at none, the files of before are put back, because a broker that is
-started on rules that it cannot read would let nobody in. One listener that has taken them shows that they are sound:
-else whoever floods the other would keep everybody from being revoked. The state is a file, which `skerry broker status`
-shows.
+A change is in force when the canary has come through at every listener. Where it has not in operation, the files of
+before are put back, because a broker that is started on rules that it cannot read would let nobody in; but they do not
+stay where they let nobody in either, and not for another listener's sake: whoever keeps the canary out must not keep a
+device from being revoked. The state says `not yet in force` meanwhile, and it is tried again. It is a file, which
+`skerry broker status` shows.
 """
 
 import logging
@@ -119,22 +119,34 @@ class Keeper:
 
     def _bring(self, rules: Rules, now: float) -> None:
         former, before = self._target.written(), self._old_way
-        self._target.write(self._target.content(rules))
-        self._target.reload(rules.access.old_way)
-        self._old_way = rules.access.old_way
-        found = self._try_out(rules.label)
-        if found and "in_force" not in found.values():
-            self._target.write(former)
-            self._target.reload(before)
-            self._old_way = before
-        self._note(rules.label, _problem(found), now, rules.flaw)
+        content = self._target.content(rules)
+        self._put(content, rules.access.old_way)
+        failed = self._try_out(rules.label)
+        if failed and failed[0] is self._doors[0]:
+            self._put(former, before)
+            if failed[1] == "unreachable" and self._keeps_out():
+                self._put(content, rules.access.old_way)
+        self._note(rules.label, _problem(failed), now, rules.flaw)
+
+    def _put(self, content: Mapping[str, bytes], old_way: frozenset[str]) -> None:
+        self._target.write(content)
+        self._target.reload(old_way)
+        self._old_way = old_way
+
+    def _keeps_out(self) -> bool:
+        """Whether operation does not let the canary in on the rules that are written now."""
+        return self._attempt(self._doors[0], self.state.in_force, self._target.patience_s) == "unreachable"
 
     def _confirm(self, now: float) -> None:
         self._note(self.state.wanted, _problem(self._try_out(self.state.wanted)), now)
 
-    def _try_out(self, label: str) -> dict[str, Verdict]:
-        """What the canary has found at each listener."""
-        return {door.name: self._attempt(door, label, self._target.patience_s) for door in self._doors}
+    def _try_out(self, label: str) -> tuple[Door, Verdict] | None:
+        """The first listener where the canary has not come through; None where there is none."""
+        for door in self._doors:
+            found = self._attempt(door, label, self._target.patience_s)
+            if found != "in_force":
+                return door, found
+        return None
 
     def _note(self, label: str, problem: str, now: float, flaw: str = "") -> None:
         was, done = self.state, time.time()
@@ -152,10 +164,11 @@ class Keeper:
         write_atomic(self._file, json.format(json.encode(self.state)) + b"\n")
 
 
-def _problem(found: Mapping[str, Verdict]) -> str:
-    """What is wrong at the first listener where the canary has not come through; nothing where there is none."""
+def _problem(failed: tuple[Door, Verdict] | None) -> str:
+    if failed is None:
+        return ""
     said = {"not_in_force": "has not taken the rules", "unreachable": "does not let the canary in"}
-    return next((f"the {name} listener {said[each]}" for name, each in found.items() if each != "in_force"), "")
+    return f"the {failed[0].name} listener {said[failed[1]]}"
 
 
 @contextmanager

@@ -20,6 +20,8 @@ Verdict = Literal["in_force", "not_in_force", "unreachable"]
 TRY_S = 1.0
 """How long a broker may take to bring one message back; it is tried again while there is time."""
 CONNECT_S = 3.0
+KEEPALIVE_S = 3
+"""paho waits so long for the TLS of a listener that says nothing, and a revocation waits for that."""
 PAUSE_S = 0.05
 
 
@@ -59,7 +61,7 @@ def _try(door: Connection, topic: str) -> Verdict | None:
     client.on_subscribe = subscribed
     client.on_message = lambda *_: came.set()
     try:
-        client.connect(door.url.host, door.url.port, keepalive=10)
+        client.connect(door.url.host, door.url.port, KEEPALIVE_S)
     except (OSError, ValueError):  # ValueError: paho's for a certificate that it cannot use
         return None
     client.loop_start()

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,14 @@ from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening, TlsFiles
 from skerry_host.plane.broker.rules import LIST, Rules
+from skerry_host.plane.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
+OPTIONS = {"mosquitto": "--port", "enrolment": "--enroll-port", "old": "--old-port"}
+"""Of `skerry serve`, by the names of processes."""
+BESIDE_AGAIN_S = 5.0
+"""How long after a listener beside operation did not start that is tried again."""
 OLD_HINT = "until the devices without an identity are provisioned again (`skerry broker status` lists them)"
 
 
@@ -52,6 +58,18 @@ class Process(Child):
         super().__init__(at.port)
         self.at = Listening(at.folder.absolute(), self.port, at.addresses)
         self._program, self._name, self._text = program, name, text
+        self._again = 0.0
+
+    def ensure_beside(self, now: float) -> bool:
+        """As `ensure`, but what keeps it from starting is told, tried again later, and stops nobody else."""
+        if self.pid is not None or now < self._again:
+            return False
+        try:
+            return self.ensure()
+        except (BrokerError, OSError) as error:
+            self._again = now + BESIDE_AGAIN_S
+            log.warning("the %s listener is closed, tried again in %.0f s: %s", self._name, BESIDE_AGAIN_S, error)
+            return False
 
     def reload(self) -> None:
         """Have it read access rules and revocation list again; those who are connected stay so."""
@@ -67,7 +85,10 @@ class Process(Child):
         return process
 
     def _where_to_look(self) -> str:
-        return f"see {self.at.folder / f'{self._name}.log'}, or choose another port"
+        return f"see {self.at.folder / f'{self._name}.log'}, or choose another port with {OPTIONS[self._name]}"
+
+    def _if_taken(self) -> str:
+        return f"choose another with {OPTIONS[self._name]}"
 
     def _is_mine(self, command: str) -> bool:
         return str(self.at.folder) in command
@@ -121,7 +142,7 @@ class Secured:
             if old_way - self._old_way or not old_way:
                 self.old.close()
             self._old_way = old_way
-            if old_way and self.old.ensure() and self._opened:
+            if old_way and self.old.ensure_beside(time.monotonic()) and self._opened:
                 log.warning("the old listener is open at %s, unencrypted: %s", self._opened.address, OLD_HINT)
 
     @property
@@ -133,11 +154,16 @@ class Secured:
         return found
 
     def ensure(self) -> bool:
-        """Start again what has died; True when that concerned devices in operation."""
+        """Start again what has died; True when that concerned devices in operation.
+
+        Raises `BrokerError` for operation only: whoever takes the port of another listener ends neither rollouts nor
+        revocations.
+        """
         with self._lock:
-            self.enrolling.ensure()
+            now = time.monotonic()
+            self.enrolling.ensure_beside(now)
             again = self.operation.ensure()
-            return (self.old.ensure() if self._old_way else False) or again
+            return (self.old.ensure_beside(now) if self._old_way else False) or again
 
     def _process(self, name: str, port: int, text: Callable[[Listening], str]) -> Process:
         addresses = (LOOPBACK, *([self._opened.address] if self._opened else ()))

@@ -148,8 +148,9 @@ class Ingest:
         try:
             device = topics.device_of(message.topic)
             if device not in self._enrolled:
-                self._strangers.note(device)
-                results["unknown"] += 1
+                if message.payload:  # else the plane itself has cleared what the broker retained of one that is denied
+                    self._strangers.note(device)
+                    results["unknown"] += 1
                 return None
             kind, now = _kind(message.topic), self._clock()
             spent = self.limits.is_spent(message, kind, device, now)

@@ -127,6 +127,12 @@ def test_a_device_that_is_not_enrolled_is_dropped(registry, ingest):
     assert ingest.counts == Counter(unknown=1)
 
 
+def test_what_the_plane_clears_of_a_device_that_left_is_no_message_of_it(ingest, caplog):
+    """At each start the log named retired devices as talking, which had been off for long."""
+    ingest.apply([Incoming(topics.state("gone"), b"", retained=False), Incoming(topics.reported("gone"), b"")])
+    assert (ingest.counts, caplog.records) == (Counter(), [])
+
+
 def test_a_device_that_another_process_enrols_is_known_at_once(registry, ingest, tmp_path):
     stranger = sent(report(device="dev-2"), topics.telemetry("dev-2"))
     ingest.apply([stranger])
