@@ -105,7 +105,7 @@ class Caller:
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Returns when the broker has acknowledged it, as it also does what it drops."""
         info = self._client.publish(topic, payload, 1, retain)
-        eventually(lambda: info.is_published() or self.gone.is_set(), "it is acknowledged")
+        eventually(lambda: self.gone.is_set() or info.is_published(), "it is acknowledged")
 
     def drop(self) -> None:
         """Go without a word, so that the broker sends the will."""

@@ -16,6 +16,8 @@ from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Connections, Credentials, Events, HostClock, IdentityState, SecureLink
 from skerry_agent.ports.interfaces import Processes
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestKind, RequestMade
+from skerry_agent.state.disk import remove_folder
+from skerry_agent.state.identity import IdentityStore
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of
 from skerry_agent.wire.errors import WireError
@@ -30,6 +32,8 @@ MOST_UNANSWERED = 2
 
 LOCAL_S = (10.0, 2.0, 600.0)
 """Pauses where something on this device is wrong, such as a full disk."""
+KEY_REVOKED = "key_revoked"
+"""The host has taken this device's waiting key for it once, and another one since."""
 
 
 class Way(Struct, frozen=True):
@@ -203,11 +207,23 @@ class Asking:
             self._accept(answer, known=known)
         elif answer.status == "refused":
             self._say("refused", "; ".join(filter(None, (answer.detail or answer.code, _HINTS.get(answer.code)))))
-            self._later(next(self._refused), self._ask)
+            self._later(next(self._refused), self._begin_anew if answer.code == KEY_REVOKED else self._ask)
         else:
             hint = f"`skerry device approve {self.code} --as NAME` on the host lets it in"
             self._say("pending", f"waits for approval as {self.code}: {hint}")
             self._later(next(self._pending), self._ask)
+
+    def _begin_anew(self) -> None:
+        """With another key: the one that waits is of no use any more."""
+        try:
+            remove_folder(IdentityStore(self.way.state).request(self.way.kind))
+        except OSError as error:
+            self._failed(
+                Refusal("failed", "disk", f"the keys of the request cannot be removed: {error.strerror}"),
+                self._begin_anew,
+            )
+        else:
+            self.begin()
 
     def _broker_is_out_of_date(self) -> bool:
         """Whether the broker's certificate is not valid by the host's time, where TLS has not looked at its dates."""

@@ -1,6 +1,7 @@
 """A device's identity from first boot to return, between a fake network and a host with a real authority."""
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
 from skerry_agent.identity.asking import LOCAL_S, PENDING_S, Tools
@@ -12,6 +13,7 @@ from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import topics
 from skerry_agent.wire.enrolment import code_of
+from skerry_host.identity.csr import key_sha256
 from tests.kit.fake_network import BoardClock, FakeNetwork
 from tests.kit.fleet_host import FleetHost
 from tests.kit.processes import FakeProcesses
@@ -306,6 +308,27 @@ def test_a_device_whose_certificate_expired_a_year_ago_comes_back_by_its_birth_c
     assert (board.keeper.status.state, board.keeper.status.device) == ("enrolled", DEVICE)
     assert board.store.current().identity.not_after > board.clock.right()
     assert (board.host.used, board.owner.names[-1][0]) == (1, DEVICE)
+
+
+def test_a_device_whose_waiting_key_the_host_has_replaced_makes_another_and_comes_back(board):
+    """The answer to its request was lost, and somebody else has come back in its name since."""
+    board.until_up()
+    board.keeper.stop()
+    board.link.stop()
+    board.clock.now += YEAR_S + 90 * DAY_S
+    board.network.server_dates = (board.clock.right() - DAY_S, board.clock.right() + YEAR_S)
+    board.network.answers = False
+    board.boot()
+    board.clock.advance(60.0)
+    board.host.replaced |= waiting_keys(board)
+    board.network.answers = True
+    board.until_up(1000.0)
+    assert (board.keeper.status.state, board.keeper.status.device) == ("enrolled", DEVICE)
+
+
+def waiting_keys(board):
+    key = load_pem_private_key((board.store.request("birth") / "device.key").read_bytes(), None)
+    return {key_sha256(key.public_key())}
 
 
 def test_a_revoked_device_does_not_come_back_and_says_why(board):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from skerry_host.identity.authority import Authority
+from skerry_host.identity.authority import Authority, KeyPair
 from skerry_host.identity.errors import IdentityError
 from skerry_host.plane.broker.access import Access
 from skerry_host.plane.broker.rules import Rules
@@ -39,6 +39,10 @@ class RuleSource:
                 raise
             return Rules(access, self._list, str(error))
         return Rules(access, self._list)
+
+    def stand_in(self, device: str, now: float) -> KeyPair:
+        """What takes a device's place at the broker. Raises `IdentityError`."""
+        return Authority.open(self._authority, now).stand_in(device)
 
 
 def access_of(session: Session) -> Access:

@@ -4,9 +4,11 @@ Brokers that are started here end when this process does, however that ends. The
 passwords; `secured` starts the one for devices with identities. Speaks no MQTT: `link` does.
 """
 
+import contextlib
 import logging
 import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 START_S = 10.0
 STOP_S = 5.0
+MOST_FILES = 65_536
+"""Open files of a broker, nearly all of them connections, where the system allows so many."""
+MOST_LOG_BYTES = 10 * 1024 * 1024
 LOWEST_PORT = 15_000
 """Below are ports that other services are found at."""
 FEWEST_PORTS = 1_000
@@ -81,6 +86,7 @@ class Child:
 
     enrolment: Connection | None = None
     enrolment_url: str | None = None
+    log_file: Path | None = None
 
     def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
@@ -95,7 +101,9 @@ class Child:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def ensure(self) -> bool:
-        """Start it again if it has died; True when it had to be."""
+        """Start it again if it has died; True when it had to be. Called often, it also bounds the log."""
+        if self.log_file is not None:
+            bound_log(self.log_file)
         if self.pid is not None:
             return False
         self._start()
@@ -174,6 +182,7 @@ class Mosquitto(Child):
         super().__init__(port)
         self._folder = folder.absolute()
         self._program = program
+        self.log_file = self._folder / "mosquitto.log"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +191,7 @@ class Mosquitto(Child):
         return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
-        return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
+        return f"see {self.log_file}, or choose another with --port"
 
     def _is_mine(self, command: str) -> bool:
         return str(self._folder) in command
@@ -207,7 +216,28 @@ def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
     if tether:
         command = [tether, "--pdeathsig", "TERM", "--", *command]
     env, silent = children.environment(), subprocess.DEVNULL
-    return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    started = subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    _allow_files(started.pid)
+    return started
+
+
+def _allow_files(pid: int) -> None:
+    """Let a broker have as many connections as it may: with the usual 1,024 anybody could take all of them."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+
+
+def bound_log(file: Path, most: int = MOST_LOG_BYTES) -> None:
+    """Begin a log anew that has grown too long, and keep the one before: whoever connects in vain writes a line.
+
+    The broker goes on in the same file: it appends.
+    """
+    with contextlib.suppress(OSError):
+        if file.stat().st_size > most:
+            shutil.copyfile(file, file.with_name(f"{file.name}.1"))
+            os.truncate(file, 0)
 
 
 def find_mosquitto() -> str | None:

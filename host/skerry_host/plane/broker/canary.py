@@ -6,6 +6,7 @@ Each try is a connection of its own, so it also shows that clients still come in
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,31 +45,45 @@ def verdict(door: Door, label: str, patience_s: float) -> Verdict:
         time.sleep(PAUSE_S)
 
 
+def comes_in(connection: Connection) -> bool:
+    """Whether a broker lets somebody in, by these files. He leaves at once, and nothing is kept for him."""
+    return _visit(connection, lambda _client: True) is not None
+
+
 def _try(door: Connection, topic: str) -> Verdict | None:
     """One connection: subscribe, send to itself, wait; None where it was not let in."""
-    client = _client(door)
-    let_in, came = threading.Event(), threading.Event()
+
+    def comes_back(client: mqtt.Client) -> bool:
+        came = threading.Event()
+
+        def subscribed(*_: Any) -> None:
+            client.publish(topic, b"?", 1)
+
+        client.on_subscribe = subscribed
+        client.on_message = lambda *_: came.set()
+        client.subscribe(topic, 1)
+        return came.wait(TRY_S)
+
+    found = _visit(door, comes_back)
+    return None if found is None else "in_force" if found else "not_in_force"
+
+
+def _visit(door: Connection, do: Callable[[mqtt.Client], bool]) -> bool | None:
+    """What somebody finds who comes in, and goes again; None where he was not let in."""
+    client, let_in = _client(door), threading.Event()
 
     def connected(_client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not reason.is_failure:
             let_in.set()
-            client.subscribe(topic, 1)
-
-    def subscribed(*_: Any) -> None:
-        client.publish(topic, b"?", 1)
 
     client.on_connect = connected
-    client.on_subscribe = subscribed
-    client.on_message = lambda *_: came.set()
     try:
         client.connect(door.url.host, door.url.port, KEEPALIVE_S)
     except (OSError, ValueError):  # ValueError: paho's for a certificate that it cannot use
         return None
     client.loop_start()
     try:
-        if not let_in.wait(CONNECT_S):
-            return None
-        return "in_force" if came.wait(TRY_S) else "not_in_force"
+        return do(client) if let_in.wait(CONNECT_S) else None
     finally:
         client.disconnect()
         client.loop_stop()

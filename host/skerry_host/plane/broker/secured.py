@@ -11,19 +11,22 @@ import resource
 import secrets
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from skerry_agent.wire.broker_url import parse
 from skerry_host.files import write_atomic
+from skerry_host.identity.authority import KeyPair
 from skerry_host.identity.files import PlaneFiles
 from skerry_host.plane.broker import mosquitto_conf as conf
 from skerry_host.plane.broker.access import TEXTS
 from skerry_host.plane.broker.broker import Child, spawn_tethered
+from skerry_host.plane.broker.canary import comes_in
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening, TlsFiles
@@ -59,6 +62,7 @@ class Process(Child):
         self.at = Listening(at.folder.absolute(), self.port, at.addresses)
         self._program, self._name, self._text = program, name, text
         self._again = 0.0
+        self.log_file = self.at.folder / f"{name}.log"
 
     def ensure_beside(self, now: float) -> bool:
         """As `ensure`, but what keeps it from starting is told, tried again later, and stops nobody else."""
@@ -85,7 +89,7 @@ class Process(Child):
         return process
 
     def _where_to_look(self) -> str:
-        return f"see {self.at.folder / f'{self._name}.log'}, or choose another port with {OPTIONS[self._name]}"
+        return f"see {self.log_file}, or choose another port with {OPTIONS[self._name]}"
 
     def _if_taken(self) -> str:
         return f"choose another with {OPTIONS[self._name]}"
@@ -144,6 +148,16 @@ class Secured:
             self._old_way = old_way
             if old_way and self.old.ensure_beside(time.monotonic()) and self._opened:
                 log.warning("the old listener is open at %s, unencrypted: %s", self._opened.address, OLD_HINT)
+
+    def expel(self, stand_in: KeyPair) -> None:
+        """End a session, with its subscriptions and what waits for it, by coming in its name: the later one stays.
+
+        It may have a million subscriptions, at each of which the broker looks for every message of anybody.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "stand-in.pem"
+            write_atomic(file, stand_in.pem + stand_in.key_pem, mode=0o600)
+            comes_in(replace(self.connection, cert=file, key=file))
 
     @property
     def listeners(self) -> dict[str, str]:

@@ -82,7 +82,9 @@ class Desk:
             return decide(facts.asked(session, request.principal, keys, request.said.serial), now)
         device = device_of_birth(request.principal)
         proven = facts.is_proven(session, device, request.said)
-        return decide_return(facts.holder(session, device), facts.owner(session, keys.key_sha256), keys, proven=proven)
+        holder, owner = facts.holder(session, device), facts.owner(session, keys.key_sha256)
+        past = facts.past(session, device, keys.key_sha256, now)
+        return decide_return(holder, owner, keys, proven=proven, past=past)
 
     def _enrol(self, session: Session, request: Request, keys: Keys, device: str) -> None:
         now, claim = self._clock(), claims.find(session, request.principal)

@@ -85,6 +85,7 @@ class Ingest:
         self._malformed = DropLog(log, "they are malformed", clock)
         self._speakers = Speakers()
         self._too_many = DropLog(log, "their device sends too many", clock)
+        self._unnoted = DropLog(log, "their device causes too many", clock, ("an event", "events"))
         self.limits = RateLimits()
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
@@ -199,9 +200,16 @@ class Ingest:
             alarms.sound(session, Alarm(said.device, alarms.CLONED, now, now, text))
         return verdict
 
+    def _note(self, session: Session, event: Event) -> None:
+        """Something that a device can cause again at once: one that does so without end fills no registry."""
+        if self.limits.may_note(event.subject, event.at):
+            events.add(session, event)
+        else:
+            self._unnoted.note(event.subject, event.kind)
+
     def _note_alive(self, session: Session, device: str) -> None:
         """Whoever speaks is there, also where somebody else has spoken its last will."""
-        events.add(session, Event(self._clock(), "online", device, "it speaks"))
+        self._note(session, Event(self._clock(), "online", device, "it speaks"))
 
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
         if verdict == "malformed":
@@ -210,7 +218,7 @@ class Ingest:
         fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
-            events.add(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
+            self._note(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
         return fresh
 
     def _reported(self, session: Session, received: _Received, reported: Reported, verdict: Verdict) -> bool:
@@ -225,7 +233,7 @@ class Ingest:
             self._note_alive(session, reported.device)
         if reported.generation > signed >= before:
             text = alarms.unsigned(reported.generation, signed)
-            events.add(session, Event(now, alarms.UNSIGNED, reported.device, text))
+            self._note(session, Event(now, alarms.UNSIGNED, reported.device, text))
         for refused in reported.refused:
             if (refused.message_sha256, refused.code) not in known:
                 self._refused(session, reported.device, refused)
@@ -248,7 +256,7 @@ class Ingest:
             rollouts.refuse(session, twins.ordered_by(session, device, refused.message_sha256), refusal, now)
         else:
             orders.refuse(session, device, refused.message_sha256, f"{refusal.code}: {refusal.words}", now)
-        events.add(session, Event(now, "order_refused", device, f"{refusal.code}: {refusal.words}"))
+        self._note(session, Event(now, "order_refused", device, f"{refusal.code}: {refusal.words}"))
 
     def _result(self, session: Session, result: CommandResult) -> bool:
         order = orders.answer(session, result, self._clock())

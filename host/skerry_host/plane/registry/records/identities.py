@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
@@ -22,6 +22,9 @@ VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
 
 REVOKED, RETIRED = "revoked", "retired"
+
+KEPT = 16
+"""Certificates of each principal that are never forgotten: a device renews its own every two months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,32 @@ def expiries(session: Session, devices: Iterable[str]) -> dict[str, float]:
     return {device: not_after for query in queries for device, not_after in session.execute(query)}
 
 
+def count_certificates(session: Session, principal: str, after: float, until: float) -> int:
+    """How many of a principal's, revoked or not, expire in that time."""
+    mine = select(func.count()).select_from(CertificateRow).where(CertificateRow.principal == principal)
+    return session.scalar(mine.where(CertificateRow.not_after > after, CertificateRow.not_after <= until)) or 0
+
+
+def was_revoked(session: Session, principal: str, key_sha256: str) -> bool:
+    """Whether a certificate of this key was taken back from a principal."""
+    mine = (CertificateRow.principal == principal, CertificateRow.key_sha256 == key_sha256)
+    return session.scalar(select(CertificateRow.serial).where(*mine, CertificateRow.revoked.is_not(None))) is not None
+
+
 def prune_certificates(session: Session, before: float) -> None:
-    """Forget those that expired before a time: nobody can use them, revoked or not."""
-    session.execute(delete(CertificateRow).where(CertificateRow.not_after < before))
+    """Forget those that expired before a time: nobody can use them, revoked or not.
+
+    But the newest `KEPT` of each principal stay. By a clock that is years ahead for an hour all have expired; without
+    them no device could renew or come back, and what was revoked would be valid again.
+    """
+    newer = aliased(CertificateRow)
+    mine = select(func.count()).select_from(newer).where(newer.principal == CertificateRow.principal)
+    newer_ones = mine.where(newer.not_after > CertificateRow.not_after).scalar_subquery()
+    session.execute(
+        delete(CertificateRow)
+        .where(CertificateRow.not_after < before, newer_ones >= KEPT)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def revoked(session: Session) -> frozenset[str]:
