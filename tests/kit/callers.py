@@ -13,9 +13,10 @@ from skerry_agent.wire.enrolment import birth_name
 from skerry_host.fleet.device import Device
 from skerry_host.home import Home
 from skerry_host.identity.authority import Authority
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Certificate, Keys
+from skerry_host.plane.registry.records.identities import Certificate
 from tests.kit.csr import csr_of, device_key
 from tests.kit.waiting import eventually
 

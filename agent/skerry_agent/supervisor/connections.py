@@ -119,7 +119,7 @@ class DeviceLink:
     def why_offline(self) -> str:
         """See `Link`."""
         if self._link is None:
-            return "this device has no identity yet"
+            return "no connection was tried yet"
         return self._link.why_offline or ("" if self._open else "the host's time is asked for")
 
     @property

@@ -125,7 +125,7 @@ class Keeper:
             self._version = version
         elif self.state.holds and self._denied - self._expelled:
             self._expel(now)
-        elif now >= self._due:
+        elif now >= self._due or self._due > now + CONFIRM_S:  # the clock was set back
             if self.state.holds:
                 self._confirm(now)
             else:
@@ -140,7 +140,7 @@ class Keeper:
             self._put(back, before)
             if not self._is_well(self.state.in_force, but=taken):
                 self._put(newest, rules.access.old_way)
-        self._note(rules.label, problem, now)
+        self._note(rules.label, problem, now, rules.flaw)
         self._denied = frozenset(filter(is_device_id, rules.access.revoked))
         self._expelled &= self._denied
 
@@ -178,17 +178,19 @@ class Keeper:
         found = {self._attempt(door, label or "unknown", self._target.patience_s) for door in others}
         return "unreachable" not in found and (not label or "not_in_force" not in found)
 
-    def _note(self, label: str, problem: str, now: float) -> None:
+    def _note(self, label: str, problem: str, now: float, flaw: str = "") -> None:
         was, done = self.state, time.time()
         if problem:
             self.state = State(label, was.in_force if was.in_force != label else "", was.since, done, problem)
             log.error("access rules %s are not yet in force: %s", label, problem)
         else:
             since = was.since if was.in_force == label else done
-            self.state = State(label, label, since, done)
+            self.state = State(label, label, since, done, flaw)
             if was.in_force != label:
                 log.info("access rules %s are in force", label)
-        self._due = now + (AGAIN_S if problem else CONFIRM_S)
+            if flaw:
+                log.error("who is revoked is kept out by the access rules alone, without the list: %s", flaw)
+        self._due = now + (AGAIN_S if problem or flaw else CONFIRM_S)
         write_atomic(self._file, json.format(json.encode(self.state)) + b"\n")
 
 

@@ -110,7 +110,7 @@ class Child:
         return True
 
     def _start(self) -> None:
-        _await_free(self.port, self._patience_s, self._is_mine)
+        self._await_free()
         self._process = self._spawn()
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
@@ -118,6 +118,30 @@ class Child:
                 self.close()
                 raise BrokerError(f"the broker did not start on port {self.port}", hint=self._where_to_look())
             time.sleep(0.02)
+
+    def _await_free(self) -> None:
+        """Wait while a predecessor that was killed gives its port back, and say at once that this waits.
+
+        Raises `BrokerError` when it stays taken, and at once when it is seen to be another program's.
+        """
+        if _is_free(self.port):
+            return
+        who = holder(self.port)
+        if who is not None and not self._is_mine(who.command):
+            raise self._taken(str(who))
+        by, patience_s = who or "another program", self._patience_s
+        log.warning("port %d is still used by %s: waiting up to %.0f s for it", self.port, by, patience_s)
+        deadline = time.monotonic() + patience_s
+        while not _is_free(self.port):
+            if time.monotonic() > deadline:
+                raise self._taken(str(by))
+            time.sleep(0.1)
+
+    def _taken(self, who: str) -> BrokerError:
+        return BrokerError(f"port {self.port} is used by {who}", hint=self._if_taken(), code="port_taken")
+
+    def _if_taken(self) -> str:
+        return f"use it with --broker mqtt://{LOOPBACK}:{self.port}, or choose another with --port"
 
     def close(self) -> None:
         """End it, in order if it can."""
@@ -277,29 +301,6 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
     env, silent = children.environment(), subprocess.DEVNULL
     return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
-
-
-def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:
-    """Wait while a predecessor that was killed gives its port back, and say at once that this waits.
-
-    Raises `BrokerError` when it stays taken, and at once when it is seen to be another program's.
-    """
-    if _is_free(port):
-        return
-    who = holder(port)
-    if who is not None and not is_mine(who.command):
-        raise _taken(port, str(who))
-    log.warning("port %d is still used by %s: waiting up to %.0f s for it", port, who or "another program", patience_s)
-    deadline = time.monotonic() + patience_s
-    while not _is_free(port):
-        if time.monotonic() > deadline:
-            raise _taken(port, str(who or "another program"))
-        time.sleep(0.1)
-
-
-def _taken(port: int, who: str) -> BrokerError:
-    hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
-    return BrokerError(f"port {port} is used by {who}", hint=hint, code="port_taken")
 
 
 def _is_free(port: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from skerry_agent.wire.enrolment import CANARY_NAME
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.rights import canary_topic
 
@@ -20,6 +21,8 @@ Verdict = Literal["in_force", "not_in_force", "unreachable"]
 TRY_S = 1.0
 """How long a broker may take to bring one message back; it is tried again while there is time."""
 CONNECT_S = 3.0
+KEEPALIVE_S = 3
+"""paho waits so long for the TLS of a listener that says nothing, and a revocation waits for that."""
 PAUSE_S = 0.05
 
 
@@ -75,7 +78,7 @@ def _visit(door: Connection, do: Callable[[mqtt.Client], bool]) -> bool | None:
 
     client.on_connect = connected
     try:
-        client.connect(door.url.host, door.url.port, keepalive=10)
+        client.connect(door.url.host, door.url.port, KEEPALIVE_S)
     except (OSError, ValueError):  # ValueError: paho's for a certificate that it cannot use
         return None
     client.loop_start()
@@ -87,7 +90,7 @@ def _visit(door: Connection, do: Callable[[mqtt.Client], bool]) -> bool | None:
 
 
 def _client(door: Connection) -> mqtt.Client:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, "@canary", clean_session=True, reconnect_on_failure=False)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, CANARY_NAME, clean_session=True, reconnect_on_failure=False)
     client.connect_timeout = CONNECT_S
     if door.username:
         client.username_pw_set(door.username, door.password)

@@ -90,8 +90,7 @@ class Desk:
         now, claim = self._clock(), claims.find(session, request.principal)
         if claim is not None:
             claims.use(session, claim.number)
-        bound = identities.Keys(keys.key_sha256, keys.birth_key_sha256, keys.incarnation)
-        identities.bind(session, device, bound, now)
+        identities.bind(session, device, keys, now)
         claims.forget(session, keys.key_sha256)
         self._director.resign(session, device)
         text = f"by {request.principal}, key {code_of(keys.key_sha256)}"

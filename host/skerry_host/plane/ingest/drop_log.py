@@ -6,6 +6,8 @@ So neither strangers nor a device that sends nonsense can fill the log. Counts o
 import logging
 from collections.abc import Callable
 
+from skerry_agent.wire.errors import SkerryError
+
 EVERY_S = 60.0
 MESSAGES = ("a message", "messages")
 MAX_NAMES = 1000
@@ -32,6 +34,11 @@ class DropLog:
         if self._said_at is None or abs(now - self._said_at) >= EVERY_S:
             self._say(sender, detail)
             self._said_at, self._count, self._names = now, 0, set()
+
+    def note_error(self, sender: str, error: Exception) -> None:
+        """The same, because of an error that is no message's fault or was not expected: its kind is said, too."""
+        said = str(error).partition("\n")[0]
+        self.note(sender, said if isinstance(error, SkerryError) else f"{type(error).__name__}: {said}")
 
     def _say(self, sender: str, detail: str) -> None:
         senders = f"{len(self._names)}{' or more' if len(self._names) == MAX_NAMES else ''}"

@@ -8,7 +8,7 @@ follows from a report is decided by the rollout loop, not here.
 import logging
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,7 +126,8 @@ class Ingest:
             due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
             twins.seen(session, due if fresh else (), now)
             stated = {each.message.device for each in others if isinstance(each.message, DeviceState)}
-            self._alive(session, [device for device in due if device not in stated] if fresh else ())
+            for device in twins.alive(session, [each for each in due if each not in stated] if fresh else ()):
+                self._note_alive(session, device)
         results.update(accepted=len(fresh), duplicate=len(reports) - len(fresh))
         self.totals.add((each.report for each in fresh), self._releases)
         self.counts.update(results)
@@ -148,8 +149,9 @@ class Ingest:
         try:
             device = topics.device_of(message.topic)
             if device not in self._enrolled:
-                self._strangers.note(device)
-                results["unknown"] += 1
+                if message.payload:  # else the plane itself has cleared what the broker retained of one that is denied
+                    self._strangers.note(device)
+                    results["unknown"] += 1
                 return None
             kind, now = _kind(message.topic), self._clock()
             spent = self.limits.is_spent(message, kind, device, now)
@@ -205,10 +207,9 @@ class Ingest:
         else:
             self._unnoted.note(event.subject, event.kind)
 
-    def _alive(self, session: Session, speaking: Iterable[str]) -> None:
+    def _note_alive(self, session: Session, device: str) -> None:
         """Whoever speaks is there, also where somebody else has spoken its last will."""
-        for device in twins.alive(session, speaking):
-            self._note(session, Event(self._clock(), "online", device, "it speaks"))
+        self._note(session, Event(self._clock(), "online", device, "it speaks"))
 
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
         if verdict == "malformed":
@@ -228,8 +229,8 @@ class Ingest:
         signed, before = twins.generation(session, reported.device)
         if not twins.accept_reported(session, reported, received.raw, now, returned=verdict == "returned"):
             return False
-        if not received.retained:
-            self._alive(session, [reported.device])
+        if not received.retained and twins.speaks(session, reported.device):
+            self._note_alive(session, reported.device)
         if reported.generation > signed >= before:
             text = alarms.unsigned(reported.generation, signed)
             self._note(session, Event(now, alarms.UNSIGNED, reported.device, text))

@@ -15,14 +15,14 @@ class FakeSource:
     """A registry whose version is counted by hand."""
 
     def __init__(self):
-        self.access, self.signed = Access(version=1), 0
+        self.access, self.signed, self.flaw = Access(version=1), 0, ""
 
     def version(self):
         return self.access.version
 
     def rules(self, now):
         self.signed += 1
-        return Rules(self.access, b"list")
+        return Rules(self.access, b"list", self.flaw)
 
     def stand_in(self, device, now):
         return device
@@ -32,15 +32,15 @@ class FakeSource:
 
 
 class FakeBroker:
-    """Takes what is written when it is reloaded, unless it is `stubborn`, or `chokes` on a text and lets nobody in.
+    """Takes what is written when it is reloaded, unless it is `stubborn`.
 
-    The listeners in `away` let nobody in, whatever is written.
+    Listeners that are `away` let nobody in, and none that reads the `poison` does.
     """
 
     patience_s = 0.0
 
     def __init__(self):
-        self.files, self.in_force, self.stubborn, self.away, self.chokes = {}, {}, False, (), b""
+        self.files, self.in_force, self.stubborn, self.away, self.poison = {}, {}, False, (), b"no such rule"
         self.old_way, self.expelled = [], []
 
     def content(self, rules):
@@ -61,7 +61,7 @@ class FakeBroker:
         self.expelled.append(stand_in)
 
     def attempt(self, door, label, patience_s):
-        if door.name in self.away or (self.chokes and self.chokes in self.in_force[f"{door.name}.acl"]):
+        if door.name in self.away or self.poison in self.in_force.get(f"{door.name}.acl", b""):
             return "unreachable"
         return "in_force" if label.encode() in self.in_force.get(f"{door.name}.acl", b"") else "not_in_force"
 
@@ -90,22 +90,24 @@ def test_nothing_is_signed_or_reloaded_while_nothing_changes(kept):
 
 
 @pytest.mark.parametrize(
-    ("fault", "value", "well", "word"),
-    [("stubborn", True, False, "has not taken the rules"), ("chokes", b"edge-17", b"", "does not let")],
+    ("fault", "healthy", "word"),
+    [
+        ({"stubborn": True}, {"stubborn": False}, "operation listener has not taken the rules"),
+        ({"poison": b"edge-17"}, {"poison": b"no such rule"}, "operation listener does not let"),
+    ],
+    ids=["not_taken", "nobody_let_in"],
 )
-def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_yet_in_force(
-    kept, fault, value, well, word
-):
+def test_rules_that_the_broker_does_not_take_are_taken_back_and_said_to_be_not_yet_in_force(kept, fault, healthy, word):
     """A mosquitto that is started on rules that it cannot read would let nobody in."""
     source, broker, keeper = kept
     before = broker.written()
-    setattr(broker, fault, value)
+    vars(broker).update(fault)
     source.revoke("edge-17")
     keeper.look(1.0)
     assert broker.written() == before
     assert not keeper.state.holds
     assert word in keeper.state.problem
-    setattr(broker, fault, well)
+    vars(broker).update(healthy)
     keeper.look(2.0)
     assert not keeper.state.holds, "not at once again: it may be what the broker chokes on"
     keeper.look(1.0 + AGAIN_S)
@@ -170,6 +172,42 @@ def test_a_revocation_never_waits_for_all_those_of_before_to_be_expelled(kept):
     source.revoke("late-1")
     keeper.look(3.0)
     assert b"user late-1\ntopic deny #" in broker.in_force["operation.acl"]
+
+
+@pytest.mark.parametrize("away", [("enrolment",), ("operation", "enrolment")])
+def test_who_keeps_the_canary_out_does_not_keep_a_device_from_being_revoked(kept, away):
+    """By a flood of one listener, or by taking its port: the rules are not to blame, so they are not taken back."""
+    source, broker, keeper = kept
+    broker.away = away
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert b"user edge-17\ntopic deny #" in broker.in_force["operation.acl"]
+    assert f"the {away[0]} listener does not let the canary in" in keeper.state.problem
+    broker.away = ()
+    keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_rules_without_a_new_list_are_in_force_and_it_is_said_what_is_wrong(kept):
+    source, _, keeper = kept
+    source.flaw = "the key can be read by others"
+    source.revoke("edge-17")
+    keeper.look(1.0)
+    assert keeper.state.in_force == source.access.label
+    assert (keeper.state.problem, keeper.state.holds) == (source.flaw, False)
+    source.flaw = ""
+    keeper.look(1.0 + AGAIN_S)
+    assert keeper.state.holds
+
+
+def test_a_clock_that_is_set_back_keeps_no_rules_waiting(kept):
+    source, broker, keeper = kept
+    broker.away = ("operation", "enrolment")
+    source.revoke("edge-17")
+    keeper.look(1_000_000.0)
+    broker.away = ()
+    keeper.look(500_000.0)
+    assert keeper.state.holds
 
 
 def test_a_broker_that_forgets_its_rules_is_noticed(kept):

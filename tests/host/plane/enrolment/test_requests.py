@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from sqlalchemy import text
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer
@@ -180,6 +181,19 @@ def test_what_is_long_gone_is_forgotten(served):
     with rig.registry.read() as session:
         assert len(identities.living_certificates(session, "edge-1", 0.0, 1000)) <= identities.KEPT
         assert identities.count_certificates(session, "edge-1", 0.0, rig.now) == identities.KEPT
+
+
+def test_a_damaged_row_costs_one_answer_and_not_the_service(served):
+    """What the registry holds of one claim is of another type, and what comes of that is no error of Skerry's."""
+    rig, service, connection = served
+    rig.claim_one("edge-1")
+    rig.claim_one("edge-2")
+    with rig.registry.write() as session:
+        session.execute(text("UPDATE claims SET expires = 'soon' WHERE number = 1"))
+    send(connection, rig.board())
+    eventually(lambda: service.counts["failed"] == 1, "it could not be answered")
+    send(connection, rig.board(), "@claim-2")
+    eventually(lambda: answers(connection) == ["approved"], "the other is answered")
 
 
 def test_an_authority_that_cannot_be_used_costs_one_answer_and_not_the_service(served):

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, aliased
 from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
+from skerry_host.identity.decision import Keys
+from skerry_host.plane.registry.records import claims
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
 
@@ -47,15 +49,6 @@ class Identity:
     def is_denied(self) -> bool:
         """Whether nothing that is said in its name is to be heard."""
         return self.revoked is not None or self.retired is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What a board has shown that it holds, by the requests that it signed."""
-
-    key_sha256: str
-    birth_key_sha256: str | None
-    incarnation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +229,13 @@ def version(session: Session) -> int:
     return sum(session.scalars(select(ChangeRow.number).where(ChangeRow.kind.in_(VERSION_KINDS))))
 
 
-def _principals(devices: Iterable[str], claims: Iterable[str]) -> frozenset[str]:
+def _principals(devices: Iterable[str], claim_names: Iterable[str]) -> frozenset[str]:
     """These devices, their birth certificates and these claims. What is no name, in a damaged row, is left out.
 
     It would keep all other names out of the broker's rules, or write a line of its own into them.
     """
     sound = [device for device in devices if is_device_id(device)]
-    return frozenset([*sound, *map(birth_name, sound), *filter(is_principal, claims)])
+    return frozenset([*sound, *map(birth_name, sound), *filter(is_principal, claim_names)])
 
 
 def _row(session: Session, device: str) -> IdentityRow:
@@ -255,7 +248,7 @@ def _row(session: Session, device: str) -> IdentityRow:
 
 def _shut(session: Session, device: str, now: float) -> None:
     _revoke_certificates(session, device, CertificateRow.revoked.is_(None), now)
-    session.execute(update(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None)).values(closed=now))
+    claims.close_all_for(session, device, now)
 
 
 def _revoke_certificates(session: Session, device: str, which: ColumnElement[bool], now: float) -> None:
