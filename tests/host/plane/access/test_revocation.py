@@ -184,6 +184,13 @@ def test_a_revoked_device_is_mute_both_ways_within_five_seconds_and_does_not_com
         pass
 
 
+def test_the_enrolment_listener_takes_a_bounded_number_of_connections(fleet):
+    """Also after a reload, at which mosquitto forgets `max_connections`: whoever has a claim could fill the memory."""
+    limits = Path(f"/proc/{fleet.broker.enrolling.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert int(line.split()[3]) <= MAX_ENROLLING + OWN_FILES
+
+
 def test_the_session_of_a_revoked_device_ends_with_all_that_it_had_subscribed_to(fleet):
     """Shared subscriptions are as many as one likes: of 200,000 each message of anybody took the broker 0.2 s."""
     fleet.pems["edge-67"] = enrolled(fleet.home, fleet.registry, "edge-67", time.time())
@@ -194,13 +201,6 @@ def test_the_session_of_a_revoked_device_ends_with_all_that_it_had_subscribed_to
         assert thief.gone.wait(10)
         assert not other.gone.is_set()
         assert not caller(fleet, "edge-67").come()
-
-
-def test_the_enrolment_listener_takes_a_bounded_number_of_connections(fleet):
-    """Also after a reload, at which mosquitto forgets `max_connections`: whoever has a claim could fill the memory."""
-    limits = Path(f"/proc/{fleet.broker.enrolling.pid}/limits").read_text()
-    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
-    assert int(line.split()[3]) <= MAX_ENROLLING + OWN_FILES
 
 
 def test_what_is_in_force_is_noted_with_since_when(fleet):
