@@ -69,7 +69,7 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
     home, hardware = open_home(), load_board(board)
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
-    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
     claim = None
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
@@ -123,7 +123,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     home = open_home()
     _require_free(out)
     entries, hardware = _wanted(given)
-    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
     if enrolment is None:
         hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
         raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
@@ -240,7 +240,7 @@ def _claims_table(found: Sequence[Claim], waiting: dict[str, int], now: float) -
     return made
 
 
-def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
+def addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
     """(broker, enrolment listener) for devices: as given, else as the last `skerry serve` has them.
 
     Where only the broker is given, as another name of it, its enrolment listener is under that name too.

@@ -18,7 +18,7 @@ from skerry_host.plane import provision as provisioning
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import Approval
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import claims, devices
+from skerry_host.plane.registry.records import claims, devices, moves
 from skerry_host.plane.registry.tables import PendingRow
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Waiting(Struct, frozen=True):
-    """A board that waits: all but claim, times and what was decided is what it says of itself."""
+    """A board that waits: all but claim, times and what was decided is what it says of itself.
+
+    `moves`: the device of the old way in whose name it asks.
+    """
 
     code: str
     claim: str
@@ -39,6 +42,7 @@ class Waiting(Struct, frozen=True):
     last: float
     approved: str | None
     key_sha256: str
+    moves: str | None
 
 
 @click.command()
@@ -47,14 +51,15 @@ def pending(as_json: bool) -> None:
     """List the boards that have asked for an identity and have none. A board shows its code where it runs."""
     with registry() as opened, opened.read() as session:
         plane_now(session)
-        found = [_waiting(row) for row in claims.waiting(session)]
+        found = [_waiting(session, row) for row in claims.waiting(session)]
     emit(found, as_json, lambda: _pending_table(found))
 
 
-def _waiting(row: PendingRow) -> Waiting:
+def _waiting(session: "Session", row: PendingRow) -> Waiting:
     state = "denied" if row.denied is not None else "approved" if row.approved else "waiting"
     said = (row.serial, row.board, row.agent)
-    return Waiting(row.code, row.claim, state, *said, row.first, row.last, row.approved, row.key_sha256)
+    times, decided = (row.first, row.last), (row.approved, row.key_sha256)
+    return Waiting(row.code, row.claim, state, *said, *times, *decided, moves.device_of(session, row.claim))
 
 
 def _pending_table(found: Sequence[Waiting]) -> "RenderableType":
@@ -65,27 +70,38 @@ def _pending_table(found: Sequence[Waiting]) -> "RenderableType":
     for each in found:
         state = f"approved as {each.approved}" if each.approved else each.state
         board, serial = safe(each.board) or "-", safe(each.serial) or "-"
-        made.add_row(each.code, each.claim, state, board, serial, ago(each.first, now), ago(each.last, now))
+        claim = f"move of {each.moves}" if each.moves else each.claim
+        made.add_row(each.code, claim, state, board, serial, ago(each.first, now), ago(each.last, now))
     return made
 
 
 @click.command()
 @click.argument("code")
-@click.option("--as", "name", required=True, metavar="ID", help="The device that the board is: a record, or a new one.")
+@click.option("--as", "name", metavar="ID", help="The device that the board is: a record, or a new one [who moves].")
 @click.option("--board", help="The board of a new record [that of the claim].")
 @click.option("--tag", "tags", multiple=True, help="A tag of a new record, beside those of the claim.")
 @click.option("--replace", is_flag=True, help="In place of the board that the device has.")
 @json_option
-def approve(code: str, name: str, board: str | None, tags: tuple[str, ...], replace: bool, as_json: bool) -> None:
+def approve(
+    code: str, name: str | None, board: str | None, tags: tuple[str, ...], replace: bool, as_json: bool
+) -> None:
     """Say which device a waiting board is. Compare the code with the one that the board shows."""
-    provisioning.check_id(name)
     with registry() as opened, opened.write() as session:
+        name = provisioning.check_id(name or _who_moves(session, code))
         device = _record(session, (code, name), board, tags)
         row = arriving.approve(session, code, Approval(device, replace), time.time())
         plane = plane_now(session)
     data = {"code": row.code, "device": name, "board": device.board, "tags": sorted(device.tags), "plane": plane}
     when = "it is told now" if plane.running else "it is told when the plane runs"
     emit(data, as_json, lambda: f"board {row.code} is approved as {name}; {when}")
+
+
+def _who_moves(session: "Session", code: str) -> str:
+    """The device that a board says it is where it was offered an identity as that. Raises `click.UsageError`."""
+    moves_as = moves.device_of(session, claims.by_code(session, arriving.check_code(code)).claim)
+    if moves_as is None:
+        raise click.UsageError("give --as: which device the board is", click.get_current_context())
+    return moves_as
 
 
 def _record(session: "Session", asked: tuple[str, str], board: str | None, tags: tuple[str, ...]) -> Device:

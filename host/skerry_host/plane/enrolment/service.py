@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Incoming, Outgoing
+from skerry_host.plane.enrolment import moving
 from skerry_host.plane.enrolment.desk import Desk, read_request
 from skerry_host.plane.enrolment.requests import Requests
 from skerry_host.plane.ingest.drop_log import DropLog
@@ -74,7 +75,7 @@ class EnrolmentService:
     """Enter it to serve. `counts` holds answered, failed, malformed and dropped since the start."""
 
     def __init__(self, parts: Parts, connect: Connect) -> None:
-        self._registry, self._clock = parts.registry, parts.clock
+        self._registry, self._director, self._clock = parts.registry, parts.director, parts.clock
         self._desk = Desk(parts.registry, parts.identity, parts.director, parts.clock)
         self._requests = Requests(parts.clock)
         self._link = connect(self._receive, self._requests.has_room)
@@ -88,6 +89,7 @@ class EnrolmentService:
     def tick(self) -> None:
         """Answer what people have approved; close what floods; forget what is long gone. Called at every tick."""
         now = self._clock()
+        moving.sign_offers(self._registry, self._director)
         self._answer_approved()
         if abs(now - self._checked) >= CHECK_EVERY_S:
             self._checked = now

@@ -14,7 +14,7 @@ from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.registry.records.parts import parts
-from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
+from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow, MoveRow
 
 VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
@@ -198,9 +198,13 @@ def revoked_serials(session: Session) -> list[tuple[str, float]]:
 
 
 def old_way(session: Session) -> frozenset[str]:
-    """The devices that may still come without a certificate: with a record, no identity, and no claim to wait for."""
+    """The devices that may still come without a certificate: with a record, no identity, and no claim to wait for.
+
+    And those that move, until they have come with the identity that they were given.
+    """
     query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
-    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None))
+    moves = DeviceRow.id.in_(select(MoveRow.device))
+    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None) | moves)
     found = session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None)))
     return frozenset(filter(is_device_id, found))
 
@@ -230,6 +234,9 @@ def _row(session: Session, device: str) -> IdentityRow:
 def _shut(session: Session, device: str, now: float) -> None:
     _revoke_certificates(session, device, CertificateRow.revoked.is_(None), now)
     session.execute(update(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None)).values(closed=now))
+    moved_by = select(MoveRow.claim).where(MoveRow.device == device)
+    session.execute(update(ClaimRow).where(ClaimRow.number.in_(moved_by)).values(closed=now))
+    session.execute(delete(MoveRow).where(MoveRow.device == device))
 
 
 def _revoke_certificates(session: Session, device: str, which: ColumnElement[bool], now: float) -> None:
