@@ -4,7 +4,6 @@ Nobody touches the board: its folder stays what it was when it was provisioned w
 """
 
 import json
-from pathlib import Path
 
 import pytest
 

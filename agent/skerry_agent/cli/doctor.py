@@ -108,7 +108,8 @@ def _identity(config: AgentConfig, status: LocalStatus, now: float) -> list[Devi
     if identity.state == "none" and not status.running and has_claim(config):
         return [DeviceCheck("identity", ok=True, detail="none yet: `skerry-agent run` enrols this device by its claim")]
     over = identity.until is not None and now > PLAUSIBLE_WALL_S and identity.until < now
-    ok = identity.state == "enrolled" and not over
+    moves = status.connected and identity.state in {"asking", "pending"}  # and goes on the old way meanwhile
+    ok = moves or (identity.state == "enrolled" and not over)
     words, expired = identity_text(identity), ": it has expired, a running agent renews it" if over else ""
     return [DeviceCheck("identity", ok=ok, detail=f"{words}{expired}")]
 
