@@ -29,7 +29,7 @@ TRUSTED = "the first key that comes in the name of each is taken for its own: an
 @click.command(epilog=EXIT_STATUS)
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--group", help="The devices of a group, or of a selection such as 'tag:lab'.")
-@click.option("--old-way", is_flag=True, help="All that come the old way.")
+@click.option("--old-way", is_flag=True, help="All that are known without an identity.")
 @click.option("--trust-network", is_flag=True, help="Approve the first key that asks in the name of each.")
 @click.option("--cancel", is_flag=True, help="Offer them no identity any more; one that was given stays.")
 @click.option(
@@ -48,23 +48,22 @@ def move(names: tuple[str, ...], cancel: bool, as_json: bool, **given: Any) -> i
     wish = None if cancel else Wish(_offer(home, given), given["days"], given["trust_network"])
     with registry(home) as opened, opened.write() as session:
         chosen = _chosen(session, names, given)
-        act = (
-            (lambda name: moving.begin(session, name, wish, now))
-            if wish
-            else (lambda name: moving.cancel(session, name, now))
-        )
         word = "it can be moved" if wish else "a move can be cancelled"
+
+        def act(name: str) -> None:
+            if wish is not None:
+                moving.begin(session, name, wish, now)
+            else:
+                moving.cancel(session, name, now)
+
         done = for_each(word, [each.id for each in chosen.devices], str, act, chosen.refused)
         plane = plane_now(session)
     data = {"cancelled" if cancel else "moving": list(done.done), "refused": done.refused, "plane": plane}
     when = "" if plane.running else "; they are told when the plane runs"
     emit(data, as_json, lambda: "\n".join(_lines(done, wish, when)))
     if wish is not None and only_this_machine(wish.offer.broker):
-        warn(
-            [
-                f"only this machine can call {wish.offer.broker}: run `skerry serve --listen auto` first, or give --broker"
-            ]
-        )
+        hint = "run `skerry serve --listen auto` first, or give --broker"
+        warn([f"only this machine can call {wish.offer.broker}: {hint}"])
     return done.exit_code
 
 

@@ -28,7 +28,7 @@ from skerry_host.plane.broker.rules import LIST, Rules
 
 log = logging.getLogger(__name__)
 
-OLD_HINT = "until the devices without an identity are provisioned again (`skerry broker status` lists them)"
+OLD_HINT = "until the devices without an identity have one (`skerry device move --old-way`)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,3 +151,15 @@ def test_only_a_device_of_the_old_way_is_offered_one(rig, device):
     rig.ask(rig.board("S1"))
     with pytest.raises(FleetError, match="does not come the old way"):
         rig.offer(device)
+
+
+def test_a_fleet_that_has_moved_leaves_no_name_in_the_brokers_rules(rig):
+    """There is no certificate of what a device is moved by, so nobody has to be kept out by it."""
+    rig.offer(trusted=True)
+    board = rig.board()
+    rig.ask_to_move(board)
+    with rig.registry.read() as session:
+        assert identities.members(session) == {OLD, f"@birth-{OLD}"}
+    rig.renew(board)
+    with rig.registry.read() as session:
+        assert identities.revoked(session) == frozenset()

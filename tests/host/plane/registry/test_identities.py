@@ -7,7 +7,7 @@ from skerry_host.fleet.device import Device
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Keys
+from skerry_host.plane.registry.records.identities import Certificate, Keys
 from tests.kit.identities import BIRTH, NEXT, fill, waiting_board
 
 
@@ -30,6 +30,7 @@ def test_a_device_is_known_by_its_identity_or_the_old_way_and_a_record_without_a
 def test_what_a_revoked_device_could_come_by_is_denied_all_of_it(registry):
     with registry.write() as session:
         claims.add(session, claims.Wanted("generic-x86", (), 100.0, 1, "new-1"), 3.0)
+        identities.add_certificate(session, Certificate("c2", "@claim-2", "claim", "", 90.0))
         identities.revoke(session, "new-1", "stolen", 5.0)
     with registry.read() as session:
         assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-2"}

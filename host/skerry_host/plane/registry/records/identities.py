@@ -7,7 +7,7 @@ identities, or over a broker without TLS. A record whose board has not come yet 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import birth_name
@@ -175,15 +175,14 @@ def prune_certificates(session: Session, before: float) -> None:
 def revoked(session: Session) -> frozenset[str]:
     """The principals that are not to be heard: devices, their birth certificates, and claims that were closed."""
     denied = select(IdentityRow.device).where(_is_denied())
-    return _principals(
-        session.scalars(denied), session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))
-    )
+    closed = _claims_with_certificate().where(ClaimRow.closed.is_not(None))
+    return _principals(session.scalars(denied), session.scalars(closed))
 
 
 def members(session: Session) -> frozenset[str]:
     """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
     enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
-    return _principals(enrolled, session.scalars(select(ClaimRow.name)))
+    return _principals(enrolled, session.scalars(_claims_with_certificate()))
 
 
 def denied(session: Session) -> frozenset[str]:
@@ -207,6 +206,12 @@ def old_way(session: Session) -> frozenset[str]:
     without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None) | moves)
     found = session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None)))
     return frozenset(filter(is_device_id, found))
+
+
+def _claims_with_certificate() -> Select[tuple[str]]:
+    """The names of the claims that somebody may come by: not those by which devices of the old way are moved."""
+    certified = select(CertificateRow.principal).where(CertificateRow.kind == "claim")
+    return select(ClaimRow.name).where(ClaimRow.name.in_(certified))
 
 
 def version(session: Session) -> int:
