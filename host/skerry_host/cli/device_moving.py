@@ -16,7 +16,7 @@ from skerry_host.home import Home, open_home
 from skerry_host.plane import provision as provisioning
 from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import moving
-from skerry_host.plane.enrolment.moving import Wish
+from skerry_host.plane.enrolment.moving import Terms
 from skerry_host.plane.registry.records import devices, identities
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def move(names: tuple[str, ...], cancel: bool, as_json: bool, **given: Any) -> i
     until it has come in with its certificate.
     """
     home, now = open_home(), time.time()
-    wish = None if cancel else Wish(_offer(home, given), given["days"], given["trust_network"])
+    terms = None if cancel else Terms(_offer(home, given), given["days"], given["trust_network"])
     with registry(home) as opened, opened.write() as session:
         chosen = _chosen(session, names, given)
-        word = "it can be moved" if wish else "a move can be cancelled"
+        word = "it can be moved" if terms else "a move can be cancelled"
 
         def act(name: str) -> None:
-            if wish is not None:
-                moving.begin(session, name, wish, now)
+            if terms is not None:
+                moving.begin(session, name, terms, now)
             else:
                 moving.cancel(session, name, now)
 
@@ -60,16 +60,16 @@ def move(names: tuple[str, ...], cancel: bool, as_json: bool, **given: Any) -> i
         plane = plane_now(session)
     data = {"cancelled" if cancel else "moving": list(done.done), "refused": done.refused, "plane": plane}
     when = "" if plane.running else "; they are told when the plane runs"
-    emit(data, as_json, lambda: "\n".join(_lines(done, wish, when)))
-    if wish is not None and only_this_machine(wish.offer.broker):
+    emit(data, as_json, lambda: "\n".join(_lines(done, terms, when)))
+    if terms is not None and only_this_machine(terms.offer.broker):
         hint = "run `skerry serve --listen auto` first, or give --broker"
-        warn([f"only this machine can call {wish.offer.broker}: {hint}"])
+        warn([f"only this machine can call {terms.offer.broker}: {hint}"])
     return done.exit_code
 
 
-def _lines(done: "Several[None]", wish: Wish | None, when: str) -> list[str]:
-    said = f"offered an identity to {of_all(done)}" if wish else f"no more offered to {of_all(done)}"
-    next_step = [] if wish is None else [TRUSTED if wish.trusted else APPROVE]
+def _lines(done: "Several[None]", terms: Terms | None, when: str) -> list[str]:
+    said = f"offered an identity to {of_all(done)}" if terms else f"no more offered to {of_all(done)}"
+    next_step = [] if terms is None else [TRUSTED if terms.trusted else APPROVE]
     return [f"{said}: {', '.join(done.done)}{when}", *next_step, *refused_lines("not moved:", done.refused)]
 
 

@@ -28,7 +28,7 @@ def home(tmp_path):
 def device(home, *words):
     done = skerry(home, "device", *words, "--json", check=False)
     said = json.loads(done.stdout or done.stderr)
-    return done.returncode, said.get("error", said)
+    return done.returncode, said.get("error", said) if isinstance(said, dict) else said
 
 
 def test_all_that_can_be_moved_are_and_the_rest_is_named_with_exit_status_3(home):

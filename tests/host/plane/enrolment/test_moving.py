@@ -9,11 +9,12 @@ from skerry_agent.wire.enrolment import Offer, RenewalRequest, renewal_proof_byt
 from skerry_host.fleet.errors import FleetError
 from skerry_host.identity.authority import Authority
 from skerry_host.plane.enrolment import arriving, leaving, moving
-from skerry_host.plane.enrolment.moving import Wish
+from skerry_host.plane.enrolment.moving import Terms
 from skerry_host.plane.enrolment.renewal import RenewalDesk
-from skerry_host.plane.registry.records import identities
+from skerry_host.plane.registry.records import devices, events, identities
+from skerry_host.plane.registry.tables import TwinRow
 from tests.kit.csr import csr_of, device_key
-from tests.kit.enrolment import EnrolmentRig
+from tests.kit.enrolment import EnrolmentRig, edge
 
 OLD, NONCE = "dev-1", "5" * 32
 
@@ -23,10 +24,10 @@ class MoveRig(EnrolmentRig):
 
     def offer(self, device=OLD, *, trusted=False):
         ca = Authority.open(self.home.identity, self.now).root_pem.decode()
-        wish = Wish(Offer("mqtts://host.example:8883", "mqtts://host.example:8884", ca), 30.0, trusted)
+        terms = Terms(Offer("mqtts://host.example:8883", "mqtts://host.example:8884", ca), 30.0, trusted)
         with self.registry.write() as session:
-            moving.begin(session, device, wish, self.now)
-        moving.sign_offers(self.registry, self.director)
+            moving.begin(session, device, terms, self.now)
+        moving.sign_offers(self.registry, self.director, self.now)
 
     @property
     def renewals(self):
@@ -114,7 +115,7 @@ def test_what_is_cancelled_gives_nobody_an_identity_and_goes_out_of_what_is_desi
         moving.cancel(session, OLD, rig.now)
     with pytest.raises(FleetError, match="claim"):
         rig.approve(board, OLD)
-    moving.sign_offers(rig.registry, rig.director)
+    moving.sign_offers(rig.registry, rig.director, rig.now)
     assert (rig.desired(OLD).offer, rig.ask_to_move(board), rig.old_way) == (None, None, {OLD})
     with rig.registry.write() as session, pytest.raises(FleetError, match="offered no identity"):
         moving.cancel(session, OLD, rig.now)
@@ -130,7 +131,7 @@ def test_a_device_that_is_revoked_or_provisioned_anew_is_offered_nothing_any_mor
     with pytest.raises(FleetError):
         rig.approve(board, OLD, replace=True)
     with rig.registry.write() as session, pytest.raises(FleetError, match="revoked"):
-        moving.begin(session, OLD, Wish(Offer("mqtts://h", "mqtts://h", "ca"), 1.0), rig.now)
+        moving.begin(session, OLD, Terms(Offer("mqtts://h", "mqtts://h", "ca"), 1.0), rig.now)
 
 
 def test_a_claim_of_its_own_takes_the_place_of_the_offer(rig):
@@ -163,3 +164,16 @@ def test_a_fleet_that_has_moved_leaves_no_name_in_the_brokers_rules(rig):
     rig.renew(board)
     with rig.registry.read() as session:
         assert identities.revoked(session) == frozenset()
+
+
+def test_a_device_whose_desired_state_is_damaged_holds_up_no_other(rig):
+    """It is offered nothing, which is an event: nothing may be signed that leaves out what is not known."""
+    with rig.registry.write() as session:
+        devices.add(session, edge("dev-2"), 1.0)
+        session.get_one(TwinRow, OLD).desired = b"{"
+    rig.offer()
+    rig.offer("dev-2")
+    assert rig.desired("dev-2").offer is not None
+    assert rig.ask_to_move(rig.board()) is None
+    with rig.registry.read() as session:
+        assert any("cannot be offered" in each.text for each in events.latest(session, 3))
