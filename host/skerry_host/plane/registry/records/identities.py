@@ -6,6 +6,7 @@ identities, or over a broker without TLS. A record whose board has not come yet 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session
@@ -208,7 +209,7 @@ def old_way(session: Session) -> frozenset[str]:
     return frozenset(filter(is_device_id, found))
 
 
-def _claims_with_certificate() -> Select[tuple[str]]:
+def _claims_with_certificate() -> Select[Any]:
     """The names of the claims that somebody may come by: not those by which devices of the old way are moved."""
     certified = select(CertificateRow.principal).where(CertificateRow.kind == "claim")
     return select(ClaimRow.name).where(ClaimRow.name.in_(certified))
