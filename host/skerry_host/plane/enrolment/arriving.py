@@ -61,7 +61,7 @@ def claim_for_one(session: Session, device: Device, days: float, now: float, *, 
     """A claim for the board of one record, which is made or renewed. The board that is enrolled stays until then."""
     new = add_record(session, device, now, replace=replace)
     claims.close_own(session, device.id, now)
-    moves.end(session, device.id, now)
+    moves.withdraw(session, device.id, now)
     wanted = Wanted(device.board, tuple(device.tags), now + days * DAY_S, 1, device.id)
     claim = claims.add(session, wanted, now)
     if new:

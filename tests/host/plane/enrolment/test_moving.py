@@ -141,6 +141,8 @@ def test_a_claim_of_its_own_takes_the_place_of_the_offer(rig):
     with rig.registry.write() as session:
         claim = arriving.claim_for_one(session, device, 7.0, rig.now, replace=True)
     assert rig.ask_to_move(rig.board()) is None
+    moving.sign_offers(rig.registry, rig.director, rig.now)
+    assert rig.desired(OLD).offer is None
     assert rig.ask(rig.board(), claim.number).device == OLD
     assert rig.old_way == frozenset()
 

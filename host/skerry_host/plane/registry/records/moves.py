@@ -44,7 +44,7 @@ def offer(session: Session, device: str) -> Offer | None:
 def claim(session: Session, device: str) -> str | None:
     """The principal of the claim by which a device that moves is enrolled."""
     row = session.get(MoveRow, device)
-    return claim_name(row.claim) if row is not None else None
+    return claim_name(row.claim) if row is not None and row.offer else None
 
 
 def device_of(session: Session, principal: str) -> str | None:
