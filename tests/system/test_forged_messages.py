@@ -183,5 +183,9 @@ def test_an_order_that_is_cleared_on_the_broker_is_there_again_at_once(fleet):
         ours = forger.heard[topic]
         forger.say(topic, b"")
         eventually(lambda: forger.heard[topic] == ours, "it is put right")
-        with fleet.registry.read() as session:
-            assert alarms.devices(session, alarms.TAMPERING) == {"dev-1"}
+        eventually(lambda: _tampered_with(fleet) == {"dev-1"}, "it is told")
+
+
+def _tampered_with(fleet):
+    with fleet.registry.read() as session:
+        return alarms.devices(session, alarms.TAMPERING)

@@ -36,7 +36,7 @@ def failed(tmp_path_factory):
         rollouts.apply_report(session, "dev-1", report, 1.0)
         models = {"fashion": ModelReport(STATE, serving=False, deployment=report)}
         issues = (f"fashion is not served: {CODE}: 20 pieces",)
-        twin = Reported("dev-1", "boot", 1, 1, "0.1.0", "generic-x86", ("cpu",), models, issues)
+        twin = Reported("dev-1", "boot", 1, 0, "0.1.0", "generic-x86", ("cpu",), models, issues)
         twins.accept_reported(session, twin, codec.encode(twin), 1.0)
     return home, started["rollout"]
 
@@ -83,7 +83,7 @@ def test_pages(failed):
 def test_a_device_with_hundreds_of_issues_does_not_scroll_the_others_away(tmp_path):
     home = make_home(tmp_path / "home")
     skerry(home, "device", "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h")
-    twin = Reported("dev-1", "boot", 1, 1, "0.1.0", "generic-x86", ("cpu",), {}, tuple(f"no {n}" for n in range(200)))
+    twin = Reported("dev-1", "boot", 1, 0, "0.1.0", "generic-x86", ("cpu",), {}, tuple(f"no {n}" for n in range(200)))
     with open_registry(home.registry) as opened, opened.write() as session:
         twins.accept_reported(session, twin, codec.encode(twin), 1.0)
     shown = skerry(home, "device", "show", "dev-1").stdout

@@ -256,5 +256,6 @@ def test_a_broker_that_is_not_there_is_one_line(home):
     assert refused.stderr.splitlines()[-1].startswith("error: no broker answers at 127.0.0.1:")
     unusable = skerry_process(home, "serve", "--broker", "http://x", "--no-http")
     assert unusable.stderr == (
-        "error: broker address 'http://x' cannot be used; write mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT\n"
+        "error: broker address 'http://x' refused: its scheme is neither mqtt nor mqtts; "
+        "write mqtt://HOST:1883 or mqtts://HOST:8883\n"
     )
