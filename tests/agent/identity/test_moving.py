@@ -8,6 +8,7 @@ from skerry_agent.identity.asking import Tools, Way
 from skerry_agent.identity.decisions import renewal_due
 from skerry_agent.identity.moving import Moving
 from skerry_agent.state import offered
+from skerry_agent.state.authority import usable_authority
 from skerry_agent.state.identity import MOVED, IdentityStore, incarnation_of
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
@@ -195,3 +196,25 @@ def test_an_identity_that_came_over_the_old_way_is_renewed_as_soon_as_it_has_con
     board.answer()
     assert renewal_due(board.stored.identity) < board.clock.wall()
     assert renewal_due(replace(board.stored.identity, claim="")) > board.clock.wall()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"rubbish"), lambda path: path.unlink()])
+@pytest.mark.parametrize("name", offered.RECORDS)
+def test_a_device_that_has_moved_is_not_lost_by_one_damaged_file(board, name, spoil):
+    board.order(offer=board.offer)
+    board.host.records["s"] = DEVICE
+    board.answer()
+    spoil(board.state / offered.FOLDER / name)
+    assert load(board.config).broker.url == "mqtts://host:8883"
+
+
+def test_an_authority_that_is_damaged_after_the_move_has_a_copy(board):
+    board.order(offer=board.offer)
+    board.host.records["s"] = DEVICE
+    board.answer()
+    config = load(board.config)
+    usable_authority(config.broker_ca, board.state)
+    config.broker_ca.write_bytes(b"rubbish")
+    used, issue = usable_authority(config.broker_ca, board.state)
+    assert used.read_text() == board.offer.ca
+    assert issue is not None
