@@ -13,9 +13,10 @@ from skerry_agent.wire.enrolment import birth_name
 from skerry_host.fleet.device import Device
 from skerry_host.home import Home
 from skerry_host.identity.authority import Authority
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Certificate, Keys
+from skerry_host.plane.registry.records.identities import Certificate
 from tests.kit.csr import csr_of, device_key
 from tests.kit.waiting import eventually
 
@@ -104,7 +105,7 @@ class Caller:
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Returns when the broker has acknowledged it, as it also does what it drops."""
         info = self._client.publish(topic, payload, 1, retain)
-        eventually(lambda: info.is_published() or self.gone.is_set(), "it is acknowledged")
+        eventually(lambda: self.gone.is_set() or info.is_published(), "it is acknowledged")
 
     def drop(self) -> None:
         """Go without a word, so that the broker sends the will."""

@@ -12,7 +12,7 @@ import pytest
 from skerry_host.plane.broker.broker import free_port
 from tests.kit.brokers import RABBITMQ, rabbitmq_environment
 from tests.kit.programs import require_program
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, listens
 
 _SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -59,7 +59,7 @@ class ExportedBroker:
             for command in self.commands():
                 self._running.append(subprocess.Popen(command, env=self.environment(), **_SILENT))
             for port in self.ports:
-                eventually(lambda port=port: _listens(port) or self._dead(), f"port {port} is open", 60.0)
+                eventually(lambda port=port: listens(port) or self._dead(), f"port {port} is open", 60.0)
             assert not self._dead(), f"a broker ended; it was started in {self.folder}"
             self.started()
         except BaseException:
@@ -125,10 +125,3 @@ EXPORTED = {"mosquitto": ExportedMosquitto, "nats": ExportedNats, "rabbitmq": Ex
 
 def two_ports() -> tuple[int, int]:
     return free_port(), free_port()
-
-
-def _listens(port: int) -> bool:
-    import socket
-
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

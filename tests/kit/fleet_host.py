@@ -38,6 +38,7 @@ class FleetHost:
     approved: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
     asked: list[EnrolmentRequest] = field(default_factory=list)
     renewals: list[RenewalRequest] = field(default_factory=list)
     used: int = 0
@@ -77,6 +78,8 @@ class FleetHost:
         attest = self.attest(device or "", request.nonce)
         if device in self.revoked:
             return EnrolmentAnswer("refused", code="revoked", detail="this device was revoked", attest=attest)
+        if key in self.replaced:
+            return EnrolmentAnswer("refused", code="key_revoked", detail="this key was replaced", attest=attest)
         if device is None:
             return EnrolmentAnswer("pending", attest=attest)
         if key not in self.owners:

@@ -1,8 +1,9 @@
 """Rows of devices that enrol: claims, identities and a board that waits. No tests here."""
 
 from skerry_host.fleet.device import Device
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Certificate, Keys
+from skerry_host.plane.registry.records.identities import Certificate
 from skerry_host.plane.registry.tables import PendingRow
 
 KEY, BIRTH, NEXT = "a" * 64, "b" * 64, "c" * 64

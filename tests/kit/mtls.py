@@ -8,7 +8,7 @@ from pathlib import Path
 from skerry_host.identity.files import PlaneFiles
 from skerry_host.plane.broker.broker import free_port
 from tests.kit.programs import require_program
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, listens
 
 _CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
 """MQTT 3.1.1: clean session, no client id (the certificate gives it), 60 s."""
@@ -32,7 +32,7 @@ class MutualTls:
     def __enter__(self) -> "MutualTls":
         self._process = subprocess.Popen([self._program, "-c", str(self._conf)], stderr=subprocess.DEVNULL)
         try:
-            eventually(lambda: self._process.poll() is not None or _listens(self.port), "mosquitto listens")
+            eventually(lambda: self._process.poll() is not None or listens(self.port), "mosquitto listens")
             assert self._process.poll() is None, self._log.read_text()
         except BaseException:
             self.__exit__()
@@ -78,11 +78,3 @@ def server_certificate(port: int) -> bytes:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain) as tls:
         return tls.getpeercert(binary_form=True) or b""
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True

@@ -168,6 +168,11 @@ def _goes_on(fleet):
         assert set(fleet.wanted().values()) == {RELEASES[-1]}
 
 
+def alarmed(fleet):
+    with fleet.registry.read() as session:
+        return alarms.devices(session, alarms.TAMPERING)
+
+
 def test_an_order_that_is_cleared_on_the_broker_is_there_again_at_once(fleet):
     """With a real broker: the plane hears its own retained messages, too, and makes no loop of it."""
     topic = topics.desired("dev-1")
@@ -182,10 +187,5 @@ def test_an_order_that_is_cleared_on_the_broker_is_there_again_at_once(fleet):
         eventually(lambda: fleet.devices[0].current == RELEASES[0], "it is installed")
         ours = forger.heard[topic]
         forger.say(topic, b"")
+        eventually(lambda: alarmed(fleet) == {"dev-1"}, "it is told")
         eventually(lambda: forger.heard[topic] == ours, "it is put right")
-        eventually(lambda: _tampered_with(fleet) == {"dev-1"}, "it is told")
-
-
-def _tampered_with(fleet):
-    with fleet.registry.read() as session:
-        return alarms.devices(session, alarms.TAMPERING)

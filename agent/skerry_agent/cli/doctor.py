@@ -42,7 +42,7 @@ def doctor(config: AgentConfig) -> list[DeviceCheck]:
         _trust(config),
         *_identity(config, known, time.time()),
         *(_runtime(config.engine_for(target)) for target in config.board.targets),
-        _broker(config, status, known),
+        _broker(config, status, known, alone=status is None and agent.ok),
         *_sources(config),
         *_models(known),
         *_factory(config, known),
@@ -108,7 +108,8 @@ def _identity(config: AgentConfig, status: LocalStatus, now: float) -> list[Devi
         return []
     if identity.state == "none" and not status.running and has_claim(config):
         return [DeviceCheck("identity", ok=True, detail="none yet: `skerry-agent run` enrols this device by its claim")]
-    over = identity.until is not None and now > PLAUSIBLE_WALL_S and identity.until < now
+    ended = identity.until is not None and PLAUSIBLE_WALL_S < now > identity.until
+    over = ended and not status.connected  # the broker has taken it just now: then the clock here is wrong
     moves = status.connected and identity.state in {"asking", "pending"}  # and goes on the old way meanwhile
     ok = moves or (identity.state == "enrolled" and not over)
     words, expired = identity_text(identity), ": it has expired, a running agent renews it" if over else ""
@@ -153,8 +154,8 @@ def _runtime(engine: str) -> DeviceCheck:
     return DeviceCheck(name, ok=False, detail=words[:300])
 
 
-def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus) -> DeviceCheck:
-    """As the running agent sees it; else whether it takes this device, or its claim."""
+def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus, *, alone: bool) -> DeviceCheck:
+    """As the running agent sees it; else whether it takes this device, or its claim. One that is silent runs, too."""
     where = config.broker_address
     name = where.place
     if status is None and known.identity is not None and known.identity.state != "enrolled":
@@ -170,7 +171,7 @@ def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus)
     from skerry_agent.cli.security import security_of  # noqa: PLC0415 - it imports ssl
     from skerry_agent.supervisor.link_check import try_to_connect  # noqa: PLC0415 - it imports paho
 
-    problem = try_to_connect(where, known.device, security_of(config), alone=status is None)
+    problem = try_to_connect(where, known.device, security_of(config), alone=alone)
     if problem is not None:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {problem}")
     if status is not None:

@@ -12,9 +12,12 @@ from msgspec import Struct
 from skerry_agent import __version__, log
 from skerry_agent.identity.attest import HostTime
 from skerry_agent.identity.decisions import OF_TIME, is_doubtful, is_valid_at, pauses
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Connections, Credentials, Events, HostClock, IdentityState, SecureLink
-from skerry_agent.ports.interfaces import Processes, Timer
+from skerry_agent.ports.interfaces import Processes
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestKind, RequestMade
+from skerry_agent.state.disk import remove_folder
+from skerry_agent.state.identity import IdentityStore
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_of
 from skerry_agent.wire.errors import WireError
@@ -24,8 +27,13 @@ SILENCE_S = (5.0, 2.0, 300.0)
 """Pauses where nothing answers: the first, their growth, the longest."""
 PENDING_S = (2.0, 1.5, 60.0)
 REFUSED_S = (60.0, 2.0, 3600.0)
+MOST_UNANSWERED = 2
+"""So often it asks in vain before it says so: the host may be busy with other boards."""
+
 LOCAL_S = (10.0, 2.0, 600.0)
 """Pauses where something on this device is wrong, such as a full disk."""
+KEY_REVOKED = "key_revoked"
+"""The host has taken this device's waiting key for it once, and another one since."""
 
 
 class Way(Struct, frozen=True):
@@ -70,8 +78,9 @@ class Asking:
         self._link: SecureLink | None = None
         self._check_time = True
         self._time_failed = False
-        self._next: Timer | None = None
+        self._later = Later(tools.clock)
         self._busy = self._over = False
+        self._unanswered = 0
         self._silence, self._pending = pauses(*SILENCE_S), pauses(*PENDING_S)
         self._refused, self._local = pauses(*REFUSED_S), pauses(*LOCAL_S)
 
@@ -86,9 +95,14 @@ class Asking:
     def stop(self) -> None:
         """Ask no more."""
         self._over = True
-        self._later(None)
+        self._later.cancel()
         if self._link is not None:
             self._link.stop()
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether the host has refused, or what it would be asked with cannot be used."""
+        return self.state == "refused" or (self._made is None and bool(self.detail))
 
     def _request_made(self, answer: Answer) -> None:
         if self._over:
@@ -103,7 +117,8 @@ class Asking:
     def _failed(self, answer: Answer, again: Callable[[], None]) -> None:
         """Something on this device hinders; it is tried again."""
         said = answer.detail if isinstance(answer, Refusal) else "the updater gave no answer"
-        self._say(self.state, f"{said}; it is tried again")
+        hint = _NO_RETURN if self.way.kind == "birth" and getattr(answer, "kind", "") == "rejected" else ""
+        self._say(self.state, f"{said}; it is tried again{hint}")
         self._later(next(self._local), again)
 
     def _say(self, state: IdentityState, detail: str) -> None:
@@ -112,11 +127,6 @@ class Asking:
         self.state, self.detail = state, cleaned(detail)
         log.say("warning" if detail else "info", f"enrolment: {state}", code=self.code or None, detail=detail or None)
         self._changed()
-
-    def _later(self, pause_s: float | None, call: Callable[[], None] | None = None) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        self._next = self._clock.after(pause_s, call) if pause_s is not None and call is not None else None
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -131,7 +141,7 @@ class Asking:
         self._check_time = not (self._time_failed or is_doubtful(wall, made.not_before, made.not_after))
         # The broker makes up a client id: with one that can be guessed, whoever has the claim could throw this one out.
         credentials = Credentials("", self.way.cert_file, self.way.key_file, check_time=self._check_time)
-        self._link = self._connections.enrol(credentials, Events(self._ask, self._message, self._down))
+        self._link = self._connections.enrol(credentials, Events(self._up, self._message, self._down))
 
     def _down(self, kind: str, detail: str) -> None:
         """No connection: the link tries again by itself."""
@@ -141,6 +151,11 @@ class Asking:
         state, why = _REFUSALS.get((self.way.kind, kind), (self.state, detail))
         if self.state != "pending":  # that somebody has to approve it, is worth more than why one connection broke
             self._say(state, why)
+
+    def _up(self) -> None:
+        """A broker that was away may be there a moment before its host: that is no reason to wait long."""
+        self._silence = pauses(*SILENCE_S)
+        self._ask()
 
     def _ask(self) -> None:
         made = self._made
@@ -158,12 +173,15 @@ class Asking:
             key = made.key_sha256[:16]
             link.subscribe([topics.enroll_answer(made.principal, key)])
             link.publish(topics.enroll_request(made.principal, key), codec.encode(self._request(made)))
+            self._unanswered += 1
+            if self._unanswered > MOST_UNANSWERED and self.state == "asking":
+                self._say("asking", "the enrolment listener takes what is asked, and the host does not answer")
 
     def _request(self, made: RequestMade) -> EnrolmentRequest:
         return EnrolmentRequest(
             made.csr,
             self._time.ask(),
-            self.way.incarnation,
+            made.incarnation,
             made.birth_csr,
             self.way.serial[:128],
             self.way.board[:64],
@@ -188,7 +206,8 @@ class Asking:
 
     def _take(self, answer: EnrolmentAnswer) -> None:
         self._busy = True
-        self._later(None)
+        self._unanswered = 0
+        self._later.cancel()
         self._time.answered(answer.attest, lambda known: self._answered(answer, known=known))
 
     def _answered(self, answer: EnrolmentAnswer, *, known: bool) -> None:
@@ -199,11 +218,23 @@ class Asking:
             self._accept(answer, known=known)
         elif answer.status == "refused":
             self._say("refused", "; ".join(filter(None, (answer.detail or answer.code, _HINTS.get(answer.code)))))
-            self._later(next(self._refused), self._ask)
+            self._later(next(self._refused), self._begin_anew if answer.code == KEY_REVOKED else self._ask)
         else:
             hint = f"`skerry device approve {self.code} --as {self.way.device or 'NAME'}` on the host lets it in"
             self._say("pending", f"waits for approval as {self.code}: {hint}")
             self._later(next(self._pending), self._ask)
+
+    def _begin_anew(self) -> None:
+        """With another key: the one that waits is of no use any more."""
+        try:
+            remove_folder(IdentityStore(self.way.state).request(self.way.kind))
+        except OSError as error:
+            self._failed(
+                Refusal("failed", "disk", f"the keys of the request cannot be removed: {error.strerror}"),
+                self._begin_anew,
+            )
+        else:
+            self.begin()
 
     def _broker_is_out_of_date(self) -> bool:
         """Whether the broker's certificate is not valid by the host's time, where TLS has not looked at its dates."""
@@ -244,22 +275,24 @@ class Asking:
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {
     ("claim", "own_certificate_expired"): (
         "refused",
-        "the claim has expired, by the host's clock; `skerry device claim` or `device provision` there makes another",
+        "the claim has expired, by the host's clock; `skerry device claim` there makes another, or `provision`",
     ),
     ("claim", "own_certificate_revoked"): (
         "refused",
-        "the host has closed this claim; `skerry device claim` or `device provision` there makes another",
+        "the host has closed this claim; `skerry device claim` there makes another, or `provision`",
     ),
     ("birth", "own_certificate_revoked"): (
         "refused",
-        "the host has revoked this device; `skerry device provision` there makes it another claim",
+        "the host has revoked this device; `skerry device provision NAME --replace` there makes it another claim",
     ),
     ("birth", "own_certificate_expired"): (
         "refused",
-        "its birth certificate has expired, too; `skerry device provision` on the host makes it another claim",
+        "its birth certificate has expired, too; `skerry device provision NAME --replace` there makes it another claim",
     ),
 }
 """How the enrolment listener says no, by the way of asking and the kind of problem; what it is then called."""
+
+_NO_RETURN = "; `skerry device provision` on the host makes it another claim"
 
 _HINTS = {
     "revoked": "the host has revoked this device",

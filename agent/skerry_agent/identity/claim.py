@@ -17,6 +17,7 @@ class ClaimFiles:
         self.claim_file, self.key_file = claim_file, key_file
         self.issue: str | None = None
         self._enrols = enrols
+        self._kept = ""
 
     def unused(self, current: StoredIdentity | None, renewed: StoredIdentity | None) -> str:
         """The sha256 of the claim, empty where there is none, or an identity was made with it.
@@ -24,8 +25,8 @@ class ClaimFiles:
         One that the identity in use was made with is removed.
         """
         claim = self._sha256() if self._enrols else ""
-        if claim and current is not None and current.identity.claim == claim:
-            self._drop()
+        if claim not in {"", self._kept} and current is not None and current.identity.claim == claim:
+            self._drop(claim)
         known = {each.identity.claim for each in (current, renewed) if each is not None}
         return "" if claim in known else claim
 
@@ -39,6 +40,7 @@ class ClaimFiles:
             return ""
         return hashlib.sha256(raw).hexdigest() if raw.strip() else ""  # a service's credential that is none is blank
 
-    def _drop(self) -> None:
+    def _drop(self, claim: str) -> None:
         if not drop_claim((self.key_file, self.claim_file)):
+            self._kept = claim  # the folder may be read-only: not tried again at every look
             log.warning("the claim is used up and cannot be removed", file=self.claim_file)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from skerry_agent.identity.attest import HostTime
 from skerry_agent.identity.decisions import is_valid_at, pauses
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import HostClock, SecureLink
-from skerry_agent.ports.interfaces import Processes, Timer
+from skerry_agent.ports.interfaces import Processes
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest
 
@@ -24,7 +25,7 @@ class TimeGate:
         self._time = HostTime(processes, clock)
         self._link: SecureLink | None = None
         self._device = ""
-        self._next: Timer | None = None
+        self._later = Later(clock)
 
     def begin(self, link: SecureLink, device: str) -> None:
         """There is a connection: ask on it."""
@@ -34,8 +35,7 @@ class TimeGate:
     def close(self) -> None:
         """Ask no more."""
         self._link = None
-        if self._next is not None:
-            self._next.cancel()
+        self._later.cancel()
 
     def _ask(self) -> None:
         link = self._link
@@ -43,7 +43,7 @@ class TimeGate:
             return
         link.subscribe([topics.renewal(self._device)])
         link.publish(topics.renew(self._device), codec.encode(RenewalRequest(self._time.ask())))
-        self._next = self._clock.after(next(self._pauses), self._ask)
+        self._later(next(self._pauses), self._ask)
 
     def answered(self, answer: RenewalAnswer) -> None:
         """An answer of the host, to this question or to another."""

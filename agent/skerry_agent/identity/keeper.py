@@ -25,9 +25,9 @@ from skerry_agent.identity.decisions import (
     renewal_due,
 )
 from skerry_agent.identity.gate import TimeGate
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink
 from skerry_agent.identity.renewal import Renewal
-from skerry_agent.ports.interfaces import Timer
 from skerry_agent.state.disk import DiskError
 from skerry_agent.state.identity import (
     BIRTH_KEY,
@@ -90,11 +90,13 @@ class IdentityKeeper:
         self._refused = 0
         self._asking: Asking | None = None
         self._renewal: Renewal | None = None
-        self._next: Timer | None = None
+        self._later = Later(tools.clock)
         self._reopen, self._renew_again = pauses(*REOPEN_S), pauses(*RENEW_AGAIN_S)
         self._renew_from = 0.0
         self._issue: str | None = None
         self._unnoted: str | None = None
+        self._given_up = ""
+        self._shown: tuple[str, ...] = ()
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -119,13 +121,15 @@ class IdentityKeeper:
     def issues(self) -> tuple[str, ...]:
         """What is wrong with it now, beside what the status says of enrolment."""
         renewal = self._renewal.issue if self._renewal is not None else None
-        return tuple(filter(None, (self._issue, self._unnoted, self._store.issue, self._claim.issue, renewal)))
+        own = (self._issue, self._unnoted, self._store.issue, self._claim.issue, renewal, self._no_way_back())
+        return tuple(filter(None, own))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take up where the files stand: with an identity connect, with a claim enrol."""
         self._begin()
+        self._show_issues()
         self._clock.after(TURN_S, self._turn)
 
     def _begin(self) -> None:
@@ -152,9 +156,13 @@ class IdentityKeeper:
 
     def _turn(self) -> None:
         self._clock.after(TURN_S, self._turn)
-        used = self._used
-        if used is None:
-            return
+        self._look_for_a_claim()
+        if self._used is not None:
+            self._look_after(self._used)
+        self._show_issues()
+
+    def _look_after(self, used: StoredIdentity) -> None:
+        """Renew the identity in use when that is due, and connect otherwise where the clock has changed."""
         returns = self._asking is not None and self._asking.way.kind == "birth"
         if self._open and self._renewal is None and not returns and used is self._current:
             if self._clock.wall() >= renewal_due(used.identity) and self._clock.monotonic() >= self._renew_from:
@@ -162,10 +170,24 @@ class IdentityKeeper:
         elif self._link is not None and not self._link.connected and self._check_time == self._doubtful(used):
             self._operate(used)  # the clock has been set meanwhile, or cannot be believed any more
 
+    def _show_issues(self) -> None:
+        """Nobody else tells the supervisor of an issue that came between two of its reports, or while it is offline."""
+        if self.issues != self._shown:
+            self._shown = self.issues
+            self._owner.identity_changed()
+
     def _no_way(self) -> str | None:
         if self._claim.issue or self._store.issue or not self._setup.enrols:
             return None
-        return f"this device is not enrolled, and {self._setup.claim_file} does not exist: put its claim there"
+        how = "is empty" if self._setup.claim_file.exists() else "does not exist"
+        return f"this device is not enrolled, and {self._setup.claim_file} {how}: put its claim there"
+
+    def _no_way_back(self) -> str | None:
+        current = self._current
+        if current is None or not self._setup.enrols or current.has_birth:
+            return None
+        hint = "`skerry device provision` on the host makes it a claim"
+        return f"its birth certificate is lost: it cannot come back if its certificate is lost or expires; {hint}"
 
     # -- enrolment and return ------------------------------------------------------------------------------------------
 
@@ -179,7 +201,18 @@ class IdentityKeeper:
         known = (identity.device, str(folder), identity.claim)
         return Way("birth", s.state, identity.incarnation, s.ca_file, *files, s.serial, s.board, *known)
 
+    def _look_for_a_claim(self) -> None:
+        """One that is put there while the agent runs is as good as one that it has started with."""
+        claim, asking = self._claim.unused(self._current, self._renewed), self._asking
+        asked = asking.way.claim if asking is not None and asking.way.kind == "claim" else ""
+        if claim not in {"", asked, self._given_up}:
+            self._issue = None
+            self._ask(self._claim_way(claim))
+
     def _ask(self, way: Way) -> None:
+        """Ask in this way, in place of another."""
+        if self._asking is not None:
+            self._asking.stop()
         self._asking = Asking(way, self._tools, self._enrolled, self._owner.identity_changed)
         self._asking.begin()
 
@@ -217,11 +250,6 @@ class IdentityKeeper:
             self._claim.unused(stored, None)
         except OSError as error:
             self._unnoted = f"the identity in use could not be noted: {error.strerror}; the next start tries again"
-
-    def _later(self, pause_s: float, call: Callable[[], None]) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        self._next = self._clock.after(pause_s, call)
 
     # -- the operation link --------------------------------------------------------------------------------------------
 
@@ -316,9 +344,18 @@ class IdentityKeeper:
                 self._store.drop_others(current)
             self._renewed, self._renew_from = None, self._clock.monotonic() + next(self._renew_again)
             self._later(1.0, lambda: self._operate(current))
-        elif self._asking is None and current is not None and current.has_birth and self._setup.enrols:
+        elif current is not None and current.has_birth and self._setup.enrols and self._may_return():
             self._ask(self._birth_way(current))
         self._owner.identity_changed()
+
+    def _may_return(self) -> bool:
+        """Whether no other way is asked, or only by a claim of which nothing comes: that is given up for this run."""
+        if self._asking is None:
+            return True
+        if self._asking.way.kind == "birth" or not self._asking.is_in_vain:
+            return False
+        self._given_up = self._asking.way.claim
+        return True
 
     def _renew(self, stored: StoredIdentity) -> None:
         self._renewal = Renewal(stored, self._setup.ca_file, self._tools, lambda: self._link, self._got)

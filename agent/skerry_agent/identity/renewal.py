@@ -10,8 +10,8 @@ from skerry_agent import log
 from skerry_agent.identity.asking import LOCAL_S, SILENCE_S, Tools
 from skerry_agent.identity.attest import HostTime
 from skerry_agent.identity.decisions import pauses
+from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import SecureLink
-from skerry_agent.ports.interfaces import Timer
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestMade
 from skerry_agent.state.identity import DEVICE_KEY, MOVED, StoredIdentity
 from skerry_agent.wire import codec, topics
@@ -41,7 +41,7 @@ class Renewal:
         self._clock, self._processes = tools.clock, tools.processes
         self._time = HostTime(tools.processes, tools.clock)
         self._made: RequestMade | None = None
-        self._next: Timer | None = None
+        self._later = Later(tools.clock)
         self._pauses, self._silence = pauses(FIRST_PAUSE_S, GROWTH, LAST_PAUSE_S), pauses(*SILENCE_S)
         self._local = pauses(*LOCAL_S)
         self._over = self._busy = False
@@ -56,12 +56,7 @@ class Renewal:
     def stop(self) -> None:
         """Ask no more."""
         self._over = True
-        self._later(None)
-
-    def _later(self, pause_s: float | None, call: Callable[[], None] | None = None) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        self._next = self._clock.after(pause_s, call) if pause_s is not None and call is not None else None
+        self._later.cancel()
 
     def _request_made(self, answer: Answer) -> None:
         if self._over:
@@ -98,20 +93,25 @@ class Renewal:
             self._say(answer.detail or answer.code or "the host gives none")
             self._later(next(self._pauses), self._ask)
             return
+        certificate = answer.certificate
+        self._busy = True
+        self._later.cancel()
+        self._time.answered(answer.attest, lambda _known: self._accept(certificate))
+
+    def _accept(self, certificate: bytes) -> None:
+        """Its dates are looked at by the host's time, where that is known: this device's clock may be days off."""
         stored, state = self._stored, self._stored.folder.parent.parent
         job = AcceptIdentity(
             str(state),
             "renewal",
             str(self._ca_file),
-            answer.certificate,
+            certificate,
             None,
             str(stored.folder),
             stored.identity.device,
             self._clock.wall(),
             "" if stored.identity.claim == MOVED else stored.identity.claim,
         )
-        self._busy = True
-        self._later(None)
         self._processes.run_updater(job, self._accepted)
 
     def _accepted(self, answer: Answer) -> None:

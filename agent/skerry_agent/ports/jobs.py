@@ -71,6 +71,7 @@ class MakeRequest(Struct, frozen=True, tag="make_request"):
     `state` is the state folder. `cert_file`: with what the request is authenticated, a claim or a birth certificate of
     the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own, and for a
     move, of which a person has to say whose it is.
+    Without an `incarnation` it is that of the state folder, which is given one if it has none yet.
     """
 
     state: str
@@ -132,7 +133,7 @@ class FactoryReady(Struct, frozen=True, tag="factory_ready"):
 class RequestMade(Struct, frozen=True, tag="request_made"):
     """CSRs in DER. `key_sha256` is of the device key's SubjectPublicKeyInfo; `birth_csr` only for a claim.
 
-    `proof`: the key in use has signed for the new one; only of a renewal.
+    `proof`: the key in use, or the birth key, has signed for the new one. `incarnation`: of the state folder that asks.
 
     Of the certificate that authenticates the request: whose it is (`principal`), and its dates.
     """
@@ -144,6 +145,7 @@ class RequestMade(Struct, frozen=True, tag="request_made"):
     not_before: float = 0.0
     not_after: float = 0.0
     proof: bytes | None = None
+    incarnation: str = ""
 
 
 class IdentityMade(Struct, frozen=True, tag="identity_made"):

@@ -61,8 +61,12 @@ class StoredIdentity(Struct, frozen=True):
 
     @property
     def has_birth(self) -> bool:
-        """Whether it can come back by its birth certificate."""
-        return (self.folder / BIRTH_PEM).exists() and (self.folder / BIRTH_KEY).exists()
+        """Whether it can come back by its birth certificate, as far as its files show without `cryptography`."""
+        try:
+            pem, key = ((self.folder / name).read_bytes() for name in (BIRTH_PEM, BIRTH_KEY))
+        except OSError:
+            return False
+        return b"-----BEGIN CERTIFICATE-----" in pem and b"PRIVATE KEY-----" in key
 
 
 class IdentityStore:

@@ -166,7 +166,7 @@ class DeviceLink:
     def why_offline(self) -> str:
         """See `Link`."""
         if self._used is None:
-            return "this device has no identity yet"
+            return "no connection was tried yet"
         if self._used is self._old:
             return self._old.why_offline
         return self._used.why_offline or ("" if self._open else "the host's time is asked for")

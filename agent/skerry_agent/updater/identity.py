@@ -16,7 +16,7 @@ from msgspec import Struct
 from skerry_agent.ports.jobs import AcceptIdentity, IdentityMade, MakeRequest, RequestMade
 from skerry_agent.state import identity as files
 from skerry_agent.state.disk import remove_folder, sync_folder, write_private, write_record
-from skerry_agent.state.identity import Identity, IdentityStore, make_private
+from skerry_agent.state.identity import Identity, IdentityStore, incarnation_of, make_private
 from skerry_agent.updater import certificates
 from skerry_agent.updater.certificates import (
     check_dates,
@@ -46,13 +46,15 @@ class _Request(Struct, frozen=True):
 def make_request(job: MakeRequest) -> RequestMade:
     """The CSRs of the keys that wait, or of new ones. Raises `RefusedError`, `OSError`."""
     principal, begins, ends = _authenticator(job)
-    folder, wanted = IdentityStore(Path(job.state)).request(job.kind), _Request(job.kind, job.incarnation)
+    incarnation = job.incarnation or incarnation_of(Path(job.state))
+    folder, wanted = IdentityStore(Path(job.state)).request(job.kind), _Request(job.kind, incarnation)
     first = job.kind in {"claim", "move"}
     names = (files.DEVICE_KEY, files.BIRTH_KEY) if first else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
     csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
     proof = None if first else _proof(job, csr)
-    return RequestMade(csr, certificates.key_sha256(keys[0].public_key()), birth_csr, principal, begins, ends, proof)
+    sha256 = certificates.key_sha256(keys[0].public_key())
+    return RequestMade(csr, sha256, birth_csr, principal, begins, ends, proof, incarnation)
 
 
 def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
@@ -133,14 +135,24 @@ def _checked_device(job: AcceptIdentity, request: Path) -> Identity:
 def _checked_birth(job: AcceptIdentity, request: Path, device: str) -> Path | None:
     """Where the birth key is: the request's for a new certificate, else that of the identity before."""
     if job.birth_certificate is None:
-        before = Path(job.before) / files.BIRTH_KEY
-        return before if job.before and before.exists() else None
+        return _birth_of_before(Path(job.before)) if job.before else None
     what = "the birth certificate that the host gave"
     leaf = check_enrolment_leaf(read_chain(job.birth_certificate, what), job.ca_file, what)
     key = request / files.BIRTH_KEY
     check_key(leaf, certificates.read_key(str(key)), what)
     if common_name(leaf) != birth_name(device):
         raise refused("wrong_name", f"{what} is of {common_name(leaf)!r}, and this device is {device}")
+    return key
+
+
+def _birth_of_before(folder: Path) -> Path | None:
+    """Its birth key, None where that or its certificate is damaged: for that no certificate is left to expire."""
+    pem, key = folder / files.BIRTH_PEM, folder / files.BIRTH_KEY
+    try:
+        leaf = read_chain(certificates.read_file(str(pem)), str(pem))[0]
+        check_key(leaf, certificates.read_key(str(key)), str(pem))
+    except RefusedError:
+        return None
     return key
 
 

@@ -22,9 +22,10 @@ from skerry_agent.wire.names import (
     check_sha256,
 )
 
-PLANE = "@plane"
-CANARY = "@canary"
-OLD = "@old"
+PLANE_NAME = "@plane"
+CANARY_NAME = "@canary"
+OLD_NAME = "@old"
+"""Names of no device: `@old` is the bridge that the devices of the old listener share."""
 
 CsrBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 PemBytes = Annotated[bytes, Meta(min_length=1, max_length=16_384)]

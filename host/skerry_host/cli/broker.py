@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 KINDS = ("mosquitto", "rabbitmq", "nats")
 PORT = click.IntRange(1, 65535)
 
+_OLD_WAY = {"mtls": ", on the old listener", "external": ", and these rules let none of them in"}
+"""What becomes of devices that were provisioned before there were identities."""
+
 
 @click.group()
 def broker() -> None:
@@ -61,7 +64,7 @@ def export(kind: "Kind", out: Path, names: tuple[str, ...], port: int, enroll_po
     from skerry_host.plane.access.source import RuleSource  # noqa: PLC0415
 
     home, now = open_home(), time.time()
-    chosen = Export(kind, str(out.absolute()), port, enroll_port)
+    chosen = Export(kind, str(out.resolve()), port, enroll_port)  # systemd refuses a path with `..`
     with registry() as opened:
         rules = RuleSource(opened, home.identity).rules(now)
     files = write(home, chosen, rules, list(names), now)
@@ -88,5 +91,6 @@ def _shown(found: dict[str, Any]) -> "RenderableType":
     if found["denied"]:
         lines.append(denied)
     if found["old_way"]:
-        lines.append(f"without an identity, on the old listener: {', '.join(found['old_way'])}")
+        way = _OLD_WAY.get(found["security"], "") if found["listeners"] else ""
+        lines.append(f"without an identity{way}: {', '.join(found['old_way'])}")
     return Group(*lines)

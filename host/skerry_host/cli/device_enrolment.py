@@ -23,7 +23,7 @@ from skerry_host.plane.broker.connection import address
 from skerry_host.plane.broker.listening import only_this_machine
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import NewRecord
-from skerry_host.plane.registry.records import claims
+from skerry_host.plane.registry.records import claims, devices
 from skerry_host.plane.registry.records.claims import Claim, Wanted
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ enroll_broker_option = click.option(
 
 @click.command()
 @click.argument("name")
-@click.option("--board", required=True, help="The device's board; `skerry device boards` lists them.")
-@click.option("--tag", "tags", multiple=True, help="A tag to select it by; may be given several times.")
+@click.option("--board", help="The device's board, of `skerry device boards` [with --replace: as before].")
+@click.option("--tag", "tags", multiple=True, help="A tag to select it by; repeatable [with --replace: as before].")
 @broker_option
 @enroll_broker_option
 @click.option(
@@ -60,17 +60,18 @@ enroll_broker_option = click.option(
 @days_option
 @click.option("--replace", is_flag=True, help="Also where NAME is there: its next board takes the place of this one.")
 @json_option
-def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
+def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
     """Make a device's record and write its folder: agent.toml, trust.json, and a claim by which its board enrols.
 
     The claim is for one board. Over a broker without identities, the folder is all that the device needs.
     """
     provisioning.check_id(name)
-    home, hardware = open_home(), load_board(board)
+    home = open_home()
+    hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
     broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
-    claim = None
+    claim, again = None, (folder / "agent.toml").is_file()
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
             arriving.record_without_identity(session, device, time.time(), replace=given["replace"])
@@ -80,12 +81,23 @@ def provision(name: str, board: str, tags: tuple[str, ...], out: Path | None, as
             claim = arriving.claim_for_one(session, device, given["days"], time.time(), replace=given["replace"])
             image = _image(session, home, claim, (broker, enrolment))
             provisioning.write_claim_folder(home, folder, image, hardware, name)
+        tags = tuple(devices.find(session, name).tags)
     shown, install = without_password(broker), provisioning.install_command(hardware)
-    data = {"id": name, "board": board, "tags": sorted(tags), "folder": str(folder), "broker": shown}
+    data = {"id": name, "board": hardware.name, "tags": sorted(tags), "folder": str(folder), "broker": shown}
     until = {"claim": claim.name, "expires": claim.expires} if claim else {}
     lines = _provisioned(name, folder, install, claim, shown)
+    if again:
+        lines.append(f"added to its agent.toml before? carry it over from {provisioning.kept_before(folder)}")
     emit(data | until | {"install": install}, as_json, lambda: "\n".join(lines))
     _warn_of_loopback(folder, broker)
+
+
+def _board_of(home: Home, name: str, *, replace: bool) -> str:
+    """That of the record, for another board of the same kind. Raises `click.UsageError`, `UnknownError`."""
+    if not replace:
+        raise click.UsageError("Missing option '--board'", click.get_current_context())
+    with registry(home) as opened, opened.read() as session:
+        return devices.find(session, name).board
 
 
 def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, broker: str) -> list[str]:
@@ -95,7 +107,7 @@ def _provisioned(name: str, folder: Path, install: str, claim: Claim | None, bro
     return [
         waits or is_enrolled,
         f"here:       skerry-agent run --config {folder}/agent.toml",
-        f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {name}/agent.toml",
+        f"elsewhere:  copy that folder, then: {safe(install)} && skerry-agent run --config {folder.name}/agent.toml",
     ]
 
 
@@ -121,7 +133,6 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     wait for `skerry device approve`.
     """
     home = open_home()
-    _require_free(out)
     entries, hardware = _wanted(given)
     broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
     if enrolment is None:
@@ -129,6 +140,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
         raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
     with registry(home) as opened, opened.write() as session:
         made = _claim(session, entries, hardware, (given, days))
+        _require_free(out)  # now that no other command can write its claim there
         image = _image(session, home, made, (broker, enrolment))
         folders = [out] if len(hardware) == 1 else [out / board.name for board in hardware]
         for board, folder in zip(hardware, folders, strict=True):
@@ -178,7 +190,7 @@ def _wanted(given: dict[str, Any]) -> tuple[list[Entry], list[Board]]:
     try:
         text = batch.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise BatchError(batch.name, [f"not UTF-8 at byte {error.start}"]) from None
+        raise BatchError(batch.name, [f"not UTF-8 at byte {error.start}: save it as CSV in UTF-8"]) from None
     entries = read_batch(batch.name, text, list_boards())
     return entries, [load_board(name) for name in sorted({each.board for each in entries})]
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from skerry_host.boards import load_board
 from skerry_host.cli.chosen import EXIT_STATUS, refused_lines
 from skerry_host.cli.common import ago, emit, json_option, registry, safe, table
+from skerry_host.cli.listing import PAGE, ListOptions, Row, list_options, part
 from skerry_host.cli.plane import plane_now
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
@@ -46,13 +47,24 @@ class Waiting(Struct, frozen=True):
 
 
 @click.command()
+@list_options(
+    "id", "claim", "state", "serial", "board", example="'claim=@claim-7 and state=waiting'", sort=("first", "last")
+)
 @json_option
-def pending(as_json: bool) -> None:
-    """List the boards that have asked for an identity and have none. A board shows its code where it runs."""
+def pending(options: ListOptions, as_json: bool) -> None:
+    """List the boards that have asked for an identity and have none, as they came. `id` is the code that a board shows.
+
+    With --json, all of them unless a limit is given.
+    """
     with registry() as opened, opened.read() as session:
         plane_now(session)
         found = [_waiting(session, row) for row in claims.waiting(session)]
-    emit(found, as_json, lambda: _pending_table(found))
+    shown = part(found, _row, options, options.limit or (len(found) or 1 if as_json else PAGE))
+    emit(shown.items, as_json, lambda: _pending_table(shown.items, options, shown.more("boards")))
+
+
+def _row(each: Waiting) -> Row:
+    return {**{name: getattr(each, name) for name in each.__struct_fields__}, "id": each.code}
 
 
 def _waiting(session: "Session", row: PendingRow) -> Waiting:
@@ -62,9 +74,11 @@ def _waiting(session: "Session", row: PendingRow) -> Waiting:
     return Waiting(row.code, row.claim, state, *said, *times, *decided, moves.device_of(session, row.claim))
 
 
-def _pending_table(found: Sequence[Waiting]) -> "RenderableType":
+def _pending_table(found: Sequence[Waiting], options: ListOptions, more: list[str]) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415
+
     if not found:
-        return "no board waits"
+        return "no such board waits" if options.narrows else "no board waits"
     now = time.time()
     made = table("code", "claim", "state", "says it is", "serial", "asked first", "asked last")
     for each in found:
@@ -72,7 +86,7 @@ def _pending_table(found: Sequence[Waiting]) -> "RenderableType":
         board, serial = safe(each.board) or "-", safe(each.serial) or "-"
         claim = f"move of {each.moves}" if each.moves else each.claim
         made.add_row(each.code, claim, state, board, serial, ago(each.first, now), ago(each.last, now))
-    return made
+    return Group(made, *more)
 
 
 @click.command()

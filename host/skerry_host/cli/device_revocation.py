@@ -9,6 +9,7 @@ from skerry_host.cli.chosen import EXIT_STATUS, of_all, refused_lines
 from skerry_host.cli.common import emit, json_option, registry
 from skerry_host.cli.plane import plane_now
 from skerry_host.fleet.several import Several, for_each
+from skerry_host.home import open_home
 from skerry_host.plane import provision as provisioning
 from skerry_host.plane.enrolment import arriving, leaving
 from skerry_host.plane.enrolment.leaving import Left
@@ -17,8 +18,6 @@ from skerry_host.plane.registry.records.events import Event
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-    from skerry_host.plane.views.plane_state import PlaneView
 
 names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 
@@ -35,8 +34,7 @@ def revoke(names: tuple[str, ...], reason: str, as_json: bool) -> int:
     with registry() as opened, opened.write() as session:
         now, unique = time.time(), list(dict.fromkeys(names))
         done = for_each("it can be revoked", unique, str, lambda name: leaving.revoke(session, name, reason, now))
-        plane = plane_now(session)
-    _said("revoked", done, plane, as_json)
+    _said("revoked", done, as_json)
     return done.exit_code
 
 
@@ -48,19 +46,31 @@ def retire(names: tuple[str, ...], as_json: bool) -> int:
     with registry() as opened, opened.write() as session:
         now, unique = time.time(), list(dict.fromkeys(names))
         done = for_each("it can be retired", unique, str, lambda name: leaving.retire(session, name, now))
-        plane = plane_now(session)
-    _said("retired", done, plane, as_json)
+    _said("retired", done, as_json)
     return done.exit_code
 
 
-def _said(word: str, done: "Several[Left]", plane: "PlaneView", as_json: bool) -> None:
+def _said(word: str, done: "Several[Left]", as_json: bool) -> None:
+    """After it was done: what a broker is told, it is told by the plane, and that is waited for."""
+    from skerry_host.plane.access.status import brought_in  # noqa: PLC0415 - keeps `--help` quick
+
+    home = open_home()
+    with registry() as opened:
+        with opened.read() as session:
+            plane = plane_now(session)
+        broker = "the broker is told when the plane runs"
+        if plane.running and done.done:
+            broker = brought_in(home, opened, provisioning.addresses_of(home).security)
     left = [
         {"device": device, "deployments_ended": each.deployments, "orders_ended": each.orders}
         for device, each in done.done.items()
     ]
-    when = "" if plane.running else "; the broker is told when the plane runs"
-    lines = [f"{word} {of_all(done)}: {', '.join(done.done)}{when}", *refused_lines(f"not {word}:", done.refused)]
-    emit({word: left, "refused": done.refused, "plane": plane}, as_json, lambda: "\n".join(lines))
+    lines = [
+        f"{word} {of_all(done)}: {', '.join(done.done)}{f'; {broker}' if done.done else ''}",
+        *refused_lines(f"not {word}:", done.refused),
+    ]
+    data = {word: left, "refused": done.refused, "plane": plane, "broker": broker}
+    emit(data, as_json, lambda: "\n".join(lines))
 
 
 @click.command()

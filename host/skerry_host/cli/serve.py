@@ -20,6 +20,7 @@ from skerry_host.home import open_home
 if TYPE_CHECKING:
     from skerry_host.home import Home
     from skerry_host.plane.broker.broker import Broker
+    from skerry_host.plane.broker.secured import Ports
     from skerry_host.plane.provision import Addresses
     from skerry_host.plane.registry.database import Registry
     from skerry_host.plane.service import Service
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 
 PORT = click.IntRange(0, 65535)
-OPERATION_PORT = 8883
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Options:
     plain: bool
     port: int | None
     enroll_port: int
-    old_port: int
+    old_port: int | None
     http_port: int
     url: str | None
     no_http: bool
@@ -77,9 +77,8 @@ class Options:
 @click.option(
     "--old-port",
     type=PORT,
-    default=1883,
     envvar="SKERRY_PORT",
-    help="Port for devices that were provisioned without an identity, while there are any [$SKERRY_PORT, else 1883].",
+    help="Port for devices without an identity, while there are any [$SKERRY_PORT, else that of before, else 1883].",
 )
 @click.option(
     "--http-port",
@@ -153,24 +152,38 @@ def serve(as_json: bool, **given: Any) -> None:
 
 def _chosen_broker(home: "Home", opened: "Registry", options: Options) -> "Broker":
     """The broker of --broker, else one that is started here: with identities, unless it is to be a plain one."""
-    from skerry_host.plane.access.serving import secured_broker  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.cli.serve_ports import OLD_PORT  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.access.serving import secured_broker  # noqa: PLC0415
     from skerry_host.plane.broker.broker import External, choose, find_mosquitto  # noqa: PLC0415
     from skerry_host.plane.broker.listening import opening  # noqa: PLC0415
-    from skerry_host.plane.broker.secured import Ports  # noqa: PLC0415
     from skerry_host.plane.errors import BrokerError  # noqa: PLC0415
 
     ways = options.external.connections()
     if ways:
         return External(*ways)
     if options.plain:
-        return choose(home.broker, None, options.old_port if options.port is None else options.port)
+        given = (options.port, options.old_port)
+        return choose(home.broker, None, next((port for port in given if port is not None), OLD_PORT))
     program = find_mosquitto()
     if program is None:
         hint = "install mosquitto, give another broker with --broker, or tinker on this machine with --plain"
         raise BrokerError("no mosquitto is here, which knows devices by their certificates", hint=hint)
-    operation = OPERATION_PORT if options.port is None else options.port
     address = opening(home.broker, options.listen) if options.listen else None
-    return secured_broker(home, opened, program, Ports(operation, options.enroll_port, options.old_port), address)
+    return secured_broker(home, opened, program, _ports(home, opened, options), address)
+
+
+def _ports(home: "Home", opened: "Registry", options: Options) -> "Ports":
+    from skerry_host.cli.serve_ports import Asked, called_port, ports  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.provision import addresses_of  # noqa: PLC0415
+    from skerry_host.plane.registry.records import identities  # noqa: PLC0415
+
+    with opened.read() as session:
+        waiting = len(identities.old_way(session))
+    asked = Asked(options.port, options.enroll_port, options.old_port)
+    chosen, warning = ports(asked, called_port(addresses_of(home)), waiting)
+    if warning:
+        warn([warning])
+    return chosen
 
 
 def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Broker", service: "Service") -> None:
@@ -185,12 +198,14 @@ def _keep_access(stack: ExitStack, home: "Home", opened: "Registry", broker: "Br
 
 def _addresses(options: Options, broker: "Broker", page: str | None) -> "Addresses":
     from skerry_agent.wire.broker_url import without_password  # noqa: PLC0415 - keeps `--help` quick
+    from skerry_host.plane.broker.secured import Secured  # noqa: PLC0415
     from skerry_host.plane.provision import Addresses  # noqa: PLC0415
 
     security: Literal["mtls", "plain", "external"]
     security = "external" if options.external.broker else "plain" if options.plain else "mtls"
     asks = broker.connection.username is not None
-    return Addresses(without_password(broker.devices_url), page, broker.enrolment_url, security, asks)
+    old_port = broker.old.port if isinstance(broker, Secured) else None
+    return Addresses(without_password(broker.devices_url), page, broker.enrolment_url, security, asks, old_port)
 
 
 def _serve_blobs(stack: ExitStack, store: "Store", blobs: str | None, blobs_url: str | None) -> str | None:

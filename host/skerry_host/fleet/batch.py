@@ -3,7 +3,8 @@
     id,board,tags,serial
     edge-01,raspberry-pi-4,lab north,10000000e8f1a2b3
 
-Reads text and finds every fault in it, each with its line. Knows no database: whether an id is taken is not asked here.
+As spreadsheets save it: also with semicolons or tabs, and with empty columns behind. Reads text and finds every fault
+in it, each with its line. Knows no database: whether an id is taken is not asked here.
 """
 
 import csv
@@ -19,6 +20,10 @@ COLUMNS = ("id", "board", "tags", "serial")
 REQUIRED = ("id", "board")
 MOST = 10_000
 MOST_SHOWN = 20
+SEPARATORS = (",", ";", "\t")
+"""In most of Europe spreadsheets put semicolons."""
+ROUNDED = re.compile(r"\d+([.,]\d+)?E\+\d+\Z")
+"""What a spreadsheet makes of a serial number of many digits."""
 TAG = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 
 
@@ -56,7 +61,8 @@ def read_batch(name: str, text: str, boards: Collection[str]) -> list[Entry]:
     entries: list[tuple[int, Entry]] = []
     for line, row in others:
         values = dict(zip(columns, row, strict=False))
-        wrong = [f"{len(row)} columns, not {len(columns)}"] if len(row) != len(columns) else [*_faults(values, boards)]
+        fits = len(row) >= len(columns) and not any(row[len(columns) :])
+        wrong = [*_faults(values, boards)] if fits else [f"{len(row)} columns, not {len(columns)}"]
         issues += [f"line {line}: {fault}" for fault in wrong]
         if not wrong:
             entry = Entry(values["id"], values["board"], _tags(values.get("tags", "")), values.get("serial", ""))
@@ -71,7 +77,8 @@ def read_batch(name: str, text: str, boards: Collection[str]) -> list[Entry]:
 
 def _rows(name: str, text: str) -> list[tuple[int, list[str]]]:
     """The rows with the line that each ends on, without empty ones; at least one. Raises `BatchError`."""
-    rows = csv.reader(text.removeprefix("\ufeff").splitlines(keepends=True), strict=True)
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
+    rows = csv.reader(lines, strict=True, delimiter=_separator(next(filter(str.strip, lines), "")))
     try:
         numbered = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
     except csv.Error as error:
@@ -82,9 +89,15 @@ def _rows(name: str, text: str) -> list[tuple[int, list[str]]]:
     return filled
 
 
+def _separator(first: str) -> str:
+    return max(SEPARATORS, key=first.count)
+
+
 def _columns(name: str, first: tuple[int, list[str]]) -> list[str]:
     line, row = first
     columns = [cell.lower() for cell in row]
+    while columns and not columns[-1]:
+        del columns[-1]
     unknown = [cell for cell in columns if cell not in COLUMNS]
     missing = [column for column in REQUIRED if column not in columns]
     if unknown or missing or len(set(columns)) != len(columns):
@@ -107,6 +120,8 @@ def _faults(values: dict[str, str], boards: Collection[str]) -> Iterator[str]:
     serial = values.get("serial", "")
     if len(serial) > 128 or not serial.isprintable():
         yield f"serial {serial[:64]!r} is not usable: up to 128 printable characters"
+    if ROUNDED.match(serial):
+        yield f"serial {serial!r} was rounded by a spreadsheet: have its column as text"
 
 
 def _twice(entries: Sequence[tuple[int, Entry]]) -> Iterator[str]:

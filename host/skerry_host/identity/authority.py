@@ -30,6 +30,7 @@ from skerry_host.identity.profile import Signed, Subject
 
 _SERIAL = re.compile(r"^(?=.*[1-9a-f])[0-9a-f]{1,32}\Z")
 _BACKUP = "put both back from a backup"
+STAND_IN_DAYS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Authority:
         """A certificate of 90 days for the key of a CSR. Raises `CsrError`; `WireError` where `device` is no id."""
         subject = self._client(check_device_id(device), "device", device)
         return self._for_csr(csr_der, subject, self.issuing[-1], profile.DEVICE_DAYS)
+
+    def stand_in(self, device: str) -> KeyPair:
+        """A certificate in a device's name, for the host to take its place at a broker: for a day, and in no record."""
+        subject = self._client(check_device_id(device), "device", device)
+        return self._with_key(subject, self.issuing[-1], STAND_IN_DAYS)
 
     def birth(self, csr_der: bytes, device: str) -> Issued:
         """A certificate of ten years that may only ask for the device's enrolment. Raises as `device` does."""

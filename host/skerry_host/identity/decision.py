@@ -10,6 +10,11 @@ from dataclasses import dataclass
 MAX_WAITING = 500
 """So many boards wait by one claim; a further one is refused, and those that wait stay."""
 
+RETURNS_WITHIN_S = 3600.0
+MOST_RETURNS = 10
+"""So many certificates a device is given in that time: each return has all brokers read their rules again, and revokes
+the certificates of before, so whoever has a birth key could fill the revocation list."""
+
 REFUSED: dict[str, str] = {
     "claim_unknown": "this claim is not in the host's registry: ask for another",
     "claim_closed": "this claim was closed: ask for another",
@@ -19,6 +24,8 @@ REFUSED: dict[str, str] = {
     "revoked": "this device was revoked: the operator must provision it again",
     "no_identity": "this device has no identity: the operator must provision it",
     "no_proof": "the request is not signed by this device's birth key: the operator must provision it again",
+    "key_revoked": "this key was this device's, and has been replaced since: make a new one",
+    "too_many_returns": f"{MOST_RETURNS} certificates were given to this device within an hour: ask again later",
     "key_in_use": "this key has an identity with another state folder or birth key: remove the state folder",
     "too_many_waiting": "too many boards wait by this claim: the operator must approve or deny some",
 }
@@ -127,18 +134,31 @@ def decide(asked: Asked, now: float) -> Decision:
     return Refuse("too_many_waiting") if asked.waiting >= MAX_WAITING else Wait()
 
 
-def decide_return(device: Holder | None, owner: Holder | None, keys: Keys, *, proven: bool) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a device's certificates: whether the key is one that was replaced, how many it got of late."""
+
+    key_revoked: bool = False
+    lately: int = 0
+
+
+def decide_return(
+    device: Holder | None, owner: Holder | None, keys: Keys, *, proven: bool, past: Past = Past()
+) -> Decision:
     """What a device gets that comes back by its birth certificate, because its own has expired or is lost.
 
     `proven`: its birth key has signed the request. A broker's word for who asks is not enough: its rules may be loose.
+    Then a request of long ago may come again, too: so a key that was replaced is not taken once more.
     """
     if device is None or device.keys is None:
         return Refuse("no_identity")
     if device.denied or not proven:
         return Refuse("revoked" if device.denied else "no_proof")
-    if owner is None:
-        return Enrol(device.device)
-    return _again(owner, keys) if owner.device == device.device else Refuse("key_in_use")
+    if owner is not None:
+        return _again(owner, keys) if owner.device == device.device else Refuse("key_in_use")
+    if past.key_revoked:
+        return Refuse("key_revoked")
+    return Refuse("too_many_returns") if past.lately >= MOST_RETURNS else Enrol(device.device)
 
 
 def _again(owner: Holder, keys: Keys) -> Decision:

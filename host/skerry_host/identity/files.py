@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from skerry_agent.wire.enrolment import CANARY, OLD, PLANE
+from skerry_agent.wire.enrolment import CANARY_NAME, OLD_NAME, PLANE_NAME
 from skerry_host.files import write_atomic
 from skerry_host.identity import key_files, profile
 from skerry_host.identity.authority import Authority, KeyPair
@@ -58,10 +58,10 @@ def plane_identity(
         files.ca.parent.mkdir(mode=0o700, exist_ok=True)
         _write(files.ca, authority.root_pem)
         _write(files.chain, authority.chain_pem)
-        _keep(files.plane_cert, authority, lambda: authority.principal(PLANE))
+        _keep(files.plane_cert, authority, lambda: authority.principal(PLANE_NAME))
         _write(files.enrolment_chain, authority.enrolment_chain_pem)
-        _keep(files.old_cert, authority, lambda: authority.principal(OLD))
-        _keep(files.canary_cert, authority, lambda: authority.principal(CANARY))
+        _keep(files.old_cert, authority, lambda: authority.principal(OLD_NAME))
+        _keep(files.canary_cert, authority, lambda: authority.principal(CANARY_NAME))
         _keep(files.server_cert, authority, lambda: authority.server(wanted), wanted)
         write_atomic(files.crl, authority.revocation_list(_listed(files.crl) if revoked is None else revoked))
         activate(folder)

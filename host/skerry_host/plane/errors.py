@@ -11,6 +11,7 @@ SkerryError
     ├── BackupError     a backup cannot be made, read or restored
     │   ├── BackupPlaceError   where a backup or a home must not be written: the user's mistake
     │   └── PassphraseError    none, a wrong one, or one that protects nothing: the user's mistake
+    ├── FolderError     what a board is to be given cannot be written
     ├── DurationError   not a length of time, or none that works: the user's mistake
     └── UnknownError    a device, group or rollout that the registry does not have: the user's mistake
 """
@@ -28,6 +29,12 @@ class BrokerError(PlaneError):
     """A broker cannot be started."""
 
     code = "broker"
+
+
+class FolderError(PlaneError):
+    """What a board is to be given cannot be written."""
+
+    code = "folder"
 
 
 class AddressError(BrokerError):

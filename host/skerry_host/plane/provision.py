@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ from skerry_host.files import write_atomic
 from skerry_host.fleet.errors import FleetError
 from skerry_host.home import Home
 from skerry_host.plane.broker.connection import Connection, address
-from skerry_host.plane.errors import AddressError
+from skerry_host.plane.errors import AddressError, FolderError
 from skerry_host.release.keys import trust_keys
 
 ADDRESS_FILE = "serve.json"
@@ -38,7 +39,8 @@ CREDENTIALS_FILE = "credentials"
 class Addresses(Struct, frozen=True):
     """Of a serving plane, in `ADDRESS_FILE`; no address has a password in it, except in files of older planes.
 
-    `password`: the broker asks for one, so devices need one of their own.
+    `password`: the broker asks for one, so devices need one of their own. `old_port`: where a broker with identities
+    hears devices that have none.
     """
 
     broker: str
@@ -46,6 +48,7 @@ class Addresses(Struct, frozen=True):
     enrolment: str | None = None
     security: Literal["mtls", "plain", "external"] = "plain"
     password: bool = False
+    old_port: int | None = None
 
 
 def first_addresses(environment: Mapping[str, str] = os.environ) -> Addresses:
@@ -100,16 +103,13 @@ def check_tag(tag: str) -> str:
 def write_folder(home: Home, folder: Path, device: str, board: Board, access: Connection) -> None:
     """Write agent.toml, trust.json, and what `access` has of a user and password.
 
-    Raises `KeyFileError` before anything is written, and `OSError`.
+    Raises `KeyFileError` before anything is written, and `FolderError`.
     """
-    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomic(folder / "trust.json", trust.encode())
+    files = {"trust.json": (_trust(home), 0o644)}
     if access.username is not None:
-        line = f"{access.username}:{access.password}\n"
-        write_atomic(folder / CREDENTIALS_FILE, line.encode(), mode=0o600)
+        files[CREDENTIALS_FILE] = (f"{access.username}:{access.password}\n", 0o600)
     toml = agent_toml(device, board, str(access.url), CREDENTIALS_FILE if access.username is not None else None)
-    write_atomic(folder / "agent.toml", toml.encode(), mode=0o600)
+    _write_all(folder, files | {"agent.toml": (toml, 0o600)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,51 @@ class Image:
 def write_claim_folder(home: Home, folder: Path, image: Image, board: Board, device: str | None = None) -> None:
     """Write what boards of one kind enrol by: the board of one device, or many that the host names.
 
-    Raises `KeyFileError` or `AddressError` before anything is written, and `OSError`.
+    Raises `KeyFileError` or `AddressError` before anything is written, and `FolderError`.
     """
     for url in (image.broker, image.enrolment):
         require_tls(url)
-    trust = json.dumps(trust_keys(home.keys), indent=2) + "\n"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomic(folder / "claim.key", image.claim_key, mode=0o600)
-    write_atomic(folder / "claim.pem", image.claim)
-    write_atomic(folder / "fleet-ca.pem", image.fleet_ca)
-    write_atomic(folder / "trust.json", trust.encode())
-    write_atomic(folder / "agent.toml", claim_toml(image, board, device).encode(), mode=0o600)
+    files = {
+        "claim.key": (image.claim_key.decode(), 0o600),
+        "claim.pem": (image.claim.decode(), 0o644),
+        "fleet-ca.pem": (image.fleet_ca.decode(), 0o644),
+        "trust.json": (_trust(home), 0o644),
+        "agent.toml": (claim_toml(image, board, device), 0o600),
+    }
+    _write_all(folder, files)
+
+
+def kept_before(folder: Path) -> Path:
+    """Where a folder's agent.toml goes that is written anew: somebody may have added inputs to it.
+
+    Beside the folder, because that is copied to a board, and those of old hosts may hold the plane's password.
+    """
+    return folder.absolute().with_name(f"{folder.name}.agent.toml.before")
+
+
+def _trust(home: Home) -> str:
+    return json.dumps(trust_keys(home.keys), indent=2) + "\n"
+
+
+def _write_all(folder: Path, files: Mapping[str, tuple[str, int]]) -> None:
+    """Files by name, each with its mode; where one cannot be written, none stays that was not there before."""
+    there, new = folder.is_dir(), [folder / name for name in files if not (folder / name).exists()]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (folder / "agent.toml").is_file():
+            write_atomic(kept_before(folder), (folder / "agent.toml").read_bytes(), mode=0o600)
+        for name, (text, mode) in files.items():
+            write_atomic(folder / name, text.encode(), mode=mode)
+    except OSError as error:
+        for file in new:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        if not there:
+            with suppress(OSError):
+                folder.rmdir()
+        raise FolderError(
+            f"cannot write {folder}: {error.strerror or error}", hint="make room, or choose another"
+        ) from None
 
 
 def require_tls(url: str) -> None:

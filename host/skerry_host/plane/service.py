@@ -28,6 +28,7 @@ from skerry_host.plane.broker.link import NOBODYS_ID, Incoming, Link, Outgoing
 from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
+from skerry_host.plane.delivery.strays import Strays
 from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
@@ -69,8 +70,9 @@ NOTE_EVERY_S = 60.0
 UPKEEP_BOOTS = 10
 """So many boots' telemetry is rolled up then, each by itself: the registry is locked for some milliseconds."""
 
-ORDERS = ("/desired", "/command")
-"""How the topics end on which nobody but the plane should publish."""
+DEVICES = f"{topics.ROOT}/d/"
+ORDERS = ("desired", "command")
+"""How the topics end below that on which nobody but the plane should publish."""
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ class Service:
         self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
+        self._strays = Strays(registry, self.link, time.time)
         self._receipts = Receipts(registry, self.link, self.ingest.stored, time.time)
         self._heartbeat = HeartbeatWriter(registry, time.time)
         self._writer = threading.Thread(target=self.guarded(self._write), name="ingest")
@@ -179,6 +182,7 @@ class Service:
             self._note_unreadable,
             self._rollout_loop.tick,
             self._publisher.sync,
+            self._strays.clear,
         )
         enrolment = (self._renew, *((self._enrolment.tick,) if self._enrolment else ()))
         upkeep = (self._keep_up, self._prune, self._end_alarms)
@@ -231,19 +235,20 @@ class Service:
 
     def _receive(self, message: Incoming) -> None:
         """In paho's thread. What a device asks for need not be stored before it is acknowledged: it asks again."""
-        if message.topic.endswith("/ask"):
-            self.answers.take(message)
-            self.link.acknowledge([message])
-        elif message.topic.endswith("/renew"):
-            self.renewals.put(message)
-            self.link.acknowledge([message])
-        elif message.topic == self._probe.topic:
-            self._probe.heard(message.payload)
-            self.link.acknowledge([message])
-        elif message.topic.endswith(ORDERS):
-            self._publisher.tampering.heard(message)
-        else:
-            self._inbox.put(message)
+        kind = message.topic.rpartition("/")[2] if message.topic.startswith(DEVICES) else ""
+        if not self._strays.heard(message):
+            if kind == "ask":
+                self.answers.take(message)
+            elif kind == "renew":
+                self.renewals.put(message)
+            elif kind in ORDERS:
+                self._publisher.tampering.heard(message)
+            elif message.topic == self._probe.topic:
+                self._probe.heard(message.payload)
+            else:
+                self._inbox.put(message)
+                return
+        self.link.acknowledge([message])
 
     def guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         """The work of a thread; what ends it ends the plane."""

@@ -65,6 +65,13 @@ def test_an_expired_certificate_is_seen_by_the_doctor():
     assert (check.ok, "it has expired" in check.detail) == (False, True)
 
 
+def test_the_doctor_takes_no_certificate_for_expired_that_the_broker_has_just_taken():
+    """On a board whose clock is ahead: the agent goes by the host's time."""
+    status = replace(STATUS, identity=SAID["enrolled"][0], running=True, connected=True)
+    (check,) = _identity(None, status, UNTIL + 86_400)
+    assert (check.ok, "it has expired" in check.detail) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("given", "instead", "has"),
     [

@@ -1,17 +1,19 @@
 """A device's identity from first boot to return, between a fake network and a host with a real authority."""
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
 from skerry_agent.identity.asking import LOCAL_S, PENDING_S, Tools
 from skerry_agent.identity.decisions import renewal_due
 from skerry_agent.identity.keeper import TURN_S, IdentityKeeper, Setup
 from skerry_agent.ports.jobs import AcceptIdentity, Refusal
-from skerry_agent.state.identity import IdentityStore, incarnation_of
+from skerry_agent.state.identity import IdentityStore, incarnation_of, read_incarnation
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater.perform import perform
 from skerry_agent.wire import topics
 from skerry_agent.wire.enrolment import code_of
+from skerry_host.identity.csr import key_sha256
 from tests.kit.fake_network import BoardClock, FakeNetwork
 from tests.kit.fleet_host import FleetHost
 from tests.kit.processes import FakeProcesses
@@ -50,6 +52,7 @@ class Board:
         self.folder = self.host.provision(folder / "device")
         self.state = self.folder / "state"
         self.state.mkdir()
+        incarnation_of(self.state)
         director = self.host.director
         self.trust = KeyTrust({"director": {director.keyid: director.public}})
         self.spoil = lambda _job: None
@@ -65,7 +68,7 @@ class Board:
         self.processes = FakeProcesses(lambda job: self.spoil(job) or perform(job, self.trust))
         setup = Setup(
             self.state,
-            incarnation_of(self.state),
+            read_incarnation(self.state) or "",
             self.folder / "fleet-ca.pem",
             enrols=True,
             claim_file=self.folder / "claim.pem",
@@ -145,6 +148,28 @@ def test_a_host_that_is_away_at_first_boot_is_asked_again_when_it_is_there(board
     board.network.answers = True
     board.until_up(400.0)
     assert board.host.used == 1
+
+
+def test_a_disk_that_is_full_at_the_first_start_keeps_no_board_from_enrolling_once_there_is_room(board):
+    """The state folder could be given no name then: a request without one is no request, and got no answer."""
+    (board.state / "incarnation").unlink()
+    board.spoil = lambda _job: Refusal("failed", "disk", "No space left on device")
+    board.boot()
+    board.clock.advance(5.0)
+    assert "No space left on device" in board.keeper.status.detail
+    board.spoil = lambda _job: None
+    board.until_up()
+    assert board.owner.names[-1] == (DEVICE, read_incarnation(board.state))
+    assert board.host.asked[-1].incarnation == read_incarnation(board.state)
+
+
+def test_a_host_that_does_not_answer_at_a_broker_that_does_is_said(board):
+    board.network.answers = False
+    board.clock.advance(60.0)
+    assert "the host does not answer" in board.keeper.status.detail
+    board.network.answers = True
+    board.until_up(400.0)
+    assert board.keeper.status.detail == ""
 
 
 def test_a_refusal_is_shown_with_what_to_do_and_tried_again_seldom(tmp_path):
@@ -283,6 +308,27 @@ def test_a_device_whose_certificate_expired_a_year_ago_comes_back_by_its_birth_c
     assert (board.keeper.status.state, board.keeper.status.device) == ("enrolled", DEVICE)
     assert board.store.current().identity.not_after > board.clock.right()
     assert (board.host.used, board.owner.names[-1][0]) == (1, DEVICE)
+
+
+def test_a_device_whose_waiting_key_the_host_has_replaced_makes_another_and_comes_back(board):
+    """The answer to its request was lost, and somebody else has come back in its name since."""
+    board.until_up()
+    board.keeper.stop()
+    board.link.stop()
+    board.clock.now += YEAR_S + 90 * DAY_S
+    board.network.server_dates = (board.clock.right() - DAY_S, board.clock.right() + YEAR_S)
+    board.network.answers = False
+    board.boot()
+    board.clock.advance(60.0)
+    board.host.replaced |= waiting_keys(board)
+    board.network.answers = True
+    board.until_up(1000.0)
+    assert (board.keeper.status.state, board.keeper.status.device) == ("enrolled", DEVICE)
+
+
+def waiting_keys(board):
+    key = load_pem_private_key((board.store.request("birth") / "device.key").read_bytes(), None)
+    return {key_sha256(key.public_key())}
 
 
 def test_a_revoked_device_does_not_come_back_and_says_why(board):
@@ -467,3 +513,111 @@ def test_a_disk_that_refuses_the_link_keeps_no_device_from_its_host(board):
     board.until_up()
     assert (board.store.current().identity.device, board.keeper.issues, board.host.used) == (DEVICE, (), 1)
     assert not (board.folder / "claim.pem").exists()
+
+
+# -- a running agent sees what is put there, and finds a way back ------------------------------------------------------
+
+
+def test_a_claim_that_is_put_there_while_the_agent_runs_is_used_without_a_restart(board):
+    files = {name: (board.folder / name).read_bytes() for name in ("claim.pem", "claim.key")}
+    for name in files:
+        (board.folder / name).unlink()
+    board.boot()
+    board.clock.advance(60.0)
+    assert (board.keeper.status.state, board.owner.changes > 0) == ("none", True)
+    (board.folder / "claim.pem").write_bytes(files["claim.pem"])  # copied one after the other
+    board.clock.advance(2 * TURN_S)
+    assert "claim.key" in board.keeper.status.detail
+    (board.folder / "claim.key").write_bytes(files["claim.key"])
+    (board.folder / "claim.key").chmod(0o600)
+    board.until_up()
+    assert (board.keeper.status.device, board.keeper.issues) == (DEVICE, ())
+
+
+def test_a_revoked_device_that_is_given_a_new_claim_comes_back_without_a_restart(board):
+    board.until_up()
+    board.host.revoked.add(DEVICE)
+    board.boot()
+    board.clock.advance(600.0)
+    assert board.keeper.status.state == "refused"
+    board.host.revoked.clear()
+    board.host.owners.clear()
+    board.host.provision(board.folder)
+    board.clock.advance(60.0)
+    assert (board.keeper.status.state, board.host.used, board.link.connected) == ("enrolled", 2, True)
+    assert not (board.folder / "claim.pem").exists()
+
+
+def test_another_claim_in_the_place_of_one_that_has_expired_is_used_without_a_restart(tmp_path):
+    board = Board(tmp_path, records={SERIAL: DEVICE})
+    board.network.reachable = False
+    board.clock.advance(20.0)
+    board.clock.now += 8 * DAY_S
+    board.network.reachable = True
+    board.clock.advance(60.0)
+    assert (board.keeper.status.state, "has expired" in board.keeper.status.detail) == ("refused", True)
+    board.host.now = board.clock.right()
+    board.host.provision(board.folder)
+    board.until_up()
+    assert board.keeper.status.device == DEVICE
+
+
+def test_a_claim_that_has_expired_does_not_keep_a_device_from_coming_back_by_its_birth_certificate(board):
+    """Provisioned again and then left in a drawer for a year: both its certificate and the new claim are over."""
+    board.until_up()
+    board.keeper.stop()
+    board.link.stop()
+    board.host.now = board.clock.right()
+    board.host.provision(board.folder)
+    board.clock.now += YEAR_S
+    board.network.server_dates = (board.clock.right() - DAY_S, board.clock.right() + YEAR_S)
+    board.boot()
+    board.until_up(300.0)
+    board.clock.advance(120.0)
+    assert (board.keeper.status.state, board.keeper.status.device) == ("enrolled", DEVICE)
+    assert board.store.current().identity.not_after > board.clock.right()
+    assert board.link.connected
+
+
+def test_a_device_that_has_no_way_back_says_that_it_needs_a_claim(board):
+    board.until_up()
+    folder = board.store.current().folder
+    (folder / "birth.pem").unlink()
+    board.network.refuses[board.store.current().identity.serial] = "unusable_key"
+    board.boot()
+    board.clock.advance(60.0)
+    assert any("skerry device provision" in issue for issue in board.keeper.issues)
+
+
+@pytest.mark.parametrize("damage", ["birth.pem gone", "birth.key gone", "birth.key a folder"])
+def test_a_birth_certificate_that_is_lost_does_not_keep_a_certificate_from_being_renewed(board, damage):
+    board.until_up()
+    folder = board.store.current().folder
+    name, _, how = damage.partition(" ")
+    (folder / name).unlink()
+    if how == "a folder":
+        (folder / name).mkdir()
+    before = renewed(board)
+    assert board.store.current().identity.serial != before.serial
+
+
+@pytest.mark.parametrize("wrong_days", [-20, -2, 5])
+def test_a_clock_that_is_days_off_within_the_certificates_life_does_not_keep_it_from_being_renewed(board, wrong_days):
+    """No battery and no network time: the clock took up at the last shutdown, and nothing looks wrong by it."""
+    board.until_up()
+    board.clock.wrong_s = wrong_days * DAY_S
+    before = renewed(board)
+    board.clock.now += max(0, -wrong_days) * DAY_S
+    board.clock.advance(2 * TURN_S + 60.0)
+    assert board.store.current().identity.serial != before.serial
+    assert board.keeper.issues == ()
+
+
+def test_what_hinders_a_renewal_is_shown_as_soon_as_it_is_known(board):
+    board.until_up()
+    full = Refusal("failed", "disk", "No space left on device: state")
+    board.spoil = lambda job: full if isinstance(job, AcceptIdentity) else None
+    changes = board.owner.changes
+    renewed(board)
+    assert "No space left" in board.keeper.issues[0]
+    assert board.owner.changes > changes

@@ -68,6 +68,12 @@ def test_a_page_that_points_its_own_name_here_gets_nothing(host, method):
     assert len(response.body) < 400
 
 
+def test_a_refusal_names_only_what_would_be_answered():
+    """An API on loopback takes no address of another machine, so "use an address" led nowhere there."""
+    assert b"use localhost, or name it in http_names" in Rig(ApiAccess()).get("192.168.1.5").body
+    assert b"use an address, or name it" in Rig(ApiAccess(addresses=True)).get("evil.example").body
+
+
 def test_names_that_are_configured_and_addresses_of_an_open_api_are_answered():
     open_api = Rig(ApiAccess(("Edge-7.factory",), addresses=True))
     assert [open_api.get(host).status for host in ("edge-7.FACTORY:80", "10.0.0.9", "[fe80::1]:80")] == [200] * 3
@@ -174,7 +180,9 @@ def test_requests_that_come_together_in_one_record_are_all_answered(certificate)
             wire.sendall(b"GET /one HTTP/1.1\r\nhost: localhost\r\n\r\n" * 5)
             said = b""
             while said.count(b"/one") < 5:
-                said += wire.recv(65536)
+                piece = wire.recv(65536)
+                assert piece, f"it was closed after {said.count(b'/one')} answers"
+                said += piece
 
 
 def test_who_never_finishes_a_handshake_holds_up_no_other(certificate):

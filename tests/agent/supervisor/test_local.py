@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from skerry_agent.cli.doctor import _agent, _models, _sources
+from skerry_agent.cli.doctor import _agent, _models, _sources, doctor
 from skerry_agent.config import AgentConfig, BoardSection, BrokerSection, DeviceSection, ModelSection
 from skerry_agent.ports.runner_protocol import DirectorySource, ReplaySource
 from skerry_agent.state.disk import locked
@@ -86,6 +86,28 @@ def test_a_supervisor_that_does_not_answer(served, monkeypatch):
     assert (check.ok, status) == (False, None)
     assert "does not answer" in check.detail
     free.set()
+
+
+def test_the_doctor_does_not_push_a_silent_agent_out_of_the_broker(tmp_path):
+    """It runs, on a disk where its local socket cannot be made for instance: a second client of its id ends it."""
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(10.0)
+
+        def listen_once():
+            with broker.accept()[0] as client:
+                client.settimeout(10.0)
+                said.append(client.recv(100))
+
+        thread = threading.Thread(target=listen_once)
+        thread.start()
+        url = f"mqtt://127.0.0.1:{broker.getsockname()[1]}"
+        config = AgentConfig(DeviceSection("dev-1"), BrokerSection(url), BoardSection("t"), folder=str(tmp_path))
+        config.state_dir.mkdir()
+        with locked(config.state_dir, "it runs already"):
+            doctor(config)
+        thread.join()
+    assert said == [b""]
 
 
 @pytest.mark.parametrize(("running", "name"), [(True, "issue"), (False, "journal")])

@@ -34,7 +34,7 @@ def test_what_is_no_sha256_has_no_code(text):
 
 
 @pytest.mark.parametrize(
-    "name", [enrolment.PLANE, enrolment.CANARY, enrolment.claim_name(7), enrolment.birth_name("edge-17")]
+    "name", [enrolment.PLANE_NAME, enrolment.CANARY_NAME, enrolment.claim_name(7), enrolment.birth_name("edge-17")]
 )
 def test_no_device_can_bear_a_name_that_is_no_device(name):
     with pytest.raises(WireError):

@@ -1,7 +1,10 @@
 """The commands for records, claims and boards that wait: what they write, and that a mistake leaves no file."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,7 +164,7 @@ def test_several_are_done_as_far_as_they_can_be(home):
         device(home, "provision", name, "--board", "generic-x86", "--broker", "mqtt://h")
     done = device(home, "revoke", "dev-1", "nobody", "--reason", "sold", check=False)
     assert done.returncode == 3
-    assert "revoked 1 of 2 devices: dev-1" in done.stdout
+    assert "revoked 1 of 2 devices: dev-1; the broker is told when the plane runs" in done.stdout
     assert "not revoked: nobody" in done.stdout
     assert device(home, "retag", "dev-1", "dev-2", "--add", "lab", "--remove", "x").returncode == 0
     assert [each["tags"] for each in as_json(home, "list")] == [["lab"], ["lab"]]
@@ -173,9 +176,44 @@ def test_retired_devices_are_listed_apart(home):
     device(home, "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h")
     device(home, "retire", "dev-1")
     assert as_json(home, "list") == []
+    assert "dev-1" not in skerry(home, "monitor", "--once").stdout
     assert [each["id"] for each in as_json(home, "list", "--retired")] == ["dev-1"]
     device(home, "provision", "dev-1", "--board", "generic-x86", "--broker", "mqtt://h", "--replace")
     assert "known by: no identity" in device(home, "show", "dev-1").stdout
+
+
+def test_another_board_of_a_device_is_in_its_groups(home):
+    """The command by which docs/enrolment.md moves a device to an identity took its tags, and so all rollouts."""
+    for more in (("--tag", "lab"), ("--replace",), ("--replace",)):
+        said = as_json(home, "provision", "dev-1", "--board", "generic-x86", *more)
+        assert said["tags"] == ["lab"]
+    assert [each["tags"] for each in as_json(home, "list")] == [["lab"]]
+    said = as_json(home, "provision", "dev-1", "--replace", "--tag", "other", "--out", str(home.root / "out"))
+    assert (said["board"], said["tags"]) == ("generic-x86", ["other"])
+
+
+def test_the_command_that_a_refusal_hints_at_works_as_it_stands(home, tmp_path):
+    """`skerry device provision NAME --replace`: it was refused without --board."""
+    device(home, "provision", "dev-1", "--board", "raspberry-pi-4")
+    device(home, "revoke", "dev-1", "--reason", "stolen")
+    out = device(home, "provision", "dev-1", "--replace", "--out", str(tmp_path / "again")).stdout
+    assert "run --config again/agent.toml" in out, "where the folder is, not what the device is called"
+    assert [each["board"] for each in as_json(home, "list")] == ["raspberry-pi-4"]
+    for words, said in ((("provision", "dev-2"), "Missing option '--board'"), (("provision", "no", "--replace"), "id")):
+        done = device(home, *words, check=False)
+        assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_two_commands_do_not_write_their_claims_into_one_folder(home, tmp_path):
+    """Its key would be of one, its certificate of the other: no board could ask, and both said that all was well."""
+    words = ["device", "claim", "--count", "2", "--board", "generic-x86", "--out", str(tmp_path / "image")]
+    command = [sys.executable, "-m", "skerry_host.cli", "--home", str(home.root), *words]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
+    said = [each.communicate()[1] for each in both]
+    assert sorted(each.returncode for each in both) == [0, 2]
+    assert "image is not empty" in "".join(said)
+    (claim,) = as_json(home, "claims")
+    assert claim["state"] == "open"
 
 
 def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
@@ -187,6 +225,54 @@ def test_what_boards_say_of_themselves_is_shown_and_harmless(home):
     assert as_json(home, "pending")[0]["approved"] == "edge-9"
     assert device(home, "deny", "AAAA-AAAA").returncode == 0
     assert as_json(home, "pending")[0]["state"] == "denied"
+
+
+def test_what_somebody_has_added_to_an_agent_toml_is_kept_when_its_device_is_provisioned_again(home):
+    """Inputs of a device of this machine were gone with the move to an identity, and nothing said so."""
+    device(home, "provision", "edge-1", "--board", "generic-x86", "--broker", "mqtt://h")
+    file = home.devices / "edge-1" / "agent.toml"
+    file.write_text(file.read_text() + '[models.fashion]\nhttp = "127.0.0.1:9000"\n')
+    text = file.read_text()
+    said = device(home, "provision", "edge-1", "--replace").stdout
+    before = home.devices / "edge-1.agent.toml.before"
+    assert (before.read_text(), str(before) in said) == (text, True)
+    assert modes(home.devices)[before.name] == 0o600
+    assert "agent.toml.before" not in modes(file.parent), "the folder goes to a board, and old ones hold passwords"
+    assert "before" not in device(home, "provision", "edge-2", "--board", "generic-x86").stdout
+
+
+@pytest.mark.parametrize("name", ["claim.pem", "agent.toml"])
+def test_a_folder_that_is_written_by_half_is_taken_away(home, tmp_path, name):
+    """On a full disk, claim.key stayed there: of a claim that is not, and the next try was refused for it."""
+    out = tmp_path / "image"
+    out.mkdir()
+    (out / name).mkdir()
+    (out / name / "full").touch()
+    done = device(home, "provision", "edge-1", "--board", "generic-x86", "--out", str(out), check=False)
+    assert (done.returncode, f"cannot write {out}: " in done.stderr) == (1, True)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert as_json(home, "claims") == []
+
+
+def test_hundreds_that_a_stolen_claim_makes_wait_do_not_hide_the_others(home):
+    """The list is paged and narrowed as all are."""
+    for number in range(2):
+        device(home, "claim", "--count", "2", "--board", "generic-x86", "--out", str(home.root / f"image-{number}"))
+    boards = [waiting_board() for _ in range(120)]
+    for number, row in enumerate(boards):
+        row.key_sha256, row.code, row.first = f"{number:064x}", f"AAAA-A{_letters(number)}", float(number)
+    boards[119].claim = "@claim-2"
+    put(home, *boards)
+    shown = device(home, "pending").stdout
+    assert shown.count("AAAA-A") == 100 + 1
+    assert f"20 more boards: --after AAAA-A{_letters(99)}, or --limit 120" in shown
+    assert [each["code"] for each in as_json(home, "pending", "--where", "claim=@claim-2")] == [boards[119].code]
+    assert len(as_json(home, "pending")) == 120
+    assert "no such board waits" in device(home, "pending", "--where", "claim=@claim-3").stdout
+
+
+def _letters(number):
+    return "".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number // 26**place % 26] for place in (2, 1, 0))
 
 
 def test_a_folder_that_cannot_be_written_leaves_no_record_and_no_claim(home, tmp_path):

@@ -19,7 +19,20 @@ def test_a_file_is_read_as_spreadsheets_write_it():
     assert read_batch("f", "board,id\ngeneric-x86,edge-1\n", BOARDS) == [Entry("edge-1", "generic-x86")]
 
 
+@pytest.mark.parametrize("between", [";", "\t"], ids=["semicolons", "tabs"])
+def test_a_file_of_a_spreadsheet_that_separates_otherwise_or_has_empty_columns_behind_is_read(between):
+    text = "id,board,tags,serial,,\r\nedge-1,generic-x86,lab north,S1,,\r\n,,,,,\r\nedge-2,generic-x86,,,\r\n"
+    expected = [Entry("edge-1", "generic-x86", ("lab", "north"), "S1"), Entry("edge-2", "generic-x86")]
+    assert read_batch("f", text, BOARDS) == expected
+    assert read_batch("f", text.replace(",", between), BOARDS) == expected
+
+
 FAULTS = {
+    "a serial that was rounded": (
+        HEAD + "e-1,generic-x86,,1.00E+15\n",
+        ["line 2: serial '1.00E+15'"],
+    ),
+    "a cell behind the last column": ("id,board,\ne-1,generic-x86,x\n", ["line 2: 3 columns, not 2"]),
     "nothing": ("", ["line 1: it is empty"]),
     "only blank lines": ("\n , \n", ["line 1: it is empty"]),
     "no header": ("edge-1,generic-x86\n", ["line 1: it must name the columns"]),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from skerry_host.identity.decision import (
     MAX_WAITING,
+    MOST_RETURNS,
     REFUSED,
     Again,
     Asked,
@@ -16,6 +17,7 @@ from skerry_host.identity.decision import (
     Enrol,
     Holder,
     Keys,
+    Past,
     Refuse,
     Wait,
     decide,
@@ -91,9 +93,16 @@ def test_without_the_birth_keys_signature_nobody_comes_back():
     assert decide_return(TAKEN, None, KEYS, proven=False) == Refuse("no_proof")
 
 
+def test_a_key_that_was_replaced_does_not_come_back_and_nobody_comes_back_without_end():
+    """A request of before can be sent again where a broker's rules are loose, and a birth key can be in other hands."""
+    assert decide_return(TAKEN, None, KEYS, proven=True, past=Past(key_revoked=True)) == Refuse("key_revoked")
+    assert decide_return(TAKEN, None, KEYS, proven=True, past=Past(lately=MOST_RETURNS)) == Refuse("too_many_returns")
+    assert decide_return(MINE, MINE, KEYS, proven=True, past=Past(lately=MOST_RETURNS)) == Again("edge-1")
+
+
 def test_every_refusal_says_what_is_to_be_done():
     refusals = {case[-1].code for case in (*CASES.values(), *RETURNS.values()) if isinstance(case[-1], Refuse)}
-    assert refusals | {"no_proof"} == set(REFUSED)
+    assert refusals | {"no_proof", "key_revoked", "too_many_returns"} == set(REFUSED)
     assert all(Refuse(code).detail for code in refusals)
 
 

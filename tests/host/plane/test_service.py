@@ -131,6 +131,26 @@ def test_what_cannot_be_written_waits_at_the_broker(home, registry, broker, devi
         assert service.counters().messages["dropped"] == 0
 
 
+@pytest.mark.parametrize("name", ["ask", "renew", "desired", "command"])
+def test_a_device_may_be_called_as_a_topic_ends(home, registry, broker, device, name):
+    """Its reports were taken for orders and never acknowledged: without access rules, 4,000 of them muted the plane."""
+    link, _ = device
+    with registry.write() as session:
+        devices.add(session, Device(name, "generic-x86", targets=("cpu",)), 1.0)
+    raw = codec.encode(replace(REPORT, device=name))
+    with served(home, registry, broker.port) as service:
+        message = Outgoing(topics.telemetry(name), raw, retain=False)
+        eventually(lambda: link.publish([message]) and service.ingest.counts["accepted"], "its report is stored")
+
+
+def test_what_a_device_had_retained_among_its_reports_is_cleared(home, registry, broker, device):
+    link, _ = device
+    where = "skerry/v1/t/zz/dev-1"
+    assert link.publish([Outgoing(where, b"x" * 1000)])
+    with served(home, registry, broker.port):
+        eventually(lambda: not link.retained([where], 0.2), "it is cleared")
+
+
 def test_telemetry_is_rolled_up_while_it_serves(home, registry, broker):
     """A report of this morning, and of a device that is not connected."""
     began = time.time() - 5 * 3600

@@ -54,7 +54,8 @@ class Guard:
         if host is None or not self._access.check_host or host in self._known:
             return
         if not self._is_here(_without_port(host)):
-            hint = f"use an address, or name it in http_names of [models.{self._model}]"
+            name = "an address" if self._access.addresses else "localhost"
+            hint = f"use {name}, or name it in http_names of [models.{self._model}]"
             raise RequestError(421, f"host {host[:80]!r} is not served here: {hint}")
         if len(self._known) < MOST_KNOWN:
             self._known.add(host)

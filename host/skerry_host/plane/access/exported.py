@@ -15,7 +15,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_host.files import write_atomic
 from skerry_host.home import Home
-from skerry_host.identity.authority import Authority
+from skerry_host.identity.authority import Authority, KeyPair
 from skerry_host.plane.broker.access import Access
 from skerry_host.plane.broker.export import mosquitto, nats, rabbitmq
 from skerry_host.plane.broker.export.place import Place
@@ -64,6 +64,9 @@ class ExportedFolder:
 
     def reload(self, old_way: frozenset[str]) -> None:
         """Nothing to be done from here."""
+
+    def expel(self, stand_in: KeyPair) -> None:
+        """Likewise: RabbitMQ and NATS have done it themselves."""
 
 
 def rules_of(kind: Kind) -> Callable[[Rules, Place], dict[str, bytes]]:

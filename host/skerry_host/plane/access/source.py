@@ -1,10 +1,15 @@
-"""Reads the access rules out of the registry, with the revocation list of the same moment."""
+"""Reads the access rules out of the registry, with the revocation list of the same moment.
+
+Where the list cannot be signed, because a key is missing or damaged, the rules come with the list of before: they alone
+keep out whoever is revoked, and a revocation waits for nothing.
+"""
 
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from skerry_host.identity.authority import Authority
+from skerry_host.identity.authority import Authority, KeyPair
+from skerry_host.identity.errors import IdentityError
 from skerry_host.plane.broker.access import Access
 from skerry_host.plane.broker.rules import Rules
 from skerry_host.plane.registry.database import Registry
@@ -16,6 +21,7 @@ class RuleSource:
 
     def __init__(self, registry: Registry, authority: Path) -> None:
         self._registry, self._authority = registry, authority
+        self._list: bytes | None = None
 
     def version(self) -> int:
         """Changes whenever the rules may have."""
@@ -23,10 +29,20 @@ class RuleSource:
             return identities.version(session)
 
     def rules(self, now: float) -> Rules:
-        """As of now. Raises `IdentityError` where no list can be signed."""
+        """As of now. Raises `IdentityError` where no list can be signed, nor could be before."""
         with self._registry.read() as session:
             access, serials = access_of(session), identities.revoked_serials(session)
-        return Rules(access, Authority.open(self._authority, now).revocation_list(serials))
+        try:
+            self._list = Authority.open(self._authority, now).revocation_list(serials)
+        except IdentityError as error:
+            if self._list is None:
+                raise
+            return Rules(access, self._list, str(error))
+        return Rules(access, self._list)
+
+    def stand_in(self, device: str, now: float) -> KeyPair:
+        """What takes a device's place at the broker. Raises `IdentityError`."""
+        return Authority.open(self._authority, now).stand_in(device)
 
 
 def access_of(session: Session) -> Access:

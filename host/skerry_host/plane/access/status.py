@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.broker_url import parse
+from skerry_agent.wire.names import CLAIM_PREFIX
 from skerry_host.home import Home
 from skerry_host.plane.access.exported import exported
 from skerry_host.plane.access.keeper import State, read_state
@@ -15,9 +16,12 @@ from skerry_host.plane.access.source import access_of
 from skerry_host.plane.broker.canary import Verdict, verdict
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import claims, identities
+from skerry_host.plane.registry.records.identities import RETIRED
 from skerry_host.plane.views.words import ago
 
 PATIENCE_S = 2.0
+AWAIT_S = 8.0
+"""Longer than a broker takes that is well."""
 
 
 class Listener(Struct, frozen=True):
@@ -65,10 +69,31 @@ def look(home: Home, registry: Registry, where: Where) -> Status:
     ours = where.security == "mtls" or (where.security == "external" and exported(home) is not None)
     found = _tried(home, where, access.label) if ours else []
     holds = bool(found) and all(each.verdict == "in_force" for each in found)
-    since = noted.since if holds and noted.in_force == access.label else None
+    newest = holds and noted.in_force == access.label
+    since = noted.since if newest else None
     line = _line(where, access.label, found, since)
+    if newest and noted.problem:
+        line += f", but without the revocation list: {noted.problem}"
     old_way = sorted(access.old_way)
     return Status(where.security, line, holds, access.label, noted.in_force, since, found, denied, old_way)
+
+
+def brought_in(home: Home, registry: Registry, security: str, patience_s: float = AWAIT_S) -> str:
+    """What to say after somebody was denied, of a plane that runs: whether the broker does it by now."""
+    if security == "plain":
+        return "the broker was started with --plain and denies nobody: only the plane does"
+    if security == "external" and exported(home) is None:
+        return "the broker's access rules are not Skerry's: deny the same there"
+    ends = time.monotonic() + patience_s
+    while True:
+        with registry.read() as session:
+            label = access_of(session).label
+        noted = read_state(state_file(home))
+        if noted is not None and noted.in_force == label:
+            return "in force at the broker"
+        if time.monotonic() > ends:
+            return "not yet in force at the broker: see `skerry broker status`"
+        time.sleep(0.1)
 
 
 def _tried(home: Home, where: Where, label: str) -> list[Listener]:
@@ -93,11 +118,11 @@ def _denied(session: Session) -> list[Denied]:
     """Devices, and claims that were closed; a device's birth certificate goes without saying."""
     rows = []
     for name in sorted(identities.revoked(session)):
-        if name.startswith("@claim-"):
+        if name.startswith(CLAIM_PREFIX):
             claim = claims.find(session, name)
             rows.append(Denied(name, claim.closed if claim else None, "claim closed"))
         elif not name.startswith("@"):
             known = identities.find(session, name)
             since = (known.revoked or known.retired) if known else None
-            rows.append(Denied(name, since, (known.reason if known else None) or "retired"))
+            rows.append(Denied(name, since, (known.reason or known.word) if known else RETIRED))
     return rows

@@ -8,11 +8,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from skerry_agent.wire.enrolment import CANARY_NAME, OLD_NAME, PLANE_NAME
 from skerry_host.plane.broker.mosquitto_acl import denied, lines_of, pattern_lines, user_lines
 from skerry_host.plane.broker.rights import DEVICE, ENROLLING, OLD_WAY, PLANE, Rights, canary
-
-PLANE_NAME, CANARY_NAME, OLD_NAME = "@plane", "@canary", "@old"
-"""Names of no device: `@old` is the bridge that the devices of the old listener share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ Brokers that are started here end when this process does, however that ends. The
 passwords; `secured` starts the one for devices with identities. Speaks no MQTT: `link` does.
 """
 
+import contextlib
 import logging
 import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 START_S = 10.0
 STOP_S = 5.0
+MOST_FILES = 65_536
+"""Open files of a broker, nearly all of them connections, where the system allows so many."""
+MOST_LOG_BYTES = 10 * 1024 * 1024
 LOWEST_PORT = 15_000
 """Below are ports that other services are found at."""
 FEWEST_PORTS = 1_000
@@ -81,6 +86,7 @@ class Child:
 
     enrolment: Connection | None = None
     enrolment_url: str | None = None
+    log_file: Path | None = None
 
     def __init__(self, port: int, patience_s: float = STOP_S) -> None:
         self.port = port or free_port()
@@ -95,14 +101,16 @@ class Child:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def ensure(self) -> bool:
-        """Start it again if it has died; True when it had to be."""
+        """Start it again if it has died; True when it had to be. Called often, it also bounds the log."""
+        if self.log_file is not None:
+            bound_log(self.log_file)
         if self.pid is not None:
             return False
         self._start()
         return True
 
     def _start(self) -> None:
-        _await_free(self.port, self._patience_s, self._is_mine)
+        self._await_free()
         self._process = self._spawn()
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
@@ -110,6 +118,30 @@ class Child:
                 self.close()
                 raise BrokerError(f"the broker did not start on port {self.port}", hint=self._where_to_look())
             time.sleep(0.02)
+
+    def _await_free(self) -> None:
+        """Wait while a predecessor that was killed gives its port back, and say at once that this waits.
+
+        Raises `BrokerError` when it stays taken, and at once when it is seen to be another program's.
+        """
+        if _is_free(self.port):
+            return
+        who = holder(self.port)
+        if who is not None and not self._is_mine(who.command):
+            raise self._taken(str(who))
+        by, patience_s = who or "another program", self._patience_s
+        log.warning("port %d is still used by %s: waiting up to %.0f s for it", self.port, by, patience_s)
+        deadline = time.monotonic() + patience_s
+        while not _is_free(self.port):
+            if time.monotonic() > deadline:
+                raise self._taken(str(by))
+            time.sleep(0.1)
+
+    def _taken(self, who: str) -> BrokerError:
+        return BrokerError(f"port {self.port} is used by {who}", hint=self._if_taken(), code="port_taken")
+
+    def _if_taken(self) -> str:
+        return f"use it with --broker mqtt://{LOOPBACK}:{self.port}, or choose another with --port"
 
     def close(self) -> None:
         """End it, in order if it can."""
@@ -150,6 +182,7 @@ class Mosquitto(Child):
         super().__init__(port)
         self._folder = folder.absolute()
         self._program = program
+        self.log_file = self._folder / "mosquitto.log"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +191,7 @@ class Mosquitto(Child):
         return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
-        return f"see {self._folder / 'mosquitto.log'}, or choose another with --port"
+        return f"see {self.log_file}, or choose another with --port"
 
     def _is_mine(self, command: str) -> bool:
         return str(self._folder) in command
@@ -183,7 +216,28 @@ def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
     if tether:
         command = [tether, "--pdeathsig", "TERM", "--", *command]
     env, silent = children.environment(), subprocess.DEVNULL
-    return subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    started = subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
+    _allow_files(started.pid)
+    return started
+
+
+def _allow_files(pid: int) -> None:
+    """Let a broker have as many connections as it may: with the usual 1,024 anybody could take all of them."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+
+
+def bound_log(file: Path, most: int = MOST_LOG_BYTES) -> None:
+    """Begin a log anew that has grown too long, and keep the one before: whoever connects in vain writes a line.
+
+    The broker goes on in the same file: it appends.
+    """
+    with contextlib.suppress(OSError):
+        if file.stat().st_size > most:
+            shutil.copyfile(file, file.with_name(f"{file.name}.1"))
+            os.truncate(file, 0)
 
 
 def find_mosquitto() -> str | None:
@@ -247,29 +301,6 @@ def _embedded_process(port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "iotcore._serve", msgspec.json.encode(options).decode()]
     env, silent = children.environment(), subprocess.DEVNULL
     return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
-
-
-def _await_free(port: int, patience_s: float, is_mine: Callable[[str], bool]) -> None:
-    """Wait while a predecessor that was killed gives its port back, and say at once that this waits.
-
-    Raises `BrokerError` when it stays taken, and at once when it is seen to be another program's.
-    """
-    if _is_free(port):
-        return
-    who = holder(port)
-    if who is not None and not is_mine(who.command):
-        raise _taken(port, str(who))
-    log.warning("port %d is still used by %s: waiting up to %.0f s for it", port, who or "another program", patience_s)
-    deadline = time.monotonic() + patience_s
-    while not _is_free(port):
-        if time.monotonic() > deadline:
-            raise _taken(port, str(who or "another program"))
-        time.sleep(0.1)
-
-
-def _taken(port: int, who: str) -> BrokerError:
-    hint = f"use it with --broker mqtt://{LOOPBACK}:{port}, or choose another with --port"
-    return BrokerError(f"port {port} is used by {who}", hint=hint, code="port_taken")
 
 
 def _is_free(port: int) -> bool:

@@ -21,7 +21,11 @@ plane publishes would come behind all that was ever sent to it."""
 MAX_ENROLMENT_BYTES = 32 * 1024
 """A request with two signing requests, and the answer with its certificates, are a tenth of it."""
 MAX_ENROLLING = 1000
-"""Boards that ask at the same time; the rest try again."""
+"""Boards that ask at the same time; the rest try again. Also a limit of the process (`secured`), because mosquitto
+2.0.11 forgets its own at the first reload."""
+
+OWN_FILES = 32
+"""What a mosquitto opens beside its connections, with room to read its rules again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ LIST = "revoked.crl.pem"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`crl` is PEM, of the same moment as `access`."""
+    """`crl` is PEM, of the same moment as `access`; or of an earlier one, and `flaw` says why."""
 
     access: Access
     crl: bytes
+    flaw: str = ""
 
     @property
     def label(self) -> str:

@@ -4,30 +4,41 @@ Starts, reloads and ends them, and writes their access rules as it is told. Does
 reload had the effect that it should have: `skerry_host.plane.access` sees to both.
 """
 
+import contextlib
 import logging
 import os
+import resource
 import secrets
 import signal
 import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from skerry_agent.wire.broker_url import parse
 from skerry_host.files import write_atomic
+from skerry_host.identity.authority import KeyPair
 from skerry_host.identity.files import PlaneFiles
 from skerry_host.plane.broker import mosquitto_conf as conf
 from skerry_host.plane.broker.access import TEXTS
 from skerry_host.plane.broker.broker import Child, spawn_tethered
+from skerry_host.plane.broker.canary import comes_in
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
 from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, Bridge, Listening, TlsFiles
 from skerry_host.plane.broker.rules import LIST, Rules
+from skerry_host.plane.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
+OPTIONS = {"mosquitto": "--port", "enrolment": "--enroll-port", "old": "--old-port"}
+"""Of `skerry serve`, by the names of processes."""
+BESIDE_AGAIN_S = 5.0
+"""How long after a listener beside operation did not start that is tried again."""
 OLD_HINT = "until the devices without an identity have one (`skerry device move --old-way`)"
 
 
@@ -43,10 +54,26 @@ class Ports:
 class Process(Child):
     """One mosquitto, with a configuration that is written when it is started."""
 
+    most_files: int | None = None
+    """So many files it may open, connections among them; None for as many as this process may."""
+
     def __init__(self, program: str, name: str, at: Listening, text: Callable[[Listening], str]) -> None:
         super().__init__(at.port)
         self.at = Listening(at.folder.absolute(), self.port, at.addresses)
         self._program, self._name, self._text = program, name, text
+        self.log_file = self.at.folder / f"{name}.log"
+        self._again = 0.0
+
+    def ensure_beside(self, now: float) -> bool:
+        """As `ensure`, but what keeps it from starting is told, tried again later, and stops nobody else."""
+        if self.pid is not None or now < self._again:
+            return False
+        try:
+            return self.ensure()
+        except (BrokerError, OSError) as error:
+            self._again = now + BESIDE_AGAIN_S
+            log.warning("the %s listener is closed, tried again in %.0f s: %s", self._name, BESIDE_AGAIN_S, error)
+            return False
 
     def reload(self) -> None:
         """Have it read access rules and revocation list again; those who are connected stay so."""
@@ -56,10 +83,16 @@ class Process(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         file = self.at.folder / f"{self._name}.conf"
         write_atomic(file, self._text(self.at).encode(), mode=0o600)
-        return spawn_tethered([self._program, "-c", str(file)])
+        process = spawn_tethered([self._program, "-c", str(file)])
+        if self.most_files is not None:
+            _limit_files(process.pid, self.most_files)
+        return process
 
     def _where_to_look(self) -> str:
-        return f"see {self.at.folder / f'{self._name}.log'}, or choose another port"
+        return f"see {self.log_file}, or choose another port with {OPTIONS[self._name]}"
+
+    def _if_taken(self) -> str:
+        return f"choose another with {OPTIONS[self._name]}"
 
     def _is_mine(self, command: str) -> bool:
         return str(self.at.folder) in command
@@ -77,6 +110,7 @@ class Secured:
         self._program = program
         self.operation = self._process("mosquitto", ports.operation, self._operation_conf)
         self.enrolling = self._process("enrolment", ports.enrolment, self._enrolment_conf)
+        self.enrolling.most_files = conf.MAX_ENROLLING + conf.OWN_FILES
         self.old = self._process("old", ports.old, self._old_conf)
         self._old_way: frozenset[str] = frozenset()
         self.url = f"mqtts://{LOOPBACK}:{self.operation.port}"
@@ -112,8 +146,18 @@ class Secured:
             if old_way - self._old_way or not old_way:
                 self.old.close()
             self._old_way = old_way
-            if old_way and self.old.ensure() and self._opened:
+            if old_way and self.old.ensure_beside(time.monotonic()) and self._opened:
                 log.warning("the old listener is open at %s, unencrypted: %s", self._opened.address, OLD_HINT)
+
+    def expel(self, stand_in: KeyPair) -> None:
+        """End a session, with its subscriptions and what waits for it, by coming in its name: the later one stays.
+
+        It may have a million subscriptions, at each of which the broker looks for every message of anybody.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "stand-in.pem"
+            write_atomic(file, stand_in.pem + stand_in.key_pem, mode=0o600)
+            comes_in(replace(self.connection, cert=file, key=file))
 
     @property
     def listeners(self) -> dict[str, str]:
@@ -124,11 +168,16 @@ class Secured:
         return found
 
     def ensure(self) -> bool:
-        """Start again what has died; True when that concerned devices in operation."""
+        """Start again what has died; True when that concerned devices in operation.
+
+        Raises `BrokerError` for operation only: whoever takes the port of another listener ends neither rollouts nor
+        revocations.
+        """
         with self._lock:
-            self.enrolling.ensure()
+            now = time.monotonic()
+            self.enrolling.ensure_beside(now)
             again = self.operation.ensure()
-            return (self.old.ensure() if self._old_way else False) or again
+            return (self.old.ensure_beside(now) if self._old_way else False) or again
 
     def _process(self, name: str, port: int, text: Callable[[Listening], str]) -> Process:
         addresses = (LOOPBACK, *([self._opened.address] if self._opened else ()))
@@ -168,6 +217,14 @@ class Secured:
             self._old_way = frozenset()
             for process in (self.old, self.enrolling, self.operation):
                 process.close()
+
+
+def _limit_files(pid: int, most: int) -> None:
+    """Where the system can (Linux); a lower limit that there is stays."""
+    with contextlib.suppress(AttributeError, OSError):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        lower = most if soft == resource.RLIM_INFINITY else min(soft, most)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lower, hard))
 
 
 def _user() -> str | None:

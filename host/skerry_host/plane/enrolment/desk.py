@@ -86,14 +86,15 @@ class Desk:
             return decide(facts.asked(session, request.principal, keys, request.said.serial), now)
         device = device_of_birth(request.principal)
         proven = facts.is_proven(session, device, request.said)
-        return decide_return(facts.holder(session, device), facts.owner(session, keys.key_sha256), keys, proven=proven)
+        holder, owner = facts.holder(session, device), facts.owner(session, keys.key_sha256)
+        past = facts.past(session, device, keys.key_sha256, now)
+        return decide_return(holder, owner, keys, proven=proven, past=past)
 
     def _enrol(self, session: Session, request: Request, keys: Keys, device: str) -> None:
         now, claim = self._clock(), claims.find(session, request.principal)
         if claim is not None:
             claims.use(session, claim.number)
-        bound = identities.Keys(keys.key_sha256, keys.birth_key_sha256, keys.incarnation)
-        identities.bind(session, device, bound, now)
+        identities.bind(session, device, keys, now)
         claims.forget(session, keys.key_sha256)
         self._director.resign(session, device)
         text = f"by {request.principal}, key {code_of(keys.key_sha256)}"

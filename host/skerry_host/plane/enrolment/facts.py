@@ -3,7 +3,8 @@
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import EnrolmentRequest, birth_name, return_proof_bytes
-from skerry_host.identity.decision import Asked, ByHand, ClaimFacts, Holder, Keys
+from skerry_host.identity.decision import RETURNS_WITHIN_S, Asked, ByHand, ClaimFacts, Holder, Keys, Past
+from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
 from skerry_host.identity.proof import is_signed
 from skerry_host.plane.enrolment.certificates import MOST_LOOKED_AT
 from skerry_host.plane.registry.records import claims, identities
@@ -50,6 +51,13 @@ def is_proven(session: Session, device: str, said: EnrolmentRequest) -> bool:
     pems = [each.pem for each in given if each.key_sha256 == identity.birth_key_sha256 and each.pem]
     text = return_proof_bytes(said.csr, said.incarnation)
     return any(is_signed(said.proof, text, pem) for pem in pems)
+
+
+def past(session: Session, device: str, key_sha256: str, now: float) -> Past:
+    """Of the certificates that a device was given before, revoked or not; the host's clock may have been ahead."""
+    until = now + DEVICE_DAYS * DAY_S
+    lately = identities.count_certificates(session, device, until - RETURNS_WITHIN_S, until)
+    return Past(identities.was_revoked(session, device, key_sha256), lately)
 
 
 def _record(session: Session, claim: Claim, row: PendingRow | None, serial: str) -> str | None:

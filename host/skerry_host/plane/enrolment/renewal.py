@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentRequest, RenewalAnswer, RenewalRequest, code_of
-from skerry_agent.wire.errors import SkerryError, WireError
+from skerry_agent.wire.errors import WireError
 from skerry_host.identity.csr import Csr, read_csr
 from skerry_host.identity.errors import CsrError
 from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
@@ -155,9 +154,9 @@ class Renewals:
         for device, said in self._some():
             try:
                 answer = self._desk.answer(device, said)
-            except (SkerryError, SQLAlchemyError, OSError) as error:  # no request of a device may end the plane
+            except Exception as error:  # noqa: BLE001 - no request of a device may end the plane
                 self.counts["failed"] += 1
-                self._failed.note(device, str(error).splitlines()[0])
+                self._failed.note_error(device, error)
                 continue
             if answer is None:
                 self._strangers.note(device)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Incoming, Outgoing
 from skerry_host.plane.enrolment import moving
@@ -155,9 +153,9 @@ class EnrolmentService:
             return
         try:
             answer = self._desk.answer(request)
-        except (SkerryError, SQLAlchemyError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what comes of one request must not end enrolment for all others
             self.counts["failed"] += 1
-            self._failed.note(request.principal, str(error).splitlines()[0])
+            self._failed.note_error(request.principal, error)
             return
         self.counts["answered"] += 1
         self._link.publish([answer])

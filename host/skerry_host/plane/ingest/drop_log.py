@@ -6,16 +6,21 @@ So neither strangers nor a device that sends nonsense can fill the log. Counts o
 import logging
 from collections.abc import Callable
 
+from skerry_agent.wire.errors import SkerryError
+
 EVERY_S = 60.0
+MESSAGES = ("a message", "messages")
 MAX_NAMES = 1000
 """Senders that are told apart between two lines."""
 
 
 class DropLog:
-    """One kind of reason; `why` says it of messages."""
+    """One kind of reason; `why` says it of messages, or of `what`: of one, and of several."""
 
-    def __init__(self, log: logging.Logger, why: str, clock: Callable[[], float]) -> None:
-        self._log, self._why, self._clock = log, why, clock
+    def __init__(
+        self, log: logging.Logger, why: str, clock: Callable[[], float], what: tuple[str, str] = MESSAGES
+    ) -> None:
+        self._log, self._why, self._clock, self._what = log, why, clock, what
         self._said_at: float | None = None
         self._count = 0
         self._names: set[str] = set()
@@ -30,7 +35,13 @@ class DropLog:
             self._say(sender, detail)
             self._said_at, self._count, self._names = now, 0, set()
 
+    def note_error(self, sender: str, error: Exception) -> None:
+        """The same, because of an error that is no message's fault or was not expected: its kind is said, too."""
+        said = str(error).partition("\n")[0]
+        self.note(sender, said if isinstance(error, SkerryError) else f"{type(error).__name__}: {said}")
+
     def _say(self, sender: str, detail: str) -> None:
         senders = f"{len(self._names)}{' or more' if len(self._names) == MAX_NAMES else ''}"
-        of = f"{self._count} messages from {senders} senders, the last from" if self._count > 1 else "a message from"
+        one, several = self._what
+        of = f"{self._count} {several} from {senders} senders, the last from" if self._count > 1 else f"{one} from"
         self._log.warning("dropped, because %s: %s %s%s", self._why, of, sender, f": {detail}" if detail else "")

@@ -8,7 +8,7 @@ follows from a report is decided by the rollout loop, not here.
 import logging
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,6 +85,7 @@ class Ingest:
         self._malformed = DropLog(log, "they are malformed", clock)
         self._speakers = Speakers()
         self._too_many = DropLog(log, "their device sends too many", clock)
+        self._unnoted = DropLog(log, "their device causes too many", clock, ("an event", "events"))
         self.limits = RateLimits()
         self.counts: Counter[str] = Counter()
         self.totals = FleetTotals()
@@ -125,7 +126,8 @@ class Ingest:
             due = [device for device in reporting if abs(now - self._seen_at.get(device, 0.0)) >= SEEN_EVERY_S]
             twins.seen(session, due if fresh else (), now)
             stated = {each.message.device for each in others if isinstance(each.message, DeviceState)}
-            self._alive(session, [device for device in due if device not in stated] if fresh else ())
+            for device in twins.alive(session, [each for each in due if each not in stated] if fresh else ()):
+                self._note_alive(session, device)
         results.update(accepted=len(fresh), duplicate=len(reports) - len(fresh))
         self.totals.add((each.report for each in fresh), self._releases)
         self.counts.update(results)
@@ -147,8 +149,9 @@ class Ingest:
         try:
             device = topics.device_of(message.topic)
             if device not in self._enrolled:
-                self._strangers.note(device)
-                results["unknown"] += 1
+                if message.payload:  # else the plane itself has cleared what the broker retained of one that is denied
+                    self._strangers.note(device)
+                    results["unknown"] += 1
                 return None
             kind, now = _kind(message.topic), self._clock()
             spent = self.limits.is_spent(message, kind, device, now)
@@ -197,10 +200,16 @@ class Ingest:
             alarms.sound(session, Alarm(said.device, alarms.CLONED, now, now, text))
         return verdict
 
-    def _alive(self, session: Session, speaking: Iterable[str]) -> None:
+    def _note(self, session: Session, event: Event) -> None:
+        """Something that a device can cause again at once: one that does so without end fills no registry."""
+        if self.limits.may_note(event.subject, event.at):
+            events.add(session, event)
+        else:
+            self._unnoted.note(event.subject, event.kind)
+
+    def _note_alive(self, session: Session, device: str) -> None:
         """Whoever speaks is there, also where somebody else has spoken its last will."""
-        for device in twins.alive(session, speaking):
-            events.add(session, Event(self._clock(), "online", device, "it speaks"))
+        self._note(session, Event(self._clock(), "online", device, "it speaks"))
 
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
         if verdict == "malformed":
@@ -209,7 +218,7 @@ class Ingest:
         fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
         if fresh and before != state.online:
             word = "online" if state.online else "offline"
-            events.add(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
+            self._note(session, Event(self._clock(), word, state.device, f"boot {state.boot[:8]}"))
         return fresh
 
     def _reported(self, session: Session, received: _Received, reported: Reported, verdict: Verdict) -> bool:
@@ -220,11 +229,11 @@ class Ingest:
         signed, before = twins.generation(session, reported.device)
         if not twins.accept_reported(session, reported, received.raw, now, returned=verdict == "returned"):
             return False
-        if not received.retained:
-            self._alive(session, [reported.device])
+        if not received.retained and twins.speaks(session, reported.device):
+            self._note_alive(session, reported.device)
         if reported.generation > signed >= before:
             text = alarms.unsigned(reported.generation, signed)
-            events.add(session, Event(now, alarms.UNSIGNED, reported.device, text))
+            self._note(session, Event(now, alarms.UNSIGNED, reported.device, text))
         for refused in reported.refused:
             if (refused.message_sha256, refused.code) not in known:
                 self._refused(session, reported.device, refused)
@@ -247,7 +256,7 @@ class Ingest:
             rollouts.refuse(session, twins.ordered_by(session, device, refused.message_sha256), refusal, now)
         else:
             orders.refuse(session, device, refused.message_sha256, f"{refusal.code}: {refusal.words}", now)
-        events.add(session, Event(now, "order_refused", device, f"{refusal.code}: {refusal.words}"))
+        self._note(session, Event(now, "order_refused", device, f"{refusal.code}: {refusal.words}"))
 
     def _result(self, session: Session, result: CommandResult) -> bool:
         order = orders.answer(session, result, self._clock())

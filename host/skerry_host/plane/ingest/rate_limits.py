@@ -31,6 +31,9 @@ REPORTS = Allowance(Rate(60_000, 20), Rate(64 * MB, MB))
 USUAL = Allowance(Rate(200, 20), Rate(4 * MB, MB))
 """A twin changes at most twenty times a second, and a second's worth of changes is told in one."""
 
+EVENTS = Rate(200, 1 / 30)
+"""Of what a device can cause as often as it likes: online, offline, refusals. Events are kept for a year."""
+
 LEAST_FREE = 0.5
 """Of a burst, before what was dropped is asked for again: else that would be dropped as well."""
 
@@ -67,6 +70,7 @@ class RateLimits:
         self._batch: Sequence[Incoming] = ()
         self._judged: dict[int, bool] = {}
         self._unheard: dict[str, None] = {}
+        self._events: dict[str, TokenBucket] = {}
 
     def begin(self, batch: Sequence[Incoming]) -> None:
         """These messages are judged from now on. The very same ones again, after a failure, are not counted twice."""
@@ -104,6 +108,14 @@ class RateLimits:
     def _drop(self, kind: type, device: str) -> None:
         if kind in {Reported, DeviceState}:
             self._unheard[device] = None
+
+    def may_note(self, device: str, now: float) -> bool:
+        """Whether one more event is noted that a device has caused, and can cause again at once."""
+        bucket = self._events.setdefault(device, TokenBucket(EVENTS, now))
+        passes = bucket.level(EVENTS, now) >= 1
+        if passes:
+            bucket.take(1)
+        return passes
 
     def unheard(self, now: float, most: int) -> list[str]:
         """Devices of whose twin something was dropped, and which may speak again; each once."""

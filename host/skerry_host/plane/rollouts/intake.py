@@ -135,9 +135,11 @@ def order_rollback(session: Session, device: str, model: str | None, now: float)
 def order_removal(session: Session, device: str, model: str, now: float) -> str:
     """Order one device to give up a model; the order's id. What a rollout has yet to do to it there is cancelled.
 
-    Raises `UnknownError` where the device has no such model and none was ever sent to it.
+    Raises `UnknownError` where the device has no such model and none was ever sent to it, and `FleetError` where it is
+    revoked or retired: it would never hear of it.
     """
     devices.find(session, device)
+    identities.require_heard(session, device)
     twin = twins.find(session, device)
     known = rollouts.models_sent(session, device) | set(twin.reported.models if twin.reported else ())
     if model not in known:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skerry_host.fleet.device import Device
-from skerry_host.plane.registry.records import alarms, changes, twins
+from skerry_host.plane.registry.records import alarms, changes, devices, twins
 from skerry_host.plane.registry.records.changes import NOTHING, Changes
 from skerry_host.plane.registry.tables import DeviceRow, TwinRow
 from skerry_host.plane.views.gather import device_views
@@ -63,7 +63,7 @@ class Briefs:
         self._alarmed: frozenset[str] = frozenset()
 
     def read(self, session: Session, *, connected: bool) -> list[Brief]:
-        """All devices by id; where no plane is `connected` to them, nobody knows which of them are online."""
+        """All devices of the fleet by id; where no plane is `connected` to them, nobody knows which are online."""
         now = changes.now(session)
         if not now.goes_on_from(self._seen):
             self._known, self._seen = {}, NOTHING
@@ -75,7 +75,8 @@ class Briefs:
             self._read_changed(session, again | {device for device, _ in twins.changed(session, since.twins)})
         self._seen = now
         query = select(TwinRow.device, TwinRow.online, TwinRow.last_seen).order_by(TwinRow.device)
-        rows = ((self._known.get(device), online, seen) for device, online, seen in session.execute(query))
+        here = session.execute(query.where(TwinRow.device.not_in(devices.gone())))
+        rows = ((self._known.get(device), online, seen) for device, online, seen in here)
         return [_now(brief, online if connected else None, seen) for brief, online, seen in rows if brief is not None]
 
     def _read_changed(self, session: Session, changed: frozenset[str]) -> None:

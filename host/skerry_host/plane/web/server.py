@@ -16,9 +16,12 @@ from skerry_host.plane.errors import PlaneError
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.views.counters import Counters
 from skerry_host.plane.web.app import application
+from skerry_host.plane.web.connections import BoundedConnection
 
 LOOPBACK = "127.0.0.1"
 STOP_S = 5.0
+BACKLOG = 64
+"""So many are let in at once, before any of those that are too many can be ended."""
 
 
 class Server:
@@ -27,8 +30,9 @@ class Server:
     def __init__(self, served: Starlette, host: str, port: int) -> None:
         self._socket = _listen(host, port)
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(served, log_level="warning", access_log=False, lifespan="off")
+        config = uvicorn.Config(served, http=BoundedConnection, log_level="warning", access_log=False, lifespan="off")
         config.timeout_graceful_shutdown = 1
+        config.backlog = BACKLOG
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http")
 
@@ -62,7 +66,7 @@ def _listen(host: str, port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((host, port))
-        opened.listen(64)
+        opened.listen(BACKLOG)
     except OSError as error:
         with closing(opened):
             hint = "choose another with --http-port or --blobs, or --no-http"

@@ -184,10 +184,9 @@ def test_a_revoked_device_is_mute_within_five_seconds_and_does_not_come_back(fle
         assert not caller(fleet, "edge-66").come()
 
 
+@pytest.mark.parametrize("fleet", ["nats"], indirect=True)
 def test_nobody_comes_to_nats_by_its_own_protocol_without_a_certificate(fleet):
     """Its users have no password: with an empty one, any local user was the plane."""
-    if fleet.kind != "nats":
-        pytest.skip("of NATS only")
     heard = []
     for port in fleet.broker.other_ports():
         with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:

@@ -1,6 +1,7 @@
 """Starting a broker: ports that are taken, addresses that are none, brokers that die."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -33,6 +34,17 @@ def test_mosquitto_accepts_and_ends(mosquitto):
         assert broker.ensure()
         assert broker.pid
     assert broker.pid is None
+
+
+def test_a_log_that_strangers_fill_is_begun_anew_and_goes_on(mosquitto):
+    """Each connection in vain may write a line, and nothing else rotates the file."""
+    with mosquitto as broker:
+        broker.log_file.write_bytes(b"line\n" * (brokers.MOST_LOG_BYTES // 4))
+        assert not broker.ensure()
+        os.kill(broker.pid, signal.SIGHUP)  # it says that it reads its configuration again
+        eventually(lambda: 0 < broker.log_file.stat().st_size < 10_000, "it goes on in the same file")
+        assert b"\0" not in broker.log_file.read_bytes()
+        assert broker.log_file.with_name("mosquitto.log.1").stat().st_size > brokers.MOST_LOG_BYTES
 
 
 def test_embedded_accepts_and_ends():
@@ -99,3 +111,19 @@ def test_a_broker_that_refuses_is_one_line(tmp_path):
                 Link(f"mqtt://ann:wrong@127.0.0.1:{port}", "test", (), lambda _: None).start()
         finally:
             process.kill()
+
+
+def test_a_broker_may_have_as_many_connections_as_the_system_allows():
+    """With the 1,024 files that a service or a shell is usually given, anybody could take all connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+    try:
+        started = brokers.spawn_tethered(["sleep", "60"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        most = min(hard, brokers.MOST_FILES) if hard != resource.RLIM_INFINITY else brokers.MOST_FILES
+        assert resource.prlimit(started.pid, resource.RLIMIT_NOFILE) == (most, hard)
+    finally:
+        started.kill()
+        started.wait()

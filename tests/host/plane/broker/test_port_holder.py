@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry_host.plane.broker.broker import LOOPBACK, Embedded, Mosquitto, _await_free
+from skerry_host.plane.broker.broker import LOOPBACK, Embedded, Mosquitto
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.web.server import require_free
@@ -68,5 +68,7 @@ def test_a_broker_of_before_that_is_ending_is_waited_for(tmp_path, caplog):
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as before:
         port = int(before.stdout.readline())
-        _await_free(port, 20.0, Mosquitto(tmp_path, port, "mosquitto")._is_mine)
+        ending = Mosquitto(tmp_path, port, "mosquitto")
+        ending._patience_s = 20.0
+        ending._await_free()
     assert "waiting up to 20 s" in caplog.text

@@ -13,6 +13,7 @@ from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer
 from skerry_agent.wire.envelope import Envelope
 from skerry_agent.wire.errors import WireError
 from skerry_host.identity.csr import read_csr
+from skerry_host.identity.decision import MOST_RETURNS, RETURNS_WITHIN_S
 from skerry_host.plane.enrolment import arriving, certificates, leaving
 from skerry_host.plane.enrolment.desk import Desk, Request, read_request
 from skerry_host.plane.registry.records import claims, devices, events, identities
@@ -220,6 +221,55 @@ def test_a_device_that_comes_back_with_the_key_that_it_has_is_given_a_certificat
     answer = rig.return_as("edge-1", board)
     assert answer.status == "approved"
     assert answer.certificate != first.certificate
+
+
+def test_a_device_that_comes_back_again_and_again_is_told_to_wait(rig):
+    """Each return revokes certificates, and has the broker read its rules again: a thief could fill the list."""
+    rig.claim_one("edge-1")
+    board = rig.board()
+    rig.ask(board)
+    codes = [rig.return_as("edge-1", dataclasses.replace(board, key=device_key())).code for _ in range(30)]
+    assert codes == [""] * (MOST_RETURNS - 1) + ["too_many_returns"] * (31 - MOST_RETURNS)
+    rig.now += RETURNS_WITHIN_S + 1
+    assert rig.return_as("edge-1", dataclasses.replace(board, key=device_key())).status == "approved"
+
+
+def test_a_request_to_come_back_that_is_sent_again_later_brings_no_key_back(rig):
+    """Where a broker lets others read and write it; the board has another key by then, and would be shut out."""
+    rig.claim_one("edge-1")
+    board = rig.board()
+    rig.ask(board)
+    once, later = (dataclasses.replace(board, key=device_key()) for _ in range(2))
+    assert [rig.return_as("edge-1", each).code for each in (once, later, once)] == ["", "", "key_revoked"]
+    assert rig.identity("edge-1").key_sha256 == later.sha256
+
+
+def test_a_host_whose_clock_was_in_2038_for_an_hour_still_knows_its_devices_and_whom_it_revoked(rig):
+    """By such a clock all certificates have expired: none may be forgotten that is in use, or was revoked."""
+    rig.claim_one("edge-1")
+    stolen, board = rig.board(), rig.board()
+    rig.ask(stolen)
+    rig.ask(board, rig.claim_one("edge-1", replace=True))
+    with rig.registry.read() as session:
+        revoked = identities.revoked_serials(session)
+    assert revoked
+    with rig.registry.write() as session:
+        identities.prune_certificates(session, rig.now + 12 * 365 * DAY_S)
+        assert identities.revoked_serials(session) == revoked
+    assert rig.return_as("edge-1", dataclasses.replace(board, key=device_key())).status == "approved"
+
+
+def test_certificates_of_long_ago_are_forgotten(rig):
+    with rig.registry.write() as session:
+        for number in range(100):
+            made = identities.Certificate(f"{number:x}", "edge-1", "device", "k", rig.now + number * DAY_S)
+            identities.add_certificate(session, made)
+        session.flush()
+        identities.prune_certificates(session, rig.now + 50 * DAY_S)
+        left = identities.living_certificates(session, "edge-1", 0.0, 1000)
+        assert sorted(each.not_after for each in left) == [rig.now + number * DAY_S for number in range(50, 100)]
+        identities.prune_certificates(session, rig.now + 1000 * DAY_S)
+        assert len(identities.living_certificates(session, "edge-1", 0.0, 1000)) == identities.KEPT
 
 
 def test_a_revoked_device_comes_back_by_nothing_but_a_claim_made_since(rig):

@@ -115,17 +115,30 @@ def test_a_stolen_claim_gets_only_pending_and_reads_nothing_but_answers(plane, t
     assert thief.code in told(plane, "pending")
 
 
+def with_the_claim_of(image, client_id):
+    """Anybody who has the folder, under an id of his choice."""
+    pem = image.parent / "stolen.pem"
+    pem.write_bytes((image / "claim.pem").read_bytes() + (image / "claim.key").read_bytes())
+    port = int(Board(image).config["enrolment"]["url"].rpartition(":")[2])
+    return Caller(port, image / "fleet-ca.pem", pem, client_id)
+
+
+def test_a_claim_that_is_closed_cannot_even_hold_connections(plane, tmp_path):
+    """Case I2: else a stolen one could keep all boards out, until it expires, by filling the listener."""
+    principal = claim(plane, tmp_path / "image", "--count", "2", "--board", "generic-x86")
+    with with_the_claim_of(tmp_path / "image", "before"):
+        pass
+    told(plane, "claims", "--close", principal.removeprefix("@claim-"))
+    eventually(lambda: not with_the_claim_of(tmp_path / "image", "after").come(), "its certificate is refused")
+
+
 def test_a_stolen_claim_cannot_throw_the_plane_out_of_its_connection(plane, tmp_path):
     """Case I2: a broker drops who had a client id before; one that can be guessed would end enrolment for all."""
     principal = claim(plane, tmp_path / "image", "--count", "2", "--board", "generic-x86")
-    thief = Board(tmp_path / "image", "SN-stolen")
-    pem = tmp_path / "claim.pem"
-    pem.write_bytes((tmp_path / "image" / "claim.pem").read_bytes() + (tmp_path / "image" / "claim.key").read_bytes())
-    port = int(thief.config["enrolment"]["url"].rpartition(":")[2])
     guesses = ("@plane", f"skerry-plane-{hashlib.sha256(str(plane.root).encode()).hexdigest()[:8]}")
     with contextlib.ExitStack() as stack:
         for guess in guesses:
-            stack.enter_context(Caller(port, tmp_path / "image" / "fleet-ca.pem", pem, guess))
+            stack.enter_context(with_the_claim_of(tmp_path / "image", guess))
         assert Board(tmp_path / "image").enrol(principal).status == "pending"
     assert "the connection to the broker was lost" not in (plane.root / "serve.log").read_text()
 
@@ -157,7 +170,7 @@ def test_a_revoked_device_is_mute_at_once_and_its_place_is_had_by_the_next_board
         device.publish(topics.state("gone-1"), birth("gone-1"), retain=True)
         eventually(lambda: is_online(plane, "gone-1"), "it is online")
         began = time.monotonic()
-        told(plane, "revoke", "gone-1", "--reason", "stolen")
+        assert "gone-1; in force at the broker" in told(plane, "revoke", "gone-1", "--reason", "stolen")
         assert not is_online(plane, "gone-1")
         for sequence in range(2, 6):
             device.publish(topics.state("gone-1"), birth("gone-1", sequence), retain=True)

@@ -15,12 +15,12 @@ from skerry_agent.wire.envelope import ATTEST, Envelope, signing_bytes
 from skerry_host.fleet.device import Device
 from skerry_host.identity.authority import Authority
 from skerry_host.identity.csr import key_sha256
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.enrolment.certificates import Certificates
 from skerry_host.plane.enrolment.renewal import MAX_WAITING, MOST_AT_ONCE, RenewalDesk, Renewals
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, identities
-from skerry_host.plane.registry.records.identities import Keys
 from skerry_host.plane.rollouts.director import Director
 from skerry_host.release.sign import Ed25519Signer
 from skerry_host.release.store import Store

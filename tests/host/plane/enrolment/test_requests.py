@@ -1,6 +1,9 @@
 """Whoever asks too often gives way alone: what is taken, what is dropped, and that the others are answered."""
 
+import dataclasses
+
 import pytest
+from sqlalchemy import text
 
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import EnrolmentAnswer
@@ -9,6 +12,7 @@ from skerry_host.plane.enrolment import service as serving
 from skerry_host.plane.enrolment.requests import ALL, EACH, MAX_PRINCIPALS, MAX_WAITING, Requests
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.registry.records import claims, events, identities
+from tests.kit.csr import device_key
 from tests.kit.enrolment import DAY_S, EnrolmentRig
 from tests.kit.waiting import eventually
 
@@ -160,18 +164,36 @@ def test_a_claim_that_floods_is_closed_and_that_is_told(served):
 
 
 def test_what_is_long_gone_is_forgotten(served):
-    """Boards that asked a week ago, and certificates that expired a month ago."""
+    """Boards that asked a week ago, and all but the newest certificates that expired a month ago."""
     rig, service, connection = served
     rig.claim_count(3)
     rig.claim_one("edge-1")
     send(connection, rig.board())
     eventually(lambda: answers(connection) == ["pending"], "it waits")
-    rig.ask(rig.board(), 2)
+    board = rig.board()
+    rig.ask(board, 2)
+    for _ in range(2 * identities.KEPT):
+        rig.now += 60 * DAY_S
+        rig.return_as("edge-1", dataclasses.replace(board, key=device_key()))
     rig.now += 130 * DAY_S
     service.tick()
     assert rig.waiting() == []
     with rig.registry.read() as session:
-        assert identities.expiries(session, ["edge-1"]) == {}
+        assert len(identities.living_certificates(session, "edge-1", 0.0, 1000)) <= identities.KEPT
+        assert identities.count_certificates(session, "edge-1", 0.0, rig.now) == identities.KEPT
+
+
+def test_a_damaged_row_costs_one_answer_and_not_the_service(served):
+    """What the registry holds of one claim is of another type, and what comes of that is no error of Skerry's."""
+    rig, service, connection = served
+    rig.claim_one("edge-1")
+    rig.claim_one("edge-2")
+    with rig.registry.write() as session:
+        session.execute(text("UPDATE claims SET expires = 'soon' WHERE number = 1"))
+    send(connection, rig.board())
+    eventually(lambda: service.counts["failed"] == 1, "it could not be answered")
+    send(connection, rig.board(), "@claim-2")
+    eventually(lambda: answers(connection) == ["approved"], "the other is answered")
 
 
 def test_an_authority_that_cannot_be_used_costs_one_answer_and_not_the_service(served):

@@ -7,14 +7,15 @@ from sqlalchemy.exc import OperationalError
 
 from skerry_agent.config import AgentSection
 from skerry_agent.wire import codec, topics
+from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.telemetry import Report
 from skerry_agent.wire.twin import DeviceState, Reported
 from skerry_host.fleet.device import Device
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.ingest.ingest import Ingest
-from skerry_host.plane.ingest.rate_limits import REPORTS, USUAL, Allowance, RateLimits
+from skerry_host.plane.ingest.rate_limits import EVENTS, REPORTS, USUAL, Allowance, RateLimits
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import devices, twins
+from skerry_host.plane.registry.records import devices, events, twins
 from skerry_host.plane.token_bucket import Rate
 
 BURST = int(USUAL.messages.burst)
@@ -128,3 +129,27 @@ def test_large_messages_count_by_their_size():
     limits.begin(batch)
     assert [limits.admit(each, DeviceState, "dev-1", 0.0) for each in batch].count(True) == 3
     assert limits.unheard(0.0, 10) == ["dev-1"]
+
+
+def noted(rig, device):
+    with rig.registry.read() as session:
+        return sum(event.subject == device for event in events.latest(session, 100_000))
+
+
+def test_a_device_that_causes_events_without_end_fills_no_registry(rig):
+    """Twenty words a second with sixteen refusals each: 300 kB of events a second, which are kept for a year."""
+    number = 0
+    for _ in range(10):
+        rig.now += 1.0
+        for _ in range(20):
+            number += 1
+            refused = tuple(RefusedOrder("desired", "expired", f"{number:062x}{n:02x}", 1.0) for n in range(16))
+            twin = Reported("dev-1", "b", number, 9 * (number % 2), "0.1", "generic-x86", ("cpu",), refused=refused)
+            state = DeviceState("dev-1", "b", number, online=bool(number % 2))
+            said = ((topics.reported, twin), (topics.state, state))
+            rig.say(*(Incoming(topic("dev-1"), codec.encode(message)) for topic, message in said))
+    assert rig.sequence() == number, "what it says of itself is taken all the same"
+    assert noted(rig, "dev-1") <= EVENTS.burst + 10 * EVENTS.per_s + 2
+    before = noted(rig, "dev-2")
+    rig.say(Incoming(topics.state("dev-2"), codec.encode(DeviceState("dev-2", "b", 1, online=True))))
+    assert noted(rig, "dev-2") == before + 1

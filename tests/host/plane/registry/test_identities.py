@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import text
 
 from skerry_host.fleet.device import Device
+from skerry_host.identity.decision import Keys
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import claims, devices, identities
-from skerry_host.plane.registry.records.identities import Certificate, Keys
+from skerry_host.plane.registry.records.identities import Certificate
 from tests.kit.identities import BIRTH, NEXT, fill, waiting_board
 
 
@@ -24,7 +25,6 @@ def test_a_device_is_known_by_its_identity_or_the_old_way_and_a_record_without_a
         assert identities.old_way(session) == {"old-1"}
         assert identities.incarnation(session, "new-1") == "0" * 32
         assert identities.incarnation(session, "old-1") is None
-        assert claims.waiting_records(session, 1) == ["wait-1"]
 
 
 def test_what_a_revoked_device_could_come_by_is_denied_all_of_it(registry):
@@ -34,7 +34,7 @@ def test_what_a_revoked_device_could_come_by_is_denied_all_of_it(registry):
         identities.revoke(session, "new-1", "stolen", 5.0)
     with registry.read() as session:
         assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-2"}
-        assert identities.revoked_serials(session) == [("b1", 5.0), ("d1", 5.0)]
+        assert identities.revoked_serials(session) == [("b1", 5.0), ("c2", 5.0), ("d1", 5.0)]
         assert identities.living_certificates(session, "new-1", 3.0, 9) == []
 
 

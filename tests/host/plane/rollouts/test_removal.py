@@ -2,7 +2,9 @@
 
 import pytest
 
+from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.errors import UnknownError
+from skerry_host.plane.registry.records import identities
 from skerry_host.plane.registry.tables import OrderRow
 from skerry_host.plane.rollouts import removal
 from skerry_host.plane.rollouts.intake import order_removal, order_watch
@@ -81,3 +83,11 @@ def test_a_command_need_not_wait_for_it(rig):
 def test_a_model_that_the_device_never_had_is_the_users_mistake(rig):
     with rig.registry.write() as session, pytest.raises(UnknownError, match="has no model 'other'"):
         order_removal(session, "dev-1", "other", rig.now)
+
+
+def test_a_device_that_is_not_heard_any_more_is_ordered_nothing(rig):
+    """It was said to be under way, of a device that would never hear of it."""
+    with rig.registry.write() as session:
+        identities.revoke(session, "dev-1", "stolen", rig.now)
+    with rig.registry.write() as session, pytest.raises(FleetError, match="dev-1 is revoked"):
+        order_removal(session, "dev-1", "fashion", rig.now)

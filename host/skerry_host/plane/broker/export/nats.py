@@ -8,7 +8,7 @@ A name that is denied has no entry, and a reload ends its connection; there is n
 import json
 from collections.abc import Iterable
 
-from skerry_host.plane.broker.access import CANARY_NAME, PLANE_NAME
+from skerry_agent.wire.enrolment import CANARY_NAME, PLANE_NAME
 from skerry_host.plane.broker.export.place import LABEL, Place, path_unit, service_unit
 from skerry_host.plane.broker.rights import DEVICE, ENROLLING, PLANE, Rights, canary
 from skerry_host.plane.broker.rules import Rules

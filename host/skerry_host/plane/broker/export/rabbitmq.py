@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from skerry_host.plane.broker.access import CANARY_NAME, PLANE_NAME
+from skerry_agent.wire.enrolment import CANARY_NAME, PLANE_NAME
 from skerry_host.plane.broker.export.place import LABEL, Place, path_unit, service_unit
 from skerry_host.plane.broker.rights import DEVICE, ENROLLING, PLANE, Rights, canary
 from skerry_host.plane.broker.rules import Rules

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from skerry_agent.wire.enrolment import claim_name
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.tables import ClaimRow, DeviceRow, IdentityRow, PendingRow
+from skerry_host.plane.registry.tables import CertificateRow, ClaimRow, DeviceRow, PendingRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,25 @@ def use(session: Session, number: int) -> None:
 
 
 def close(session: Session, number: int, now: float) -> None:
-    """Nothing is heard of it any more; raises `UnknownError`."""
+    """Nothing is heard of it any more, and its certificate is revoked; raises `UnknownError`."""
     row = session.get(ClaimRow, number)
     if row is None:
         hint = "`skerry device claims` lists them"
         raise UnknownError(f"there is no claim {number}", hint=hint, code="no_claim")
+    _close(session, row, now)
+
+
+def close_all_for(session: Session, device: str, now: float) -> None:
+    """The same of each claim that is for the board of this record only."""
+    for row in session.scalars(select(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None))).all():
+        _close(session, row, now)
+
+
+def _close(session: Session, row: ClaimRow, now: float) -> None:
+    """Without its certificate whoever has a copy cannot even hold a connection."""
     row.closed = row.closed or now
+    living = (CertificateRow.principal == row.name, CertificateRow.revoked.is_(None))
+    session.execute(update(CertificateRow).where(*living).values(revoked=now))
 
 
 def record_with_serial(session: Session, number: int, serial: str) -> str | None:
@@ -89,13 +102,6 @@ def record_with_serial(session: Session, number: int, serial: str) -> str | None
     query = select(DeviceRow.id).where(DeviceRow.claim == number, DeviceRow.hardware_serial == serial)
     found = session.scalars(query.limit(2)).all()
     return found[0] if len(found) == 1 else None
-
-
-def waiting_records(session: Session, number: int) -> list[str]:
-    """The devices of a claim whose boards have not come yet, by id."""
-    query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
-    waiting = query.where(DeviceRow.claim == number, IdentityRow.key_sha256.is_(None))
-    return list(session.scalars(waiting.order_by(DeviceRow.id)))
 
 
 def set_claim(session: Session, device: str, number: int | None, serial: str | None = None) -> None:

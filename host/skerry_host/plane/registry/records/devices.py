@@ -149,9 +149,13 @@ def set_tags(session: Session, device_id: str, tags: frozenset[str]) -> None:
 
 
 def renew(session: Session, device: Device) -> None:
-    """Give a device's record the board, targets and tags that another board of it has."""
+    """Give a device's record the board and targets that another board of it has, and its tags if any are said.
+
+    Without, it keeps its own: it would be out of its groups, and get no rollout any more.
+    """
     row = session.get_one(DeviceRow, device.id)
-    row.board, row.tags, row.targets = device.board, sorted(device.tags), list(device.targets)
+    row.board, row.targets = device.board, list(device.targets)
+    row.tags = sorted(device.tags) or row.tags
 
 
 def _device(row: DeviceRow) -> Device:

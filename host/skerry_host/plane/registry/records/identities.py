@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
+from skerry_host.identity.decision import Keys
+from skerry_host.plane.registry.records import claims
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow, MoveRow
 
@@ -21,6 +23,9 @@ VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
 
 REVOKED, RETIRED = "revoked", "retired"
+
+KEPT = 16
+"""Certificates of each principal that are never forgotten: a device renews its own every two months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,6 @@ class Identity:
     def is_denied(self) -> bool:
         """Whether nothing that is said in its name is to be heard."""
         return self.revoked is not None or self.retired is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What a board has shown that it holds, by the requests that it signed."""
-
-    key_sha256: str
-    birth_key_sha256: str | None
-    incarnation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +164,32 @@ def expiries(session: Session, devices: Iterable[str]) -> dict[str, float]:
     return {device: not_after for query in queries for device, not_after in session.execute(query)}
 
 
+def count_certificates(session: Session, principal: str, after: float, until: float) -> int:
+    """How many of a principal's, revoked or not, expire in that time."""
+    mine = select(func.count()).select_from(CertificateRow).where(CertificateRow.principal == principal)
+    return session.scalar(mine.where(CertificateRow.not_after > after, CertificateRow.not_after <= until)) or 0
+
+
+def was_revoked(session: Session, principal: str, key_sha256: str) -> bool:
+    """Whether a certificate of this key was taken back from a principal."""
+    mine = (CertificateRow.principal == principal, CertificateRow.key_sha256 == key_sha256)
+    return session.scalar(select(CertificateRow.serial).where(*mine, CertificateRow.revoked.is_not(None))) is not None
+
+
 def prune_certificates(session: Session, before: float) -> None:
-    """Forget those that expired before a time: nobody can use them, revoked or not."""
-    session.execute(delete(CertificateRow).where(CertificateRow.not_after < before))
+    """Forget those that expired before a time: nobody can use them, revoked or not.
+
+    But the newest `KEPT` of each principal stay. By a clock that is years ahead for an hour all have expired; without
+    them no device could renew or come back, and what was revoked would be valid again.
+    """
+    newer = aliased(CertificateRow)
+    mine = select(func.count()).select_from(newer).where(newer.principal == CertificateRow.principal)
+    newer_ones = mine.where(newer.not_after > CertificateRow.not_after).scalar_subquery()
+    session.execute(
+        delete(CertificateRow)
+        .where(CertificateRow.not_after < before, newer_ones >= KEPT)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def revoked(session: Session) -> frozenset[str]:
@@ -220,13 +239,13 @@ def version(session: Session) -> int:
     return sum(session.scalars(select(ChangeRow.number).where(ChangeRow.kind.in_(VERSION_KINDS))))
 
 
-def _principals(devices: Iterable[str], claims: Iterable[str]) -> frozenset[str]:
+def _principals(devices: Iterable[str], claim_names: Iterable[str]) -> frozenset[str]:
     """These devices, their birth certificates and these claims. What is no name, in a damaged row, is left out.
 
     It would keep all other names out of the broker's rules, or write a line of its own into them.
     """
     sound = [device for device in devices if is_device_id(device)]
-    return frozenset([*sound, *map(birth_name, sound), *filter(is_principal, claims)])
+    return frozenset([*sound, *map(birth_name, sound), *filter(is_principal, claim_names)])
 
 
 def _row(session: Session, device: str) -> IdentityRow:
@@ -239,7 +258,7 @@ def _row(session: Session, device: str) -> IdentityRow:
 
 def _shut(session: Session, device: str, now: float) -> None:
     _revoke_certificates(session, device, CertificateRow.revoked.is_(None), now)
-    session.execute(update(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None)).values(closed=now))
+    claims.close_all_for(session, device, now)
     moved_by = select(MoveRow.claim).where(MoveRow.device == device)
     session.execute(update(ClaimRow).where(ClaimRow.number.in_(moved_by)).values(closed=now))
     session.execute(delete(MoveRow).where(MoveRow.device == device))

@@ -174,8 +174,17 @@ def accept_reported(session: Session, reported: Reported, raw: bytes, now: float
     return True
 
 
+def speaks(session: Session, device: str) -> bool:
+    """A device has said something new: it is online. True where it was taken for offline. For one whose row is read."""
+    row = session.get(TwinRow, device)
+    if row is None or row.online or row.state_boot is None:
+        return False
+    row.online = True
+    return True
+
+
 def alive(session: Session, devices: Iterable[str]) -> list[str]:
-    """Some devices have said something new: they are online. Returns those that were taken for offline."""
+    """The same of several whose rows are not read: in one query. Returns those that were taken for offline."""
     found: list[str] = []
     for part in parts(devices):
         offline = TwinRow.device.in_(part) & ~TwinRow.online & TwinRow.state_boot.is_not(None)
