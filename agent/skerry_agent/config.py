@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from skerry_agent.ports.api_access import AccessSettings, ApiAccess, is_loopback
 from skerry_agent.ports.runner_protocol import InputSourceSpec
-from skerry_agent.state import backup_copies
+from skerry_agent.state import backup_copies, offered
 from skerry_agent.wire import broker_url, codec
 from skerry_agent.wire.broker_url import BrokerUrl
 from skerry_agent.wire.engines import EngineName
@@ -160,7 +160,10 @@ class ModelSection(Struct, frozen=True):
 
 
 class AgentConfig(Struct, frozen=True):
-    """The whole file, where it was found, and in `issue` why its copy was read in its place."""
+    """The whole file, where it was found, and in `issue` why its copy was read in its place.
+
+    `before` is the section `broker` of the file, where the device was moved: then its host's word is in its place.
+    """
 
     device: DeviceSection
     broker: BrokerSection
@@ -171,6 +174,7 @@ class AgentConfig(Struct, frozen=True):
     folder: str = "."
     file: str = ""
     issue: str | None = None
+    before: BrokerSection | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -272,7 +276,26 @@ def load(path: Path) -> AgentConfig:
         raise ConfigError(f"{path} does not exist", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    return replace(config, issue=cleaned("; ".join(filter(None, (issue, config.issue)))) or None)
+    return moved(replace(config, issue=cleaned("; ".join(filter(None, (issue, config.issue)))) or None))
+
+
+def may_move(config: AgentConfig) -> bool:
+    """Whether its host may give it an identity over the connection that it has: agent.toml names no other."""
+    return config.enrolment is None and config.broker.cert_file is None
+
+
+def moved(config: AgentConfig) -> AgentConfig:
+    """With where the host has moved the device to, once that has given it an identity over the old way."""
+    offer = offered.taken(config.state_dir) if may_move(config) else None
+    if offer is None:
+        return config
+    broker = BrokerSection(offer.broker, ca_file=str(offered.authority(config.state_dir).absolute()))
+    return replace(config, broker=broker, enrolment=EnrolmentSection(offer.enrolment), before=config.broker)
+
+
+def by_file(config: AgentConfig) -> AgentConfig:
+    """As agent.toml has it, of a device that was moved."""
+    return replace(config, broker=config.before, enrolment=None, before=None) if config.before is not None else config
 
 
 def keep_copy(config: AgentConfig) -> None:
@@ -288,7 +311,7 @@ def _parse(raw: bytes, path: Path) -> AgentConfig:
     except WireError as error:
         raise ConfigError(f"{path} cannot be read: {'; '.join(error.issues)}") from None
     try:
-        place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None}
+        place = {"folder": str(path.resolve().parent), "file": str(path), "issue": None, "before": None}
         config = codec.convert({"device": {}, **data, **place}, AgentConfig)
     except WireError as error:
         raise ConfigError(f"{path}: {'; '.join(error.issues)}") from None

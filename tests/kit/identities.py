@@ -25,5 +25,9 @@ def fill(session):
     for name in ("new-1", "wait-1"):
         claims.set_claim(session, name, claim.number, f"serial-{name}")
     identities.bind(session, "new-1", KEYS, 2.0)
-    for made in (("d1", "new-1", "device", KEY), ("b1", "@birth-new-1", "birth", BIRTH)):
+    for made in (
+        ("c1", "@claim-1", "claim", ""),
+        ("d1", "new-1", "device", KEY),
+        ("b1", "@birth-new-1", "birth", BIRTH),
+    ):
         identities.add_certificate(session, Certificate(*made, 90.0, b"pem"))

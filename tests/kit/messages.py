@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.asking import Ask
 from skerry_agent.wire.blobs import describe
-from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer, EnrolmentRequest, RenewalAnswer, RenewalRequest
+from skerry_agent.wire.enrolment import Attest, EnrolmentAnswer, EnrolmentRequest, Offer, RenewalAnswer, RenewalRequest
 from skerry_agent.wire.envelope import Envelope, Signature
 from skerry_agent.wire.manifest import (
     Artifact,
@@ -150,6 +150,12 @@ MESSAGES = {
         },
     ),
     "desired_removed": Desired("shelf-01", 9, 1_700_000_000.5, removed=("fashion",)),
+    "desired_offer": Desired(
+        "shelf-01",
+        9,
+        1_700_000_000.5,
+        offer=Offer("mqtts://host.example:8883", "mqtts://host.example:8884", "-----BEGIN CERTIFICATE-----\n"),
+    ),
     "state": DeviceState("shelf-01", "0123456789abcdef", 2, online=True, agent="0.1.0"),
     "command": Command("shelf-01", "c-1", "rollback", 1_700_000_000.0, "fashion"),
     "command_sequenced": Command(
@@ -271,6 +277,18 @@ MESSAGES = {
     "renewal_request": RenewalRequest("00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key"),
     "renewal_proof": RenewalRequest(
         "00112233445566778899aabbccddeeff", csr=b"\x30\x82csr of the device key", proof=b"\x30\x45by the key in use"
+    ),
+    "renewal_move": RenewalRequest(
+        "00112233445566778899aabbccddeeff",
+        enrol=EnrolmentRequest(
+            b"\x30\x82csr of the device key",
+            "00112233445566778899aabbccddeeff",
+            "0123456789abcdef0123456789abcdef",
+            b"\x30\x82csr of the birth key",
+        ),
+    ),
+    "renewal_moved": RenewalAnswer(
+        "00112233445566778899aabbccddeeff", enrol=EnrolmentAnswer("pending", attest=b'{"payload":"..."}')
     ),
     "renewal_answer": RenewalAnswer(
         "00112233445566778899aabbccddeeff", certificate=b"-----BEGIN CERTIFICATE-----\n", attest=b'{"payload":"..."}'

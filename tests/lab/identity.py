@@ -1,4 +1,4 @@
-"""`python -m tests.lab.identity`: kill -9, and failing calls, at every system call of enrolment, renewal and return.
+"""`python -m tests.lab.identity`: kill -9, and failing calls, at every system call of enrolment, renewal, return, move.
 
 A device's updater and its files, and the host's half in memory; the host goes on where the device was killed. Promises:
 never without an identity once it had one, the same id afterwards, the claim counted once, the claim gone, one identity.
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry_agent.ports.jobs import AcceptIdentity, IdentityMade, MakeRequest, RequestMade
+from skerry_agent.state import offered
 from skerry_agent.state.identity import IdentityStore, drop_claim, incarnation_of
 from skerry_agent.trust.verification import KeyTrust
 from skerry_agent.updater import certificates
 from skerry_agent.updater.perform import perform
-from skerry_agent.wire.enrolment import EnrolmentRequest, RenewalRequest, birth_name
+from skerry_agent.wire.enrolment import EnrolmentRequest, Offer, RenewalRequest, birth_name
 from tests.kit.fleet_host import CLAIM, FleetHost
 from tests.lab import fault
 from tests.lab.fault import Call
@@ -46,6 +47,7 @@ WAYS = (
     Way("enrolment", "claim", had_one=False),
     Way("renewal", "renewal", had_one=True),
     Way("return", "birth", had_one=True),
+    Way("move", "move", had_one=False),
 )
 
 
@@ -60,9 +62,10 @@ class Board:
         """As the supervisor has it done: request, answer, folder, link, claim."""
         incarnation = incarnation_of(self.state)
         current, renewed = self.store.current(), self.store.renewed()
-        if kind == "claim" and current is None and renewed is not None:
+        first = kind in {"claim", "move"}
+        if first and current is None and renewed is not None:
             self.store.adopt(renewed)
-        elif kind == "claim" and current is not None:
+        elif first and current is not None:
             self.store.tidy(current)  # it was killed when only this and the claim were left to remove
         else:
             self.store.adopt(self.store.stored(self._made(kind, incarnation)))
@@ -74,8 +77,12 @@ class Board:
             "claim": (self.folder / "claim.pem", self.folder / "claim.key"),
             "birth": (self.state / "identity" / "birth.pem", self.state / "identity" / "birth.key"),
             "renewal": ("", self.state / "identity" / "device.key"),
+            "move": ("", ""),
         }[kind]
         ca = str(self.folder / "fleet-ca.pem")
+        if kind == "move":
+            offered.keep(self.state, Offer("mqtts://h:8883", "mqtts://h:8884", Path(ca).read_text()))
+            ca = str(offered.authority(self.state))
         made = perform(MakeRequest(str(self.state), kind, incarnation, ca, *map(str, files)), NOBODY)
         assert isinstance(made, RequestMade), made
         certificate, birth = self._asked(kind, made, incarnation)
@@ -92,7 +99,7 @@ class Board:
         if kind == "renewal":
             return self.host.renew(DEVICE, RenewalRequest("0" * 32, made.csr, made.proof)).certificate or b"", None
         request = EnrolmentRequest(made.csr, "0" * 32, incarnation, made.birth_csr, SERIAL)
-        answer = self.host.answer(CLAIM if kind == "claim" else birth_name(DEVICE), request)
+        answer = self.host.answer(birth_name(DEVICE) if kind == "birth" else CLAIM, request)
         book.write_text(json.dumps([self.host.owners, self.host.used]))
         return answer.certificate or b"", answer.birth_certificate
 
@@ -108,6 +115,8 @@ class Board:
         certificates.check_key(chain[0], certificates.read_key(str(stored.folder / "device.key")), "device.pem")
         if not stored.has_birth:
             yield "it has no birth certificate"
+        if (self.state / offered.FOLDER).exists() and offered.taken(self.state) is None:
+            yield "it has moved, and does not know where to"
         if at_rest:
             yield from self._left_over(stored.folder.name)
 

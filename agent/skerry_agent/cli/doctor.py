@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from skerry_agent.cli.claim_check import check_claim, has_claim
+from skerry_agent.cli.identity import comes_old_way
 from skerry_agent.cli.selftest import DeviceCheck
 from skerry_agent.cli.standalone import recorded_status
 from skerry_agent.cli.status_lines import identity_text
@@ -109,7 +110,8 @@ def _identity(config: AgentConfig, status: LocalStatus, now: float) -> list[Devi
         return [DeviceCheck("identity", ok=True, detail="none yet: `skerry-agent run` enrols this device by its claim")]
     ended = identity.until is not None and PLAUSIBLE_WALL_S < now > identity.until
     over = ended and not status.connected  # the broker has taken it just now: then the clock here is wrong
-    ok = identity.state == "enrolled" and not over
+    moves = status.connected and identity.state in {"asking", "pending"}  # and goes on the old way meanwhile
+    ok = moves or (identity.state == "enrolled" and not over)
     words, expired = identity_text(identity), ": it has expired, a running agent renews it" if over else ""
     return [DeviceCheck("identity", ok=ok, detail=f"{words}{expired}")]
 
@@ -161,7 +163,9 @@ def _broker(config: AgentConfig, status: LocalStatus | None, known: LocalStatus,
         ok, detail = check_claim(config) if has_claim(config) else no_claim
         return DeviceCheck("broker", ok=ok, detail=detail)
     if status is not None and status.connected:
-        return DeviceCheck("broker", ok=True, detail=f"connected to {name}")
+        moves = config.before is not None and comes_old_way(config)
+        detail = f"connected, and moves to {name}" if moves else f"connected to {name}"
+        return DeviceCheck("broker", ok=True, detail=detail)
     if status is not None and status.why_offline:
         return DeviceCheck("broker", ok=False, detail=f"no connection to {name}: {status.why_offline}")
     from skerry_agent.cli.security import security_of  # noqa: PLC0415 - it imports ssl

@@ -7,14 +7,23 @@ from pathlib import Path
 
 from skerry_agent import __version__, log
 from skerry_agent.cli.calibrated import calibrated
-from skerry_agent.cli.identity import device_link, has_identity, identified_as, keep_identity
+from skerry_agent.cli.identity import (
+    comes_old_way,
+    device_link,
+    has_identity,
+    identified_as,
+    keep_identity,
+    take_offers,
+)
 from skerry_agent.cli.security import security_of
-from skerry_agent.config import UNENROLLED, AgentConfig
+from skerry_agent.config import UNENROLLED, AgentConfig, by_file, may_move
 from skerry_agent.deployment.children import RealProcesses
+from skerry_agent.identity.ports import Events
 from skerry_agent.meters import BoardMeters
 from skerry_agent.ports.clock import EventQueue
-from skerry_agent.supervisor.connections import DeviceLink
-from skerry_agent.supervisor.link import METERED_KEEPALIVE_S, MqttLink
+from skerry_agent.ports.interfaces import Processes
+from skerry_agent.supervisor.connections import DeviceLink, QuickLink
+from skerry_agent.supervisor.link import METERED_KEEPALIVE_S
 from skerry_agent.supervisor.local import listen
 from skerry_agent.supervisor.loop import Supervisor, device_state, new_boot_id, state_folder
 from skerry_agent.supervisor.notify import Notifier
@@ -33,7 +42,7 @@ def run(config: AgentConfig) -> int:
     def will(device: str, connection: int) -> tuple[str, bytes]:
         return topics.state(device), codec.encode(device_state(device, boot, connection, online=False))
 
-    link = device_link(config, queue, will) if has_identity(config) else link_of(config, will)
+    link = device_link(config, queue, will)
     processes = RealProcesses(queue.post, config.trust_file, config.state_dir)
     supervisor = Supervisor(config, queue, link, processes, BoardMeters(config.board), boot)
     supervisor.log_place = output.place()
@@ -41,10 +50,12 @@ def run(config: AgentConfig) -> int:
         signal.signal(number, lambda *_: queue.post(supervisor.stop))
     supervisor.start()
     door = _open_local_socket(state, queue, supervisor)
-    if isinstance(link, DeviceLink):
+    link.acked_by(supervisor.acked)
+    if has_identity(config):
         keep_identity(config, queue, link, processes, supervisor)
-    else:
-        link.start(queue.post, supervisor.link_up, supervisor.message, supervisor.acked)
+    if comes_old_way(config):
+        heard = _old_way(config, queue, link, processes, supervisor)
+        link.go_old_way(lambda: link_of(by_file(config), lambda device, _: will(device, link.connection)), heard)
     Notifier().begin(queue)
     queue.run()
     link.stop()
@@ -52,6 +63,21 @@ def run(config: AgentConfig) -> int:
         door.close()
     log.stop()
     return 0
+
+
+def _old_way(
+    config: AgentConfig, queue: EventQueue, link: DeviceLink, processes: Processes, supervisor: Supervisor
+) -> Events:
+    """What is heard as agent.toml says; of a device that has no identity, its host's offer of one among it."""
+    message = supervisor.message
+    if may_move(config) and not has_identity(config):
+        moving = take_offers(config, queue, link, processes, supervisor)
+
+        def message(topic: str, payload: bytes) -> None:
+            if not moving.message(topic, payload):
+                supervisor.message(topic, payload)
+
+    return Events(supervisor.link_up, message, lambda _kind, _detail: None)
 
 
 def _log_start(config: AgentConfig, boot: str) -> None:
@@ -68,13 +94,13 @@ def _log_start(config: AgentConfig, boot: str) -> None:
     )
 
 
-def link_of(config: AgentConfig, will: Callable[[str, int], tuple[str, bytes]]) -> MqttLink:
+def link_of(config: AgentConfig, will: Callable[[str, int], tuple[str, bytes]]) -> QuickLink:
     """The link of a device that agent.toml names.
 
     What it cannot use of its files it says when it connects: the models serve all the same.
     """
     device = config.device.id or UNENROLLED
-    link = MqttLink(config.broker_address, device, lambda number: will(device, number), security_of(config))
+    link = QuickLink(config.broker_address, device, lambda number: will(device, number), security_of(config))
     if config.agent.metered:
         link.keepalive_s = METERED_KEEPALIVE_S
     return link

@@ -158,28 +158,36 @@ class Asking:
         self._ask()
 
     def _ask(self) -> None:
-        link, made = self._link, self._made
-        if self._over or self._busy or link is None or made is None:
+        made = self._made
+        if self._over or self._busy or made is None:
+            return
+        self._send(made)
+        self._later(next(self._silence), self._ask)
+
+    def _send(self, made: RequestMade) -> None:
+        link = self._link
+        if link is None:
             return
         link.check()
         if link.connected:
-            request = EnrolmentRequest(
-                made.csr,
-                self._time.ask(),
-                made.incarnation,
-                made.birth_csr,
-                self.way.serial[:128],
-                self.way.board[:64],
-                f"skerry-agent {__version__}"[:64],
-                made.proof,
-            )
             key = made.key_sha256[:16]
             link.subscribe([topics.enroll_answer(made.principal, key)])
-            link.publish(topics.enroll_request(made.principal, key), codec.encode(request))
+            link.publish(topics.enroll_request(made.principal, key), codec.encode(self._request(made)))
             self._unanswered += 1
             if self._unanswered > MOST_UNANSWERED and self.state == "asking":
                 self._say("asking", "the enrolment listener takes what is asked, and the host does not answer")
-        self._later(next(self._silence), self._ask)
+
+    def _request(self, made: RequestMade) -> EnrolmentRequest:
+        return EnrolmentRequest(
+            made.csr,
+            self._time.ask(),
+            made.incarnation,
+            made.birth_csr,
+            self.way.serial[:128],
+            self.way.board[:64],
+            f"skerry-agent {__version__}"[:64],
+            made.proof,
+        )
 
     # -- the answer ----------------------------------------------------------------------------------------------------
 
@@ -194,6 +202,9 @@ class Asking:
         except WireError as error:
             log.warning("an answer to the request for an identity was ignored", detail=str(error))
             return
+        self._take(answer)
+
+    def _take(self, answer: EnrolmentAnswer) -> None:
         self._busy = True
         self._unanswered = 0
         self._later.cancel()
@@ -209,7 +220,7 @@ class Asking:
             self._say("refused", "; ".join(filter(None, (answer.detail or answer.code, _HINTS.get(answer.code)))))
             self._later(next(self._refused), self._begin_anew if answer.code == KEY_REVOKED else self._ask)
         else:
-            hint = f"`skerry device approve {self.code} --as NAME` on the host lets it in"
+            hint = f"`skerry device approve {self.code} --as {self.way.device or 'NAME'}` on the host lets it in"
             self._say("pending", f"waits for approval as {self.code}: {hint}")
             self._later(next(self._pending), self._ask)
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 
 from skerry_agent.ports.clock import PLAUSIBLE_WALL_S
-from skerry_agent.state.identity import Identity
+from skerry_agent.state.identity import MOVED, Identity
 
 RENEWAL_SHARE, RENEWAL_SPREAD = 2 / 3, 0.1
 """At which share of a certificate's life it is renewed, and over which share of it the devices of a fleet spread."""
@@ -40,7 +40,13 @@ ATTEMPTS = 3
 
 
 def renewal_due(identity: Identity) -> float:
-    """When to ask for a new certificate: at two thirds of its life, each device at its own moment."""
+    """When to ask for a new certificate: at two thirds of its life, each device at its own moment.
+
+    At once where it came over the old way: by that request, which only its key can sign, the host knows that the device
+    has come over the new one.
+    """
+    if identity.claim == MOVED:
+        return 0.0
     life = identity.not_after - identity.not_before
     drawn = int.from_bytes(hashlib.sha256(f"{identity.device} {identity.serial}".encode()).digest()[:4]) / 2**32
     return identity.not_before + life * (RENEWAL_SHARE + RENEWAL_SPREAD * (drawn - 0.5))

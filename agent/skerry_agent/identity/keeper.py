@@ -34,6 +34,7 @@ from skerry_agent.state.identity import (
     BIRTH_PEM,
     DEVICE_KEY,
     DEVICE_PEM,
+    MOVED,
     IdentityStore,
     StoredIdentity,
 )
@@ -263,9 +264,8 @@ class IdentityKeeper:
         self._check_time = not self._doubtful(stored)
         identity, folder = stored.identity, stored.folder
         self._owner.named(identity.device, identity.incarnation)
-        credentials = Credentials(
-            identity.device, folder / DEVICE_PEM, folder / DEVICE_KEY, check_time=self._check_time
-        )
+        files, provisional = (folder / DEVICE_PEM, folder / DEVICE_KEY), identity.claim == MOVED
+        credentials = Credentials(identity.device, *files, check_time=self._check_time, provisional=provisional)
         self._link = self._tools.connections.operate(credentials, Events(self._up, self._message, self._down))
 
     def _up(self) -> None:

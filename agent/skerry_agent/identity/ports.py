@@ -25,12 +25,16 @@ class IdentityStatus(Struct, frozen=True):
 
 
 class Credentials(Struct, frozen=True):
-    """With what to connect. Without `check_time` the dates of certificates are not looked at."""
+    """With what to connect. Without `check_time` the dates of certificates are not looked at.
+
+    While it is `provisional`, the host still takes the device the old way.
+    """
 
     client_id: str
     cert_file: Path
     key_file: Path
     check_time: bool = True
+    provisional: bool = False
 
 
 class Events(Struct, frozen=True):

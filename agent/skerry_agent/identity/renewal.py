@@ -13,7 +13,7 @@ from skerry_agent.identity.decisions import pauses
 from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import SecureLink
 from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestMade
-from skerry_agent.state.identity import DEVICE_KEY, StoredIdentity
+from skerry_agent.state.identity import DEVICE_KEY, MOVED, StoredIdentity
 from skerry_agent.wire import codec, topics
 from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest
 from skerry_agent.wire.plain_text import cleaned
@@ -110,7 +110,7 @@ class Renewal:
             str(stored.folder),
             stored.identity.device,
             self._clock.wall(),
-            stored.identity.claim,
+            "" if stored.identity.claim == MOVED else stored.identity.claim,
         )
         self._processes.run_updater(job, self._accepted)
 

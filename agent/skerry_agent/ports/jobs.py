@@ -62,15 +62,16 @@ class FactoryJob(Struct, frozen=True, tag="factory"):
     targets: tuple[TargetName, ...]
 
 
-RequestKind = Literal["claim", "birth", "renewal"]
+RequestKind = Literal["claim", "birth", "renewal", "move"]
 
 
 class MakeRequest(Struct, frozen=True, tag="make_request"):
     """Make the keys of a request for an identity, or take those that are there for the same, and its CSRs.
 
     `state` is the state folder. `cert_file`: with what the request is authenticated, a claim or a birth certificate of
-    the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own. Without an
-    `incarnation` it is that of the state folder, which is given one if it has none yet.
+    the fleet of `ca_file`; empty for a renewal, which the key in `key_file` proves to be the device's own, and for a
+    move, of which a person has to say whose it is.
+    Without an `incarnation` it is that of the state folder, which is given one if it has none yet.
     """
 
     state: str

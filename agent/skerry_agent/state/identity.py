@@ -34,13 +34,15 @@ LINK, FOLDER, REQUEST, NEW = "identity", "identities", ".request-", ".new"
 DEVICE_KEY, DEVICE_PEM, BIRTH_KEY, BIRTH_PEM = "device.key", "device.pem", "birth.key", "birth.pem"
 RECORD, SEALED = "identity.json", "identity.sealed"
 INCARNATION = "incarnation"
+MOVED = "moved"
+"""In the place of a claim: the identity came over the old way, and has not been renewed over the new one yet."""
 
 
 class Identity(Struct, frozen=True):
     """What the certificate of a device says, and the state folder that it was asked for. Times as in the certificate.
 
     `serial` is that of the certificate, in hex; `claim` the sha256 of the claim's file that is used up by it: where
-    that cannot be removed, it is not used again.
+    that cannot be removed, it is not used again; or `MOVED`.
     """
 
     device: DeviceId

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from skerry_agent.identity.ports import Credentials, Events
 from skerry_agent.ports.interfaces import Post
@@ -38,7 +39,10 @@ class DeviceLink:
     """The `Link` port before and after a device has an identity; closed for all but the keeper until `release`."""
 
     def __init__(self, place: Place, post: Post, will: Callable[[str, int], tuple[str, bytes]]) -> None:
-        self._place, self._post, self._will = place, post, will
+        self.place, self._post, self._will = place, post, will
+        self._old: QuickLink | None = None
+        self._make_old: Callable[[], QuickLink] | None = None
+        self._old_events = Events(lambda: None, lambda _topic, _payload: None, lambda _kind, _detail: None)
         self._acked: Callable[[int], None] = lambda _token: None
         self._link: QuickLink | None = None
         self._client_id = ""
@@ -54,6 +58,8 @@ class DeviceLink:
     def operate(self, credentials: Credentials, events: Events) -> MqttLink:
         """See `Connections`. The same link where only its certificate changes: then it connects anew with that."""
         self._open = False
+        if not credentials.provisional:
+            self.end_old_way()
         security = self._secured(credentials)
         if self._link is not None and credentials.client_id == self._client_id:
             self._link.exchange(security)
@@ -61,30 +67,65 @@ class DeviceLink:
         if self._link is not None:
             self._connections += self._link.connection
             self._link.stop()
-        device, before = credentials.client_id, self._connections
-        link = QuickLink(
-            self._place.broker, device, lambda connection: self._will(device, before + connection), security
-        )
-        if self._place.metered:
+        device = credentials.client_id
+        link = QuickLink(self.place.broker, device, lambda _: self._will(device, self.connection), security)
+        if self.place.metered:
             link.keepalive_s = METERED_KEEPALIVE_S
         self._link, self._client_id = link, device
-        self._start(link, events, lambda: self._link is link)
+        self._start(link, replace(events, down=self._resuming(events.down)), lambda: self._link is link)
         return link
+
+    def _resuming(self, down: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        def resumed(kind: str, detail: str) -> None:
+            self._connect_old()
+            down(kind, detail)
+
+        return resumed
 
     def release(self) -> None:
         """See `Connections`."""
         self._open = True
+        self._leave_old()
+
+    # -- the old way ---------------------------------------------------------------------------------------------------
+
+    def go_old_way(self, make: Callable[[], QuickLink], events: Events) -> None:
+        """Connect as agent.toml says, until the operation listener is reached, and again whenever it is not.
+
+        That ends with the first identity that is not provisional.
+        """
+        self._make_old, self._old_events = make, events
+        self._connect_old()
+
+    def end_old_way(self) -> None:
+        """The host takes this device the old way no more."""
+        self._make_old = None
+        self._leave_old()
+
+    def _connect_old(self) -> None:
+        if self._make_old is not None and self._old is None:
+            self._open = False
+            self._old = link = self._make_old()
+            self._start(link, self._old_events, lambda: self._old is link)
+
+    def _leave_old(self) -> None:
+        if self._old is not None:
+            self._connections += self._old.connection
+            self._old.stop()
+            self._old = None
+
+    # -- enrolment -----------------------------------------------------------------------------------------------------
 
     def enrol(self, credentials: Credentials, events: Events) -> MqttLink:
         """See `Connections`."""
-        assert self._place.enrolment is not None
-        link = QuickLink(self._place.enrolment, credentials.client_id, lambda _: None, self._secured(credentials))
+        assert self.place.enrolment is not None
+        link = QuickLink(self.place.enrolment, credentials.client_id, lambda _: None, self._secured(credentials))
         self._start(link, events, lambda: True)
         return link
 
     def _secured(self, credentials: Credentials) -> LinkSecurity:
         return LinkSecurity(
-            self._place.ca_file, credentials.cert_file, credentials.key_file, check_time=credentials.check_time
+            self.place.ca_file, credentials.cert_file, credentials.key_file, check_time=credentials.check_time
         )
 
     def _start(self, link: MqttLink, events: Events, is_current: Callable[[], bool]) -> None:
@@ -106,52 +147,65 @@ class DeviceLink:
     # -- the port `Link` -----------------------------------------------------------------------------------------------
 
     @property
+    def _used(self) -> QuickLink | None:
+        """The link of all but the keeper: the old one while the other is not released."""
+        return self._old or self._link
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection that may be used."""
-        return self._open and self._link is not None and self._link.connected
+        used = self._used
+        return used is not None and (self._open or used is self._old) and used.connected
 
     @property
     def connection(self) -> int:
         """Counts the attempts since the start, of all links."""
-        return self._connections + (self._link.connection if self._link is not None else 0)
+        return self._connections + sum(link.connection for link in (self._link, self._old) if link is not None)
 
     @property
     def why_offline(self) -> str:
         """See `Link`."""
-        if self._link is None:
+        if self._used is None:
             return "no connection was tried yet"
-        return self._link.why_offline or ("" if self._open else "the host's time is asked for")
+        if self._used is self._old:
+            return self._old.why_offline
+        return self._used.why_offline or ("" if self._open else "the host's time is asked for")
 
     @property
     def issue(self) -> str | None:
         """See `Link`."""
-        return self._link.issue if self._link is not None else None
+        if self._old is not None and self._link is not None and self._link.why_offline:
+            where = self.place.broker.place
+            return f"{where} is not reached, so this device goes on by agent.toml: {self._link.why_offline}"
+        return self._used.issue if self._used is not None else None
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Publish with QoS 1; None while offline."""
-        return self._link.publish(topic, payload, retain=retain) if self.connected and self._link else None
+        return self._used.publish(topic, payload, retain=retain) if self.connected and self._used else None
 
     def subscribe(self, topics: list[str]) -> None:
         """Subscribe with QoS 1."""
-        if self.connected and self._link is not None:
-            self._link.subscribe(topics)
+        if self.connected and self._used is not None:
+            self._used.subscribe(topics)
 
     def unsubscribe(self, topics: list[str]) -> None:
         """Stop receiving topics."""
-        if self.connected and self._link is not None:
-            self._link.unsubscribe(topics)
+        if self.connected and self._used is not None:
+            self._used.unsubscribe(topics)
 
     def renew(self) -> None:
         """Drop the connection, so that another one is made."""
-        if self._link is not None:
-            self._link.renew()
+        if self._used is not None:
+            self._used.renew()
 
     def check(self) -> None:
         """Drop a connection that gives no answers."""
-        if self._link is not None:
-            self._link.check()
+        for link in (self._link, self._old):
+            if link is not None:
+                link.check()
 
     def stop(self) -> None:
         """Say goodbye."""
-        if self._link is not None:
-            MqttLink.stop(self._link)
+        for link in (self._link, self._old):
+            if link is not None:
+                MqttLink.stop(link)

@@ -63,6 +63,7 @@ class Supervisor:
         self.device, self.boot = config.device.id or UNENROLLED, boot
         self.identity: Callable[[], IdentityStatus | None] = lambda: None
         self.identity_issues: Callable[[], tuple[str, ...]] = tuple
+        self.on_desired: Callable[[Desired], None] = lambda _desired: None
         self._report_due = False
         self._keys = WatchedKeys(config, processes)
         self._queue, self._link, self._processes = queue, link, self._keys
@@ -208,7 +209,13 @@ class Supervisor:
             self._unit(assignment.model).order(self._deployment(assignment))
         for model in set(self._units) - {a.model for a in desired.assignments}:
             self._units[model].withdraw()
+        self.on_desired(desired)
         self._changed()
+
+    @property
+    def desired(self) -> Desired | None:
+        """The newest desired state that was accepted."""
+        return self._orders.desired
 
     def _remove(self, model: str) -> None:
         """Take a model off this device; nothing, if it is not there."""

@@ -48,16 +48,17 @@ def make_request(job: MakeRequest) -> RequestMade:
     principal, begins, ends = _authenticator(job)
     incarnation = job.incarnation or incarnation_of(Path(job.state))
     folder, wanted = IdentityStore(Path(job.state)).request(job.kind), _Request(job.kind, incarnation)
-    names = (files.DEVICE_KEY, files.BIRTH_KEY) if job.kind == "claim" else (files.DEVICE_KEY,)
+    first = job.kind in {"claim", "move"}
+    names = (files.DEVICE_KEY, files.BIRTH_KEY) if first else (files.DEVICE_KEY,)
     keys = _keys_that_wait(folder, wanted, names) or _make_keys(folder, wanted, names)
     csr, birth_csr = _csr(keys[0]), _csr(keys[1]) if len(keys) > 1 else None
-    proof = _proof(job, csr) if job.kind != "claim" else None
+    proof = None if first else _proof(job, csr)
     sha256 = certificates.key_sha256(keys[0].public_key())
     return RequestMade(csr, sha256, birth_csr, principal, begins, ends, proof, incarnation)
 
 
 def _authenticator(job: MakeRequest) -> tuple[str, float, float]:
-    """Whose certificate authenticates the request, and its dates; empty for a renewal."""
+    """Whose certificate authenticates the request, and its dates; empty where there is none."""
     if not job.cert_file:
         return "", 0.0, 0.0
     chain = read_chain(certificates.read_file(job.cert_file), job.cert_file)

@@ -31,6 +31,7 @@ CsrBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 PemBytes = Annotated[bytes, Meta(min_length=1, max_length=16_384)]
 ProofBytes = Annotated[bytes, Meta(min_length=1, max_length=256)]
 EnvelopeBytes = Annotated[bytes, Meta(min_length=1, max_length=4096)]
+MqttsUrl = Annotated[str, Meta(pattern=r"^mqtts://[A-Za-z0-9._:\[\]-]+\Z", max_length=250)]
 Status = Literal["approved", "pending", "refused"]
 
 
@@ -71,22 +72,36 @@ class RenewalRequest(Struct, frozen=True):
     """Asks for a new certificate, on `topics.renew`; without a CSR only for the time.
 
     `proof` says that whoever asks for another key holds the one in use: its signature (ECDSA with SHA-256, DER) of
-    `renewal_proof_bytes`. The broker's word for who publishes is not enough, since its rules may be loose.
+    `renewal_proof_bytes`. The broker's word for who publishes is not enough, since its rules may be loose. `enrol` is
+    all that a device says which has no identity yet, and was offered one (`Offer`).
     """
 
     nonce: Nonce
     csr: CsrBytes | None = None
     proof: ProofBytes | None = None
+    enrol: EnrolmentRequest | None = None
 
 
 class RenewalAnswer(Struct, frozen=True):
-    """The answer to it; `code` says why there is no certificate though one was asked for."""
+    """The answer to it; `code` says why there is no certificate though one was asked for. `enrol` answers `enrol`."""
 
     nonce: Nonce
     certificate: PemBytes | None = None
     code: str = ""
     detail: str = ""
     attest: EnvelopeBytes | None = None
+    enrol: EnrolmentAnswer | None = None
+
+
+class Offer(Struct, frozen=True):
+    """Where a device that has no identity comes in with one, and whose certificates it believes there (`ca`, PEM).
+
+    It is part of its desired state, so the director key has signed it; nothing of it is secret.
+    """
+
+    broker: MqttsUrl
+    enrolment: MqttsUrl
+    ca: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Attest(Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.enrolment import Offer
 from skerry_agent.wire.names import MAX_COUNT, Count, DeviceId, Incarnation, ModelName, ReleaseName, Sha256
 from skerry_agent.wire.refusals import RefusedOrder
 from skerry_agent.wire.targets import TargetName
@@ -60,7 +61,8 @@ class Desired(Struct, frozen=True):
     """Everything that the host wants of one device. A smaller generation than one already accepted is ignored.
 
     `incarnation` names the state folder that it is meant for, of a device that has enrolled with it; others get none.
-    A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same.
+    A model that is not assigned stays as it is, unless `removed` names it; older agents keep it all the same. `offer`
+    stands until a device that has no identity has one.
     """
 
     device: DeviceId
@@ -70,6 +72,7 @@ class Desired(Struct, frozen=True):
     expires: float | None = None
     incarnation: Incarnation | None = None
     removed: Annotated[tuple[ModelName, ...], Meta(max_length=16)] = ()
+    offer: Offer | None = None
 
 
 class Command(Struct, frozen=True):

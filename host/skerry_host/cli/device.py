@@ -23,6 +23,7 @@ from skerry_host.cli.common import (
 from skerry_host.cli.device_alarms import end_alarms
 from skerry_host.cli.device_enrolment import claim, claims_command, provision
 from skerry_host.cli.device_history import device_history
+from skerry_host.cli.device_moving import move
 from skerry_host.cli.device_pending import approve, deny, pending
 from skerry_host.cli.device_removal import remove_model
 from skerry_host.cli.device_revocation import rename, retag, retire, revoke
@@ -59,6 +60,7 @@ for command in (
     remove_model,
     provision,
     claim,
+    move,
     pending,
     approve,
     deny,

@@ -70,7 +70,7 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
-    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
     claim, again = None, (folder / "agent.toml").is_file()
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
@@ -134,7 +134,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     """
     home = open_home()
     entries, hardware = _wanted(given)
-    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
+    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
     if enrolment is None:
         hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
         raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
@@ -252,7 +252,7 @@ def _claims_table(found: Sequence[Claim], waiting: dict[str, int], now: float) -
     return made
 
 
-def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
+def addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
     """(broker, enrolment listener) for devices: as given, else as the last `skerry serve` has them.
 
     Where only the broker is given, as another name of it, its enrolment listener is under that name too.

@@ -19,7 +19,7 @@ from skerry_host.plane import provision as provisioning
 from skerry_host.plane.enrolment import arriving
 from skerry_host.plane.enrolment.arriving import Approval
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import claims, devices
+from skerry_host.plane.registry.records import claims, devices, moves
 from skerry_host.plane.registry.tables import PendingRow
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Waiting(Struct, frozen=True):
     """A board that waits: all but claim, times and what was decided is what it says of itself.
 
-    `state`: `waiting`, `approved`, `denied`, or `closed` as its claim is, so that nobody can approve it.
+    `state`: `waiting`, `approved`, `denied`, or `closed` as its claim is, so that nobody can approve it. `moves`: the
+    device of the old way in whose name it asks.
     """
 
     code: str
@@ -43,6 +44,7 @@ class Waiting(Struct, frozen=True):
     last: float
     approved: str | None
     key_sha256: str
+    moves: str | None
 
 
 @click.command()
@@ -58,7 +60,7 @@ def pending(options: ListOptions, as_json: bool) -> None:
     with registry() as opened, opened.read() as session:
         plane_now(session)
         closed = {each.name for each in claims.all_claims(session) if each.closed is not None}
-        found = [_waiting(row, closed) for row in claims.waiting(session)]
+        found = [_waiting(session, row, closed) for row in claims.waiting(session)]
     shown = part(found, _row, options, options.limit or (len(found) or 1 if as_json else PAGE))
     emit(shown.items, as_json, lambda: _pending_table(shown.items, options, shown.more("boards")))
 
@@ -67,7 +69,7 @@ def _row(each: Waiting) -> Row:
     return {**{name: getattr(each, name) for name in each.__struct_fields__}, "id": each.code}
 
 
-def _waiting(row: PendingRow, closed: Collection[str]) -> Waiting:
+def _waiting(session: "Session", row: PendingRow, closed: Collection[str]) -> Waiting:
     if row.denied is not None:
         state = "denied"
     elif row.claim in closed:
@@ -75,7 +77,8 @@ def _waiting(row: PendingRow, closed: Collection[str]) -> Waiting:
     else:
         state = "approved" if row.approved else "waiting"
     said = (row.serial, row.board, row.agent)
-    return Waiting(row.code, row.claim, state, *said, row.first, row.last, row.approved, row.key_sha256)
+    times, decided = (row.first, row.last), (row.approved, row.key_sha256)
+    return Waiting(row.code, row.claim, state, *said, *times, *decided, moves.device_of(session, row.claim))
 
 
 def _pending_table(found: Sequence[Waiting], options: ListOptions, more: list[str]) -> "RenderableType":
@@ -89,27 +92,38 @@ def _pending_table(found: Sequence[Waiting], options: ListOptions, more: list[st
         said = {"approved": f"approved as {each.approved}", "closed": "its claim is closed"}
         state = said.get(each.state, each.state)
         board, serial = safe(each.board) or "-", safe(each.serial) or "-"
-        made.add_row(each.code, each.claim, state, board, serial, ago(each.first, now), ago(each.last, now))
+        claim = f"move of {each.moves}" if each.moves else each.claim
+        made.add_row(each.code, claim, state, board, serial, ago(each.first, now), ago(each.last, now))
     return Group(made, *more)
 
 
 @click.command()
 @click.argument("code")
-@click.option("--as", "name", required=True, metavar="ID", help="The device that the board is: a record, or a new one.")
+@click.option("--as", "name", metavar="ID", help="The device that the board is: a record, or a new one [who moves].")
 @click.option("--board", help="The board of a new record [that of the claim].")
 @click.option("--tag", "tags", multiple=True, help="A tag of a new record, beside those of the claim.")
 @click.option("--replace", is_flag=True, help="In place of the board that the device has.")
 @json_option
-def approve(code: str, name: str, board: str | None, tags: tuple[str, ...], replace: bool, as_json: bool) -> None:
+def approve(
+    code: str, name: str | None, board: str | None, tags: tuple[str, ...], replace: bool, as_json: bool
+) -> None:
     """Say which device a waiting board is. Compare the code with the one that the board shows."""
-    provisioning.check_id(name)
     with registry() as opened, opened.write() as session:
+        name = provisioning.check_id(name or _who_moves(session, code))
         device = _record(session, (code, name), board, tags)
         row = arriving.approve(session, code, Approval(device, replace), time.time())
         plane = plane_now(session)
     data = {"code": row.code, "device": name, "board": device.board, "tags": sorted(device.tags), "plane": plane}
     when = "it is told now" if plane.running else "it is told when the plane runs"
     emit(data, as_json, lambda: f"board {row.code} is approved as {name}; {when}")
+
+
+def _who_moves(session: "Session", code: str) -> str:
+    """The device that a board says it is where it was offered an identity as that. Raises `click.UsageError`."""
+    moves_as = moves.device_of(session, claims.by_code(session, arriving.check_code(code)).claim)
+    if moves_as is None:
+        raise click.UsageError("give --as: which device the board is", click.get_current_context())
+    return moves_as
 
 
 def _record(session: "Session", asked: tuple[str, str], board: str | None, tags: tuple[str, ...]) -> Device:

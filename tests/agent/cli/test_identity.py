@@ -49,6 +49,12 @@ def test_the_status_and_the_doctor_say_who_the_device_is_to_the_host(state):
     assert (check.ok, check.detail in lines[1]) == (state == "enrolled", True)
 
 
+@pytest.mark.parametrize(("state", "ok"), [("asking", True), ("pending", True), ("refused", False)])
+def test_a_device_that_moves_is_well_while_it_waits_because_it_goes_on_the_old_way(state, ok):
+    (check,) = _identity(None, replace(STATUS, connected=True, identity=SAID[state][0]), UNTIL - 86_400)
+    assert check.ok == ok
+
+
 def test_a_device_without_an_identity_says_nothing_of_one():
     assert _identity(None, STATUS, UNTIL) == []
     assert len(shown(STATUS)) == 1

@@ -3,11 +3,13 @@
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from skerry_agent.identity.ports import Credentials, Events
-from skerry_agent.supervisor.connections import DeviceLink, Place
+from skerry_agent.supervisor.connections import DeviceLink, Place, QuickLink
 from skerry_agent.wire.broker_url import parse
 from skerry_host.identity.files import plane_identity
+from tests.kit.brokers import Mosquitto
 from tests.kit.mtls import MutualTls
 from tests.kit.waiting import eventually
 
@@ -91,3 +93,56 @@ def test_a_link_that_asks_for_an_identity_has_no_will_and_stops_without_waiting(
     assert rig.wills == []
     asking.stop()
     eventually(lambda: not asking.connected, "it has ended")
+
+
+@pytest.fixture
+def old_way(rig, tmp_path):
+    """Begins the old way of the same device, over a broker without TLS; `made` counts its links."""
+    with Mosquitto(tmp_path / "old") as broker:
+        made = []
+
+        def make():
+            made.append(1)
+            address = parse(f"mqtt://127.0.0.1:{broker.port}")
+            return QuickLink(address, "edge-1", lambda _number: rig.will("edge-1", rig.link.connection))
+
+        def begin():
+            rig.link.go_old_way(make, Events(lambda: rig.heard.append("old way"), lambda *_: None, lambda *_: None))
+            eventually(lambda: rig.link.connected, "it is there the old way")
+
+        begin.made = made
+        yield begin
+
+
+def test_a_device_that_moves_is_on_the_old_way_until_the_new_one_may_be_used_and_again_when_that_ends(rig, old_way):
+    old_way()
+    rig.link.operate(rig.credentials("edge-1", provisional=True), rig.events())
+    eventually(lambda: rig.ups == 1, "the new way is up")
+    assert rig.link.connected, "the old way, until it is released"
+    rig.link.release()
+    assert rig.link.connected
+    assert rig.link.issue is None
+    rig.link.renew()
+    eventually(lambda: rig.heard == ["old way"] * 2, "the old way is there again")
+    numbers = [number for _, number in rig.wills]
+    assert numbers == sorted(set(numbers)), "each connection counts above those before, whichever way"
+
+
+def test_a_new_way_that_cannot_be_reached_leaves_a_device_on_the_old_one_and_is_named(rig, old_way):
+    old_way()
+    rig.link.place = replace(rig.link.place, broker=parse("mqtts://127.0.0.1:9"))
+    rig.link.operate(rig.credentials("edge-1", provisional=True), rig.events())
+    eventually(lambda: rig.downs, "there is no new way")
+    assert (rig.link.connected, rig.link.why_offline, len(old_way.made)) == (True, "", 1)
+    assert "127.0.0.1:9 is not reached, so this device goes on by agent.toml" in rig.link.issue
+
+
+def test_with_an_identity_for_good_nobody_goes_the_old_way_any_more(rig, old_way):
+    old_way()
+    rig.link.operate(rig.credentials("edge-1"), rig.events())
+    assert not rig.link.connected
+    eventually(lambda: rig.ups == 1, "it is up")
+    rig.link.release()
+    rig.link.renew()
+    eventually(lambda: rig.ups == 2, "it is up again", 20.0)
+    assert len(old_way.made) == 1

@@ -55,11 +55,8 @@ DEVICE = Rights(
 )
 """A device on the operation listener. Blobs are every device's: models are no secret within a fleet."""
 
-OLD_WAY = Rights(
-    write=tuple(topic for topic in DEVICE.write if not topic.endswith("/renew")),
-    read=tuple(topic for topic in DEVICE.read if not topic.endswith("/cert")),
-)
-"""A device that has no identity, on the old listener."""
+OLD_WAY = DEVICE
+"""A device that has no identity, on the old listener: it asks for one on the topic on which others renew theirs."""
 
 ENROLLING = Rights(
     write=(topics.enroll_request("@claim-1", _KEY).replace("@claim-1", NAME).replace(_KEY, "+"),),

@@ -39,7 +39,7 @@ OPTIONS = {"mosquitto": "--port", "enrolment": "--enroll-port", "old": "--old-po
 """Of `skerry serve`, by the names of processes."""
 BESIDE_AGAIN_S = 5.0
 """How long after a listener beside operation did not start that is tried again."""
-OLD_HINT = "until the devices without an identity are provisioned again (`skerry broker status` lists them)"
+OLD_HINT = "until the devices without an identity have one (`skerry device move --old-way`)"
 
 
 @dataclass(frozen=True, slots=True)

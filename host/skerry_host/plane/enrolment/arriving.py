@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from skerry_host.fleet.device import Device
 from skerry_host.fleet.errors import FleetError
 from skerry_host.plane.errors import UnknownError
-from skerry_host.plane.registry.records import claims, devices, events, identities
+from skerry_host.plane.registry.records import claims, devices, events, identities, moves
 from skerry_host.plane.registry.records.claims import Claim, Wanted
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.tables import PendingRow
@@ -61,6 +61,7 @@ def claim_for_one(session: Session, device: Device, days: float, now: float, *, 
     """A claim for the board of one record, which is made or renewed. The board that is enrolled stays until then."""
     new = add_record(session, device, now, replace=replace)
     claims.close_own(session, device.id, now)
+    moves.withdraw(session, device.id, now)
     wanted = Wanted(device.board, tuple(device.tags), now + days * DAY_S, 1, device.id)
     claim = claims.add(session, wanted, now)
     if new:
@@ -103,6 +104,10 @@ def approve(session: Session, code: str, approval: Approval, now: float) -> Pend
     """Say which device a waiting board is. Raises `UnknownError`, `FleetError` when it cannot become that."""
     row, device = claims.by_code(session, check_code(code)), approval.device
     require_open(session, row, now)
+    moves_as = moves.device_of(session, row.claim)
+    if moves_as not in {None, device.id}:
+        hint = f"`skerry device approve {row.code}`"
+        raise FleetError(f"{row.code} was offered to {moves_as} only", hint=hint, code="other_device")
     if device.id not in devices.known(session, [device.id]):
         devices.add(session, device, now)
         claim = claims.find(session, row.claim)

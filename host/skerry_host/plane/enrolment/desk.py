@@ -47,12 +47,16 @@ class Desk:
 
     def answer(self, request: Request) -> Outgoing:
         """Decide and do it; where `IdentityError` or an error of the registry is raised, nothing was done."""
+        return _message(request, self.decided(request))
+
+    def decided(self, request: Request) -> EnrolmentAnswer:
+        """The answer itself, for whoever sends it another way."""
         try:
             keys = _proven(request)
         except CsrError as error:
-            return _message(request, EnrolmentAnswer("refused", code=error.code, detail=error.message))
+            return EnrolmentAnswer("refused", code=error.code, detail=error.message)
         with self._registry.write() as session:
-            return _message(request, self._carry_out(session, request, keys))
+            return self._carry_out(session, request, keys)
 
     def approved(self) -> list[Outgoing]:
         """Enrol the boards that people have approved since; the answers to the requests with which they wait."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from skerry_agent.wire import codec, topics
-from skerry_agent.wire.enrolment import RenewalAnswer, RenewalRequest, code_of
+from skerry_agent.wire.enrolment import EnrolmentRequest, RenewalAnswer, RenewalRequest, code_of
 from skerry_agent.wire.errors import WireError
 from skerry_host.identity.csr import Csr, read_csr
 from skerry_host.identity.errors import CsrError
@@ -23,12 +23,14 @@ from skerry_host.identity.profile import DAY_S, DEVICE_DAYS
 from skerry_host.identity.renewal import REFUSED, Asked, Held, decide
 from skerry_host.plane.broker.link import Incoming, Outgoing
 from skerry_host.plane.enrolment.certificates import MOST_LOOKED_AT, Certificates
+from skerry_host.plane.enrolment.desk import Desk, Request
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.registry.database import Registry
-from skerry_host.plane.registry.records import events, identities
+from skerry_host.plane.registry.records import events, identities, moves
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.identities import Identity
 from skerry_host.plane.rollouts.director import Director
+from skerry_host.text import cleaned
 
 MAX_WAITING = 5000
 """Devices whose request waits; one of each, the newest."""
@@ -51,10 +53,12 @@ class RenewalDesk:
     clock: Callable[[], float]
 
     def answer(self, device: str, said: RenewalRequest) -> RenewalAnswer | None:
-        """None for a device that has no identity: it is not one that renews. Raises `IdentityError` of the authority.
+        """None for a device that has no identity, and is offered none. Raises `IdentityError` of the authority.
 
         Then, and where the registry cannot be written, nothing was done, and the device asks again.
         """
+        if said.enrol is not None:
+            return self._move(device, said.nonce, said.enrol)
         csr = None
         try:
             csr = read_csr(said.csr) if said.csr is not None else None
@@ -71,6 +75,15 @@ class RenewalDesk:
         with self.registry.write() as session:
             return self._renew(session, device, said, csr)
 
+    def _move(self, device: str, nonce: str, said: EnrolmentRequest) -> RenewalAnswer | None:
+        """Of a device of the old way that is offered an identity; anybody there may have sent it in its name."""
+        with self.registry.read() as session:
+            claim = moves.claim(session, device)
+        if claim is None:
+            return None
+        desk = Desk(self.registry, self.identity, self.director, self.clock)
+        return RenewalAnswer(nonce, enrol=desk.decided(Request(claim, "", cleaned(said))))
+
     def _renew(self, session: Session, device: str, said: RenewalRequest, csr: Csr) -> RenewalAnswer:
         found = identities.find(session, device)  # again: it may have been revoked since
         if found is None or found.key_sha256 is None or found.is_denied:
@@ -84,6 +97,7 @@ class RenewalDesk:
         if csr.key_sha256 != found.key_sha256:
             identities.set_key(session, device, csr.key_sha256)
             events.add(session, Event(now, "identity", device, f"renewed, key {code_of(csr.key_sha256)}"))
+            moves.end(session, device, now)  # only its own key signs for another, and it does so over TLS
         return RenewalAnswer(said.nonce, pem, attest=attest)
 
     def _refusal(self, session: Session, found: Identity, said: RenewalRequest, csr: Csr) -> str:
@@ -93,6 +107,8 @@ class RenewalDesk:
         living = identities.living_certificates(session, found.device, now, MOST_LOOKED_AT)
         held = [Held(each.key_sha256, each.not_after - DEVICE_DAYS * DAY_S, each.pem) for each in living]
         code = decide(Asked(csr.key_sha256, said.csr, said.proof), current, held, now)
+        if code == "too_soon" and moves.claim(session, found.device) is not None:
+            code = ""  # it shows at once that it has come with the one that it was given over the old way
         owner = identities.by_key(session, csr.key_sha256)
         return code or ("key_in_use" if owner is not None and owner.device != found.device else "")
 

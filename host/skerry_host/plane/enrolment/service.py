@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from skerry_agent.wire.errors import SkerryError
 from skerry_host.plane.broker.link import Incoming, Outgoing
+from skerry_host.plane.enrolment import moving
 from skerry_host.plane.enrolment.desk import Desk, read_request
 from skerry_host.plane.enrolment.requests import Requests
 from skerry_host.plane.ingest.drop_log import DropLog
@@ -72,20 +73,21 @@ class EnrolmentService:
     """Enter it to serve. `counts` holds answered, failed, malformed and dropped since the start."""
 
     def __init__(self, parts: Parts, connect: Connect) -> None:
-        self._registry, self._clock = parts.registry, parts.clock
+        self._registry, self._director, self._clock = parts.registry, parts.director, parts.clock
         self._desk = Desk(parts.registry, parts.identity, parts.director, parts.clock)
         self._requests = Requests(parts.clock)
         self._link = connect(self._receive, self._requests.has_room)
         self._thread = threading.Thread(target=self._run, name="enrolment")
         self._malformed = DropLog(log, "they are malformed", parts.clock)
         self._failed = DropLog(log, "the host cannot answer now", parts.clock)
-        self._seen = -1
+        self._seen = self._offers_seen = -1
         self._checked = self._pruned = parts.clock()
         self.counts: Counter[str] = Counter()
 
     def tick(self) -> None:
         """Answer what people have approved; close what floods; forget what is long gone. Called at every tick."""
         now = self._clock()
+        self._sign_offers(now)
         self._answer_approved()
         if abs(now - self._checked) >= CHECK_EVERY_S:
             self._checked = now
@@ -95,6 +97,12 @@ class EnrolmentService:
             with self._registry.write() as session:
                 claims.forget_silent(session, now - FORGET_AFTER_S)
                 identities.prune_certificates(session, now - KEEP_EXPIRED_S)
+
+    def _sign_offers(self, now: float) -> None:
+        with self._registry.read() as session:
+            seen = changes.now(session).identities
+        if seen != self._offers_seen and moving.sign_offers(self._registry, self._director, now):
+            self._offers_seen = seen
 
     def _answer_approved(self) -> None:
         with self._registry.read() as session:

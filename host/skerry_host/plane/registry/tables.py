@@ -304,6 +304,20 @@ class AlarmRow(Base):
     text: Mapped[str]
 
 
+class MoveRow(Base):
+    """A device of the old way that is offered an identity, until it has come with it (`records.moves`).
+
+    `offer` is the wire's, empty once it is withdrawn, and `signed` whether the device's desired state says so; `claim`
+    the number of the claim by which whoever takes it is enrolled, of which there is no certificate.
+    """
+
+    __tablename__ = "moves"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    claim: Mapped[int]
+    offer: Mapped[bytes]
+    signed: Mapped[bool]
+
+
 class HeartbeatRow(Base):
     """The plane that serves this registry: one row, renewed every few seconds (`records.heartbeats`)."""
 

@@ -9,7 +9,7 @@ from skerry_agent.wire.enrolment import Attest
 from skerry_agent.wire.names import MAX_COUNT
 from skerry_agent.wire.twin import Assignment, Command, Desired, Reported, TransferPolicy
 from skerry_host.plane.errors import PlaneError
-from skerry_host.plane.registry.records import identities, twins
+from skerry_host.plane.registry.records import identities, moves, twins
 from skerry_host.plane.registry.records.twins import Twin
 from skerry_host.plane.registry.tables import DeploymentRow
 from skerry_host.release.obstacles import Obstacle, lacking, obstacle
@@ -63,9 +63,14 @@ class Director:
 
     def resign(self, session: Session, device: str) -> None:
         """Sign what is desired of a device anew, for the state folder that it has enrolled with."""
+        if twins.find(session, device).desired is not None:
+            self.offer(session, device)
+
+    def offer(self, session: Session, device: str) -> None:
+        """The same also where nothing was desired yet, with the offer that now stands, or none."""
         twin = twins.find(session, device)
-        if twin.desired is not None:
-            self._order(session, twin, twin.desired.assignments, twin.desired.removed)
+        desired = twin.desired
+        self._order(session, twin, desired.assignments if desired else (), desired.removed if desired else ())
 
     def attest(self, device: str, nonce: str) -> bytes:
         """The host's time, signed, for whoever has just made this nonce; as the bytes that are sent."""
@@ -74,7 +79,8 @@ class Director:
     def _order(self, session: Session, twin: Twin, wanted: tuple[Assignment, ...], removed: tuple[str, ...]) -> Desired:
         now, incarnation = self._clock(), identities.incarnation(session, twin.device)
         generation = next_generation(twin.device, twin.generation, now)
-        desired = Desired(twin.device, generation, now, wanted, incarnation=incarnation, removed=removed)
+        offer = moves.offer(session, twin.device) if incarnation is None else None
+        desired = Desired(twin.device, generation, now, wanted, None, incarnation, removed, offer)
         twins.store_desired(session, desired, self._signed(envelope.DESIRED, desired))
         return desired
 

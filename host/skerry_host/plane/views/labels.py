@@ -176,6 +176,7 @@ EVENTS = {
     "claim_flood": "claim asks without end",
     "denied": "board denied",
     "identity": "board enrolled",
+    "move": "move to an identity",
     "renamed": "renamed",
     "retagged": "tags changed",
     "waiting_board": "board waits",

@@ -30,10 +30,11 @@ def test_a_device_is_known_by_its_identity_or_the_old_way_and_a_record_without_a
 def test_what_a_revoked_device_could_come_by_is_denied_all_of_it(registry):
     with registry.write() as session:
         claims.add(session, claims.Wanted("generic-x86", (), 100.0, 1, "new-1"), 3.0)
+        identities.add_certificate(session, Certificate("c2", "@claim-2", "claim", "", 90.0))
         identities.revoke(session, "new-1", "stolen", 5.0)
     with registry.read() as session:
         assert identities.revoked(session) == {"new-1", "@birth-new-1", "@claim-2"}
-        assert identities.revoked_serials(session) == [("b1", 5.0), ("d1", 5.0)]
+        assert identities.revoked_serials(session) == [("b1", 5.0), ("c2", 5.0), ("d1", 5.0)]
         assert identities.living_certificates(session, "new-1", 3.0, 9) == []
 
 

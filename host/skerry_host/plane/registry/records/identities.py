@@ -6,8 +6,9 @@ identities, or over a broker without TLS. A record whose board has not come yet 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from skerry_agent.wire.enrolment import birth_name
@@ -16,7 +17,7 @@ from skerry_host.fleet.errors import FleetError
 from skerry_host.identity.decision import Keys
 from skerry_host.plane.registry.records import claims
 from skerry_host.plane.registry.records.parts import parts
-from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow
+from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow, MoveRow
 
 VERSION_KINDS = ("devices", "identities", "removed")
 """The kinds of changes (`records.changes`) that who is to be heard depends on."""
@@ -194,15 +195,14 @@ def prune_certificates(session: Session, before: float) -> None:
 def revoked(session: Session) -> frozenset[str]:
     """The principals that are not to be heard: devices, their birth certificates, and claims that were closed."""
     denied = select(IdentityRow.device).where(_is_denied())
-    return _principals(
-        session.scalars(denied), session.scalars(select(ClaimRow.name).where(ClaimRow.closed.is_not(None)))
-    )
+    closed = _claims_with_certificate().where(ClaimRow.closed.is_not(None))
+    return _principals(session.scalars(denied), session.scalars(closed))
 
 
 def members(session: Session) -> frozenset[str]:
     """The principals that have certificates, also denied ones: devices, their birth certificates, claims."""
     enrolled = session.scalars(select(IdentityRow.device).where(IdentityRow.key_sha256.is_not(None)))
-    return _principals(enrolled, session.scalars(select(ClaimRow.name)))
+    return _principals(enrolled, session.scalars(_claims_with_certificate()))
 
 
 def denied(session: Session) -> frozenset[str]:
@@ -217,11 +217,21 @@ def revoked_serials(session: Session) -> list[tuple[str, float]]:
 
 
 def old_way(session: Session) -> frozenset[str]:
-    """The devices that may still come without a certificate: with a record, no identity, and no claim to wait for."""
+    """The devices that may still come without a certificate: with a record, no identity, and no claim to wait for.
+
+    And those that move, until they have come with the identity that they were given.
+    """
     query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
-    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None))
+    moves = DeviceRow.id.in_(select(MoveRow.device))
+    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None) | moves)
     found = session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None)))
     return frozenset(filter(is_device_id, found))
+
+
+def _claims_with_certificate() -> Select[Any]:
+    """The names of the claims that somebody may come by: not those by which devices of the old way are moved."""
+    certified = select(CertificateRow.principal).where(CertificateRow.kind == "claim")
+    return select(ClaimRow.name).where(ClaimRow.name.in_(certified))
 
 
 def version(session: Session) -> int:
@@ -249,6 +259,9 @@ def _row(session: Session, device: str) -> IdentityRow:
 def _shut(session: Session, device: str, now: float) -> None:
     _revoke_certificates(session, device, CertificateRow.revoked.is_(None), now)
     claims.close_all_for(session, device, now)
+    moved_by = select(MoveRow.claim).where(MoveRow.device == device)
+    session.execute(update(ClaimRow).where(ClaimRow.number.in_(moved_by)).values(closed=now))
+    session.execute(delete(MoveRow).where(MoveRow.device == device))
 
 
 def _revoke_certificates(session: Session, device: str, which: ColumnElement[bool], now: float) -> None:
