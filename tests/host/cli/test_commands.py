@@ -196,7 +196,7 @@ def test_what_cannot_be_written_is_not_enrolled(home, tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Not a directory: ")
+    assert done.stderr.startswith(f"error: cannot write {tmp_path}/file/x: Not a directory; ")
     assert said(home, "device", "list") == []
 
 
