@@ -41,7 +41,8 @@ def claimed(home: Home, registry: Registry, count: int, now: float) -> tuple[str
     """A claim for so many boards: its name, and the file of its certificate and key."""
     with registry.write() as session:
         made = claims.add(session, claims.Wanted("generic-x86", (), now + 86400, count), now)
-    pair = Authority.open(home.identity, now).claim(made.name, 1.0)
+        pair = Authority.open(home.identity, now).claim(made.name, 1.0)
+        identities.add_certificate(session, Certificate(pair.serial, made.name, "claim", "", pair.not_after))
     file = home.devices / f"{made.name}.pem"
     file.write_bytes(pair.pem + pair.key_pem)
     return made.name, file

@@ -60,7 +60,7 @@ def record_without_identity(session: Session, device: Device, now: float, *, rep
 def claim_for_one(session: Session, device: Device, days: float, now: float, *, replace: bool) -> Claim:
     """A claim for the board of one record, which is made or renewed. The board that is enrolled stays until then."""
     new = add_record(session, device, now, replace=replace)
-    claims.close_own(session, device.id, now)
+    claims.close_all_for(session, device.id, now)
     moves.withdraw(session, device.id, now)
     wanted = Wanted(device.board, tuple(device.tags), now + days * DAY_S, 1, device.id)
     claim = claims.add(session, wanted, now)

@@ -172,11 +172,6 @@ def deny(session: Session, key_sha256: str, now: float) -> None:
     row.approved, row.replace, row.denied = None, False, now
 
 
-def close_own(session: Session, device: str, now: float) -> None:
-    """Close the claims that were for the board of this device only: its newest folder alone counts."""
-    session.execute(update(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None)).values(closed=now))
-
-
 def forget(session: Session, key_sha256: str) -> None:
     """A board waits no longer."""
     session.execute(delete(PendingRow).where(PendingRow.key_sha256 == key_sha256))
