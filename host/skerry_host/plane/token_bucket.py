@@ -14,16 +14,23 @@ class Rate:
 class TokenBucket:
     """Full at first. A clock that is set back refills nothing and takes nothing away."""
 
-    __slots__ = ("_at", "_tokens")
+    __slots__ = ("_at", "_tokens", "rate")
 
     def __init__(self, rate: Rate, now: float) -> None:
-        self._tokens, self._at = rate.burst, now
+        self.rate, self._tokens, self._at = rate, rate.burst, now
 
-    def level(self, rate: Rate, now: float) -> float:
+    def level(self, now: float) -> float:
         """What may pass now; below 0 after something that was larger than what was left."""
-        self._tokens = min(rate.burst, self._tokens + max(0.0, now - self._at) * rate.per_s)
+        self._tokens = min(self.rate.burst, self._tokens + max(0.0, now - self._at) * self.rate.per_s)
         self._at = now
         return self._tokens
+
+    def lets_one_pass(self, now: float) -> bool:
+        """Whether one unit may pass; then it has passed."""
+        passes = self.level(now) >= 1.0
+        if passes:
+            self.take(1.0)
+        return passes
 
     def take(self, amount: float) -> None:
         """So much passes: ask `level` first."""

@@ -28,7 +28,7 @@ class Budgets:
 
     def allows(self, device: str, session: str, ref: BlobRef) -> bool:
         """Whether another piece of a blob may be sent."""
-        return self._bucket(device, session, ref).level(_rate(ref), self._clock()) >= 0
+        return self._bucket(device, session, ref).level(self._clock()) >= 0
 
     def spend(self, device: str, session: str, ref: BlobRef, size: int) -> None:
         """So many bytes are sent."""

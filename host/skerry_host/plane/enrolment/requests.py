@@ -84,15 +84,11 @@ class Requests:
             self._changed.notify_all()
 
     def _may_read(self) -> bool:
-        return self._reading.level(ALL, self._clock()) >= 1.0
+        return self._reading.level(self._clock()) >= 1.0
 
     def _may_pass(self, principal: str, now: float) -> bool:
         if principal not in self._buckets:
             if len(self._buckets) >= MAX_PRINCIPALS:
                 principal = ""
             self._buckets.setdefault(principal, TokenBucket(EACH, now))
-        bucket = self._buckets[principal]
-        passes = bucket.level(EACH, now) >= 1.0
-        if passes:
-            bucket.take(1.0)
-        return passes
+        return self._buckets[principal].lets_one_pass(now)

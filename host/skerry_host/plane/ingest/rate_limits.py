@@ -47,18 +47,18 @@ class _Device:
         self.messages = TokenBucket(allowance.messages, now)
         self.size = TokenBucket(allowance.size, now)
 
-    def is_open(self, allowance: Allowance, now: float) -> bool:
-        return self.messages.level(allowance.messages, now) >= 1 and self.size.level(allowance.size, now) >= 0
+    def is_open(self, now: float) -> bool:
+        return self.messages.level(now) >= 1 and self.size.level(now) >= 0
 
-    def takes(self, allowance: Allowance, size: int, now: float) -> bool:
-        if not self.is_open(allowance, now):
+    def takes(self, size: int, now: float) -> bool:
+        if not self.is_open(now):
             return False
         self.messages.take(1)
         self.size.take(size)
         return True
 
-    def is_free(self, allowance: Allowance, now: float) -> bool:
-        return self.messages.level(allowance.messages, now) >= LEAST_FREE * allowance.messages.burst
+    def is_free(self, now: float) -> bool:
+        return self.messages.level(now) >= LEAST_FREE * self.messages.rate.burst
 
 
 class RateLimits:
@@ -80,7 +80,7 @@ class RateLimits:
     def is_spent(self, message: Incoming, kind: type, device: str, now: float) -> bool:
         """Whether a message need not be read, since none of its kind may pass: a flood of large ones costs nothing."""
         buckets = self._devices.get((device, kind))
-        if id(message) in self._judged or buckets is None or buckets.is_open(self._allowance(kind), now):
+        if id(message) in self._judged or buckets is None or buckets.is_open(now):
             return False
         self._drop(kind, device)
         return True
@@ -93,11 +93,10 @@ class RateLimits:
         return known
 
     def _takes(self, message: Incoming, kind: type, device: str, now: float) -> bool:
-        allowance = self._allowance(kind)
         buckets = self._devices.get((device, kind))
         if buckets is None:
-            buckets = self._devices[device, kind] = _Device(allowance, now)
-        if buckets.takes(allowance, len(message.payload), now):
+            buckets = self._devices[device, kind] = _Device(self._allowance(kind), now)
+        if buckets.takes(len(message.payload), now):
             return True
         self._drop(kind, device)
         return False
@@ -111,11 +110,7 @@ class RateLimits:
 
     def may_note(self, device: str, now: float) -> bool:
         """Whether one more event is noted that a device has caused, and can cause again at once."""
-        bucket = self._events.setdefault(device, TokenBucket(EVENTS, now))
-        passes = bucket.level(EVENTS, now) >= 1
-        if passes:
-            bucket.take(1)
-        return passes
+        return self._events.setdefault(device, TokenBucket(EVENTS, now)).lets_one_pass(now)
 
     def unheard(self, now: float, most: int) -> list[str]:
         """Devices of whose twin something was dropped, and which may speak again; each once."""
@@ -126,4 +121,4 @@ class RateLimits:
 
     def _may_speak(self, device: str, now: float) -> bool:
         known = (self._devices.get((device, kind)) for kind in (Reported, DeviceState))
-        return all(buckets is None or buckets.is_free(self._usual, now) for buckets in known)
+        return all(buckets is None or buckets.is_free(now) for buckets in known)
