@@ -32,6 +32,7 @@ from skerry_host.plane.delivery.strays import Strays
 from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
 from skerry_host.plane.enrolment.service import EnrolmentService, Parts
 from skerry_host.plane.errors import BrokerError, PlaneError
+from skerry_host.plane.every import Every
 from skerry_host.plane.heartbeat import HeartbeatWriter
 from skerry_host.plane.ingest.inbox import Inbox
 from skerry_host.plane.ingest.ingest import SUBSCRIPTIONS, Ingest
@@ -106,12 +107,13 @@ class Service:
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._started, self._ticked = time.time(), 0.0
-        self._pruned = self._kept_up = self._alarms_seen = 0.0
+        self._pruning, self._keeping_up = Every(PRUNE_EVERY_S), Every(UPKEEP_EVERY_S)
+        self._ending_alarms = Every(ALARMS_EVERY_S)
         self._retention = retention
         self._recalled = 0
         self._recalled_devices: set[str] = set()
         self._devices_seen = (-1, -1)
-        self._noted: dict[str, float] = {}
+        self._noting: dict[str, Every] = {}
         store = Store(home.store)
         asked = delivery.retained == 0
         director = Director(keys.load(home.keys, "director"), store, time.time, delivery.http, asked=asked)
@@ -198,17 +200,16 @@ class Service:
             self._publisher.undeliverable.note_unreadable(self.answers.unreadable.get())
 
     def _prune(self) -> None:
-        if time.time() - self._pruned > PRUNE_EVERY_S:
-            self._pruned = time.time()
+        now = time.time()
+        if self._pruning.is_due(now):
             with self._registry.write() as session:
-                events.prune(session, self._pruned - KEEP_EVENTS_S)
+                events.prune(session, now - KEEP_EVENTS_S)
 
     def _end_alarms(self) -> None:
         """End those whose cause has gone."""
         now = time.time()
-        if abs(now - self._alarms_seen) < ALARMS_EVERY_S:
+        if not self._ending_alarms.is_due(now):
             return
-        self._alarms_seen = now
         with self._registry.read() as session:
             over = alarms.are_over(session, now)
         if over:
@@ -217,17 +218,14 @@ class Service:
 
     def _note(self, error: SkerryError) -> None:
         """Once a minute for each kind of trouble: the step is tried at every tick."""
-        now = time.monotonic()
-        if now - self._noted.get(error.code, -NOTE_EVERY_S) >= NOTE_EVERY_S:
-            self._noted[error.code] = now
+        if self._noting.setdefault(error.code, Every(NOTE_EVERY_S)).is_due(time.monotonic()):
             log.error("a step of this tick failed and is tried again: %s", clean(str(error), MOST))
 
     def _keep_up(self) -> None:
         """Roll up and delete some of the telemetry that is due for it."""
         now = time.time()
-        if now - self._kept_up < UPKEEP_EVERY_S:
+        if not self._keeping_up.is_due(now):
             return
-        self._kept_up = now
         for _ in range(UPKEEP_BOOTS):
             with self._registry.write() as session:
                 if not SqlTelemetry(session, self._retention).maintain(now, 1):

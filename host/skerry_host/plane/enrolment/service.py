@@ -17,6 +17,7 @@ from skerry_host.plane.broker.link import Incoming, Outgoing
 from skerry_host.plane.enrolment import moving
 from skerry_host.plane.enrolment.desk import Desk, read_request
 from skerry_host.plane.enrolment.requests import Requests
+from skerry_host.plane.every import Every
 from skerry_host.plane.ingest.drop_log import DropLog
 from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, claims, events, identities
@@ -81,7 +82,8 @@ class EnrolmentService:
         self._malformed = DropLog(log, "they are malformed", parts.clock)
         self._failed = DropLog(log, "the host cannot answer now", parts.clock)
         self._seen = self._offers_seen = -1
-        self._checked = self._pruned = parts.clock()
+        self._checking = Every(CHECK_EVERY_S, last=parts.clock())
+        self._pruning = Every(PRUNE_EVERY_S, last=parts.clock())
         self.counts: Counter[str] = Counter()
 
     def tick(self) -> None:
@@ -89,11 +91,9 @@ class EnrolmentService:
         now = self._clock()
         self._sign_offers(now)
         self._answer_approved()
-        if abs(now - self._checked) >= CHECK_EVERY_S:
-            self._checked = now
+        if self._checking.is_due(now):
             self._close_floods(now)
-        if abs(now - self._pruned) >= PRUNE_EVERY_S:
-            self._pruned = now
+        if self._pruning.is_due(now):
             with self._registry.write() as session:
                 claims.forget_silent(session, now - FORGET_AFTER_S)
                 identities.prune_certificates(session, now - KEEP_EXPIRED_S)

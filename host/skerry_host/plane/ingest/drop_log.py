@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from skerry_agent.wire.errors import SkerryError
+from skerry_host.plane.every import Every
 
 EVERY_S = 60.0
 MESSAGES = ("a message", "messages")
@@ -21,7 +22,7 @@ class DropLog:
         self, log: logging.Logger, why: str, clock: Callable[[], float], what: tuple[str, str] = MESSAGES
     ) -> None:
         self._log, self._why, self._clock, self._what = log, why, clock, what
-        self._said_at: float | None = None
+        self._saying = Every(EVERY_S)
         self._count = 0
         self._names: set[str] = set()
 
@@ -30,10 +31,9 @@ class DropLog:
         self._count += 1
         if len(self._names) < MAX_NAMES:
             self._names.add(sender)
-        now = self._clock()
-        if self._said_at is None or abs(now - self._said_at) >= EVERY_S:
+        if self._saying.is_due(self._clock()):
             self._say(sender, detail)
-            self._said_at, self._count, self._names = now, 0, set()
+            self._count, self._names = 0, set()
 
     def note_error(self, sender: str, error: Exception) -> None:
         """The same, because of an error that is no message's fault or was not expected: its kind is said, too."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 
 from skerry_host.plane.broker.link import Incoming
+from skerry_host.plane.every import Every
 
 MAX_MESSAGES = 10_000
 MAX_BYTES = 32 * 1024 * 1024
@@ -29,7 +30,7 @@ class Inbox:
         self._messages: deque[Incoming] = deque()
         self._bytes = 0
         self._closed = False
-        self._said_at: float | None = None
+        self._saying = Every(LOG_EVERY_S)
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -81,7 +82,5 @@ class Inbox:
         return max(len(self._messages) / self._max_messages, self._bytes / self._max_bytes)
 
     def _say(self) -> None:
-        now = time.monotonic()
-        if self._said_at is None or now - self._said_at >= LOG_EVERY_S:
-            self._said_at = now
+        if self._saying.is_due(time.monotonic()):
             log.warning("%d messages wait to be written: further ones wait at the broker", len(self._messages))
