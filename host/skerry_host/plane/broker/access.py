@@ -7,13 +7,14 @@ in its name, so whether a broker has taken the newest rules can be tried out fro
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from skerry_agent.wire.enrolment import CANARY_NAME, OLD_NAME, PLANE_NAME
 from skerry_host.plane.broker.mosquitto_acl import denied, lines_of, pattern_lines, user_lines
 from skerry_host.plane.broker.rights import DEVICE, ENROLLING, OLD_WAY, PLANE, Rights, canary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Access:
     """`revoked`: names of certificates; `old_way`: devices without one; `version`: the registry's, of both.
 
@@ -25,7 +26,7 @@ class Access:
     version: int = 0
     members: frozenset[str] = frozenset()
 
-    @property
+    @cached_property  # it reads all that the rules say, and each reload asks for it several times
     def label(self) -> str:
         """Of the rules that follow from this; another release of Skerry may make others of the same."""
         texts = [text(self, "") for text in TEXTS.values()]
