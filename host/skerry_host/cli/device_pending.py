@@ -1,7 +1,7 @@
 """`skerry device pending | approve | deny`: boards that have asked for an identity and wait for a person."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -60,7 +60,8 @@ def pending(options: ListOptions, as_json: bool) -> None:
     with registry() as opened, opened.read() as session:
         plane_now(session)
         closed = {each.name for each in claims.all_claims(session) if each.closed is not None}
-        found = [_waiting(session, row, closed) for row in claims.waiting(session)]
+        moving = moves.devices_by_claim(session)
+        found = [_waiting(row, closed, moving) for row in claims.waiting(session)]
     shown = part(found, _row, options, options.limit or (len(found) or 1 if as_json else PAGE))
     emit(shown.items, as_json, lambda: _pending_table(shown.items, options, shown.more("boards")))
 
@@ -69,7 +70,7 @@ def _row(each: Waiting) -> Row:
     return {**{name: getattr(each, name) for name in each.__struct_fields__}, "id": each.code}
 
 
-def _waiting(session: "Session", row: PendingRow, closed: Collection[str]) -> Waiting:
+def _waiting(row: PendingRow, closed: Collection[str], moving: Mapping[str, str]) -> Waiting:
     if row.denied is not None:
         state = "denied"
     elif row.claim in closed:
@@ -78,7 +79,7 @@ def _waiting(session: "Session", row: PendingRow, closed: Collection[str]) -> Wa
         state = "approved" if row.approved else "waiting"
     said = (row.serial, row.board, row.agent)
     times, decided = (row.first, row.last), (row.approved, row.key_sha256)
-    return Waiting(row.code, row.claim, state, *said, *times, *decided, moves.device_of(session, row.claim))
+    return Waiting(row.code, row.claim, state, *said, *times, *decided, moving.get(row.claim))
 
 
 def _pending_table(found: Sequence[Waiting], options: ListOptions, more: list[str]) -> "RenderableType":

@@ -3,11 +3,12 @@
 import pytest
 from sqlalchemy import text
 
+from skerry_agent.wire.enrolment import Offer
 from skerry_host.fleet.device import Device
 from skerry_host.identity.decision import Keys
 from skerry_host.plane.errors import UnknownError
 from skerry_host.plane.registry.database import open_registry
-from skerry_host.plane.registry.records import claims, devices, identities
+from skerry_host.plane.registry.records import claims, devices, identities, moves
 from skerry_host.plane.registry.records.identities import Certificate
 from tests.kit.identities import BIRTH, NEXT, fill, waiting_board
 
@@ -45,6 +46,17 @@ def test_a_device_of_the_old_way_that_is_revoked_or_retired_is_on_the_old_listen
             assert identities.old_way(session) == frozenset()
             assert "old-1" in identities.denied(session)
             session.rollback()
+
+
+@pytest.mark.parametrize("claim", [1, 99], ids=["its claim is there", "its claim is lost"])
+def test_a_device_that_moves_can_be_revoked_and_is_offered_nothing_any_more(registry, claim):
+    """Also where the move names a claim that a damaged registry does not have: nothing may hinder a revocation."""
+    with registry.write() as session:
+        moves.begin(session, "old-1", claim, Offer("mqtts://h", "mqtts://h", "ca"))
+        identities.revoke(session, "old-1", "stolen", 5.0)
+        assert moves.devices_by_claim(session) == {}
+        assert "old-1" in identities.denied(session)
+        assert (claims.find(session, "@claim-1").closed is not None) == (claim == 1)
 
 
 def test_a_board_that_takes_a_record_over_ends_the_certificates_of_the_one_before(registry):

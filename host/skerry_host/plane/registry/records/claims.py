@@ -1,5 +1,6 @@
 """Claims, by which boards may ask to be enrolled, and the boards that have asked and wait. Decides nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,13 @@ def close(session: Session, number: int, now: float) -> None:
     _close(session, row, now)
 
 
+def close_if_there(session: Session, number: int, now: float) -> None:
+    """The same of a claim that another row names: where that is damaged, there is nothing to close."""
+    row = session.get(ClaimRow, number)
+    if row is not None:
+        _close(session, row, now)
+
+
 def close_all_for(session: Session, device: str, now: float) -> None:
     """The same of each claim that is for the board of this record only."""
     for row in session.scalars(select(ClaimRow).where(ClaimRow.device == device, ClaimRow.closed.is_(None))).all():
@@ -152,6 +160,12 @@ def by_code(session: Session, code: str) -> PendingRow:
 def waiting_count(session: Session, claim: str) -> int:
     """How many wait by one claim, those that were denied among them."""
     return session.scalar(select(func.count()).select_from(PendingRow).where(PendingRow.claim == claim)) or 0
+
+
+def waiting_counts(session: Session) -> Counter[str]:
+    """The same of every claim by which any board waits."""
+    query = select(PendingRow.claim, func.count()).group_by(PendingRow.claim)
+    return Counter(dict(session.execute(query).all()))
 
 
 def approve(session: Session, key_sha256: str, device: str, *, replace: bool) -> None:

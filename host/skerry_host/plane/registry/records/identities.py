@@ -15,7 +15,7 @@ from skerry_agent.wire.enrolment import birth_name
 from skerry_agent.wire.names import is_device_id, is_principal
 from skerry_host.fleet.errors import FleetError
 from skerry_host.identity.decision import Keys
-from skerry_host.plane.registry.records import claims
+from skerry_host.plane.registry.records import claims, moves
 from skerry_host.plane.registry.records.parts import parts
 from skerry_host.plane.registry.tables import CertificateRow, ChangeRow, ClaimRow, DeviceRow, IdentityRow, MoveRow
 
@@ -222,8 +222,8 @@ def old_way(session: Session) -> frozenset[str]:
     And those that move, until they have come with the identity that they were given.
     """
     query = select(DeviceRow.id).outerjoin(IdentityRow, IdentityRow.device == DeviceRow.id)
-    moves = DeviceRow.id.in_(select(MoveRow.device))
-    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None) | moves)
+    is_moving = DeviceRow.id.in_(select(MoveRow.device))
+    without = query.where(DeviceRow.claim.is_(None), IdentityRow.key_sha256.is_(None) | is_moving)
     found = session.scalars(without.where(IdentityRow.revoked.is_(None), IdentityRow.retired.is_(None)))
     return frozenset(filter(is_device_id, found))
 
@@ -259,9 +259,7 @@ def _row(session: Session, device: str) -> IdentityRow:
 def _shut(session: Session, device: str, now: float) -> None:
     _revoke_certificates(session, device, CertificateRow.revoked.is_(None), now)
     claims.close_all_for(session, device, now)
-    moved_by = select(MoveRow.claim).where(MoveRow.device == device)
-    session.execute(update(ClaimRow).where(ClaimRow.number.in_(moved_by)).values(closed=now))
-    session.execute(delete(MoveRow).where(MoveRow.device == device))
+    moves.end(session, device, now)
 
 
 def _revoke_certificates(session: Session, device: str, which: ColumnElement[bool], now: float) -> None:

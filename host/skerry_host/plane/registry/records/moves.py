@@ -19,7 +19,7 @@ def end(session: Session, device: str, now: float) -> bool:
     row = session.get(MoveRow, device)
     if row is None:
         return False
-    claims.close(session, row.claim, now)
+    claims.close_if_there(session, row.claim, now)
     session.delete(row)
     session.flush()
     return True
@@ -30,7 +30,7 @@ def withdraw(session: Session, device: str, now: float) -> bool:
     row = session.get(MoveRow, device)
     if row is None or not row.offer:
         return False
-    claims.close(session, row.claim, now)
+    claims.close_if_there(session, row.claim, now)
     row.offer, row.signed = b"", False
     return True
 
@@ -51,6 +51,12 @@ def device_of(session: Session, principal: str) -> str | None:
     """The device that alone may enrol by a claim, because it is moved by it; None for any other claim."""
     query = select(MoveRow.device).join(ClaimRow, ClaimRow.number == MoveRow.claim)
     return session.scalar(query.where(ClaimRow.name == principal))
+
+
+def devices_by_claim(session: Session) -> dict[str, str]:
+    """The same of all claims by which devices are moved."""
+    query = select(ClaimRow.name, MoveRow.device).join(MoveRow, MoveRow.claim == ClaimRow.number)
+    return dict(session.execute(query).all())
 
 
 def unsigned(session: Session, most: int) -> list[str]:
