@@ -70,7 +70,7 @@ def provision(name: str, tags: tuple[str, ...], out: Path | None, as_json: bool,
     hardware = load_board(given["board"] or _board_of(home, name, replace=given["replace"]))
     device = Device(name, hardware.name, frozenset(map(provisioning.check_tag, tags)), hardware.targets)
     folder = out or home.devices / name
-    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
+    broker, enrolment = _addresses(home, given["broker"], given["enroll_broker"])
     claim, again = None, (folder / "agent.toml").is_file()
     with registry(home) as opened, opened.write() as session:
         if enrolment is None or given["credentials"]:
@@ -134,10 +134,7 @@ def claim(out: Path, days: float, as_json: bool, **given: Any) -> None:
     """
     home = open_home()
     entries, hardware = _wanted(given)
-    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
-    if enrolment is None:
-        hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
-        raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
+    broker, enrolment = enrolment_addresses(home, given["broker"], given["enroll_broker"])
     with registry(home) as opened, opened.write() as session:
         made = _claim(session, entries, hardware, (given, days))
         _require_free(out)  # now that no other command can write its claim there
@@ -206,7 +203,7 @@ def claims_command(number: int | None, as_json: bool) -> None:
                 claims.close(session, number, time.time())
         with opened.read() as session:
             found = claims.all_claims(session)
-            waiting = {each.name: claims.waiting_count(session, each.name) for each in found}
+            waiting = claims.waiting_counts(session)
     if number is not None:
         found = [each for each in found if each.name == claim_name(number)]
     now = time.time()
@@ -252,7 +249,7 @@ def _claims_table(found: Sequence[Claim], waiting: dict[str, int], now: float) -
     return made
 
 
-def addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
+def _addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str | None]:
     """(broker, enrolment listener) for devices: as given, else as the last `skerry serve` has them.
 
     Where only the broker is given, as another name of it, its enrolment listener is under that name too.
@@ -262,6 +259,15 @@ def addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[st
         return broker or known.broker, enrolment or (known.enrolment if broker is None else None)
     named, listener = address(broker), address(known.enrolment)
     return broker, str(replace(listener, host=named.host)) if named.tls and not named.username else None
+
+
+def enrolment_addresses(home: Home, broker: str | None, enrolment: str | None) -> tuple[str, str]:
+    """The same, where boards have to enrol. Raises `FleetError` where nobody can."""
+    called, listener = _addresses(home, broker, enrolment)
+    if listener is None:
+        hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
+        raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
+    return called, listener
 
 
 def _image(session: "Session", home: Home, made: Claim, addresses: tuple[str, str]) -> "provisioning.Image":

@@ -8,7 +8,7 @@ import click
 from skerry_agent.wire.enrolment import Offer
 from skerry_host.cli.chosen import EXIT_STATUS, Chosen, chosen_devices, of_all, refused_lines
 from skerry_host.cli.common import emit, json_option, registry, warn
-from skerry_host.cli.device_enrolment import MOST_DAYS, addresses, broker_option, enroll_broker_option
+from skerry_host.cli.device_enrolment import MOST_DAYS, broker_option, enroll_broker_option, enrolment_addresses
 from skerry_host.cli.plane import plane_now
 from skerry_host.fleet.errors import FleetError
 from skerry_host.fleet.several import Several, for_each
@@ -89,10 +89,7 @@ def _offer(home: Home, given: dict[str, Any]) -> Offer:
     """Raises `FleetError` where the broker has no way in with an identity, and `AddressError`."""
     from skerry_host.identity.authority import Authority  # noqa: PLC0415 - keeps the other commands quick
 
-    broker, enrolment = addresses(home, given["broker"], given["enroll_broker"])
-    if enrolment is None:
-        hint = "`skerry serve` without --plain or --broker has one; or give --enroll-broker"
-        raise FleetError("this fleet's broker has no listener for enrolment", hint=hint, code="no_enrolment")
+    broker, enrolment = enrolment_addresses(home, given["broker"], given["enroll_broker"])
     for url in (broker, enrolment):
         provisioning.require_tls(url)
     return Offer(broker, enrolment, Authority.open(home.identity, time.time()).root_pem.decode())

@@ -82,7 +82,7 @@ class Options:
 )
 @click.option(
     "--http-port",
-    type=click.IntRange(0, 65535),
+    type=PORT,
     default=8090,
     envvar="SKERRY_HTTP_PORT",
     help="Web page port; 0 picks a free one [$SKERRY_HTTP_PORT, else 8090].",
