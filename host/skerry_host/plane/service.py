@@ -29,8 +29,9 @@ from skerry_host.plane.broker.probe import Probe
 from skerry_host.plane.delivery.answers import Answers
 from skerry_host.plane.delivery.publish import MAX_RETAINED, Publisher
 from skerry_host.plane.delivery.strays import Strays
+from skerry_host.plane.enrolment.desk import Desk
 from skerry_host.plane.enrolment.renewal import RenewalDesk, Renewals
-from skerry_host.plane.enrolment.service import EnrolmentService, Parts
+from skerry_host.plane.enrolment.service import EnrolmentService
 from skerry_host.plane.errors import BrokerError, PlaneError
 from skerry_host.plane.every import Every
 from skerry_host.plane.heartbeat import HeartbeatWriter
@@ -125,8 +126,8 @@ class Service:
         self.link = Link(broker.connection, _client_id(home), subscriptions, self._receive, self._inbox.has_room)
         self.link.watch((topics.ALL_DESIRED, topics.ALL_COMMANDS))
         self.answers = Answers(store, self.link.publish)
-        self._enrolment = _enrolment(broker, Parts(registry, home.identity, director, time.time))
-        self.renewals = Renewals(RenewalDesk(registry, home.identity, director, time.time))
+        desk = Desk(registry, home.identity, director, time.time)
+        self._enrolment, self.renewals = _enrolment(broker, desk), Renewals(RenewalDesk(desk))
         self._rollout_loop = RolloutLoop(registry, director, time.time)
         self._publisher = Publisher(registry, store, self.link, time.time, self.answers.allow, delivery.retained)
         self._strays = Strays(registry, self.link, time.time)
@@ -357,13 +358,13 @@ class Service:
         self._answerer.join()
 
 
-def _enrolment(broker: Broker, parts: Parts) -> EnrolmentService | None:
+def _enrolment(broker: Broker, desk: Desk) -> EnrolmentService | None:
     """The enrolment service, over a connection of its own; None where the broker has no way in for boards that ask."""
     where: Connection | None = broker.enrolment
     if where is None:
         return None
     return EnrolmentService(
-        parts, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
+        desk, lambda receive, has_room: Link(where, NOBODYS_ID, (topics.ALL_ENROLL_REQUESTS,), receive, has_room)
     )
 
 

@@ -36,14 +36,14 @@ class Request:
     said: EnrolmentRequest
 
 
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """Works on one registry, with the authority in a folder."""
+    """Works on one registry; `identity` is the folder of the authority, and the director signs orders and the time."""
 
-    def __init__(self, registry: Registry, identity: Path, director: Director, clock: Callable[[], float]) -> None:
-        self._registry = registry
-        self._identity = identity
-        self._director = director
-        self._clock = clock
+    registry: Registry
+    identity: Path
+    director: Director
+    clock: Callable[[], float]
 
     def answer(self, request: Request) -> Outgoing:
         """Decide and do it; where `IdentityError` or an error of the registry is raised, nothing was done."""
@@ -55,17 +55,17 @@ class Desk:
             keys = _proven(request)
         except CsrError as error:
             return EnrolmentAnswer("refused", code=error.code, detail=error.message)
-        with self._registry.write() as session:
+        with self.registry.write() as session:
             return self._carry_out(session, request, keys)
 
     def approved(self) -> list[Outgoing]:
         """Enrol the boards that people have approved since; the answers to the requests with which they wait."""
-        with self._registry.read() as session:
+        with self.registry.read() as session:
             waiting = [_as_request(row) for row in claims.approved(session)]
         return [self.answer(request) for request in waiting]
 
     def _carry_out(self, session: Session, request: Request, keys: Keys) -> EnrolmentAnswer:
-        now, said = self._clock(), request.said
+        now, said = self.clock(), request.said
         decision = self._decide(session, request, keys, now)
         match decision:
             case Enrol(device):
@@ -75,7 +75,7 @@ class Desk:
                 return self._identity_of(session, said, keys, device)
             case Wait():
                 self._wait(session, request, keys)
-                return EnrolmentAnswer("pending", attest=self._director.attest("", said.nonce))
+                return EnrolmentAnswer("pending", attest=self.director.attest("", said.nonce))
             case Refuse(code):
                 self._undo_approval(session, request, keys, decision.detail)
                 return EnrolmentAnswer("refused", code=code, detail=decision.detail)
@@ -91,26 +91,26 @@ class Desk:
         return decide_return(holder, owner, keys, proven=proven, past=past)
 
     def _enrol(self, session: Session, request: Request, keys: Keys, device: str) -> None:
-        now, claim = self._clock(), claims.find(session, request.principal)
+        now, claim = self.clock(), claims.find(session, request.principal)
         if claim is not None:
             claims.use(session, claim.number)
         identities.bind(session, device, keys, now)
         claims.forget(session, keys.key_sha256)
-        self._director.resign(session, device)
+        self.director.resign(session, device)
         text = f"by {request.principal}, key {code_of(keys.key_sha256)}"
         events.add(session, Event(now, "identity", device, text))
 
     def _identity_of(self, session: Session, said: EnrolmentRequest, keys: Keys, device: str) -> EnrolmentAnswer:
-        issuer = Certificates(self._identity, self._clock())
+        issuer = Certificates(self.identity, self.clock())
         birth = None
         if said.birth_csr is not None and keys.birth_key_sha256 is not None:
             birth = issuer.birth(session, device, keys.birth_key_sha256, said.birth_csr)
         certificate = issuer.device(session, device, keys.key_sha256, said.csr)
-        return EnrolmentAnswer("approved", device, certificate, birth, attest=self._director.attest(device, said.nonce))
+        return EnrolmentAnswer("approved", device, certificate, birth, attest=self.director.attest(device, said.nonce))
 
     def _wait(self, session: Session, request: Request, keys: Keys) -> None:
         """Keep the request; a board that a person approved and that cannot be enrolled after all waits again."""
-        now, said = self._clock(), request.said
+        now, said = self.clock(), request.said
         before = claims.find_waiting(session, keys.key_sha256)
         row = PendingRow(
             key_sha256=keys.key_sha256,
@@ -140,7 +140,7 @@ class Desk:
         if row is None or row.approved is None:
             return
         text = f"board {row.code} cannot be {row.approved}: {why}"
-        events.add(session, Event(self._clock(), "waiting_board", request.principal, text))
+        events.add(session, Event(self.clock(), "waiting_board", request.principal, text))
         row.approved, row.replace = None, False
 
 

@@ -8,9 +8,6 @@ and who is enrolled `desk`'s.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -25,11 +22,9 @@ from skerry_host.plane.broker.link import Incoming, Outgoing
 from skerry_host.plane.enrolment.certificates import MOST_LOOKED_AT, Certificates
 from skerry_host.plane.enrolment.desk import Desk, Request
 from skerry_host.plane.ingest.drop_log import DropLog
-from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import events, identities, moves
 from skerry_host.plane.registry.records.events import Event
 from skerry_host.plane.registry.records.identities import Identity
-from skerry_host.plane.rollouts.director import Director
 from skerry_host.text import cleaned
 
 MAX_WAITING = 5000
@@ -43,14 +38,12 @@ MAX_REQUEST_BYTES = 8192
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class RenewalDesk:
-    """Answers one request at a time, each in a transaction. `identity` is the folder of the authority."""
+    """Answers one request at a time, each in a transaction; whoever is to be enrolled first is `desk`'s."""
 
-    registry: Registry
-    identity: Path
-    director: Director
-    clock: Callable[[], float]
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._registry, self._director, self.clock = desk.registry, desk.director, desk.clock
 
     def answer(self, device: str, said: RenewalRequest) -> RenewalAnswer | None:
         """None for a device that has no identity, and is offered none. Raises `IdentityError` of the authority.
@@ -64,36 +57,35 @@ class RenewalDesk:
             csr = read_csr(said.csr) if said.csr is not None else None
         except CsrError as error:
             return RenewalAnswer(said.nonce, code=error.code, detail=error.message)
-        with self.registry.read() as session:
+        with self._registry.read() as session:
             found = identities.find(session, device)
         if found is None or found.key_sha256 is None:
             return None
         if found.is_denied:
             return RenewalAnswer(said.nonce, code="revoked", detail=REFUSED["revoked"])
         if csr is None:
-            return RenewalAnswer(said.nonce, attest=self.director.attest(device, said.nonce))
-        with self.registry.write() as session:
+            return RenewalAnswer(said.nonce, attest=self._director.attest(device, said.nonce))
+        with self._registry.write() as session:
             return self._renew(session, device, said, csr)
 
     def _move(self, device: str, nonce: str, said: EnrolmentRequest) -> RenewalAnswer | None:
         """Of a device of the old way that is offered an identity; anybody there may have sent it in its name."""
-        with self.registry.read() as session:
+        with self._registry.read() as session:
             claim = moves.claim(session, device)
         if claim is None:
             return None
-        desk = Desk(self.registry, self.identity, self.director, self.clock)
-        return RenewalAnswer(nonce, enrol=desk.decided(Request(claim, "", cleaned(said))))
+        return RenewalAnswer(nonce, enrol=self._desk.decided(Request(claim, "", cleaned(said))))
 
     def _renew(self, session: Session, device: str, said: RenewalRequest, csr: Csr) -> RenewalAnswer:
         found = identities.find(session, device)  # again: it may have been revoked since
         if found is None or found.key_sha256 is None or found.is_denied:
             return RenewalAnswer(said.nonce, code="revoked", detail=REFUSED["revoked"])
-        now, attest = self.clock(), self.director.attest(device, said.nonce)
+        now, attest = self.clock(), self._director.attest(device, said.nonce)
         code = self._refusal(session, found, said, csr)
         if code:
             return RenewalAnswer(said.nonce, code=code, detail=REFUSED[code], attest=attest)
         assert said.csr is not None
-        pem = Certificates(self.identity, now).device(session, device, csr.key_sha256, said.csr)
+        pem = Certificates(self._desk.identity, now).device(session, device, csr.key_sha256, said.csr)
         if csr.key_sha256 != found.key_sha256:
             identities.set_key(session, device, csr.key_sha256)
             events.add(session, Event(now, "identity", device, f"renewed, key {code_of(csr.key_sha256)}"))

@@ -8,8 +8,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, Self
 
 from skerry_agent.wire.errors import SkerryError
@@ -19,10 +17,8 @@ from skerry_host.plane.enrolment.desk import Desk, read_request
 from skerry_host.plane.enrolment.requests import Requests
 from skerry_host.plane.every import Every
 from skerry_host.plane.ingest.drop_log import DropLog
-from skerry_host.plane.registry.database import Registry
 from skerry_host.plane.registry.records import changes, claims, events, identities
 from skerry_host.plane.registry.records.events import Event
-from skerry_host.plane.rollouts.director import Director
 
 CHECK_EVERY_S = 2.0
 FLOOD, MOST_FLOOD = 1000, 5000
@@ -60,30 +56,20 @@ Connect = Callable[[Callable[[Incoming], None], Callable[[float], bool]], Sender
 """Makes the connection, of what it hands messages to and what it asks for room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the service works on: the registry, the folder of the authority, who signs, and the time."""
-
-    registry: Registry
-    identity: Path
-    director: Director
-    clock: Callable[[], float]
-
-
 class EnrolmentService:
     """Enter it to serve. `counts` holds answered, failed, malformed and dropped since the start."""
 
-    def __init__(self, parts: Parts, connect: Connect) -> None:
-        self._registry, self._director, self._clock = parts.registry, parts.director, parts.clock
-        self._desk = Desk(parts.registry, parts.identity, parts.director, parts.clock)
-        self._requests = Requests(parts.clock)
+    def __init__(self, desk: Desk, connect: Connect) -> None:
+        self._desk = desk
+        self._registry, self._clock = desk.registry, desk.clock
+        self._requests = Requests(desk.clock)
         self._link = connect(self._receive, self._requests.has_room)
         self._thread = threading.Thread(target=self._run, name="enrolment")
-        self._malformed = DropLog(log, "they are malformed", parts.clock)
-        self._failed = DropLog(log, "the host cannot answer now", parts.clock)
+        self._malformed = DropLog(log, "they are malformed", desk.clock)
+        self._failed = DropLog(log, "the host cannot answer now", desk.clock)
         self._seen = self._offers_seen = -1
-        self._checking = Every(CHECK_EVERY_S, last=parts.clock())
-        self._pruning = Every(PRUNE_EVERY_S, last=parts.clock())
+        self._checking = Every(CHECK_EVERY_S, last=desk.clock())
+        self._pruning = Every(PRUNE_EVERY_S, last=desk.clock())
         self.counts: Counter[str] = Counter()
 
     def tick(self) -> None:
@@ -101,7 +87,7 @@ class EnrolmentService:
     def _sign_offers(self, now: float) -> None:
         with self._registry.read() as session:
             seen = changes.now(session).identities
-        if seen != self._offers_seen and moving.sign_offers(self._registry, self._director, now):
+        if seen != self._offers_seen and moving.sign_offers(self._registry, self._desk.director, now):
             self._offers_seen = seen
 
     def _answer_approved(self) -> None:

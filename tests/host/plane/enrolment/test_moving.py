@@ -31,7 +31,7 @@ class MoveRig(EnrolmentRig):
 
     @property
     def renewals(self):
-        return RenewalDesk(self.registry, self.home.identity, self.director, self.clock)
+        return RenewalDesk(self.desk)
 
     def ask_to_move(self, board, device=OLD):
         answer = self.renewals.answer(device, RenewalRequest(NONCE, enrol=board.request()))

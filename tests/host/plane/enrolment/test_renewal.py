@@ -18,6 +18,7 @@ from skerry_host.identity.csr import key_sha256
 from skerry_host.identity.decision import Keys
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.enrolment.certificates import Certificates
+from skerry_host.plane.enrolment.desk import Desk
 from skerry_host.plane.enrolment.renewal import MAX_WAITING, MOST_AT_ONCE, RenewalDesk, Renewals
 from skerry_host.plane.registry.database import open_registry
 from skerry_host.plane.registry.records import devices, identities
@@ -57,7 +58,7 @@ class Host:
         self.registry, self.identity = registry, folder / "identity"
         signer = Ed25519Signer(DIRECTOR)
         director = Director(signer, Store(folder / "store"), lambda: self.now)
-        self.desk = RenewalDesk(registry, self.identity, director, lambda: self.now)
+        self.desk = RenewalDesk(Desk(registry, self.identity, director, lambda: self.now))
         self.renewals = Renewals(self.desk)
 
     def enrol(self, name):

@@ -10,7 +10,7 @@ from skerry_agent.wire.enrolment import EnrolmentAnswer
 from skerry_host.plane.broker.link import Incoming
 from skerry_host.plane.enrolment import service as serving
 from skerry_host.plane.enrolment.requests import ALL, EACH, MAX_PRINCIPALS, MAX_WAITING, Requests
-from skerry_host.plane.enrolment.service import EnrolmentService, Parts
+from skerry_host.plane.enrolment.service import EnrolmentService
 from skerry_host.plane.registry.records import claims, events, identities
 from tests.kit.csr import device_key
 from tests.kit.enrolment import DAY_S, EnrolmentRig
@@ -99,7 +99,7 @@ def served(tmp_path):
 
     with (
         rig.registry,
-        EnrolmentService(Parts(rig.registry, rig.home.identity, rig.director, rig.clock), connect) as service,
+        EnrolmentService(rig.desk, connect) as service,
     ):
         yield rig, service, connections[0]
 
