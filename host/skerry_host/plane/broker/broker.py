@@ -23,7 +23,7 @@ import msgspec
 
 from skerry_host import children
 from skerry_host.plane.broker.connection import Connection
-from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_INFLIGHT, MAX_MESSAGE_BYTES
+from skerry_host.plane.broker.mosquitto_conf import LOOPBACK, MAX_MESSAGE_BYTES, Listening, plain_conf
 from skerry_host.plane.broker.port_holder import holder
 from skerry_host.plane.errors import BrokerError
 
@@ -187,7 +187,8 @@ class Mosquitto(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "mosquitto.conf"
-        configuration.write_text(_mosquitto_conf(self._folder, self.port), encoding="utf-8")
+        text = plain_conf(Listening(self._folder, self.port), process_user())
+        configuration.write_text(text, encoding="utf-8")
         return spawn_tethered([self._program, "-c", str(configuration)])
 
     def _where_to_look(self) -> str:
@@ -210,23 +211,23 @@ class Embedded(Child):
         return "iotcore._serve" in command
 
 
-def spawn_tethered(command: list[str]) -> subprocess.Popen[bytes]:
+def spawn_tethered(command: list[str], most_files: int = MOST_FILES) -> subprocess.Popen[bytes]:
     """Run a program that the kernel ends with this process, even on kill -9, where `setpriv` is there for it."""
     tether = shutil.which("setpriv")
     if tether:
         command = [tether, "--pdeathsig", "TERM", "--", *command]
     env, silent = children.environment(), subprocess.DEVNULL
     started = subprocess.Popen(command, env=env, stdin=silent, stdout=silent, stderr=silent)
-    _allow_files(started.pid)
+    _allow_files(started.pid, most_files)
     return started
 
 
-def _allow_files(pid: int) -> None:
-    """Let a broker have as many connections as it may: with the usual 1,024 anybody could take all of them."""
+def _allow_files(pid: int, most: int) -> None:
+    """Let a broker have so many connections, where it may: with the usual 1,024 anybody could take all of them."""
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+        allowed = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def bound_log(file: Path, most: int = MOST_LOG_BYTES) -> None:
@@ -273,26 +274,9 @@ def _first_client_port() -> int:
     return first if first - LOWEST_PORT >= FEWEST_PORTS else CLIENT_PORTS_USUALLY
 
 
-def _mosquitto_conf(folder: Path, port: int) -> str:
-    lines = [
-        f"listener {port} {LOOPBACK}",
-        "allow_anonymous true",  # this one is on loopback only
-        "persistence true",
-        f"persistence_location {folder}/",
-        "autosave_interval 30",
-        f"log_dest file {folder}/mosquitto.log",
-        "log_type error",
-        "log_type warning",
-        "log_type notice",
-        "connection_messages false",
-        f"max_inflight_messages {MAX_INFLIGHT}",
-        "max_queued_messages 1000000",
-        f"message_size_limit {MAX_MESSAGE_BYTES}",
-        "set_tcp_nodelay true",
-    ]
-    if os.geteuid() == 0:
-        lines.append("user root")  # another user could not write below this folder
-    return "\n".join(lines) + "\n"
+def process_user() -> str | None:
+    """Whom a broker goes on as where this runs as root: another user could not write below the home."""
+    return "root" if os.geteuid() == 0 else None
 
 
 def _embedded_process(port: int) -> subprocess.Popen[bytes]:

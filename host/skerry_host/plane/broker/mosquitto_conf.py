@@ -1,8 +1,8 @@
-"""The configuration of the mosquitto processes that serve a fleet with identities. Pure.
+"""The configuration of the mosquitto processes that the plane starts. Pure.
 
-They are three processes, and not listeners of one: client ids are one space for all listeners of a process, so whoever
-may choose his own id at one of them would throw out the plane and any device at another. On the operation listener
-nobody may choose: the id is the name in the certificate.
+For a fleet with identities they are three processes, and not listeners of one: client ids are one space for all
+listeners of a process, so whoever may choose his own id at one of them would throw out the plane and any device at
+another. On the operation listener nobody may choose: the id is the name in the certificate.
 """
 
 from dataclasses import dataclass
@@ -73,10 +73,13 @@ class Listening:
 def operation_conf(at: Listening, files: TlsFiles, user: str | None) -> str:
     """Devices with their certificates, and the plane."""
     listeners = _listeners(at, "operation", [*files.lines(), "use_username_as_clientid true"])
-    kept = ["persistence true", f"persistence_location {at.folder}/", "autosave_interval 30"]
-    kept += ["persistent_client_expiration 30d"]
-    limits = ["max_queued_messages 1000000", f"message_size_limit {MAX_MESSAGE_BYTES}"]
-    return _joined(*_common(at, "mosquitto", user), *kept, *limits, *listeners)
+    return _joined(*_common(at, "mosquitto", user), *_kept(at), "persistent_client_expiration 30d", *listeners)
+
+
+def plain_conf(at: Listening, user: str | None) -> str:
+    """Anybody on this machine, without TLS and rules: for tests and tinkering."""
+    listener = [f"listener {at.port} {LOOPBACK}", "allow_anonymous true"]
+    return _joined(*_common(at, "mosquitto", user), *_kept(at), *listener)
 
 
 def enrolment_conf(at: Listening, files: TlsFiles, user: str | None) -> str:
@@ -138,6 +141,17 @@ def _common(at: Listening, name: str, user: str | None) -> list[str]:
         f"max_inflight_messages {MAX_INFLIGHT}",
         "set_tcp_nodelay true",
         *([f"user {user}"] if user else []),
+    ]
+
+
+def _kept(at: Listening) -> list[str]:
+    """Of a process that keeps what it retains, and what waits for those who are away."""
+    return [
+        "persistence true",
+        f"persistence_location {at.folder}/",
+        "autosave_interval 30",
+        "max_queued_messages 1000000",
+        f"message_size_limit {MAX_MESSAGE_BYTES}",
     ]
 
 

@@ -4,10 +4,8 @@ Starts, reloads and ends them, and writes their access rules as it is told. Does
 reload had the effect that it should have: `skerry_host.plane.access` sees to both.
 """
 
-import contextlib
 import logging
 import os
-import resource
 import secrets
 import signal
 import subprocess
@@ -25,7 +23,7 @@ from skerry_host.identity.authority import KeyPair
 from skerry_host.identity.files import PlaneFiles
 from skerry_host.plane.broker import mosquitto_conf as conf
 from skerry_host.plane.broker.access import TEXTS
-from skerry_host.plane.broker.broker import Child, spawn_tethered
+from skerry_host.plane.broker.broker import MOST_FILES, Child, process_user, spawn_tethered
 from skerry_host.plane.broker.canary import comes_in
 from skerry_host.plane.broker.connection import Connection
 from skerry_host.plane.broker.listening import Opening, write_password_file
@@ -54,8 +52,8 @@ class Ports:
 class Process(Child):
     """One mosquitto, with a configuration that is written when it is started."""
 
-    most_files: int | None = None
-    """So many files it may open, connections among them; None for as many as this process may."""
+    most_files = MOST_FILES
+    """So many files it may open, connections among them, where the system allows that."""
 
     def __init__(self, program: str, name: str, at: Listening, text: Callable[[Listening], str]) -> None:
         super().__init__(at.port)
@@ -83,10 +81,7 @@ class Process(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         file = self.at.folder / f"{self._name}.conf"
         write_atomic(file, self._text(self.at).encode(), mode=0o600)
-        process = spawn_tethered([self._program, "-c", str(file)])
-        if self.most_files is not None:
-            _limit_files(process.pid, self.most_files)
-        return process
+        return spawn_tethered([self._program, "-c", str(file)], self.most_files)
 
     def _where_to_look(self) -> str:
         return f"see {self.log_file}, or choose another port with {OPTIONS[self._name]}"
@@ -188,16 +183,16 @@ class Secured:
         return Connection(parse(f"mqtts://{LOOPBACK}:{port}"), None, None, files.ca, files.plane_cert, files.plane_key)
 
     def _operation_conf(self, at: Listening) -> str:
-        return conf.operation_conf(at, self._tls(self.files.chain), _user())
+        return conf.operation_conf(at, self._tls(self.files.chain), process_user())
 
     def _enrolment_conf(self, at: Listening) -> str:
-        return conf.enrolment_conf(at, self._tls(self.files.enrolment_chain), _user())
+        return conf.enrolment_conf(at, self._tls(self.files.enrolment_chain), process_user())
 
     def _old_conf(self, at: Listening) -> str:
         own = self.files
         bridge = Bridge(self.operation.port, own.ca, own.old_cert, own.old_key, f"bridge-{secrets.token_hex(16)}")
         password = write_password_file(self._folder, self._opened) if self._opened else None
-        return conf.old_conf(at, bridge, password, _user())
+        return conf.old_conf(at, bridge, password, process_user())
 
     def _tls(self, chain: Path) -> TlsFiles:
         return TlsFiles(chain, self._folder / LIST, self.files.server_cert, self.files.server_key)
@@ -217,16 +212,3 @@ class Secured:
             self._old_way = frozenset()
             for process in (self.old, self.enrolling, self.operation):
                 process.close()
-
-
-def _limit_files(pid: int, most: int) -> None:
-    """Where the system can (Linux); a lower limit that there is stays."""
-    with contextlib.suppress(AttributeError, OSError):
-        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        lower = most if soft == resource.RLIM_INFINITY else min(soft, most)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lower, hard))
-
-
-def _user() -> str | None:
-    """Another user could not write below the home."""
-    return "root" if os.geteuid() == 0 else None

@@ -61,7 +61,7 @@ def test_nothing_is_read_without_room_and_nothing_is_lost(sender, reader):
 @pytest.fixture
 def narrow(monkeypatch):
     """So many messages are sent without an acknowledgement."""
-    monkeypatch.setattr("skerry_host.plane.broker.broker.MAX_INFLIGHT", 100)
+    monkeypatch.setattr("skerry_host.plane.broker.mosquitto_conf.MAX_INFLIGHT", 100)
     return 100
 
 
