@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skerry_agent.config import AgentConfig, EnrolmentSection, moved
-from skerry_agent.identity.asking import Tools, Way
+from skerry_agent.identity.asking import Way
 from skerry_agent.identity.board_serial import board_serial
+from skerry_agent.identity.exchange import Tools
 from skerry_agent.identity.keeper import IdentityKeeper, Setup
 from skerry_agent.identity.moving import Moving
 from skerry_agent.ports.clock import EventQueue

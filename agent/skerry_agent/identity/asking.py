@@ -10,12 +10,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from skerry_agent import __version__, log
-from skerry_agent.identity.attest import HostTime
 from skerry_agent.identity.decisions import OF_TIME, is_doubtful, is_valid_at, pauses
-from skerry_agent.identity.later import Later
-from skerry_agent.identity.ports import Connections, Credentials, Events, HostClock, IdentityState, SecureLink
-from skerry_agent.ports.interfaces import Processes
-from skerry_agent.ports.jobs import AcceptIdentity, Answer, IdentityMade, MakeRequest, Refusal, RequestKind, RequestMade
+from skerry_agent.identity.exchange import SILENCE_S, Exchange, Tools
+from skerry_agent.identity.ports import Credentials, Events, IdentityState, SecureLink
+from skerry_agent.ports.jobs import AcceptIdentity, MakeRequest, Refusal, RequestKind, RequestMade
 from skerry_agent.state.disk import remove_folder
 from skerry_agent.state.identity import IdentityStore
 from skerry_agent.wire import codec, topics
@@ -23,15 +21,12 @@ from skerry_agent.wire.enrolment import EnrolmentAnswer, EnrolmentRequest, code_
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.plain_text import cleaned
 
-SILENCE_S = (5.0, 2.0, 300.0)
-"""Pauses where nothing answers: the first, their growth, the longest."""
 PENDING_S = (2.0, 1.5, 60.0)
 REFUSED_S = (60.0, 2.0, 3600.0)
+"""Pauses while a person has to decide, and after a refusal: the first, their growth, the longest."""
 MOST_UNANSWERED = 2
 """So often it asks in vain before it says so: the host may be busy with other boards."""
 
-LOCAL_S = (10.0, 2.0, 600.0)
-"""Pauses where something on this device is wrong, such as a full disk."""
 KEY_REVOKED = "key_revoked"
 """The host has taken this device's waiting key for it once, and another one since."""
 
@@ -55,47 +50,32 @@ class Way(Struct, frozen=True):
     claim: str = ""
 
 
-class Tools(Struct, frozen=True):
-    """What asking works with."""
-
-    clock: HostClock
-    processes: Processes
-    connections: Connections
-
-
-class Asking:
+class Asking(Exchange):
     """One way of asking, from `begin` until `got` is called with the folder of an identity, or until `stop`."""
 
     def __init__(self, way: Way, tools: Tools, got: Callable[[str], None], changed: Callable[[], None]) -> None:
+        super().__init__(tools, got)
         self.way = way
         self.state: IdentityState = "asking"
         self.detail = ""
         self.code = ""
-        self._clock, self._processes, self._connections = tools.clock, tools.processes, tools.connections
-        self._time = HostTime(tools.processes, tools.clock)
-        self._got, self._changed = got, changed
-        self._made: RequestMade | None = None
+        self._connections, self._changed = tools.connections, changed
         self._link: SecureLink | None = None
         self._check_time = True
         self._time_failed = False
-        self._later = Later(tools.clock)
-        self._busy = self._over = False
         self._unanswered = 0
-        self._silence, self._pending = pauses(*SILENCE_S), pauses(*PENDING_S)
-        self._refused, self._local = pauses(*REFUSED_S), pauses(*LOCAL_S)
+        self._pending, self._refused = pauses(*PENDING_S), pauses(*REFUSED_S)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Have the request made, then ask."""
+    def _job(self) -> MakeRequest:
         way = self.way
         files = {"ca_file": str(way.ca_file), "cert_file": str(way.cert_file), "key_file": str(way.key_file)}
-        self._processes.run_updater(MakeRequest(str(way.state), way.kind, way.incarnation, **files), self._request_made)
+        return MakeRequest(str(way.state), way.kind, way.incarnation, **files)
 
     def stop(self) -> None:
-        """Ask no more."""
-        self._over = True
-        self._later.cancel()
+        """Ask no more, and leave the enrolment listener."""
+        super().stop()
         if self._link is not None:
             self._link.stop()
 
@@ -104,22 +84,15 @@ class Asking:
         """Whether the host has refused, or what it would be asked with cannot be used."""
         return self.state == "refused" or (self._made is None and bool(self.detail))
 
-    def _request_made(self, answer: Answer) -> None:
-        if self._over:
-            return
-        if isinstance(answer, RequestMade):
-            self._made, self.code = answer, code_of(answer.key_sha256)
-            self._say("asking", "")
-            self._connect()
-        else:
-            self._failed(answer, self.begin)
+    def _begin_to_ask(self) -> None:
+        assert self._made is not None
+        self.code = code_of(self._made.key_sha256)
+        self._say("asking", "")
+        self._connect()
 
-    def _failed(self, answer: Answer, again: Callable[[], None]) -> None:
-        """Something on this device hinders; it is tried again."""
-        said = answer.detail if isinstance(answer, Refusal) else "the updater gave no answer"
-        hint = _NO_RETURN if self.way.kind == "birth" and getattr(answer, "kind", "") == "rejected" else ""
-        self._say(self.state, f"{said}; it is tried again{hint}")
-        self._later(next(self._local), again)
+    def _say_failed(self, refusal: Refusal) -> None:
+        hint = _NO_RETURN if self.way.kind == "birth" and refusal.kind == "rejected" else ""
+        self._say(self.state, f"{refusal.detail}; it is tried again{hint}")
 
     def _say(self, state: IdentityState, detail: str) -> None:
         if (state, detail) == (self.state, self.detail):
@@ -156,13 +129,6 @@ class Asking:
         """A broker that was away may be there a moment before its host: that is no reason to wait long."""
         self._silence = pauses(*SILENCE_S)
         self._ask()
-
-    def _ask(self) -> None:
-        made = self._made
-        if self._over or self._busy or made is None:
-            return
-        self._send(made)
-        self._later(next(self._silence), self._ask)
 
     def _send(self, made: RequestMade) -> None:
         link = self._link
@@ -258,18 +224,7 @@ class Asking:
             self._clock.wall() if sure else None,
             way.claim,
         )
-        self._busy = True
-        self._processes.run_updater(job, self._accepted)
-
-    def _accepted(self, answer: Answer) -> None:
-        self._busy = False
-        if self._over:
-            return
-        if isinstance(answer, IdentityMade):
-            self.stop()
-            self._got(answer.folder)
-        else:
-            self._failed(answer, self.begin)
+        self._have_checked(job)
 
 
 _REFUSALS: dict[tuple[str, str], tuple[IdentityState, str]] = {

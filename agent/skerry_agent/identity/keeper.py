@@ -13,7 +13,7 @@ from random import uniform
 from msgspec import Struct
 
 from skerry_agent import log
-from skerry_agent.identity.asking import Asking, Tools, Way
+from skerry_agent.identity.asking import Asking, Way
 from skerry_agent.identity.claim import ClaimFiles
 from skerry_agent.identity.decisions import (
     ATTEMPTS,
@@ -24,6 +24,7 @@ from skerry_agent.identity.decisions import (
     pauses,
     renewal_due,
 )
+from skerry_agent.identity.exchange import Tools
 from skerry_agent.identity.gate import TimeGate
 from skerry_agent.identity.later import Later
 from skerry_agent.identity.ports import Credentials, Events, IdentityState, IdentityStatus, Owner, SecureLink

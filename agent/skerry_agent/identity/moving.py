@@ -8,7 +8,8 @@ the keeper's and the link's matter.
 from collections.abc import Callable
 
 from skerry_agent import log
-from skerry_agent.identity.asking import Asking, Tools, Way
+from skerry_agent.identity.asking import Asking, Way
+from skerry_agent.identity.exchange import Tools
 from skerry_agent.identity.ports import IdentityStatus
 from skerry_agent.ports.interfaces import Link
 from skerry_agent.ports.jobs import MakeRequest, RequestMade
@@ -22,19 +23,21 @@ from skerry_agent.wire.twin import Desired
 class MoveRequest(Asking):
     """Asks as `Asking` does, over the link that the device has; whoever owns that hands in the answers."""
 
-    link: Link
+    def __init__(
+        self, way: Way, tools: Tools, link: Link, got: Callable[[str], None], changed: Callable[[], None]
+    ) -> None:
+        super().__init__(way, tools, got, changed)
+        self._old_way = link
 
-    def begin(self) -> None:
-        """Have the request made, then ask."""
-        way = self.way
-        self._processes.run_updater(MakeRequest(str(way.state), way.kind, way.incarnation), self._request_made)
+    def _job(self) -> MakeRequest:
+        return MakeRequest(str(self.way.state), self.way.kind, self.way.incarnation)
 
     def _connect(self) -> None:
         self._check_time = False
         self._ask()
 
     def _send(self, made: RequestMade) -> None:
-        device, link = self.way.device, self.link
+        device, link = self.way.device, self._old_way
         if link.connected:
             request = self._request(made)
             link.subscribe([topics.renewal(device)])
@@ -108,8 +111,7 @@ class Moving:
             self._offer, self.issue = None, f"the host's offer of an identity could not be kept: {why}"
             return
         log.info("the host offers this device an identity", broker=offer.broker)
-        self._asking = MoveRequest(self._way, self._tools, self._made, self.changed)
-        self._asking.link = self._link
+        self._asking = MoveRequest(self._way, self._tools, self._link, self._made, self.changed)
         self._asking.begin()
 
     def _made(self, _folder: str) -> None:

@@ -4,8 +4,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
-from skerry_agent.identity.asking import LOCAL_S, PENDING_S, Tools
+from skerry_agent.identity.asking import PENDING_S
 from skerry_agent.identity.decisions import renewal_due
+from skerry_agent.identity.exchange import LOCAL_S, Tools
 from skerry_agent.identity.keeper import TURN_S, IdentityKeeper, Setup
 from skerry_agent.ports.jobs import AcceptIdentity, Refusal
 from skerry_agent.state.identity import IdentityStore, incarnation_of, read_incarnation

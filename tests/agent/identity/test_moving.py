@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from skerry_agent.config import load
-from skerry_agent.identity.asking import Tools, Way
+from skerry_agent.identity.asking import Way
 from skerry_agent.identity.decisions import renewal_due
+from skerry_agent.identity.exchange import Tools
 from skerry_agent.identity.moving import Moving
 from skerry_agent.state import offered
 from skerry_agent.state.authority import usable_authority
