@@ -155,13 +155,17 @@ def _of_verification(error: ssl.SSLCertVerificationError, now: float) -> tuple[s
 
 
 def _believe(made: ssl.SSLContext, ca: Path) -> None:
-    text = _read(ca, "unusable_authority")
+    believe(made, _read(ca, "unusable_authority"), str(ca))
+
+
+def believe(made: ssl.SSLContext, pem: bytes, where: str) -> None:
+    """Take whoever is signed by an authority in PEM text for real; raises `TlsError` where there is none."""
     try:
-        made.load_verify_locations(cadata=text.decode("ascii", "ignore"))
+        made.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):  # the latter for an empty one
-        raise TlsError("unusable_authority", f"{ca} holds no certificate in PEM") from None
+        raise TlsError("unusable_authority", f"{where} holds no certificate in PEM") from None
     if not made.cert_store_stats()["x509_ca"]:
-        raise TlsError("unusable_authority", f"{ca} holds no certificate of an authority")
+        raise TlsError("unusable_authority", f"{where} holds no certificate of an authority")
 
 
 def _identify(made: ssl.SSLContext, cert: Path | None, key: Path | None) -> None:

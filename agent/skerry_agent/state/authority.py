@@ -7,8 +7,10 @@ import contextlib
 import ssl
 from pathlib import Path
 
+from skerry_agent import tls
 from skerry_agent.state import backup_copies
 from skerry_agent.state.disk import write_private
+from skerry_agent.tls import TlsError
 from skerry_agent.wire.errors import SkerryError
 
 
@@ -38,11 +40,11 @@ def usable_authority(path: Path, state: Path) -> tuple[Path, str | None]:
 
 
 def _checked(raw: bytes) -> bytes:
+    """Raises `AuthorityError` for what TLS would not take, and for anything that is no text: it was damaged."""
+    if not raw.isascii():
+        raise AuthorityError("it holds no certificate in PEM")
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=raw.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        raise AuthorityError("it holds no certificate in PEM") from None
-    if not context.cert_store_stats()["x509_ca"]:
-        raise AuthorityError("it holds no certificate of an authority")
+        tls.believe(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), raw, "it")
+    except TlsError as error:
+        raise AuthorityError(error.detail) from None
     return raw
