@@ -46,6 +46,8 @@ KINDS: dict[str, type[DeviceMessage]] = {"state": DeviceState, "reported": Repor
 """The last part of a topic below `d/` to what is sent there."""
 
 Result = Literal["accepted", "duplicate", "malformed"]
+TAKEN: frozenset[Verdict] = frozenset({"next", "returned"})
+"""What is said anew, by whom it may be said."""
 
 MOST_CODE = 64
 
@@ -174,10 +176,10 @@ class Ingest:
         match received.message:
             case DeviceState() as state:
                 verdict = self._judge(session, state, twins.last_state(session, state.device))
-                fresh = verdict != "old" and self._state(session, state, verdict)
+                fresh = verdict in TAKEN and self._state(session, state, verdict)
             case Reported() as reported:
                 verdict = self._judge(session, reported, twins.last_reported(session, reported.device))
-                fresh = verdict != "old" and self._reported(session, received, reported, verdict)
+                fresh = verdict in TAKEN and self._reported(session, received, reported, verdict)
             case CommandResult() as result:
                 verdict, fresh = "next", self._result(session, result)
             case _:
@@ -212,8 +214,6 @@ class Ingest:
         self._note(session, Event(self._clock(), "online", device, "it speaks"))
 
     def _state(self, session: Session, state: DeviceState, verdict: Verdict) -> bool:
-        if verdict == "malformed":
-            return False
         before = twins.is_online(session, state.device)
         fresh = twins.accept_state(session, state, self._clock(), returned=verdict == "returned")
         if fresh and before != state.online:
@@ -222,8 +222,6 @@ class Ingest:
         return fresh
 
     def _reported(self, session: Session, received: _Received, reported: Reported, verdict: Verdict) -> bool:
-        if verdict == "malformed":
-            return False
         now = self._clock()
         known = twins.refusals(session, reported.device) if reported.refused else set()
         signed, before = twins.generation(session, reported.device)
