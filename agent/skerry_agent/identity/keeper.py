@@ -173,8 +173,9 @@ class IdentityKeeper:
 
     def _show_issues(self) -> None:
         """Nobody else tells the supervisor of an issue that came between two of its reports, or while it is offline."""
-        if self.issues != self._shown:
-            self._shown = self.issues
+        found = self.issues  # which reads files
+        if found != self._shown:
+            self._shown = found
             self._owner.identity_changed()
 
     def _no_way(self) -> str | None:
