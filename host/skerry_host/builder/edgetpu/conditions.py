@@ -17,6 +17,7 @@ ConditionCheck = Callable[[Node, Operator, Condition], ConditionResult]
 ACTIVATIONS = {"int8", "uint8"}
 PARAMETERS = ACTIVATIONS | {"int16", "int32", "int64", "bool"}
 STATES = ACTIVATIONS | {"int16"}
+_CHANNELS_FIRST = [0, 3, 1, 2]
 
 
 def static_shapes(node: Node, row: Operator, _condition: Condition) -> ConditionResult:
@@ -151,14 +152,21 @@ def one_dimensional_alpha(node: Node, _row: Operator, _condition: Condition) -> 
     return alpha is not None and prod(alpha.shape[:-1]) == 1
 
 
-def channels_stay_last(node: Node, _row: Operator, _condition: Condition) -> ConditionResult:
-    """The permutation leaves the last of four dimensions in its place; others were never seen on an Edge TPU."""
+def small_channels_first(node: Node, _row: Operator, condition: Condition) -> ConditionResult:
+    """Channels move from last to first in a tensor of at most so many bytes; from `fails_from` bytes they never did.
+
+    A permutation that leaves the last of four dimensions in its place, or moves it elsewhere, was never seen.
+    """
     order, data = node.constant(1), node.input(0)
     if order is None or data is None or len(order) != 4 or len(data.shape) != 4:
         return None
-    axes = [int(axis) % 4 for axis in order]
+    axes, size = [int(axis) % 4 for axis in order], prod(data.shape)
     moved = [axis for axis in axes if data.shape[axis] != 1]
-    return False if moved != sorted(moved) and axes[-1] != 3 else None
+    if moved == sorted(moved) or axes[-1] == 3:
+        return None
+    if size >= condition.fails_from:
+        return False
+    return True if size <= condition.limit and axes == _CHANNELS_FIRST else None
 
 
 CHECKS: dict[str, ConditionCheck] = {
@@ -183,7 +191,7 @@ CHECKS: dict[str, ConditionCheck] = {
         resize_ratio,
         one_pixel,
         one_dimensional_alpha,
-        channels_stay_last,
+        small_channels_first,
     )
 }
 """By the names that the table uses."""

@@ -133,10 +133,10 @@ def unet() -> Rows:
 
 
 def channels_first() -> Rows:
-    """As PyTorch through a converter that keeps its order: the first TRANSPOSE ends the mapping."""
-    net = Net((1, 3, 8, 8), "uint8")
-    data = net.op("TRANSPOSE", net.op("QUANTIZE", net.input), net.ints(0, 2, 3, 1), shape=(1, 8, 8, 3))
-    back = net.op("TRANSPOSE", net.conv(data, 4), net.ints(0, 3, 1, 2), shape=(1, 4, 8, 8))
+    """As PyTorch through a converter that keeps its order: the first TRANSPOSE, of pixels, ends the mapping."""
+    net = Net((1, 3, 224, 224), "uint8")
+    data = net.op("TRANSPOSE", net.op("QUANTIZE", net.input), net.ints(0, 2, 3, 1), shape=(1, 224, 224, 3))
+    back = net.op("TRANSPOSE", net.conv(data, 4), net.ints(0, 3, 1, 2), shape=(1, 4, 224, 224))
     return net.table(net.op("MEAN", back, net.ints(2, 3), shape=(1, 4)))
 
 

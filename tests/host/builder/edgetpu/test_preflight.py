@@ -98,6 +98,11 @@ def dense(**fields: int) -> Preflight:
     return one("FULLY_CONNECTED", ((1, 4),), DENSE, out=((1, 2),), options=options("FullyConnectedOptions", **fields))
 
 
+def turned(height: int, width: int, depth: int, order: tuple[int, ...] = (0, 3, 1, 2)) -> Preflight:
+    shape = (1, height, width, depth)
+    return one("TRANSPOSE", (shape,), param(*order), out=(tuple(shape[axis] for axis in order),))
+
+
 def slopes(shape: tuple[int, int, int]) -> Preflight:
     return one("PRELU", ACT, (shape, "int8", [1] * (shape[0] * shape[1] * shape[2])))
 
@@ -164,8 +169,22 @@ CASES: list[tuple[str, Callable[[], Preflight], str, str]] = [
     ("a slope for each value", lambda: slopes((4, 4, 4)), "cpu", "limitation"),
     ("a slope for each row", lambda: slopes((4, 1, 1)), "cpu", "limitation"),
     ("split in depth", lambda: one("SPLIT", ((), PARAM, [3], 0.0), ACT), "maps", ""),
-    ("channels first", lambda: one("TRANSPOSE", ACT, param(0, 3, 1, 2)), "cpu", "limitation"),
-    ("channels first, counted from the end", lambda: one("TRANSPOSE", ACT, param(0, -1, 1, 2)), "cpu", "limitation"),
+    ("channels first", lambda: one("TRANSPOSE", ACT, param(0, 3, 1, 2)), "maps", ""),
+    ("channels first, counted from the end", lambda: one("TRANSPOSE", ACT, param(0, -1, 1, 2)), "maps", ""),
+    ("channels last", lambda: one("TRANSPOSE", ACT, param(0, 2, 3, 1)), "unknown", ""),
+    ("channels last, large", lambda: turned(64, 64, 65, order=(0, 2, 3, 1)), "cpu", "limitation"),
+    *(
+        (f"channels first, {size}", lambda s=shape: turned(*s), verdict, status)
+        for size, shape, verdict, status in [
+            ("16x16x65", (16, 16, 65), "maps", ""),
+            ("20x20x144", (20, 20, 144), "maps", ""),
+            ("32x32x65", (32, 32, 65), "maps", ""),
+            ("one row more", (33, 32, 65), "unknown", ""),
+            ("20x20x255", (20, 20, 255), "unknown", ""),
+            ("20x20x256", (20, 20, 256), "cpu", "limitation"),
+            ("64x64x65", (64, 64, 65), "cpu", "limitation"),
+        ]
+    ),
     (
         "one channel first",
         lambda: one("TRANSPOSE", ((1, 4, 4, 1),), param(0, 3, 1, 2), out=((1, 1, 4, 4),)),
