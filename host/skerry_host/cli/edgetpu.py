@@ -1,5 +1,6 @@
 """`skerry edgetpu`: predicts what maps to the Edge TPU, runs the user's compiler, inspects compiled files."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,27 @@ def _runtime(board: str | None, runtime: int | None) -> int:
     return runtime or offered
 
 
+class _Heights(click.ParamType[range]):
+    """A range of heights in pixels: `96..640`, `96..640:16`, or one."""
+
+    name = "sizes"
+    step = 32
+    most = 200
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        """The heights; ends the command with what is wrong."""
+        found = re.fullmatch(r"(\d{1,5})(?:\.\.(\d{1,5})(?::(\d{1,4}))?)?", str(value))
+        first, last, step = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+        heights = range(first, (last or first) + 1, step or self.step)
+        if not first or not heights:
+            self.fail(f"{value!r} is not A..B or A..B:STEP in pixels, such as 96..640", param, ctx)
+        if len(heights) > self.most:
+            self.fail(
+                f"{value!r} has {len(heights)} sizes, at most {self.most} are tried: give a larger STEP", param, ctx
+            )
+        return heights
+
+
 @click.group()
 def edgetpu() -> None:
     """Check, compile and inspect models for the Edge TPU."""
@@ -44,11 +66,22 @@ def edgetpu() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @runtime_options()
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a drawing of the graph here.")
+@click.option(
+    "--sizes",
+    type=_Heights(),
+    metavar="A..B[:STEP]",
+    help="Predict for images from A to B pixels high, every 32 or STEP pixels.",
+)
 @json_option
-def preflight(file: Path, runtime: int | None, board: str | None, svg: Path | None, as_json: bool) -> None:
+def preflight(
+    file: Path, runtime: int | None, board: str | None, svg: Path | None, sizes: range | None, as_json: bool
+) -> None:
     """Predict which operators will map to the Edge TPU. FILE is an int8 TFLite model; the prediction may be wrong."""
     from skerry_host.builder.edgetpu.preflight import preflight_file  # noqa: PLC0415 - keeps `--help` quick
 
+    if sizes is not None:
+        _preflight_sizes(file, sizes, _runtime(board, runtime), as_json)
+        return
     if svg is not None:
         _require_place(svg)
     found = preflight_file(file, _runtime(board, runtime))
@@ -142,6 +175,35 @@ def _draw(found: "Preflight", title: str, path: Path) -> None:
     from skerry_host.files import write_atomic  # noqa: PLC0415
 
     write_atomic(path, picture(found, title).encode())
+
+
+def _preflight_sizes(file: Path, heights: range, runtime: int, as_json: bool) -> None:
+    from skerry_host.builder.edgetpu.sizes import preflight_sizes_file  # noqa: PLC0415 - as above
+
+    found = preflight_sizes_file(file, heights, runtime)
+    if found.problem:
+        raise click.BadParameter(f"sizes of {file} cannot be tried: {found.problem}", param_hint="--sizes")
+    best = found.largest
+    if as_json:
+        largest = [best.height, best.width] if best else None
+        emit_json({"file": str(file), **msgspec.to_builtins(found), "largest": largest})
+        return
+    made = table("image", ">maps", ">unknown", ">cpu", ">largest activation", "first that is not certain to map")
+    for at in found.at:
+        counts = (
+            ("", "", "", "") if at.problem else (str(at.mapped), str(at.unknown), str(at.cpu), size(at.largest_bytes))
+        )
+        made.add_row(
+            f"{at.height}x{at.width}", *counts, safe(f"no such model: {at.problem}" if at.problem else at.cause)
+        )
+    console().print(made)
+    for reason in dict.fromkeys(at.reason for at in found.at if at.reason):
+        console().print(safe(f"note: {reason}"), soft_wrap=True)
+    if any(at.largest_bytes > found.largest_mapped_bytes for at in found.at):
+        known = size(found.largest_mapped_bytes)
+        console().print(f"note: the largest activation seen to map has {known}: the compiler may fail on larger ones")
+    upto = f"all of it maps up to {best.height}x{best.width}" if best else "at none of these sizes all of it maps"
+    console().print(f"predicted: {upto}; the file is made for {found.height}x{found.width}")
 
 
 def _prediction(found: "Preflight") -> dict[str, Any]:

@@ -85,7 +85,11 @@ def preflight_file(path: Path, runtime: int = NEWEST_EDGETPU_RUNTIME) -> Preflig
 
 def preflight_model(data: bytes, runtime: int = NEWEST_EDGETPU_RUNTIME) -> Preflight:
     """Predict for trusted bytes and devices with that `runtime`. Raises `DamagedError`."""
-    seen = view(read_model(data))
+    return predict(view(read_model(data)), runtime)
+
+
+def predict(seen: View, runtime: int) -> Preflight:
+    """Predict for a graph and devices with that `runtime`."""
     table = operator_table()
     alone = [_standalone(node, table, runtime) for node in seen.nodes]
     too_new = [node.op.index for node in seen.nodes if _too_new(node, table)]
@@ -230,7 +234,7 @@ def _notes(seen: View, table: OperatorTable) -> list[str]:
         notes.append("no operator computes on quantized values: the compiler calls such a model not quantized")
     if seen.graph.subgraphs > 1:
         notes.append(f"{seen.graph.subgraphs} subgraphs: only the first is checked")
-    largest = max((prod(t.shape) for t in computed if t.dtype in ACTIVATIONS), default=0)
+    largest = largest_activation(seen)
     if largest > table.activations.largest_mapped_bytes:
         known = table.activations
         notes.append(
@@ -238,3 +242,8 @@ def _notes(seen: View, table: OperatorTable) -> list[str]:
             " compiler may fail on large activations, and `-d` may then map a part"
         )
     return notes
+
+
+def largest_activation(seen: View) -> int:
+    """Bytes of the largest 8-bit activation."""
+    return max((prod(t.shape) for node in seen.nodes for t in node.outputs if t.dtype in ACTIVATIONS), default=0)

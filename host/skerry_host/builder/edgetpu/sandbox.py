@@ -21,7 +21,7 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.probe import MEMORY_BYTES, check_head
 
 T = TypeVar("T")
-ReadTask = Literal["inspect", "preflight"]
+ReadTask = Literal["inspect", "preflight", "sizes"]
 
 SECONDS = 60
 _ANSWER = "answer: "
@@ -30,6 +30,7 @@ _HINT = "get a new copy of the file from its source"
 _TASKS = {
     "inspect": ("skerry_host.builder.edgetpu.inspect", "inspect_to_json"),
     "preflight": ("skerry_host.builder.edgetpu.preflight", "preflight_to_json"),
+    "sizes": ("skerry_host.builder.edgetpu.sizes", "preflight_sizes_to_json"),
 }
 
 
