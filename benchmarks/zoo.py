@@ -1,0 +1,326 @@
+"""The zoo: real models out of packages, each built by its recipe, beside what other tools make of it in the same run.
+
+For every model: built, or refused and why; the task's figure float and int8, on the same evaluation samples for all;
+bytes, milliseconds on this machine, operators predicted to map to an Edge TPU. One budget for us and for the peers, fixed
+beforehand: 1 point, or 2 % of the float model's figure. Goals: at least 90 % built within it, none passed and broken, and
+never fewer working models than the best peer.
+
+    python benchmarks/zoo.py [--only NAME ...] [--again] [--page docs/zoo.md] [--work FOLDER]
+
+Packages are fetched with pip into the work folder ($SKERRY_ZOO, else .venv/zoo). Results are kept there for each model,
+so that a run that was broken off goes on. Takes about an hour for all of them.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from goals import Goal, finish
+from zoo_inputs import MAKERS
+from zoo_models import ZOO, Animal
+
+PROJECT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).parent
+CONVERTERS = Path(os.environ.get("SKERRY_CONVERTERS_PYTHON", PROJECT / ".venv/converters/bin/python"))
+CALIBRATION, EVALUATION, TRAINING = 200, 200, 9000
+SECONDS = 1500
+POINT, RELATIVE = 0.01, 0.02
+WANTED = 0.9
+
+
+@dataclass
+class Made:
+    """What one tool made of a model: a file and its figure, or why not."""
+
+    tool: str
+    file: str = ""
+    value: float | None = None
+    bytes: int = 0
+    ms: float | None = None
+    mapped: str = ""
+    problem: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Result:
+    """A model's float figure and what each tool made of it. `target` is ours that was taken."""
+
+    name: str
+    task: str
+    metric: str = ""
+    better: str = "higher"
+    value: float | None = None
+    float_bytes: int = 0
+    ours: list[Made] = field(default_factory=list)
+    peers: list[Made] = field(default_factory=list)
+    problem: str = ""
+
+    def within(self, made: Made) -> bool:
+        """Whether a figure keeps to the budget."""
+        if made.value is None or self.value is None:
+            return False
+        loss = self.value - made.value if self.better == "higher" else made.value - self.value
+        return loss <= max(POINT, RELATIVE * abs(self.value)) + 1e-9
+
+    @property
+    def right(self) -> Made | None:
+        """The first of ours that passed and keeps to the budget."""
+        return next((m for m in self.ours if not m.problem and self.within(m)), None)
+
+    @property
+    def broken(self) -> list[Made]:
+        """Those of ours that passed and do not keep to the budget."""
+        return [m for m in self.ours if not m.problem and not self.within(m)]
+
+    @property
+    def verdict(self) -> str:
+        """One word or two for the table."""
+        if self.broken:
+            return "PASSED AND BROKEN"
+        if self.right:
+            return "built"
+        return "refused, possible" if any(self.within(peer) for peer in self.peers) else "refused"
+
+
+class Run:
+    """Runs tools for one model in its folder; every child has a time limit."""
+
+    def __init__(self, animal: Animal, work: Path) -> None:
+        self.animal = animal
+        self.folder = work / animal.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.packages = work / "packages"
+
+    def child(self, command: list[str], seconds: float = SECONDS) -> tuple[int, str, str]:
+        """Exit status, standard output and the last line of the errors."""
+        environment = {**os.environ, "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, errors="replace",
+        ) as process:  # fmt: skip
+            try:
+                out, errors = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                return -1, "", f"timed out after {seconds:.0f} s"
+        lines = [line for line in errors.splitlines() if line.strip()]
+        return process.returncode, out, lines[-1][:300] if lines else f"status {process.returncode}"
+
+    def skerry(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+        """Our command with --json."""
+        status, out, last = self.child([sys.executable, "-m", "skerry_host.cli", *arguments, "--json"])
+        try:
+            return status, json.loads(out or "{}"), last
+        except ValueError:
+            return status, {}, last
+
+    def source(self) -> Path:
+        """The model's file: fetched, or trained."""
+        if not self.animal.package:
+            return self.trained()
+        self.packages.mkdir(parents=True, exist_ok=True)
+        file = self.packages / self.animal.file
+        if not file.is_file():
+            fetched = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "--python-version",
+                       "3.11", "-d", str(self.packages), self.animal.package]  # fmt: skip
+            status, _out, last = self.child(fetched)
+            if status:
+                raise RuntimeError(f"cannot be fetched: {last}")
+            for wheel in self.packages.glob("*.whl"):
+                with zipfile.ZipFile(wheel) as archive:
+                    if self.animal.file in archive.namelist():
+                        archive.extract(self.animal.file, self.packages)
+        return file
+
+    def trained(self) -> Path:
+        """A Keras model of zoo_keras."""
+        file = self.folder / f"{self.animal.file}.keras"
+        if not file.is_file():
+            clothes = self.folder / "training.npz"
+            np.savez_compressed(clothes, **MAKERS["clothes"](TRAINING, 7))
+            command = [str(CONVERTERS), str(HERE / "zoo_keras.py"), str(clothes), str(self.folder), self.animal.file]
+            status, _out, last = self.child(command)
+            if status:
+                raise RuntimeError(f"cannot be made: {last}")
+        return file
+
+    def recipe(self, source: Path) -> None:
+        """recipe.toml and its two files of samples."""
+        for name, count, seed in (("calibration", CALIBRATION, 1), ("evaluation", EVALUATION, 2)):
+            if not (self.folder / f"{name}.npz").is_file():
+                np.savez_compressed(self.folder / f"{name}.npz", **MAKERS[self.animal.inputs](count, seed))
+        animal = self.animal
+        tables = {
+            "source": {"file": source.name, "folders": [str(source.parent)]},
+            "source.shapes": animal.shapes,
+            "preprocess": animal.preprocess,
+            "postprocess": animal.postprocess,
+            "data": {"calibration": "calibration.npz", "evaluation": "evaluation.npz", "evaluate": "all", "min_calibration_samples": 1},
+        }
+        text = f'schema = 1\nname = "{animal.name}"\ntask = "{animal.task}"\nlicense = "of its package"\n'
+        for name, table in tables.items():
+            if table:
+                text += f"\n[{name}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items())
+        (self.folder / "recipe.toml").write_text(text + animal.more, "utf-8")
+
+    def figure(self, file: Path) -> tuple[dict[str, Any], str]:
+        """The task's figure of a file on all evaluation samples."""
+        status, told, last = self.skerry("model", "evaluate", str(file), str(self.folder))
+        return (told, "") if not status else ({}, _why(told) or last)
+
+    def build(self, target: str) -> Made:
+        """Ours, for one target, and its figure measured once more from the file that was written."""
+        began = perf_counter()
+        out = self.folder / f"built-{target}"
+        status, told, last = self.skerry(
+            "model", "build", str(self.folder), "--board", "raspberry-pi-5", "--target", target, "--out", str(out)
+        )
+        made = Made(f"skerry {target}", seconds=perf_counter() - began)
+        if status:
+            made.problem = _why(told) or last
+            return made
+        made.file = str(next(out.glob("*model.*")))
+        return self.measured(made)
+
+    def measured(self, made: Made) -> Made:
+        """With its figure, bytes, milliseconds and mapping."""
+        found, problem = self.figure(Path(made.file))
+        made.value, made.bytes = found.get("value"), Path(made.file).stat().st_size
+        made.problem = f"its figure: {problem}" if problem else ""
+        _status, told, _last = self.child([sys.executable, str(HERE / "zoo_speed.py"), made.file])
+        made.ms = float(told) if told.strip() else None
+        if made.file.endswith(".tflite"):
+            _status, said, _last = self.skerry("edgetpu", "preflight", made.file)
+            made.mapped = f"{said.get('mapped', '?')}/{said.get('ops', '?')}"
+        return made
+
+    def peer(self, tool: str, model: Path, inputs: Path) -> Made:
+        """A peer's file and its figure."""
+        began = perf_counter()
+        out = self.folder / f"{tool}{'.onnx' if tool == 'onnxruntime' else '.tflite'}"
+        python = str(CONVERTERS) if tool == "tensorflow" else sys.executable
+        status, _out, last = self.child([python, str(HERE / "zoo_peers.py"), tool, str(model), str(inputs), str(out)])
+        made = Made(tool, str(out), seconds=perf_counter() - began)
+        if status or not out.is_file():
+            made.problem = last
+            return made
+        return self.measured(made)
+
+
+def _why(told: dict[str, Any]) -> str:
+    error = told.get("error")
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error or "")
+
+
+def visit(animal: Animal, work: Path, again: bool) -> Result:
+    """Everything about one model; kept in its folder."""
+    run = Run(animal, work)
+    kept = run.folder / "result.json"
+    if kept.is_file() and not again:
+        raw = json.loads(kept.read_text("utf-8"))
+        return Result(**{**raw, "ours": [Made(**m) for m in raw["ours"]], "peers": [Made(**m) for m in raw["peers"]]})
+    result = Result(animal.name, animal.task)
+    try:
+        source = run.source()
+        run.recipe(source)
+        result.float_bytes = source.stat().st_size
+        told, result.problem = run.figure(source)
+        result.metric, result.value, result.better = told.get("metric", ""), told.get("value"), told.get("better", "higher")
+        result.ours = [run.build("cpu")]
+        if source.suffix == ".onnx" and result.right is None:
+            result.ours.append(run.build("onnx"))
+        result.peers = peers(run, source)
+    except Exception as error:  # noqa: BLE001  (a model that cannot be tried must not end the others)
+        result.problem = str(error)
+    kept.write_text(json.dumps(asdict(result), indent=1), "utf-8")
+    return result
+
+
+def peers(run: Run, source: Path) -> list[Made]:
+    """What the other tools make of it, from the forms that each of them takes."""
+    prepared = subprocess.run(
+        [sys.executable, str(HERE / "zoo_forms.py"), str(source), str(run.folder), str(CONVERTERS)],
+        env={**os.environ, "PYTHONPATH": f"{PROJECT / 'host'}:{PROJECT / 'agent'}"}, capture_output=True, text=True, check=False,
+        timeout=SECONDS,
+    )  # fmt: skip
+    try:
+        forms = json.loads(prepared.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        return [Made("peers", problem=(prepared.stderr.splitlines() or ["?"])[-1][:300])]
+    return [run.peer(tool, Path(model), Path(inputs)) for tool, (model, inputs) in forms.items()]
+
+
+def page(results: list[Result]) -> str:
+    """The table."""
+    lines = [
+        "| model | figure | float | ours | int8 | MB | ms | Edge TPU | TFLiteConverter | bare quantizer | onnxruntime |",
+        "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for r in results:
+        best = r.right or next(iter(r.ours), None) or Made("skerry")
+        by_tool = {peer.tool: peer for peer in r.peers}
+        cells = [_cell(r, by_tool.get(tool)) for tool in ("tensorflow", "quantizer", "onnxruntime")]
+        size = f"{best.bytes / 1e6:.2f}" if best.bytes else ""
+        ms = f"{best.ms:.1f}" if best.ms else ""
+        ours = f"{r.verdict}{' (onnx)' if r.right and r.right.tool.endswith('onnx') else ''}"
+        lines.append(
+            f"| {r.name} | {r.metric} | {_number(r.value)} | {ours} | {_number(best.value)} | {size} | {ms} | {best.mapped} |"
+            f" {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(result: Result, made: Made | None) -> str:
+    if made is None:
+        return "-"
+    if made.value is None:
+        return "fails"
+    return _number(made.value) + ("" if result.within(made) else " (broken)")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def main() -> None:
+    """Visit them, print the table, end by the goals."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--work", type=Path, default=Path(os.environ.get("SKERRY_ZOO", PROJECT / ".venv/zoo")))
+    asked = parser.parse_args()
+    chosen = [animal for animal in ZOO if not asked.only or animal.name in asked.only]
+    results = []
+    for animal in chosen:
+        results.append(visit(animal, asked.work.absolute(), asked.again))
+        done = results[-1]
+        print(f"{done.name}: {done.verdict} {done.problem} {'; '.join(m.problem for m in done.ours if m.problem)}", file=sys.stderr, flush=True)
+    table = page(results)
+    print(table, file=sys.stderr)
+    if asked.page:
+        asked.page.write_text(table, "utf-8")
+    tried = [r for r in results if r.value is not None]
+    possible = [r for r in tried if r.right or any(r.within(peer) for peer in r.peers)]
+    working = {tool: sum(r.within(p) for r in tried for p in r.peers if p.tool == tool) for tool in ("tensorflow", "quantizer", "onnxruntime")}
+    ours, best = sum(r.right is not None for r in tried), max(working, key=lambda tool: working[tool])
+    finish("zoo", [
+        Goal("built within the budget", ours / max(1, len(tried)), WANTED, "of all", ">="),
+        Goal("passed and broken", sum(bool(r.broken) for r in tried), 0, "models"),
+        Goal("working models", ours, working[best], "models", ">=", peer=f"{best}: {working[best]}"),
+        Goal("refused though possible", sum(r.right is None for r in possible), 0, "models"),
+    ], {"models": [asdict(r) for r in results]})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

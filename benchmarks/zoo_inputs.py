@@ -1,0 +1,254 @@
+"""Inputs for the zoo's models: drawn, rendered, spoken or cut out of photographs, with what is right where that is known.
+
+Each maker gives arrays for a recipe's .npz; `seed` decides which, so that calibration and evaluation never meet. Needs
+Pillow and scikit-learn's two photographs; `speech` and `wake` need espeak-ng. Photographs in $SKERRY_REAL_MODELS/vision
+are used where they are.
+"""
+
+import os
+import random
+import subprocess
+import wave
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Maker = Callable[[int, int], Arrays]
+"""From how many samples and a seed."""
+
+RATE = 16000
+PITCH_RATE = 22050
+WORDS = """island shore tide harbour rock ferry anchor gull pilot north fog signal mast invoice open gate platform water
+licence keeper winter supper ledger letter bottle engine window yellow seven eleven total price street number""".split()
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def photographs() -> list[Image.Image]:
+    """Photographs that are at hand: scikit-learn's two, and those of the test data."""
+    from sklearn.datasets import load_sample_images  # noqa: PLC0415  (slow)
+
+    found = [Image.fromarray(image) for image in load_sample_images().images]
+    folder = Path(os.environ.get("SKERRY_REAL_MODELS", PROJECT.parent / "shared" / "models")) / "vision"
+    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+        if path.suffix in {".jpg", ".bmp", ".png"}:
+            found.append(Image.open(path).convert("RGB"))
+    return found
+
+
+def varied(image: Image.Image, rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
+    """A piece of a photograph, at another scale and in other light, as uint8 (height, width, 3)."""
+    share = rng.uniform(0.35, 1.0)
+    width, height = int(image.width * share), int(image.height * share)
+    left, top = rng.randint(0, image.width - width), rng.randint(0, image.height - height)
+    piece = image.crop((left, top, left + width, top + height)).resize((size[1], size[0]))
+    if rng.random() < 0.5:
+        piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for kind in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        piece = kind(piece).enhance(rng.uniform(0.6, 1.4))
+    return np.asarray(piece.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2))))
+
+
+def photos(count: int, seed: int) -> Arrays:
+    """Pieces of photographs (N, 240, 320, 3)."""
+    rng = random.Random(seed)
+    return {"inputs": np.stack([varied(rng.choice(photographs()), rng, (240, 320)) for _ in range(count)])}
+
+
+def faces(count: int, seed: int) -> Arrays:
+    """Every other one a portrait where there is one, else a drawn scene with faces (N, 192, 192, 3)."""
+    rng = random.Random(seed)
+    portraits = [image for image in photographs() if image.height > image.width]
+    made = []
+    for at in range(count):
+        if portraits and at % 2:
+            image = rng.choice(portraits)
+            face = image.crop((0, 0, image.width, int(image.height * rng.uniform(0.6, 1.0))))
+            made.append(varied(face, rng, (192, 192)))
+        else:
+            made.append(_drawn(rng, (192, 192)))
+    return {"inputs": np.stack(made)}
+
+
+def eyes(count: int, seed: int) -> Arrays:
+    """Pieces around eyes of drawn faces (N, 64, 64, 3)."""
+    rng = random.Random(seed)
+    return {"inputs": np.stack([_drawn(rng, (128, 128))[24:88, 32:96] for _ in range(count)])}
+
+
+def _drawn(rng: random.Random, size: tuple[int, int]) -> np.ndarray[Any, Any]:
+    """A face of ellipses before a piece of a photograph."""
+    height, width = size
+    image = Image.fromarray(varied(rng.choice(photographs()), rng, size))
+    draw = ImageDraw.Draw(image)
+    x, y, high = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6), height * rng.uniform(0.2, 0.35)
+    wide, tone = high * rng.uniform(0.68, 0.82), rng.uniform(0.35, 1.0)
+    skin = tuple(int(part * tone) for part in (255, 214, 180))
+
+    def oval(dx: float, dy: float, w: float, h: float, color: tuple[int, ...]) -> None:
+        draw.ellipse([x + dx - w, y + dy - h, x + dx + w, y + dy + h], fill=color)
+
+    oval(0, 0.95 * high, 0.3 * high, 0.5 * high, tuple(int(part * 0.85) for part in skin))
+    oval(0, -0.25 * high, wide * 1.12, high * 0.95, (40, 30, 25))
+    oval(0, 0, wide, high, skin)
+    for side in (-1, 1):
+        eye = side * wide * 0.42
+        oval(eye, -0.18 * high, wide * 0.22, high * 0.09, (245, 245, 240))
+        oval(eye, -0.18 * high, wide * 0.11, high * 0.09, (40, 30, 20))
+        oval(eye, -0.36 * high, wide * 0.27, high * 0.03, (50, 35, 25))
+    oval(0, 0.15 * high, wide * 0.14, high * 0.18, tuple(int(part * 0.8) for part in skin))
+    oval(0, 0.5 * high, wide * 0.35, high * 0.07, (150, 60, 60))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1))))
+
+
+@cache
+def fonts() -> list[str]:
+    """Fonts with Latin letters."""
+    return [str(path) for path in sorted(Path("/usr/share/fonts/truetype").glob("*/*.ttf")) if "Mono" not in path.name]
+
+
+def _line(rng: random.Random, text: str) -> Image.Image:
+    """Text 48 pixels high, dark on light or light on dark."""
+    font = ImageFont.truetype(rng.choice(fonts()), rng.randint(26, 34))
+    left, top, right, bottom = (int(n) for n in font.getbbox(text))
+    paper, ink = (rng.randint(170, 255), rng.randint(0, 80)) if rng.random() < 0.8 else (rng.randint(0, 60), 230)
+    image = Image.new("L", (right - left + 16, 48), paper)
+    ImageDraw.Draw(image).text((8 - left, (48 - bottom + top) // 2 - top), text, fill=ink, font=font)
+    return image
+
+
+def lines(count: int, seed: int) -> Arrays:
+    """Lines of printed text (N, 48, 320) and what stands there."""
+    rng, images, texts = random.Random(seed), [], []
+    while len(images) < count:
+        text = " ".join(rng.choices(WORDS, k=rng.randint(1, 3)))
+        image = _line(rng, text)
+        if image.width <= 320:
+            page = Image.new("L", (320, 48), image.getpixel((0, 0)))
+            page.paste(image, (0, 0))
+            images.append(np.asarray(page))
+            texts.append(text)
+    return {"inputs": np.stack(images), "texts": np.array(texts)}
+
+
+def lines_turned(count: int, seed: int) -> Arrays:
+    """Lines of printed text (N, 48, 192), every other one upside down: class 1."""
+    rng, images = random.Random(seed), []
+    labels = np.arange(count) % 2
+    for label in labels:
+        image = _line(rng, " ".join(rng.choices(WORDS, k=2))).resize((192, 48))
+        images.append(np.asarray(image.rotate(180) if label else image))
+    return {"inputs": np.stack(images), "labels": labels.astype(np.int64)}
+
+
+def pages(count: int, seed: int) -> Arrays:
+    """Small pages of text (N, 160, 160) and where it stands, as masks."""
+    rng, images, masks = random.Random(seed), [], []
+    for _ in range(count):
+        paper = rng.randint(96, 255)
+        image, mask = Image.new("L", (160, 160), paper), Image.new("L", (160, 160), 0)
+        draw, truth = ImageDraw.Draw(image), ImageDraw.Draw(mask)
+        y = rng.randint(2, 30)
+        while y < 140:
+            font = ImageFont.truetype(rng.choice(fonts()), rng.randint(11, 26))
+            text, x = " ".join(rng.choices(WORDS, k=rng.randint(1, 3))), rng.randint(0, 40)
+            draw.text((x, y), text, fill=max(0, paper - rng.randint(90, 200)), font=font)
+            truth.rectangle(draw.textbbox((x, y), text, font=font), fill=1)
+            y += int(font.size) + rng.randint(6, 40)
+        images.append(np.asarray(image))
+        masks.append(np.asarray(mask))
+    return {"inputs": np.stack(images), "masks": np.stack(masks)}
+
+
+def files(count: int, seed: int) -> Arrays:
+    """The first and last bytes of real files, as magika reads them (N, 2048): 256 stands for no byte."""
+    rng = random.Random(seed)
+    found = [p for s in (".py", ".md", ".toml", ".so", ".png", ".json", ".html", ".gz", ".c", ".h", ".pyc", ".txt", ".ttf")
+             for p in sorted(Path(os.__file__).parents[1].rglob(f"*{s}"))[:400:4]]  # fmt: skip
+    found += [p for p in sorted(PROJECT.rglob("*")) if p.is_file() and ".git" not in p.parts and ".venv" not in p.parts][:300]
+    rng.shuffle(found)
+    rows = []
+    for path in found[:count]:
+        data = path.read_bytes().strip()
+        begin, end = data[:1024], data[-1024:]
+        rows.append([*begin, *[256] * (1024 - len(begin)), *[256] * (1024 - len(end)), *end])
+    return {"inputs": np.array(rows, np.int32)}
+
+
+def notes(count: int, seed: int) -> Arrays:
+    """Two seconds of plucked notes and chords at 22,050 Hz (N, 43844, 1)."""
+    rng, rows = random.Random(seed), []
+    time = np.arange(43844) / PITCH_RATE
+    for _ in range(count):
+        sound = np.zeros_like(time)
+        for _note in range(rng.randint(1, 6)):
+            start, pitch = rng.uniform(0, 1.5), 440 * 2 ** (rng.randint(-24, 24) / 12)
+            after = np.clip(time - start, 0, None)
+            tone = sum(np.sin(2 * np.pi * pitch * k * after) / k**1.5 for k in range(1, 7))
+            sound += (time >= start) * tone * np.exp(-after * rng.uniform(1, 5)) * rng.uniform(0.05, 0.3)
+        sound += np.random.default_rng(rng.randrange(2**32)).normal(0, 0.003, len(time))
+        rows.append(np.clip(sound, -1, 1).astype(np.float32)[:, None])
+    return {"inputs": np.stack(rows)}
+
+
+VOICES = ["en-us", "en-gb", "en-us+f3", "en-gb+f2", "en-us+m3", "en-gb+m5", "de", "fr"]
+
+
+def _speak(text: str, voice: str, speed: int) -> np.ndarray[Any, Any]:
+    """Speech at 16 kHz in -1..1."""
+    command = ["espeak-ng", "-v", voice, "-s", str(speed), "--stdout", text]
+    with wave.open(BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)) as file:
+        sound, rate = np.frombuffer(file.readframes(10**7), np.int16) / 32768, file.getframerate()
+    return np.interp(np.arange(0, len(sound) - 1, rate / RATE), np.arange(len(sound)), sound).astype(np.float32)
+
+
+def _stream(seconds: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Speech and noise in turn at 16 kHz, and where somebody speaks."""
+    rng, sounds, spoken = random.Random(seed), [], []
+    noise = np.random.default_rng(seed)
+    while sum(map(len, sounds)) < seconds * RATE:
+        quiet = noise.normal(0, rng.uniform(0.0005, 0.01), int(RATE * rng.uniform(0.4, 1.2))).astype(np.float32)
+        words = _speak(" ".join(rng.choices(WORDS, k=4)), rng.choice(VOICES), rng.randint(130, 190)) * rng.uniform(0.3, 1)
+        words = words + noise.normal(0, 0.002, len(words)).astype(np.float32)
+        sounds += [quiet, words]
+        spoken += [np.zeros(len(quiet)), np.ones(len(words))]
+    return np.concatenate(sounds), np.concatenate(spoken)
+
+
+def speech(count: int, seed: int) -> Arrays:
+    """Windows of 32 ms with the 4 ms before (N, 576), states of zeros, and whether somebody speaks (N, 1)."""
+    sound, spoken = _stream(count * 512 / RATE + 2, seed)
+    rows = np.stack([sound[at * 512 : at * 512 + 576] for at in range(count)])
+    labels = np.stack([spoken[at * 512 + 64 : at * 512 + 576].mean(keepdims=True) > 0.5 for at in range(count)])
+    return {"input_input": rows, "labels": labels.astype(np.uint8)}
+
+
+def wake(count: int, seed: int) -> Arrays:
+    """Windows (N, 3, 40) like a microphone's features, in tenths."""
+    rng = np.random.default_rng(seed)
+    level = np.cumsum(rng.normal(0, 12, (count, 3, 40)), axis=2) + 120
+    return {"inputs": np.clip(level, 0, 255).astype(np.uint8)}
+
+
+def clothes(count: int, seed: int) -> Arrays:
+    """Fashion-MNIST (N, 28, 28) and its classes: Debian's dataset-fashion-mnist."""
+    import gzip  # noqa: PLC0415  (here only)
+
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images, gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as labels:
+        pixels = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)
+        classes = np.frombuffer(labels.read(), np.uint8, offset=8)
+    chosen = np.random.default_rng(seed).permutation(len(pixels))[:count]
+    return {"inputs": pixels[chosen], "labels": classes[chosen].astype(np.int64)}
+
+
+MAKERS: dict[str, Maker] = {
+    "photos": photos, "faces": faces, "eyes": eyes, "lines": lines, "lines-turned": lines_turned, "pages": pages,
+    "files": files, "notes": notes, "speech": speech, "wake": wake, "clothes": clothes,
+}  # fmt: skip
