@@ -3,6 +3,7 @@
 from skerry_agent.processing.arrays import Array, parse_npy, parse_npz, write_npz
 from skerry_agent.processing.detection import Detection, Detections, iou, to_sample
 from skerry_agent.processing.errors import ProcessingError
+from skerry_agent.processing.feeding import Feeding, Sample, SampleSequence
 from skerry_agent.processing.golden import (
     GoldenResult,
     GoldenSet,
@@ -36,10 +37,13 @@ __all__ = [
     "Detection",
     "Detections",
     "Embedding",
+    "Feeding",
     "GoldenResult",
     "GoldenSet",
     "Placement",
     "ProcessingError",
+    "Sample",
+    "SampleSequence",
     "answer_for",
     "compare_golden",
     "constant",

@@ -134,6 +134,9 @@ class Bundle(Struct, frozen=True):
     `min_edgetpu_runtime` is the runtime version that a compiled model asks of the Edge TPU's driver; a device whose
     driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it. `baseline`
     is None where no answer is positive or negative, and in releases before it was added.
+
+    `preprocess` is of the first input, `preprocesses` of those after it, in order; plain where there is none.
+    `feedback`: an input that takes an output of the sample before, both by name; zeros at first.
     """
 
     target: TargetName
@@ -147,6 +150,8 @@ class Bundle(Struct, frozen=True):
     probation: Probation = Probation()
     min_edgetpu_runtime: Annotated[int, Meta(ge=0)] | None = None
     baseline: Baseline | None = None
+    preprocesses: tuple[Preprocess, ...] = ()
+    feedback: dict[str, str] = {}
 
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skerry_agent.processing import Array, dequantize
-from skerry_agent.wire.manifest import Preprocess, Quality
+from skerry_agent.processing import Array, Feeding, dequantize
+from skerry_agent.wire.manifest import Quality
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.metrics import input_size, mark_correct
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
@@ -36,12 +36,12 @@ class Score:
     labels: Array | None = None
 
 
-def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
+def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
-    outputs = real_outputs(model, run_all(model, samples.inputs, prep, progress))
-    size = input_size(describe_any(model), prep)
+    outputs = real_outputs(model, run_all(model, samples.inputs, feeding, progress))
+    size = input_size(describe_any(model), feeding)
     name, marks = mark_correct(list(outputs.values()), samples, task, size)
-    right, labels = int(marks.sum()), samples.labels if samples.labelled else None
+    right, labels = int(marks.sum()), None if samples.truth is None else samples.classes
     return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), outputs, labels)
 
 

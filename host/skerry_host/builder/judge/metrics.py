@@ -5,12 +5,12 @@ not how good the model is, and the metric's name says so. A detector that finds 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
-from skerry_agent.processing import Array, Detections, ProcessingError, image_shape, iou, postprocess
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Detections, Feeding, ProcessingError, image_shape, iou, postprocess
+from skerry_agent.wire.manifest import TensorSpec
+from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
@@ -24,58 +24,39 @@ Size = tuple[int, int]
 Outputs = Sequence[Array]
 
 
-class Expected(Protocol):
-    """What is right for N samples, such as `Samples` themselves: see there."""
-
-    @property
-    def labels(self) -> Array:
-        """The class of each (N,)."""
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the labels mean something."""
-
-    @property
-    def truth(self) -> tuple[Array, ...] | None:
-        """Real-valued outputs (N, ...) of the float model."""
-
-    def __len__(self) -> int:
-        """N."""
-
-
-def mark_correct(outputs: Outputs, expected: Expected, task: Task, size: Size) -> tuple[str, Array]:
+def mark_correct(outputs: Outputs, expected: Samples, task: Task, size: Size) -> tuple[str, Array]:
     """The metric's name, and which of the real-valued outputs (N, ...) are right; `size` is the input's in pixels.
 
-    Without labels and truth the outputs are the measure themselves: all are right. Raises `RecipeError` (postprocess)
-    when they are boxes that nothing can be compared with.
+    Without truth and reference the outputs are the measure themselves: all are right. Raises `RecipeError`
+    (postprocess) when they are boxes that nothing can be compared with.
     """
     if has_measure(expected, task):
         name, mark = _LABELLED[task.name]
-        return name, mark(outputs[0].reshape(len(expected), -1), expected.labels)
+        return name, mark(outputs[0].reshape(len(expected), -1), expected.classes)
     name, agree = _AGREEMENT[task.name]
-    if expected.truth is None:
+    if expected.reference is None:
         require_boxes(outputs, task, size)
         return name, np.ones(len(expected), bool)
-    return name, agree(outputs, expected.truth, task, size)
+    return name, agree(outputs, expected.reference, task, size)
 
 
-def has_measure(expected: Expected, task: Task) -> bool:
+def has_measure(expected: Samples, task: Task) -> bool:
     """Whether labels say what is right, so that no float model is needed."""
-    return expected.labelled and task.name in _LABELLED
+    return expected.truth is not None and task.name in _LABELLED
 
 
-def one_by_one(expected: Expected, task: Task) -> bool:
+def one_by_one(expected: Samples, task: Task) -> bool:
     """Whether each sample is right or wrong whatever the others are: not where the nearest of all is looked for."""
     return not (has_measure(expected, task) and task.name == "embedding")
 
 
-def input_size(graph: Graph, prep: Preprocess) -> Size:
-    """Height and width of the model's input, 1 x 1 if it takes no image."""
-    (tensor,) = graph.input_specs()
-    if len(tensor.shape) != 4:
-        return 1, 1
-    height, width, _channels = image_shape(prep, tensor)
-    return height, width
+def input_size(graph: Graph, feeding: Feeding) -> Size:
+    """Height and width of the model's first image, 1 x 1 if it takes none."""
+    for place, tensor in enumerate(graph.input_specs()):
+        if len(tensor.shape) == 4:
+            height, width, _channels = image_shape(feeding.at(place), tensor)
+            return height, width
+    return 1, 1
 
 
 def top1(outputs: Array, labels: Array) -> Array:

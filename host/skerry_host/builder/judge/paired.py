@@ -10,8 +10,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.processing import Array, Feeding
 from skerry_host.build_record import Sampling
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.evaluate import Score, real_outputs, wilson
@@ -47,25 +46,13 @@ class Comparison:
     sampling: Sampling
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What is right for some samples: see `metrics.Expected`."""
-
-    labels: Array
-    labelled: bool
-    truth: tuple[Array, ...] | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
 class PairedEvaluation:
     """Keeps what the float model and the last other one have answered, so that it is not asked for again."""
 
     def __init__(self, reference: bytes, samples: Samples, recipe: Recipe, progress: Progress = silent) -> None:
         self._samples, self._recipe, self._progress = samples, recipe, progress
         count = len(samples)
-        self._in_order = is_stateful(describe_any(reference))
+        self._in_order = is_stateful(describe_any(reference), recipe.feeding)
         self._order = np.arange(count) if self._in_order else np.random.default_rng(SEED).permutation(count)
         self._reference = _Answers(reference, count)
         self._last = self._reference
@@ -114,21 +101,21 @@ class PairedEvaluation:
         start, task = answers.count, self._recipe.meaning
         if start >= count:
             return
-        answers.run(self._samples.inputs, self._order[start:count], self._recipe.preprocess, self._progress)
+        answers.run(self._samples, self._order[start:count], self._recipe.feeding, self._progress)
         if count == len(self._samples) and not has_measure(self._samples, task):
             require_boxes(self._reference.first(count), task, self._size(answers))
         truth, got = self._reference.first(count, start), answers.first(count, start)
-        expected = Expected(self._samples.labels[self._order[start:count]], self._samples.labelled, tuple(truth))
+        expected = self._samples.subset(self._order[start:count]).compared_with(truth)
         answers.metric, answers.right[start:count] = mark_correct(got, expected, task, self._size(answers))
         answers.energies[start:count] = _energies(truth, got)
 
     def _size(self, answers: "_Answers") -> tuple[int, int]:
-        return input_size(answers.graph, self._recipe.preprocess)
+        return input_size(answers.graph, self._recipe.feeding)
 
     def _score(self, answers: "_Answers", count: int) -> Score:
         right = int(answers.right[:count].sum())
         interval = wilson(right, count) if count == len(self._samples) else interval_at_any_time(right, count)
-        labels = self._samples.labels[self._order[:count]] if self._samples.labelled else None
+        labels = None if self._samples.truth is None else self._samples.classes[self._order[:count]]
         outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
         return Score(answers.metric, count, right / count, interval, outputs, labels)
 
@@ -143,10 +130,10 @@ class _Answers:
         self.outputs: dict[str, Array] = {}
         self._sessions: Sessions | None = None
 
-    def run(self, samples: Array, chosen: Array, prep: Preprocess, progress: Progress) -> None:
+    def run(self, samples: Samples, chosen: Array, feeding: Feeding, progress: Progress) -> None:
         """Add the answers for the chosen samples."""
-        self._sessions = self._sessions or Sessions(self.model, len(chosen))
-        real = real_outputs(self.model, self._sessions.run(samples, chosen, prep, progress))
+        self._sessions = self._sessions or Sessions(self.model, feeding, len(chosen))
+        real = real_outputs(self.model, self._sessions.run(samples.inputs, chosen, progress))
         if not self.outputs:
             population = len(self.right)
             self.outputs = {name: np.empty((population, *part.shape[1:]), part.dtype) for name, part in real.items()}

@@ -5,6 +5,7 @@ Format: docs/recipe.md. Everything that is wrong is reported at once.
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,9 +14,10 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
+from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation, TensorSpec
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
@@ -24,6 +26,8 @@ from skerry_host.builder.recipe.places import source_folder
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
 
+Fit = Callable[[Preprocess, TensorSpec], Preprocess]
+"""Preprocessing as a target wants it for one of a model's inputs."""
 RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -42,6 +46,20 @@ class SourcePlan(Struct, frozen=True):
 
 
 TaskName = Literal["classification", "detection", "embedding", "raw"]
+
+
+class InputPlan(Preprocess, frozen=True):
+    """`[inputs.NAME]`: the preprocessing of one input. `feedback` names the output that it takes of the sample before.
+
+    Such an input has no samples: it is zero at first.
+    """
+
+    feedback: str = ""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The preprocessing alone, as a manifest has it."""
+        return Preprocess(**{name: getattr(self, name) for name in Preprocess.__struct_fields__})
 
 
 class Task(Struct, frozen=True):
@@ -148,6 +166,35 @@ class Recipe(Struct, frozen=True):
     budget: Budget = Budget()
     golden: GoldenPlan = GoldenPlan()
     probation: Probation = Probation()
+    inputs: dict[str, InputPlan] = {}
+
+    @property
+    def feeding(self) -> Feeding:
+        """How samples become inputs; complete once `for_inputs` has put them into the model's order."""
+        if not self.inputs:
+            return Feeding((self.preprocess,))
+        fed_back = {name: plan.feedback for name, plan in self.inputs.items() if plan.feedback}
+        return Feeding(tuple(plan.preprocess for plan in self.inputs.values()), fed_back)
+
+    def for_inputs(self, tensors: Sequence[TensorSpec]) -> "Recipe":
+        """With preprocessing for each of a model's inputs, in its order.
+
+        Raises `RecipeError` for one that the model does not have.
+        """
+        there = [tensor.name for tensor in tensors]
+        unknown = [name for name in self.inputs if name not in there]
+        if unknown:
+            issues = [f"inputs.{name}: the model has no such input (it has {', '.join(there)})" for name in unknown]
+            raise RecipeError(f"recipe {self.name}", issues, hint="see docs/recipe.md", code="inputs")
+        first = _with(InputPlan(), self.preprocess)
+        plans = {name: self.inputs.get(name, InputPlan() if place else first) for place, name in enumerate(there)}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
+
+    def fitted(self, tensors: Sequence[TensorSpec], fit: Fit) -> "Recipe":
+        """With the preprocessing that a target wants for each of the model's inputs, of `for_inputs` before."""
+        pairs = zip(self.inputs.items(), tensors, strict=True)
+        plans = {name: _with(plan, fit(plan.preprocess, tensor)) for (name, plan), tensor in pairs}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
 
     @property
     def problems(self) -> list[str]:
@@ -160,6 +207,10 @@ class Recipe(Struct, frozen=True):
     def meaning(self) -> Task:
         """What the outputs mean."""
         return Task(self.task, self.postprocess)
+
+
+def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
+    return replace(plan, **{name: getattr(prep, name) for name in Preprocess.__struct_fields__})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
 
 INPUTS = np.zeros((3, 2))
-LABELLED = Samples(INPUTS, np.array([0, 0, 1]))
-PLAIN = Samples(INPUTS, np.zeros(3, int), labelled=False)
+LABELLED = Samples.of(INPUTS, truth=[0, 0, 1])
+PLAIN = Samples.of(INPUTS)
 VECTORS = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
 
 
