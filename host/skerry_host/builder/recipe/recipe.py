@@ -19,16 +19,16 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation, TensorSpec
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
+from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
-from skerry_host.builder.recipe.places import source_folder
+from skerry_host.builder.recipe.places import data_places, source_folder
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
 
 Fit = Callable[[Preprocess, TensorSpec], Preprocess]
 """Preprocessing as a target wants it for one of a model's inputs."""
-RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -67,19 +67,6 @@ class Task(Struct, frozen=True):
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
-
-
-class Data(Struct, frozen=True):
-    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
-
-    Without `labels` a model is evaluated by how often it agrees with the float model. `evaluate`: on `all` samples, or
-    on as many as are `enough` to be sure of the gates' decisions.
-    """
-
-    calibration: RelativePath
-    evaluation: RelativePath
-    min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
-    evaluate: Literal["enough", "all"] = "enough"
 
 
 class Quantize(Struct, frozen=True):
@@ -201,7 +188,8 @@ class Recipe(Struct, frozen=True):
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *self.labels.problems]
+        wrong = [uneven] if len(strides) != len(per_cell) else []
+        return [*self.quantize.problems, *self.data.problems, *wrong, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
@@ -215,7 +203,10 @@ def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions)."""
+    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions).
+
+    `calibration` and `evaluation` are files or folders, and the same one where a data set is to be split.
+    """
 
     recipe: Recipe
     sha256: str
@@ -247,8 +238,7 @@ def _located(file: Path, recipe: Recipe, sha256: str, version: str | None) -> Lo
     chosen = _choose(home, recipe.source.file, version, issues)
     name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
     source = folder if issues else _inside(home, name, issues)
-    calibration = _inside(folder, recipe.data.calibration, issues)
-    evaluation = _inside(folder, recipe.data.evaluation, issues)
+    calibration, evaluation = data_places(folder, recipe.data, issues)
     recipe = _with_labels(folder, recipe, issues)
     if issues:
         raise RecipeError(str(file), issues, code="missing_file")
