@@ -15,7 +15,8 @@ from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
-from skerry_host.builder.data.samples import DataSet, class_count, load_data
+from skerry_host.builder.data.load import load_data, with_names
+from skerry_host.builder.data.samples import DataSet, class_count
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -156,8 +157,9 @@ def _prepare(request: BuildRequest, progress: Progress) -> _Prepared:
     source = load_source(loaded.source, loaded.recipe.source, trusted=request.trust_source)
     loaded = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
     builders = for_source(builders, source, loaded.recipe.quantize, request.targets)
-    data = _data(loaded, source)
-    warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
+    data = _data(loaded, source, progress)
+    loaded = with_names(loaded, data)
+    warnings = (*data.left_out, *(() if source.quantized else lint.require(data, loaded.recipe.name)))
     return _Prepared(request, board, loaded, out, source, builders, data, warnings, progress)
 
 
@@ -268,11 +270,11 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own, tensors = for_file(".tflite" if source.is_tflite else ".onnx"), source.graph.input_specs()
     loaded = replace(loaded, recipe=loaded.recipe.fitted(tensors, own.preprocess))
-    return load_data(loaded, tensors, classes)
+    return load_data(loaded, tensors, classes, progress)
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
@@ -293,7 +295,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         board=ready.board.name,
         bundles=bundles,
         quality=facts[0].quality,
-        provenance=provenance(ready.request.now, ready.loaded, ready.source),
+        provenance=provenance(ready.request.now, ready.loaded, ready.source, ready.data.sha256),
         checks=tuple(check for part in facts for check in part.checks),
         changes=ready.source.changes,
         warnings=ready.warnings,
@@ -301,6 +303,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         sampling=facts[0].sampling,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
+            *ready.data.notes,
             *([AS_IT_IS] if quantized else []),
             *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
             *(remark for judged in parts for remark in judged.remarks if remark),

@@ -4,7 +4,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from skerry_host.builder.data.samples import class_count, load_data
+from skerry_host.builder.data.load import load_data
+from skerry_host.builder.data.samples import class_count
 from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.metrics import has_measure
 from skerry_host.builder.modelfile.describe import describe_any

@@ -1,7 +1,7 @@
 """The samples that a recipe names: read, and checked against the model's input and classes. Evaluates no model."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,18 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """The calibration samples (the representative dataset) and the evaluation samples; none should be in both."""
+    """The calibration samples (the representative dataset) and the evaluation samples; none should be in both.
+
+    What else is known of them where they were not in .npz files: the `names` of classes, `notes` of what was done to
+    samples, which were `left_out` and why, and a hash of each set's files.
+    """
 
     calibration: Samples
     evaluation: Samples
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def class_count(plan: Recipe, outputs: Sequence[TensorSpec]) -> int:
