@@ -136,8 +136,13 @@ def _masks(masks: Array, form: TruthForm) -> Array:
         raise TruthError(
             f"masks are {masks.dtype} of shape {masks.shape}, not ({form.samples}, height, width) integers"
         )
+    if squeezed.dtype not in _MASK_TYPES:
+        low, high = int(squeezed.min(initial=0)), int(squeezed.max(initial=0))
+        if low < 0 or high > 65535:
+            raise TruthError(f"masks have classes {low} to {high}, they are counted from 0; 255 is ignored")
+        squeezed = squeezed.astype(np.uint8 if high < 256 else np.uint16)
     require_mask(squeezed, form.classes)
-    return squeezed if squeezed.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)} else squeezed.astype(np.uint16)
+    return squeezed
 
 
 def require_mask(mask: Array, classes: int) -> None:
