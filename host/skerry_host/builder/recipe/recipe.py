@@ -17,6 +17,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
+from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
 from skerry_host.builder.recipe.places import source_folder
@@ -24,7 +25,6 @@ from skerry_host.builder.recipe.places import source_folder
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
 
-RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -49,19 +49,6 @@ class Task(Struct, frozen=True):
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
-
-
-class Data(Struct, frozen=True):
-    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
-
-    Without `labels` a model is evaluated by how often it agrees with the float model. `evaluate`: on `all` samples, or
-    on as many as are `enough` to be sure of the gates' decisions.
-    """
-
-    calibration: RelativePath
-    evaluation: RelativePath
-    min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
-    evaluate: Literal["enough", "all"] = "enough"
 
 
 class Quantize(Struct, frozen=True):
@@ -154,7 +141,7 @@ class Recipe(Struct, frozen=True):
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *self.labels.problems]
+        return [*self.quantize.problems, *self.data.problems, *([uneven] if len(strides) != len(per_cell) else []), *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
