@@ -19,7 +19,7 @@ from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, load_recipe
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
 from skerry_host.builder.targets.base import TargetBuilder
@@ -84,15 +84,19 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     """Look at all that can be looked at, whatever else is wrong; None if `problems` has something that forbids it."""
     board = problems.take(lambda: load_board(request.board))
     asked = None if board is None else problems.take(lambda: choose_targets(board, request.targets))
-    loaded = problems.take(lambda: load_recipe(request.recipe, request.version))
+    loaded, wrong = read_recipe(request.recipe, request.version)
+    if wrong is not None:
+        problems.add(wrong)
     if loaded is None:
         return None
     problems.take(lambda: _require_fitting_plan(request.targets, loaded))
     out = (request.out or Path("builds") / name_of(loaded)).absolute()
     problems.take(lambda: check_output(out))
     progress("checking the source model")
-    source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
-    if source is None:
+    source = None
+    if loaded.source.exists():
+        source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
     data = problems.take(lambda: _data(loaded, source))
