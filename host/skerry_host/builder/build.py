@@ -26,8 +26,9 @@ from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, form, run_gates
-from skerry_host.builder.judge.metrics import AGREEMENTS, input_size
 from skerry_host.builder.judge.paired import PairedEvaluation
+from skerry_host.builder.judge.tasks.base import input_size
+from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import check_output, write_folder
 from skerry_host.builder.provenance import provenance
