@@ -20,6 +20,17 @@ VARIES = 1 / 16
 shows is not."""
 
 
+CLASSES = {"classification", "multilabel", "segmentation", "sequence", "events"}
+"""Tasks whose first output has one value for each class."""
+VECTORS = {"embedding"}
+"""Tasks whose first output is one vector."""
+
+
+def is_one_kind(task: str, place: int) -> bool:
+    """Whether the task says that all channels of output `place` mean the same."""
+    return place == 0 and task in CLASSES | VECTORS
+
+
 @dataclass(slots=True)
 class _Sums:
     """Of one axis, for each place along it: extremes, mean and squares of the float model's values, and the noise."""
@@ -95,8 +106,10 @@ def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[Chan
     blocks = blocks_of(form.graph, form.place, sums.extremes, one_kind=form.one_kind)
     if blocks.axis not in sums.by_axis:
         return []
-    return [_signal(name, sums.by_axis[blocks.axis], first, last, _scale(form, blocks, first))
-            for first, last in blocks.ranges]
+    return [
+        _signal(name, sums.by_axis[blocks.axis], first, last, _scale(form, blocks, first))
+        for first, last in blocks.ranges
+    ]
 
 
 def _signal(name: str, sums: _Sums, first: int, last: int, scale: float) -> ChannelSignal:
@@ -107,9 +120,28 @@ def _signal(name: str, sums: _Sums, first: int, last: int, scale: float) -> Chan
     if widest <= 0:  # the float model's values never change: nothing can be lost
         return ChannelSignal(name, first, last, None, None)
     varies = spans >= VARIES * widest
-    each = [decibels(float(a), float(b)) for a, b in zip(sums.variation[own][varies], sums.noise[own][varies], strict=True)]
+    each = [
+        decibels(float(a), float(b)) for a, b in zip(sums.variation[own][varies], sums.noise[own][varies], strict=True)
+    ]
     middle = float(np.median(np.clip(each, -CEILING_DB, CEILING_DB)))
     return ChannelSignal(name, first, last, middle, widest / scale if scale else None)
+
+
+def output_scales(graph: Graph) -> list[dict[int, list[tuple[int, float]]]]:
+    """Of each output, joined where the model gives it in parts, what `OutputForm.scales` says."""
+    specs = graph.output_specs()
+    joins = {join.parts[0]: join for join in graph.joins}
+    inner = {part for join in graph.joins for part in join.parts[1:]}
+    found = []
+    for place, spec in enumerate(specs):
+        join = joins.get(place)
+        if join is not None:
+            sizes = [specs[part].shape[join.axis] for part in join.parts]
+            starts = [sum(sizes[:at]) for at in range(len(sizes))]
+            found.append({join.axis: [(at, specs[part].scale) for at, part in zip(starts, join.parts, strict=True)]})
+        elif place not in inner:
+            found.append({axis: [(0, spec.scale)] for axis in candidate_axes(spec.shape)})
+    return found
 
 
 def _scale(form: OutputForm, blocks: Blocks, first: int) -> float:

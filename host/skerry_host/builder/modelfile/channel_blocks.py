@@ -117,8 +117,11 @@ class _Walk:
         """The sizes of the parts, for the only axis of the output that is as long as they are together."""
         whole = self._graph.tensors[op.outputs[0]].shape
         shapes = [self._graph.tensors[i].shape for i in inputs]
-        along = [axis for axis in range(1, len(whole)) if all(len(s) == len(whole) for s in shapes)
-                 and sum(s[axis] for s in shapes) == whole[axis]]
+        along = [
+            axis
+            for axis in range(1, len(whole))
+            if all(len(s) == len(whole) for s in shapes) and sum(s[axis] for s in shapes) == whole[axis]
+        ]
         if len(inputs) < 2 or len(inputs) != len(op.inputs) or not along:
             return
         sizes = [s[along[0]] for s in shapes]
