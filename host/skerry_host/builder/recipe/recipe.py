@@ -101,11 +101,19 @@ STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions",
 
 
 class Budget(Struct, frozen=True):
-    """The host's gates: a build that misses one is refused."""
+    """The host's gates: a build that misses one is refused.
+
+    Metrics with a unit, such as pixels, may be worse by a part of the float model's value, `max_relative_loss`; those
+    that are better the lower they are have `max_error` in place of `min_accuracy`.
+    """
 
     max_accuracy_drop: Share = 0.01
+    max_relative_loss: Share = 0.02
     min_accuracy: Share = 0.0
+    max_error: Annotated[float, Meta(ge=0)] | None = None
+    allow_chance: bool = False
     min_sqnr_db: float = 15.0
+    min_channel_db: float = 3.0
     max_bytes: Annotated[int, Meta(gt=0)] | None = None
 
 
