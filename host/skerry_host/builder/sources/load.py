@@ -25,6 +25,7 @@ from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.unfit import not_finite, quantized, unfit, unfit_io, unfit_quantized
+from skerry_host.builder.sources.why import require_runs
 
 INT8_SHARE = 0.25  # of the bytes of a float model, at least
 
@@ -120,7 +121,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
         raise ModelError(message, hint="train or export it again", code="unfit")
-    found.require_runs(path)
+    require_runs(path, found)
     ready = quantized(describe(model))
     if ready:
         check_size(str(path), len(data))
