@@ -27,6 +27,7 @@ from skerry_agent.processing.golden import (
     save_golden,
 )
 from skerry_agent.processing.image import Placement, fit, place
+from skerry_agent.processing.joins import join_outputs
 from skerry_agent.processing.masks import Mask
 from skerry_agent.processing.points import Keypoints, Point
 from skerry_agent.processing.sequences import Symbols
@@ -72,6 +73,7 @@ __all__ = [
     "fit",
     "image_shape",
     "iou",
+    "join_outputs",
     "load_golden",
     "of_sample",
     "parse_npy",

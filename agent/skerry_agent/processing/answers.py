@@ -12,6 +12,7 @@ from skerry_agent.processing.arrays import Array
 from skerry_agent.processing.classes import Answer, ClassSet, Events, classify, events, several
 from skerry_agent.processing.detection import Detections, detect, to_sample
 from skerry_agent.processing.image import Placement, place
+from skerry_agent.processing.joins import join_outputs
 from skerry_agent.processing.masks import Mask, mask_of_sample, segment
 from skerry_agent.processing.points import Keypoints, keypoints, points_of_sample
 from skerry_agent.processing.scores import output_at
@@ -78,7 +79,8 @@ def answer_for(bundle: Bundle, outputs: Sequence[Array], raw: Size) -> Found | N
     """The answer to a sample of `raw` (height, width) by what its bundle says; places are in 0..1 of the sample."""
     if bundle.task not in _TASKS:
         return None
-    real = [dequantize(output, tensor) for output, tensor in zip(outputs, bundle.outputs, strict=True)]
+    parts = [dequantize(output, tensor) for output, tensor in zip(outputs, bundle.outputs, strict=True)]
+    real = join_outputs(parts, bundle.joins)
     if bundle.task not in PICTURES:
         return decode(real, bundle.task, bundle.postprocess)
     height, width, _channels = image_shape(bundle.preprocess, bundle.inputs[0])

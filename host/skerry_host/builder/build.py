@@ -25,7 +25,7 @@ from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.evaluate import quality
-from skerry_host.builder.judge.gates import Measured, form, run_gates
+from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.judge.tasks.base import input_size
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
@@ -122,8 +122,7 @@ class _Candidate:
     def golden_problem(self) -> str:
         """Why its golden outputs are of no use; empty if they are."""
         model, golden = self.chosen.model, self.golden.golden
-        outputs = describe_any(model).output_specs()
-        shown = positives.problem(golden, outputs, self.work.recipe, self.size)
+        shown = positives.problem(golden, describe_any(model), self.work.recipe, self.size)
         return golden_samples.problem(model, golden) or shown
 
 
@@ -213,7 +212,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
-    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered))
+    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality)))
 
 
 def _measured(candidate: _Candidate) -> Measured:
@@ -223,10 +222,11 @@ def _measured(candidate: _Candidate) -> Measured:
     reference = None if work.source.quantized else compared.reference
     return Measured(
         graph=describe_any(chosen.model),
-        quality=quality(reference, compared.score, work.source.file_bytes, len(chosen.model)),
+        quality=quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels),
         golden_problem=candidate.golden_problem,
         plan=chosen.plan,
         as_it_is=work.source.quantized,
+        chance=(reference or compared.score).chance,
     )
 
 

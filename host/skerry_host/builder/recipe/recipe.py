@@ -41,14 +41,26 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
-TaskName = Literal["classification", "detection", "embedding", "raw"]
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
 
 
 class Task(Struct, frozen=True):
-    """What a model's outputs mean, and how boxes are read from a detector's."""
+    """What a model's outputs mean, how an answer is read from them, and the names of its classes or symbols."""
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
+    labels: tuple[str, ...] = ()
 
 
 class Data(Struct, frozen=True):
@@ -113,11 +125,19 @@ STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions",
 
 
 class Budget(Struct, frozen=True):
-    """The host's gates: a build that misses one is refused."""
+    """The host's gates: a build that misses one is refused.
+
+    Metrics with a unit, such as pixels, may be worse by a part of the float model's value, `max_relative_loss`; those
+    that are better the lower they are have `max_error` in place of `min_accuracy`.
+    """
 
     max_accuracy_drop: Share = 0.01
+    max_relative_loss: Share = 0.02
     min_accuracy: Share = 0.0
+    max_error: Annotated[float, Meta(ge=0)] | None = None
+    allow_chance: bool = False
     min_sqnr_db: float = 15.0
+    min_channel_db: float = 3.0
     max_bytes: Annotated[int, Meta(gt=0)] | None = None
 
 
@@ -159,7 +179,7 @@ class Recipe(Struct, frozen=True):
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return Task(self.task, self.postprocess)
+        return Task(self.task, self.postprocess, self.labels.names)
 
 
 @dataclass(frozen=True, slots=True)

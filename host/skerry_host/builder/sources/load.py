@@ -15,22 +15,16 @@ from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.rewrite.interface import fixed_batch
+from skerry_host.builder.rewrite.names import unique_names
+from skerry_host.builder.rewrite.table import rewrite
+from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
 from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
-from skerry_host.builder.sources.fake_quant import TrainedRanges, take_ranges
 from skerry_host.builder.sources.kinds import kind_of
-from skerry_host.builder.sources.normalise import (
-    fixed_batch,
-    normalise,
-    not_finite,
-    quantized,
-    unfit,
-    unfit_io,
-    unfit_quantized,
-    unique_names,
-)
+from skerry_host.builder.sources.unfit import not_finite, quantized, unfit, unfit_io, unfit_quantized
 
 INT8_SHARE = 0.25  # of the bytes of a float model, at least
 
@@ -60,7 +54,7 @@ class SourceModel:
 
 
 def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: bool = False) -> SourceModel:
-    """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
+    """Convert, check and rewrite a source; raises `ModelError` with what is wrong and what to do.
 
     `trusted` allows sources that carry code to run it.
     """
@@ -120,7 +114,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
-    changes = [change for change in (batch, renamed) if change] + ([] if ready else normalise(model))
+    changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph)
