@@ -4,15 +4,17 @@ With truth, answers are compared with it; without, with the float model's answer
 changed, not how good the model is, and its name says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from skerry_agent.processing import Array, image_shape
+from skerry_agent.processing import PICTURES, Array, Frame, ProcessingError, decode, image_shape, of_sample
 from skerry_agent.wire.manifest import Figure, Preprocess
+from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Task
 
 Size = tuple[int, int]
@@ -30,7 +32,8 @@ class Measure:
 
     `marks` (N,) say of each sample whether it is right, where `value` is their mean; None where it takes all samples.
     `figures` are further ones, of this model: `int8_value` holds the value, whatever the model is. `chance` is what
-    guessing would reach on these samples, None where that has no meaning. `unit` is empty for shares.
+    guessing would reach on these samples, None where that has no meaning. `unit` is empty for shares. `over` is the
+    value of some of the samples, by index (they may repeat), without decoding anything again.
     """
 
     metric: str
@@ -41,6 +44,7 @@ class Measure:
     interval: tuple[float, float] | None = None
     figures: tuple[Figure, ...] = ()
     chance: float | None = None
+    over: Callable[[Array], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +94,71 @@ class Known:
         return self.samples
 
 
+Classes = Sequence[frozenset[int]]
+"""The classes that each sample's answer, or truth, shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskRules:
     """What one task measures.
 
-    `judge` compares with truth, None where nothing can be said by it; `agree` with the float model's outputs.
-    `one_by_one`: each sample is right or wrong whatever the others are. `require` raises `RecipeError` for outputs that
-    agree with anything, `seen` says whether there is something already.
+    `judge` compares with truth, None where nothing can be said by it; `agree` with the float model's outputs, by a
+    metric called `agreement`. `one_by_one`: each sample is right or wrong whatever the others are; `by_sample`: at
+    least beside the float model's. `require` raises `RecipeError` for outputs that agree with anything, `seen` says
+    whether there is something already. `classes` are those that answers show, `truth_classes` those that truth has;
+    None where there are none.
     """
 
     agree: Callable[[Outputs, Outputs, Case], Measure]
     judge: Callable[[Outputs, Truth, Case], Measure] | None = None
     agreement: str = "agreement"
     one_by_one: bool = True
+    by_sample: bool = True
     require: Callable[[Outputs, Case], None] | None = None
     seen: Callable[[Outputs, Case], bool] | None = None
+    classes: Callable[[Outputs, Case], Classes] | None = None
+    truth_classes: Callable[[Truth], Classes] | None = None
 
 
-def share(metric: str, marks: Array, chance: float | None = None) -> Measure:
+def pooled(metric: str, over: Callable[[Array], float], samples: int, **more: Any) -> Measure:
+    """A metric that is no mean of samples that are right or wrong, with its interval by bootstrap."""
+    interval = more.pop("interval", None) or bootstrapped(over, samples)
+    return Measure(metric, over(np.arange(samples)), interval=interval, over=over, **more)
+
+
+def figure(name: str, value: float, better: Literal["higher", "lower"] = "higher", unit: str = "") -> Figure:
+    """A further figure of one model."""
+    return Figure(name, None, float(value), better, unit)
+
+
+def unfit(issue: str, hint: str = "") -> RecipeError:
+    """What [postprocess] says does not fit the model, or the data."""
+    hint = hint or "check its keys against the model's outputs, and that the samples show what the model is for"
+    return RecipeError("[postprocess]", [issue], hint=hint, code="postprocess")
+
+
+def one_sample(outputs: Outputs, at: int) -> list[Array]:
+    """The outputs (1, ...) of one sample."""
+    return [output[at : at + 1] for output in outputs]
+
+
+def answers(outputs: Outputs, case: Case) -> Iterator[Any]:
+    """What the device answers to each sample, about the sample. Raises `RecipeError` (postprocess) where it cannot."""
+    meaning, view = case.meaning, case.view
+    frame = Frame(view.size, view.preprocess.layout == "nchw")
+    for at in range(len(outputs[0])):
+        try:
+            found = decode(one_sample(outputs, at), meaning.name, meaning.postprocess, frame)
+        except ProcessingError as error:
+            raise unfit(f"it does not fit the model: {error.message}") from None
+        if found is not None and meaning.name in PICTURES and len(view.samples):
+            found = of_sample(found, view.preprocess, view.size, view.samples[at])
+        yield found
+
+
+def share(metric: str, marks: Array, chance: float | None = None, figures: tuple[Figure, ...] = ()) -> Measure:
     """The share of samples that are right, by `marks` (N,)."""
-    return Measure(metric, float(np.mean(marks)), marks=marks, chance=chance)
+    return Measure(metric, float(np.mean(marks)), marks=marks, chance=chance, figures=figures)
 
 
 def flat(output: Array) -> Array:
