@@ -17,6 +17,7 @@ from skerry_agent.processing.boxes import iou
 from skerry_agent.processing.classes import Answer, ClassSet, Event, Events
 from skerry_agent.processing.detection import Detection, Detections, to_sample
 from skerry_agent.processing.errors import ProcessingError
+from skerry_agent.processing.feeding import Feeding, Sample, SampleSequence
 from skerry_agent.processing.golden import (
     GoldenResult,
     GoldenSet,
@@ -53,6 +54,7 @@ __all__ = [
     "Embedding",
     "Event",
     "Events",
+    "Feeding",
     "Found",
     "Frame",
     "GoldenResult",
@@ -63,6 +65,8 @@ __all__ = [
     "Placement",
     "Point",
     "ProcessingError",
+    "Sample",
+    "SampleSequence",
     "Symbols",
     "answer_for",
     "compare_golden",

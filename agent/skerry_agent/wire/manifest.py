@@ -129,6 +129,9 @@ class Bundle(Struct, frozen=True):
     driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it. `baseline`
     is None where no answer is positive or negative, and in releases before it was added. `drift` is what inputs and
     answers usually are like.
+
+    `preprocess` is of the first input, `preprocesses` of those after it, in order; plain where there is none.
+    `feedback`: an input that takes an output of the sample before, both by name; zeros at first.
     """
 
     target: TargetName
@@ -144,6 +147,8 @@ class Bundle(Struct, frozen=True):
     baseline: Baseline | None = None
     joins: Annotated[tuple[Join, ...], Meta(max_length=64)] = ()
     drift: DriftBaseline | None = None
+    preprocesses: tuple[Preprocess, ...] = ()
+    feedback: dict[str, str] = {}
 
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""

@@ -10,8 +10,18 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from skerry_agent.processing import PICTURES, Array, Frame, ProcessingError, decode, image_shape, of_sample
-from skerry_agent.wire.manifest import Figure, Preprocess
+from skerry_agent.processing import (
+    PICTURES,
+    Array,
+    Feeding,
+    Frame,
+    ProcessingError,
+    SampleSequence,
+    decode,
+    image_shape,
+    of_sample,
+)
+from skerry_agent.wire.manifest import Figure, Preprocess, TensorSpec
 from skerry_host.builder.judge.intervals import bootstrapped
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.errors import RecipeError
@@ -47,6 +57,34 @@ class Measure:
     over: Callable[[Array], float] | None = None
 
 
+class SampleSizes:
+    """Height and width of each sample's picture; one is read when it is asked for, and then remembered."""
+
+    def __init__(self, inputs: SampleSequence = (), at: int = 0) -> None:
+        self._inputs, self._at, self._known = inputs, at, dict[int, Size]()
+        self._places: Sequence[int] | Array = range(len(inputs))
+
+    def only(self, places: Sequence[int] | Array) -> "SampleSizes":
+        """Those of some samples, in this order."""
+        other = SampleSizes(self._inputs, self._at)
+        other._places, other._known = [self._places[place] for place in places] if len(self) else (), self._known
+        return other
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Size:
+        place = int(self._places[index])
+        if place not in self._known:
+            shape = self._inputs[place][self._at].shape
+            shape = shape[1:] if len(shape) == 4 else shape  # a batch of 1 is as good as none
+            self._known[place] = (shape[0], shape[1]) if len(shape) > 1 else (1, 1)
+        return self._known[place]
+
+
+_NO_SIZES = SampleSizes()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """How samples lie in the model's input, which has `size`: what makes an answer one about the sample.
@@ -56,7 +94,7 @@ class View:
 
     size: Size = (1, 1)
     preprocess: Preprocess = _PLAIN
-    samples: Sequence[Size] = ()
+    samples: SampleSizes = _NO_SIZES
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +205,34 @@ def flat(output: Array) -> Array:
     return rows
 
 
-def input_size(graph: Graph, prep: Preprocess) -> Size:
-    """Height and width of the model's first input, 1 x 1 if it takes no image."""
-    tensor = graph.input_specs()[0]
-    if len(tensor.shape) != 4:
-        return 1, 1
-    height, width, _channels = image_shape(prep, tensor)
+def input_size(graph: Graph, feeding: Feeding) -> Size:
+    """Height and width of the model's first image, 1 x 1 if it takes none."""
+    place = _image(graph.input_specs())
+    return (1, 1) if place is None else _size_of(graph, feeding, place)
+
+
+def view_of(graph: Graph, feeding: Feeding, samples: "Pictures") -> View:
+    """How samples lie in a model's first image."""
+    tensors = graph.input_specs()
+    place = _image(tensors)
+    if place is None or tensors[place].name in feeding.feedback:
+        return View()
+    at = feeding.brought(tensors).index(place)
+    return View(_size_of(graph, feeding, place), feeding.at(place), SampleSizes(samples.inputs, at))
+
+
+class Pictures(Protocol):
+    """Samples, of which only the inputs are looked at."""
+
+    @property
+    def inputs(self) -> SampleSequence:
+        """Raw arrays by sample."""
+
+
+def _image(tensors: Sequence[TensorSpec]) -> int | None:
+    return next((place for place, tensor in enumerate(tensors) if len(tensor.shape) == 4), None)
+
+
+def _size_of(graph: Graph, feeding: Feeding, place: int) -> Size:
+    height, width, _channels = image_shape(feeding.at(place), graph.input_specs()[place])
     return height, width
