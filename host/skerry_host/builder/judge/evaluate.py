@@ -21,6 +21,8 @@ from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.runtime.session import run_all
 
 Interval = tuple[float, float]
+OF_CLASSES = {"classification", "embedding"}
+"""Tasks whose truth is one class for each sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,8 @@ class Score:
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
     outputs = real_outputs(model, run_all(model, samples.inputs, feeding, progress))
-    view = view_of(describe_any(model), feeding)
-    labels = None if samples.truth is None else samples.classes
-    return score_of(Answered(outputs, samples, task, view), labels)
+    view = view_of(describe_any(model), feeding, samples)
+    return score_of(Answered(outputs, samples, task, view), labels_of(samples, task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,11 @@ def _interval(found: Measure, answered: Answered, count: int) -> Interval:
     if found.marks is not None:
         return wilson(int(found.marks.sum()), count)
     return bootstrapped(lambda chosen: answered.only(chosen).measure().value, count)
+
+
+def labels_of(samples: Samples, task: Task) -> Array | None:
+    """The class of each sample (N,), None where truth is something else, or nobody has said."""
+    return samples.classes if samples.truth is not None and task.name in OF_CLASSES else None
 
 
 def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:

@@ -15,11 +15,11 @@ from skerry_agent.wire.manifest import ChannelSignal
 from skerry_host.build_record import Sampling
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
-from skerry_host.builder.judge.evaluate import Answered, Score, real_outputs, score_of
+from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
 from skerry_host.builder.judge.tasks.base import View, view_of
-from skerry_host.builder.judge.tasks.table import has_measure, has_seen, measure, one_by_one, require
+from skerry_host.builder.judge.tasks.table import has_seen, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Budget, Recipe
@@ -107,7 +107,9 @@ class PairedEvaluation:
             self._grow(own, count)
         if count == len(self._samples):
             return True
-        if not has_seen(self._reference.first(count), self._recipe.meaning, self._view(self._reference)):
+        if not has_seen(
+            self._reference.first(count), self._recipe.meaning, self._view(self._reference, self._order[:count])
+        ):
             return False
         if not own.by_sample or self._near_chance(count):
             return False
@@ -126,11 +128,12 @@ class PairedEvaluation:
         if start >= count:
             return
         answers.run(self._samples, self._order[start:count], self._recipe.feeding, self._progress)
-        if count == len(self._samples) and not has_measure(self._samples, task):
-            require(self._reference.first(count), task, self._view(answers))
+        part = self._order[start:count]
+        if count == len(self._samples):
+            require(self._reference.first(count), task, self._view(answers, self._order))
         reference, got = self._reference.first(count, start), answers.first(count, start)
-        expected = self._samples.subset(self._order[start:count]).compared_with(reference)
-        found = measure(got, expected, task, self._view(answers))
+        known = self._samples.subset(part).compared_with(reference)
+        found = measure(got, known, task, self._view(answers, part))
         answers.by_sample, answers.chance = found.marks is not None, found.chance
         if found.marks is not None:
             answers.right[start:count] = found.marks
@@ -138,14 +141,16 @@ class PairedEvaluation:
         if answers is not self._reference:
             answers.add_channels(reference, got)
 
-    def _view(self, answers: "_Answers") -> View:
-        return view_of(answers.graph, self._recipe.feeding)
+    def _view(self, answers: "_Answers", chosen: Array) -> View:
+        view = view_of(answers.graph, self._recipe.feeding, self._samples)
+        return replace(view, samples=view.samples.only(chosen))
 
     def _score(self, answers: "_Answers", count: int) -> Score:
-        seen = self._samples.subset(self._order[:count]).compared_with(self._reference.first(count))
-        labels = None if seen.truth is None else seen.classes
+        chosen = self._order[:count]
         outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
-        score = score_of(Answered(outputs, seen, self._recipe.meaning, self._view(answers)), labels)
+        known = self._samples.subset(chosen).compared_with(self._reference.first(count))
+        answered = Answered(outputs, known, self._recipe.meaning, self._view(answers, chosen))
+        score = score_of(answered, labels_of(known, self._recipe.meaning))
         if count == len(self._samples):
             return score
         return replace(score, interval=interval_at_any_time(int(answers.right[:count].sum()), count))

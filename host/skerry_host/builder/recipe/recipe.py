@@ -46,7 +46,18 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
-TaskName = Literal["classification", "detection", "embedding", "raw"]
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
 
 
 class InputPlan(Preprocess, frozen=True):
@@ -64,10 +75,11 @@ class InputPlan(Preprocess, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """What a model's outputs mean, and how boxes are read from a detector's."""
+    """What a model's outputs mean, how an answer is read from them, and the names of its classes or symbols."""
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
+    labels: tuple[str, ...] = ()
 
 
 class Quantize(Struct, frozen=True):
@@ -203,7 +215,7 @@ class Recipe(Struct, frozen=True):
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return Task(self.task, self.postprocess)
+        return Task(self.task, self.postprocess, self.labels.names)
 
 
 def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
