@@ -38,6 +38,7 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, base
         golden=golden.limits,
         probation=recipe.probation,
         baseline=baseline,
+        joins=session.graph.joins,
     )
     return Part(bundle, {name: content for name, _role, content in files})
 
