@@ -14,6 +14,7 @@ from skerry_agent.processing.arrays import Array
 from skerry_agent.processing.detection import Detections, detect, to_sample
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.image import fit, place
+from skerry_agent.processing.joins import join_outputs
 from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Postprocess, Preprocess, TensorSpec
 
 EMBEDDING = "embedding"
@@ -121,13 +122,23 @@ def answer_for(
     bundle: Bundle, outputs: Sequence[Array], raw: tuple[int, int]
 ) -> Answer | Detections | Embedding | None:
     """The answer to a sample of `raw` (height, width) by what its bundle says; boxes are in 0..1 of the sample."""
+    outputs, tensors = _whole(outputs, bundle)
     if bundle.task != DETECTION:
-        return postprocess(outputs, bundle.outputs, bundle.task)
+        return postprocess(outputs, tensors, bundle.task)
     height, width, _channels = image_shape(bundle.preprocess, bundle.inputs[0])
     size = (height, width)
-    found = postprocess(outputs, bundle.outputs, bundle.task, bundle.postprocess, size)
+    found = postprocess(outputs, tensors, bundle.task, bundle.postprocess, size)
     assert isinstance(found, Detections)
     return to_sample(found, place(raw, size, bundle.preprocess), size)
+
+
+def _whole(outputs: Sequence[Array], bundle: Bundle) -> tuple[Sequence[Array], Sequence[TensorSpec]]:
+    """The outputs that the source has: as the model gave them, or where some are parts, joined real values."""
+    if not bundle.joins:
+        return outputs, bundle.outputs
+    real = [dequantize(output, tensor) for output, tensor in zip(outputs, bundle.outputs, strict=True)]
+    joined = join_outputs(real, bundle.joins)
+    return joined, [TensorSpec("", "float32", output.shape) for output in joined]
 
 
 @lru_cache(maxsize=8)

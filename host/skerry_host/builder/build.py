@@ -123,7 +123,8 @@ class _Candidate:
     def golden_problem(self) -> str:
         """Why its golden outputs are of no use; empty if they are."""
         model, golden = self.chosen.model, self.golden.golden
-        shown = positives.problem(golden, describe_any(model), self.work.recipe, self.size)
+        graph = describe_any(model)
+        shown = positives.problem(golden, graph.output_specs(), self.work.recipe, self.size, graph.joins)
         return golden_samples.problem(model, golden) or shown
 
 

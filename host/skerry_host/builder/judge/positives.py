@@ -9,12 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from skerry_agent.processing import Array, GoldenSet, dequantize, join_outputs
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, Join, TensorSpec
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
 from skerry_host.builder.judge.tasks.base import Case, Size, View
 from skerry_host.builder.judge.tasks.detection import NOTHING, best
-from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
 
@@ -49,7 +48,7 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
         return samples
     chosen = np.array(choose(samples.labels, SCANNED))
     raw = Sessions(model, len(chosen)).run(samples.inputs, chosen, recipe.preprocess)
-    real = _real(raw, session.graph)
+    real = _real(raw, session.outputs, session.graph.joins)
     if recipe.task == DETECTION:
         return Samples(samples.inputs[chosen], best(real, Case(recipe.meaning, View(size))), labelled=False)
     answers, labels = _largest(real[0]), samples.labels[chosen]
@@ -60,9 +59,11 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     return Samples(samples.inputs[chosen[kept]], labels[kept])
 
 
-def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
+def problem(
+    golden: GoldenSet, outputs: Sequence[TensorSpec], recipe: Recipe, size: Size, joins: Sequence[Join] = ()
+) -> str:
     """Why golden outputs show nothing of what the model is for; empty if they do."""
-    real = _real(golden.outputs, graph)
+    real = _real(golden.outputs, outputs, joins)
     shown = baseline(real, recipe, size)
     if shown is None or shown.positive_rate > 0:
         return ""
@@ -90,7 +91,6 @@ def _largest(outputs: Array) -> Array:
     return indices
 
 
-def _real(raw: Sequence[Array], graph: Graph) -> list[Array]:
+def _real(raw: Sequence[Array], outputs: Sequence[TensorSpec], joins: Sequence[Join]) -> list[Array]:
     """The real values of a model's outputs, in the order of its source's."""
-    real = [dequantize(part, spec) for part, spec in zip(raw, graph.output_specs(), strict=True)]
-    return join_outputs(real, graph.joins)
+    return join_outputs([dequantize(part, spec) for part, spec in zip(raw, outputs, strict=True)], joins)
