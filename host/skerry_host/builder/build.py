@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.targets import CPU
 from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
-from skerry_host.builder.data.samples import DataSet, class_count, load_data
+from skerry_host.builder.data.load import load_data, with_names
+from skerry_host.builder.data.samples import DataSet, class_count
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -117,14 +116,13 @@ class _Candidate:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the model's input."""
-        return input_size(describe_any(self.chosen.model), self.work.recipe.preprocess)
+        return input_size(describe_any(self.chosen.model), self.work.recipe.feeding)
 
     @property
     def golden_problem(self) -> str:
         """Why its golden outputs are of no use; empty if they are."""
         model, golden = self.chosen.model, self.golden.golden
-        graph = describe_any(model)
-        shown = positives.problem(golden, graph.output_specs(), self.work.recipe, self.size, graph.joins)
+        shown = positives.problem(golden, describe_any(model), self.work.recipe, self.size)
         return golden_samples.problem(model, golden) or shown
 
 
@@ -158,16 +156,18 @@ def _prepare(request: BuildRequest, progress: Progress) -> _Prepared:
     check_output(out)
     progress("checking the source model")
     source = load_source(loaded.source, loaded.recipe.source, trusted=request.trust_source)
+    loaded = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
     builders = for_source(builders, source, loaded.recipe.quantize, request.targets)
-    data = _data(loaded, source)
-    warnings = () if source.quantized else lint.require(data, loaded.recipe.name)
+    data = _data(loaded, source, progress)
+    loaded = with_names(loaded, data)
+    warnings = (*data.left_out, *(() if source.quantized else lint.require(data, loaded.recipe.name)))
     return _Prepared(request, board, loaded, out, source, builders, data, warnings, progress)
 
 
 def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
-    recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
+    recipe = recipe.fitted(describe_any(start).input_specs(), builder.preprocess)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
     source = replace(ready.source, whole=whole_outputs(recipe.meaning))
     work = Work(builder, recipe, source, data, evaluation, ready.progress)
@@ -175,9 +175,9 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
     earlier = None if raw is None else load_golden(raw)
-    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.preprocess)
+    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.feeding)
     samples = positives.by_answer(model, data.evaluation, recipe, size)
-    golden = golden_samples.record(model, samples, recipe.preprocess, recipe.golden, earlier)
+    golden = golden_samples.record(model, samples, recipe.feeding, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
@@ -273,18 +273,17 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
-    own = for_file(".tflite" if source.is_tflite else ".onnx")
-    prep = own.preprocess(loaded.recipe.preprocess, source.graph)
-    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
-    return load_data(loaded, source.graph.input_specs()[0], classes)
+    own, tensors = for_file(".tflite" if source.is_tflite else ".onnx"), source.graph.input_specs()
+    loaded = replace(loaded, recipe=loaded.recipe.fitted(tensors, own.preprocess))
+    return load_data(loaded, tensors, classes, progress)
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     """The model's layers beside the float one's."""
     reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
-    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
+    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.feeding, work.progress)
 
 
 def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> BuildRecord:
@@ -299,7 +298,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         board=ready.board.name,
         bundles=bundles,
         quality=facts[0].quality,
-        provenance=provenance(ready.request.now, ready.loaded, ready.source),
+        provenance=provenance(ready.request.now, ready.loaded, ready.source, ready.data.sha256),
         checks=tuple(check for part in facts for check in part.checks),
         changes=ready.source.changes,
         warnings=ready.warnings,
@@ -307,6 +306,7 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
         sampling=facts[0].sampling,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
+            *ready.data.notes,
             *([AS_IT_IS] if quantized else []),
             *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
             *(remark for judged in parts for remark in judged.remarks if remark),

@@ -58,7 +58,7 @@ class _Sums:
     @classmethod
     def of(cls, size: int) -> "_Sums":
         """Nothing yet."""
-        return cls(np.full(size, np.inf), np.full(size, -np.inf), *(np.zeros(size) for _ in range(3)))
+        return cls(np.full(size, np.inf), np.full(size, -np.inf), np.zeros(size), np.zeros(size), np.zeros(size))
 
     def add(self, reference: Array, got: Array, axis: int) -> None:
         """Add one sample's values (without the batch)."""

@@ -5,6 +5,7 @@ Format: docs/recipe.md. Everything that is wrong is reported at once.
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,18 +14,21 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
+from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation, TensorSpec
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
+from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
-from skerry_host.builder.recipe.places import source_folder
+from skerry_host.builder.recipe.places import data_places, source_folder
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
 
-RelativePath = Annotated[str, Meta(min_length=1, max_length=255)]
+Fit = Callable[[Preprocess, TensorSpec], Preprocess]
+"""Preprocessing as a target wants it for one of a model's inputs."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -41,27 +45,40 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
-TaskName = Literal["classification", "detection", "embedding", "raw"]
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
+
+
+class InputPlan(Preprocess, frozen=True):
+    """`[inputs.NAME]`: the preprocessing of one input. `feedback` names the output that it takes of the sample before.
+
+    Such an input has no samples: it is zero at first.
+    """
+
+    feedback: str = ""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The preprocessing alone, as a manifest has it."""
+        return Preprocess(**{name: getattr(self, name) for name in Preprocess.__struct_fields__})
 
 
 class Task(Struct, frozen=True):
-    """What a model's outputs mean, and how boxes are read from a detector's."""
+    """What a model's outputs mean, how an answer is read from them, and the names of its classes or symbols."""
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
-
-
-class Data(Struct, frozen=True):
-    """Two .npz files with `inputs` (N, ...) and `labels` (N,): samples as a device gets them, before preprocessing.
-
-    Without `labels` a model is evaluated by how often it agrees with the float model. `evaluate`: on `all` samples, or
-    on as many as are `enough` to be sure of the gates' decisions.
-    """
-
-    calibration: RelativePath
-    evaluation: RelativePath
-    min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
-    evaluate: Literal["enough", "all"] = "enough"
+    labels: tuple[str, ...] = ()
 
 
 class Quantize(Struct, frozen=True):
@@ -156,23 +173,60 @@ class Recipe(Struct, frozen=True):
     budget: Budget = Budget()
     golden: GoldenPlan = GoldenPlan()
     probation: Probation = Probation()
+    inputs: dict[str, InputPlan] = {}
+
+    @property
+    def feeding(self) -> Feeding:
+        """How samples become inputs; complete once `for_inputs` has put them into the model's order."""
+        if not self.inputs:
+            return Feeding((self.preprocess,))
+        fed_back = {name: plan.feedback for name, plan in self.inputs.items() if plan.feedback}
+        return Feeding(tuple(plan.preprocess for plan in self.inputs.values()), fed_back)
+
+    def for_inputs(self, tensors: Sequence[TensorSpec]) -> "Recipe":
+        """With preprocessing for each of a model's inputs, in its order.
+
+        Raises `RecipeError` for one that the model does not have.
+        """
+        there = [tensor.name for tensor in tensors]
+        unknown = [name for name in self.inputs if name not in there]
+        if unknown:
+            issues = [f"inputs.{name}: the model has no such input (it has {', '.join(there)})" for name in unknown]
+            raise RecipeError(f"recipe {self.name}", issues, hint="see docs/recipe.md", code="inputs")
+        first = _with(InputPlan(), self.preprocess)
+        plans = {name: self.inputs.get(name, InputPlan() if place else first) for place, name in enumerate(there)}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
+
+    def fitted(self, tensors: Sequence[TensorSpec], fit: Fit) -> "Recipe":
+        """With the preprocessing that a target wants for each of the model's inputs, of `for_inputs` before."""
+        pairs = zip(self.inputs.items(), tensors, strict=True)
+        plans = {name: _with(plan, fit(plan.preprocess, tensor)) for (name, plan), tensor in pairs}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
 
     @property
     def problems(self) -> list[str]:
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        return [*self.quantize.problems, *([uneven] if len(strides) != len(per_cell) else []), *self.labels.problems]
+        wrong = [uneven] if len(strides) != len(per_cell) else []
+        return [*self.quantize.problems, *self.data.problems, *wrong, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return Task(self.task, self.postprocess)
+        return Task(self.task, self.postprocess, self.labels.names)
+
+
+def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
+    return replace(plan, **{name: getattr(prep, name) for name in Preprocess.__struct_fields__})
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions)."""
+    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions).
+
+    `calibration` and `evaluation` are files or folders, and the same one where a data set is to be split.
+    """
 
     recipe: Recipe
     sha256: str
@@ -204,8 +258,7 @@ def _located(file: Path, recipe: Recipe, sha256: str, version: str | None) -> Lo
     chosen = _choose(home, recipe.source.file, version, issues)
     name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
     source = folder if issues else _inside(home, name, issues)
-    calibration = _inside(folder, recipe.data.calibration, issues)
-    evaluation = _inside(folder, recipe.data.evaluation, issues)
+    calibration, evaluation = data_places(folder, recipe.data, issues)
     recipe = _with_labels(folder, recipe, issues)
     if issues:
         raise RecipeError(str(file), issues, code="missing_file")

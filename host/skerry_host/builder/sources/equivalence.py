@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skerry_agent.processing import Array
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.judge.signal import CEILING_DB, decibels, energies
 from skerry_host.builder.runtime.session import Session
 
@@ -21,17 +22,26 @@ NOISE_FLOOR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input and the source's outputs for it: arrays with a batch of 1."""
+    """Inputs and the source's outputs for them, in the source's order: arrays with a batch of 1."""
 
-    sample: Array
+    inputs: Sequence[Array]
     outputs: Sequence[Array]
 
 
 def examples(source: bytes) -> list[Example]:
     """The outputs of a model, TFLite or ONNX, for random inputs."""
     session, random = Session(source), np.random.default_rng(0)
-    samples = [random.random(session.input.shape, np.float32) for _ in range(SAMPLES)]
-    return [Example(sample, session.run(sample)) for sample in samples]
+    rows = [[random_values(random, tensor) for tensor in session.inputs] for _ in range(SAMPLES)]
+    return [Example(row, session.run(row)) for row in rows]
+
+
+def random_values(random: np.random.Generator, tensor: TensorSpec) -> Array:
+    """Values that every model can take: reals of 0 to 1, bytes, and small ids or truth values of other integers."""
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind == "f":
+        return random.random(tensor.shape, np.float32).astype(dtype)
+    limit = 256 if dtype == np.uint8 else 2
+    return random.integers(0, limit, tensor.shape).astype(dtype)
 
 
 def equivalence_db(source: Sequence[Example], made: bytes) -> float | None:
@@ -45,12 +55,19 @@ def equivalence_db(source: Sequence[Example], made: bytes) -> float | None:
 
 
 def _worst(example: Example, session: Session) -> float | None:
-    fitting = [form for form in _forms(example.sample) if form.shape == session.input.shape]
-    if not fitting:
+    given = [_fitting(array, tensor) for array, tensor in zip(example.inputs, session.inputs, strict=True)]
+    ready = [array for array in given if array is not None]
+    if len(ready) < len(given):
         return None
-    got = session.run(np.ascontiguousarray(fitting[-1]))
+    got = session.run(ready)
     found = [_best(wanted, got) for wanted in example.outputs]
     return None if None in found else min((value for value in found if value is not None), default=None)
+
+
+def _fitting(array: Array, tensor: TensorSpec) -> Array | None:
+    """An array in the order of axes that the model takes, None where it has none."""
+    found = [form for form in _forms(array) if form.shape == tensor.shape]
+    return np.ascontiguousarray(found[-1]).astype(tensor.dtype) if found else None
 
 
 def _best(wanted: Array, got: list[Array]) -> float | None:

@@ -4,13 +4,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry_agent.wire.manifest import Bundle, Preprocess
+from skerry_agent.processing import Feeding
+from skerry_agent.wire.manifest import Bundle, Preprocess, TensorSpec
 from skerry_agent.wire.targets import Target
 from skerry_host.boards import Board
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.edgetpu.build_step import CompiledBytes
 from skerry_host.builder.edgetpu.preflight import Preflight
-from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
@@ -22,7 +22,7 @@ class QuantizationJob:
 
     source: SourceModel
     samples: Samples
-    prep: Preprocess
+    feeding: Feeding
     plan: Quantize
     progress: Progress
 
@@ -68,8 +68,8 @@ class TargetBuilder(Protocol):
     def float_model(self, source: SourceModel) -> bytes:
         """What its model is compared with: the float model in its own format."""
 
-    def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:  # noqa: ARG002
-        """The recipe's preprocessing in the order of axes that its model takes."""
+    def preprocess(self, prep: Preprocess, tensor: TensorSpec) -> Preprocess:  # noqa: ARG002
+        """The recipe's preprocessing of an input in the order of axes that its model takes."""
         return prep
 
     @abstractmethod

@@ -2,9 +2,8 @@
 
 from msgspec.structs import replace
 
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_agent.wire.targets import ONNX
-from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
@@ -32,9 +31,8 @@ class OnnxBuilder(TargetBuilder):
         """See `TargetBuilder.float_model`."""
         return source.onnx if source.onnx is not None else source.data
 
-    def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:
+    def preprocess(self, prep: Preprocess, tensor: TensorSpec) -> Preprocess:
         """See `TargetBuilder.preprocess`: images are planes in ONNX."""
-        (tensor,) = model.input_specs()
         planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
         return replace(prep, layout="nchw") if planes else prep
 
@@ -42,4 +40,4 @@ class OnnxBuilder(TargetBuilder):
         """See `TargetBuilder.make`."""
         from skerry_host.builder.quantize.onnx import quantize_onnx  # noqa: PLC0415  (an extra)
 
-        return quantize_onnx(job.source, job.samples, job.prep, job.plan, job.progress)
+        return quantize_onnx(job.source, job.samples, job.feeding, job.plan, job.progress)
