@@ -36,7 +36,7 @@ class SourceModel:
 
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
-    change.
+    change. The first `whole` outputs are never given in parts, each with a scale of its own.
     """
 
     data: bytes
@@ -49,6 +49,7 @@ class SourceModel:
     trained: TrainedRanges = field(default_factory=dict)
     no_tflite: str = ""
     """Why `data` is a float ONNX: no converter turns it into TFLite, or no target asked for that (then empty)."""
+    whole: int = 0
 
     @property
     def is_tflite(self) -> bool:
