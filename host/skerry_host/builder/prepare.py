@@ -14,6 +14,7 @@ import msgspec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.samples import DataSet, class_count, load_data
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
@@ -149,4 +150,9 @@ def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
-    return () if source.quantized else lint.require(data, loaded.recipe.name)
+    if source.quantized:
+        return ()
+    (tensor, *_others) = source.graph.input_specs()
+    features = features_of(data.calibration, loaded.recipe.preprocess, tensor)
+    uneven = features.problem(tensor.name) if features is not None and loaded.recipe.quantize.io != "float" else ""
+    return (*lint.require(data, loaded.recipe.name), *filter(None, [uneven]))
