@@ -5,7 +5,7 @@ artifacts. A target is written only if it passes every gate, and one that fails 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skerry_agent.processing import load_golden
@@ -13,6 +13,7 @@ from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.targets import CPU, TargetName
 from skerry_host.build_record import FILE, BuildRecord
+from skerry_host.builder.data.features import features_of
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -41,6 +42,7 @@ from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import compiled_from, compilers
+from skerry_host.builder.targets.wider import tried_wider
 from skerry_host.failure_log import unexpected
 
 __all__ = ["Build", "BuildRequest", "build"]
@@ -150,6 +152,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
     found = [] if quantized else _layers(work, chosen)
     if any(result.lost_signal for result in results):
+        wider = "" if compiler else tried_wider(work, chosen.plan)
+        tried = replace(tried, found=wider, cause=_features(work))
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -173,6 +177,13 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
     return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality)))
+
+
+def _features(work: Work) -> str:
+    """Whether features of different ranges are to blame."""
+    tensors = describe_any(work.builder.float_model(work.source)).input_specs()
+    found = features_of(work.data.calibration, work.recipe.feeding, tensors)
+    return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
 
 
 def _measured(candidate: _Candidate) -> Measured:

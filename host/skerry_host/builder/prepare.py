@@ -12,6 +12,7 @@ from pathlib import Path
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.samples import DataSet, class_count
 from skerry_host.builder.output import check_output
@@ -154,4 +155,8 @@ def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
-    return (*data.left_out, *(() if source.quantized else lint.require(data, loaded.recipe.name)))
+    if source.quantized:
+        return data.left_out
+    found = features_of(data.calibration, loaded.recipe.feeding, source.graph.input_specs())
+    uneven = [one.problem(name) for name, one in found.items()] if loaded.recipe.quantize.io != "float" else []
+    return (*data.left_out, *lint.require(data, loaded.recipe.name), *filter(None, uneven))

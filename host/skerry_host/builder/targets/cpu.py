@@ -13,9 +13,7 @@ class CpuBuilder(TargetBuilder):
 
     target = CPU
     hint = "give the float ONNX model, or build target onnx for a board that has it"
-    last_resort = (
-        "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
-    )
+    last_resort = "quantization-aware training"
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
