@@ -1,6 +1,6 @@
 """Evaluates a model on held-out samples, and the SQNR of the int8 model against the float one. Decides nothing.
 
-Uses the device's own preprocessing; `metrics` knows what a correct answer is.
+Uses the device's own preprocessing; `tasks` know what a correct answer is.
 """
 
 import math
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from skerry_agent.processing import Array, dequantize
 from skerry_agent.wire.manifest import Preprocess, Quality
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import input_size, mark_correct
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.judge.tasks.base import Expected, Known, View, input_size
+from skerry_host.builder.judge.tasks.table import measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Task
@@ -39,10 +40,16 @@ class Score:
 def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
     outputs = real_outputs(model, run_all(model, samples.inputs, prep, progress))
-    size = input_size(describe_any(model), prep)
-    name, marks = mark_correct(list(outputs.values()), samples, task, size)
-    right, labels = int(marks.sum()), samples.labels if samples.labelled else None
-    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), outputs, labels)
+    view = View(input_size(describe_any(model), prep), prep)
+    found = measure(list(outputs.values()), expected(samples), task, view)
+    assert found.marks is not None
+    right, labels = int(found.marks.sum()), samples.labels if samples.labelled else None
+    return Score(found.metric, len(samples), right / len(samples), wilson(right, len(samples)), outputs, labels)
+
+
+def expected(samples: Samples) -> Expected:
+    """What is right for samples."""
+    return Known(samples.labels if samples.labelled else None, samples.truth, len(samples))
 
 
 def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import Quality
 from skerry_host.build_record import Check
-from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.recipe.recipe import Budget, Quantize
 

@@ -14,17 +14,11 @@ from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.build_record import Sampling
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.evaluate import Score, real_outputs, wilson
-from skerry_host.builder.judge.metrics import (
-    boxes_seen,
-    has_measure,
-    input_size,
-    mark_correct,
-    one_by_one,
-    require_boxes,
-)
+from skerry_host.builder.judge.evaluate import Score, expected, real_outputs, wilson
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
+from skerry_host.builder.judge.tasks.base import Known, View, input_size
+from skerry_host.builder.judge.tasks.table import has_measure, has_seen, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Budget, Recipe
@@ -45,18 +39,6 @@ class Comparison:
     score: Score
     right: Array
     sampling: Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What is right for some samples: see `metrics.Expected`."""
-
-    labels: Array
-    labelled: bool
-    truth: tuple[Array, ...] | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class PairedEvaluation:
@@ -92,7 +74,11 @@ class PairedEvaluation:
     def _looks(self, own: "_Answers") -> Iterator[int]:
         """How many samples there are at each look; only one where less than all of them can say nothing."""
         count, following = len(self._samples), FIRST
-        apart = one_by_one(self._samples, self._recipe.meaning) and not self._in_order and own is not self._reference
+        apart = (
+            one_by_one(expected(self._samples), self._recipe.meaning)
+            and not self._in_order
+            and own is not self._reference
+        )
         while apart and self._recipe.data.evaluate == "enough" and following < count:
             yield following
             following = ceil(following * GROWTH)
@@ -104,7 +90,7 @@ class PairedEvaluation:
             self._grow(own, count)
         if count == len(self._samples):
             return True
-        if not boxes_seen(self._reference.first(count), self._recipe.meaning, self._size(self._reference)):
+        if not has_seen(self._reference.first(count), self._recipe.meaning, self._view(self._reference)):
             return False
         marks = self._reference.right[:count], own.right[:count]
         return is_sure(marks, own.energies[:count], self._recipe.budget, len(self._samples))
@@ -115,15 +101,17 @@ class PairedEvaluation:
         if start >= count:
             return
         answers.run(self._samples.inputs, self._order[start:count], self._recipe.preprocess, self._progress)
-        if count == len(self._samples) and not has_measure(self._samples, task):
-            require_boxes(self._reference.first(count), task, self._size(answers))
-        truth, got = self._reference.first(count, start), answers.first(count, start)
-        expected = Expected(self._samples.labels[self._order[start:count]], self._samples.labelled, tuple(truth))
-        answers.metric, answers.right[start:count] = mark_correct(got, expected, task, self._size(answers))
-        answers.energies[start:count] = _energies(truth, got)
+        if count == len(self._samples) and not has_measure(expected(self._samples), task):
+            require(self._reference.first(count), task, self._view(answers))
+        reference, got = self._reference.first(count, start), answers.first(count, start)
+        truth = self._samples.labels[self._order[start:count]] if self._samples.labelled else None
+        found = measure(got, Known(truth, tuple(reference), count - start), task, self._view(answers))
+        assert found.marks is not None
+        answers.metric, answers.right[start:count] = found.metric, found.marks
+        answers.energies[start:count] = _energies(reference, got)
 
-    def _size(self, answers: "_Answers") -> tuple[int, int]:
-        return input_size(answers.graph, self._recipe.preprocess)
+    def _view(self, answers: "_Answers") -> View:
+        return View(input_size(answers.graph, self._recipe.preprocess), self._recipe.preprocess)
 
     def _score(self, answers: "_Answers", count: int) -> Score:
         right = int(answers.right[:count].sum())

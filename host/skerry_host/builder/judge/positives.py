@@ -12,14 +12,13 @@ from skerry_agent.processing import Array, GoldenSet, dequantize
 from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, TensorSpec
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
-from skerry_host.builder.judge.metrics import Size, best_boxes
+from skerry_host.builder.judge.tasks.base import Case, Size, View
+from skerry_host.builder.judge.tasks.detection import NOTHING, best
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
 
 SCANNED = 512
 """Held-out samples among which golden ones are looked for."""
-NOTHING = -1
-"""The kind of an answer without a box."""
 NAMED = 5
 
 
@@ -30,7 +29,7 @@ def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline |
     """
     negative = recipe.labels.negative_index
     if recipe.task == DETECTION:
-        found = best_boxes(outputs, recipe.meaning, size) != NOTHING
+        found = best(outputs, Case(recipe.meaning, View(size))) != NOTHING
     elif recipe.task == CLASSIFICATION and negative is not None:
         found = _largest(outputs[0]) != negative
     else:
@@ -51,7 +50,7 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     raw = Sessions(model, len(chosen)).run(samples.inputs, chosen, recipe.preprocess)
     real = [dequantize(part, spec) for part, spec in zip(raw, session.outputs, strict=True)]
     if recipe.task == DETECTION:
-        return Samples(samples.inputs[chosen], best_boxes(real, recipe.meaning, size), labelled=False)
+        return Samples(samples.inputs[chosen], best(real, Case(recipe.meaning, View(size))), labelled=False)
     answers, labels = _largest(real[0]), samples.labels[chosen]
     if not samples.labelled:
         return Samples(samples.inputs[chosen], answers, labelled=False)

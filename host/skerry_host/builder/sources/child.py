@@ -10,13 +10,12 @@ import re
 import resource
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from skerry_host import children
+from skerry_host import children, failure_log
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.converters import missing_package
 
@@ -24,9 +23,8 @@ MEMORY_BYTES = 16 * 1024**3
 """Address space, not resident memory: TensorFlow maps far more than it touches."""
 SECONDS = 600.0
 OUTPUT_BYTES = 4 * 1024**2
-LOGS = 10
-"""How many outputs are kept."""
-PREFIX, SUFFIX = "skerry-converter-", ".log"
+PREFIX = "skerry-converter-"
+"""Begins the names of the files in which outputs are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +116,6 @@ def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
 
 
 def _kept(output: str) -> str:
-    """Where the output can be read, for a hint; only the last `LOGS` are kept."""
-    _forget(Path(tempfile.gettempdir()), LOGS - 1)
-    with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
-        file.write(output)
-    return f"full output: {file.name}"
-
-
-def _forget(folder: Path, kept: int) -> None:
-    """Delete all but the newest of this user's outputs; another process may be at it, too."""
-    found = []
-    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if status.st_uid == os.getuid():
-                found.append((status.st_mtime, path))
-    for _when, path in sorted(found)[: max(0, len(found) - kept)]:
-        path.unlink(missing_ok=True)
+    """Where the output can be read, for a hint."""
+    path = failure_log.keep(output, PREFIX)
+    return f"full output: {path}" if path else "its output could not be kept"
