@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 OPSET = 18
 """The one that docs/recipe.md names: both exporters write it without converting."""
@@ -121,12 +121,19 @@ def grow(mode, **options):
 
 
 def tcn():
-    layers = [nn.Conv1d(6, 16, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv1d(16, 16, 5, 2, 2, groups=16), nn.PReLU(16)]
+    layers = [
+        nn.Conv1d(6, 16, 3, padding=2, dilation=2),
+        nn.ReLU(),
+        nn.Conv1d(16, 16, 5, 2, 2, groups=16),
+        nn.PReLU(16),
+    ]
     return nn.Sequential(*layers, nn.Conv1d(16, 6, 1))
 
 
 def recurrent(kind):
-    return Function(lambda x, rnn, head: head(rnn(x)[0][:, -1]), rnn=kind(9, 16, batch_first=True), head=nn.Linear(16, 4))
+    return Function(
+        lambda x, rnn, head: head(rnn(x)[0][:, -1]), rnn=kind(9, 16, batch_first=True), head=nn.Linear(16, 4)
+    )
 
 
 def image(*shape):
@@ -138,8 +145,14 @@ NETS = {
     "residual": lambda: (residual(), image(1, 3, 40, 40)),
     "convnext": lambda: (
         nn.Sequential(
-            nn.Conv2d(3, 16, 4, 4), Block(16), nn.Conv2d(16, 24, 2, 2), Block(24), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.LayerNorm(24), nn.Linear(24, 6),
+            nn.Conv2d(3, 16, 4, 4),
+            Block(16),
+            nn.Conv2d(16, 24, 2, 2),
+            Block(24),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.LayerNorm(24),
+            nn.Linear(24, 6),
         ),
         image(),
     ),
@@ -166,26 +179,42 @@ NETS = {
     "gru": lambda: (recurrent(nn.GRU), image(1, 11, 9)),
     "tcn": lambda: (tcn(), image(1, 6, 50)),
     "square_sequence": lambda: (tcn(), image(1, 6, 6)),
-    "tall": lambda: (nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1152, 4)), image(1, 3, 48, 3)),
+    "tall": lambda: (
+        nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1152, 4)),
+        image(1, 3, 48, 3),
+    ),
     "audio": lambda: (
         nn.Sequential(
-            nn.Conv1d(1, 8, 16, 8, 4), nn.BatchNorm1d(8), nn.LeakyReLU(0.1), nn.MaxPool1d(4), nn.Conv1d(8, 8, 3, padding=1),
-            nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 3),
+            nn.Conv1d(1, 8, 16, 8, 4),
+            nn.BatchNorm1d(8),
+            nn.LeakyReLU(0.1),
+            nn.MaxPool1d(4),
+            nn.Conv1d(8, 8, 3, padding=1),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
         ),
         image(1, 1, 800),
     ),
     "transpose_conv": lambda: (
         nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.ELU(),
-            nn.ConvTranspose2d(6, 6, 3, 2, 1, output_padding=1, groups=6), nn.Tanh(), nn.ConvTranspose2d(6, 2, 2, 2),
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 6, 4, 2, 1),
+            nn.ELU(),
+            nn.ConvTranspose2d(6, 6, 3, 2, 1, output_padding=1, groups=6),
+            nn.Tanh(),
+            nn.ConvTranspose2d(6, 2, 2, 2),
         ),
         image(1, 3, 16, 16),
     ),
     "pixelshuffle": lambda: (
-        nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 12, 3, padding=1), nn.PixelShuffle(2)), image(),
+        nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 12, 3, padding=1), nn.PixelShuffle(2)),
+        image(),
     ),
     "einsum": lambda: (
-        Function(lambda x, a: torch.einsum("btc,bsc->bts", a(x), x).softmax(-1), a=nn.Linear(8, 8)), image(1, 10, 8),
+        Function(lambda x, a: torch.einsum("btc,bsc->bts", a(x), x).softmax(-1), a=nn.Linear(8, 8)),
+        image(1, 10, 8),
     ),
     "split_cat": lambda: (
         Function(
@@ -204,34 +233,47 @@ NETS = {
     ),
     "two_inputs": lambda: (
         Function(
-            lambda x, v, a, b: b(torch.cat([a(x).mean((2, 3)), v], 1)), a=nn.Conv2d(3, 8, 3), b=nn.Linear(13, 4),
+            lambda x, v, a, b: b(torch.cat([a(x).mean((2, 3)), v], 1)),
+            a=nn.Conv2d(3, 8, 3),
+            b=nn.Linear(13, 4),
         ),
         (image(), image(1, 5)),
     ),
     "two_outputs": lambda: (
         Function(
             lambda x, a, b, c: (b(a(x).flatten(2).mean(2)), c(a(x))),
-            a=nn.Conv2d(3, 8, 3, padding=1), b=nn.Linear(8, 4), c=nn.Conv2d(8, 7, 1),
+            a=nn.Conv2d(3, 8, 3, padding=1),
+            b=nn.Linear(8, 4),
+            c=nn.Conv2d(8, 7, 1),
         ),
         image(1, 3, 12, 12),
     ),
     "shuffle": lambda: (
         Function(
             lambda x, a, b: b(a(x).view(1, 2, 6, 16, 16).transpose(1, 2).reshape(1, 12, 16, 16)),
-            a=nn.Conv2d(3, 12, 3, 2, 1), b=nn.Conv2d(12, 12, 3, groups=12),
+            a=nn.Conv2d(3, 12, 3, 2, 1),
+            b=nn.Conv2d(12, 12, 3, groups=12),
         ),
         image(),
     ),
     "pools": lambda: (
         nn.Sequential(
-            nn.Conv2d(3, 6, 3), nn.AvgPool2d(3, 2, 1), nn.MaxPool2d(2, 2, ceil_mode=True), nn.AvgPool2d(3, 1, 1, count_include_pad=False),
-            nn.ReflectionPad2d(1), nn.ZeroPad2d((1, 2, 0, 1)), nn.Softplus(), nn.Conv2d(6, 4, 3, dilation=2, padding=2),
+            nn.Conv2d(3, 6, 3),
+            nn.AvgPool2d(3, 2, 1),
+            nn.MaxPool2d(2, 2, ceil_mode=True),
+            nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+            nn.ReflectionPad2d(1),
+            nn.ZeroPad2d((1, 2, 0, 1)),
+            nn.Softplus(),
+            nn.Conv2d(6, 4, 3, dilation=2, padding=2),
         ),
         image(1, 3, 25, 25),
     ),
     "norms": lambda: (
         Function(
-            lambda x, a: F.normalize(a(x).flatten(1), dim=1) + torch.logsumexp(x, 3).sum((1, 2), keepdim=False)[:, None] * 0.01,
+            lambda x, a: (
+                F.normalize(a(x).flatten(1), dim=1) + torch.logsumexp(x, 3).sum((1, 2), keepdim=False)[:, None] * 0.01
+            ),
             a=nn.Conv2d(3, 4, 3, 4),
         ),
         image(),

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from skerry_host.builder.lowering.order import Order, channels_last, held, plain
-from skerry_host.builder.lowering.patterns import with_activations
+from skerry_host.builder.lowering.patterns import with_activations, with_biases, with_roots
 from skerry_host.builder.lowering.table import OPERATORS
 from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFormError
 
@@ -43,7 +43,9 @@ def lower(model: Any, planes: set[str]) -> Lowered:
     inputs = _inputs(low, graph, constants, planes)
     for name, values in constants.items():
         low.define_constant(name, _single(values))
-    for node in _needed(with_activations(nodes, constants), [value.name for value in graph.output]):
+    wanted = [value.name for value in graph.output]
+    nodes = with_biases(with_activations(with_roots(nodes), constants), constants, wanted)
+    for node in _needed(nodes, wanted):
         _lower(low, node)
     outputs = {value.name: _output(low, value.name, set(inputs)) for value in graph.output}
     data = low.writer.finish(

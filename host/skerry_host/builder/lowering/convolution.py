@@ -19,7 +19,7 @@ MANY_GROUPS = 32
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How a kernel goes over space: for each dimension its size, stride, dilation, and what is added before and after."""
+    """How a kernel goes over space: for each axis its size, stride, dilation, and what is added before and after."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -117,7 +117,9 @@ def _conv2d(
     if depthwise:
         options.depthMultiplier = filters.shape[0] // value.shape[1]
     order = flat(value.rank)
-    whole = seen if padding == _SAME else Window(seen.kernel, seen.stride, seen.dilation, *((0,) * len(seen.kernel),) * 2)
+    whole = (
+        seen if padding == _SAME else Window(seen.kernel, seen.stride, seen.dilation, *((0,) * len(seen.kernel),) * 2)
+    )
     shape = (value.shape[0], filters.shape[0], *whole.size(value.shape[2:]))
     reads = [
         low.tensor(value, order),

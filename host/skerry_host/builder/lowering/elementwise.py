@@ -44,7 +44,9 @@ def common_order(low: Lowering, values: list[Value], shape: Shape) -> Order:
     whole = [value for value in values if value.constant is None and value.rank == len(shape)]
     if not whole:
         return plain(len(shape))
-    return low.held_order(max(whole, key=lambda value: (np.prod(value.shape), low.held_order(value) != plain(value.rank))))
+    return low.held_order(
+        max(whole, key=lambda value: (np.prod(value.shape), low.held_order(value) != plain(value.rank)))
+    )
 
 
 def operand(low: Lowering, value: Value, order: Order, rank: int) -> int:
@@ -108,7 +110,7 @@ def constant(values: Array, name: str) -> Value:
 
 
 def divide(low: Lowering, node: Node) -> None:
-    """By a constant it is a multiplication, by a square root one by RSQRT: both have an int8 form, DIV has none."""
+    """By a constant it is a multiplication, which has an int8 form."""
     value, by = low.value(node, 0), low.value(node, 1)
     if by.constant is not None and by.dtype == np.float32 and np.all(by.constant != 0):
         inverse = constant((1 / by.constant.astype(np.float64)).astype(np.float32), f"{by.name}/inverse")
@@ -120,7 +122,9 @@ def divide(low: Lowering, node: Node) -> None:
 def clip(low: Lowering, node: Node) -> None:
     """A clamp: one of TFLite's own where it is one of these, else MAXIMUM and MINIMUM."""
     ends = (low.known(node, 1, "min"), low.known(node, 2, "max"))
-    least, most = (limit if end is None else float(np.ravel(end)[0]) for end, limit in zip(ends, (-inf, inf), strict=True))
+    least, most = (
+        limit if end is None else float(np.ravel(end)[0]) for end, limit in zip(ends, (-inf, inf), strict=True)
+    )
     least = -inf if least <= -3.4e38 else least
     most = inf if most >= 3.4e38 else most
     value, written = low.value(node, 0), node.outputs[0]
@@ -178,7 +182,7 @@ def softplus(low: Lowering, node: Node) -> None:
 
 
 def mish(low: Lowering, node: Node) -> None:
-    """x tanh(softplus(x))."""
+    """X tanh(softplus(x))."""
     value, name = low.value(node, 0), node.outputs[0]
     inner = Node("Softplus", node.name, node.inputs, (f"{name}/softplus",), {}, node.opset)
     softplus(low, inner)
@@ -186,7 +190,7 @@ def mish(low: Lowering, node: Node) -> None:
 
 
 def swish(low: Lowering, node: Node) -> None:
-    """x sigmoid(alpha x)."""
+    """X sigmoid(alpha x)."""
     value, name, alpha = low.value(node, 0), node.outputs[0], node.get("alpha", 1.0)
     inner = value if alpha == 1.0 else scaled(low, value, "MUL", alpha, f"{name}/inner")
     combine(low, "MUL", (value, apply(low, inner, "LOGISTIC", f"{name}/gate")), name)
@@ -289,6 +293,7 @@ OPERATORS: dict[str, Lower] = {
     "Reciprocal": reciprocal,
     "Relu": unary("RELU"),
     "Round": unary("ROUND"),
+    "Rsqrt": unary("RSQRT"),
     "Sigmoid": unary("LOGISTIC"),
     "Sin": unary("SIN"),
     "Softplus": softplus,

@@ -4,6 +4,7 @@ A pattern is recognised by what it computes, not by how it is written: all opera
 are run on numbers, and compared with the function.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import erf
 
@@ -40,6 +41,41 @@ def with_activations(nodes: Sequence[Node], constants: Mapping[str, Array]) -> l
     return [_replaced(node, writers, constants) if node.kind == "Mul" else node for node in nodes]
 
 
+def with_roots(nodes: Sequence[Node]) -> list[Node]:
+    """The graph with divisions by a square root as products: a product has an int8 form, a division has none."""
+    writers = {name: node for node in nodes for name in node.outputs}
+    made: list[Node] = []
+    for node in nodes:
+        root = writers.get(node.inputs[-1]) if node.kind in {"Div", "Reciprocal"} else None
+        if root is None or root.kind != "Sqrt":
+            made.append(node)
+            continue
+        inverse = node.outputs[0] if node.kind == "Reciprocal" else f"{node.outputs[0]}/inverse"
+        made.append(Node("Rsqrt", root.name, root.inputs, (inverse,), {}, node.opset))
+        if node.kind == "Div":
+            made.append(Node("Mul", node.name, (node.inputs[0], inverse), node.outputs, {}, node.opset))
+    return made
+
+
+def with_biases(nodes: Sequence[Node], constants: Mapping[str, Array], outputs: Sequence[str]) -> list[Node]:
+    """The graph with what is added to a product by constants as its third input."""
+    readers = Counter(name for node in nodes for name in node.inputs) + Counter(outputs)
+    writers = {name: node for node in nodes for name in node.outputs}
+    return [_biased(node, writers, constants, readers) if node.kind == "Add" else node for node in nodes]
+
+
+def _biased(add: Node, writers: Mapping[str, Node], constants: Mapping[str, Array], readers: "Counter[str]") -> Node:
+    for one, other in (add.inputs, add.inputs[::-1]):
+        product, bias = writers.get(one), constants.get(other)
+        if product is None or bias is None or product.kind != "MatMul" or len(product.inputs) != 2:
+            continue
+        weights = constants.get(product.inputs[1])
+        if weights is not None and bias.shape == weights.shape[-1:] and weights.ndim == 2 and readers[one] == 1:
+            inputs = (*product.inputs, other)
+            return Node("MatMul", product.name, inputs, add.outputs, product.attributes, product.opset)
+    return add
+
+
 def _replaced(last: Node, writers: Mapping[str, Node], constants: Mapping[str, Array]) -> Node:
     """The function that ends with a node, else the node."""
     inside: list[Node] = [last]
@@ -54,11 +90,11 @@ def _replaced(last: Node, writers: Mapping[str, Node], constants: Mapping[str, A
         more = [writers[n] for n in open_ones if n in writers and writers[n].kind in _COMPUTE]
         if not more:
             return last
-        inside.append(_latest(more, inside, writers))
+        inside.append(_latest(more, writers))
     return last
 
 
-def _latest(found: Sequence[Node], inside: Sequence[Node], writers: Mapping[str, Node]) -> Node:
+def _latest(found: Sequence[Node], writers: Mapping[str, Node]) -> Node:
     """Of several the one that none of the others comes from: it is nearest to the end."""
     for node in found:
         others = [other for other in found if other is not node]

@@ -45,7 +45,7 @@ def _pool(low: Lowering, value: Value, kind: str, how: tuple[Window, int], writt
 
 
 def max_pool(low: Lowering, node: Node) -> None:
-    """MaxPool: what pads never wins. After a clamp at zero that is zero; else the edge repeated, where that suffices."""
+    """MaxPool: padding never wins. After a clamp at zero it is zero, else the edge repeated, if that is enough."""
     if len(node.outputs) > 1 and node.outputs[1]:
         raise UnknownFormError("MaxPool that says where the maxima are")
     value = low.value(node, 0)

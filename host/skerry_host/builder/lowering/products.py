@@ -12,7 +12,7 @@ from skerry_host.builder.lowering.values import Array, Lowering, Node, UnknownFo
 
 
 def dense(low: Lowering, value: Value, pair: tuple[Array, Array | None], written: str, axis: int = -1) -> Value:
-    """A value's axis times weights (in, out), plus a bias, in the order that it is held in where that axis is inside."""
+    """A value's axis times weights (in, out), plus a bias; nothing is moved where that axis is the last one held."""
     weights, bias = pair
     axis %= value.rank
     source, weights = _unmoved(low, value, weights)
@@ -46,12 +46,14 @@ def _unmoved(low: Lowering, value: Value, weights: Array) -> tuple[Value, Array]
 
 
 def matmul(low: Lowering, node: Node) -> None:
-    """MatMul."""
+    """MatMul; `patterns` gives it a bias as third input."""
+    bias = low.optional(node, 2)
     one, other, name = low.value(node, 0), low.value(node, 1), node.outputs[0]
     if one.rank == 1 or other.rank == 1:
         raise UnknownFormError("MatMul of a vector")
     if other.constant is not None and prod_is_matrix(other):
-        dense(low, one, (other.constant.reshape(other.shape[-2:]), None), name)
+        added = None if bias is None else bias.constant
+        dense(low, one, (other.constant.reshape(other.shape[-2:]), added), name)
         return
     if one.constant is not None and prod_is_matrix(one) and other.constant is None:
         dense(low, other, (one.constant.reshape(one.shape[-2:]).T, None), name, -2)

@@ -152,7 +152,9 @@ def normalised(low: Lowering, value: Value, axes: Sequence[int], epsilon: float,
     return combine(low, "MUL", (centred, inverse), written)
 
 
-def affine(low: Lowering, value: Value, pair: tuple[Value | None, Value | None], shape: Sequence[int], name: str) -> None:
+def affine(
+    low: Lowering, value: Value, pair: tuple[Value | None, Value | None], shape: Sequence[int], name: str
+) -> None:
     """A value times a constant, plus a constant, both seen in `shape`."""
     for kind, other in zip(("MUL", "ADD"), pair, strict=True):
         if other is None:

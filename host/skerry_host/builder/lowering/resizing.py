@@ -18,7 +18,10 @@ _CLOSE = 1e-4
 def resize(low: Lowering, node: Node) -> None:
     """Resize of the space of images or sequences."""
     value, name = low.value(node, 0), node.outputs[0]
-    mode, coordinates = _text(node.get("mode", "nearest")), _text(node.get("coordinate_transformation_mode", "half_pixel"))
+    mode, coordinates = (
+        _text(node.get("mode", "nearest")),
+        _text(node.get("coordinate_transformation_mode", "half_pixel")),
+    )
     if node.kind == "Upsample" or node.opset < 11:
         coordinates = "asymmetric"
     sizes, scales = _sizes(low, node, value)
@@ -71,7 +74,7 @@ def _places(mode: str, sizes: tuple[int, int], scale: float) -> Array:
 
 
 def _rounded(places: Array, mode: str, size: int) -> Array:
-    rounding = {
+    rounding: dict[str, Callable[[Array], Array]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda at: np.ceil(at - 0.5),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.lowering.elementwise import same
-from skerry_host.builder.lowering.order import Order, Shape, channels_last, held, of_axes, plain, reshaped, without
+from skerry_host.builder.lowering.order import UNIT, Order, Shape, channels_last, held, plain, reshaped
 from skerry_host.builder.lowering.values import Lowering, Node, UnknownFormError, Value
 
 Lower = Callable[[Lowering, Node], None]
@@ -210,7 +211,9 @@ def expand(low: Lowering, node: Node) -> None:
 
     def make() -> tuple[Order, int]:
         wide = Value(value.name, (1,) * (len(shape) - value.rank) + value.shape, value.dtype)
-        read = low.reshape(low.tensor(value), wide.shape, value.dtype, value.name) if wide.shape != value.shape else None
+        read = (
+            low.reshape(low.tensor(value), wide.shape, value.dtype, value.name) if wide.shape != value.shape else None
+        )
         reads = [low.tensor(value) if read is None else read, low.numbers(shape)]
         return plain(len(shape)), low.emit("BROADCAST_TO", reads, (shape, value.dtype), node.outputs[0])
 
@@ -249,10 +252,10 @@ def space_to_depth(low: Lowering, node: Node) -> None:
     _pixels(low, value, "SPACE_TO_DEPTH", schema.SpaceToDepthOptionsT(), (size, shape, node.outputs[0]))
 
 
-def _pixels(low: Lowering, value: Value, kind: str, options: object, made: tuple[int, Shape, str]) -> None:
+def _pixels(low: Lowering, value: Value, kind: str, options: Any, made: tuple[int, Shape, str]) -> None:
     size, shape, written = made
     order = channels_last(4)
-    options.blockSize = size  # type: ignore[attr-defined]  (the generated module has no types)
+    options.blockSize = size
     tensor = low.emit(kind, [low.tensor(value, order)], (held(shape, order), value.dtype), written, options)
     low.define(written, tensor, order, (shape, value.dtype), value.least)
 
@@ -285,11 +288,12 @@ def pad_value(
     if not any((*before, *after)):
         low.rename(written, value)
         return value
-    if mode == "edge" and max(*before, *after) > 1 or mode not in {"constant", "reflect", "edge", "symmetric"}:
+    if (mode == "edge" and max(*before, *after) > 1) or mode not in {"constant", "reflect", "edge", "symmetric"}:
         raise UnknownFormError(f"Pad in mode {mode}")
-    order = of_axes(low.held_order(value))
+    order = low.held_order(value)
     shape = tuple(b + n + a for b, n, a in zip(before, value.shape, after, strict=True))
-    around = low.writer.constant("pads", np.array([[before[axis], after[axis]] for axis in order], np.int32))
+    rows = [[0, 0] if axis == UNIT else [before[axis], after[axis]] for axis in order]
+    around = low.writer.constant("pads", np.array(rows, np.int32))
     reads, form = [low.tensor(value, order), around], (held(shape, order), value.dtype)
     if mode != "constant":
         options = schema.MirrorPadOptionsT()
@@ -301,11 +305,6 @@ def pad_value(
         made = low.emit("PADV2", [*reads, low.scalar(number)], form, written)
     least = value.least if mode != "constant" else min(value.least, number)
     return low.define(written, made, order, (shape, value.dtype), least)
-
-
-def drop_axes(value: Value, order: Order, axes: Sequence[int]) -> tuple[Shape, Order]:
-    """Shape and order of a value that has lost some axes."""
-    return tuple(n for at, n in enumerate(value.shape) if at not in axes), without(order, axes)
 
 
 OPERATORS: dict[str, Lower] = {

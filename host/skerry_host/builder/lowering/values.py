@@ -143,9 +143,7 @@ class Lowering:
         return made if target == order else self.reshape(made, shape, value.dtype, value.name)
 
     # -- writing ------------------------------------------------------------------------------------------------------
-    def emit(
-        self, kind: str, reads: Sequence[int], form: tuple[Shape, Any], name: str, options: Any = None
-    ) -> int:
+    def emit(self, kind: str, reads: Sequence[int], form: tuple[Shape, Any], name: str, options: Any = None) -> int:
         """Add an operator of one output, `form` its shape and dtype; the tensor that it writes."""
         made = self.writer.tensor(name, *form)
         if options is None and kind in _OPTIONS:

@@ -10,6 +10,7 @@ import numpy as np
 
 from skerry_agent.processing import Array
 from skerry_host.builder.judge.signal import CEILING_DB, decibels, energies
+from skerry_host.builder.modelfile.describe import is_tflite
 from skerry_host.builder.runtime.session import Session
 
 MIN_EQUIVALENCE_DB = 30.0
@@ -21,17 +22,21 @@ NOISE_FLOOR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input and the source's outputs for it: arrays with a batch of 1."""
+    """An input and the source's outputs for it: arrays with a batch of 1.
+
+    `exact`: the axes are in the model's order; else a converter may have moved channels to the end.
+    """
 
     sample: Array
     outputs: Sequence[Array]
+    exact: bool = False
 
 
 def examples(source: bytes) -> list[Example]:
     """The outputs of a model, TFLite or ONNX, for random inputs."""
     session, random = Session(source), np.random.default_rng(0)
     samples = [random.random(session.input.shape, np.float32) for _ in range(SAMPLES)]
-    return [Example(sample, session.run(sample)) for sample in samples]
+    return [Example(sample, session.run(sample), is_tflite(source)) for sample in samples]
 
 
 def equivalence_db(source: Sequence[Example], made: bytes) -> float | None:
@@ -45,26 +50,26 @@ def equivalence_db(source: Sequence[Example], made: bytes) -> float | None:
 
 
 def _worst(example: Example, session: Session) -> float | None:
-    fitting = [form for form in _forms(example.sample) if form.shape == session.input.shape]
+    fitting = [form for form in _forms(example.sample, exact=example.exact) if form.shape == session.input.shape]
     if not fitting:
         return None
     got = session.run(np.ascontiguousarray(fitting[-1]))
-    found = [_best(wanted, got) for wanted in example.outputs]
+    found = [_best(wanted, got, exact=example.exact) for wanted in example.outputs]
     return None if None in found else min((value for value in found if value is not None), default=None)
 
 
-def _best(wanted: Array, got: list[Array]) -> float | None:
+def _best(wanted: Array, got: list[Array], *, exact: bool) -> float | None:
     """The SQNR of the output that is closest to the wanted one."""
     if not np.isfinite(wanted).all() or not wanted.any():
         return None
-    alike = [(form, other) for form in _forms(wanted) for other in got if other.size == form.size]
+    alike = [(form, other) for form in _forms(wanted, exact=exact) for other in got if other.size == form.size]
     pairs = (energies(form.ravel(), other.ravel()) for form, other in alike)
     least = wanted.size * NOISE_FLOOR**2
     return max((min(CEILING_DB, decibels(max(signal, least), noise)) for signal, noise in pairs), default=None)
 
 
-def _forms(array: Array) -> Iterator[Array]:
+def _forms(array: Array, *, exact: bool) -> Iterator[Array]:
     """As it is, and with its channels last; the form that a converter makes of NCHW comes last."""
     yield array
-    if array.ndim > 2:
+    if array.ndim > 2 and not exact:
         yield np.moveaxis(array, 1, -1)

@@ -9,9 +9,6 @@ from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
 
-CHANNELS = {1, 3, 4}
-"""Sizes of an axis that may hold the colours of an image."""
-
 
 class OnnxBuilder(TargetBuilder):
     """Lets onnxruntime quantize the ONNX with fixed shapes."""
@@ -34,9 +31,10 @@ class OnnxBuilder(TargetBuilder):
 
     def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:
         """See `TargetBuilder.preprocess`: images are planes in ONNX."""
-        (tensor,) = model.input_specs()
-        planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
-        return replace(prep, layout="nchw") if planes else prep
+        from skerry_host.builder.modelfile.onnx import image_planes  # noqa: PLC0415  (an extra)
+
+        first = model.input_specs()[0].name
+        return replace(prep, layout="nchw") if first in image_planes(model) else prep
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""

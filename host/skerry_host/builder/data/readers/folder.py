@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skerry_host.builder.data.readers import classes
 from skerry_host.builder.data.readers.base import NO_CLASS, Found, UnusableDataError, Wanted, listed
-from skerry_host.builder.data.readers.images import SUFFIXES, ImageFiles, is_image
+from skerry_host.builder.data.readers.images import ImageFiles, is_image
 from skerry_host.builder.data.readers.walk import folders, walk
 
 LABELLED_TASKS = {"classification", "embedding"}
