@@ -55,7 +55,7 @@ def code_of(model: Any, builtin: int) -> int:
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return at
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)  # that one is an int8
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
