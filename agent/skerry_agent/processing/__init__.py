@@ -13,6 +13,7 @@ from skerry_agent.processing.golden import (
     save_golden,
 )
 from skerry_agent.processing.image import Placement, fit, place
+from skerry_agent.processing.joins import join_outputs
 from skerry_agent.processing.tensors import (
     EMBEDDING,
     Answer,
@@ -48,6 +49,7 @@ __all__ = [
     "fit",
     "image_shape",
     "iou",
+    "join_outputs",
     "load_golden",
     "parse_npy",
     "parse_npz",

@@ -128,6 +128,19 @@ class Baseline(Struct, frozen=True):
     negative: Annotated[int, Meta(ge=0)] | None = None
 
 
+class Join(Struct, frozen=True):
+    """An output of the source that this model gives in parts, each with a scale of its own.
+
+    Output `name` is the real values of `parts` (places among the bundle's outputs) one after the other along `axis`,
+    which counts the batch. Answers and real values have the joined output where its first part is; raw tensors stay
+    in parts.
+    """
+
+    name: str
+    parts: Annotated[tuple[Annotated[int, Meta(ge=0, le=255)], ...], Meta(min_length=2, max_length=256)]
+    axis: Annotated[int, Meta(ge=1, le=15)]
+
+
 class Bundle(Struct, frozen=True):
     """Everything that one target needs: artifacts and how to run and judge them.
 
@@ -147,6 +160,7 @@ class Bundle(Struct, frozen=True):
     probation: Probation = Probation()
     min_edgetpu_runtime: Annotated[int, Meta(ge=0)] | None = None
     baseline: Baseline | None = None
+    joins: Annotated[tuple[Join, ...], Meta(max_length=64)] = ()
 
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""
@@ -171,10 +185,38 @@ class PatchRef(Struct, frozen=True, omit_defaults=True):
     format_version: Annotated[int, Meta(ge=1)] = 1
 
 
+class Figure(Struct, frozen=True):
+    """One more figure of the task beside its metric, of the float model (None where there is none) and the built one.
+
+    `unit` is empty for a share of 1.
+    """
+
+    name: str
+    float_value: float | None
+    int8_value: float
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+
+
+class ChannelSignal(Struct, frozen=True):
+    """How well a block of channels, `first` to `last` of output `output`, follows the float model's.
+
+    `sqnr_db` is the median of their own signal to their own noise, None where it says nothing of them. `steps`
+    is how many steps of the output's scale the values of a channel span, again the median; None for floats.
+    """
+
+    output: str
+    first: int
+    last: int
+    sqnr_db: float | None
+    steps: float | None
+
+
 class Quality(Struct, frozen=True):
     """What the host measured before it signed: the task's metric on held-out samples, with its 95 % interval.
 
-    Of a source that came quantized there is no float model: None, and no `sqnr_db`.
+    Of a source that came quantized there is no float model: None, and no `sqnr_db`. `better` and `unit` are of the
+    metric; `channels` are the blocks of channels of outputs whose channels are not of one kind.
     """
 
     metric: str
@@ -186,6 +228,10 @@ class Quality(Struct, frozen=True):
     sqnr_db: dict[str, float]
     float_bytes: int | None
     int8_bytes: int
+    figures: tuple[Figure, ...] = ()
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    channels: tuple[ChannelSignal, ...] = ()
 
 
 class Provenance(Struct, frozen=True):

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from skerry_host.builder.data.samples import class_count, load_data
-from skerry_host.builder.judge.evaluate import Score, evaluate
-from skerry_host.builder.judge.metrics import has_measure
+from skerry_host.builder.judge.evaluate import Score, evaluate, expected
+from skerry_host.builder.judge.tasks.table import has_measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe
@@ -36,7 +36,7 @@ def check_model(file: Path, recipe: Path) -> Score:
     loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
     classes = class_count(loaded.recipe, graph.output_specs())
     samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
-    if not has_measure(samples, meaning):
+    if not has_measure(expected(samples), meaning):
         source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
         samples = samples.compared_with(evaluate(source, samples, prep, meaning).outputs.values())
     return evaluate(model, samples, prep, meaning)

@@ -68,9 +68,9 @@ def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet
     issues = _declared(plan.preprocess, tensor)
     calibration = _load(loaded.calibration, plan, tensor, classes, issues)
     evaluation = _load(loaded.evaluation, plan, tensor, classes, issues)
-    if calibration and len(calibration) < plan.data.min_calibration_samples:
-        needed = plan.data.min_calibration_samples
-        issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, {needed} are needed to calibrate")
+    needed = plan.data.min_calibration_samples
+    if calibration and needed is not None and len(calibration) < needed:
+        issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, min_calibration_samples asks for {needed}")
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
     if (

@@ -19,7 +19,9 @@ class CpuBuilder(TargetBuilder):
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
-        return "" if source.is_tflite else "an already quantized ONNX model cannot be converted to TFLite without loss"
+        if source.quantized and not source.is_tflite:
+            return "an already quantized ONNX model cannot be converted to TFLite without loss"
+        return "" if source.is_tflite else source.no_tflite or "the source was not converted to TFLite"
 
     def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""

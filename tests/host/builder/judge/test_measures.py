@@ -14,8 +14,8 @@ from skerry_host.builder.judge import gates
 from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output, wilson
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
-from skerry_host.builder.judge.metrics import top1
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.judge.tasks.classification import top1
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
 from skerry_host.builder.quantize.op_versions import INT8_VERSIONS
 from skerry_host.builder.recipe.recipe import Budget, Quantize, Task
