@@ -7,19 +7,22 @@ Converts the source, but quantizes nothing, runs no gate and writes nothing. `bu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import prod
 from pathlib import Path
 
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.vocabulary import require_known_ids, require_unscaled
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, Recipe, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
 from skerry_host.builder.targets.base import TargetBuilder, fitted
@@ -146,12 +149,36 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
     loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
-    return load_data(loaded, source.graph.input_specs(), classes, progress)
+    data = load_data(loaded, source.graph.input_specs(), classes, progress)
+    require_known_ids(data, loaded.recipe.feeding, source.graph, loaded.recipe.name)
+    return data
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
-    """With preprocessing for each input of the source."""
-    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    """With preprocessing for each input of the source, which it fits; raises `RecipeError`."""
+    inputs, outputs = source.graph.input_specs(), source.graph.output_specs()
+    recipe = loaded.recipe.for_inputs(inputs)
+    require_unscaled(recipe.feeding, inputs, recipe.name)
+    _require_states(recipe, inputs, outputs)
+    return replace(loaded, recipe=recipe)
+
+
+def _require_states(recipe: Recipe, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Raise `RecipeError` where an input is to be fed what is no output, or none of its size."""
+    sizes = {spec.name: prod(spec.shape) for spec in outputs}
+    issues = []
+    for tensor in inputs:
+        source = recipe.inputs[tensor.name].feedback
+        if source and source not in sizes:
+            issues.append(
+                f"inputs.{tensor.name}.feedback: the model has no output {source} (it has {', '.join(sizes)})"
+            )
+        elif source and sizes[source] != prod(tensor.shape):
+            issues.append(f"inputs.{tensor.name}.feedback: output {source} has another size than the input")
+    if len(recipe.feeding.feedback) == len(inputs):
+        issues.append("inputs: every input is fed back, so there is none that samples bring")
+    if issues:
+        raise RecipeError(f"recipe {recipe.name}", issues, hint="see docs/recipe.md", code="inputs")
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
