@@ -13,6 +13,7 @@ from typing import Any
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
 from skerry_host.builder.modelfile import signatures
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.fixed_values import fix_values
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
@@ -74,6 +75,9 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
 
+_PLAIN = recipes.SourcePlan("")
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself."""
@@ -91,7 +95,8 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     found = probe(file) if not shapes else probe(file, shapes=shapes)
     model = read_model(file.read_bytes())
     chosen = _signature(made, signatures.keys(model))
-    if chosen is None and not found.sizes:
+    fixed = _fixed(made, found.graph) if chosen is None else {}
+    if chosen is None and not found.sizes and not fixed:
         return found, file
     if chosen is not None:
         signatures.take(model, chosen)
@@ -100,9 +105,21 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     for index, sizes in found.sizes.items():
         tensor = model.subgraphs[0].tensors[index]
         tensor.shape, tensor.shapeSignature = list(sizes), None
+    fix_values(model, fixed)
     out = folder / "sizes.tflite"
     out.write_bytes(write_model(model))
     return probe(out), out
+
+
+def _fixed(made: _Made, graph: Graph) -> dict[int, float]:
+    """The places of the inputs of which the recipe gives a value; raises `ModelError` for those that there are not."""
+    values = made.plan.values if made.plan else {}
+    names = [spec.name for spec in graph.input_specs()]
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        text = f"{made.path} has no input {', '.join(unknown)}, of which the recipe gives a value"
+        raise ModelError(text, hint=f"its inputs are {', '.join(names)}", code="unfit")
+    return {names.index(name): number for name, number in values.items()}
 
 
 def _signature(made: _Made, there: Sequence[str]) -> str | None:
@@ -129,7 +146,7 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     Raises `ModelError`.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        prepared, found = onnx.prepare(path, plan.shapes if plan else {}, Path(folder))
+        prepared, found = onnx.prepare(path, plan or _PLAIN, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
     return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
 
@@ -150,7 +167,7 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
-        return onnx.convert(path, plan.shapes if plan else {}, folder)
+        return onnx.convert(path, plan or _PLAIN, folder)
     return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 
