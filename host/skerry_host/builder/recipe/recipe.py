@@ -38,8 +38,8 @@ class SourcePlan(Struct, frozen=True):
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
     has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
-    the one to take of a SavedModel or TFLite file that has several. `values` fixes inputs to a number, by name: they
-    become constants of the model.
+    the one to take of a SavedModel or TFLite file that has several. `constants` fixes the values of some
+    inputs (a sampling rate): they are no inputs any more.
     """
 
     file: RelativePath
@@ -47,7 +47,7 @@ class SourcePlan(Struct, frozen=True):
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
     signature: str = ""
-    values: dict[str, float] = {}
+    constants: dict[str, float | int | bool] = {}
 
 
 TaskName = Literal[

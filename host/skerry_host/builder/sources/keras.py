@@ -28,7 +28,7 @@ _ADVICE = {
     "loss_weights: write metrics=[...]",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
-_NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "values": {}}
+_NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "constants": {}}
 _SAFE_MODE = "safe_mode"
 """Part of Keras's own refusal to run code, which suggests turning the check off."""
 
@@ -62,7 +62,7 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
     python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
     flags = ["1" if flag else "0" for flag in (trusted, qat)]
     wanted = json.dumps(
-        {"signature": plan.signature, "shapes": plan.shapes, "values": plan.values} if plan else _NOTHING
+        {"signature": plan.signature, "shapes": plan.shapes, "constants": plan.constants} if plan else _NOTHING
     )
     command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags, wanted]
     try:

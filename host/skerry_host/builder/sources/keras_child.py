@@ -2,7 +2,7 @@
 
 `python keras_child.py KIND SOURCE OUT TRUST QAT WANTED`: KIND is keras, saved_model or python; TRUST 1 lets the source
 run code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that it learned end up in the model.
-WANTED is JSON with `signature`, the one of a SavedModel to take, and `shapes` and `values` of inputs by name. The last line
+WANTED is JSON with `signature`, the one of a SavedModel to take, and `shapes` and `constants` of inputs. The last line
 of its output is JSON, too: `inputs` and `outputs` are the names in the model's signature in the source's order, `names`
 what the source calls the outputs; or a `problem` and a `hint`.
 Needs the standard library and TensorFlow only (and for QAT that package): this project is not installed there.
@@ -127,10 +127,10 @@ def _keras(tf: Any, model: Any, wanted: dict[str, Any]) -> Converted:
     inputs = [tensor.name.partition(":")[0] for tensor in tensors]
     _require_known(wanted, inputs)
     every = [_form(tf, name, tensor, wanted["shapes"]) for name, tensor in zip(inputs, tensors, strict=True)]
-    forms = [form for form in every if form.name not in wanted["values"]]
+    forms = [form for form in every if form.name not in wanted["constants"]]
 
     def call(*given: Any) -> list[Any]:
-        whole = _with_values(tf, every, given, wanted["values"])
+        whole = _with_values(tf, every, given, wanted["constants"])
         packed = whole[0] if len(whole) == 1 else tf.nest.pack_sequence_as(model.input, whole)
         return list(tf.nest.flatten(model(packed, training=False)))
 
@@ -172,7 +172,7 @@ def _frozen(tf: Any, call: Callable[..., list[Any]], forms: list[Any]) -> Any:
 def _saved_model(tf: Any, source: str, wanted: dict[str, Any]) -> Converted:
     loaded = tf.saved_model.load(source)
     key = _key(sorted(loaded.signatures), wanted["signature"])
-    function, shapes, values = loaded.signatures[key], wanted["shapes"], wanted["values"]
+    function, shapes, values = loaded.signatures[key], wanted["shapes"], wanted["constants"]
     given = function.structured_input_signature[1]
     inputs, names = sorted(given, key=_natural), sorted(function.structured_outputs, key=_natural)
     _require_known(wanted, inputs)
@@ -206,7 +206,7 @@ def _key(there: list[str], wanted: str) -> str:
 
 
 def _require_known(wanted: dict[str, Any], inputs: list[str]) -> None:
-    for section in ("shapes", "values"):
+    for section in ("shapes", "constants"):
         unknown = [name for name in wanted[section] if name not in inputs]
         if unknown:
             hint = f"its inputs are {', '.join(inputs)}"

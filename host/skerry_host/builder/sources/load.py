@@ -75,9 +75,6 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         return _tflite(made, _wanted(made, converted.file, Path(folder)))
 
 
-_PLAIN = recipes.SourcePlan("")
-
-
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself."""
@@ -113,7 +110,7 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
 
 def _fixed(made: _Made, graph: Graph) -> dict[int, float]:
     """The places of the inputs of which the recipe gives a value; raises `ModelError` for those that there are not."""
-    values = made.plan.values if made.plan else {}
+    values = made.plan.constants if made.plan else {}
     names = [spec.name for spec in graph.input_specs()]
     unknown = [name for name in values if name not in names]
     if unknown:
@@ -146,7 +143,7 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     Raises `ModelError`.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        prepared, found = onnx.prepare(path, plan or _PLAIN, Path(folder))
+        prepared, found = onnx.prepare(path, plan, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
     return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
 
@@ -167,7 +164,7 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
-        return onnx.convert(path, plan or _PLAIN, folder)
+        return onnx.convert(path, plan, folder)
     return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 

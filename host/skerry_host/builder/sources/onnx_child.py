@@ -22,7 +22,6 @@ from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
 from skerry_host.builder.sources.onnx_shapes import fix_shapes, sizes
 from skerry_host.builder.sources.onnx_unfit import UnfitError
-from skerry_host.builder.sources.onnx_values import fix_values
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 """Operators of other quantized forms than QDQ."""
@@ -32,13 +31,13 @@ _OPSET = 17
 """QDQ under it, by channel above all, is written wrongly by some exporters and refused by some runtimes."""
 
 
-def prepare(source: Path, out: Path, shapes: dict[str, list[int]], values: dict[str, float]) -> Prepared:
+def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
     """Write the prepared model to `out`, and beside it what it is as TFLite, or its form for onnx2tf."""
     try:
         model, files = _load(source)
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
-        dropped = [*fix_values(model.graph, values), *drop_labels(model.graph)]
+        dropped = drop_labels(model.graph)
         strange = foreign(model.graph)
         if strange:
             raise UnfitError(*strange)
@@ -144,5 +143,5 @@ def _opset(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), json.loads(sys.argv[4]))
+    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
     print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)
