@@ -26,6 +26,17 @@ PREPARE_SECONDS = 300.0
 PREPARED = "model.onnx"
 MAX_BYTES = 512 * 1024**2
 
+_UNROLL = "export it unrolled, or without the part that repeats"
+_HOPELESS = {
+    "Loop": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
+    "Scan": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
+    "If": ("whose condition depends on an input", "export the side that is used"),
+    "NonMaxSuppression": ("whose number of boxes depends on the picture", "export the model without it"),
+    **dict.fromkeys(
+        ("NonZero", "Unique", "Compress"), ("whose size depends on the input", "export it without data-dependent sizes")
+    ),
+}
+"""What no converter turns into a TFLite model of one graph and fixed sizes: why, and what to do."""
 _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """onnx2tf fetches a file of this name from the network, if none is where it works, to try its conversions with."""
 
@@ -71,6 +82,10 @@ def _ordered(data: bytes, found: Prepared) -> list[Example]:
 
 def _by_onnx2tf(path: Path, found: Prepared, folder: Path) -> Path:
     """What onnx2tf makes of a file with an operator that we do not write; raises `ModelError`."""
+    kind = found.unknown.partition(" ")[0]
+    if kind in _HOPELESS or "." in kind:
+        why, hint = _HOPELESS.get(kind, ("an operator that onnxruntime alone knows", "export it without its optimizations"))
+        raise ModelError(f"{path} has {kind}, {why}", hint=hint, code="unfit")
     try:
         python = python_with(ONNX2TF)
     except ModelError as error:

@@ -16,6 +16,16 @@ import onnx
 from onnx import helper
 
 from skerry_host.builder.sources.external_data import issues
+from skerry_host.builder.sources.onnx_branches import take_branches
+from skerry_host.builder.sources.onnx_floats import as_float32
+from skerry_host.builder.sources.onnx_kinds import (
+    nodes_of,
+    require_known_domains,
+    require_network,
+    without_labels,
+    without_nms,
+)
+from skerry_host.builder.sources.onnx_linear import rewrite_linear
 from skerry_host.builder.sources.onnx_lowered import as_tflite
 from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
@@ -37,16 +47,28 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
         opset = _opset(model)
-        changes = [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
+        changes = [*_plain_network(model), *fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
+        while take_branches(model.graph):
+            model = _folded(model, out)
+        _require_fixed(model)
         changes += ["constants folded"]
+        domains = sorted({node.domain for node in nodes_of(model.graph)} - {"", "ai.onnx"})
         del model.opset_import[:]
-        model.opset_import.extend([helper.make_opsetid("", opset)])
+        model.opset_import.extend([helper.make_opsetid("", opset), *(helper.make_opsetid(each, 1) for each in domains)])
         onnx.save(model, str(out))
         inputs = {value.name: tuple(map(int, sizes(value))) for value in model.graph.input}
         return as_tflite(model, out, Prepared(changes=tuple(changes), inputs=inputs, files=files))
     except UnfitError as error:
         return Prepared(error.problem, error.hint)
+
+
+def _plain_network(model: Any) -> list[str]:
+    """Take off and rewrite what is no network's; raises `UnfitError` for what is left of that kind."""
+    require_known_domains(model)
+    changes = [*without_labels(model), *rewrite_linear(model), *as_float32(model), *without_nms(model)]
+    require_network(model)
+    return changes
 
 
 def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
@@ -125,11 +147,13 @@ def _folded(model: Any, out: Path) -> Any:
         )
     except Exception as error:  # onnxruntime's errors share no base
         raise UnfitError(f"does not load: {' '.join(str(error).split())[:200]}", "export it again") from error
-    folded = onnx.load(str(out))
-    open_ones = [v.name for v in folded.graph.output if any(isinstance(n, str) for n in sizes(v))]
+    return onnx.load(str(out))
+
+
+def _require_fixed(model: Any) -> None:
+    open_ones = [v.name for v in model.graph.output if any(isinstance(n, str) for n in sizes(v))]
     if open_ones:
         raise UnfitError(f"output {open_ones[0]} has no fixed shape", "export the model without data-dependent sizes")
-    return folded
 
 
 def _opset(model: Any) -> int:
