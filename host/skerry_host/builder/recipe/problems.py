@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from skerry_agent.wire.errors import SkerryError
-from skerry_host.builder.recipe.errors import ProblemsError
+from skerry_host.builder.recipe.errors import ProblemsError, RecipeError
 
 Result = TypeVar("Result")
 
@@ -25,6 +25,11 @@ class Problems:
     def found(self) -> tuple[SkerryError, ...]:
         """All of them."""
         return tuple(self._found)
+
+    @property
+    def each(self) -> tuple[SkerryError, ...]:
+        """All of them, every issue of a recipe on its own."""
+        return tuple(part for error in self._found for part in _apart(error))
 
     def add(self, error: SkerryError) -> None:
         """One more; the parts of a collection each on its own."""
@@ -46,3 +51,15 @@ class Problems:
             raise self._found[0]
         if self._found:
             raise ProblemsError(self._found)
+
+
+def _apart(error: SkerryError) -> list[SkerryError]:
+    """The issues of a recipe's error as errors of their own: its hint is behind the last."""
+    if not isinstance(error, RecipeError):
+        return [error]
+    last = len(error.issues) - 1
+    hints = [error.hint if at == last else "" for at in range(last + 1)]
+    return [
+        RecipeError(error.where, [issue], hint=hint, code=error.code)
+        for issue, hint in zip(error.issues, hints, strict=True)
+    ]

@@ -17,6 +17,7 @@ from typing import IO
 
 from skerry_host import children, failure_log
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.ended import ending, out_of_memory
 from skerry_host.builder.sources.converters import missing_package
 
 MEMORY_BYTES = 16 * 1024**3
@@ -48,14 +49,14 @@ def run(conversion: Conversion) -> str:
         raise ModelError(
             f"{conversion.what} timed out after {conversion.seconds:.0f} s", hint=_kept(output), code="hang"
         )
-    if status < 0:
-        name = signal.Signals(-status).name
-        raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
+    if status < 0 or (status and out_of_memory(output)):
+        message, advice, code = ending(conversion.what, status, output, MEMORY_BYTES)
+        raise ModelError(message, hint="; ".join(filter(None, (advice, _kept(output)))), code=code)
     absent = _ABSENT.search(reason(output)) if status else None
     if absent:
         raise missing_package(conversion.command[0], absent[1])
     if status:
-        raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
+        raise ModelError(f"{conversion.what} fails: {_own(output)}", hint=_kept(output), code="converter")
     return output
 
 
@@ -87,6 +88,29 @@ def reason(output: str) -> str:
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b.*:", line)]
     return (errors or lines or ["it gave no reason"])[-1][:300]
+
+
+_INTERNAL = (
+    "UnboundLocalError",
+    "AttributeError",
+    "TypeError",
+    "NameError",
+    "KeyError",
+    "IndexError",
+    "AssertionError",
+)
+"""Exceptions by which a program shows a mistake of its own, not of its input."""
+_PLACE = re.compile(r'File ".*?([^/"]+)", line (\d+), in (\S+)')
+
+
+def _own(output: str) -> str:
+    """The reason; of an exception that is the tool's own mistake also where in the tool it was raised."""
+    said = reason(output)
+    places = _PLACE.findall(output)
+    if not said.startswith(_INTERNAL) or not places:
+        return said
+    file, line, function = places[-1]
+    return f"its own code fails at {file}:{line} ({function}): {said}"
 
 
 _ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")

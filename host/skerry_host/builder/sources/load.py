@@ -16,6 +16,7 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.rewrite.interface import fixed_batch
+from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
 from skerry_host.builder.rewrite.table import rewrite
 from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
@@ -25,6 +26,7 @@ from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.unfit import not_finite, quantized, unfit, unfit_io, unfit_quantized
+from skerry_host.builder.sources.why import require_runs
 
 INT8_SHARE = 0.25  # of the bytes of a float model, at least
 
@@ -35,7 +37,7 @@ class SourceModel:
 
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
-    change.
+    change. The first `whole` outputs are never given in parts, each with a scale of its own.
     """
 
     data: bytes
@@ -48,6 +50,7 @@ class SourceModel:
     trained: TrainedRanges = field(default_factory=dict)
     no_tflite: str = ""
     """Why `data` is a float ONNX: no converter turns it into TFLite, or no target asked for that (then empty)."""
+    whole: int = 0
 
     @property
     def is_tflite(self) -> bool:
@@ -120,7 +123,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
         raise ModelError(message, hint="train or export it again", code="unfit")
-    found.require_runs(path)
+    require_runs(path, found)
     ready = quantized(describe(model))
     if ready:
         check_size(str(path), len(data))
@@ -130,7 +133,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
-    reasons = unfit_quantized(graph) if ready else unfit(graph)
+    reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")

@@ -72,7 +72,7 @@ def _ordered(data: bytes, found: Prepared) -> list[Example]:
     return [
         replace(
             one,
-            sample=np.ascontiguousarray(one.sample.transpose(ins[0])),
+            inputs=[np.ascontiguousarray(array.transpose(order)) for array, order in zip(one.inputs, ins, strict=True)],
             outputs=[array.transpose(order) for array, order in zip(one.outputs, outs, strict=True)],
             exact=True,
         )

@@ -51,7 +51,7 @@ def test_what_tells_nothing_is_said(tmp_path: Path):
 
 def test_silence_is_not_measured_to_the_last_digit():
     """The text detector answers 1e-6 where there is no text: rounding alone is a tenth of that."""
-    quiet = [Example(np.zeros((1, 3, 8, 8), np.float32), [np.full((1, 4), 1e-6, np.float32)])]
+    quiet = [Example([np.zeros((1, 3, 8, 8), np.float32)], [np.full((1, 4), 1e-6, np.float32)])]
     assert equivalence_db(quiet, moved(0.0)) < 30  # a bias is no silence
 
     model = onnx.load_from_string(moved(0.0))

@@ -215,10 +215,10 @@ def computes_the_same(loaded, source):
     x = np.random.default_rng(2).normal(size=(1, 8, 8, 3)).astype(np.float32)
     assert loaded.graph.input_specs()[0].shape == (1, 8, 8, 3)
     expected = answers(source.SerializeToString(), x.transpose(0, 3, 1, 2))
-    np.testing.assert_allclose(Session(loaded.data).run(x)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(Session(loaded.data).run([x])[0], expected, atol=1e-5)
     assert loaded.onnx is not None
     assert loaded.changes[-1].startswith("compared with the source: ")
-    np.testing.assert_allclose(Session(loaded.onnx).run(x.transpose(0, 3, 1, 2).copy())[0], expected, atol=1e-6)
+    np.testing.assert_allclose(Session(loaded.onnx).run([x.transpose(0, 3, 1, 2).copy()])[0], expected, atol=1e-6)
 
 
 def test_the_answer_of_the_child_is_one_that_the_host_reads():
