@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from skerry_host.builder.sources.external_data import issues
-from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign
+from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign, own_words, too_new
 from skerry_host.builder.sources.onnx_prepared import Prepared
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
@@ -39,7 +39,7 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
         dropped = drop_labels(model.graph)
-        strange = foreign(model.graph)
+        strange = foreign(model.graph) or too_new(_opset(model), onnx.defs.onnx_opset_version())
         if strange:
             raise _UnfitError(*strange)
         opset = _opset(model)
@@ -97,7 +97,7 @@ def _run(data: bytes) -> dict[str, tuple[int, ...]]:
         inputs = {node.name: tuple(map(int, node.shape)) for node in session.get_inputs()}
         session.run(None, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
     except Exception as error:  # onnxruntime's errors share no base
-        raise _UnfitError(f"does not run: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise _UnfitError(f"does not run: {own_words(error)}", "export it again") from error
     return inputs
 
 
@@ -210,7 +210,7 @@ def _folded(model: Any, out: Path) -> Any:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         ort.InferenceSession(inferred.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base
-        raise _UnfitError(f"does not load: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise _UnfitError(f"does not load: {own_words(error)}", "export it again") from error
     folded = onnx.load(str(out))
     open_ones = [v.name for v in folded.graph.output if any(isinstance(n, str) for n in sizes(v))]
     if open_ones:
