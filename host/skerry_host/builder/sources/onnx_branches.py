@@ -4,7 +4,7 @@ from typing import Any
 
 from onnx import helper, numpy_helper
 
-from skerry_host.builder.sources.onnx_kinds import nodes_of
+from skerry_host.builder.sources.onnx_foreign import nodes
 
 
 def take_branches(graph: Any) -> int:
@@ -29,7 +29,7 @@ def _inlined(graph: Any, node: Any, branch: Any, prefix: str) -> list[Any]:
     own = {name for inner in branch.node for name in inner.output} | {tensor.name for tensor in branch.initializer}
     names = {name: f"{prefix}{name}" for name in own if name}
     names |= {value.name: out for value, out in zip(branch.output, node.output, strict=True) if value.name in own}
-    for inner in nodes_of(branch):
+    for inner in nodes(branch):
         inner.input[:] = [names.get(name, name) for name in inner.input]
         inner.output[:] = [names.get(name, name) for name in inner.output]
     for tensor in branch.initializer:

@@ -18,15 +18,10 @@ from onnx import helper
 from skerry_host.builder.sources.external_data import issues
 from skerry_host.builder.sources.onnx_branches import take_branches
 from skerry_host.builder.sources.onnx_floats import as_float32
-from skerry_host.builder.sources.onnx_kinds import (
-    nodes_of,
-    require_known_domains,
-    require_network,
-    without_labels,
-    without_nms,
-)
+from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign, nodes, own_words, too_new
 from skerry_host.builder.sources.onnx_linear import rewrite_linear
 from skerry_host.builder.sources.onnx_lowered import as_tflite
+from skerry_host.builder.sources.onnx_nms import without_nms
 from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
 from skerry_host.builder.sources.onnx_shapes import fix_shapes, sizes
@@ -34,6 +29,10 @@ from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 """Operators of other quantized forms than QDQ."""
+_CLASSICAL = "ai.onnx.ml"
+"""The domain of what is no neural network."""
+_RUNTIME = frozenset({"com.microsoft"})
+"""The domain of onnxruntime's own operators: it runs them, and some can be written otherwise."""
 _UNWANTED = ["MatMulAddFusion"]
 """Of onnxruntime's optimizers: it writes products of more than two axes as reshapes around one of two."""
 _OPSET = 17
@@ -53,7 +52,7 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
             model = _folded(model, out)
         _require_fixed(model)
         changes += ["constants folded"]
-        domains = sorted({node.domain for node in nodes_of(model.graph)} - {"", "ai.onnx"})
+        domains = sorted({node.domain for node in nodes(model.graph)} - {"", "ai.onnx"})
         del model.opset_import[:]
         model.opset_import.extend([helper.make_opsetid("", opset), *(helper.make_opsetid(each, 1) for each in domains)])
         onnx.save(model, str(out))
@@ -65,10 +64,13 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
 
 def _plain_network(model: Any) -> list[str]:
     """Take off and rewrite what is no network's; raises `UnfitError` for what is left of that kind."""
-    require_known_domains(model)
-    changes = [*without_labels(model), *rewrite_linear(model), *as_float32(model), *without_nms(model)]
-    require_network(model)
-    return changes
+    classical = any(node.domain == _CLASSICAL for node in nodes(model.graph))
+    changes = [*(drop_labels(model.graph) if classical else []), *rewrite_linear(model)]
+    own = frozenset(function.domain for function in model.functions)
+    strange = foreign(model.graph, _RUNTIME | own) or too_new(_opset(model), onnx.defs.onnx_opset_version())
+    if strange:
+        raise UnfitError(*strange)
+    return [*changes, *as_float32(model), *without_nms(model)]
 
 
 def _load(source: Path) -> tuple[Any, tuple[str, ...]]:
@@ -112,7 +114,7 @@ def _run(data: bytes) -> dict[str, tuple[int, ...]]:
         inputs = {node.name: tuple(map(int, node.shape)) for node in session.get_inputs()}
         session.run(None, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
     except Exception as error:  # onnxruntime's errors share no base
-        raise UnfitError(f"does not run: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise UnfitError(f"does not run: {own_words(error)}", "export it again") from error
     return inputs
 
 
@@ -146,7 +148,7 @@ def _folded(model: Any, out: Path) -> Any:
             inferred.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=_UNWANTED
         )
     except Exception as error:  # onnxruntime's errors share no base
-        raise UnfitError(f"does not load: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise UnfitError(f"does not load: {own_words(error)}", "export it again") from error
     return onnx.load(str(out))
 
 
