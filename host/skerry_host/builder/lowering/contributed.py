@@ -50,7 +50,8 @@ def _fused(kind: str) -> Callable[[Node], list[Node]]:
         if not activation:
             return [plain]
         given = list(node.get("activation_params") or [])
-        given = given or [value for key in ("activation_alpha", "activation_beta") if (value := node.get(key)) is not None]
+        named = (node.get("activation_alpha"), node.get("activation_beta"))
+        given = given or [value for value in named if value is not None]
         names = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}.get(activation, ())
         if len(node.inputs) > 3:
             raise UnknownFormError(f"{DOMAIN}.{node.kind} with a sum")
@@ -69,3 +70,5 @@ _FORMS: dict[str, Callable[[Node], list[Node]]] = {
     "Gelu": _gelu,
     "QuickGelu": _quick_gelu,
 }
+KNOWN = frozenset(f"{DOMAIN}.{kind}" for kind in _FORMS)
+"""Those that can be written otherwise."""

@@ -84,7 +84,7 @@ def _by_onnx2tf(path: Path, found: Prepared, folder: Path) -> Path:
     """What onnx2tf makes of a file with an operator that we do not write; raises `ModelError`."""
     kind = found.unknown.partition(" ")[0]
     if kind in _HOPELESS or "." in kind:
-        why, hint = _HOPELESS.get(kind, ("an operator that onnxruntime alone knows", "export it without its optimizations"))
+        why, hint = _HOPELESS.get(kind, ("of onnxruntime's own", "export it without that program's optimizations"))
         raise ModelError(f"{path} has {kind}, {why}", hint=hint, code="unfit")
     try:
         python = python_with(ONNX2TF)

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from skerry_host.builder.lowering.contributed import KNOWN
 from skerry_host.builder.sources.external_data import issues
 from skerry_host.builder.sources.onnx_branches import take_branches
 from skerry_host.builder.sources.onnx_floats import as_float32
@@ -31,8 +32,6 @@ _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "Dyn
 """Operators of other quantized forms than QDQ."""
 _CLASSICAL = "ai.onnx.ml"
 """The domain of what is no neural network."""
-_RUNTIME = frozenset({"com.microsoft"})
-"""The domain of onnxruntime's own operators: it runs them, and some can be written otherwise."""
 _UNWANTED = ["MatMulAddFusion"]
 """Of onnxruntime's optimizers: it writes products of more than two axes as reshapes around one of two."""
 _OPSET = 17
@@ -66,8 +65,8 @@ def _plain_network(model: Any) -> list[str]:
     """Take off and rewrite what is no network's; raises `UnfitError` for what is left of that kind."""
     classical = any(node.domain == _CLASSICAL for node in nodes(model.graph))
     changes = [*(drop_labels(model.graph) if classical else []), *rewrite_linear(model)]
-    own = frozenset(function.domain for function in model.functions)
-    strange = foreign(model.graph, _RUNTIME | own) or too_new(_opset(model), onnx.defs.onnx_opset_version())
+    own = {f"{function.domain}.{function.name}" for function in model.functions}
+    strange = foreign(model.graph, KNOWN | own) or too_new(_opset(model), onnx.defs.onnx_opset_version())
     if strange:
         raise UnfitError(*strange)
     return [*changes, *as_float32(model), *without_nms(model)]

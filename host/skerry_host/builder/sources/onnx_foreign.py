@@ -24,10 +24,13 @@ _WHY = {
 
 
 def foreign(graph: Any, known: frozenset[str] = frozenset()) -> tuple[str, str] | None:
-    """What is wrong with operators that are not of the standard, and what to do; None if all are, or of `known`."""
+    """What is wrong with operators that are not of the standard, and what to do; None if all are.
+
+    `known`: those of other domains that can be used all the same, as `domain.name`.
+    """
     found: dict[str, set[str]] = {}
     for node in nodes(graph):
-        if node.domain not in STANDARD | known:
+        if node.domain not in STANDARD and f"{node.domain}.{node.op_type}" not in known:
             found.setdefault(node.domain, set()).add(node.op_type)
     for domain, names in sorted(found.items()):
         what, hint = _WHY.get(domain, ("of its maker's runtime only", "export it with standard operators"))

@@ -33,7 +33,7 @@ def _constant(graph: Any, name: str, values: Any) -> str:
 def _scaler(graph: Any, node: Any) -> list[Any]:
     """(x - offset) * scale."""
     given, name = _attributes(node), node.output[0]
-    offset, scale = _constant(graph, f"{name}_offset", given["offset"]), _constant(graph, f"{name}_scale", given["scale"])
+    offset, scale = (_constant(graph, f"{name}_{key}", given[key]) for key in ("offset", "scale"))
     return [
         helper.make_node("Sub", [node.input[0], offset], [f"{name}_moved"]),
         helper.make_node("Mul", [f"{name}_moved", scale], [name]),
@@ -70,14 +70,18 @@ def _product(graph: Any, name: str, weights: Any, bias: Any) -> list[str]:
 
 
 def _normalizer(graph: Any, node: Any) -> list[Any] | None:
-    """Shares of a softmax add up to 1 already."""
+    """By the sum of magnitudes, or of squares; shares of a softmax add up to 1 already."""
+    norm = _attributes(node).get("norm", b"MAX")
     writer = next((each for each in graph.node if node.input[0] in each.output), None)
     soft = writer is not None and (
         writer.op_type == "Softmax" or _attributes(writer).get("post_transform") == b"SOFTMAX"
     )
-    if not soft or _attributes(node).get("norm", b"MAX") != b"L1":
+    if soft and norm == b"L1":
+        return [helper.make_node("Identity", [node.input[0]], [node.output[0]])]
+    powers = {b"L1": 1, b"L2": 2}
+    if norm not in powers:
         return None
-    return [helper.make_node("Identity", [node.input[0]], [node.output[0]])]
+    return [helper.make_node("LpNormalization", [node.input[0]], [node.output[0]], p=powers[norm], axis=-1)]
 
 
 _REWRITES = {

@@ -19,9 +19,8 @@ def without_nms(model: Any) -> list[str]:
     if not found:
         return []
     if len(found) > 1 or found[0] not in list(graph.node):
-        raise UnfitError(
-            f"does non-maximum suppression itself, {len(found)} times", "export it without (boxes and scores as outputs)"
-        )
+        problem = f"does non-maximum suppression itself, {len(found)} times"
+        raise UnfitError(problem, "export it without (boxes and scores as outputs)")
     (node,) = found
     centre = any(entry.name == "center_point_box" and entry.i for entry in node.attribute)
     taken = {name for each in graph.node for name in each.output} | {value.name for value in graph.input}

@@ -1,4 +1,4 @@
-"""What PyTorch exports, by both of its exporters, becomes TFLite that computes the same, in the source's order of axes."""
+"""What PyTorch exports, by both of its exporters, becomes TFLite that computes the same, in the source's order."""
 
 import re
 
@@ -15,10 +15,9 @@ from tests.kit.torch_nets import NETS, needs_torch, torch_nets
 
 __all__ = ["torch_nets"]
 SOURCE = NETS.read_text("utf-8")
-NAMES = re.findall(r'^    "(\w+)": lambda', SOURCE, re.M)
-NEW = re.findall(r'"(\w+)"', re.search(r"^NEW = \((.*)\)$", SOURCE, re.M)[1])
+NAMES = re.findall(r'^    "(\w+)": lambda', SOURCE, re.MULTILINE)
+NEW = re.findall(r'"(\w+)"', re.search(r"^NEW = \((.*)\)$", SOURCE, re.MULTILINE)[1])
 RECURRENT = {"lstm", "gru"}
-PIXELS = {"two_inputs": "inputs", "tall": "inputs"}
 
 
 def graph_of(folder, name, out):
@@ -83,6 +82,6 @@ def test_the_new_exporters_data_beside_the_model_is_part_of_the_source(torch_net
 
 
 def test_the_documented_line_is_the_one_that_was_exported_with():
-    opset = re.search(r"^OPSET = (\d+)$", SOURCE, re.M)[1]
+    opset = re.search(r"^OPSET = (\d+)$", SOURCE, re.MULTILINE)[1]
     text = (ROOT / "docs/recipe.md").read_text("utf-8")
     assert f'torch.onnx.export(model, sample, "model.onnx", opset_version={opset})' in text
