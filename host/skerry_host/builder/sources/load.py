@@ -77,7 +77,7 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     Raises `ModelError`.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        prepared, found = onnx.prepare(path, plan.shapes if plan else {}, Path(folder))
+        prepared, found = onnx.prepare(path, plan, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
     return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
 
@@ -98,7 +98,7 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
-        return onnx.convert(path, plan.shapes if plan else {}, folder)
+        return onnx.convert(path, plan, folder)
     return keras.convert(path, kind, folder, trusted=trusted)
 
 

@@ -1,6 +1,7 @@
 """Makes an ONNX file fit for conversion, in a child process: fixed shapes, folded constants, and TFLite of it.
 
-`python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES` takes SHAPES as JSON {input: sizes}.
+`python -m skerry_host.builder.sources.onnx_child IN.onnx OUT.onnx SHAPES CONSTANTS` takes these as JSON, {input: sizes}
+and {input: value}.
 The last line it prints is a `Prepared`. Parses untrusted files: not for the host's own process.
 """
 
@@ -25,7 +26,7 @@ from skerry_host.builder.sources.onnx_lowered import as_tflite
 from skerry_host.builder.sources.onnx_nms import without_nms
 from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
-from skerry_host.builder.sources.onnx_shapes import fix_shapes, sizes
+from skerry_host.builder.sources.onnx_shapes import fix_shapes, fix_values, sizes, without_unread
 from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
@@ -38,19 +39,23 @@ _OPSET = 17
 """QDQ under it, by channel above all, is written wrongly by some exporters and refused by some runtimes."""
 
 
-def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
+def prepare(
+    source: Path, out: Path, shapes: dict[str, list[int]], constants: dict[str, float] | None = None
+) -> Prepared:
     """Write the prepared model to `out`, and beside it what it is as TFLite, or its form for onnx2tf."""
     try:
         model, files = _load(source)
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
         opset = _opset(model)
-        changes = [*_plain_network(model), *fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
+        changes = [*_plain_network(model), *fix_values(model.graph, constants or {})]
+        take_branches(model)
+        changes += [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
-        while take_branches(model.graph):
+        while take_branches(model):
             model = _folded(model, out)
         _require_fixed(model)
-        changes += ["constants folded"]
+        changes += ["constants folded", *without_unread(model.graph)]
         domains = sorted({node.domain for node in nodes(model.graph)} - {"", "ai.onnx"})
         del model.opset_import[:]
         model.opset_import.extend([helper.make_opsetid("", opset), *(helper.make_opsetid(each, 1) for each in domains)])
@@ -163,5 +168,5 @@ def _opset(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    found = prepare(Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:5]))
     print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)

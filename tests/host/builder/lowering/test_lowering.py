@@ -17,6 +17,7 @@ from skerry_host.builder.lowering.values import UnknownFormError
 
 IMAGE, CUBE, SEQUENCE, TALL = (1, 3, 7, 9), (1, 8, 8, 8), (1, 5, 11), (1, 3, 12, 3)
 RANDOM = np.random.default_rng(7)
+HALF = "pytorch_half_pixel"
 
 
 def some(*shape):
@@ -289,6 +290,25 @@ def test_outputs_that_are_one_value_or_an_input_are_tensors_of_their_own():
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Identity", ["r"], ["s"])]
     nodes.append(helper.make_node("Identity", ["x"], ["t"]))
     compare(graph(nodes, [IMAGE], outputs=["r", "s", "t"]), {"x"})
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(
+    ("kind", "gates", "attributes"),
+    [("LSTM", 4, {}), ("GRU", 3, {"linear_before_reset": 1}), ("GRU", 3, {}), ("RNN", 1, {})],
+)
+def test_a_recurrent_layer_is_written_out(kind, gates, attributes, direction):
+    """With states that come in and go out, as a streaming model has them."""
+    ways = 2 if direction == "bidirectional" else 1
+    values = {"w": some(ways, gates * 6, 5), "r": some(ways, gates * 6, 6), "b": some(ways, 2 * gates * 6)}
+    states = ["x1", "x2"][: 2 if kind == "LSTM" else 1]
+    outputs = ["y", "h", "c"][: 1 + len(states)]
+    inputs = ["x", "w", "r", "b", "", *states]
+    node = helper.make_node(kind, inputs, outputs, hidden_size=6, direction=direction, **attributes)
+    shapes = [(7, 1, 5), *((ways, 1, 6) for _state in states)]
+    compare(graph([node], shapes, values, outputs=outputs))
+    alone = helper.make_node(kind, inputs[:4], ["y"], hidden_size=6, direction=direction, **attributes)
+    compare(graph([alone], shapes[:1], values))
 
 
 def test_padding_never_wins_a_max_pool():

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import SourcePlan
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.sources.onnx_child import prepare
@@ -176,3 +177,30 @@ def test_sizes_that_are_computed_are_known_once_the_input_is(tmp_path):
     path = made(tmp_path, nodes, ([("x", FLOAT, ("N", 3, 4))], [("y", FLOAT, None)]), constants)
     loaded = load_source(path)
     assert [op.name for op in loaded.graph.ops] == ["RESHAPE", "FULLY_CONNECTED"]
+
+
+def test_an_input_that_is_a_setting_is_fixed_and_decides_the_branch(tmp_path):
+    """silero-vad asks for its sampling rate: a scalar int64 beside the sound, and an `If` on it."""
+    nodes = [
+        helper.make_node("Equal", ["rate", "k"], ["c"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch("then", 3.0), else_branch=branch("else", 5.0)),
+    ]
+    ends = [("x", FLOAT, (1, 4)), ("rate", TensorProto.INT64, ())], [("y", FLOAT, (1, 4))]
+    path = made(tmp_path, nodes, ends, {"k": np.array(16000, np.int64)})
+    with pytest.raises(ModelError, match=r"whose condition depends on an input") as refused:
+        load_source(path)
+    assert "[source.constants] NAME = VALUE" in refused.value.hint
+    loaded = load_source(path, SourcePlan("m.onnx", constants={"rate": 16000}))
+    assert [spec.name for spec in loaded.graph.input_specs()] == ["x"]
+    x = weights(1, 4)
+    np.testing.assert_allclose(Session(loaded.data).run([x])[0], x * 3, rtol=1e-6)
+    with pytest.raises(ModelError, match=r"has no input speed \(it has x, rate\); correct \[source.constants\]"):
+        load_source(path, SourcePlan("m.onnx", constants={"speed": 1}))
+
+
+def test_an_input_that_nothing_reads_is_left_out(tmp_path):
+    node = helper.make_node("Relu", ["x"], ["y"])
+    ends = [("x", FLOAT, (1, 4)), ("rate", TensorProto.INT64, ())], [("y", FLOAT, (1, 4))]
+    loaded = load_source(made(tmp_path, [node], ends))
+    assert [spec.name for spec in loaded.graph.input_specs()] == ["x"]
+    assert "input rate left out: nothing reads it" in loaded.changes

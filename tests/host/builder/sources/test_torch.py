@@ -17,7 +17,6 @@ __all__ = ["torch_nets"]
 SOURCE = NETS.read_text("utf-8")
 NAMES = re.findall(r'^    "(\w+)": lambda', SOURCE, re.MULTILINE)
 NEW = re.findall(r'"(\w+)"', re.search(r"^NEW = \((.*)\)$", SOURCE, re.MULTILINE)[1])
-RECURRENT = {"lstm", "gru"}
 
 
 def graph_of(folder, name, out):
@@ -28,7 +27,7 @@ def graph_of(folder, name, out):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", [*(f"{n}.old" for n in NAMES if n not in RECURRENT), *(f"{n}.new" for n in NEW)])
+@pytest.mark.parametrize("name", [*(f"{n}.old" for n in NAMES), *(f"{n}.new" for n in NEW)])
 def test_a_net_is_written_as_it_computes(name, torch_nets, tmp_path):
     """It is run on random inputs beside its source, axis by axis; every axis has a size and values of its own."""
     found, graph = graph_of(torch_nets, name, tmp_path)
