@@ -26,6 +26,9 @@ _NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python build
 _ADVICE = {
     "dtype='string' is not a valid dtype for Keras type promotion": "Keras 3 takes the third argument of compile for "
     "loss_weights: write metrics=[...]",
+    "No model config found": "it holds weights alone, or other data: save the whole model with model.save",
+    "Failed to find any matching files": "its folder variables/ is missing: copy all of the SavedModel",
+    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export or tf.saved_model.save",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
 _NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "constants": {}}
@@ -70,7 +73,8 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
     except ModelError as error:
         if _SAFE_MODE in error.message:
             raise _untrusted(path, "Keras found it when it opened the file") from None
-        hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
+        advice = next((advice for words, advice in _ADVICE.items() if words in error.message), "")
+        hint = "; ".join(filter(None, (advice, error.hint)))
         raise ModelError(error.message, hint=hint, code=error.code) from None
     said = msgspec.json.decode(answer(output), type=Answer)
     if said.problem:
