@@ -5,21 +5,22 @@ that nothing is there. Other answers are neither.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from skerry_agent.processing import Array, GoldenSet, dequantize
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, TensorSpec
+from skerry_agent.processing import Array, GoldenSet, dequantize, join_outputs
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
-from skerry_host.builder.judge.metrics import Size, best_boxes
+from skerry_host.builder.judge.tasks.base import Case, Size, View
+from skerry_host.builder.judge.tasks.detection import NOTHING, best
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
 
 SCANNED = 512
 """Held-out samples among which golden ones are looked for."""
-NOTHING = -1
-"""The kind of an answer without a box."""
 NAMED = 5
 
 
@@ -30,7 +31,7 @@ def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline |
     """
     negative = recipe.labels.negative_index
     if recipe.task == DETECTION:
-        found = best_boxes(outputs, recipe.meaning, size) != NOTHING
+        found = best(outputs, Case(recipe.meaning, View(size))) != NOTHING
     elif recipe.task == CLASSIFICATION and negative is not None:
         found = _largest(outputs[0]) != negative
     else:
@@ -45,24 +46,24 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     their order, and so do tasks whose answers are of no class.
     """
     session = Session(model)
-    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph):
+    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph, recipe.feeding):
         return samples
-    chosen = np.array(choose(samples.labels, SCANNED))
-    raw = Sessions(model, len(chosen)).run(samples.inputs, chosen, recipe.preprocess)
-    real = [dequantize(part, spec) for part, spec in zip(raw, session.outputs, strict=True)]
+    chosen = np.array(choose(samples.classes, SCANNED))
+    raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
+    real = _real(raw, session.graph)
     if recipe.task == DETECTION:
-        return Samples(samples.inputs[chosen], best_boxes(real, recipe.meaning, size), labelled=False)
-    answers, labels = _largest(real[0]), samples.labels[chosen]
-    if not samples.labelled:
-        return Samples(samples.inputs[chosen], answers, labelled=False)
+        return replace(samples.subset(chosen), truth=list(best(real, Case(recipe.meaning, View(size)))))
+    answers, labels = _largest(real[0]), samples.classes[chosen]
+    if samples.truth is None:
+        return replace(samples.subset(chosen), truth=list(answers))
     right = answers == labels
     kept = right | ~np.isin(labels, labels[right])
-    return Samples(samples.inputs[chosen[kept]], labels[kept])
+    return samples.subset(chosen[kept])
 
 
-def problem(golden: GoldenSet, outputs: Sequence[TensorSpec], recipe: Recipe, size: Size) -> str:
+def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
     """Why golden outputs show nothing of what the model is for; empty if they do."""
-    real = [dequantize(part, spec) for part, spec in zip(golden.outputs, outputs, strict=True)]
+    real = _real(golden.outputs, graph)
     shown = baseline(real, recipe, size)
     if shown is None or shown.positive_rate > 0:
         return ""
@@ -72,9 +73,9 @@ def problem(golden: GoldenSet, outputs: Sequence[TensorSpec], recipe: Recipe, si
 
 def remark(golden: GoldenSet, samples: Samples, recipe: Recipe) -> str:
     """Which classes of the evaluation samples no golden input is answered with; empty if there are none."""
-    if recipe.task != CLASSIFICATION or not samples.labelled:
+    if recipe.task != CLASSIFICATION or samples.truth is None:
         return ""
-    there = set(np.unique(samples.labels).tolist())
+    there = set(np.unique(samples.classes).tolist())
     missing = sorted(there - set(_largest(golden.outputs[0]).tolist()))
     if not missing:
         return ""
@@ -88,3 +89,9 @@ def _largest(outputs: Array) -> Array:
     """The index of the largest output of each sample (N,)."""
     indices: Array = outputs.reshape(len(outputs), -1).argmax(axis=1)
     return indices
+
+
+def _real(raw: Sequence[Array], graph: Graph) -> list[Array]:
+    """The real values of a model's outputs, in the order of its source's."""
+    real = [dequantize(part, spec) for part, spec in zip(raw, graph.output_specs(), strict=True)]
+    return join_outputs(real, graph.joins)

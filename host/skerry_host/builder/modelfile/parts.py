@@ -1,12 +1,10 @@
 """Building blocks for rewriting a `schema.ModelT`: operators on constants, copies of tensors, codes, buffers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-
-from skerry_host.builder.modelfile.graph import op_name
 
 NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
 _FLOAT32 = schema.TensorType.FLOAT32
@@ -101,7 +99,7 @@ def code_of(model: Any, builtin: int) -> int:
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return at
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)  # that one is an int8
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
@@ -117,23 +115,15 @@ def constant(model: Any, index: int) -> Any:
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype).reshape(shape)
 
 
-def replace_operators(model: Any, make: Callable[[str, Any], "list[Any] | None"]) -> int:
-    """Put other operators in place of those for which `make` gives some; how many were replaced."""
-    main = model.subgraphs[0]
-    made, replaced = [], 0
-    for op in main.operators or []:
-        parts = make(op_name(model.operatorCodes[op.opcodeIndex]), op)
-        replaced += parts is not None
-        made += [op] if parts is None else parts
-    if replaced:
-        main.operators = made
-    return replaced
-
-
 def add_buffer(model: Any, values: Any) -> int:
     """The place of a new buffer with an array's values."""
+    return add_bytes(model, values.tobytes())
+
+
+def add_bytes(model: Any, content: bytes) -> int:
+    """The place of a new buffer with some content."""
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    buffer.data = np.frombuffer(content, np.uint8)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
 

@@ -17,8 +17,8 @@ from skerry_host.builder.modelfile.parts import (
     multiply,
     multiply_constant,
     operator,
-    replace_operators,
 )
+from skerry_host.builder.modelfile.replacing import replace_operators
 
 _B = schema.BuiltinOperator
 _FLOAT32 = schema.TensorType.FLOAT32

@@ -64,7 +64,7 @@ def _examples(out: Path) -> tuple[Example, ...]:
     if not file.is_file():
         return ()
     arrays = parse_npz(file.read_bytes(), file.name)
-    return (Example(arrays["sample"], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
+    return (Example([arrays["sample"]], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
 
 
 def code_in(path: Path, kind: Kind) -> list[str]:

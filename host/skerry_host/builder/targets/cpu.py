@@ -13,13 +13,13 @@ class CpuBuilder(TargetBuilder):
 
     target = CPU
     hint = "give the float ONNX model, or build target onnx for a board that has it"
-    last_resort = (
-        "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
-    )
+    last_resort = "quantization-aware training"
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
-        return "" if source.is_tflite else "an already quantized ONNX model cannot be converted to TFLite without loss"
+        if source.quantized and not source.is_tflite:
+            return "an already quantized ONNX model cannot be converted to TFLite without loss"
+        return "" if source.is_tflite else source.no_tflite or "the source was not converted to TFLite"
 
     def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""
@@ -27,7 +27,7 @@ class CpuBuilder(TargetBuilder):
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
-        model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
+        model = quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
         if not job.source.quantized:
             check_runs(model)
         return model

@@ -33,8 +33,31 @@ CASES = {
         {},
         ["task: missing", "budget.min_sqnr_db", "golden.samples"],
     ),
-    "misspelt key": ([("max_bytes", "max_byts")], {}, ["budget.max_byts: unknown key"]),
-    "unknown quantization": ([('io = "int8"', 'io = "int4"')], {}, ["quantize.io"]),
+    "misspelt key": ([("max_bytes", "max_byts")], {}, ["budget.max_byts: unknown key; did you mean max_bytes?"]),
+    "a key of a section at the top": (
+        [("schema = 1", "schema = 1\nper_channel = true")],
+        {},
+        ["per_channel: unknown key; it belongs into [quantize]"],
+    ),
+    "unknown quantization": (
+        [('io = "int8"', 'io = "int4"')],
+        {},
+        ["quantize.io: 'int4' is none of int8, uint8, int16, float; did you mean int8?"],
+    ),
+    "a misspelt task": (
+        [('task = "classification"', 'task = "clasification"')],
+        {},
+        ["task: 'clasification' is none of classification, detection", "did you mean classification?"],
+    ),
+    "mistakes and missing files in one round": (
+        [('io = "int8"', 'io = "int4"'), ('"calibration.npz"', '"calibratoin.npz"')],
+        {"evaluation.npz": None},
+        [
+            "quantize.io",
+            "calibratoin.npz: file not found; did you mean calibration.npz?",
+            "evaluation.npz: file not found",
+        ],
+    ),
     "missing data": (
         [],
         {"calibration.npz": None, "evaluation.npz": None},
@@ -91,10 +114,43 @@ def test_a_wrong_recipe_is_refused_with_every_issue(make_recipe, case: str):
 
 
 def test_a_folder_in_a_files_place_is_said_to_be_one(make_recipe):
-    folder = make_recipe(files={"evaluation.npz": None})
-    (folder / "evaluation.npz").mkdir()
-    with pytest.raises(RecipeError, match=r"evaluation\.npz: is a folder, not a file"):
+    folder = make_recipe(*LABEL_FILE)
+    (folder / "classes.txt").mkdir()
+    with pytest.raises(RecipeError, match=r"classes\.txt: is a folder, not a file"):
         load_recipe(folder)
+
+
+DATA_KEYS = {
+    "neither": ("", "data: give calibration and evaluation, or folder"),
+    "only one": ('calibration = "calibration.npz"', "data.evaluation: is missing"),
+    "a folder that is not there": ('folder = "/nowhere/at/all"', "data.folder: /nowhere/at/all does not exist"),
+    "a variable that is not set": ('folder = "$NOT_SET_HERE/x"', "data.folder: $NOT_SET_HERE/x is not set"),
+    "out of the folder": (
+        'folder = "."\ncalibration = "../x"\nevaluation = "evaluation.npz"',
+        "../x: must stay inside the recipe's folder",
+    ),
+    "another format": ('folder = "."\nformat = "zip"', "data.format"),
+}
+
+
+@pytest.mark.parametrize("case", DATA_KEYS)
+def test_where_the_data_are(make_recipe, case):
+    lines, expected = DATA_KEYS[case]
+    both = 'calibration = "calibration.npz"\nevaluation = "evaluation.npz"'
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(make_recipe((both, lines)))
+    assert expected in str(refused.value)
+
+
+def test_data_may_be_elsewhere_and_one_set_is_both_places(make_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("PHOTOS", str(tmp_path))
+    both = 'calibration = "calibration.npz"\nevaluation = "evaluation.npz"'
+    one = load_recipe(make_recipe((both, 'folder = "$PHOTOS"')))
+    assert (one.calibration, one.evaluation) == (tmp_path, tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "val").mkdir()
+    two = load_recipe(make_recipe((both, 'folder = "$PHOTOS"\ncalibration = "train"\nevaluation = "val"')))
+    assert (two.calibration.name, two.evaluation.name) == ("train", "val")
 
 
 def test_a_version_that_is_none_is_refused(recipe: Path):
@@ -120,3 +176,11 @@ def test_names_that_no_disk_has_are_refused_in_one_line(make_recipe, name):
     with pytest.raises(RecipeError) as refused:
         load_recipe(recipe)
     assert "\n" not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_taken(make_recipe):
+    """Windows editors write one: 'Invalid statement (at line 1, column 1)' was all that was said."""
+    folder = make_recipe()
+    text = (folder / "recipe.toml").read_bytes()
+    (folder / "recipe.toml").write_bytes(b"\xef\xbb\xbf" + text)
+    assert load_recipe(folder).recipe.name == "fashion"
