@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+WRITTEN_LATER = {"Asinh", "Atan", "Cosh", "Erf", "Erfc", "Expm1", "Inv", "Reciprocal", "Sinh", "Softsign", "Tan"}
+"""The keys of `rewrite.custom_functions.FUNCTIONS`, which is not installed here."""
 QAT = "2 (QAT)"
 """Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
 
@@ -49,7 +51,7 @@ def main(kind: str, source: str, out: str, trust: str, qat: str, wanted: str) ->
     except UnfitError as error:
         print(json.dumps({"problem": error.args[0], "hint": error.args[1]}))  # noqa: T201  (the protocol)
         return
-    Path(out).write_bytes(made.converter.convert())
+    Path(out).write_bytes(_written(made.converter))
     _ask(made, Path(out).with_suffix(".npz"))
     print(json.dumps({"inputs": made.inputs, "outputs": made.outputs, "names": made.names}))  # noqa: T201
 
@@ -66,6 +68,19 @@ def _converted(kind: str, source: str, trusted: bool, qat: bool, wanted: dict[st
     load = _old if old else _loaded
     model = _built(source) if kind == "python" else load(source, trusted, version)
     return _keras(tf, model, wanted)
+
+
+def _written(converter: Any) -> bytes:
+    """The model; functions that TFLite has no operator for stay as custom operators if they are written out later."""
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # of a kind that is not public
+        named = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
+        missing = {name.strip() for line in named for name in line.split(",")}
+        if not missing or missing - WRITTEN_LATER:
+            raise
+    converter.allow_custom_ops = True
+    return bytes(converter.convert())
 
 
 def written_by(source: str) -> str:
