@@ -12,6 +12,7 @@ class CpuBuilder(TargetBuilder):
     """Quantizes the TFLite that every source but a quantized ONNX is converted to."""
 
     target = CPU
+    mixed = True
     hint = "give the float ONNX model, or build target onnx for a board that has it"
     last_resort = (
         "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
