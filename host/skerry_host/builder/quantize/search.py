@@ -3,7 +3,7 @@
 Candidates are ranked on calibration samples, so that no setting is chosen on evaluation samples and their result stays
 fair. Makes no model itself: `make` does. Keeps the number formats and the granularity of the recipe, except that it may
 try one scale per tensor instead of one per channel, and where the target allows it 16 bit or float in named layers. The
-steps of `pipeline` say which settings to try, `forms` which quantizers and layers.
+steps of `pipeline` say which settings to try, `other_forms` which quantizers and layers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from skerry_host.builder.quantize.forms import islands, other_quantizer, wider
+from skerry_host.builder.quantize.other_forms import islands, other_quantizer, wider
 from skerry_host.builder.quantize.pipeline import choices
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
