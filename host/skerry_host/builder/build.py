@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
@@ -22,6 +20,7 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
+from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
@@ -38,7 +37,7 @@ from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.targets.base import Compiled, TargetBuilder
+from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
@@ -73,7 +72,7 @@ class _Candidate:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the model's input."""
-        return input_size(describe_any(self.chosen.model), self.work.recipe.preprocess)
+        return input_size(describe_any(self.chosen.model), self.work.recipe.feeding)
 
     @property
     def golden_problem(self) -> str:
@@ -127,16 +126,17 @@ def _attempt(ready: Prepared, builder: TargetBuilder) -> _Judged | _Failed:
 def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
-    recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
+    recipe = fitted(recipe, describe_any(start), builder)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
-    work = Work(builder, recipe, ready.source, data, evaluation, ready.progress)
+    source = replace(ready.source, whole=whole_outputs(recipe.meaning))
+    work = Work(builder, recipe, source, data, evaluation, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
     earlier = None if raw is None else load_golden(raw)
-    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.preprocess)
+    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.feeding)
     samples = positives.by_answer(model, data.evaluation, recipe, size)
-    golden = golden_samples.record(model, samples, recipe.preprocess, recipe.golden, earlier)
+    golden = golden_samples.record(model, samples, recipe.feeding, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
@@ -181,9 +181,9 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
 
 def _features(work: Work) -> str:
     """Whether features of different ranges are to blame."""
-    (tensor, *_others) = describe_any(work.builder.float_model(work.source)).input_specs()
-    found = features_of(work.data.calibration, work.recipe.preprocess, tensor)
-    return found.problem(tensor.name) if found is not None else ""
+    tensors = describe_any(work.builder.float_model(work.source)).input_specs()
+    found = features_of(work.data.calibration, work.recipe.feeding, tensors)
+    return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
 
 
 def _measured(candidate: _Candidate) -> Measured:
@@ -244,7 +244,7 @@ def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed])
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     """The model's layers beside the float one's."""
     reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
-    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
+    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.feeding, work.progress)
 
 
 def _record(
@@ -261,7 +261,7 @@ def _record(
         board=ready.board.name,
         bundles=bundles,
         quality=facts[0].quality,
-        provenance=provenance(ready.request.now, ready.loaded, ready.source),
+        provenance=provenance(ready.request.now, ready.loaded, ready.source, ready.data.sha256),
         checks=tuple(check for part in facts for check in part.checks),
         changes=ready.source.changes,
         warnings=ready.warnings,
@@ -269,6 +269,7 @@ def _record(
         sampling=facts[0].sampling,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
+            *ready.data.notes,
             *([AS_IT_IS] if quantized else []),
             *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
             *(remark for judged in parts for remark in judged.remarks if remark),

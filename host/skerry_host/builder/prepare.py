@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
 from skerry_host.builder.data.features import features_of
-from skerry_host.builder.data.samples import DataSet, class_count, load_data
+from skerry_host.builder.data.load import load_data, with_names
+from skerry_host.builder.data.samples import DataSet, class_count
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
@@ -23,7 +22,7 @@ from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
-from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.base import TargetBuilder, fitted
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, for_file, for_source
 
 
@@ -100,11 +99,13 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
-    data = problems.take(lambda: _data(loaded, source))
+    fed = problems.take(lambda: _for_inputs(loaded, source))
+    data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
+    named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
-    if problems or board is None or fitting is None or data is None or warnings is None:
+    if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
-    return Prepared(request, board, loaded, out, source, fitting[0], data, warnings, progress, fitting[1])
+    return Prepared(request, board, named, out, source, fitting[0], data, warnings, progress, fitting[1])
 
 
 def name_of(loaded: LoadedRecipe) -> str:
@@ -141,18 +142,21 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
-    prep = own.preprocess(loaded.recipe.preprocess, source.graph)
-    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
-    return load_data(loaded, source.graph.input_specs()[0], classes)
+    loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
+    return load_data(loaded, source.graph.input_specs(), classes, progress)
+
+
+def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
+    """With preprocessing for each input of the source."""
+    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
     if source.quantized:
-        return ()
-    (tensor, *_others) = source.graph.input_specs()
-    features = features_of(data.calibration, loaded.recipe.preprocess, tensor)
-    uneven = features.problem(tensor.name) if features is not None and loaded.recipe.quantize.io != "float" else ""
-    return (*lint.require(data, loaded.recipe.name), *filter(None, [uneven]))
+        return data.left_out
+    found = features_of(data.calibration, loaded.recipe.feeding, source.graph.input_specs())
+    uneven = [one.problem(name) for name, one in found.items()] if loaded.recipe.quantize.io != "float" else []
+    return (*data.left_out, *lint.require(data, loaded.recipe.name), *filter(None, uneven))

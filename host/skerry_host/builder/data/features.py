@@ -1,13 +1,13 @@
 """Whether the features of a vector fit into one scale: an int8 input has 255 steps for all of them. Runs no model."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from skerry_agent.processing import Array, ProcessingError, preprocess
+from skerry_agent.processing import Array, Feeding, ProcessingError, preprocess
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_host.builder.data.samples import Samples
 
 MOST = 1024
 """Longer vectors are signals, not features."""
@@ -45,24 +45,32 @@ class Features:
         )
 
 
-def features_of(samples: Any, prep: Preprocess, tensor: TensorSpec) -> Features | None:
-    """The features of a model's first input; None where it takes no vector of numbers."""
-    if len(tensor.shape) != 2 or not 2 <= tensor.shape[1] <= MOST:
-        return None
+def features_of(samples: Samples, feeding: Feeding, inputs: Sequence[TensorSpec]) -> dict[str, Features]:
+    """The features of each input of a model that takes a vector of numbers, by the input's name."""
+    places = [place for place in feeding.brought(inputs) if _takes_features(inputs[place])]
+    found: dict[str, Features] = {}
+    for place in places:
+        at, tensor = feeding.brought(inputs).index(place), inputs[place]
+        features = _features(samples, at, feeding.at(place), tensor)
+        if features is not None:
+            found[tensor.name] = features
+    return found
+
+
+def _takes_features(tensor: TensorSpec) -> bool:
+    """Not where it takes ids, whole numbers that have no scale."""
+    whole = tensor.dtype.startswith(("int", "uint", "bool")) and not tensor.scale
+    return len(tensor.shape) == 2 and 2 <= tensor.shape[1] <= MOST and not whole
+
+
+def _features(samples: Samples, at: int, prep: Preprocess, tensor: TensorSpec) -> Features | None:
     real = TensorSpec(tensor.name, "float32", tensor.shape)
+    some = samples.every(max(1, len(samples) // SAMPLES))
     try:
-        rows = np.array([preprocess(raw, prep, real).reshape(-1) for raw in _some(samples.inputs)], np.float64)
+        rows = np.array([preprocess(sample[at], prep, real).reshape(-1) for sample in some], np.float64)
     except ProcessingError:
         return None
     if not len(rows) or not np.isfinite(rows).all():
         return None
     reach = max(0.0, float(rows.max())) - min(0.0, float(rows.min()))
     return Features(rows.max(axis=0) - rows.min(axis=0), reach)
-
-
-def _some(inputs: Any) -> Iterator[Array]:
-    """Samples from all over the set; of several inputs the first."""
-    step = max(1, len(inputs) // SAMPLES)
-    for at in range(0, len(inputs), step):
-        sample = inputs[at]
-        yield sample[0] if isinstance(sample, tuple) else sample

@@ -143,7 +143,9 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
     """The float model does better than guessing would: one that does not shows nothing of what quantization costs."""
     q = measured.quality
     value, interval = (q.float_value, q.float_interval) if q.float_interval else (q.int8_value, q.int8_interval)
-    assert measured.chance is not None and value is not None and interval is not None
+    assert measured.chance is not None
+    assert value is not None
+    assert interval is not None
     guessed = measured.chance
     near = interval[1] >= guessed if q.better == "lower" else interval[0] <= guessed
     which = "float model" if q.float_interval else "model"

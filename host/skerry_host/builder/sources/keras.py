@@ -23,7 +23,7 @@ _ADVICE = {
     "loss_weights: write metrics=[...]",
     "No model config found": "it holds weights alone, or other data: save the whole model with model.save",
     "Failed to find any matching files": "its folder variables/ is missing: copy all of the SavedModel",
-    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export or tf.saved_model.save",
+    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
 _SAFE_MODE = "safe_mode"
@@ -68,7 +68,7 @@ def _examples(out: Path) -> tuple[Example, ...]:
     if not file.is_file():
         return ()
     arrays = parse_npz(file.read_bytes(), file.name)
-    return (Example(arrays["sample"], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
+    return (Example([arrays["sample"]], [arrays[name] for name in sorted(arrays) if name != "sample"]),)
 
 
 def code_in(path: Path, kind: Kind) -> list[str]:

@@ -27,7 +27,7 @@ class CpuBuilder(TargetBuilder):
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
-        model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
+        model = quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
         if not job.source.quantized:
             check_runs(model)
         return model

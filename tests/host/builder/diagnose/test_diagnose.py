@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
@@ -17,13 +18,13 @@ from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.targets.table import BUILDERS
 from tests.kit.recipes import FASHION
 
-PREP = Preprocess(1 / 255)
+PREP = Feeding((Preprocess(1 / 255),))
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     arrays = np.load(FASHION / "calibration.npz")
-    return Samples(arrays["inputs"][:50], arrays["labels"][:50])
+    return Samples.of(arrays["inputs"][:50], truth=arrays["labels"][:50])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def silence(model, output, weight) -> None:
 
 def measure(int8: bytes, samples: Samples) -> list[LayerStats]:
     reference = activations_of((FASHION / "fashion-1.0.0.tflite").read_bytes())
-    return layers(reference, activations_of(int8), samples.inputs[:4], PREP)
+    return layers(reference, activations_of(int8), samples.subset(range(4)).inputs, PREP)
 
 
 def test_a_sound_model(int8: bytes, samples: Samples):
@@ -82,7 +83,7 @@ def test_progress_is_told(int8: bytes, samples: Samples):
     layers(
         activations_of(int8),
         activations_of(int8),
-        samples.inputs[:3],
+        samples.subset(range(3)).inputs,
         PREP,
         lambda step, done=0, of=0, /: told.append((done, of)),
     )
