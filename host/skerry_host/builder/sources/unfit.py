@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import Graph, Tensor
+from skerry_host.builder.sources.why import several_graphs
 
 _INTEGERS = {"int8", "uint8", "int16"}
 _FLOATS: dict[int, np.dtype[Any]] = {
@@ -52,12 +53,15 @@ def unfit(graph: Graph, loop: str = "") -> list[str]:
     if loop:
         reasons.append(f"it has {loop}")
     elif graph.subgraphs != 1:
-        reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
+        reasons.append(several_graphs(graph))
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
         reasons.append("it keeps weights or state in variables: export it with constants")
+    sparse = [op for op in graph.ops if op.name == "DENSIFY"]
+    if sparse:
+        reasons.append(f"{len(sparse)} of its weights are stored as sparse ones (DENSIFY): export it with dense weights")
     left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
-    if left:
+    if left and not sparse:
         named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
         advice = "convert the trained model to int8, or give the float model"
         reasons.append(f"{named} are not pairs from quantization-aware training: {advice}")
