@@ -25,7 +25,9 @@ def require_known(data: DataSet, rows: Mapping[int, int], names: Mapping[int, st
 
 
 def _problem(samples: Samples, place: int, count: int, where: str) -> str:
-    ends = np.array([(part.min(), part.max()) for at in range(len(samples)) if (part := samples.inputs[at][place]).size])
+    ends = np.array(
+        [(part.min(), part.max()) for at in range(len(samples)) if (part := samples.inputs[at][place]).size]
+    )
     if not len(ends):
         return ""
     low, high = int(ends[:, 0].min()), int(ends[:, 1].max())

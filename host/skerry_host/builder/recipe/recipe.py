@@ -37,13 +37,15 @@ class SourcePlan(Struct, frozen=True):
     """`[source]`: the trained model's file; `{version}` in it is replaced by the version that is built.
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
-    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
+    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
+    the one to take of a SavedModel or TFLite file that has several.
     """
 
     file: RelativePath
     package: str = ""
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
+    signature: str = ""
 
 
 TaskName = Literal[
