@@ -27,7 +27,7 @@ from goals import Goal, finish, skip
 from real_bundle import MOBILENET_V2
 from real_float import float_model, kernels, missing, pictures
 
-from skerry_agent.processing import parse_npz
+from skerry_agent.processing import Feeding, parse_npz
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
@@ -93,13 +93,13 @@ def skerry(folder: Path) -> dict[str, Any]:
     """What Skerry needs, in this process: load, check, calibrate, quantize; TensorFlow must not be there."""
     with (folder / "calibration.npz").open("rb") as file:
         inputs = parse_npz(file)["inputs"]
-    data = Samples(inputs, np.zeros(len(inputs), np.int64))
+    data = Samples.of(inputs)
     start = time.perf_counter()
     source = load_source(folder / "m.tflite")
     loaded = time.perf_counter()
-    made = quantize(source, data, Preprocess(1 / 128, -1.0), Quantize())
+    made = quantize(source, data, Feeding((Preprocess(1 / 128, -1.0),)), Quantize())
     end, peak = time.perf_counter(), most_mb()
-    other = quantize(source, data, Preprocess(1 / 128, -1.0), Quantize(calibrator="min-max"))
+    other = quantize(source, data, Feeding((Preprocess(1 / 128, -1.0),)), Quantize(calibrator="min-max"))
     (folder / "previous.tflite").write_bytes(other)  # another release of the same network, for the whole builds
     assert not {"tensorflow", "keras", "torch"} & {name.partition(".")[0] for name in sys.modules}
     return {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from skerry_agent.processing import Answer, Detections, answer_for, dequantize, load_golden, preprocess
+from skerry_agent.processing import Answer, Detections, Feeding, answer_for, dequantize, load_golden
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.recipe.errors import BuildRefused
 from skerry_host.builder.runtime.session import Session
@@ -56,7 +56,7 @@ def test_the_text_classifier_has_a_bundle_of_each_kind_and_they_agree(built):
     data, agreed = samples("text-direction")["inputs"][:40], 0
     sessions = [(b, Session((build.path / b.model.name).read_bytes())) for b in (cpu, onnx)]
     for raw in data:
-        first, second = (answer_for(b, s.run(preprocess(raw, b.preprocess, s.input)), raw.shape) for b, s in sessions)
+        first, second = (answer_for(b, s.run_raw((raw,), Feeding.of(b)), raw.shape) for b, s in sessions)
         assert isinstance(first, Answer)
         assert isinstance(second, Answer)
         agreed += first.index == second.index
@@ -73,7 +73,7 @@ def test_the_face_detector_sees_faces_where_they_were_drawn(built):
     session = Session((build.path / "model.tflite").read_bytes())
     counts, strays = [], 0
     for raw in samples("face-detector")["inputs"][:30]:
-        answer = answer_for(bundle, session.run(preprocess(raw, bundle.preprocess, session.input)), raw.shape[:2])
+        answer = answer_for(bundle, session.run_raw((raw,), Feeding.of(bundle)), raw.shape[:2])
         assert isinstance(answer, Detections)
         where_drawn = [face for face in answer.found if _is_head(*face.box)]
         strays += len(answer.found) - len(where_drawn)
@@ -176,7 +176,7 @@ def in_process(build, bundle, raws):
     """Each sample's answer, computed here as a build judges it."""
     session = Session((build.path / bundle.model.name).read_bytes())
     for raw in raws:
-        yield answer_for(bundle, session.run(preprocess(raw, bundle.preprocess, session.input)), raw.shape[:2])
+        yield answer_for(bundle, session.run_raw((raw,), Feeding.of(bundle)), raw.shape[:2])
 
 
 def test_200_digits_sent_as_they_are_score_what_they_score_in_process(built):
@@ -247,7 +247,7 @@ def test_a_model_that_came_quantized_takes_samples_as_its_recipe_has_them(built,
     (bundle,) = build.record.bundles
     raw = samples(name)["inputs"][0]
     session = Session((build.path / bundle.model.name).read_bytes())
-    expected = dequantize(session.run(preprocess(raw, bundle.preprocess, session.input))[0], bundle.outputs[0])
+    expected = dequantize(session.run_raw((raw,), Feeding.of(bundle))[0], bundle.outputs[0])
     with serving(job_of(build.path, bundle, name)) as address, triton.InferenceServerClient(address) as client:
         datatype = "UINT8" if raw.dtype == np.uint8 else "FP32"
         sent = raw if datatype == "UINT8" else raw.astype(np.float32)

@@ -5,16 +5,15 @@ artifacts. A target is written only if it passes every gate, and one that fails 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import msgspec
 
 from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.targets import CPU, TargetName
 from skerry_host.build_record import FILE, BuildRecord
+from skerry_host.builder.data.features import features_of
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -22,6 +21,7 @@ from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.diagnose.mixed import mixed_remarks, weakest
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
+from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
@@ -40,11 +40,12 @@ from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.targets.base import Compiled, TargetBuilder
+from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import compiled_from, compilers
+from skerry_host.builder.targets.wider import tried_wider
 from skerry_host.failure_log import unexpected
 
 __all__ = ["Build", "BuildRequest", "build"]
@@ -74,7 +75,7 @@ class _Candidate:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the model's input."""
-        return input_size(describe_any(self.chosen.model), self.work.recipe.preprocess)
+        return input_size(describe_any(self.chosen.model), self.work.recipe.feeding)
 
     @property
     def golden_problem(self) -> str:
@@ -128,17 +129,18 @@ def _attempt(ready: Prepared, builder: TargetBuilder) -> _Judged | _Failed:
 def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
-    recipe = msgspec.structs.replace(recipe, preprocess=builder.preprocess(recipe.preprocess, describe_any(start)))
+    recipe = fitted(recipe, describe_any(start), builder)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
+    source = replace(ready.source, whole=whole_outputs(recipe.meaning))
     only = ready.compiler(builder) is not None
-    work = Work(builder, recipe, ready.source, data, evaluation, ready.progress, _weakest, integers_only=only)
+    work = Work(builder, recipe, source, data, evaluation, ready.progress, _weakest, integers_only=only)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
     earlier = None if raw is None else load_golden(raw)
-    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.preprocess)
+    model, size = friendly.chosen.model, input_size(describe_any(friendly.chosen.model), recipe.feeding)
     samples = positives.by_answer(model, data.evaluation, recipe, size)
-    golden = golden_samples.record(model, samples, recipe.preprocess, recipe.golden, earlier)
+    golden = golden_samples.record(model, samples, recipe.feeding, recipe.golden, earlier)
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
@@ -154,6 +156,8 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
     found = [] if quantized else _layers(work, chosen)
     if any(result.lost_signal for result in results):
+        wider = "" if compiler else tried_wider(work, chosen.plan)
+        tried = replace(tried, found=wider, cause=_features(work))
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -179,6 +183,13 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
     remarks = (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality), *mixed)
     return _Judged(part, facts, remarks)
+
+
+def _features(work: Work) -> str:
+    """Whether features of different ranges are to blame."""
+    tensors = describe_any(work.builder.float_model(work.source)).input_specs()
+    found = features_of(work.data.calibration, work.recipe.feeding, tensors)
+    return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
 
 
 def _measured(candidate: _Candidate) -> Measured:
@@ -250,15 +261,15 @@ def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed])
 def _weakest(work: Work, model: bytes, plan: Quantize) -> list[str]:
     """The layers of a model that lose most, by calibration samples: what is chosen by them is judged on others."""
     reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
-    samples = work.data.calibration.inputs
-    found = layers(activations_of(reference), activations_of(model), samples, work.recipe.preprocess, work.progress)
+    samples, feeding = work.data.calibration.inputs, work.recipe.feeding
+    found = layers(activations_of(reference), activations_of(model), samples, feeding, work.progress)
     return weakest([(layer.tensor, layer.sqnr_db, layer.fall_db) for layer in found])
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     """The model's layers beside the float one's."""
     reference, quantized = activations_of(chosen.reference), activations_of(chosen.model)
-    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.preprocess, work.progress)
+    return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.feeding, work.progress)
 
 
 def _record(
@@ -275,7 +286,7 @@ def _record(
         board=ready.board.name,
         bundles=bundles,
         quality=facts[0].quality,
-        provenance=provenance(ready.request.now, ready.loaded, ready.source),
+        provenance=provenance(ready.request.now, ready.loaded, ready.source, ready.data.sha256),
         checks=tuple(check for part in facts for check in part.checks),
         changes=ready.source.changes,
         warnings=ready.warnings,
@@ -283,6 +294,7 @@ def _record(
         sampling=facts[0].sampling,
         search=tuple(str(step) for part in facts for step in part.steps),
         remarks=(
+            *ready.data.notes,
             *([AS_IT_IS] if quantized else []),
             *([NO_LABELS] if quantized and facts[0].quality.metric in AGREEMENTS else []),
             *(remark for judged in parts for remark in judged.remarks if remark),

@@ -4,10 +4,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
-from skerry_host.builder.data.samples import class_count, load_data
-from skerry_host.builder.judge.evaluate import Score, evaluate, expected
+from skerry_host.builder.data.load import load_data
+from skerry_host.builder.data.samples import class_count
+from skerry_host.builder.judge.evaluate import Score, evaluate
 from skerry_host.builder.judge.tasks.table import has_measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
@@ -16,7 +15,7 @@ from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import load_source
-from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.base import TargetBuilder, fitted
 from skerry_host.builder.targets.table import for_file
 
 
@@ -29,17 +28,18 @@ def check_model(file: Path, recipe: Path) -> Score:
     builder = for_file(".onnx" if kind_of(file) == "onnx" else ".tflite")
     model = _checked_model(file, builder, loaded)
     graph = describe_any(model)
-    if len(graph.inputs) != 1 or not graph.outputs or not graph.ops:
+    if not graph.inputs or not graph.outputs or not graph.ops:
         sizes = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
-        raise ModelError(f"{file} has {sizes}", hint="only models with one input can be evaluated", code="unfit")
-    prep, meaning = builder.preprocess(loaded.recipe.preprocess, graph), loaded.recipe.meaning
-    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
+        raise ModelError(f"{file} has {sizes}", hint="there is nothing to evaluate", code="unfit")
+    tensors = graph.input_specs()
+    loaded = replace(loaded, recipe=fitted(loaded.recipe.for_inputs(tensors), graph, builder))
+    feeding, meaning = loaded.recipe.feeding, loaded.recipe.meaning
     classes = class_count(loaded.recipe, graph.output_specs())
-    samples = load_data(loaded, graph.input_specs()[0], classes).evaluation
-    if not has_measure(expected(samples), meaning):
+    samples = load_data(loaded, tensors, classes).evaluation
+    if not has_measure(samples, meaning):
         source = builder.float_model(load_source(loaded.source, loaded.recipe.source))
-        samples = samples.compared_with(evaluate(source, samples, prep, meaning).outputs.values())
-    return evaluate(model, samples, prep, meaning)
+        samples = samples.compared_with(evaluate(source, samples, feeding, meaning).outputs.values())
+    return evaluate(model, samples, feeding, meaning)
 
 
 def _checked_model(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> bytes:

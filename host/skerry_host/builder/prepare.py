@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
-from skerry_host.builder.data.samples import DataSet, class_count, load_data
+from skerry_host.builder.data.features import features_of
+from skerry_host.builder.data.ids import require_known
+from skerry_host.builder.data.load import load_data, with_names
+from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
@@ -22,7 +24,7 @@ from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
-from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.base import TargetBuilder, fitted
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, for_file, for_source
 
 
@@ -99,11 +101,15 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
-    data = problems.take(lambda: _data(loaded, source))
+    fed = problems.take(lambda: _for_inputs(loaded, source))
+    data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
+    if data is not None:
+        problems.take(lambda: _require_known_ids(loaded, source, data))
+    named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
-    if problems or board is None or fitting is None or data is None or warnings is None:
+    if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
-    return Prepared(request, board, loaded, out, source, fitting[0], data, warnings, progress, fitting[1])
+    return Prepared(request, board, named, out, source, fitting[0], data, warnings, progress, fitting[1])
 
 
 def name_of(loaded: LoadedRecipe) -> str:
@@ -140,13 +146,27 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
             raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
 
 
-def _data(loaded: LoadedRecipe, source: SourceModel) -> DataSet:
+def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
-    prep = own.preprocess(loaded.recipe.preprocess, source.graph)
-    loaded = replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, preprocess=prep))
-    return load_data(loaded, source.graph.input_specs()[0], classes)
+    loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
+    return load_data(loaded, source.graph.input_specs(), classes, progress)
+
+
+def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
+    """With preprocessing for each input of the source."""
+    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+
+
+def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> None:
+    """Raise `RecipeError` where samples hold ids that the model has no row for."""
+    names = {place: spec.name for place, spec in enumerate(source.graph.input_specs())}
+    require_known(data, vocabularies(source.graph) if source.is_tflite else {}, names, loaded.recipe.name)
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
-    return () if source.quantized else lint.require(data, loaded.recipe.name)
+    if source.quantized:
+        return data.left_out
+    found = features_of(data.calibration, loaded.recipe.feeding, source.graph.input_specs())
+    uneven = [one.problem(name) for name, one in found.items()] if loaded.recipe.quantize.io != "float" else []
+    return (*data.left_out, *lint.require(data, loaded.recipe.name), *filter(None, uneven))

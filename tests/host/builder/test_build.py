@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from skerry_agent.processing import constant, load_golden
+from skerry_agent.processing import Feeding, constant, load_golden
 from skerry_agent.wire import codec
 from skerry_host.boards import BoardError
 from skerry_host.build_record import BuildRecord
 from skerry_host.builder.build import Build, BuildRequest, build
+from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layers import layers
@@ -49,7 +50,7 @@ def test_the_model_is_int8_throughout_with_the_versions_that_int8_needs(built: B
     """Trap 9 (versions that int8 needs) and trap 10 (inputs and outputs are int8, too)."""
     session = Session((built.path / "model.tflite").read_bytes())
     assert not session.graph.float_ops()
-    assert (session.input.dtype, session.outputs[0].dtype) == ("int8", "int8")
+    assert (session.inputs[0].dtype, session.outputs[0].dtype) == ("int8", "int8")
     versions = {op.name: op.version for op in session.graph.ops}
     assert versions == {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "MEAN": 2, "SOFTMAX": 2}
 
@@ -69,7 +70,7 @@ def test_golden_outputs_are_what_another_session_answers(built: Build):
     assert len(golden) == 16
     assert constant(golden.outputs) is None
     for i in range(len(golden)):
-        assert np.array_equal(session.run(golden.sample(i, [session.input])[0])[0][0], golden.outputs[0][i])
+        assert np.array_equal(session.run(golden.sample(i, session.inputs))[0][0], golden.outputs[0][i])
 
 
 def test_the_same_recipe_gives_the_same_artifacts(built: Build, recipe: Path, tmp_path: Path):
@@ -145,10 +146,10 @@ def test_a_build_that_loses_the_signal_names_the_layers(make_recipe, tmp_path: P
 
 
 def test_every_layer_is_compared_with_the_float_model(built: Build, float_model: bytes):
-    samples = np.load(FASHION / "evaluation.npz")["inputs"][:4]
+    samples = Samples.of(np.load(FASHION / "evaluation.npz")["inputs"][:4])
     (bundle,) = built.record.bundles
     reference, made = (activations_of(data) for data in (float_model, (built.path / "model.tflite").read_bytes()))
-    found = layers(reference, made, samples, bundle.preprocess)
+    found = layers(reference, made, samples.inputs, Feeding.of(bundle))
     assert len(found) == 18
     assert min(layer.sqnr_db for layer in found) > 10
     assert "no layer" in explain([], 15, Tried())
@@ -215,9 +216,9 @@ def test_inspect_and_evaluate(built: Build, recipe: Path, capsys):
 
 
 @needs_real
-def test_a_model_with_several_inputs_is_not_evaluated(recipe: Path, capsys):
+def test_a_model_with_several_inputs_needs_samples_of_each(recipe: Path, capsys):
     assert run(["model", "evaluate", str(REAL / "edgetpu" / "split_concat.tflite"), str(recipe)]) == 2
-    assert "3 inputs, 5 outputs" in capsys.readouterr().err
+    assert "calibration.npz: has no array input_input1" in capsys.readouterr().err
 
 
 ERRORS = {

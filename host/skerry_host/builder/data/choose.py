@@ -93,9 +93,13 @@ def marks_of(found: Found) -> list[bytes]:
 
 def sha256_of(found: Found, places: Sequence[int]) -> str:
     """One hash over names and contents of all files that these samples are read from."""
+    names: dict[Path, str] = {}
+    for at in places:
+        first, *others = found.files[at]
+        names[first] = found.keys[at]
+        names |= {file: file.name for file in others}
     digest = hashlib.sha256()
-    named = {file: found.keys[at] if len(found.files[at]) < 2 else file.name for at in places for file in found.files[at]}
-    for file, name in sorted(named.items()):
+    for file, name in sorted(names.items(), key=lambda item: (item[1], str(item[0]))):
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").digest()
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)

@@ -5,15 +5,15 @@ arrays fit the model and are finite. A new check is a function and an entry of `
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
 
-from skerry_agent.processing import Array
-from skerry_host.builder.data.samples import DataSet
+from skerry_agent.processing import Array, Sample
+from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.recipe.errors import RecipeError
 
 ENOUGH_SAMPLES = 500
@@ -69,7 +69,7 @@ def few(data: DataSet) -> Finding | None:
 
 def noise(data: DataSet) -> Finding | None:
     """Random numbers where samples should be: their neighbouring values have nothing to do with each other."""
-    calibration, evaluation = (neighbours(part.inputs) for part in (data.calibration, data.evaluation))
+    calibration, evaluation = (neighbours(part) for part in (data.calibration, data.evaluation))
     if calibration is None or evaluation is None or abs(calibration) >= NOISE:
         return None
     text = f"the calibration samples look like noise: neighbouring values correlate by {calibration:.2f}"
@@ -80,24 +80,30 @@ def noise(data: DataSet) -> Finding | None:
 
 def constant(data: DataSet) -> Finding | None:
     """Samples without content."""
-    flat = _rows(data.calibration.inputs)
-    empty = float((flat.min(axis=1) == flat.max(axis=1)).mean())
-    text = f"{empty:.0%} of the calibration samples are constant"
-    if empty > 0.5:
+    empty = sum(all(array.min() == array.max() for array in sample) for sample in data.calibration)
+    share = empty / len(data.calibration)
+    text = f"{share:.0%} of the calibration samples are constant"
+    if share > 0.5:
         return Finding("constant", "refusal", text)
-    return Finding("constant", "warning", text) if empty > 0.05 else None
+    return Finding("constant", "warning", text) if share > 0.05 else None
 
 
 def repeated(data: DataSet) -> Finding | None:
     """The same sample over and over."""
-    different = len(digests(data.calibration.inputs, data.calibration.inputs.dtype)) / len(data.calibration)
+    different = len(digests(data.calibration, _dtypes(data.calibration))) / len(data.calibration)
     text = f"only {different:.0%} of the calibration samples differ from each other"
     return Finding("repeated", "warning", text) if different < 0.8 else None
 
 
 def far(data: DataSet) -> Finding | None:
     """Calibration values of another range than those of the evaluation."""
-    (mean_c, spread_c), (mean_e, spread_e) = (moments(p.inputs) for p in (data.calibration, data.evaluation))
+    found = [_far(data, place) for place in _measured(data.calibration)]
+    serious = [finding for finding in found if finding and finding.level == "refusal"]
+    return next(iter([*serious, *(finding for finding in found if finding)]), None)
+
+
+def _far(data: DataSet, place: int) -> Finding | None:
+    (mean_c, spread_c), (mean_e, spread_e) = (moments(part, place) for part in (data.calibration, data.evaluation))
     if not spread_c or not spread_e:
         return None
     ratio = max(spread_c / spread_e, spread_e / spread_c)
@@ -113,9 +119,9 @@ def far(data: DataSet) -> Finding | None:
 
 def classes(data: DataSet) -> Finding | None:
     """Classes of the evaluation samples that no calibration sample has."""
-    judged, known = (np.unique(part.labels) for part in (data.evaluation, data.calibration))
+    judged, known = (np.unique(part.classes) for part in (data.evaluation, data.calibration))
     missing = np.setdiff1d(judged, known)
-    if len(judged) < 2 or not len(missing) or not (data.calibration.labelled and data.evaluation.labelled):
+    if len(judged) < 2 or not len(missing) or not None not in (data.calibration.truth, data.evaluation.truth):
         return None
     names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
     text = f"{len(missing)} of {len(judged)} evaluated classes have no calibration sample ({names})"
@@ -125,10 +131,10 @@ def classes(data: DataSet) -> Finding | None:
 
 def overlap(data: DataSet) -> Finding | None:
     """Samples that are in both sets."""
-    one, two = data.calibration.inputs, data.evaluation.inputs
-    dtype = one.dtype if one.dtype == two.dtype else np.dtype(np.float32)
-    seen = digests(one, dtype)
-    shared = sum(digest(sample, dtype) in seen for sample in two)
+    one, two = _dtypes(data.calibration), _dtypes(data.evaluation)
+    shared_form = [a if a == b else np.dtype(np.float32) for a, b in zip(one, two, strict=True)]
+    seen = digests(data.calibration, shared_form)
+    shared = sum(digest(sample, shared_form) in seen for sample in data.evaluation)
     if not shared:
         return None
     text = f"{shared} of {len(data.evaluation)} evaluation samples are also calibration samples"
@@ -139,8 +145,9 @@ def overlap(data: DataSet) -> Finding | None:
 
 def kinds(data: DataSet) -> Finding | None:
     """Arrays of different dtypes were prepared by different code."""
-    one, two = (part.inputs.dtype for part in (data.calibration, data.evaluation))
-    text = f"calibration samples are {one}, evaluation samples {two}: devices get only one of the two"
+    one, two = (_dtypes(part) for part in (data.calibration, data.evaluation))
+    names = [", ".join(map(str, dtypes)) for dtypes in (one, two)]
+    text = f"calibration samples are {names[0]}, evaluation samples {names[1]}: devices get only one of the two"
     return Finding("kinds", "warning", text) if one != two else None
 
 
@@ -156,22 +163,30 @@ CHECKS: tuple[Callable[[DataSet], Finding | None], ...] = (
 )
 
 
-def digest(sample: Array, dtype: np.dtype[Any]) -> bytes:
-    """Equal for samples whose values are equal as `dtype`."""
-    return hashlib.blake2b(np.ascontiguousarray(sample, dtype).data, digest_size=16).digest()
+def digest(sample: Sample, dtypes: Sequence[np.dtype[Any]]) -> bytes:
+    """Equal for samples whose values are equal as `dtypes`, one for each input."""
+    found = hashlib.blake2b(digest_size=16)
+    for array, dtype in zip(sample, dtypes, strict=True):
+        found.update(np.ascontiguousarray(array, dtype).data)
+    return found.digest()
 
 
-def digests(inputs: Array, dtype: np.dtype[Any]) -> set[bytes]:
+def digests(samples: Samples, dtypes: Sequence[np.dtype[Any]]) -> set[bytes]:
     """The digests of all samples."""
-    return {digest(sample, dtype) for sample in inputs}
+    return {digest(sample, dtypes) for sample in samples}
 
 
-def neighbours(inputs: Array) -> float | None:
+def neighbours(samples: Samples) -> float | None:
     """How neighbouring values along the first axes of samples correlate, -1 to 1; None where nothing is next to it.
 
     Of samples (H, W, C) along H and W, of (T, C) or (T,) along T; the mean over the samples that are not constant.
     """
-    found = [value for sample in _some(inputs) for value in _correlations(np.squeeze(sample).astype(np.float64))]
+    found = [
+        value
+        for place in _measured(samples)
+        for sample in _some(samples)
+        for value in _correlations(np.squeeze(sample[place]).astype(np.float64))
+    ]
     return float(np.mean(found)) if found else None
 
 
@@ -187,19 +202,26 @@ def _correlations(sample: Array) -> list[float]:
     return pairs
 
 
-def moments(inputs: Array) -> tuple[float, float]:
+def moments(samples: Samples, place: int) -> tuple[float, float]:
     """Mean and standard deviation of some samples' values, one at a time: doubles of all are eight times the data.
 
-    By the law of total variance, from each sample's own mean and variance: samples are of one size.
+    Of the input at `place`. By the law of total variance, from each sample's own mean and variance: samples count alike
+    whatever their size.
     """
-    each = np.array([(sample.mean(dtype=np.float64), sample.var(dtype=np.float64)) for sample in _some(inputs)])
+    some = (sample[place] for sample in _some(samples))
+    each = np.array([(array.mean(dtype=np.float64), array.var(dtype=np.float64)) for array in some])
     return float(each[:, 0].mean()), float(np.sqrt(each[:, 1].mean() + each[:, 0].var()))
 
 
-def _rows(inputs: Array) -> Array:
-    return inputs.reshape(len(inputs), -1)
+def _measured(samples: Samples) -> list[int]:
+    """The inputs that hold measurements: ids, lengths and masks have no neighbourhood and no scale."""
+    return [place for place, array in enumerate(samples.inputs[0]) if array.dtype.kind == "f" or array.itemsize <= 2]
 
 
-def _some(inputs: Array) -> Array:
+def _dtypes(samples: Samples) -> list[np.dtype[Any]]:
+    return [array.dtype for array in samples.inputs[0]]
+
+
+def _some(samples: Samples) -> Samples:
     """Samples from all over the set."""
-    return inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)]
+    return samples.every(max(1, len(samples) // STATISTICS_SAMPLES))

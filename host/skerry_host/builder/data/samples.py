@@ -1,13 +1,22 @@
 """The samples that a recipe names: read, and checked against the model's input and classes. Evaluates no model."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from skerry_agent.processing import Array, ProcessingError, parse_npz, preprocess, sample_shape
+from skerry_agent.processing import (
+    Array,
+    ProcessingError,
+    Sample,
+    SampleSequence,
+    parse_npz,
+    preprocess,
+    sample_shape,
+)
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
@@ -18,36 +27,91 @@ CHANNELS = {1, 3, 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Raw samples (N, ...) before preprocessing, and the class of each (N,), 0 where they are not `labelled`.
+class Columns:
+    """Samples that are rows of arrays in memory, one array (N, ...) for each input."""
 
-    `truth`, where labels say nothing: the real-valued outputs (N, ...) of the float model, None before it has run.
+    arrays: tuple[Array, ...]
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, index: int) -> Sample:
+        return tuple(array[index] for array in self.arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Some of other samples, by their places; reads none before it is asked for."""
+
+    of: SampleSequence
+    places: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.of[self.places[index]]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Raw samples before preprocessing, one array for each input in the source's order.
+
+    `truth` is what is right for each in the form of the task, a class's number for instance; None where nobody said.
+    `reference` are the float model's real outputs (N, ...), once it has run.
     """
 
-    inputs: Array
-    labels: Array
-    labelled: bool = True
-    truth: tuple[Array, ...] | None = None
+    inputs: SampleSequence
+    truth: Sequence[Any] | None = None
+    reference: tuple[Array, ...] | None = None
+
+    @classmethod
+    def of(cls, *arrays: Array, truth: Iterable[Any] | None = None) -> "Samples":
+        """Samples from one array (N, ...) for each input."""
+        return cls(Columns(arrays), None if truth is None else list(truth))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.inputs[index] for index in range(len(self)))
+
+    @property
+    def classes(self) -> Array:
+        """The class of each sample (N,) where `truth` is classes; 0 for all where it is not, or there is none."""
+        known = self.truth is not None and all(np.ndim(one) == 0 and not isinstance(one, str) for one in self.truth)
+        return np.array(self.truth if known else [0] * len(self), np.int64)
+
+    def subset(self, indices: Iterable[int]) -> "Samples":
+        """The samples at these places, in this order."""
+        places = [int(index) for index in indices]
+        truth = None if self.truth is None else [self.truth[place] for place in places]
+        reference = None if self.reference is None else tuple(part[places] for part in self.reference)
+        return Samples(Picked(self.inputs, tuple(places)), truth, reference)
+
     def every(self, step: int) -> "Samples":
         """One sample of `step`, from all over the set."""
-        truth = None if self.truth is None else tuple(part[::step] for part in self.truth)
-        return Samples(self.inputs[::step], self.labels[::step], self.labelled, truth)
+        return self.subset(range(0, len(self), step))
 
     def compared_with(self, outputs: Iterable[Array]) -> "Samples":
-        """The same samples; without labels, outputs are compared with these of the float model."""
-        return replace(self, truth=tuple(outputs))
+        """The same samples; without truth, outputs are compared with these of the float model."""
+        return replace(self, reference=tuple(outputs))
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """The calibration samples (the representative dataset) and the evaluation samples; none should be in both."""
+    """The calibration samples (the representative dataset) and the evaluation samples; none should be in both.
+
+    What else is known of them where they were not in .npz files: the `names` of classes, `notes` of what was done to
+    samples, which were `left_out` and why, and a hash of each set's files.
+    """
 
     calibration: Samples
     evaluation: Samples
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def class_count(plan: Recipe, outputs: Sequence[TensorSpec]) -> int:
@@ -62,15 +126,21 @@ def class_count(plan: Recipe, outputs: Sequence[TensorSpec]) -> int:
     return prod(scores) // count if count else 0
 
 
-def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet:
-    """The samples of a recipe for a model with input `tensor` and `classes` (0: unknown); raises `RecipeError`."""
+def load_data(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:
+    """The samples of a recipe for a model with the inputs `tensors` and `classes` (0: unknown); raises `RecipeError`.
+
+    The recipe has preprocessing for each of them: see `Recipe.for_inputs`.
+    """
     plan = loaded.recipe
-    issues = _declared(plan.preprocess, tensor)
-    calibration = _load(loaded.calibration, plan, tensor, classes, issues)
-    evaluation = _load(loaded.evaluation, plan, tensor, classes, issues)
+    places = plan.feeding.brought(tensors)
+    issues = [issue for place in places for issue in _declared(plan.feeding.at(place), tensors[place])]
+    calibration = _load(loaded.calibration, plan, tensors, classes, issues)
+    evaluation = _load(loaded.evaluation, plan, tensors, classes, issues)
     needed = plan.data.min_calibration_samples
     if calibration and needed is not None and len(calibration) < needed:
-        issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, min_calibration_samples asks for {needed}")
+        issues.append(
+            f"{loaded.calibration.name}: {len(calibration)} samples, min_calibration_samples asks for {needed}"
+        )
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
     if (
@@ -84,7 +154,7 @@ def load_data(loaded: LoadedRecipe, tensor: TensorSpec, classes: int) -> DataSet
     return DataSet(calibration, evaluation)
 
 
-def _load(path: Path, plan: Recipe, tensor: TensorSpec, classes: int, issues: list[str]) -> Samples | None:
+def _load(path: Path, plan: Recipe, tensors: Sequence[TensorSpec], classes: int, issues: list[str]) -> Samples | None:
     """One file's samples, or None when it has no such arrays; adds to `issues`."""
     try:
         with path.open("rb") as file:
@@ -92,19 +162,36 @@ def _load(path: Path, plan: Recipe, tensor: TensorSpec, classes: int, issues: li
     except (OSError, ProcessingError) as error:
         issues.append(f"{path.name}: {error}")
         return None
-    if "inputs" not in arrays:
-        issues.append(f"{path.name}: has no array inputs")
-        return None
-    inputs, labels = arrays["inputs"], arrays.get("labels")
-    if inputs.ndim == 0:
-        issues.append(f"{path.name}: inputs is one number, not an array of samples")
-        return None
-    nothing = np.zeros(len(inputs), np.int64)
-    samples = Samples(inputs, nothing if labels is None else labels, labelled=labels is not None)
-    limit = classes if plan.task == "classification" else MAX_LABEL
-    found = [*_input_issues(samples.inputs, tensor, plan.preprocess), *_label_issues(samples, limit)]
+    found: list[str] = []
+    columns = _columns(arrays, plan, tensors, found)
     issues += [f"{path.name}: {issue}" for issue in found]
-    return samples
+    if not columns:
+        return None
+    limit = classes if plan.task == "classification" else MAX_LABEL
+    labels = arrays.get("labels")
+    issues += [f"{path.name}: {issue}" for issue in _label_issues(labels, len(columns[0]), limit)]
+    return Samples.of(*columns, truth=labels)
+
+
+def _columns(arrays: dict[str, Array], plan: Recipe, tensors: Sequence[TensorSpec], issues: list[str]) -> list[Array]:
+    """For each input that is not fed back its array, `input_NAME`, or `inputs` of a model with one."""
+    places = plan.feeding.brought(tensors)
+    found = []
+    for place in places:
+        name = f"input_{tensors[place].name}"
+        name = "inputs" if len(places) == 1 and name not in arrays else name
+        if name not in arrays:
+            issues.append(f"has no array {name}")
+        elif arrays[name].ndim == 0:
+            issues.append(f"{name} is one number, not an array of samples")
+        else:
+            found.append(arrays[name])
+            issues += _input_issues(name, arrays[name], tensors[place], plan.feeding.at(place))
+    if found and not issues and all(array.min() == array.max() for array in found):
+        issues.append(f"every input value is {found[0].flat[0]}: these are not real samples")
+    if len({len(array) for array in found}) > 1:
+        issues.append(f"its inputs have {', '.join(str(len(array)) for array in found)} samples: as many of each")
+    return [] if len(found) < len(places) else found
 
 
 def _declared(prep: Preprocess, tensor: TensorSpec) -> list[str]:
@@ -119,25 +206,23 @@ def _declared(prep: Preprocess, tensor: TensorSpec) -> list[str]:
     return []
 
 
-def _input_issues(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[str]:
-    if inputs.dtype.kind not in "uif":
-        return [f"inputs have dtype {inputs.dtype}, not a numeric one"]
-    unfit = _unfit(inputs, tensor, prep)
+def _input_issues(name: str, inputs: Array, tensor: TensorSpec, prep: Preprocess) -> list[str]:
+    if inputs.dtype.kind not in "uifb":
+        return [f"{name} have dtype {inputs.dtype}, not a numeric one"]
+    unfit = _unfit(name, inputs, tensor, prep)
     if unfit:
         return [unfit]
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        return ["inputs hold NaN or infinity"]
+        return [f"{name} hold NaN or infinity"]
     if _not_finite(inputs, tensor, prep):
-        return [f"inputs from {inputs.min():g} to {inputs.max():g} are beyond float32 after preprocessing"]
-    if inputs.size and inputs.min() == inputs.max():
-        return [f"every input value is {inputs.flat[0]}: these are not real samples"]
+        return [f"{name} from {inputs.min():g} to {inputs.max():g} are beyond float32 after preprocessing"]
     return []
 
 
-def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
+def _unfit(name: str, inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
     """Why the model cannot take such samples, empty if it can."""
     if not len(inputs):
-        return "inputs holds no samples"
+        return f"{name} holds no samples"
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said elsewhere
             preprocess(inputs[0], prep, tensor)
@@ -145,7 +230,7 @@ def _unfit(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> str:
         if _squeezed(inputs.shape[1:]) == _squeezed(tensor.shape) or prep.resize != "none":
             return error.message
         wanted = "x".join(map(str, tensor.shape[1:]))
-        return f"inputs have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
+        return f"{name} have shape {'x'.join(map(str, inputs.shape))}, the model takes Nx{wanted}"
     return ""
 
 
@@ -157,10 +242,11 @@ def _not_finite(inputs: Array, tensor: TensorSpec, prep: Preprocess) -> bool:
         return not all(np.isfinite(preprocess(inputs[at], prep, tensor)).all() for at in extremes)
 
 
-def _label_issues(samples: Samples, classes: int) -> list[str]:
-    labels = samples.labels
-    if labels.shape != (len(samples),) or labels.dtype.kind not in "ui":
-        return [f"labels are {labels.dtype} of shape {labels.shape}, not {len(samples)} integers"]
+def _label_issues(labels: Array | None, count: int, classes: int) -> list[str]:
+    if labels is None:
+        return []
+    if labels.shape != (count,) or labels.dtype.kind not in "ui":
+        return [f"labels are {labels.dtype} of shape {labels.shape}, not {count} integers"]
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         return [f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"]
     return []

@@ -2,8 +2,8 @@
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from skerry_agent.processing import Array, dequantize, preprocess
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Feeding, Sample, dequantize
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.diagnose.layers import Activations, Written
 from skerry_host.builder.modelfile.describe import is_tflite
 from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
@@ -40,10 +40,11 @@ class TfliteActivations:
         )
         self._interpreter.allocate_tensors()
 
-    def run(self, sample: Array, prep: Preprocess) -> None:
-        """Run a raw sample."""
-        (tensor,) = self._graph.input_specs()
-        self._interpreter.set_tensor(self._graph.inputs[0], preprocess(sample, prep, tensor))
+    def run(self, sample: Sample, feeding: Feeding) -> None:
+        """Run a raw sample, at the beginning of a stream where outputs are fed back."""
+        tensors = feeding.tensors(sample, self._graph.input_specs())
+        for index, tensor in zip(self._graph.inputs, tensors, strict=True):
+            self._interpreter.set_tensor(index, tensor)
         self._interpreter.invoke()
 
     def real(self, name: str) -> Array:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Feeding, Sample, SampleSequence
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.diagnose.layer_stats import LayerStats, LayerStatsCollector
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 
@@ -37,7 +37,7 @@ class Activations(Protocol):
     def written(self) -> Sequence[Written]:
         """All that is written, in the order of execution."""
 
-    def run(self, sample: Array, prep: Preprocess) -> None:
+    def run(self, sample: Sample, feeding: Feeding) -> None:
         """Run a raw sample."""
 
     def real(self, name: str) -> Array:
@@ -47,17 +47,18 @@ class Activations(Protocol):
 def layers(
     reference: Activations,
     quantized: Activations,
-    samples: Sequence[Array] | Array,
-    prep: Preprocess,
+    samples: SampleSequence,
+    feeding: Feeding,
     progress: Progress = silent,
 ) -> list[LayerStats]:
     """Every activation that both models have by the same name and shape, in the order of execution."""
     specs = reference.specs
     shared = [name for name, spec in quantized.specs.items() if name in specs and specs[name].shape == spec.shape]
     collectors = {name: LayerStatsCollector(quantized.specs[name]) for name in shared}
-    for sample in watched(samples[:SAMPLES], "comparing layers with the float model", progress):
-        reference.run(sample, prep)
-        quantized.run(sample, prep)
+    some = (samples[index] for index in range(min(SAMPLES, len(samples))))
+    for sample in watched(some, "comparing layers with the float model", progress, of=min(SAMPLES, len(samples))):
+        reference.run(sample, feeding)
+        quantized.run(sample, feeding)
         for name in shared:
             collectors[name].add(reference.real(name), quantized.real(name))
     return _chain(quantized.written, collectors)

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from skerry_agent.processing import Array, preprocess
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Feeding, Sample
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.diagnose.layers import Written
 from skerry_host.builder.modelfile.onnx import describe_onnx
 
@@ -26,7 +26,7 @@ class OnnxActivations:
         import onnxruntime as ort  # noqa: PLC0415  (an extra)
 
         model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
-        (self._input,) = describe_onnx(data).input_specs()
+        self._inputs = describe_onnx(data).input_specs()
         pairs = _Pairs(model.graph)
         self.written = list(_written(model.graph, pairs))
         shapes = _float_shapes(model.graph)
@@ -41,10 +41,11 @@ class OnnxActivations:
         self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self._values: dict[str, Array] = {}
 
-    def run(self, sample: Array, prep: Preprocess) -> None:
-        """Run a raw sample."""
+    def run(self, sample: Sample, feeding: Feeding) -> None:
+        """Run a raw sample, at the beginning of a stream where outputs are fed back."""
         names = list(dict.fromkeys(self._read.values()))
-        feed = {self._input.name: preprocess(sample, prep, self._input)}
+        tensors = feeding.tensors(sample, self._inputs)
+        feed = {tensor.name: given for tensor, given in zip(self._inputs, tensors, strict=True)}
         self._values = dict(zip(names, self._session.run(names, feed), strict=True))
 
     def real(self, name: str) -> Array:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from skerry_agent.processing import Array, dequantize, join_outputs
-from skerry_agent.wire.manifest import ChannelSignal, Figure, Preprocess, Quality
+from skerry_agent.processing import Array, Feeding, dequantize, join_outputs
+from skerry_agent.wire.manifest import ChannelSignal, Figure, Quality
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.intervals import bootstrapped, wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
-from skerry_host.builder.judge.tasks.base import Expected, Known, Measure, View, input_size
+from skerry_host.builder.judge.tasks.base import Expected, Known, Measure, View, view_of
 from skerry_host.builder.judge.tasks.table import measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.modelfile.joins import joined_names
@@ -21,11 +21,13 @@ from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.runtime.session import run_all
 
 Interval = tuple[float, float]
+OF_CLASSES = {"classification", "embedding"}
+"""Tasks whose truth is one class for each sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, joined where they were split.
+    """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, as the source has them.
 
     `labels` (N,) are of the same samples in the same order, None where they have none. The rest is as in `Measure`.
     """
@@ -42,11 +44,11 @@ class Score:
     chance: float | None = None
 
 
-def evaluate(model: bytes, samples: Samples, prep: Preprocess, task: Task, progress: Progress = silent) -> Score:
+def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
-    outputs = real_outputs(model, run_all(model, samples.inputs, prep, progress))
-    view = View(input_size(describe_any(model), prep), prep)
-    return score_of(Answered(outputs, expected(samples), task, view))
+    outputs = real_outputs(model, run_all(model, samples.inputs, feeding, progress))
+    view = view_of(describe_any(model), feeding, samples)
+    return score_of(Answered(outputs, samples, task, view), labels_of(samples, task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,9 @@ def _interval(found: Measure, answered: Answered, count: int) -> Interval:
     return bootstrapped(lambda chosen: answered.only(chosen).measure().value, count)
 
 
-def expected(samples: Samples) -> Expected:
-    """What is right for samples."""
-    return Known(samples.labels if samples.labelled else None, samples.truth, len(samples))
+def labels_of(samples: Samples, task: Task) -> Array | None:
+    """The class of each sample (N,), None where truth is something else, or nobody has said."""
+    return samples.classes if samples.truth is not None and task.name in OF_CLASSES else None
 
 
 def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:

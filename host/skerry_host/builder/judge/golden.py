@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from skerry_agent.processing import Array, GoldenSet, compare_golden, constant, differences, preprocess
-from skerry_agent.wire.manifest import Golden, Preprocess
+from skerry_agent.processing import Array, Feeding, GoldenSet, compare_golden, constant, differences
+from skerry_agent.wire.manifest import Golden
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.recipe.recipe import GoldenPlan
 from skerry_host.builder.runtime.session import Session, is_stateful
@@ -47,7 +47,7 @@ class Recorded(Struct, frozen=True, eq=False):
 
 
 def record(
-    model: bytes, samples: Samples, prep: Preprocess, plan: GoldenPlan, earlier: GoldenSet | None = None
+    model: bytes, samples: Samples, feeding: Feeding, plan: GoldenPlan, earlier: GoldenSet | None = None
 ) -> Recorded:
     """Quantized inputs, spread over the classes, with the model's outputs; the most stable samples of each class.
 
@@ -55,13 +55,13 @@ def record(
     golden file is as small as what changed in the outputs. A stateful model gets the first samples in their order.
     """
     session, other = Session(model), Session(model, default_kernels=False)
-    in_order = is_stateful(session.graph)
-    wanted = plan.samples if in_order else max(plan.samples, _covering(samples.labels, session))
-    indices = choose(samples.labels, wanted if in_order else CANDIDATES * wanted)
-    taken = _answered(session, _tensors(session, samples, prep, indices))
+    in_order = is_stateful(session.graph, feeding)
+    wanted = plan.samples if in_order else max(plan.samples, _covering(samples.classes, session))
+    indices = choose(samples.classes, wanted if in_order else CANDIDATES * wanted)
+    taken = _answered(session, _tensors(session, samples, feeding, indices))
     elsewhere = replay(other, taken)
     if not in_order:
-        labels, costs = samples.labels[indices], instability(session, taken, elsewhere)
+        labels, costs = samples.classes[indices], instability(session, taken, elsewhere)
         order = choose(labels, wanted, costs)
         if earlier is not None:
             worst = max(Golden().max_lsb, *(costs[i] for i in order))
@@ -74,14 +74,13 @@ def record(
 
 def _covering(labels: Array, session: Session) -> int:
     """How many samples have one of each class, as far as that is bearable."""
-    tensor = session.input
-    size = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+    size = sum(prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in session.inputs)
     return min(len(np.unique(labels)), MOST_SAMPLES, MOST_BYTES // max(1, size))
 
 
 def _preferring(earlier: GoldenSet, taken: GoldenSet, costs: list[int], worst: int) -> list[int]:
     """The costs, where inputs that were golden before cost least while they are no less stable than the `worst`."""
-    if earlier.inputs[0].dtype != taken.inputs[0].dtype:
+    if [array.dtype for array in earlier.inputs] != [array.dtype for array in taken.inputs]:
         return costs
     known = {sample.tobytes() for sample in earlier.inputs[0]}
     held = [sample.tobytes() in known for sample in taken.inputs[0]]
@@ -110,15 +109,21 @@ def instability(session: Session, golden: GoldenSet, elsewhere: Sequence[Array])
 def _shaken(golden: GoldenSet, rng: np.random.Generator) -> GoldenSet:
     """Every input value a step up, down or left alone; a float one moves by up to 1/255 of its array's range.
 
-    One sample at a time: as 64-bit integers all of them would be eight times as large.
+    Numbers that are no measurements (ids, lengths, masks) stay: another id is another input, not a rounded one.
     """
-    (inputs,) = golden.inputs
+    return GoldenSet(tuple(_moved(inputs, rng) for inputs in golden.inputs), golden.outputs)
+
+
+def _moved(inputs: Array, rng: np.random.Generator) -> Array:
+    """One sample at a time: as 64-bit integers all of them would be eight times as large."""
+    if inputs.dtype.kind == "b" or (inputs.dtype.itemsize > 2 and inputs.dtype.kind in "iu"):
+        return inputs
     shaken = np.empty_like(inputs)
     whole, step = inputs.dtype.kind in "iu", np.ptp(inputs) / 255
     for at, sample in enumerate(inputs):
         steps = rng.integers(-1, 2, sample.shape)
         shaken[at] = _clipped(sample + steps, inputs.dtype) if whole else sample + steps * step
-    return GoldenSet((shaken,), golden.outputs)
+    return shaken
 
 
 def _clipped(values: Array, dtype: np.dtype[Any]) -> Array:
@@ -128,7 +133,7 @@ def _clipped(values: Array, dtype: np.dtype[Any]) -> Array:
 
 def replay(session: Session, golden: GoldenSet) -> tuple[Array, ...]:
     """The outputs of a model for recorded inputs: one array (N, ...) per output."""
-    return outputs_of(session, [golden.sample(i, [session.input])[0] for i in range(len(golden))])
+    return outputs_of(session, [golden.sample(i, session.inputs) for i in range(len(golden))])
 
 
 def problem(model: bytes, golden: GoldenSet) -> str:
@@ -138,9 +143,9 @@ def problem(model: bytes, golden: GoldenSet) -> str:
     return same or ("" if result.ok else result.detail)
 
 
-def outputs_of(session: Session, tensors: list[Array]) -> tuple[Array, ...]:
-    """One array (N, ...) per output for ready input tensors (1, ...)."""
-    rows = [session.run(tensor) for tensor in tensors]
+def outputs_of(session: Session, rows_in: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
+    """One array (N, ...) per output for ready inputs (1, ...)."""
+    rows = [session.run(tensors) for tensors in rows_in]
     return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 
 
@@ -156,12 +161,19 @@ def choose(labels: Array, count: int, cost: Sequence[float] = ()) -> list[int]:
     return [index for index, _ in zip(turns, range(count), strict=False)]
 
 
-def _tensors(session: Session, samples: Samples, prep: Preprocess, indices: list[int]) -> list[Array]:
-    return [preprocess(samples.inputs[i], prep, session.input) for i in indices]
+def _tensors(session: Session, samples: Samples, feeding: Feeding, indices: list[int]) -> list[list[Array]]:
+    """The inputs of each sample; where outputs are fed back, with the states that the samples before lead to."""
+    found = []
+    for index in indices:
+        found.append(session.tensors(samples.inputs[index], feeding))
+        if feeding.feedback:
+            session.run_raw(samples.inputs[index], feeding)
+    return found
 
 
-def _answered(session: Session, tensors: list[Array]) -> GoldenSet:
-    return GoldenSet((np.concatenate(tensors),), outputs_of(session, tensors))
+def _answered(session: Session, rows: list[list[Array]]) -> GoldenSet:
+    columns = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+    return GoldenSet(columns, outputs_of(session, rows))
 
 
 def _rows(arrays: Sequence[Array], indices: list[int]) -> tuple[Array, ...]:

@@ -10,16 +10,16 @@ from math import ceil, floor
 
 import numpy as np
 
-from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import ChannelSignal, Preprocess
+from skerry_agent.processing import Array, Feeding
+from skerry_agent.wire.manifest import ChannelSignal
 from skerry_host.build_record import Sampling
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
-from skerry_host.builder.judge.evaluate import Answered, Score, expected, real_outputs, score_of
+from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
-from skerry_host.builder.judge.tasks.base import Known, View, input_size
-from skerry_host.builder.judge.tasks.table import has_measure, has_seen, measure, one_by_one, require
+from skerry_host.builder.judge.tasks.base import View, view_of
+from skerry_host.builder.judge.tasks.table import has_seen, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Budget, Recipe
@@ -52,7 +52,7 @@ class PairedEvaluation:
     def __init__(self, reference: bytes, samples: Samples, recipe: Recipe, progress: Progress = silent) -> None:
         self._samples, self._recipe, self._progress = samples, recipe, progress
         count = len(samples)
-        self._in_order = is_stateful(describe_any(reference))
+        self._in_order = is_stateful(describe_any(reference), recipe.feeding)
         self._order = np.arange(count) if self._in_order else np.random.default_rng(SEED).permutation(count)
         self._reference = _Answers(reference, count)
         self._last = self._reference
@@ -95,11 +95,7 @@ class PairedEvaluation:
     def _looks(self, own: "_Answers") -> Iterator[int]:
         """How many samples there are at each look; only one where less than all of them can say nothing."""
         count, following = len(self._samples), FIRST
-        apart = (
-            one_by_one(expected(self._samples), self._recipe.meaning)
-            and not self._in_order
-            and own is not self._reference
-        )
+        apart = one_by_one(self._samples, self._recipe.meaning) and not self._in_order and own is not self._reference
         while apart and self._recipe.data.evaluate == "enough" and following < count:
             yield following
             following = ceil(following * GROWTH)
@@ -111,7 +107,9 @@ class PairedEvaluation:
             self._grow(own, count)
         if count == len(self._samples):
             return True
-        if not has_seen(self._reference.first(count), self._recipe.meaning, self._view(self._reference)):
+        if not has_seen(
+            self._reference.first(count), self._recipe.meaning, self._view(self._reference, self._order[:count])
+        ):
             return False
         if not own.by_sample or self._near_chance(count):
             return False
@@ -129,12 +127,13 @@ class PairedEvaluation:
         start, task = answers.count, self._recipe.meaning
         if start >= count:
             return
-        answers.run(self._samples.inputs, self._order[start:count], self._recipe.preprocess, self._progress)
-        if count == len(self._samples) and not has_measure(expected(self._samples), task):
-            require(self._reference.first(count), task, self._view(answers))
+        answers.run(self._samples, self._order[start:count], self._recipe.feeding, self._progress)
+        part = self._order[start:count]
+        if count == len(self._samples):
+            require(self._reference.first(count), task, self._view(answers, self._order))
         reference, got = self._reference.first(count, start), answers.first(count, start)
-        truth = self._samples.labels[self._order[start:count]] if self._samples.labelled else None
-        found = measure(got, Known(truth, tuple(reference), count - start), task, self._view(answers))
+        known = self._samples.subset(part).compared_with(reference)
+        found = measure(got, known, task, self._view(answers, part))
         answers.by_sample, answers.chance = found.marks is not None, found.chance
         if found.marks is not None:
             answers.right[start:count] = found.marks
@@ -142,14 +141,16 @@ class PairedEvaluation:
         if answers is not self._reference:
             answers.add_channels(reference, got)
 
-    def _view(self, answers: "_Answers") -> View:
-        return View(input_size(answers.graph, self._recipe.preprocess), self._recipe.preprocess)
+    def _view(self, answers: "_Answers", chosen: Array) -> View:
+        view = view_of(answers.graph, self._recipe.feeding, self._samples)
+        return replace(view, samples=view.samples.only(chosen))
 
     def _score(self, answers: "_Answers", count: int) -> Score:
-        labels = self._samples.labels[self._order[:count]] if self._samples.labelled else None
+        chosen = self._order[:count]
         outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
-        known = Known(labels, tuple(self._reference.first(count)), count)
-        score = score_of(Answered(outputs, known, self._recipe.meaning, self._view(answers)), labels)
+        known = self._samples.subset(chosen).compared_with(self._reference.first(count))
+        answered = Answered(outputs, known, self._recipe.meaning, self._view(answers, chosen))
+        score = score_of(answered, labels_of(known, self._recipe.meaning))
         if count == len(self._samples):
             return score
         return replace(score, interval=interval_at_any_time(int(answers.right[:count].sum()), count))
@@ -168,10 +169,10 @@ class _Answers:
         self.outputs: dict[str, Array] = {}
         self._sessions: Sessions | None = None
 
-    def run(self, samples: Array, chosen: Array, prep: Preprocess, progress: Progress) -> None:
+    def run(self, samples: Samples, chosen: Array, feeding: Feeding, progress: Progress) -> None:
         """Add the answers for the chosen samples."""
-        self._sessions = self._sessions or Sessions(self.model, len(chosen))
-        real = real_outputs(self.model, self._sessions.run(samples, chosen, prep, progress))
+        self._sessions = self._sessions or Sessions(self.model, feeding, len(chosen))
+        real = real_outputs(self.model, self._sessions.run(samples.inputs, chosen, progress))
         if not self.outputs:
             population = len(self.right)
             self.outputs = {name: np.empty((population, *part.shape[1:]), part.dtype) for name, part in real.items()}

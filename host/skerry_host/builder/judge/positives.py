@@ -5,6 +5,7 @@ that nothing is there. Other answers are neither.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,19 +46,19 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     their order, and so do tasks whose answers are of no class.
     """
     session = Session(model)
-    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph):
+    if recipe.task not in {CLASSIFICATION, DETECTION} or is_stateful(session.graph, recipe.feeding):
         return samples
-    chosen = np.array(choose(samples.labels, SCANNED))
-    raw = Sessions(model, len(chosen)).run(samples.inputs, chosen, recipe.preprocess)
+    chosen = np.array(choose(samples.classes, SCANNED))
+    raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
     real = _real(raw, session.graph)
     if recipe.task == DETECTION:
-        return Samples(samples.inputs[chosen], best(real, Case(recipe.meaning, View(size))), labelled=False)
-    answers, labels = _largest(real[0]), samples.labels[chosen]
-    if not samples.labelled:
-        return Samples(samples.inputs[chosen], answers, labelled=False)
+        return replace(samples.subset(chosen), truth=list(best(real, Case(recipe.meaning, View(size)))))
+    answers, labels = _largest(real[0]), samples.classes[chosen]
+    if samples.truth is None:
+        return replace(samples.subset(chosen), truth=list(answers))
     right = answers == labels
     kept = right | ~np.isin(labels, labels[right])
-    return Samples(samples.inputs[chosen[kept]], labels[kept])
+    return samples.subset(chosen[kept])
 
 
 def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
@@ -72,9 +73,9 @@ def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
 
 def remark(golden: GoldenSet, samples: Samples, recipe: Recipe) -> str:
     """Which classes of the evaluation samples no golden input is answered with; empty if there are none."""
-    if recipe.task != CLASSIFICATION or not samples.labelled:
+    if recipe.task != CLASSIFICATION or samples.truth is None:
         return ""
-    there = set(np.unique(samples.labels).tolist())
+    there = set(np.unique(samples.classes).tolist())
     missing = sorted(there - set(_largest(golden.outputs[0]).tolist()))
     if not missing:
         return ""

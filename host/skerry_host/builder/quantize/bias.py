@@ -68,8 +68,9 @@ def _means(source: SourceModel, indices: list[int], inputs: Inputs, progress: Pr
     )
     interpreter.allocate_tensors()
     sums: dict[int, Array] = {}
-    for tensor in watched(inputs, "measuring means", progress, of=len(inputs)):
-        interpreter.set_tensor(source.graph.inputs[0], tensor)
+    for tensors in watched(inputs, "measuring means", progress, of=len(inputs)):
+        for index, tensor in zip(source.graph.inputs, tensors, strict=True):
+            interpreter.set_tensor(index, tensor)
         interpreter.invoke()
         for index in indices:
             found = interpreter.get_tensor(index)

@@ -1,43 +1,85 @@
-"""Preprocesses samples for the float model one at a time: all at once may not fit into memory."""
+"""Preprocesses samples for the float model one at a time: all at once may not fit into memory.
+
+Where outputs are fed back, the float model itself runs along, so that ranges are measured on states that it reaches.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
-from skerry_agent.processing import Array, preprocess
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Feeding, Sample
+from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data.samples import Samples
+from skerry_host.builder.runtime.session import Session
+from skerry_host.builder.sources.load import SourceModel
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The samples of a data set, preprocessed as a device does it, for the one input of a float model."""
+    """The samples of a data set, preprocessed as a device does it, for all inputs of a float model."""
 
     samples: Samples
-    prep: Preprocess
-    tensor: TensorSpec
-    signature: str
+    feeding: Feeding
+    source: SourceModel
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __iter__(self) -> Iterator[Array]:
-        return (preprocess(raw, self.prep, self.tensor) for raw in self.samples.inputs)
+    def __iter__(self) -> Iterator[list[Array]]:
+        """One array for each input, in the model's order."""
+        if not self.feeding.feedback:
+            return (self.feeding.tensors(sample, self.tensors) for sample in self.samples)
+        return self._stream()
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs."""
+        return self.source.graph.input_specs()
+
+    @property
+    def signature(self) -> str:
+        """The name of the model's signature."""
+        return self.source.graph.signature
 
     def first(self, count: int) -> "Inputs":
-        """At most `count` of them, from all over the set: the classes may stand in order."""
+        """At most `count` of them, from all over the set: the classes may stand in order. A stream keeps its start."""
+        if self.feeding.feedback:
+            return replace(self, samples=self.samples.subset(range(min(count, len(self)))))
         return replace(self, samples=self.samples.every(-(-len(self) // count)))
 
-    def input_range(self) -> tuple[float, float]:
-        """The least and largest value that the input must be able to hold, zero among them.
+    def input_ranges(self) -> list[tuple[float, float]]:
+        """The least and largest value that each input must be able to hold, zero among them.
 
         What the samples have and, of samples in uint8, all that preprocessing can make of one: a device sees others,
         and 256 values fit into 256 steps without loss.
         """
-        raw = self.samples.inputs
-        extremes = [np.full_like(raw[0], value) for value in (0, 255)] if raw.dtype == np.uint8 else []
-        widest = (preprocess(one, self.prep, self.tensor) for one in extremes)
-        found = [(float(t.min()), float(t.max())) for t in chain(widest, self)]
-        return min(0.0, *(low for low, _high in found)), max(0.0, *(high for _low, high in found))
+        found = np.zeros((len(self.tensors), 2))
+        for place, tensor in self._widest():
+            found[place] = _wider(found[place], tensor)
+        for tensors in self:
+            for place, tensor in enumerate(tensors):
+                found[place] = _wider(found[place], tensor)
+        return [(float(low), float(high)) for low, high in found]
+
+    def _stream(self) -> Iterator[list[Array]]:
+        session = Session(self.source.data)
+        for sample in self.samples:
+            yield session.tensors(sample, self.feeding)
+            session.run_raw(sample, self.feeding)
+
+    def _widest(self) -> Iterator[tuple[int, Array]]:
+        """What preprocessing makes of the least and the largest sample in uint8, by the place of the input."""
+        first = self.samples.inputs[0]
+        brought = self.feeding.brought(self.tensors)
+        bytewise = [raw.dtype == np.uint8 for raw in first]
+        for value in (0, 255) if any(bytewise) else ():
+            extreme: Sample = tuple(
+                np.full_like(raw, value) if whole else raw for raw, whole in zip(first, bytewise, strict=True)
+            )
+            tensors = self.feeding.tensors(extreme, self.tensors)
+            yield from ((place, tensors[place]) for place, whole in zip(brought, bytewise, strict=True) if whole)
+
+
+def _wider(limits: Array, tensor: Array) -> tuple[float, float]:
+    return min(float(limits[0]), float(tensor.min())), max(float(limits[1]), float(tensor.max()))

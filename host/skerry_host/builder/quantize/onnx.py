@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from skerry_agent.processing import Array, preprocess
-from skerry_agent.wire.manifest import Preprocess, TensorSpec
+from skerry_agent.processing import Array, Feeding
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.onnx import describe_onnx
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress, silent, watched
 from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
 
 OPSET = 17
@@ -27,7 +27,7 @@ them, so all that was seen is taken; it has none by mean square error."""
 
 
 def quantize_onnx(
-    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+    source: SourceModel, samples: Samples, feeding: Feeding, plan: Quantize, progress: Progress = silent
 ) -> bytes:
     """An int8 ONNX with float inputs and outputs; raises `ModelError` when onnxruntime cannot make it."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static  # noqa: PLC0415
@@ -35,7 +35,6 @@ def quantize_onnx(
     assert source.onnx is not None
     if source.quantized:
         return source.onnx
-    (tensor,) = describe_onnx(source.onnx).input_specs()
     with tempfile.TemporaryDirectory(prefix="skerry-onnx-") as name, _quiet():
         before, after = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         try:
@@ -43,7 +42,7 @@ def quantize_onnx(
             quantize_static(
                 str(before),
                 str(after),
-                _Reader(samples, prep, tensor, progress),
+                _Reader(samples, feeding, source.onnx, progress),
                 quant_format=QuantFormat.QDQ,
                 per_channel=plan.per_channel,
                 activation_type=QuantType.QInt8,
@@ -77,8 +76,8 @@ def at_opset(data: bytes, opset: int) -> bytes:
 class _Reader:
     """Feeds the samples, preprocessed as a device does it; onnxruntime asks for the next until there is none."""
 
-    def __init__(self, samples: Samples, prep: Preprocess, tensor: TensorSpec, progress: Progress) -> None:
-        self._items = self._walk(samples, prep, tensor, progress)
+    def __init__(self, samples: Samples, feeding: Feeding, model: bytes, progress: Progress) -> None:
+        self._items = self._walk(samples, feeding, model, progress)
 
     def get_next(self) -> dict[str, Array] | None:
         """The next input by name, None at the end."""
@@ -88,9 +87,14 @@ class _Reader:
         return 0
 
     @staticmethod
-    def _walk(samples: Samples, prep: Preprocess, tensor: TensorSpec, progress: Progress) -> Iterator[dict[str, Array]]:
-        for raw in watched(samples.inputs, "measuring ranges", progress):
-            yield {tensor.name: preprocess(raw, prep, tensor)}
+    def _walk(samples: Samples, feeding: Feeding, model: bytes, progress: Progress) -> Iterator[dict[str, Array]]:
+        session = Session(model) if feeding.feedback else None
+        inputs = describe_onnx(model).input_specs()
+        for sample in watched(samples, "measuring ranges", progress, of=len(samples)):
+            tensors = session.tensors(sample, feeding) if session else feeding.tensors(sample, inputs)
+            yield dict(zip([tensor.name for tensor in inputs], tensors, strict=True))
+            if session:
+                session.run_raw(sample, feeding)
 
     def __iter__(self) -> Any:
         return self._items

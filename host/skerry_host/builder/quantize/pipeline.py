@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from importlib import import_module
 
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.processing import Feeding
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.tflite import write_model
 from skerry_host.builder.quantize.inputs import Inputs
@@ -24,12 +24,12 @@ PIPELINE: tuple[Step, ...] = tuple(import_module(f"skerry_host.builder.quantize.
 
 
 def quantize(
-    source: SourceModel, samples: Samples, prep: Preprocess, plan: Quantize, progress: Progress = silent
+    source: SourceModel, samples: Samples, feeding: Feeding, plan: Quantize, progress: Progress = silent
 ) -> bytes:
     """A model quantized as the plan says; raises `ModelError` when the quantizer cannot."""
     if source.quantized:
         return source.data
-    inputs = Inputs(samples, prep, source.graph.input_specs()[0], source.graph.signature)
+    inputs = Inputs(samples, feeding, source)
     draft = Draft(source, plan, inputs, progress)
     with _refusals():
         for step in PIPELINE:

@@ -1,7 +1,7 @@
 """Quantizes with litert-quantizer: static 8 or 16 bit, or dynamic range. Measures nothing: `ranges` has calibrated."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,11 @@ from litert_quantizer import algorithm_manager, qtyping, quantizer, recipe_manag
 from msgspec.structs import replace as replan
 
 from skerry_host.builder.modelfile.graph import Graph, Op
-from skerry_host.builder.modelfile.islands import layer_names, named, scope
+from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.modelfile.tflite import read_model
+from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.step import Draft, Step, always
 from skerry_host.builder.quantize.tensorflow import quantized_by_tensorflow
-from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.recipe.nearest import did_you_mean
 from skerry_host.builder.recipe.recipe import Quantize
 
 BITS = {"int8": 8, "int16": 16}
@@ -58,21 +57,6 @@ def _recipe(plan: Quantize, graph: Graph) -> qtyping.ModelQuantizationRecipe:
             else:
                 manager.add_static_config(where, end, 8, 8, tensorwise)
     return manager.get_quantization_recipe()
-
-
-def meant(graph: Graph, patterns: Sequence[str]) -> list[Op]:
-    """The operators that a recipe's names mean, in their order; raises `ModelError` for a name that means none."""
-    found = named(graph, patterns)
-    for pattern in patterns:
-        if not found[pattern]:
-            near = did_you_mean(pattern, layer_names(graph))
-            raise ModelError(
-                f"the model has no layer {pattern!r}{near}",
-                hint="`skerry model profile FILE --by operators` lists them; patterns with * and ? are taken",
-                code="no_layer",
-            )
-    places = {op.index for ops in found.values() for op in ops}
-    return [op for op in graph.ops if op.index in places]
 
 
 def _exactly(graph: Graph, op: Op) -> str:

@@ -33,10 +33,12 @@ HISTOGRAM_SAMPLES = 64
 def measure(source: SourceModel, inputs: Inputs, plan: Quantize, progress: Progress) -> Ranges:
     """The range of every activation by the plan's calibrator, or as it was trained.
 
-    The input's is what it must hold: no calibrator clips what a device hands in.
+    An input's is what it must hold: no calibrator clips what a device hands in.
     """
     trained = {name: _range(low, high) for name, (low, high) in source.trained.items()}
-    given = {source.graph.tensors[source.graph.inputs[0]].name: _range(*inputs.input_range())}
+    tensors = [source.graph.tensors[index] for index in source.graph.inputs]
+    limits = zip(tensors, inputs.input_ranges(), strict=True)
+    given = {tensor.name: _range(*found) for tensor, found in limits if tensor.dtype == "float32"}
     return _measured(source, inputs, plan, progress) | given | trained
 
 
@@ -64,8 +66,9 @@ def _profiled(source: SourceModel, inputs: Inputs, update: Callable[[Any, Any], 
     mode = calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
     content = memoryview(bytearray(source.data))
     made = calibrator.Calibrator(content, num_threads=THREADS, mode=mode, qsv_update_func=update)
+    names = [tensor.name for tensor in inputs.tensors]
     no_recipe = recipe_manager.RecipeManager()  # asked for, and not used by this mode
-    chunks = _chunks({inputs.tensor.name: tensor} for tensor in inputs)
+    chunks = _chunks(dict(zip(names, tensors, strict=True)) for tensors in inputs)
     for chunk in watched(chunks, f"calibrating with {len(inputs)} samples", progress, of=-(-len(inputs) // CHUNK)):
         made.calibrate({inputs.signature: chunk}, no_recipe)
     ranges: Ranges = made.get_model_qsvs()
@@ -91,8 +94,9 @@ def _histograms(source: SourceModel, inputs: Inputs, ranges: Ranges, progress: P
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
-    for tensor in watched(inputs, "measuring distributions", progress, of=len(inputs)):
-        interpreter.set_tensor(graph.inputs[0], tensor)
+    for tensors in watched(inputs, "measuring distributions", progress, of=len(inputs)):
+        for index, tensor in zip(graph.inputs, tensors, strict=True):
+            interpreter.set_tensor(index, tensor)
         interpreter.invoke()
         for t in floats:
             if t.name in found:

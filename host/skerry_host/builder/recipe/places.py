@@ -1,10 +1,13 @@
-"""Finds a recipe's source file: beside it, in an installed package, or in a named folder. Opens nothing."""
+"""Finds what a recipe names: its source beside it, in a package or in a folder, and its data. Opens nothing."""
 
 import os
 import string
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
+
+from skerry_host.builder.recipe.data import Data
+from skerry_host.builder.recipe.nearest import did_you_mean
 
 
 class Place(Protocol):
@@ -32,6 +35,31 @@ def source_folder(recipe: Path, place: Place, issues: list[str]) -> Path:
     if place.folders:
         return _first(recipe, place, issues)
     return recipe
+
+
+def data_places(recipe: Path, data: Data, issues: list[str]) -> tuple[Path, Path]:
+    """The files or folders for calibration and for evaluation, the same one where it is to be split."""
+    root = recipe
+    if data.folder:
+        text = string.Template(data.folder).safe_substitute(os.environ)
+        root = recipe / text
+        if "$" in text:
+            issues.append(f"data.folder: {data.folder} is not set; set it to where the data are")
+        elif not root.exists():
+            issues.append(f"data.folder: {root} does not exist")
+    if data.calibration is None or data.evaluation is None:
+        return root, root
+    return _below(root, data.calibration, issues), _below(root, data.evaluation, issues)
+
+
+def _below(root: Path, name: str, issues: list[str]) -> Path:
+    path = root / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        issues.append(f"{name}: must stay inside the recipe's folder, or inside data.folder")
+    elif not path.exists():
+        there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        issues.append(f"{name}: file not found{did_you_mean(path.name, there)}")
+    return path
 
 
 def _of_package(place: Place, recipe: Path, issues: list[str]) -> Path:

@@ -5,6 +5,7 @@ Format: docs/recipe.md. Everything that is wrong is reported at once.
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,20 +13,23 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire import codec
 from skerry_agent.wire.errors import WireError
-from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation
+from skerry_agent.wire.manifest import Postprocess, Preprocess, Probation, TensorSpec
 from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
 from skerry_host.builder.recipe.nearest import did_you_mean
 from skerry_host.builder.recipe.parse import parse
-from skerry_host.builder.recipe.places import source_folder
+from skerry_host.builder.recipe.places import data_places, source_folder
 
 FILE = "recipe.toml"
 PLACEHOLDER = "{version}"
 
+Fit = Callable[[Preprocess, TensorSpec], Preprocess]
+"""Preprocessing as a target wants it for one of a model's inputs."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -33,23 +37,51 @@ class SourcePlan(Struct, frozen=True):
     """`[source]`: the trained model's file; `{version}` in it is replaced by the version that is built.
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
-    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
+    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
+    the one to take of a SavedModel or TFLite file that has several.
     """
 
     file: RelativePath
     package: str = ""
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
+    signature: str = ""
 
 
-TaskName = Literal["classification", "detection", "embedding", "raw"]
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
+
+
+class InputPlan(Preprocess, frozen=True):
+    """`[inputs.NAME]`: the preprocessing of one input. `feedback` names the output that it takes of the sample before.
+
+    Such an input has no samples: it is zero at first.
+    """
+
+    feedback: str = ""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The preprocessing alone, as a manifest has it."""
+        return Preprocess(**{name: getattr(self, name) for name in Preprocess.__struct_fields__})
 
 
 class Task(Struct, frozen=True):
-    """What a model's outputs mean, and how boxes are read from a detector's."""
+    """What a model's outputs mean, how an answer is read from them, and the names of its classes or symbols."""
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
+    labels: tuple[str, ...] = ()
 
 
 LayerName = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -118,7 +150,18 @@ class Quantize(Struct, frozen=True):
         return found
 
 
-STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions", "io_type")
+STEPS = (
+    "equalize",
+    "hard_swish",
+    "split_outputs",
+    "ranges",
+    "lookup",
+    "quantizer",
+    "complete",
+    "bias",
+    "op_versions",
+    "io_type",
+)
 """The modules of `builder.quantize` that carry out a `Quantize`, in the order in which they run."""
 
 
@@ -166,6 +209,35 @@ class Recipe(Struct, frozen=True):
     budget: Budget = Budget()
     golden: GoldenPlan = GoldenPlan()
     probation: Probation = Probation()
+    inputs: dict[str, InputPlan] = {}
+
+    @property
+    def feeding(self) -> Feeding:
+        """How samples become inputs; complete once `for_inputs` has put them into the model's order."""
+        if not self.inputs:
+            return Feeding((self.preprocess,))
+        fed_back = {name: plan.feedback for name, plan in self.inputs.items() if plan.feedback}
+        return Feeding(tuple(plan.preprocess for plan in self.inputs.values()), fed_back)
+
+    def for_inputs(self, tensors: Sequence[TensorSpec]) -> "Recipe":
+        """With preprocessing for each of a model's inputs, in its order.
+
+        Raises `RecipeError` for one that the model does not have.
+        """
+        there = [tensor.name for tensor in tensors]
+        unknown = [name for name in self.inputs if name not in there]
+        if unknown:
+            issues = [f"inputs.{name}: the model has no such input (it has {', '.join(there)})" for name in unknown]
+            raise RecipeError(f"recipe {self.name}", issues, hint="see docs/recipe.md", code="inputs")
+        first = _with(InputPlan(), self.preprocess)
+        plans = {name: self.inputs.get(name, InputPlan() if place else first) for place, name in enumerate(there)}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
+
+    def fitted(self, tensors: Sequence[TensorSpec], fit: Fit) -> "Recipe":
+        """With the preprocessing that a target wants for each of the model's inputs, of `for_inputs` before."""
+        pairs = zip(self.inputs.items(), tensors, strict=True)
+        plans = {name: _with(plan, fit(plan.preprocess, tensor)) for (name, plan), tensor in pairs}
+        return replace(self, inputs=plans, preprocess=next(iter(plans.values())).preprocess)
 
     @property
     def problems(self) -> list[str]:
@@ -178,12 +250,19 @@ class Recipe(Struct, frozen=True):
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return Task(self.task, self.postprocess)
+        return Task(self.task, self.postprocess, self.labels.names)
+
+
+def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
+    return replace(plan, **{name: getattr(prep, name) for name in Preprocess.__struct_fields__})
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions)."""
+    """A recipe with the files it names, which exist, and the version that it will build (None: it has no versions).
+
+    `calibration` and `evaluation` are files or folders, and the same one where a data set is to be split.
+    """
 
     recipe: Recipe
     sha256: str
@@ -235,9 +314,8 @@ def _located(file: Path, recipe: Recipe, sha256: str, version: str | None, issue
         home = source_folder(folder, recipe.source, issues)
         chosen = _choose(home, recipe.source.file, version, issues)
         name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
-        source = folder / name if issues else _inside(home, name, issues)
-        calibration = _inside(folder, recipe.data.calibration or "", issues)
-        evaluation = _inside(folder, recipe.data.evaluation or "", issues)
+        source = folder / name if issues else _inside(home, name, issues, folders=True)
+        calibration, evaluation = data_places(folder, recipe.data, issues)
         recipe = _with_labels(folder, recipe, issues)
     except (OSError, ValueError, NotImplementedError) as error:  # names too long for a disk, patterns that are none
         issues.append(f"its files cannot be looked for: {error}")
@@ -303,12 +381,15 @@ def _order(version: str) -> tuple[list[int], bool, str]:
     return [int(n) for n in numbers.split(".")], not suffix, suffix
 
 
-def _inside(folder: Path, name: str, issues: list[str]) -> Path:
-    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing."""
+def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False) -> Path:
+    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing.
+
+    With `folders` it may be one: what it then is, `sources.kinds` says.
+    """
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
-    elif not path.is_file() and not (path / "saved_model.pb").is_file():
+    elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         lost = f"{name}: file not found{did_you_mean(path.name, there)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)

@@ -26,14 +26,14 @@ class Latency(Struct, frozen=True):
 def measure(model: bytes, clock: Callable[[], float] = time.perf_counter, threads: int = 1) -> Latency:
     """Run a model on zeros, again and again."""
     session = Session(model, threads)
-    tensor = np.zeros(session.input.shape, session.input.dtype)
+    tensors = [np.zeros(tensor.shape, tensor.dtype) for tensor in session.inputs]
     for _ in range(WARM):
-        session.run(tensor)
+        session.run(tensors)
     times: list[float] = []
     end = clock() + SECONDS
     while len(times) < MIN_RUNS or (len(times) < RUNS and clock() < end):
         start = clock()
-        session.run(tensor)
+        session.run(tensors)
         times.append(clock() - start)
     low, p50, p95 = (float(value) * 1e6 for value in np.percentile(times, [0, 50, 95]))
     return Latency(len(times), low, p50, p95)

@@ -1,5 +1,6 @@
 """Runs an ONNX model in this process, as the device's engine does: the ONNX side of `runtime.session`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from skerry_agent.processing import Array
@@ -7,7 +8,7 @@ from skerry_host.builder.recipe.errors import ModelError
 
 
 class OnnxRunner:
-    """A loaded model; call it with its input for its outputs. Not `fused`: every node as it stands in the file."""
+    """A loaded model; call it with its inputs for its outputs. Not `fused`: every node as it stands in the file."""
 
     def __init__(self, data: bytes, threads: int, *, fused: bool = True) -> None:
         import onnxruntime as ort  # noqa: PLC0415  (an extra)
@@ -21,12 +22,12 @@ class OnnxRunner:
             self._session: Any = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no base
             raise ModelError(f"the model does not load: {_line(error)}", code="does_not_load") from error
-        (self._input,) = (node.name for node in self._session.get_inputs())
+        self._inputs = [node.name for node in self._session.get_inputs()]
 
-    def __call__(self, tensor: Array) -> list[Array]:
+    def __call__(self, tensors: Sequence[Array]) -> list[Array]:
         """The outputs; raises `ModelError`."""
         try:
-            outputs: list[Array] = self._session.run(None, {self._input: tensor})
+            outputs: list[Array] = self._session.run(None, dict(zip(self._inputs, tensors, strict=True)))
         except Exception as error:
             raise ModelError(f"the model does not run: {_line(error)}", code="does_not_run") from error
         return outputs

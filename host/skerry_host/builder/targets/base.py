@@ -4,7 +4,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry_agent.wire.manifest import Bundle, Preprocess
+from skerry_agent.processing import Feeding
+from skerry_agent.wire.manifest import Bundle, Preprocess, TensorSpec
 from skerry_agent.wire.targets import Target
 from skerry_host.boards import Board
 from skerry_host.builder.data.samples import Samples
@@ -12,7 +13,7 @@ from skerry_host.builder.edgetpu.build_step import CompiledBytes
 from skerry_host.builder.edgetpu.preflight import Preflight
 from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.progress import Progress
-from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 
 
@@ -22,7 +23,7 @@ class QuantizationJob:
 
     source: SourceModel
     samples: Samples
-    prep: Preprocess
+    feeding: Feeding
     plan: Quantize
     progress: Progress
 
@@ -38,6 +39,11 @@ class Compiled:
     bundle: Bundle | None = None
     files: tuple[tuple[str, bytes], ...] = ()
     compiled: CompiledBytes | None = None
+
+
+def fitted(recipe: Recipe, model: Graph, builder: "TargetBuilder") -> Recipe:
+    """The recipe with the preprocessing that a target's model wants for each of its inputs."""
+    return recipe.fitted(model.input_specs(), lambda prep, tensor: builder.preprocess(prep, tensor, model))
 
 
 class TargetBuilder(Protocol):
@@ -70,8 +76,8 @@ class TargetBuilder(Protocol):
     def float_model(self, source: SourceModel) -> bytes:
         """What its model is compared with: the float model in its own format."""
 
-    def preprocess(self, prep: Preprocess, model: Graph) -> Preprocess:  # noqa: ARG002
-        """The recipe's preprocessing in the order of axes that its model takes."""
+    def preprocess(self, prep: Preprocess, tensor: TensorSpec, model: Graph) -> Preprocess:  # noqa: ARG002
+        """The recipe's preprocessing of an input in the order of axes that its model takes."""
         return prep
 
     @abstractmethod

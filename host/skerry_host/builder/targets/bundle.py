@@ -30,7 +30,7 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, base
     bundle = Bundle(
         target=target.name,
         artifacts=tuple(Artifact(name, role, blobs.describe(content)) for name, role, content in files),
-        inputs=(session.input,),
+        inputs=session.inputs,
         outputs=session.outputs,
         task=recipe.task,
         preprocess=recipe.preprocess,
@@ -38,6 +38,9 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, base
         golden=golden.limits,
         probation=recipe.probation,
         baseline=baseline,
+        joins=session.graph.joins,
+        preprocesses=recipe.feeding.preprocesses[1:],
+        feedback=dict(recipe.feeding.feedback),
     )
     return Part(bundle, {name: content for name, _role, content in files})
 

@@ -73,7 +73,7 @@ def choose(work: Work) -> Chosen:
     compare = cache(work.evaluation.compare)
 
     def make(plan: Quantize) -> bytes:
-        return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.preprocess, plan, work.progress))
+        return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.feeding, plan, work.progress))
 
     def enough(model: bytes, plan: Quantize) -> bool:
         return not _unasked(model, plan) and within_budget(compare(model), recipe.budget)
@@ -151,13 +151,13 @@ def within_budget(compared: Comparison, budget: Budget) -> bool:
 
 
 def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes, Quantize], bool]) -> Tools:
-    prep, task = work.recipe.preprocess, work.recipe.meaning
+    feeding, task = work.recipe.feeding, work.recipe.meaning
     samples = _some(work.data.calibration)
-    reference = evaluate(work.source.data, samples, prep, task, work.progress)
+    reference = evaluate(work.source.data, samples, feeding, task, work.progress)
     samples = samples.compared_with(reference.outputs.values())
 
     def lost_by(model: bytes, plan: Quantize) -> QuantizationLoss:
-        score = evaluate(model, samples, prep, task, work.progress)
+        score = evaluate(model, samples, feeding, task, work.progress)
         lost = loss(reference.value, score.value, score.better)
         return QuantizationLoss(lost, min(sqnr_by_output(reference, score).values()), len(_unasked(model, plan)))
 

@@ -14,9 +14,7 @@ class CpuBuilder(TargetBuilder):
     target = CPU
     mixed = True
     hint = "give the float ONNX model, or build target onnx for a board that has it"
-    last_resort = (
-        "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
-    )
+    last_resort = "quantization-aware training"
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
@@ -30,7 +28,7 @@ class CpuBuilder(TargetBuilder):
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""
-        model = quantize(job.source, job.samples, job.prep, job.plan, job.progress)
+        model = quantize(job.source, job.samples, job.feeding, job.plan, job.progress)
         if not job.source.quantized:
             check_runs(model)
         return model

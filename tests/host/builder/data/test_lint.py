@@ -21,7 +21,7 @@ def pictures(count: int, seed: int = 0, dtype=np.uint8):
 
 
 def samples(inputs, labels=None) -> Samples:
-    return Samples(inputs, np.arange(len(inputs)) % 10 if labels is None else labels)
+    return Samples.of(inputs, truth=np.arange(len(inputs)) % 10 if labels is None else labels)
 
 
 def data(calibration: Samples | None = None, evaluation: Samples | None = None) -> DataSet:
@@ -91,18 +91,18 @@ def test_many_classes_need_not_all_be_calibrated_with():
 
 
 def test_neighbours():
-    assert neighbours(pictures(20)) > 0.9
-    assert abs(neighbours(NOISE)) < 0.05
-    assert neighbours(np.ones((5, 28, 28, 1))) is None
-    assert neighbours(RANDOM.normal(size=(5, 3))) is None
-    assert neighbours(np.cumsum(RANDOM.normal(size=(20, 500)), axis=1)) > 0.9
+    assert neighbours(samples(pictures(20))) > 0.9
+    assert abs(neighbours(samples(NOISE))) < 0.05
+    assert neighbours(samples(np.ones((5, 28, 28, 1)))) is None
+    assert neighbours(samples(RANDOM.normal(size=(5, 3)))) is None
+    assert neighbours(samples(np.cumsum(RANDOM.normal(size=(20, 500)), axis=1))) > 0.9
 
 
 def test_moments_are_those_of_all_values_and_take_no_copy_of_them():
     images = np.random.default_rng(0).integers(0, 200, (40, 128, 128, 3), np.uint8)
     images[:20] //= 3
     tracemalloc.start()
-    mean, spread = moments(images)
+    mean, spread = moments(Samples.of(images), 0)
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (mean, spread) == pytest.approx((images.mean(), images.std()))

@@ -46,7 +46,7 @@ def test_unusable_samples_are_refused(make_recipe, case: str):
     content, expected = CASES[case]
     loaded = load_recipe(make_recipe(files={"calibration.npz": content}))
     with pytest.raises(RecipeError) as refused:
-        load_data(loaded, IMAGE, 10)
+        load_data(loaded, [IMAGE], 10)
     assert refused.value.code == "data"
     assert expected in str(refused.value)
 
@@ -61,28 +61,28 @@ DECLARED = {
 def test_preprocessing_that_is_not_of_the_models_input(make_recipe, case: str):
     line, expected = DECLARED[case]
     with pytest.raises(RecipeError) as refused:
-        load_data(load_recipe(make_recipe(("offset = 0.0", f"offset = 0.0\n{line}"))), IMAGE, 10)
+        load_data(load_recipe(make_recipe(("offset = 0.0", f"offset = 0.0\n{line}"))), [IMAGE], 10)
     assert refused.value.issues[0].startswith(expected)
 
 
 def test_both_files_and_the_labels_are_reported_together(make_recipe):
     loaded = load_recipe(make_recipe(files={"calibration.npz": b"", "evaluation.npz": npz(images(5), LABELS[:5])}))
     with pytest.raises(RecipeError) as refused:
-        load_data(loaded, IMAGE, 9)
+        load_data(loaded, [IMAGE], 9)
     assert len(refused.value.issues) == 3
 
 
 def test_good_samples(recipe):
-    data = load_data(load_recipe(recipe), IMAGE, 10)
+    data = load_data(load_recipe(recipe), [IMAGE], 10)
     assert (len(data.calibration), len(data.evaluation)) == (100, 300)
 
 
 def test_samples_without_labels_are_compared_with_the_float_model(make_recipe):
     loaded = load_recipe(make_recipe(files={"evaluation.npz": npz(images(50))}))
-    samples = load_data(loaded, IMAGE, 10).evaluation
-    assert not samples.labelled
+    samples = load_data(loaded, [IMAGE], 10).evaluation
+    assert samples.truth is None
     judged = samples.compared_with([np.zeros((50, 10))])
-    assert judged.every(10).truth[0].shape == (5, 10)
+    assert judged.every(10).reference[0].shape == (5, 10)
 
 
 def detector(**postprocess) -> Recipe:
@@ -101,5 +101,5 @@ def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, cl
 def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
     loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
     with pytest.raises(RecipeError, match="10 names, the model has 3 classes"):
-        load_data(loaded, IMAGE, 3)
-    assert load_data(loaded, IMAGE, 0).calibration
+        load_data(loaded, [IMAGE], 3)
+    assert load_data(loaded, [IMAGE], 0).calibration

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
@@ -17,13 +18,13 @@ from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.targets.table import BUILDERS
 from tests.kit.recipes import FASHION
 
-PREP = Preprocess(1 / 255)
+PREP = Feeding((Preprocess(1 / 255),))
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     arrays = np.load(FASHION / "calibration.npz")
-    return Samples(arrays["inputs"][:50], arrays["labels"][:50])
+    return Samples.of(arrays["inputs"][:50], truth=arrays["labels"][:50])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def silence(model, output, weight) -> None:
 
 def measure(int8: bytes, samples: Samples) -> list[LayerStats]:
     reference = activations_of((FASHION / "fashion-1.0.0.tflite").read_bytes())
-    return layers(reference, activations_of(int8), samples.inputs[:4], PREP)
+    return layers(reference, activations_of(int8), samples.subset(range(4)).inputs, PREP)
 
 
 def test_a_sound_model(int8: bytes, samples: Samples):
@@ -82,7 +83,7 @@ def test_progress_is_told(int8: bytes, samples: Samples):
     layers(
         activations_of(int8),
         activations_of(int8),
-        samples.inputs[:3],
+        samples.subset(range(3)).inputs,
         PREP,
         lambda step, done=0, of=0, /: told.append((done, of)),
     )
@@ -101,7 +102,7 @@ ADVICE = {
     "outliers": (replace(GOOD, sqnr_db=5, crest=90), True, "cpu", "its largest value is 90 times the typical one"),
     "dead": (replace(GOOD, sqnr_db=5, dead=3), True, "cpu", "3 of 8 channels are dead"),
     "a TPU": (replace(GOOD, sqnr_db=5), True, "edgetpu", "mixed precision is not possible on the Edge TPU"),
-    "a CPU": (replace(GOOD, sqnr_db=5), True, "cpu", "activations = 'int16'"),
+    "a CPU": (replace(GOOD, sqnr_db=5), True, "cpu", "quantization-aware training (not tried)"),
 }
 
 
@@ -114,6 +115,24 @@ def test_what_to_try(case: str):
 def test_what_was_tried_is_not_advised():
     assert "search" in "; ".join(remedies([GOOD], 15, Tried()))
     assert "search" not in "; ".join(remedies([GOOD], 15, Tried(searched=True)))
+    clipped = replace(GOOD, sqnr_db=5, clipped=0.2, crest=90)
+    assert "calibrator" not in "; ".join(remedies([clipped], 15, Tried(searched=True)))  # a search tries all of them
+
+
+def test_all_advice_that_this_build_did_not_follow_says_so():
+    bad = replace(GOOD, sqnr_db=5, clipped=0.2, crest=90, dead=3)
+    hints = remedies([bad], 15, Tried(per_channel=False))
+    assert len(hints) == 6
+    assert all(hint.endswith("(not tried)") for hint in hints)
+
+
+def test_more_samples_are_advised_only_where_values_were_clipped():
+    assert "more typical" not in "; ".join(remedies([replace(GOOD, sqnr_db=5)], 15, Tried()))
+
+
+def test_what_was_tried_and_what_of_the_data_is_to_blame_is_told():
+    line = explain([GOOD], 15, Tried(found="int16 was tried and misses", cause="the features differ"))
+    assert "; the features differ; int16 was tried and misses; try: " in line
 
 
 def test_fused_names_are_cut():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skerry_agent.processing import GoldenSet, compare_golden, parse_npz, preprocess
-from skerry_agent.wire.manifest import Golden, Preprocess, TensorSpec
+from skerry_agent.processing import Feeding, GoldenSet, compare_golden, parse_npz
+from skerry_agent.wire.manifest import Golden, TensorSpec
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import (
@@ -29,22 +29,22 @@ def model(built: Build) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def prep(built: Build) -> Preprocess:
-    return built.record.bundles[0].preprocess
+def feeding(built: Build) -> Feeding:
+    return Feeding.of(built.record.bundles[0])
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     arrays = parse_npz((FASHION / "evaluation.npz").read_bytes(), "evaluation.npz")
-    return Samples(arrays["inputs"][:200], arrays["labels"][:200])
+    return Samples.of(arrays["inputs"][:200], truth=arrays["labels"][:200])
 
 
-def test_the_steadiest_samples_are_taken(model: bytes, prep: Preprocess, samples: Samples):
+def test_the_steadiest_samples_are_taken(model: bytes, feeding: Feeding, samples: Samples):
     plan = GoldenPlan(samples=16)
     session, other = Session(model), Session(model, default_kernels=False)
-    tensors = [preprocess(samples.inputs[i], prep, session.input) for i in choose(samples.labels, 16)]
-    first = GoldenSet((np.concatenate(tensors),), outputs_of(session, tensors))
-    taken = record(model, samples, prep, plan).golden
+    rows = [session.tensors(samples.inputs[i], feeding) for i in choose(samples.classes, 16)]
+    first = GoldenSet((np.concatenate([row[0] for row in rows]),), outputs_of(session, rows))
+    taken = record(model, samples, feeding, plan).golden
 
     def worst(golden: GoldenSet) -> int:
         return max(instability(session, golden, replay(other, golden)))
@@ -54,11 +54,11 @@ def test_the_steadiest_samples_are_taken(model: bytes, prep: Preprocess, samples
 
 
 def test_samples_that_devices_hold_already_are_kept_while_they_are_steady(
-    model: bytes, prep: Preprocess, samples: Samples
+    model: bytes, feeding: Feeding, samples: Samples
 ):
     plan = GoldenPlan(samples=8)
-    best = record(model, samples, prep, plan).golden
-    ranked = record(model, samples, prep, GoldenPlan(samples=32)).golden
+    best = record(model, samples, feeding, plan).golden
+    ranked = record(model, samples, feeding, GoldenPlan(samples=32)).golden
     steady = instability(Session(model), ranked, replay(Session(model, default_kernels=False), ranked))
     others = [i for i, cost in enumerate(steady) if cost <= Golden().max_lsb][8:16]
     earlier = GoldenSet((ranked.inputs[0][others],), (ranked.outputs[0][others],))
@@ -67,10 +67,10 @@ def test_samples_that_devices_hold_already_are_kept_while_they_are_steady(
     def shared(golden: GoldenSet) -> int:
         return sum(sample.tobytes() in known for sample in golden.inputs[0])
 
-    kept = record(model, samples, prep, plan, earlier).golden
+    kept = record(model, samples, feeding, plan, earlier).golden
     assert shared(kept) > shared(best)
     foreign = GoldenSet((earlier.inputs[0].astype(np.float32),), earlier.outputs)
-    assert np.array_equal(record(model, samples, prep, plan, foreign).golden.inputs[0], best.inputs[0])
+    assert np.array_equal(record(model, samples, feeding, plan, foreign).golden.inputs[0], best.inputs[0])
 
 
 def test_the_cheapest_of_each_class_come_first():
@@ -83,15 +83,15 @@ def test_a_device_with_other_kernels_passes():
     """A real uint8 model: its runtime's two sets of kernels lie further apart than a fixed limit would allow."""
     model = (REAL / "edgetpu" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
     inputs = np.random.default_rng(1).integers(0, 256, (20, 128, 128, 3), np.uint8)
-    made = record(model, Samples(inputs, np.zeros(20, np.int64)), Preprocess(), GoldenPlan(samples=16))
+    made = record(model, Samples.of(inputs), Feeding(), GoldenPlan(samples=16))
     elsewhere = replay(Session(model, default_kernels=False), made.golden)
     assert compare_golden(made.golden.outputs, elsewhere, made.limits).ok
     assert made.spread_lsb > Golden().max_lsb
     assert not made.remark
 
 
-def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, prep: Preprocess, samples: Samples):
-    made = record(model, samples, prep, GoldenPlan(samples=16, max_lsb=0, min_top1=0.5))
+def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, feeding: Feeding, samples: Samples):
+    made = record(model, samples, feeding, GoldenPlan(samples=16, max_lsb=0, min_top1=0.5))
     assert made.limits == Golden(max_lsb=0, min_top1=0.5)
     apart = Recorded(made.golden, made.limits, spread_lsb=7)
     assert "golden.max_lsb = 0 may refuse a healthy device" in apart.remark
@@ -104,15 +104,15 @@ def test_limits_of_the_recipe_are_taken_as_they_are(model: bytes, prep: Preproce
     ]
 
 
-def test_what_is_recorded_is_what_the_model_answers(model: bytes, prep: Preprocess, samples: Samples):
-    made, session = record(model, samples, prep, GoldenPlan(samples=16)), Session(model)
+def test_what_is_recorded_is_what_the_model_answers(model: bytes, feeding: Feeding, samples: Samples):
+    made, session = record(model, samples, feeding, GoldenPlan(samples=16)), Session(model)
     (inputs,), (outputs,) = made.golden.inputs, made.golden.outputs
-    assert inputs.shape == (16, *session.input.shape[1:])
+    assert inputs.shape == (16, *session.inputs[0].shape[1:])
     for tensor, answer in zip(inputs, outputs, strict=True):
-        np.testing.assert_array_equal(session.run(tensor[None])[0][0], answer)
+        np.testing.assert_array_equal(session.run([tensor[None]])[0][0], answer)
     known = {
-        preprocess(sample, prep, session.input).tobytes(): label
-        for sample, label in zip(samples.inputs, samples.labels, strict=True)
+        session.tensors(sample, feeding)[0].tobytes(): label
+        for sample, label in zip(samples, samples.classes, strict=True)
     }
     taken = [int(known[tensor.tobytes()]) for tensor in inputs]
     assert taken == [*range(10), *taken[10:]]  # the classes in turn
@@ -143,12 +143,12 @@ class Echo:
     """Stands in for a session: answers with what it is given, and keeps it."""
 
     def __init__(self, inputs: np.ndarray):
-        self.input = TensorSpec("x", inputs.dtype.name, (1, *inputs.shape[1:]))
+        self.inputs = (TensorSpec("x", inputs.dtype.name, (1, *inputs.shape[1:])),)
         self.seen: list[np.ndarray] = []
 
-    def run(self, tensor: np.ndarray) -> list[np.ndarray]:
-        self.seen.append(tensor)
-        return [tensor]
+    def run(self, tensors: list[np.ndarray]) -> list[np.ndarray]:
+        self.seen += tensors
+        return tensors
 
 
 EDGES = np.tile(np.array([[-128, 127, 0, 5]], np.int8), (3, 8))
@@ -176,16 +176,16 @@ def test_the_farthest_move_of_a_sample_counts():
 
 def test_a_model_that_remembers_gets_the_first_samples_in_their_order():
     inputs = np.random.default_rng(3).integers(0, 99, (40, 3)).astype(np.float32)
-    made = record(running_sum(3), Samples(inputs, np.zeros(40, np.int64)), Preprocess(), GoldenPlan(samples=5))
+    made = record(running_sum(3), Samples.of(inputs), Feeding(), GoldenPlan(samples=5))
     np.testing.assert_array_equal(made.golden.inputs[0], inputs[:5])
     np.testing.assert_array_equal(made.golden.outputs[0], np.cumsum(inputs[:5], axis=0))
     assert made.spread_lsb == 0
 
 
 def test_outputs_that_are_repeated_to_the_bit_and_depend_on_the_input_are_a_proof(
-    model: bytes, prep: Preprocess, samples: Samples
+    model: bytes, feeding: Feeding, samples: Samples
 ):
-    golden = record(model, samples, prep, GoldenPlan(samples=4)).golden
+    golden = record(model, samples, feeding, GoldenPlan(samples=4)).golden
     assert problem(model, golden) == ""
     moved = GoldenSet(golden.inputs, tuple(output ^ 1 for output in golden.outputs))
     assert problem(model, moved) != ""

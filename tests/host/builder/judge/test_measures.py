@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from skerry_agent.wire.manifest import Preprocess, Quality
+from skerry_agent.processing import Feeding
+from skerry_agent.wire.manifest import Quality
 from skerry_host.build_record import Check
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge import gates
-from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output, wilson
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
+from skerry_host.builder.judge.intervals import wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.judge.tasks.classification import top1
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
@@ -66,14 +68,14 @@ def test_outputs_are_compared_in_their_order_and_within_what_json_has():
 
 
 def test_a_model_is_scored_by_what_its_answers_mean(built: Build):
-    model, prep = (built.path / "model.tflite").read_bytes(), built.record.bundles[0].preprocess
+    model, feeding = (built.path / "model.tflite").read_bytes(), Feeding.of(built.record.bundles[0])
     arrays, told = np.load(FASHION / "evaluation.npz"), []
-    samples = Samples(arrays["inputs"][:60], arrays["labels"][:60])
+    samples = Samples.of(arrays["inputs"][:60], truth=arrays["labels"][:60])
     task = Task("classification")
-    found = evaluate(model, samples, prep, task, lambda step, done=0, of=0, /: told.append(step))
+    found = evaluate(model, samples, feeding, task, lambda step, done=0, of=0, /: told.append(step))
     session = Session(model)
-    answers = np.concatenate([session.run_raw(sample, prep)[0] for sample in samples.inputs])
-    right = int((answers.argmax(axis=1) == samples.labels).sum())
+    answers = np.concatenate([session.run_raw(sample, feeding)[0] for sample in samples])
+    right = int((answers.argmax(axis=1) == samples.classes).sum())
     assert 40 < right < 60
     assert (found.metric, found.samples, found.value, found.interval) == ("top1", 60, right / 60, wilson(right, 60))
     (spec,) = session.outputs
@@ -84,8 +86,8 @@ def test_a_model_is_scored_by_what_its_answers_mean(built: Build):
 def test_a_model_that_remembers_is_scored_in_the_order_of_the_samples():
     """Not in parts beside each other: it would forget at the start of each."""
     inputs = np.random.default_rng(4).integers(0, 9, (100, 2)).astype(np.float32)
-    samples = Samples(inputs, np.zeros(100, np.int64), labelled=False)
-    found = evaluate(running_sum(2), samples, Preprocess(), Task("raw"))
+    samples = Samples.of(inputs)
+    found = evaluate(running_sum(2), samples, Feeding(), Task("raw"))
     np.testing.assert_array_equal(found.outputs["y"], np.cumsum(inputs, axis=0))
 
 
@@ -250,13 +252,18 @@ def test_a_refusal_names_the_figure_the_budget_and_the_remedy():
     results = run_gates(Measured(graph(), quality(0.5, 10.0, 2001), ""), BUDGET)
     assert [result.reason for result in results if result.reason] == [
         "int8 top1 50.00% is under min_accuracy 90.00%; the float model has 92.50%",
-        "top1 drops by 42.50%, over max_accuracy_drop 1.00%; give more, or more typical, calibration samples",
-        (
-            "output b has 10.0 dB SQNR, under min_sqnr_db 15.0; "
-            "check whether the calibration samples resemble the evaluation samples"
-        ),
+        "top1 drops by 42.50%, over max_accuracy_drop 1.00%",
+        "output b has 10.0 dB SQNR, under min_sqnr_db 15.0",
         "the model has 2001 bytes, over max_bytes 2000; make it smaller or raise the budget",
     ]
+
+
+def test_a_figure_that_misses_by_little_has_the_digits_that_show_it():
+    """A model was refused for 15.0 dB, under 15.0."""
+    results = run_gates(Measured(graph(), quality(0.899996, 14.98, 2000), ""), BUDGET)
+    reasons = [result.reason for result in results if result.reason]
+    assert reasons[0].startswith("int8 top1 89.9996% is under min_accuracy 90.0000%")
+    assert reasons[-1] == "output b has 14.98 dB SQNR, under min_sqnr_db 15.00"
 
 
 def test_what_meets_a_budget_exactly_passes():

@@ -27,7 +27,7 @@ class Case:
 @pytest.fixture(scope="module")
 def case(built: Build) -> Case:
     arrays = np.load(FASHION / "evaluation.npz")
-    samples = Samples(arrays["inputs"][:COUNT], arrays["labels"][:COUNT])
+    samples = Samples.of(arrays["inputs"][:COUNT], truth=arrays["labels"][:COUNT])
     recipe = replace(load_recipe(FASHION, "1.0.0").recipe, budget=Budget(max_accuracy_drop=0.05, min_accuracy=0.6))
     return Case(samples, recipe, (built.path / "model.tflite").read_bytes())
 
@@ -51,8 +51,8 @@ def test_what_is_clear_takes_few_samples(case: Case):
 def test_what_is_not_clear_takes_all_and_says_exactly_what_they_say(case: Case):
     tight = replace(case.recipe, budget=Budget(max_accuracy_drop=0.0, min_accuracy=0.0))
     found = PairedEvaluation(FLOAT, case.samples, tight).compare(case.model)
-    whole = evaluate(case.model, case.samples, tight.preprocess, tight.meaning)
-    reference = evaluate(FLOAT, case.samples, tight.preprocess, tight.meaning)
+    whole = evaluate(case.model, case.samples, tight.feeding, tight.meaning)
+    reference = evaluate(FLOAT, case.samples, tight.feeding, tight.meaning)
     assert (found.score.value, found.score.interval, found.score.samples) == (whole.value, whole.interval, COUNT)
     assert sqnr_by_output(found.reference, found.score) == pytest.approx(sqnr_by_output(reference, whole))
     assert str(found.sampling) == "600 held-out samples"
@@ -73,7 +73,7 @@ def test_the_float_model_itself_is_run_once(case: Case):
 
 
 def test_without_labels_the_float_model_is_right(case: Case):
-    unlabelled = Samples(case.samples.inputs, np.zeros(COUNT, np.int64), labelled=False)
+    unlabelled = Samples(case.samples.inputs)
     found = PairedEvaluation(FLOAT, unlabelled, case.recipe).compare(case.model)
     assert (found.reference.value, found.score.metric, found.score.labels) == (1.0, "agreement", None)
     assert FIRST <= found.sampling.samples < COUNT

@@ -38,7 +38,7 @@ def model(built: Build) -> bytes:
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     arrays = parse_npz((FASHION / "evaluation.npz").read_bytes(), "evaluation.npz")
-    return Samples(arrays["inputs"], arrays["labels"])
+    return Samples.of(arrays["inputs"], truth=arrays["labels"])
 
 
 def boxes(*scores: float) -> list[np.ndarray]:
@@ -85,16 +85,12 @@ def test_golden_inputs_that_show_nothing_are_refused_with_one_line(plan: Recipe,
 
 def test_classes_that_no_golden_input_shows_are_named(plan: Recipe):
     golden, _ = golden_of([EVERY_OUTPUT])
-    held_out = Samples(np.zeros((10, 1)), np.arange(10))
+    held_out = Samples.of(np.zeros((10, 1)), truth=range(10))
     named = [plan.labels.names[at] for at in (2, 3, 4, 6, 7)]
     expected = f"no golden input is answered with {', '.join(named)} and 1 more: 6 of 10 classes"
     assert remark(golden, held_out, plan) == expected
-    assert remark(golden, Samples(held_out.inputs, np.array([0, 1, 5, 9] * 2 + [0, 0])), plan) == ""
-    assert remark(golden, replace_labelled(held_out), plan) == ""
-
-
-def replace_labelled(samples: Samples) -> Samples:
-    return Samples(samples.inputs, samples.labels, labelled=False)
+    assert remark(golden, Samples(held_out.inputs, [0, 1, 5, 9] * 2 + [0, 0]), plan) == ""
+    assert remark(golden, Samples(held_out.inputs), plan) == ""
 
 
 def test_golden_samples_are_answered_with_every_class(model: bytes, plan: Recipe, samples: Samples):
@@ -102,35 +98,34 @@ def test_golden_samples_are_answered_with_every_class(model: bytes, plan: Recipe
     answers = Session(model)
     chosen = by_answer(model, samples, plan, SIZE)
     assert len(chosen) <= SCANNED
-    for raw, label in list(zip(chosen.inputs, chosen.labels, strict=True))[::25]:
-        assert answers.run_raw(raw, plan.preprocess)[0].argmax() == label
-    golden = record(model, chosen, plan.preprocess, GoldenPlan(samples=16)).golden
+    for raw, label in list(zip(chosen, chosen.classes, strict=True))[::25]:
+        assert answers.run_raw(raw, plan.feeding)[0].argmax() == label
+    golden = record(model, chosen, plan.feeding, GoldenPlan(samples=16)).golden
     assert {int(row.argmax()) for row in golden.outputs[0]} == set(range(10))
 
 
 def test_without_labels_the_models_own_answers_are_the_classes(model: bytes, plan: Recipe, samples: Samples):
-    unlabelled = Samples(samples.inputs[:200], np.zeros(200, np.int64), labelled=False)
+    unlabelled = Samples(samples.subset(range(200)).inputs)
     chosen = by_answer(model, unlabelled, plan, SIZE)
-    golden = record(model, chosen, plan.preprocess, GoldenPlan(samples=16)).golden
+    golden = record(model, chosen, plan.feeding, GoldenPlan(samples=16)).golden
     assert {int(row.argmax()) for row in golden.outputs[0]} == set(range(10))
 
 
 def test_a_class_that_is_never_answered_rightly_keeps_its_samples(model: bytes, plan: Recipe, samples: Samples):
-    wrong = Samples(samples.inputs[:100], np.where(samples.labels[:100] == 3, 4, samples.labels[:100]))
-    only_wrong = Samples(wrong.inputs, np.full(100, 3))
-    assert set(by_answer(model, only_wrong, plan, SIZE).labels) == {3}
+    only_wrong = Samples(samples.subset(range(100)).inputs, [3] * 100)
+    assert set(by_answer(model, only_wrong, plan, SIZE).classes) == {3}
 
 
 def test_more_classes_than_golden_samples_get_one_each_as_far_as_that_is_bearable(
     model: bytes, plan: Recipe, samples: Samples
 ):
-    golden = record(model, by_answer(model, samples, plan, SIZE), plan.preprocess, GoldenPlan(samples=2)).golden
+    golden = record(model, by_answer(model, samples, plan, SIZE), plan.feeding, GoldenPlan(samples=2)).golden
     assert len(golden) == 10
 
 
 def test_models_that_remember_and_answers_without_classes_keep_their_order(plan: Recipe):
     remembering = running_sum(3)
-    inputs = Samples(np.zeros((9, 3), np.float32), np.zeros(9, np.int64))
+    inputs = Samples.of(np.zeros((9, 3), np.float32))
     assert by_answer(remembering, inputs, plan, SIZE) is inputs
     assert by_answer(remembering, inputs, replace(plan, task="raw"), SIZE) is inputs
 

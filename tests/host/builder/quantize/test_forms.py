@@ -1,13 +1,13 @@
 """Layers of another form: float islands, 16 bit in some layers, another quantizer; and how a search comes to them."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_agent.processing import dequantize
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.processing import Feeding, dequantize
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.gates import unasked
 from skerry_host.builder.judge.signal import sqnr_db
@@ -25,12 +25,12 @@ from skerry_host.builder.sources.converters import VARIABLE, converters_folder
 from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.edgetpu.models import Maker
 
-PREP = Preprocess()
+PREP = Feeding()
 INPUTS = np.random.default_rng(3).random((40, 1, 1, 8), np.float32)[:, 0]
 
 
-def network() -> bytes:
-    """dense -> EXP -> dense: litert-quantizer has no int8 form of EXP, TensorFlow's quantizer has."""
+def network(kind: str = "EXP") -> bytes:
+    """dense -> a function -> dense. CUMSUM has no kernel for int8 anywhere, EXP has."""
     made, random = Maker(), np.random.default_rng(0)
     made.tensor("x", (1, 8), "float32")
     for name in ("net/first/MatMul", "net/curve/Exp", "net/last/MatMul"):
@@ -38,7 +38,9 @@ def network() -> bytes:
     made.tensor("w1", (8, 8), "float32", random.normal(0, 0.4, (8, 8)))
     made.tensor("w2", (8, 8), "float32", random.normal(0, 0.4, (8, 8)))
     made.op("FULLY_CONNECTED", ["x", "w1"], ["net/first/MatMul"], options=schema.FullyConnectedOptionsT())
-    made.op("EXP", ["net/first/MatMul"], ["net/curve/Exp"])
+    made.tensor("axis", (), "int32", 1, scale=0)
+    reads = ["net/first/MatMul", "axis"] if kind == "CUMSUM" else ["net/first/MatMul"]
+    made.op(kind, reads, ["net/curve/Exp"], options=schema.CumsumOptionsT() if kind == "CUMSUM" else None)
     made.op("FULLY_CONNECTED", ["net/curve/Exp", "w2"], ["net/last/MatMul"], options=schema.FullyConnectedOptionsT())
     return made.data(["x"], ["net/last/MatMul"])
 
@@ -51,14 +53,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> SourceModel:
 
 
 def made_by(source: SourceModel, plan: Quantize) -> tuple[bytes, Graph]:
-    samples = Samples(INPUTS, np.zeros(len(INPUTS), np.int64), labelled=False)
-    data = quantize(source, samples, PREP, plan)
+    data = quantize(source, Samples.of(INPUTS), PREP, plan)
     return data, describe(read_model(data))
 
 
 def worst_db(source: SourceModel, data: bytes) -> float:
     real, got = Session(source.data), Session(data)
-    pairs = [(real.run_raw(one, PREP)[0], dequantize(got.run_raw(one, PREP)[0], got.outputs[0])) for one in INPUTS[:8]]
+    pairs = [
+        (real.run_raw((one,), PREP)[0], dequantize(got.run_raw((one,), PREP)[0], got.outputs[0])) for one in INPUTS[:8]
+    ]
     return min(sqnr_db(wanted, have) for wanted, have in pairs)
 
 
@@ -103,10 +106,12 @@ def test_only_the_layers_that_were_named_stay_float_and_the_ends_are_integers(
     assert worst_db(source, data) > 25
 
 
-def test_what_nobody_asked_to_keep_float_is_counted(source: SourceModel):
-    plan = Quantize(quantizer="litert")
-    _data, graph = made_by(source, plan)
-    assert [op.name for op in unasked(graph, plan)] == ["DEQUANTIZE", "EXP", "QUANTIZE"]
+def test_what_nobody_asked_to_keep_float_is_counted(tmp_path: Path):
+    (tmp_path / "m.tflite").write_bytes(network("CUMSUM"))
+    plain, asked = Quantize(quantizer="litert"), Quantize(keep_float=("curve",))
+    _data, graph = made_by(load_source(tmp_path / "m.tflite"), plain)
+    assert [op.name for op in unasked(graph, plain)] == ["DEQUANTIZE", "CUMSUM", "QUANTIZE"]
+    assert not unasked(graph, asked)
 
 
 def test_a_layer_of_16_bit_stands_between_layers_of_8(source: SourceModel):
@@ -148,7 +153,7 @@ def _ranged(tensor) -> bool:
 
 
 @pytest.mark.skipif(not list(converters_folder().glob("lib/python*/site-packages/tensorflow")), reason="no TensorFlow")
-def test_tensorflow_makes_int8_what_litert_quantizer_leaves_float(source: SourceModel):
+def test_tensorflow_quantizes_the_same_float_model_with_the_same_ranges(source: SourceModel):
     data, graph = made_by(source, Quantize(quantizer="tensorflow"))
     assert not graph.float_ops()
     assert [op.name for op in graph.ops] == ["FULLY_CONNECTED", "EXP", "FULLY_CONNECTED"]

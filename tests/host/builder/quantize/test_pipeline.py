@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.quantize import pipeline
@@ -30,7 +31,7 @@ def source() -> SourceModel:
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     inputs = np.load(FASHION / "calibration.npz")["inputs"][:4]
-    return Samples(inputs, np.zeros(len(inputs), np.int64))
+    return Samples.of(inputs)
 
 
 def test_every_file_with_a_step_is_in_the_pipeline_and_its_steps_have_names_of_their_own():
@@ -45,10 +46,13 @@ def names(plan: Quantize) -> list[str]:
 
 
 def test_each_plan_has_its_steps():
-    plain = ["decompose HARD_SWISH", "calibrate", "quantize", "write operator versions"]
+    completed = "operators without an entry in the quantizer"
+    measured = ["decompose HARD_SWISH", "split outputs of several kinds", "calibrate", "functions of one number"]
+    plain = [*measured, "quantize", completed, "write operator versions"]
     assert names(Quantize()) == plain
     assert names(Quantize(activations="float", io="float")) == ["quantize"]
-    assert names(Quantize(activations="int16", io="int16", bias_correction=True)) == ["calibrate", "quantize"]
+    wide = Quantize(activations="int16", io="int16", bias_correction=True)
+    assert names(wide) == ["calibrate", "quantize", completed]
     asked = names(Quantize(equalize=True, bias_correction=True, io="uint8"))
     added = [name for name in asked if name not in plain]
     assert added == ["cross-layer equalization", "bias correction", "uint8 inputs and outputs"]
@@ -63,7 +67,7 @@ def test_a_step_that_is_added_runs_and_one_that_does_not_apply_is_left_out(monke
 
     never = Step("never", lambda _plan: False, lambda _draft: pytest.fail("it does not apply"))
     monkeypatch.setattr(pipeline, "PIPELINE", (*PIPELINE, Step("look", always, look), never))
-    quantize(source, samples, Preprocess(1 / 255), Quantize())
+    quantize(source, samples, Feeding((Preprocess(1 / 255),)), Quantize())
     assert seen == [True]
 
 
@@ -73,13 +77,13 @@ def test_what_a_step_raises_is_said_as_the_model_s_fault(monkeypatch, source, sa
 
     monkeypatch.setattr(pipeline, "PIPELINE", (Step("refuse", always, refuse),))
     with pytest.raises(ModelError, match="the quantizer cannot take this model: no such thing"):
-        quantize(source, samples, Preprocess(1 / 255), Quantize())
+        quantize(source, samples, Feeding((Preprocess(1 / 255),)), Quantize())
 
 
 def test_a_trained_model_is_not_equalized(source, samples):
     trained = replace(source, trained={"x": (0.0, 1.0)})
     with pytest.raises(ModelError, match="trained with") as refused:
-        quantize(trained, samples, Preprocess(1 / 255), Quantize(equalize=True))
+        quantize(trained, samples, Feeding((Preprocess(1 / 255),)), Quantize(equalize=True))
     assert refused.value.code == "trained"
 
 

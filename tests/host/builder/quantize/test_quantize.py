@@ -8,6 +8,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from msgspec.structs import replace
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
@@ -27,13 +28,13 @@ from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.recipes import FASHION, NOW
 
-PREP = Preprocess(1 / 255)
+PREP = Feeding((Preprocess(1 / 255),))
 TASK = load_recipe(FASHION).recipe.meaning
 
 
 def load(name: str, count: int) -> Samples:
     arrays = np.load(FASHION / name)
-    return Samples(arrays["inputs"][:count], arrays["labels"][:count])
+    return Samples.of(arrays["inputs"][:count], truth=arrays["labels"][:count])
 
 
 CALIBRATION, EVALUATION = load("calibration.npz", 100), load("evaluation.npz", 300)
@@ -70,7 +71,7 @@ def test_each_way_makes_a_model_that_follows_the_float_one(source: SourceModel, 
     plan, ends, least_db = CASES[case]
     model = quantize(source, CALIBRATION, PREP, plan)
     session = Session(model)
-    assert (session.input.dtype, session.outputs[0].dtype) == ends
+    assert (session.inputs[0].dtype, session.outputs[0].dtype) == ends
     score = evaluate(model, EVALUATION, PREP, TASK)
     assert min(sqnr_by_output(reference, score).values()) > least_db
     assert score.value > reference.value - 0.02

@@ -47,7 +47,7 @@ CASES = {
     "a misspelt task": (
         [('task = "classification"', 'task = "clasification"')],
         {},
-        ["task: 'clasification' is none of classification, detection", "did you mean classification?"],
+        ["task: 'clasification' is none of classification, ", "did you mean classification?"],
     ),
     "mistakes and missing files in one round": (
         [('io = "int8"', 'io = "int4"'), ('"calibration.npz"', '"calibratoin.npz"')],
@@ -114,10 +114,43 @@ def test_a_wrong_recipe_is_refused_with_every_issue(make_recipe, case: str):
 
 
 def test_a_folder_in_a_files_place_is_said_to_be_one(make_recipe):
-    folder = make_recipe(files={"evaluation.npz": None})
-    (folder / "evaluation.npz").mkdir()
-    with pytest.raises(RecipeError, match=r"evaluation\.npz: is a folder, not a file"):
+    folder = make_recipe(*LABEL_FILE)
+    (folder / "classes.txt").mkdir()
+    with pytest.raises(RecipeError, match=r"classes\.txt: is a folder, not a file"):
         load_recipe(folder)
+
+
+DATA_KEYS = {
+    "neither": ("", "data: give calibration and evaluation, or folder"),
+    "only one": ('calibration = "calibration.npz"', "data.evaluation: is missing"),
+    "a folder that is not there": ('folder = "/nowhere/at/all"', "data.folder: /nowhere/at/all does not exist"),
+    "a variable that is not set": ('folder = "$NOT_SET_HERE/x"', "data.folder: $NOT_SET_HERE/x is not set"),
+    "out of the folder": (
+        'folder = "."\ncalibration = "../x"\nevaluation = "evaluation.npz"',
+        "../x: must stay inside the recipe's folder",
+    ),
+    "another format": ('folder = "."\nformat = "zip"', "data.format"),
+}
+
+
+@pytest.mark.parametrize("case", DATA_KEYS)
+def test_where_the_data_are(make_recipe, case):
+    lines, expected = DATA_KEYS[case]
+    both = 'calibration = "calibration.npz"\nevaluation = "evaluation.npz"'
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(make_recipe((both, lines)))
+    assert expected in str(refused.value)
+
+
+def test_data_may_be_elsewhere_and_one_set_is_both_places(make_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("PHOTOS", str(tmp_path))
+    both = 'calibration = "calibration.npz"\nevaluation = "evaluation.npz"'
+    one = load_recipe(make_recipe((both, 'folder = "$PHOTOS"')))
+    assert (one.calibration, one.evaluation) == (tmp_path, tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "val").mkdir()
+    two = load_recipe(make_recipe((both, 'folder = "$PHOTOS"\ncalibration = "train"\nevaluation = "val"')))
+    assert (two.calibration.name, two.evaluation.name) == ("train", "val")
 
 
 def test_a_version_that_is_none_is_refused(recipe: Path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.edgetpu.preflight import preflight_model
@@ -21,9 +22,9 @@ from skerry_host.builder.sources.load import SourceModel, load_source
 from tests.kit.edgetpu.models import Maker
 
 RANDOM = np.random.default_rng(0)
-PREP = Preprocess(1 / 127.5, -1.0)
+PREP = Feeding((Preprocess(1 / 127.5, -1.0),))
 PICTURES = RANDOM.integers(30, 140, (24, 6, 8, 4), np.uint8)
-SAMPLES = Samples(PICTURES, np.zeros(24, np.int64), labelled=False)
+SAMPLES = Samples.of(PICTURES)
 
 
 def grouped(multiplier: int = 1, *, groups: int = 4) -> bytes:
@@ -54,7 +55,7 @@ def loaded(data: bytes, folder: Path) -> SourceModel:
 
 def answers(data: bytes) -> np.ndarray:
     session = Session(data)
-    outputs = [session.run_raw(sample, PREP)[0] for sample in PICTURES]
+    outputs = [session.run_raw((sample,), PREP)[0] for sample in PICTURES]
     spec = session.outputs[0]
     return (np.array(outputs, np.float64) - spec.zero_point) * (spec.scale or 1.0)
 
@@ -101,19 +102,19 @@ def test_no_version_is_above_what_the_edge_tpu_compiler_knows(tmp_path: Path):
 def test_no_calibrator_clips_what_a_device_hands_in(tmp_path: Path, calibrator: str):
     """The samples are 30 to 140: pixels of 0 and 255 become -1 and 1, and must stay that."""
     session = Session(quantize(loaded(grouped(), tmp_path), SAMPLES, PREP, Quantize(calibrator=calibrator)))
-    scale, zero = session.input.scale, session.input.zero_point
+    scale, zero = session.inputs[0].scale, session.inputs[0].zero_point
     assert (-128 - zero) * scale <= -1 + scale
     assert (127 - zero) * scale >= 1 - scale
     assert scale < 2.02 / 255
 
 
 def test_the_input_holds_what_the_samples_have_and_what_a_uint8_can_be(tmp_path: Path):
-    tensor = loaded(grouped(), tmp_path).graph.input_specs()[0]
-    real = Samples(PICTURES.astype(np.float32), SAMPLES.labels, labelled=False)
-    assert Inputs(SAMPLES, PREP, tensor, "").input_range() == pytest.approx((-1, 1))
+    source = loaded(grouped(), tmp_path)
+    real, moved = Samples.of(PICTURES.astype(np.float32)), Feeding((Preprocess(1.0, 5.0),))
+    assert Inputs(SAMPLES, PREP, source).input_ranges() == [pytest.approx((-1, 1))]
     low, high = PICTURES.min() / 127.5 - 1, PICTURES.max() / 127.5 - 1
-    assert Inputs(real, PREP, tensor, "").input_range() == pytest.approx((low, high))
-    assert Inputs(real, Preprocess(1.0, 5.0), tensor, "").input_range() == pytest.approx((0, PICTURES.max() + 5.0))
+    assert Inputs(real, PREP, source).input_ranges() == [pytest.approx((low, high))]
+    assert Inputs(real, moved, source).input_ranges() == [pytest.approx((0, PICTURES.max() + 5.0))]
 
 
 def test_weights_are_clipped_where_there_are_other_constants_too(tmp_path: Path):

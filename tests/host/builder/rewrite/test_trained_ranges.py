@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.modelfile.graph import describe
@@ -80,9 +81,11 @@ def test_the_quantizer_uses_it_whatever_the_samples_say(float_model: bytes, tmp_
     source = load_source(tmp_path / "m.tflite")
     assert source.changes == ("1 trained ranges kept (QAT)",)
     data = np.load(FASHION / "calibration.npz")
-    samples = Samples(data["inputs"][:20], data["labels"][:20])
+    samples = Samples.of(data["inputs"][:20], truth=data["labels"][:20])
     for calibrator in ("moving-average", "percentile"):
-        graph = Session(quantize(source, samples, Preprocess(1 / 255), Quantize(calibrator=calibrator))).graph
+        graph = Session(
+            quantize(source, samples, Feeding((Preprocess(1 / 255),)), Quantize(calibrator=calibrator))
+        ).graph
         read = graph.tensors[graph.ops[3].inputs[0]]
         assert (read.scale, read.zero_point) == (0.5, -28)
 

@@ -62,7 +62,7 @@ def test_a_model_converts_and_computes_the_same(made, name):
     source = load_source(made / name)
     assert [op.name for op in source.graph.ops if "VAR" in op.name] == []
     assert source.changes[-1].startswith("compared with the source: ")
-    got = Session(source.data).run(np.arange(6, dtype=np.float32)[np.newaxis])[0]
+    got = Session(source.data).run([np.arange(6, dtype=np.float32)[np.newaxis]])[0]
     np.testing.assert_allclose(got, np.load(made / "expected.npy"), atol=1e-5)
     assert source.file_bytes > 0
     assert len(source.sha256) == 64

@@ -76,8 +76,8 @@ def changed(float_model: bytes, change) -> bytes:
 
 def run_once(data: bytes):
     session = Session(data)
-    sample = np.linspace(0, 1, 784, dtype=np.float32).reshape(session.input.shape)
-    return session.run(sample)[0]
+    sample = np.linspace(0, 1, 784, dtype=np.float32).reshape(session.inputs[0].shape)
+    return session.run([sample])[0]
 
 
 FITTED = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.build import BuildRequest, build
 from skerry_host.builder.data.samples import Samples
@@ -24,7 +25,7 @@ from tests.kit.converters import converter, tensorflow
 from tests.kit.recipes import NOW, REAL, needs_real
 
 DIGITS = Path(__file__).resolve().parents[4] / "models/digits"
-PREP = Preprocess(1 / 16)
+PREP = Feeding((Preprocess(1 / 16),))
 needs_tfmot = pytest.mark.skipif(bool(converter(TFMOT)), reason=converter(TFMOT) or "-")
 TRAIN = f"""
 import os
@@ -81,7 +82,7 @@ Path("ran").unlink(missing_ok=True)
 
 def samples(name: str) -> Samples:
     data = np.load(DIGITS / f"{name}.npz")
-    return Samples(data["inputs"], data["labels"])
+    return Samples.of(data["inputs"], truth=data["labels"])
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_what_training_learned_is_kept_to_the_bit(made: Path, name: str):
     assert {op.name for op in source.graph.ops} <= {"CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
     ours, theirs = integers(source), Session((made / "int8.tflite").read_bytes())
     assert forms(ours.graph) == forms(theirs.graph)
-    for raw in samples("evaluation").inputs[:50]:
+    for raw in samples("evaluation").subset(range(50)):
         np.testing.assert_array_equal(ours.run_raw(raw, PREP)[0], theirs.run_raw(raw, PREP)[0])
 
 

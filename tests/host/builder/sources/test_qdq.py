@@ -118,7 +118,7 @@ def test_an_open_batch_is_fixed(tmp_path: Path):
     onnx.save(qdq(("N", 3, 8, 8)), str(tmp_path / "m.onnx"))
     source = load_source(tmp_path / "m.onnx")
     assert source.changes[0] == "input x:0 fixed to 1x3x8x8"
-    assert Session(source.data).run(np.zeros((1, 3, 8, 8), np.float32))[0].shape == (1, 4)
+    assert Session(source.data).run([np.zeros((1, 3, 8, 8), np.float32)])[0].shape == (1, 4)
 
 
 def test_an_old_opset_is_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The cause of a source that cannot be run or converted is read from the graph, not guessed from the runtime's words."""
+"""Why a source cannot be run or converted is read from its graph, not guessed from the words of the runtime."""
 
 import sys
 from pathlib import Path

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from skerry_agent.processing import Feeding
 from skerry_agent.wire.manifest import Preprocess
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.diagnose.activations import activations_of
@@ -19,10 +20,10 @@ from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.table import BUILDERS
 
-PREP = Preprocess(layout="nchw")
+PREP = Feeding((Preprocess(layout="nchw"),))
 RANDOM = np.random.default_rng(5)
 IMAGES = RANDOM.normal(size=(24, 12, 12, 3)).cumsum(axis=1).astype(np.float32)
-SAMPLES = Samples(IMAGES, np.zeros(24, int))
+SAMPLES = Samples.of(IMAGES)
 
 
 def network() -> bytes:
@@ -59,7 +60,7 @@ def int8(plain: bytes) -> bytes:
 
 
 def compared(plain: bytes, int8: bytes) -> list[LayerStats]:
-    return layers(activations_of(plain), activations_of(int8), IMAGES[:6], PREP)
+    return layers(activations_of(plain), activations_of(int8), SAMPLES.subset(range(6)).inputs, PREP)
 
 
 def changed(int8: bytes, name: str, change) -> bytes:
@@ -106,8 +107,8 @@ def test_dead_channels_are_counted(plain: bytes, int8: bytes):
 
 def test_what_is_compared_is_what_the_runtime_computes(plain: bytes, int8: bytes):
     one, two = activations_of(int8), Session(int8)
-    one.run(IMAGES[0], PREP)
-    np.testing.assert_allclose(one.real("scores"), two.run_raw(IMAGES[0], PREP)[0], atol=0.05)
+    one.run((IMAGES[0],), PREP)
+    np.testing.assert_allclose(one.real("scores"), two.run_raw((IMAGES[0],), PREP)[0], atol=0.05)
 
 
 def test_multiply_adds_are_those_of_the_float_model(plain: bytes, int8: bytes):
@@ -128,7 +129,7 @@ def test_an_old_opset_becomes_one_that_runtimes_load(plain: bytes):
     data = old.SerializeToString()
     made = quantize_onnx(SourceModel(b"", describe_onnx(data), "", 0, (), onnx=data), SAMPLES, PREP, Quantize())
     assert onnx.load_from_string(made).opset_import[0].version >= 17
-    assert Session(made).run_raw(IMAGES[0], PREP)[0].shape == (1, 4)
+    assert Session(made).run_raw((IMAGES[0],), PREP)[0].shape == (1, 4)
 
 
 @pytest.mark.parametrize("calibrator", ["moving-average", "min-max", "percentile", "mse"])

@@ -31,6 +31,19 @@ class SampleSource(Protocol):
     def __getitem__(self, index: int, /) -> Sample:
         """One raw array for each input of the model. Raises `DamagedError`."""
 
+    def remarks(self) -> list[str]:
+        """What was done to the samples that were read, in words, and to how many."""
+
+
+class TruthSource(Protocol):
+    """What is right for each sample, in the form of the task (docs/recipe.md); may be read when it is asked for."""
+
+    def __len__(self) -> int:
+        """As many as there are samples."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """What is right for one. Raises `DamagedError`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -54,7 +67,7 @@ class Found:
     inputs: SampleSource
     keys: Sequence[str]
     files: Sequence[tuple[Path, ...]]
-    truth: Sequence[Any] | None = None
+    truth: TruthSource | None = None
     groups: Sequence[int] | None = None
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -24,8 +24,8 @@ def boxes_of(rows: Sequence[tuple[int, Corners]]) -> Array:
     for index, corners in rows:
         low, high = min(corners), max(corners)
         if not np.isfinite(corners).all() or low < -TOLERANCE or high > 1 + TOLERANCE:
-            top, left, bottom, right = (f"{value:.3g}" for value in corners)
-            raise DamagedError(f"has a box outside of the image: {top}, {left} to {bottom}, {right} of its size")
+            sides = ", ".join(f"{value:.3g}" for value in corners)
+            raise DamagedError(f"has a box outside of the image: top, left, bottom, right are {sides} of its size")
         top, left, bottom, right = (min(1.0, max(0.0, value)) for value in corners)
         if bottom > top and right > left:
             kept.append((index, top, left, bottom, right))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skerry_host.builder.data.readers import coco, folder, masks, rows, table, wav, yolo
 from skerry_host.builder.data.readers.base import Found, UnusableDataError, Wanted
+from skerry_host.builder.data.readers.images import SUFFIXES, is_image
 from skerry_host.builder.data.readers.walk import folders, walk
 from skerry_host.builder.recipe.data import DataFormat
 
@@ -26,17 +27,17 @@ EVALUATION = ("val", "valid", "validation", "test", "testing", "evaluation")
 """Names of folders that data are split into, the ones that are taken first before the others."""
 
 
-def format_of(place: Path, task: str = "") -> DataFormat:
+def format_of(place: Path) -> DataFormat:
     """Which format a place is in; raises `UnusableDataError` where it shows none, `OSError`."""
     if place.is_file():
-        return _of_file(place, task)
+        return _of_file(place)
     if not place.is_dir():
         raise UnusableDataError(f"{place}: there is no such file or folder")
     files = walk(place)
     suffixes = {path.suffix.lower() for path in files}
     if suffixes & wav.SUFFIXES:
         return "wav"
-    if suffixes & folder.SUFFIXES:
+    if suffixes & SUFFIXES:
         return _of_images(place, files)
     if suffixes & rows.SUFFIXES:
         return "csv"
@@ -56,7 +57,7 @@ def parts_of(place: Path, kind: str) -> tuple[Path, Path] | None:
     return _named(folders(place)) or next((found for one in folders(place) if (found := _named(folders(one)))), None)
 
 
-def _of_file(place: Path, task: str) -> DataFormat:
+def _of_file(place: Path) -> DataFormat:
     suffix = place.suffix.lower()
     if suffix == ".npz":
         return "npz"
@@ -74,7 +75,7 @@ def _of_file(place: Path, task: str) -> DataFormat:
 def _of_images(place: Path, files: list[Path]) -> DataFormat:
     if any(path.suffix.lower() in yolo.YAMLS and yolo.yaml_of(path.parent) is not None for path in files):
         return "yolo"
-    images = [path for path in files if folder.is_image(path)]
+    images = [path for path in files if is_image(path)]
     there = set(files)
     if any(yolo.label_file(path) in there for path in images[:: max(1, len(images) // 200)]):
         return "yolo"

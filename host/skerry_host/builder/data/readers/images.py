@@ -18,7 +18,7 @@ from skerry_agent.processing import Array
 from skerry_host.builder.data.readers.base import DamagedError, Sample
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What Pillow may take a file for: formats of pixels, never one that runs a program (EPS)."""
 MAX_PIXELS = 64_000_000
 """Of one image: 192 MB of colours. The largest camera of a phone has 200 million, which it averages to 12 or 50."""
@@ -71,8 +71,10 @@ def look(path: Path) -> Header:
 
 
 def decode(path: Path) -> Array:
-    """An image as uint8 (H, W, 3), or (H, W, 1) where it is grey, upright. Raises `DamagedError`."""
-    look(path)  # its size, before memory is taken for it
+    """An image as uint8 (H, W, 3), or (H, W, 1) where it is grey, upright; `look` has judged its size.
+
+    Raises `DamagedError`.
+    """
     try:
         with Image.open(path, formats=FORMATS) as image:
             image.load()
@@ -90,6 +92,7 @@ class ImageFiles:
     """Image files as samples of a model with one input; keeps the last ones that were decoded, in bounded memory."""
 
     paths: Sequence[Path]
+    _headers: dict[int, Header] = field(default_factory=dict)
     _kept: "OrderedDict[int, Array]" = field(default_factory=OrderedDict)
     _bytes: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -103,10 +106,15 @@ class ImageFiles:
             if known is not None:
                 self._kept.move_to_end(index)
                 return (known,)
+        self._headers[index] = look(self.paths[index])
         pixels = decode(self.paths[index])
         pixels.flags.writeable = False
         self._keep(index, pixels)
         return (pixels,)
+
+    def remarks(self) -> list[str]:
+        """What was converted of the images that were read."""
+        return conversions(list(self._headers.values()))
 
     def _keep(self, index: int, pixels: Array) -> None:
         with self._lock:

@@ -14,7 +14,15 @@ from PIL import Image
 
 from skerry_agent.processing import Array
 from skerry_host.builder.data.readers import classes
-from skerry_host.builder.data.readers.base import NO_CLASS, DamagedError, Found, UnusableDataError, Wanted, listed
+from skerry_host.builder.data.readers.base import (
+    NO_CLASS,
+    DamagedError,
+    Found,
+    TruthSource,
+    UnusableDataError,
+    Wanted,
+    listed,
+)
 from skerry_host.builder.data.readers.images import FORMATS, ImageFiles, is_image, look
 from skerry_host.builder.data.readers.walk import folders, walk
 
@@ -38,7 +46,7 @@ def read(place: Path, wanted: Wanted) -> Found:
     binary = wanted.plan.ignore is None and is_binary(masks)
     if binary:
         notes.append("masks hold 0 and 255 only: 255 is class 1")
-    truth: Sequence[Array] | None = _Masks(images, masks, wanted.plan.ignore, binary)
+    truth: TruthSource | None = _Masks(images, masks, wanted.plan.ignore, binary)
     if wanted.task != "segmentation":
         notes.append(f"masks say nothing that {wanted.task} is judged by")
         truth = None
@@ -86,8 +94,8 @@ def is_binary(masks: Sequence[Path]) -> bool:
 
 def indices(mask: Path) -> Array:
     """The class of each pixel, uint8 or uint16 (H, W); raises `DamagedError`."""
-    look(mask)
     try:
+        look(mask)
         with Image.open(mask, formats=FORMATS) as image:
             image.load()
             raw = np.asarray(image.convert("L") if image.mode == "1" else image)
@@ -101,7 +109,8 @@ def indices(mask: Path) -> Array:
         return raw.astype(np.uint8)
     if raw.dtype.kind not in "ui" or raw.min() < 0 or raw.max() > 65535:
         raise DamagedError(f"its mask {mask.name} holds {raw.dtype} from {raw.min()} to {raw.max()}, not indices")
-    return raw if raw.dtype == np.uint8 else raw.astype(np.uint16)
+    found: Array = raw if raw.dtype == np.uint8 else raw.astype(np.uint16)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +133,10 @@ class _Masks:
                 f"its mask {self.masks[at].name} has {mask} pixels, the image {header.width} x {header.height}"
             )
         if self.binary:
-            return (found == 255).astype(np.uint8)
+            return np.array(found == 255, np.uint8)
         if self.ignore is not None:
-            found = np.where(found == self.ignore, np.iinfo(found.dtype).max, found).astype(found.dtype)
+            most = np.iinfo(found.dtype).max
+            found = np.array(np.where(found == self.ignore, most, found), found.dtype)
         return found
 
 

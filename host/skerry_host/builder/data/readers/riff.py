@@ -58,23 +58,25 @@ def decode(path: Path, start: int = 0, frames: int | None = None) -> Array:
     if len(raw) < count * size:
         raise DamagedError("is cut off")
     real = _real(raw, sound).reshape(-1, sound.channels).mean(axis=1)
-    return np.clip(np.rint(real * 32768.0), -32768, 32767).astype(np.int16)
+    clipped: Array = np.clip(np.rint(real * 32768.0), -32768, 32767).astype(np.int16)
+    return clipped
 
 
 def _real(raw: bytes, sound: Sound) -> Array:
     """Samples in -1..1 as doubles, in the order of the file."""
     if sound.floating:
-        values = np.frombuffer(raw, "<f4" if sound.bits == 32 else "<f8").astype(np.float64)
-        if not np.isfinite(values).all():
+        real = np.frombuffer(raw, "<f4" if sound.bits == 32 else "<f8").astype(np.float64)
+        if not np.isfinite(real).all():
             raise DamagedError("holds NaN or infinity")
-        return values
+        return real
     if sound.bits == 8:  # the only one without a sign
         return (np.frombuffer(raw, np.uint8).astype(np.float64) - 128.0) / 128.0
     if sound.bits == 24:
         parts = np.frombuffer(raw, np.uint8).reshape(-1, 3).astype(np.int32)
-        values = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
-        return np.where(values >= 1 << 23, values - (1 << 24), values) / float(1 << 23)
-    return np.frombuffer(raw, f"<i{sound.bits // 8}") / float(1 << (sound.bits - 1))
+        whole = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
+        return np.where(whole >= 1 << 23, whole - (1 << 24), whole) / float(1 << 23)
+    values: Array = np.frombuffer(raw, f"<i{sound.bits // 8}") / float(1 << (sound.bits - 1))
+    return values
 
 
 def _chunks(file: BinaryIO, size: int) -> Sound:

@@ -9,6 +9,8 @@ from skerry_host.builder.data.readers.base import UnusableDataError, listed
 
 SUFFIXES = {".csv", ".tsv"}
 SEPARATORS = ",;\t|"
+LOOKED_AT = 200
+"""Lines that say of what kind a column is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,14 @@ def column(header: Sequence[str], name: str) -> int:
     if name not in header:
         raise UnusableDataError(f"there is no column {name!r}, but {listed(header)}")
     return list(header).index(name)
+
+
+def text_columns(sheet: Sheet) -> set[int]:
+    """The columns that hold no number in any of the first lines; none where there are no lines."""
+    texts, empty = set(range(len(sheet.header))), True
+    for _number, (_line, cells) in zip(range(LOOKED_AT), sheet.rows(), strict=False):
+        texts, empty = {at for at in texts if not cells or not is_number(cells[at])}, False
+    return set() if empty else texts
 
 
 def is_number(cell: str) -> bool:

@@ -144,11 +144,7 @@ def _features(sheet: rows.Sheet, labels: Sequence[int], wanted: Wanted) -> list[
     if wanted.plan.features:
         return [rows.column(sheet.header, name) for name in wanted.plan.features]
     places = [at for at in range(len(sheet.header)) if at not in labels]
-    texts = set(places)
-    for number, (_line, cells) in enumerate(sheet.rows()):  # a column is text if it never holds a number
-        texts = {at for at in texts if not cells or not rows.is_number(cells[at])}
-        if not texts or number > 200:
-            break
+    texts = rows.text_columns(sheet) & set(places)
     if texts:
         names = listed([sheet.header[at] for at in sorted(texts)])
         raise UnusableDataError(
@@ -175,10 +171,10 @@ def _classes(texts: list[str], wanted: Wanted) -> tuple[list[int], list[int], tu
     """The class of each line: by its number, or by its name in the order of names."""
     there = sorted(set(texts))
     numbers = [rows.number(text) for text in there]
-    if not wanted.names or not set(there) <= set(wanted.names):
-        if all(value is not None and value >= 0 and value == int(value) for value in numbers):
-            indices = [int(rows.number(text) or 0) for text in texts]
-            return indices, indices, wanted.names, []
+    whole = all(value is not None and value >= 0 and value.is_integer() for value in numbers)
+    if whole and not (wanted.names and set(there) <= set(wanted.names)):
+        indices = [int(rows.number(text) or 0) for text in texts]
+        return indices, indices, wanted.names, []
     names = wanted.names or classes.in_order(there)
     placed = classes.places(names, there, "labels")
     indices = [placed[text] for text in texts]

@@ -2,14 +2,31 @@
 
 import numpy as np
 
-from skerry_host.builder.judge.tasks import classification, detection, embedding, raw
-from skerry_host.builder.judge.tasks.base import Case, Expected, Measure, Outputs, TaskRules, View, share
+from skerry_host.builder.judge.tasks import (
+    classification,
+    detection,
+    embedding,
+    events,
+    keypoints,
+    multilabel,
+    raw,
+    regression,
+    segmentation,
+    sequence,
+)
+from skerry_host.builder.judge.tasks.base import Case, Expected, Measure, Outputs, TaskRules, View, pooled, share
 from skerry_host.builder.recipe.recipe import Task
 
 TASKS: dict[str, TaskRules] = {
     "classification": classification.RULES,
+    "multilabel": multilabel.RULES,
     "detection": detection.RULES,
+    "segmentation": segmentation.RULES,
+    "keypoints": keypoints.RULES,
+    "regression": regression.RULES,
     "embedding": embedding.RULES,
+    "sequence": sequence.RULES,
+    "events": events.RULES,
     "raw": raw.RULES,
 }
 """A new task is a file and an entry here."""
@@ -29,6 +46,8 @@ def measure(outputs: Outputs, expected: Expected, meaning: Task, view: View) -> 
     if expected.reference is not None:
         return rules.agree(outputs, expected.reference, case)
     require(outputs, meaning, view)
+    if not rules.by_sample:
+        return pooled(rules.agreement, lambda _chosen: 1.0, len(expected))
     return share(rules.agreement, np.ones(len(expected), bool))
 
 
@@ -39,7 +58,8 @@ def has_measure(expected: Expected, meaning: Task) -> bool:
 
 def one_by_one(expected: Expected, meaning: Task) -> bool:
     """Whether each sample is right or wrong whatever the others are."""
-    return TASKS[meaning.name].one_by_one or not has_measure(expected, meaning)
+    rules = TASKS[meaning.name]
+    return rules.one_by_one or (rules.by_sample and not has_measure(expected, meaning))
 
 
 def require(outputs: Outputs, meaning: Task, view: View) -> None:

@@ -53,25 +53,25 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("case", SHAPES)
-@pytest.mark.parametrize("samples", [PLAIN, LABELLED])
-def test_a_detector_that_gives_no_boxes_is_no_measure(case: str, samples: Known):
+def test_a_detector_that_gives_no_boxes_is_no_measure(case: str):
     outputs, expected = SHAPES[case]
     with pytest.raises(RecipeError, match=expected):
-        count_correct(outputs, samples, Task("detection"), (8, 8))
+        measure(outputs, PLAIN, Task("detection"), View((8, 8)))
 
 
 @pytest.mark.parametrize("task", ["raw", "detection"])
 def test_labels_that_judge_nothing_do_not_hide_what_quantization_changed(task: str):
     boxes = [np.tile([[[0, 0, 0.5, 0.5]]], (3, 1, 1)), np.ones((3, 1, 1))]
     wrong = [-boxes[0], np.zeros((3, 1, 1))]
-    assert count_correct(wrong, compared_with(boxes), Task(task), (8, 8))[1] == 0
+    assert measure(wrong, compared_with(boxes), Task(task), View((8, 8))).value == 0
 
 
-def test_a_detection_is_right_when_the_boxes_are_the_same():
+def test_without_truth_a_detector_is_measured_by_the_boxes_that_it_shares_with_the_float_model():
     task = Task("detection", Postprocess(scores=1, min_score=0.5))
     boxes = np.tile([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], (3, 1, 1))
     truth = compared_with([boxes, np.array([[[0.9], [0.9]]] * 3)])
     scores = np.array([[[0.8], [0.7]], [[0.8], [0.2]], [[0.6], [0.6]]])
     moved = boxes.copy()
     moved[2, 1] -= 0.4
-    assert count_correct([moved, scores], truth, task, (8, 8)) == ("same boxes", 1)
+    found = measure([moved, scores], truth, task, View((8, 8)))
+    assert (found.metric, found.value) == ("matched boxes", pytest.approx(2 * 4 / (4 + 6)))
