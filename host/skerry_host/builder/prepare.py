@@ -15,9 +15,10 @@ from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
 from skerry_host.builder.data.features import features_of
+from skerry_host.builder.data.ids import require_known, require_unscaled
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.samples import DataSet, class_count
-from skerry_host.builder.data.vocabulary import require_known_ids, require_unscaled
+from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
@@ -104,6 +105,8 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
     fed = problems.take(lambda: _for_inputs(loaded, source))
     data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
+    if fed is not None and data is not None:
+        problems.take(lambda: _require_known_ids(fed, source, data))
     named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
@@ -149,9 +152,7 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
     classes = class_count(loaded.recipe, source.graph.output_specs())
     own = for_file(".tflite" if source.is_tflite else ".onnx")
     loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
-    data = load_data(loaded, source.graph.input_specs(), classes, progress)
-    require_known_ids(data, loaded.recipe.feeding, source.graph, loaded.recipe.name)
-    return data
+    return load_data(loaded, source.graph.input_specs(), classes, progress)
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
@@ -179,6 +180,15 @@ def _require_states(recipe: Recipe, inputs: Sequence[TensorSpec], outputs: Seque
         issues.append("inputs: every input is fed back, so there is none that samples bring")
     if issues:
         raise RecipeError(f"recipe {recipe.name}", issues, hint="see docs/recipe.md", code="inputs")
+
+
+def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> None:
+    """Raise `RecipeError` where samples hold ids that the model has no row for."""
+    inputs, rows = source.graph.input_specs(), vocabularies(source.graph)
+    brought = loaded.recipe.feeding.brought(inputs)
+    names = {at: inputs[place].name for at, place in enumerate(brought)}
+    known = {at: rows[place] for at, place in enumerate(brought) if place in rows}
+    require_known(data, known, names, loaded.recipe.name)
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:

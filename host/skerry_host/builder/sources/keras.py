@@ -28,7 +28,7 @@ _ADVICE = {
     "loss_weights: write metrics=[...]",
     "No model config found": "it holds weights alone, or other data: save the whole model with model.save",
     "Failed to find any matching files": "its folder variables/ is missing: copy all of the SavedModel",
-    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export or tf.saved_model.save",
+    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
 _NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "constants": {}}
