@@ -65,10 +65,11 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
     io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
     spared = plan.io == "float" or measured.as_it_is
     floats = [op for op in graph.float_ops() if not (spared and _converts(graph, op))]
-    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
+    causes = [op for op in floats if op.name not in _BETWEEN] or floats
+    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in causes]
     kind = plan.activations
     advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
-    value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
+    value = f"{len(graph.ops) - len(floats)}/{len(graph.ops)} ops"
     return _result(Check(f"fully {kind}", value, "all", not left + io), advice)
 
 
@@ -79,6 +80,10 @@ WHOLE_NUMBERS = {"int32", "int64", "bool"}
 def _raw_bytes(tensor: Tensor) -> bool:
     """Whether an input takes bytes as they are, which the model itself makes real numbers of."""
     return tensor.dtype in {"uint8", "int8"} and not tensor.scale
+
+
+_BETWEEN = {"QUANTIZE", "DEQUANTIZE"}
+"""They stand on either side of an operator that computes on real numbers: that one is the cause, not they."""
 
 
 def form(measured: Measured) -> str:
