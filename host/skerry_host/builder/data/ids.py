@@ -1,4 +1,4 @@
-"""Whether ids in samples are rows of the model's tables: a runtime that looks behind the last one fails, or makes it up.
+"""Whether ids in samples are rows of the model's tables: a runtime that looks behind the last one fails, or lies.
 
 Knows no model: `modelfile.vocabulary` says how many rows there are.
 """
@@ -52,4 +52,5 @@ def _problem(samples: Samples, place: int, count: int, where: str) -> str:
     outside = int(((ends[:, 0] < 0) | (ends[:, 1] >= count)).sum())
     if not outside:
         return ""
-    return f"{where} has ids from {low} to {high}, the model's table has {count} rows (0 to {count - 1}): {outside} samples"
+    known = f"the model's table has {count} rows, 0 to {count - 1}"
+    return f"{where} has ids from {low} to {high} in {outside} samples, {known}"

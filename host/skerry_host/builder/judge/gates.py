@@ -65,11 +65,12 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
     ends = [graph.tensors[i] for i in graph.inputs + graph.outputs]
     io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
     floats = unasked(graph, plan, as_it_is=measured.as_it_is)
-    left = [f"{op.name} ({scope(graph, op)})" for op in floats]
-    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(left)
+    causes = [op for op in floats if op.name not in _BETWEEN] or floats
+    left = [f"{op.name} ({scope(graph, op)})" for op in causes]
+    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(floats)
     kind = plan.activations
     advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
-    value = f"{len(graph.ops) - len(left) - asked}/{len(graph.ops)} ops"
+    value = f"{len(graph.ops) - len(floats) - asked}/{len(graph.ops)} ops"
     limit = f"all but {asked} that were to stay float" if asked else "all"
     return _result(Check(f"fully {kind}", value, limit, not left + io), advice)
 
@@ -92,6 +93,10 @@ WHOLE_NUMBERS = {"int32", "int64", "bool"}
 def _raw_bytes(tensor: Tensor) -> bool:
     """Whether an input takes bytes as they are, which the model itself makes real numbers of."""
     return tensor.dtype in {"uint8", "int8"} and not tensor.scale
+
+
+_BETWEEN = {"QUANTIZE", "DEQUANTIZE"}
+"""They stand on either side of an operator that computes on real numbers: that one is the cause, not they."""
 
 
 def form(measured: Measured) -> str:
