@@ -2,8 +2,9 @@
 
 Answered from the raw outputs, without numpy and without making boxes: the best box of a class always survives what is
 done with boxes, so there is one exactly if some score reaches `min_score`. What cannot be told so is not judged:
-detectors with softmax (a score depends on all of its box) or with outputs in parts, scores of other types than 8 bits and float32, float scores
-of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large outputs are looked at once a second.
+detectors with softmax (a score depends on all of its box) or with outputs in parts, scores of other types than 8 bits
+and float32, float scores of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large outputs
+are looked at once a second.
 """
 
 import math
