@@ -16,7 +16,8 @@ from skerry_host.boards import Board, load_board
 from skerry_host.build_record import FILE, BuildRecord
 from skerry_host.builder.data import lint
 from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.meaning import class_count, settled
+from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
@@ -157,6 +158,7 @@ def _prepare(request: BuildRequest, progress: Progress) -> _Prepared:
     progress("checking the source model")
     source = load_source(loaded.source, loaded.recipe.source, trusted=request.trust_source)
     loaded = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    loaded = settled(loaded, source.graph.output_specs())
     builders = for_source(builders, source, loaded.recipe.quantize, request.targets)
     data = _data(loaded, source, progress)
     loaded = with_names(loaded, data)
