@@ -36,6 +36,7 @@ from skerry_host.builder.provenance import provenance
 from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, load_recipe
+from skerry_host.builder.report.boxes import pictures
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
@@ -213,6 +214,7 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         latency=measure(chosen.model),
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
+        pictures=() if quantized else pictures(chosen.compared, work.data.evaluation, recipe, measured.graph),
     )
     baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
