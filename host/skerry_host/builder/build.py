@@ -24,6 +24,7 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
+from skerry_host.builder.judge.drift import drift_baseline
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
@@ -42,7 +43,7 @@ from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
 from skerry_host.builder.sources.load import SourceModel, load_source
 from skerry_host.builder.targets.base import Compiled, TargetBuilder
-from skerry_host.builder.targets.bundle import Part, part_of
+from skerry_host.builder.targets.bundle import Part, Usual, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
@@ -212,10 +213,18 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
     )
-    baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
-    part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
-    covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
+    part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
+    covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
     return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality)))
+
+
+def _usual(candidate: _Candidate) -> Usual:
+    """What the model's answers and inputs are like over the evaluation samples."""
+    work, outputs = candidate.work, [*candidate.chosen.compared.score.outputs.values()]
+    return Usual(
+        positives.baseline(outputs, work.recipe, candidate.size),
+        drift_baseline(outputs, work.data.evaluation, work.recipe, candidate.size),
+    )
 
 
 def _measured(candidate: _Candidate) -> Measured:
