@@ -189,8 +189,8 @@ class Figure(Struct, frozen=True):
 class ChannelSignal(Struct, frozen=True):
     """How well a block of channels, `first` to `last` of output `output`, follows the float model's.
 
-    `sqnr_db` is the median of their own signal to their own noise, None where it says nothing of them. `steps`
-    is how many steps of the output's scale the values of a channel span, again the median; None for floats.
+    `sqnr_db` is what they vary by, each around its mean, to their own noise; None where they never vary. `steps` is how
+    many steps of the output's scale the widest of them spans; None for floats.
     """
 
     output: str

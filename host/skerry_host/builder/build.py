@@ -24,6 +24,7 @@ from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
+from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.drift import drift_baseline
 from skerry_host.builder.judge.evaluate import quality
 from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
@@ -171,7 +172,8 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
     recipe = recipe.fitted(describe_any(start).input_specs(), builder.preprocess)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
-    work = Work(builder, recipe, ready.source, data, evaluation, ready.progress)
+    source = replace(ready.source, whole=whole_outputs(recipe.meaning))
+    work = Work(builder, recipe, source, data, evaluation, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden

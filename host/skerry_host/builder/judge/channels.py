@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skerry_agent.processing import Array
-from skerry_agent.wire.manifest import ChannelSignal
+from skerry_agent.wire.manifest import DETECTION, ChannelSignal
 from skerry_host.builder.judge.signal import CEILING_DB, decibels
 from skerry_host.builder.modelfile.channel_blocks import Blocks, Extremes, blocks_of, candidate_axes
 from skerry_host.builder.modelfile.graph import Graph
+from skerry_host.builder.recipe.recipe import Task
 
 VARIES = 1 / 16
 """A channel whose values span this share of what the widest of its block do is looked at; a class that no sample
@@ -22,6 +23,7 @@ shows is not."""
 
 CLASSES = {"classification", "multilabel", "segmentation", "sequence", "events"}
 """Tasks whose first output has one value for each class."""
+MOST_OUTPUTS = 256
 VECTORS = {"embedding"}
 """Tasks whose first output is one vector."""
 
@@ -29,6 +31,17 @@ VECTORS = {"embedding"}
 def is_one_kind(task: str, place: int) -> bool:
     """Whether the task says that all channels of output `place` mean the same."""
     return place == 0 and task in CLASSES | VECTORS
+
+
+def whole_outputs(task: Task) -> int:
+    """How many of the first outputs a model must not give in parts.
+
+    Agents from before there were parts read a class or a vector from the first output, and boxes by the places of these
+    decoders: they would answer wrongly.
+    """
+    if task.name == DETECTION:
+        return MOST_OUTPUTS if task.postprocess.decoder in {"ssd", "decoded"} else 0
+    return 1 if is_one_kind(task.name, 0) else 0
 
 
 @dataclass(slots=True)
@@ -106,25 +119,21 @@ def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[Chan
     blocks = blocks_of(form.graph, form.place, sums.extremes, one_kind=form.one_kind)
     if blocks.axis not in sums.by_axis:
         return []
-    return [
-        _signal(name, sums.by_axis[blocks.axis], first, last, _scale(form, blocks, first))
-        for first, last in blocks.ranges
-    ]
+    return [_signal(name, sums.by_axis[blocks.axis], block, _scale(form, blocks, block[0])) for block in blocks.ranges]
 
 
-def _signal(name: str, sums: _Sums, first: int, last: int, scale: float) -> ChannelSignal:
-    """The widest channel tells how many steps are spanned; the median of those that vary, how much noise there is."""
+def _signal(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> ChannelSignal:
+    """The widest channel tells how many steps are spanned; all that vary as it does, how much noise there is."""
+    first, last = block
     own = slice(first, last + 1)
     spans = sums.high[own] - sums.low[own]
     widest = float(spans.max())
     if widest <= 0:  # the float model's values never change: nothing can be lost
         return ChannelSignal(name, first, last, None, None)
     varies = spans >= VARIES * widest
-    each = [
-        decibels(float(a), float(b)) for a, b in zip(sums.variation[own][varies], sums.noise[own][varies], strict=True)
-    ]
-    middle = float(np.median(np.clip(each, -CEILING_DB, CEILING_DB)))
-    return ChannelSignal(name, first, last, middle, widest / scale if scale else None)
+    found = decibels(float(sums.variation[own][varies].sum()), float(sums.noise[own][varies].sum()))
+    db = max(-CEILING_DB, min(CEILING_DB, found))
+    return ChannelSignal(name, first, last, db, widest / scale if scale else None)
 
 
 def output_scales(graph: Graph) -> list[dict[int, list[tuple[int, float]]]]:

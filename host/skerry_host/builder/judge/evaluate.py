@@ -27,7 +27,7 @@ OF_CLASSES = {"classification", "embedding"}
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, joined where split.
+    """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, as the source has them.
 
     `labels` (N,) are of the same samples in the same order, None where they have none. The rest is as in `Measure`.
     """

@@ -6,6 +6,7 @@ them. Pure: a graph and the values' extremes in, blocks of channels out; changes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -16,6 +17,8 @@ KIND_RATIO = 4.0
 """Parts of a concatenation whose values reach as far but for this factor are of one kind: two bits of precision."""
 GUESSED_RATIO = 8.0
 """The same, for channels of which only the values show that they may be of several kinds."""
+CROWDED = 4
+"""An axis that is so many times as long as the others together holds places, not channels."""
 MOST_BLOCKS = 16
 """More kinds than this are rather differences within a kind."""
 
@@ -60,8 +63,14 @@ class Blocks:
 
 
 def candidate_axes(shape: Sequence[int]) -> tuple[int, ...]:
-    """The axes that may hold channels: the last, and the first after the batch (channels-first)."""
-    return tuple(dict.fromkeys((len(shape) - 1, 1))) if len(shape) > 1 else ()
+    """The axes that may hold channels: the last, and the first after the batch (channels-first).
+
+    The latter not where it has far more places than the rest together: those are anchors, not channels.
+    """
+    if len(shape) < 2:
+        return ()
+    first = len(shape) > 2 and shape[1] <= CROWDED * prod(shape[2:])
+    return (len(shape) - 1, *((1,) if first else ()))
 
 
 def blocks_of(graph: Graph, place: int, extremes: dict[int, Extremes], *, one_kind: bool = False) -> Blocks:
@@ -77,8 +86,8 @@ def blocks_of(graph: Graph, place: int, extremes: dict[int, Extremes], *, one_ki
     options = {axis: _merged(sizes, extremes[axis].reach) for axis, sizes in found.parts.items() if axis in extremes}
     if one_kind:
         options = {}
-    elif not found.parts and not found.one_kind and last in extremes:
-        options = {last: _guessed(extremes[last].reach)}
+    elif not found.parts and not found.one_kind:
+        options = {axis: _guessed(known.reach) for axis, known in extremes.items()}
     several = {axis: starts for axis, starts in options.items() if 1 < len(starts) <= MOST_BLOCKS}
     if not several:
         return Blocks(last, (0,), shape[last] if shape else 1)

@@ -35,7 +35,7 @@ class SourceModel:
 
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
-    change.
+    change. The first `whole` outputs are never given in parts, each with a scale of its own.
     """
 
     data: bytes
@@ -46,6 +46,7 @@ class SourceModel:
     quantized: bool = False
     onnx: bytes | None = None
     trained: TrainedRanges = field(default_factory=dict)
+    whole: int = 0
 
     @property
     def is_tflite(self) -> bool:

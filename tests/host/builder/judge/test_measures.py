@@ -12,9 +12,10 @@ from skerry_host.build_record import Check
 from skerry_host.builder.build import Build
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge import gates
-from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output, wilson
+from skerry_host.builder.judge.evaluate import Score, evaluate, sqnr_by_output
 from skerry_host.builder.judge.gates import Measured, run_gates
 from skerry_host.builder.judge.golden import choose
+from skerry_host.builder.judge.intervals import wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
 from skerry_host.builder.judge.tasks.classification import top1
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
