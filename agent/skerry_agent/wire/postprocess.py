@@ -15,6 +15,20 @@ Side = Annotated[float, Meta(gt=0, le=100_000)]
 
 Decoder = Literal["ssd", "decoded", "boxes", "yolo", "anchors", "cells", "classes"]
 DETECTORS: Final = ("ssd", "decoded", "boxes", "yolo", "anchors", "cells")
+ANSWERED: Final = frozenset(
+    {
+        "classification",
+        "multilabel",
+        "detection",
+        "segmentation",
+        "keypoints",
+        "regression",
+        "embedding",
+        "sequence",
+        "events",
+    }
+)
+"""Tasks of which a device reads an answer from the outputs."""
 
 
 class Postprocess(Struct, frozen=True):
