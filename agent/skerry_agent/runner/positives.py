@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from msgspec.structs import replace
+
 from skerry_agent.runner.classes import before_activation
 from skerry_agent.runner.tensor import Tensor, argmax
 from skerry_agent.wire.manifest import CLASSIFICATION, Bundle, Postprocess, TensorSpec
@@ -31,7 +33,10 @@ def judge_of(bundle: Bundle, clock: Callable[[], float] = monotonic) -> Judge | 
     place = None if bundle.joins else _scores_of(bundle)
     if place is None or place >= len(bundle.outputs):
         return None
-    return _scored(bundle.postprocess, place, bundle.outputs[place], clock)
+    spec = bundle.postprocess
+    if bundle.task == "keypoints":
+        spec = replace(spec, activation=spec.presence_activation)
+    return _scored(spec, place, bundle.outputs[place], clock)
 
 
 def _scores_of(bundle: Bundle) -> int | None:
