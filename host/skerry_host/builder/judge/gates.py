@@ -118,7 +118,8 @@ def accuracy(measured: Measured, budget: Budget) -> GateResult:
         limit = "none" if most is None else f"<= {shown(q, most)}"
         advice = f"{name} {shown(q, q.int8_value)} is over max_error {shown(q, most or 0.0)}{beside}"
         return _result(Check(name, value, limit, most is None or q.int8_value <= most), advice)
-    advice = f"{name} {shown(q, q.int8_value)} is under min_accuracy {shown(q, budget.min_accuracy)}{beside}"
+    reached, least = told_apart(lambda value, digits: shown(q, value, digits), q.int8_value, budget.min_accuracy, 2)
+    advice = f"{name} {reached} is under min_accuracy {least}{beside}"
     return _result(
         Check(name, value, f">= {shown(q, budget.min_accuracy)}", q.int8_value >= budget.min_accuracy), advice
     )
@@ -131,8 +132,9 @@ def accuracy_drop(measured: Measured, budget: Budget) -> GateResult:
     lost, allowed = loss(q.float_value, q.int8_value, q.better), allowed_loss(q.float_value, q.unit, budget)
     key = "max_relative_loss" if q.unit else "max_accuracy_drop"
     says, word = ("rises", "rise") if q.better == "lower" else ("drops", "drop")
-    limit = f"{key} {budget.max_relative_loss:.2%} of {shown(q, q.float_value)}" if q.unit else f"{key} {allowed:.2%}"
-    advice = f"{q.metric} {says} by {shown(q, lost)}, over {limit}; give more, or more typical, calibration samples"
+    drop, most = told_apart(lambda value, digits: shown(q, value, digits), lost, allowed, 2)
+    limit = f"{key} {budget.max_relative_loss:.2%} of {shown(q, q.float_value)}" if q.unit else f"{key} {most}"
+    advice = f"{q.metric} {says} by {drop}, over {limit}"
     check = Check(f"{q.metric} {word}", shown(q, lost), f"<= {shown(q, allowed)}", lost <= allowed)
     return _result(check, advice, lost_signal=True)
 
@@ -159,13 +161,17 @@ def above_chance(measured: Measured, budget: Budget) -> GateResult:
 def signal(measured: Measured, budget: Budget) -> GateResult:
     """Every output follows the float model's."""
     name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
-    advice = (
-        f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; "
-        "check whether the calibration samples resemble the evaluation samples"
-    )
     ok = worst >= budget.min_sqnr_db
-    check = Check("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", ok)
+    reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.min_sqnr_db, 1)
+    advice = f"output {name} has {reached} dB SQNR, under min_sqnr_db {limit}"
+    check = Check("worst SQNR", f"{reached} dB", f">= {limit} dB", ok)
     return _result(check, advice, lost_signal=True)
+
+
+def told_apart(show: Callable[[float, int], str], value: float, limit: float, digits: int) -> tuple[str, str]:
+    """Both as text, with as many digits as show that they differ: "15.0 dB, under 15.0" tells nobody anything."""
+    texts = ((show(value, more), show(limit, more)) for more in range(digits, digits + 6))
+    return next((pair for pair in texts if pair[0] != pair[1]), (show(value, digits), show(limit, digits)))
 
 
 def channels(measured: Measured, budget: Budget) -> GateResult:

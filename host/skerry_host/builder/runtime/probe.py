@@ -7,9 +7,9 @@ run it. Says nothing of the model's accuracy.
 import json
 import re
 import resource
-import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from skerry_host import children
-from skerry_host.builder.modelfile.graph import Graph, describe
+from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
 from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.ended import ending, out_of_memory
 
 SECONDS = 60
 MEMORY_BYTES = 4 * 1024**3
@@ -34,10 +35,14 @@ _MAGIC = {
 
 
 class Probe(Struct, frozen=True):
-    """What the child found: the graph, and why the model does not run (empty if it does)."""
+    """What the child found: the graph, and why the model does not run (empty if it does).
+
+    `sizes` of tensors by index, where the sizes of inputs were asked for.
+    """
 
     graph: Graph
     problem: str = ""
+    sizes: dict[int, tuple[int, ...]] = {}
 
     def require_runs(self, path: Path) -> None:
         """Raise `ModelError` when the model did not run."""
@@ -46,25 +51,63 @@ class Probe(Struct, frozen=True):
             raise ModelError(f"{path} does not run here: {self.problem}", hint=hint, code="does_not_run")
 
 
-def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
-    """Look at a file; raises `ModelError` when it is not TFLite, truncated, or crashes or hangs the child."""
+def probe(path: Path, *, seconds: float = SECONDS, shapes: Mapping[str, Sequence[int]] | None = None) -> Probe:
+    """Look at a file; raises `ModelError` when it is not TFLite, truncated, or crashes or hangs the child.
+
+    With `shapes` by the names of inputs it is run at these sizes.
+    """
     check_head(path)
-    return _look(str(path), str(path), seconds)
+    return _look(str(path), str(path), seconds, shapes=shapes)
 
 
 def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
     if problem:
-        hint = "a layer whose weights or outputs are almost all zero cannot be quantized: check the source model"
-        raise ModelError(f"the quantized model does not run: {problem}", hint=hint, code="does_not_run")
+        text, hint = quantized_cause(model, problem)
+        raise ModelError(f"the quantized model does not run: {text}", hint=hint, code="does_not_run")
+
+
+_NODE = re.compile(r"Node number \d+ \((\w+)\) failed to (prepare|invoke)")
+TINY_SCALE = 1e-20
+"""A scale under this divides to infinity: the values that it stands for are all but zero."""
+
+
+def quantized_cause(model: bytes, problem: str) -> tuple[str, str]:
+    """Why a model that was just quantized does not run, and what to do: from its scales and the runtime's words."""
+    vanishing = _vanishing(model)
+    if vanishing:
+        names = ", ".join(vanishing[:3])
+        return (
+            f"the values of {names} are all but zero, so that they have no scale ({problem})",
+            "check the source model",
+        )
+    found = _NODE.search(problem)
+    if found and not found[1].startswith("TfLite"):  # a delegate is no operator of the model
+        own = f"the runtime has no kernel for operator {found[1]} with these integers ({problem})"
+        return own, f"write the model without {found[1]}, or compute that operator before or behind the model"
+    return problem, "that is the runtime's own message"
+
+
+def _vanishing(model: bytes) -> list[str]:
+    """The names of tensors whose scale is zero, or as good as."""
+    tensors = read_model(model).subgraphs[0].tensors
+    scaled = [t for t in tensors if t.quantization is not None and t.quantization.scale is not None]
+    return [t.name.decode("utf-8", "replace") for t in scaled if any(abs(s) < TINY_SCALE for s in t.quantization.scale)]
 
 
 _STDIN = "-"
 
 
-def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> Probe:
-    command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place]
+def _look(
+    place: str,
+    name: str,
+    seconds: float,
+    model: bytes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Probe:
+    wanted = json.dumps({name: list(sizes) for name, sizes in (shapes or {}).items()})
+    command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place, wanted]
     try:
         done = subprocess.run(
             command, env=children.environment(), capture_output=True, input=model, timeout=seconds, check=False
@@ -79,9 +122,10 @@ def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> 
 def read_outcome(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
     """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
     lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
+    said = done.stderr.decode("utf-8", "replace") if done.stderr else ""
+    if done.returncode < 0 or (not lines and out_of_memory(said)):
+        message, advice, code = ending(f"{path}: loading and running it", done.returncode, said, MEMORY_BYTES)
+        raise ModelError(message, hint=advice or _HINT, code=code)
     if not lines:
         raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
     try:
@@ -112,13 +156,52 @@ def check_head(path: Path) -> None:
         raise ModelError(f"{path} is not a TFLite file{looks}", hint=hint, code="not_tflite")
 
 
-def _child(place: str) -> None:
+def _child(place: str, wanted: str) -> None:
     """What the child does: reads the graph, loads and runs the model, prints what it found."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
-    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(data)))), flush=True)  # noqa: T201  (the protocol)
+    shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])
+    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data))
+    print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)
+
+
+def _sized(data: bytes, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Probe:
+    """The sizes of all tensors at these sizes of inputs, or why it does not run at them."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
+
+    inputs = {spec.name: graph.tensors[at] for spec, at in zip(graph.input_specs(), graph.inputs, strict=True)}
+    problem = next((words for name in shapes if (words := _misfit(name, shapes[name], inputs))), "")
+    if problem:
+        return Probe(graph, problem)
+    try:
+        interpreter: Any = Interpreter(
+            model_content=data,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        for name, sizes in shapes.items():
+            interpreter.resize_tensor_input(inputs[name].index, sizes)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        details = interpreter.get_tensor_details()
+    except (RuntimeError, ValueError, MemoryError) as error:
+        return Probe(graph, f"at the sizes of [source.shapes]: {one_line(error)}")
+    known = len(graph.tensors)
+    return Probe(graph, sizes={d["index"]: tuple(map(int, d["shape"])) for d in details if d["index"] < known})
+
+
+def _misfit(name: str, sizes: tuple[int, ...], inputs: Mapping[str, Tensor]) -> str:
+    """Why an input cannot have these sizes, empty if it can."""
+    if name not in inputs:
+        return f"[source.shapes] names {name}, its inputs are {', '.join(inputs)}"
+    own = inputs[name].signature
+    if len(own) == len(sizes) and all(old in {-1, new} for old, new in zip(own, sizes, strict=True)):
+        return ""
+    shown = ["x".join("?" if n < 0 else str(n) for n in one) for one in (own, sizes)]
+    return f"input {name} has shape {shown[0]}, [source.shapes] says {shown[1]}"
 
 
 def one_line(error: Exception) -> str:
@@ -144,4 +227,4 @@ def _run(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1])
+    _child(*sys.argv[1:3])

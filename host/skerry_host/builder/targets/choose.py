@@ -72,7 +72,8 @@ def choose(work: Work) -> Chosen:
         stop = enough if plan.search is None else lambda _model: False
         found = search(plan, model, _tools(work, make, stop))
         plan, model, steps = found.plan, found.model, found.steps
-    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
+    equal = plan.equalize and work.source.is_tflite
+    reference = work.builder.float_model(equalize(work.source) if equal else work.source)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, compare(model), steps, reference)
 

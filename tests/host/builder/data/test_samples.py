@@ -26,7 +26,7 @@ def images(count: int, shape=(28, 28, 1)):
 
 LABELS = np.arange(100) % 10
 CASES = {
-    "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
+    "too few": (npz(images(20), LABELS[:20]), "20 samples, min_calibration_samples asks for 100"),
     "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
     "no samples": (npz(images(0)), "holds no samples"),
     "other names": (npz(images(0)).replace(b"inputs", b"inputz"), "has no array inputs"),
@@ -101,7 +101,7 @@ def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, cl
 
 def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
     loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
-    with pytest.raises(RecipeError, match="labels: the classes of samples .* whose truth is in 'boxes'"):
+    with pytest.raises(RecipeError, match=r"labels: the classes of samples .* whose truth is in 'boxes'"):
         load_data(loaded, [IMAGE], 0)
     for path in (loaded.calibration, loaded.evaluation):
         inputs = np.load(path)["inputs"]
