@@ -17,7 +17,8 @@ from skerry_host.builder.data import lint
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.ids import require_known, require_unscaled
 from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.meaning import class_count, settled
+from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
@@ -107,7 +108,7 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
     if fed is not None and data is not None:
         problems.take(lambda: _require_known_ids(fed, source, data))
-    named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
+    named = None if fed is None or data is None else problems.take(lambda: _named(fed, source, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
         return None
@@ -156,12 +157,15 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
-    """With preprocessing for each input of the source, which it fits; raises `RecipeError`."""
+    """With preprocessing for each input of the source, and what its outputs say of [postprocess].
+
+    Raises `RecipeError` where an input does not fit.
+    """
     inputs, outputs = source.graph.input_specs(), source.graph.output_specs()
     recipe = loaded.recipe.for_inputs(inputs)
     require_unscaled(recipe.feeding, inputs, recipe.name)
     _require_states(recipe, inputs, outputs)
-    return replace(loaded, recipe=recipe)
+    return settled(replace(loaded, recipe=recipe), outputs)
 
 
 def _require_states(recipe: Recipe, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -171,9 +175,8 @@ def _require_states(recipe: Recipe, inputs: Sequence[TensorSpec], outputs: Seque
     for tensor in inputs:
         source = recipe.inputs[tensor.name].feedback
         if source and source not in sizes:
-            issues.append(
-                f"inputs.{tensor.name}.feedback: the model has no output {source} (it has {', '.join(sizes)})"
-            )
+            there = ", ".join(sizes)
+            issues.append(f"inputs.{tensor.name}.feedback: the model has no output {source} (it has {there})")
         elif source and sizes[source] != prod(tensor.shape):
             issues.append(f"inputs.{tensor.name}.feedback: output {source} has another size than the input")
     if len(recipe.feeding.feedback) == len(inputs):
@@ -189,6 +192,11 @@ def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet)
     names = {at: inputs[place].name for at, place in enumerate(brought)}
     known = {at: rows[place] for at, place in enumerate(brought) if place in rows}
     require_known(data, known, names, loaded.recipe.name)
+
+
+def _named(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> LoadedRecipe:
+    """With the names of classes that the data have, which may say more of the outputs."""
+    return settled(with_names(loaded, data), source.graph.output_specs())
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
