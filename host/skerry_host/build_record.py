@@ -57,9 +57,9 @@ class BuildRecord(Struct, frozen=True):
     """All that is known of a build. The blobs of `bundles` are files of their artifact's name in the same folder.
 
     `form`: what the model's numbers are (`int8`, `int16`, `8-bit weights`). `changes` says what was normalised in the
-    source; `not_built` are targets of the board without a bundle; `warnings` are about the data, `search` says what
-    each tried choice of the integers gained, `remarks` what became of targets that another tool makes; `sampling` is of
-    the first target, as `quality` is;
+    source; `not_built` are targets of the board without a bundle, `lost` says of those that were tried why there is
+    none; `warnings` are about the data, `search` says what each tried choice of the integers gained, `remarks` what
+    became of targets that another tool makes; `sampling` is of the first target, as `quality` is;
     `speeds_on_this_machine`, the fastest first, what threads and int8 are worth.
     """
 
@@ -79,3 +79,4 @@ class BuildRecord(Struct, frozen=True):
     remarks: tuple[str, ...] = ()
     speeds_on_this_machine: tuple[Speed, ...] = ()
     sampling: Sampling | None = None
+    lost: dict[TargetName, str] = {}

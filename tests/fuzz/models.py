@@ -12,7 +12,7 @@ from skerry_agent.patch import PatchError, apply
 from skerry_host.builder.modelfile import onnx_file, protobuf
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model
-from skerry_host.builder.sources import normalise
+from skerry_host.builder.sources import unfit
 from skerry_host.patch import parse_onnx, parse_tflite
 from skerry_host.patch.tensors import LayoutError
 from tests.agent.patch import mutate as patches
@@ -71,8 +71,8 @@ def read_accepted(raw: bytes) -> None:
         graph = describe(read_model(raw))
     except Exception:  # noqa: BLE001 - the child ends without an answer: "truncated or damaged"
         return
-    normalise.not_finite(read_model(raw))
-    normalise.unfit_quantized(graph) if normalise.quantized(graph) else normalise.unfit(graph)
+    unfit.not_finite(read_model(raw))
+    unfit.unfit_quantized(graph) if unfit.quantized(graph) else unfit.unfit(graph)
 
 
 def open_patch() -> object:

@@ -1,15 +1,18 @@
 """Decodes a detector's real-valued outputs to boxes, in 0..1 of the sample. Knows no quantization and no runtime."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
 
+from skerry_agent.processing.anchors import Size, from_anchors, from_cells
 from skerry_agent.processing.arrays import Array
+from skerry_agent.processing.boxes import corners, suppress
 from skerry_agent.processing.errors import ProcessingError
 from skerry_agent.processing.image import Placement
-from skerry_agent.wire.manifest import Postprocess
+from skerry_agent.processing.scores import activated, output_at, without_background
+from skerry_agent.processing.yolo import from_yolo
+from skerry_agent.wire.postprocess import Postprocess
 
 
 class Detection(Struct, frozen=True):
@@ -26,43 +29,109 @@ class Detections(Struct, frozen=True):
     found: tuple[Detection, ...]
 
 
-def detect(outputs: Sequence[Array], spec: Postprocess, size: tuple[int, int]) -> Detections:
+class _Candidates(Struct, frozen=True, eq=False):
+    """Boxes (N, 4) as top, left, bottom, right in 0..1 of the input, their classes (N,) and scores (N,)."""
+
+    boxes: Array
+    classes: Array
+    scores: Array
+
+
+def detect(outputs: Sequence[Array], spec: Postprocess, size: Size) -> Detections:
     """The boxes in 0..1 of an input of `size` (height, width). Raises `ProcessingError` when outputs do not fit."""
-    boxes, scores = _outputs(outputs, spec)
-    if spec.decoder == "ssd":
-        boxes = _from_anchors(boxes, spec, size)
-    if spec.classes is None:
-        classes = scores.argmax(axis=1)
-        best = scores[np.arange(len(scores)), classes]
+    if spec.decoder not in _DECODERS:
+        raise ProcessingError(f"postprocess.decoder is {spec.decoder!r}, a detector's are {', '.join(_DECODERS)}")
+    there = _DECODERS[spec.decoder](outputs, spec, size)
+    sure = np.flatnonzero(there.scores >= spec.min_score)
+    order = sure[np.argsort(-there.scores[sure], kind="stable")]
+    if spec.nms == "none":
+        kept = order[: spec.max_detections].tolist()
     else:
-        classes, best = outputs[spec.classes].reshape(-1).astype(np.int64), scores.reshape(-1)
-    sure = np.flatnonzero(best >= spec.min_score)
-    order = sure[np.argsort(-best[sure], kind="stable")]
-    kept = _non_max_suppression(boxes, classes, order, spec)
-    return Detections(tuple(_detection(int(classes[i]), float(best[i]), boxes[i]) for i in kept))
+        groups = there.classes if spec.nms == "class" else None
+        kept = suppress(there.boxes, groups, order, spec.max_iou, spec.max_detections)
+    return Detections(tuple(_detection(int(there.classes[i]), float(there.scores[i]), there.boxes[i]) for i in kept))
 
 
-def to_sample(found: Detections, at: Placement, size: tuple[int, int]) -> Detections:
+def to_sample(found: Detections, at: Placement, size: Size) -> Detections:
     """Boxes of an input of `size` as boxes of the sample that lies in it at a place."""
     scale = np.array([size[0] / at.height, size[1] / at.width] * 2)
     shift = np.array([at.top / size[0], at.left / size[1]] * 2)
     return Detections(tuple(_detection(d.index, d.score, (np.array(d.box) - shift) * scale) for d in found.found))
 
 
-def iou(box: Array, others: Array) -> Array:
-    """Intersection over union of a box (4,) with others (N, 4), all (top, left, bottom, right)."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - both
-    result: Array = np.divide(both, union, out=np.zeros(len(others)), where=union > 0)
-    return result
+def _ssd(outputs: Sequence[Array], spec: Postprocess, size: Size) -> _Candidates:
+    boxes, scores = _outputs(outputs, spec)
+    return _best(outputs, spec, from_cells(boxes, spec, size), scores)
+
+
+def _decoded(outputs: Sequence[Array], spec: Postprocess, _size: Size) -> _Candidates:
+    boxes, scores = _outputs(outputs, spec)
+    return _best(outputs, spec, boxes, scores)
+
+
+def _anchors(outputs: Sequence[Array], spec: Postprocess, size: Size) -> _Candidates:
+    boxes, scores = _outputs(outputs, spec)
+    return _best(outputs, spec, from_anchors(boxes, spec, size), scores)
+
+
+def _yolo(outputs: Sequence[Array], spec: Postprocess, size: Size) -> _Candidates:
+    boxes, scores = from_yolo(outputs, spec, size)
+    return _best((), spec, boxes, scores)
+
+
+def _boxes(outputs: Sequence[Array], spec: Postprocess, size: Size) -> _Candidates:
+    """Boxes in whatever form, with scores beside them or in the same rows."""
+    if spec.scores == spec.boxes:
+        return _packed(outputs, spec, size)
+    raw, scores = _outputs(outputs, spec)
+    found = _best(outputs, spec, _placed(raw, spec, size), scores)
+    if spec.counts is None:
+        return found
+    valid = int(np.clip(output_at(outputs, spec.counts).reshape(-1)[:1].sum(), 0, len(raw)))
+    return _Candidates(found.boxes[:valid], found.classes[:valid], found.scores[:valid])
+
+
+def _packed(outputs: Sequence[Array], spec: Postprocess, size: Size) -> _Candidates:
+    """Rows of box and scores, or of box, score and class."""
+    raw = output_at(outputs, spec.boxes)
+    columns = raw.shape[-1] if raw.ndim > 1 else 0
+    if columns < (6 if spec.classes is not None else 5):
+        raise ProcessingError(f"output {spec.boxes} has {columns} numbers a box, its shape is {raw.shape}")
+    rows = raw.reshape(-1, columns).astype(np.float64)
+    boxes = _placed(rows[:, :4], spec, size)
+    if spec.classes is None:
+        return _best((), spec, boxes, activated(rows[:, 4:], spec.activation))
+    return _Candidates(boxes, rows[:, 5].astype(np.int64), activated(rows[:, 4:5], spec.activation)[:, 0])
+
+
+def _placed(boxes: Array, spec: Postprocess, size: Size) -> Array:
+    """Boxes (N, 4) as top, left, bottom, right in 0..1."""
+    made: Array = corners(boxes, spec.format or "yxyx") / ((*size, *size) if spec.units == "pixels" else (1.0,))
+    return made
+
+
+def _best(outputs: Sequence[Array], spec: Postprocess, boxes: Array, scores: Array) -> _Candidates:
+    """The class of each box: of its best score (N, classes), or as an output says."""
+    if spec.classes is None or spec.decoder == "yolo":
+        scores = without_background(scores, spec.background)
+        classes = scores.argmax(axis=1)
+        return _Candidates(boxes, classes, scores[np.arange(len(scores)), classes])
+    return _Candidates(boxes, outputs[spec.classes].reshape(-1).astype(np.int64), scores.reshape(-1))
+
+
+_DECODERS: dict[str, Callable[[Sequence[Array], Postprocess, Size], _Candidates]] = {
+    "ssd": _ssd,
+    "cells": _ssd,
+    "decoded": _decoded,
+    "boxes": _boxes,
+    "yolo": _yolo,
+    "anchors": _anchors,
+}
 
 
 def _outputs(outputs: Sequence[Array], spec: Postprocess) -> tuple[Array, Array]:
     """Boxes (N, 4) and scores (N, classes) after the activation."""
-    needed = max(spec.boxes, spec.scores, spec.classes or 0)
-    if needed >= len(outputs):
-        raise ProcessingError(f"the model has {len(outputs)} outputs, postprocess names output {needed}")
+    output_at(outputs, max(spec.boxes, spec.scores, spec.classes or 0))
     raw = outputs[spec.boxes]
     count = raw.size // (raw.shape[-1] or 1)
     if raw.ndim < 2 or raw.shape[-1] < 4:
@@ -71,46 +140,7 @@ def _outputs(outputs: Sequence[Array], spec: Postprocess) -> tuple[Array, Array]
         if count == 0 or outputs[place].size % count:
             raise ProcessingError(f"output {place} has {outputs[place].size} values for {count} boxes")
     boxes = raw.reshape(-1, raw.shape[-1])[:, :4].astype(np.float64)
-    scores = outputs[spec.scores].reshape(len(boxes), -1).astype(np.float64)
-    if spec.activation == "sigmoid":
-        scores = 1 / (1 + np.exp(-np.clip(scores, -80, 80)))
-    elif spec.activation == "softmax":
-        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores = raised / raised.sum(axis=1, keepdims=True)
-    return boxes, scores
-
-
-def _from_anchors(boxes: Array, spec: Postprocess, size: tuple[int, int]) -> Array:
-    """Centre x, y, width, height in pixels, relative to anchors, as (top, left, bottom, right) in 0..1."""
-    centres = anchors(spec.strides, spec.per_cell, size)
-    if len(centres) != len(boxes):
-        raise ProcessingError(f"the model gives {len(boxes)} boxes, strides and per_cell make {len(centres)} anchors")
-    height, width = size
-    middle = boxes[:, 1::-1] / (height, width) + centres
-    half = boxes[:, 3:1:-1] / (2 * height, 2 * width)
-    return np.concatenate([middle - half, middle + half], axis=1)
-
-
-@lru_cache(maxsize=4)
-def anchors(strides: tuple[int, ...], per_cell: tuple[int, ...], size: tuple[int, int]) -> Array:
-    """The centres (N, 2) as y, x in 0..1 of every cell of each grid, rows first, `per_cell` times each."""
-    made = []
-    for stride, count in zip(strides, per_cell, strict=True):
-        rows, columns = size[0] // stride, size[1] // stride
-        y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-        made.append(np.repeat(np.stack([y.ravel(), x.ravel()], axis=1), count, axis=0))
-    return np.concatenate(made) if made else np.zeros((0, 2))
-
-
-def _non_max_suppression(boxes: Array, classes: Array, order: Array, spec: Postprocess) -> list[int]:
-    """The indices of the boxes that remain: none overlaps a better one of its class by more than `max_iou`."""
-    kept: list[int] = []
-    while len(order) and len(kept) < spec.max_detections:
-        best, rest = int(order[0]), order[1:]
-        kept.append(best)
-        same = classes[rest] == classes[best]
-        order = rest[~(same & (iou(boxes[best], boxes[rest]) > spec.max_iou))]
-    return kept
+    return boxes, activated(outputs[spec.scores].reshape(len(boxes), -1), spec.activation)
 
 
 def _detection(index: int, score: float, box: Array) -> Detection:

@@ -1,40 +1,17 @@
-"""Pre- and postprocessing: from a raw sample to a model's input, and from its outputs to an answer; on host and device.
+"""Preprocessing: from a raw sample to a model's input, on host and device; and tensors as real values and back.
 
 Quantization is TFLite's affine one: real = scale * (q - zero_point). Knows no file, no runtime and no clock.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from skerry_agent.processing.arrays import Array
-from skerry_agent.processing.detection import Detections, detect, to_sample
 from skerry_agent.processing.errors import ProcessingError
-from skerry_agent.processing.image import fit, place
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Postprocess, Preprocess, TensorSpec
-
-EMBEDDING = "embedding"
-
-
-class Answer(Struct, frozen=True):
-    """What a classifier says of one sample: the index of its largest output, and that output as a real value."""
-
-    index: int
-    score: float
-
-    @property
-    def label(self) -> str:
-        """The bin of the output histogram that this answer counts in."""
-        return str(self.index)
-
-
-class Embedding(Struct, frozen=True):
-    """The direction of a model's first output: a vector of length 1."""
-
-    vector: tuple[float, ...]
+from skerry_agent.processing.image import fit
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 
 
 def preprocess(raw: Array, spec: Preprocess, tensor: TensorSpec) -> Array:
@@ -90,44 +67,6 @@ def dequantize(values: Array, tensor: TensorSpec) -> Array:
     if not tensor.scale:
         return values.astype(np.float32)
     return (values.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
-
-
-def postprocess(
-    outputs: Sequence[Array],
-    tensors: Sequence[TensorSpec],
-    task: str,
-    spec: Postprocess = Postprocess(),  # noqa: B008  (frozen)
-    size: tuple[int, int] = (1, 1),
-) -> Answer | Detections | Embedding | None:
-    """The answer to one sample, None for a task that has none. `size` is the input's height and width in pixels.
-
-    Boxes are in 0..1 of the input; `detection.to_sample` makes them boxes of the sample.
-    """
-    if task == CLASSIFICATION:
-        flat = outputs[0].reshape(-1)
-        index = int(flat.argmax())
-        return Answer(index, float(dequantize(flat[index : index + 1], tensors[0])[0]))
-    if task == DETECTION:
-        real = [dequantize(output, tensor) for output, tensor in zip(outputs, tensors, strict=True)]
-        return detect(real, spec, size)
-    if task == EMBEDDING:
-        vector = dequantize(outputs[0].reshape(-1), tensors[0])
-        length = float(np.linalg.norm(vector)) or 1.0
-        return Embedding(tuple((vector / length).tolist()))
-    return None
-
-
-def answer_for(
-    bundle: Bundle, outputs: Sequence[Array], raw: tuple[int, int]
-) -> Answer | Detections | Embedding | None:
-    """The answer to a sample of `raw` (height, width) by what its bundle says; boxes are in 0..1 of the sample."""
-    if bundle.task != DETECTION:
-        return postprocess(outputs, bundle.outputs, bundle.task)
-    height, width, _channels = image_shape(bundle.preprocess, bundle.inputs[0])
-    size = (height, width)
-    found = postprocess(outputs, bundle.outputs, bundle.task, bundle.postprocess, size)
-    assert isinstance(found, Detections)
-    return to_sample(found, place(raw, size, bundle.preprocess), size)
 
 
 @lru_cache(maxsize=8)

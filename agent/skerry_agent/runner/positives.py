@@ -2,7 +2,7 @@
 
 Answered from the raw outputs, without numpy and without making boxes: the best box of a class always survives what is
 done with boxes, so there is one exactly if some score reaches `min_score`. What cannot be told so is not judged:
-detectors with softmax (a score depends on all of its box), scores of other types than 8 bits and float32, float scores
+detectors with softmax (a score depends on all of its box) or with outputs in parts, scores of other types than 8 bits and float32, float scores
 of more than `MAX_FLOATS`, and classifiers without a declared negative class. Large outputs are looked at once a second.
 """
 
@@ -26,7 +26,7 @@ def judge_of(bundle: Bundle, clock: Callable[[], float] = monotonic) -> Judge | 
     if bundle.task == CLASSIFICATION:
         negative = bundle.baseline.negative if bundle.baseline is not None else None
         return None if negative is None else lambda _outputs, answer: answer != negative
-    if bundle.task != DETECTION or bundle.postprocess.scores >= len(bundle.outputs):
+    if bundle.task != DETECTION or bundle.joins or bundle.postprocess.scores >= len(bundle.outputs):
         return None
     return _detector(bundle.postprocess, bundle.outputs[bundle.postprocess.scores], clock)
 

@@ -46,7 +46,7 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 - runners read none
 
     try:
-        return tomllib.loads(raw.decode())
+        return tomllib.loads(raw.decode("utf-8-sig"))  # Windows editors write a mark before the first letter
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and 1,000 brackets
         raise WireError("toml", [f"not TOML: {' '.join(str(error).split())}"]) from None
 

@@ -8,8 +8,10 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from skerry_agent.wire.blobs import BlobRef
+from skerry_agent.wire.drift import DriftBaseline
 from skerry_agent.wire.errors import WireError
 from skerry_agent.wire.names import FileName, ModelName, ReleaseName, Sha256, Version, release_name
+from skerry_agent.wire.postprocess import Postprocess as Postprocess  # noqa: PLC0414  (who has a manifest has it)
 from skerry_agent.wire.targets import TargetName
 
 SCHEMA = 1
@@ -74,27 +76,6 @@ class Preprocess(Struct, frozen=True):
         return self.resize != "none" or self.color != "rgb" or colours
 
 
-class Postprocess(Struct, frozen=True):
-    """From a detector's outputs to boxes. `boxes`, `scores` and `classes` are the places of these outputs.
-
-    `ssd`: boxes are centre and size in pixels of the input, relative to anchors in the middle of every cell of grids
-    with `strides` pixels, `per_cell` of them (BlazeFace of MediaPipe). `decoded`: boxes are top, left, bottom, right in
-    0..1, with a class for each in output `classes` (TFLite_Detection_PostProcess). Boxes under `min_score` go,
-    and those that overlap a better one of their class by more than `max_iou` (intersection over union).
-    """
-
-    decoder: Literal["ssd", "decoded"] = "decoded"
-    boxes: Annotated[int, Meta(ge=0)] = 0
-    scores: Annotated[int, Meta(ge=0)] = 1
-    classes: Annotated[int, Meta(ge=0)] | None = None
-    activation: Literal["none", "sigmoid", "softmax"] = "none"
-    strides: tuple[Annotated[int, Meta(gt=0)], ...] = ()
-    per_cell: tuple[Annotated[int, Meta(gt=0)], ...] = ()
-    min_score: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    max_iou: Annotated[float, Meta(ge=0, le=1)] = 0.3
-    max_detections: Annotated[int, Meta(ge=1, le=10_000)] = 100
-
-
 class Golden(Struct, frozen=True):
     """How close a device's outputs must be to the recorded ones.
 
@@ -128,12 +109,26 @@ class Baseline(Struct, frozen=True):
     negative: Annotated[int, Meta(ge=0)] | None = None
 
 
+class Join(Struct, frozen=True):
+    """An output of the source that this model gives in parts, each with a scale of its own.
+
+    Output `name` is the real values of `parts` (places among the bundle's outputs) one after the other along `axis`,
+    which counts the batch. Answers and real values have the joined output where its first part is; raw tensors stay
+    in parts.
+    """
+
+    name: str
+    parts: Annotated[tuple[Annotated[int, Meta(ge=0, le=255)], ...], Meta(min_length=2, max_length=256)]
+    axis: Annotated[int, Meta(ge=1, le=15)]
+
+
 class Bundle(Struct, frozen=True):
     """Everything that one target needs: artifacts and how to run and judge them.
 
     `min_edgetpu_runtime` is the runtime version that a compiled model asks of the Edge TPU's driver; a device whose
     driver has an older one uses the cpu bundle. None where it is not known, or there is no Edge TPU in it. `baseline`
-    is None where no answer is positive or negative, and in releases before it was added.
+    is None where no answer is positive or negative, and in releases before it was added. `drift` is what inputs and
+    answers usually are like.
 
     `preprocess` is of the first input, `preprocesses` of those after it, in order; plain where there is none.
     `feedback`: an input that takes an output of the sample before, both by name; zeros at first.
@@ -150,6 +145,8 @@ class Bundle(Struct, frozen=True):
     probation: Probation = Probation()
     min_edgetpu_runtime: Annotated[int, Meta(ge=0)] | None = None
     baseline: Baseline | None = None
+    joins: Annotated[tuple[Join, ...], Meta(max_length=64)] = ()
+    drift: DriftBaseline | None = None
     preprocesses: tuple[Preprocess, ...] = ()
     feedback: dict[str, str] = {}
 
@@ -176,10 +173,38 @@ class PatchRef(Struct, frozen=True, omit_defaults=True):
     format_version: Annotated[int, Meta(ge=1)] = 1
 
 
+class Figure(Struct, frozen=True):
+    """One more figure of the task beside its metric, of the float model (None where there is none) and the built one.
+
+    `unit` is empty for a share of 1.
+    """
+
+    name: str
+    float_value: float | None
+    int8_value: float
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+
+
+class ChannelSignal(Struct, frozen=True):
+    """How well a block of channels, `first` to `last` of output `output`, follows the float model's.
+
+    `sqnr_db` is what they vary by, each around its mean, to their own noise; None where they never vary. `steps` is how
+    many steps of the output's scale the widest of them spans; None for floats.
+    """
+
+    output: str
+    first: int
+    last: int
+    sqnr_db: float | None
+    steps: float | None
+
+
 class Quality(Struct, frozen=True):
     """What the host measured before it signed: the task's metric on held-out samples, with its 95 % interval.
 
-    Of a source that came quantized there is no float model: None, and no `sqnr_db`.
+    Of a source that came quantized there is no float model: None, and no `sqnr_db`. `better` and `unit` are of the
+    metric; `channels` are the blocks of channels of outputs whose channels are not of one kind.
     """
 
     metric: str
@@ -191,6 +216,10 @@ class Quality(Struct, frozen=True):
     sqnr_db: dict[str, float]
     float_bytes: int | None
     int8_bytes: int
+    figures: tuple[Figure, ...] = ()
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    channels: tuple[ChannelSignal, ...] = ()
 
 
 class Provenance(Struct, frozen=True):

@@ -1,71 +1,54 @@
 """The whole build: recipe and source model in, a folder of tested artifacts out, or the reasons why not.
 
 Five stages: prepare, quantize, judge, compile, write. Decides nothing itself: `gates` judges, `targets` makes
-artifacts. Nothing is written unless every gate passes.
+artifacts. A target is written only if it passes every gate, and one that fails never stops the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from skerry_agent.processing import load_golden
 from skerry_agent.wire import codec
-from skerry_agent.wire.targets import CPU
-from skerry_host.boards import Board, load_board
+from skerry_agent.wire.errors import SkerryError
+from skerry_agent.wire.targets import CPU, TargetName
 from skerry_host.build_record import FILE, BuildRecord
-from skerry_host.builder.data import lint
-from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.features import features_of
 from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
+from skerry_host.builder.judge.channels import whole_outputs
 from skerry_host.builder.judge.evaluate import quality
-from skerry_host.builder.judge.gates import Measured, form, run_gates
-from skerry_host.builder.judge.metrics import AGREEMENTS, input_size
+from skerry_host.builder.judge.gates import Measured, far_above, form, run_gates
 from skerry_host.builder.judge.paired import PairedEvaluation
+from skerry_host.builder.judge.tasks.base import input_size
+from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.describe import describe_any
-from skerry_host.builder.output import check_output, write_folder
+from skerry_host.builder.output import write_folder
+from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
-from skerry_host.builder.recipe.errors import BuildRefused, RecipeError
+from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
-from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, load_recipe
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.sources.load import SourceModel, load_source
 from skerry_host.builder.targets.base import Compiled, TargetBuilder
 from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
-from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, compilers, for_file, for_source
+from skerry_host.builder.targets.table import compiled_from, compilers
+from skerry_host.builder.targets.wider import tried_wider
+from skerry_host.failure_log import unexpected
+
+__all__ = ["Build", "BuildRequest", "build"]
 
 AS_IT_IS = "the source is already quantized and used unchanged: there is no float model to compare with"
 NO_LABELS = "the evaluation samples have no labels: the accuracy of an already quantized model is unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
-
-    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before, and
-    `previous_golden` its golden file.
-    """
-
-    recipe: Path
-    board: str
-    now: datetime
-    version: str | None = None
-    out: Path | None = None
-    targets: Sequence[str] = ()
-    trust_source: bool = False
-    previous: bytes | None = None
-    previous_golden: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +58,6 @@ class Build:
     path: Path
     record: BuildRecord
     report: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """All that was asked for and read, found fit to build from."""
-
-    request: BuildRequest
-    board: Board
-    loaded: LoadedRecipe
-    out: Path
-    source: SourceModel
-    builders: Sequence[TargetBuilder]
-    data: DataSet
-    warnings: tuple[str, ...]
-    progress: Progress
-
-    @property
-    def plan(self) -> Quantize:
-        """The recipe's quantization settings."""
-        return self.loaded.recipe.quantize
-
-    def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
-        """The board's target that gets the same integers compiled; None if there is none or it cannot run them."""
-        found = compiled_from(self.board, builder.target.name)
-        return None if found is None or found.plan_problem(self.plan) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +78,7 @@ class _Candidate:
     def golden_problem(self) -> str:
         """Why its golden outputs are of no use; empty if they are."""
         model, golden = self.chosen.model, self.golden.golden
-        outputs = describe_any(model).output_specs()
-        shown = positives.problem(golden, outputs, self.work.recipe, self.size)
+        shown = positives.problem(golden, describe_any(model), self.work.recipe, self.size)
         return golden_samples.problem(model, golden) or shown
 
 
@@ -134,41 +91,45 @@ class _Judged:
     remarks: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A target of which there is no model to judge, and why."""
+
+    target: TargetName
+    error: SkerryError
+
+
 def build(request: BuildRequest, progress: Progress = silent) -> Build:
-    """Build a recipe for a board and write the folder.
+    """Build a recipe for a board and write the folder: of every target that passes, where another one fails, too.
 
-    Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, and `BuildRefused` when a gate is missed.
+    Raises `BoardError`, `RecipeError`, `ModelError`, `OutputError`, several of them as `ProblemsError`, and
+    `BuildRefused` when no target passes its gates.
     """
-    ready = _prepare(request, progress)
-    parts = [_judge(ready, _quantize(ready, builder)) for builder in ready.builders]
-    compiled = _compile(ready, parts)
-    return _write(ready, parts, compiled)
+    ready = prepare(request, progress)
+    outcomes = [_attempt(ready, builder) for builder in ready.builders]
+    passed = [one for one in outcomes if isinstance(one, _Judged) and not one.facts.reasons]
+    compiled = _compile(ready, passed)
+    return _write(ready, outcomes, compiled)
 
 
-def _prepare(request: BuildRequest, progress: Progress) -> _Prepared:
-    """Read what the request names, and refuse what cannot be built before anything takes long."""
-    board = load_board(request.board)
-    builders = choose_targets(board, request.targets)
-    loaded = load_recipe(request.recipe, request.version)
-    _require_fitting_plan(request.targets, loaded)
-    out = (request.out or Path("builds") / _name(loaded)).absolute()
-    check_output(out)
-    progress("checking the source model")
-    source = load_source(loaded.source, loaded.recipe.source, trusted=request.trust_source)
-    loaded = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
-    builders = for_source(builders, source, loaded.recipe.quantize, request.targets)
-    data = _data(loaded, source, progress)
-    loaded = with_names(loaded, data)
-    warnings = (*data.left_out, *(() if source.quantized else lint.require(data, loaded.recipe.name)))
-    return _Prepared(request, board, loaded, out, source, builders, data, warnings, progress)
+def _attempt(ready: Prepared, builder: TargetBuilder) -> _Judged | _Failed:
+    """One target's model, judged, or why there is none: the others are built all the same."""
+    name = builder.target.name
+    try:
+        return _judge(ready, _quantize(ready, builder))
+    except SkerryError as error:
+        return _Failed(name, error)
+    except Exception as error:  # noqa: BLE001 - of the tools of this target, whatever they raise
+        return _Failed(name, unexpected(error, f"building target {name}"))
 
 
-def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
+def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
     recipe = recipe.fitted(describe_any(start).input_specs(), builder.preprocess)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
-    work = Work(builder, recipe, ready.source, data, evaluation, ready.progress)
+    source = replace(ready.source, whole=whole_outputs(recipe.meaning))
+    work = Work(builder, recipe, source, data, evaluation, ready.progress)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
@@ -179,7 +140,7 @@ def _quantize(ready: _Prepared, builder: TargetBuilder) -> _Candidate:
     return _Candidate(work, friendly.chosen, golden, friendly.remark)
 
 
-def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
+def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     """Run the gates; where quantization is to blame, say in which layers and what to try."""
     work, chosen = candidate.work, candidate.chosen
     recipe, quantized = work.recipe, work.source.quantized
@@ -191,6 +152,8 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     tried = Tried(last.last_resort, chosen.plan.per_channel, bool(chosen.steps) or not last.searched)
     found = [] if quantized else _layers(work, chosen)
     if any(result.lost_signal for result in results):
+        wider = "" if compiler else tried_wider(work, chosen.plan)
+        tried = replace(tried, found=wider, cause=_features(work))
         reasons.append(explain(found, recipe.budget.min_sqnr_db, tried))
     work.progress("measuring latency on this machine")
     facts = TargetFacts(
@@ -213,7 +176,14 @@ def _judge(ready: _Prepared, candidate: _Candidate) -> _Judged:
     baseline = positives.baseline([*chosen.compared.score.outputs.values()], recipe, candidate.size)
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, baseline)
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, recipe)
-    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered))
+    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality)))
+
+
+def _features(work: Work) -> str:
+    """Whether features of different ranges are to blame."""
+    tensors = describe_any(work.builder.float_model(work.source)).input_specs()
+    found = features_of(work.data.calibration, work.recipe.feeding, tensors)
+    return "; ".join(problem for name, one in found.items() if (problem := one.problem(name)))
 
 
 def _measured(candidate: _Candidate) -> Measured:
@@ -223,14 +193,15 @@ def _measured(candidate: _Candidate) -> Measured:
     reference = None if work.source.quantized else compared.reference
     return Measured(
         graph=describe_any(chosen.model),
-        quality=quality(reference, compared.score, work.source.file_bytes, len(chosen.model)),
+        quality=quality(reference, compared.score, (work.source.file_bytes, len(chosen.model)), compared.channels),
         golden_problem=candidate.golden_problem,
         plan=chosen.plan,
         as_it_is=work.source.quantized,
+        chance=(reference or compared.score).chance,
     )
 
 
-def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
+def _compile(ready: Prepared, parts: Sequence[_Judged]) -> Compiled | None:
     """What the board's accelerator gets of the models that passed; None where it has none, or others were asked for."""
     for compiler in compilers(ready.board, ready.request.targets):
         problem = compiler.plan_problem(ready.plan)
@@ -242,39 +213,32 @@ def _compile(ready: _Prepared, parts: Sequence[_Judged]) -> Compiled | None:
     return None
 
 
-def _write(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> Build:
-    """Write the folder, or raise `BuildRefused` with every reason."""
-    record = _record(ready, parts, compiled)
-    facts = Facts(
-        ready.loaded.recipe,
-        record,
-        ready.board,
-        ready.source.graph,
-        [judged.facts for judged in parts],
-        compiled,
-    )
+def _write(ready: Prepared, outcomes: Sequence[_Judged | _Failed], compiled: Compiled | None) -> Build:
+    """Write the folder of what passed; raises `BuildRefused` with every reason when nothing did."""
+    judged = [one for one in outcomes if isinstance(one, _Judged)]
+    failed = [one for one in outcomes if isinstance(one, _Failed)]
+    if not judged:
+        raise failed[0].error if len(failed) == 1 else ProblemsError([one.error for one in failed])
+    passed = [one for one in judged if not one.facts.reasons]
+    lost = _lost(ready, judged, failed)
+    shown = passed or judged
+    record = _record(ready, shown, compiled, lost)
+    targets = [one.facts for one in shown]
+    facts = Facts(ready.loaded.recipe, record, ready.board, ready.source.graph, targets, compiled)
     report = render(facts)
-    if facts.reasons:
-        raise BuildRefused(_name(ready.loaded), facts.reasons, report, facts.measured())
-    files = {name: content for judged in parts for name, content in judged.part.files.items()}
+    if not passed:
+        reasons = [*facts.reasons, *(f"{one.target}: {one.error}" for one in failed)]
+        raise BuildRefused(name_of(ready.loaded), reasons, report, facts.measured())
+    files = {name: content for one in passed for name, content in one.part.files.items()}
     files |= dict(compiled.files) if compiled is not None else {}
     write_folder(ready.out, {**files, FILE: codec.encode(record), REPORT: report.encode()})
     return Build(ready.out, record, report)
 
 
-def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
-    for name, builder in BUILDERS.items():
-        problem = builder.plan_problem(loaded.recipe.quantize) if name in asked else ""
-        if problem:
-            hint = "use int8, or build another --target"
-            raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
-
-
-def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
-    classes = class_count(loaded.recipe, source.graph.output_specs())
-    own, tensors = for_file(".tflite" if source.is_tflite else ".onnx"), source.graph.input_specs()
-    loaded = replace(loaded, recipe=loaded.recipe.fitted(tensors, own.preprocess))
-    return load_data(loaded, tensors, classes, progress)
+def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed]) -> dict[TargetName, str]:
+    """Why each target that was to be built is not."""
+    refused = {one.facts.target: "; ".join(one.facts.reasons) for one in judged if one.facts.reasons}
+    return {**ready.lost, **refused, **{one.target: str(one.error) for one in failed}}
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
@@ -283,7 +247,9 @@ def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:
     return layers(reference, quantized, work.data.evaluation.inputs, work.recipe.feeding, work.progress)
 
 
-def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | None) -> BuildRecord:
+def _record(
+    ready: Prepared, parts: Sequence[_Judged], compiled: Compiled | None, lost: Mapping[TargetName, str]
+) -> BuildRecord:
     facts, quantized = [judged.facts for judged in parts], ready.source.quantized
     bundles = tuple(judged.part.bundle for judged in parts)
     if compiled is not None and compiled.bundle is not None:
@@ -309,18 +275,15 @@ def _record(ready: _Prepared, parts: Sequence[_Judged], compiled: Compiled | Non
             *(remark for judged in parts for remark in judged.remarks if remark),
             *([compiled.remark] if compiled is not None else []),
         ),
+        lost=dict(lost),
         not_built=tuple(target for target in ready.board.targets if target not in {b.target for b in bundles}),
     )
     return _with_speeds(record, ready, parts)
 
 
-def _with_speeds(record: BuildRecord, ready: _Prepared, parts: Sequence[_Judged]) -> BuildRecord:
+def _with_speeds(record: BuildRecord, ready: Prepared, parts: Sequence[_Judged]) -> BuildRecord:
     real = None if ready.source.quantized else ready.source.data
     for judged in parts:
         if judged.facts.target == CPU.name:
             record = with_speeds(record, ready.board, judged.facts.form, judged.part.model, real)
     return record
-
-
-def _name(loaded: LoadedRecipe) -> str:
-    return f"{loaded.recipe.name}-{loaded.version}" if loaded.version else loaded.recipe.name

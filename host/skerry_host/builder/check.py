@@ -7,7 +7,7 @@ from pathlib import Path
 from skerry_host.builder.data.load import load_data
 from skerry_host.builder.data.samples import class_count
 from skerry_host.builder.judge.evaluate import Score, evaluate
-from skerry_host.builder.judge.metrics import has_measure
+from skerry_host.builder.judge.tasks.table import has_measure
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import LoadedRecipe, load_recipe

@@ -85,22 +85,20 @@ def cli(home: Path | None, registry: str | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit code. An error is one line for people and, with `--json`, data for programs."""
+    """Run one command; returns the exit code. An error is a line for people and, with `--json`, data for programs."""
     try:
         result = cli.main(args=list(arguments), prog_name="skerry", standalone_mode=False)
-    except SkerryError as error:
-        if "--json" in arguments:
-            _print_facts(error)
-        return _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        return _refused(error)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", 1)
     except BrokenPipeError:  # the other end of the pipe is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ModuleNotFoundError) as error:
-        return _fail(_words(error), 1)
+    except click.exceptions.NoArgsIsHelpError as error:  # a group without a command shows its help
+        sys.stdout.write(f"{error.format_message()}\n")
+        return 2
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place where a traceback can be kept away
+        found = _understood(error)
+        if "--json" in arguments:
+            _print_facts(found)
+        return _fail(found)
     return result if isinstance(result, int) else 0
 
 
@@ -109,13 +107,30 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _refused(error: click.ClickException) -> int:
-    """The user's mistake as a line; a group without a command, which click takes for one too, shows its help."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        sys.stdout.write(f"{error.format_message()}\n")
-        return 2
+def _understood(error: BaseException) -> SkerryError:
+    """Any exception as an error with a line, a code and an exit code; one that nobody foresaw names its log."""
+    if isinstance(error, SkerryError):
+        return error
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return SkerryError("interrupted", code="interrupted")
+    if isinstance(error, OSError):
+        return SkerryError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", code="system")
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "skerry").startswith("skerry"):
+        line = f"the Python package {error.name} is not installed here, but required"
+        return SkerryError(line, hint="pip install skerry-host", code="missing_package")
+    from skerry_host.failure_log import unexpected  # noqa: PLC0415 - for the rare case only
+
+    return unexpected(error, "this command")
+
+
+def _usage(error: click.ClickException) -> SkerryError:
+    """The user's mistake on the command line."""
     usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skerry"
-    return _fail(f"{error.format_message().rstrip('.')}; see `{usage} --help`", 2)
+    told = SkerryError(error.format_message().rstrip("."), hint=f"see `{usage} --help`", code="usage")
+    told.exit_code = 2
+    return told
 
 
 def _print_facts(error: SkerryError) -> None:
@@ -124,15 +139,8 @@ def _print_facts(error: SkerryError) -> None:
     emit_json({"error": error.facts()})
 
 
-def _words(error: OSError | ModuleNotFoundError) -> str:
-    """A one-line message for an error of the environment; a missing module of Skerry's own is a bug and is raised."""
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    if (error.name or "skerry").startswith("skerry"):
-        raise error
-    return f"the Python package {error.name} is not installed here, but required; pip install skerry-host"
-
-
-def _fail(line: str, code: int) -> int:
-    sys.stderr.write(f"error: {clean(line)}\n")
-    return code
+def _fail(error: SkerryError) -> int:
+    """A line for each thing that is wrong: some errors are several that were found in one round."""
+    for part in getattr(error, "parts", (error,)):
+        sys.stderr.write(f"error: {clean(str(part))}\n")
+    return error.exit_code

@@ -1,6 +1,6 @@
-"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. `model_files` has inspect and profile."""
+"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. Other files have check, inspect and profile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.targets import TARGETS
-from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table
+from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
+from skerry_host.cli.model_check import check
 from skerry_host.cli.model_files import inspect, profile
 from skerry_host.cli.model_init import model_init
 from skerry_host.cli.previous import previous_release
@@ -94,11 +96,9 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
     trust_source: bool,
     as_json: bool,
 ) -> None:
-    """Quantize the model of RECIPE for a board. Nothing is written unless every gate passes."""
+    """Quantize the model of RECIPE for a board. A target is written only if it passes every gate."""
     from skerry_host.builder.build import BuildRequest  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.build import build as run_build  # noqa: PLC0415
-    from skerry_host.builder.report.page import NAME as REPORT  # noqa: PLC0415
-    from skerry_host.builder.runtime.speed import remark  # noqa: PLC0415
 
     _check_report(report)
     before = previous_release(recipe, previous)
@@ -109,19 +109,37 @@ def build(  # noqa: PLR0913, PLR0917  (click passes one for each option)
         done = run_build(order, progress)
         _keep(report, done.report)
     record = done.record
+    failed = [f"{name}: {why}" for name, why in record.lost.items() if name in targets]
     if as_json:
-        emit_json({"path": str(done.path), **msgspec.to_builtins(record)})
-        return
+        facts = {"path": str(done.path), **msgspec.to_builtins(record)}
+        emit_json({**facts, "error": _asked_for(failed).facts()} if failed else facts)
+    else:
+        _show(done.path, record)
+        warn([f"asked for, but not built: {line}" for line in failed])
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _asked_for(failed: Sequence[str]) -> SkerryError:
+    """What to say of targets that were asked for, when others were built."""
+    return SkerryError(f"not built: {'; '.join(failed)}", hint="the other targets were built", code="target")
+
+
+def _show(path: Path, record: "BuildRecord") -> None:
+    from skerry_host.builder.report.page import NAME as REPORT  # noqa: PLC0415
+    from skerry_host.builder.runtime.speed import remark  # noqa: PLC0415
+    from skerry_host.cli.next_step import to_release  # noqa: PLC0415
+
     console().print(safe(_headline(record)), soft_wrap=True)
     console().print(_verdict(record))
     notes = {"source": record.changes, "warning": record.warnings, "search": record.search, "note": record.remarks}
     notes["speed"] = tuple(filter(None, [remark(record.speeds_on_this_machine)]))
     for kind, text in ((kind, text) for kind, texts in notes.items() for text in texts):
         console().print(f"{kind}: {safe(text)}", soft_wrap=True)
-    if record.not_built:
-        console().print(f"not built for {record.board}: {', '.join(record.not_built)}")
-    console().print(f"report: {safe(str(done.path / REPORT))}", soft_wrap=True)
-    console().print(f"built {safe(str(done.path))}; next: skerry release create {safe(str(done.path))}", soft_wrap=True)
+    for name in record.not_built:
+        why = f": {record.lost[name]}" if name in record.lost else ""
+        console().print(safe(f"not built for {record.board}: {name}{why}"), soft_wrap=True)
+    console().print(f"report: {safe(str(path / REPORT))}", soft_wrap=True)
+    console().print(f"built {safe(str(path))}; next: {safe(to_release(path, record))}", soft_wrap=True)
 
 
 @model.command()
@@ -143,6 +161,7 @@ def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
     emit(data, as_json, lambda: _score_line(file, score))
 
 
+model.add_command(check)
 model.add_command(inspect)
 model.add_command(profile)
 model.add_command(model_init)

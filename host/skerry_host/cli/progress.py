@@ -1,8 +1,12 @@
-"""The progress bar of long commands: on standard error, and only in a terminal."""
+"""The progress of long commands, on standard error: a bar in a terminal, else a line every ten seconds."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from skerry_host.cli.lines import write_error
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -10,16 +14,48 @@ if TYPE_CHECKING:
     from skerry_host.builder.recipe.progress import Progress
 
 
+EVERY_S = 10.0
+"""A command that ends sooner says nothing in a pipe."""
+
+
 @contextmanager
 def steps(quiet: bool) -> "Iterator[Progress]":
-    """A bar on standard error that shows the steps of a build; nothing with `quiet` or outside a terminal."""
+    """Shows the steps of a build: as a bar, not with `quiet`; where nobody watches, as lines for a log."""
+    from skerry_host.cli.terminal import terminal  # noqa: PLC0415
+
+    if not terminal(errors=True).is_terminal:
+        with lines() as show:
+            yield show
+        return
     with _bar(quiet) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(step: str, done: int = 0, of: int = 0, /) -> None:
+        def show_bar(step: str, done: int = 0, of: int = 0, /) -> None:
             bar.update(task, description=step, completed=done, total=of or None)
 
+        yield show_bar
+
+
+@contextmanager
+def lines(every_s: float = EVERY_S, say: Callable[[str, str], None] = write_error) -> "Iterator[Progress]":
+    """Says the current step every so many seconds, also while the step itself reports nothing."""
+    state, ended = {"step": "starting"}, threading.Event()
+
+    def show(step: str, done: int = 0, of: int = 0, /) -> None:
+        state["step"] = f"{step} ({done} of {of})" if of else step
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while not ended.wait(every_s):
+            say("progress", f"{time.monotonic() - begun:.0f} s: {state['step']}")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
         yield show
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager
@@ -43,4 +79,4 @@ def _bar(quiet: bool) -> "Bar":
         TimeElapsedColumn(),
     )
     err = terminal(errors=True)
-    return Bar(*parts, console=err, transient=True, disable=quiet or not err.is_terminal)
+    return Bar(*parts, console=err, transient=True, disable=quiet)

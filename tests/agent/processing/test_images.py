@@ -19,7 +19,7 @@ from skerry_agent.processing import (
     preprocess,
     to_sample,
 )
-from skerry_agent.processing.detection import anchors
+from skerry_agent.processing.anchors import anchors
 from skerry_agent.processing.image import resize
 from skerry_agent.wire.blobs import describe
 from skerry_agent.wire.manifest import Artifact, Bundle, Postprocess, Preprocess, TensorSpec

@@ -148,12 +148,13 @@ def _input(spec: TensorSpec, name: str, bundle: Bundle) -> dict[str, object]:
 
 
 def _outputs(served: Served, names: Names) -> list[dict[str, object]]:
-    return [_output(spec, name, served) for spec, name in zip(served.bundle.outputs, names.outputs, strict=True)]
+    return [_output(place, name, served, names) for place, name in zip(names.places, names.outputs, strict=True)]
 
 
-def _output(spec: TensorSpec, name: str, served: Served) -> dict[str, object]:
+def _output(place: int, name: str, served: Served, names: Names) -> dict[str, object]:
+    spec = names.specs[place]
     real = real_spec(spec)
-    parameters: dict[str, object] = {"values": "real", "raw": _raw(spec)}
+    parameters: dict[str, object] = {"values": "real"} | _raw_of(place, served.bundle, spec)
     if served.bundle.task == CLASSIFICATION and spec == served.bundle.outputs[0]:
         parameters["classification"] = True
     return {"name": name, "datatype": DATATYPES[real.dtype], "shape": real.shape, "parameters": parameters}
@@ -169,6 +170,14 @@ def _found(bundle: Bundle) -> list[dict[str, object]]:
         {"name": DETECTIONS, "datatype": "FP32", "shape": [-1, len(columns)], "parameters": about},
         {"name": DETECTION_LABELS, "datatype": "BYTES", "shape": [-1], "parameters": {"on_request": True}},
     ]
+
+
+def _raw_of(place: int, bundle: Bundle, spec: TensorSpec) -> dict[str, object]:
+    """The tensor of the model's file, or those that join to an output, with the axis along which they do."""
+    if place < len(bundle.outputs):
+        return {"raw": _raw(spec)}
+    join = bundle.joins[place - len(bundle.outputs)]
+    return {"raw_parts": [_raw(bundle.outputs[part]) for part in join.parts], "raw_axis": join.axis}
 
 
 def _raw(spec: TensorSpec) -> dict[str, object]:

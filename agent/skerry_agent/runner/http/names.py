@@ -6,17 +6,24 @@ the same release. So one input is also `input` and one output `output`; several 
 
 from collections.abc import Sequence
 
-from skerry_agent.wire.manifest import Bundle, TensorSpec
+from skerry_agent.runner.joined import Outputs
+from skerry_agent.wire.manifest import Bundle
 
 
 class Names:
-    """The stable names of a bundle, and how names of either kind are found."""
+    """The stable names of a bundle, and how names of either kind are found.
+
+    Stable are those of the outputs that the source has; the model's file may have parts of one instead.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
+        given = Outputs(bundle)
+        self.specs, self.places, self.join_of = given.specs, given.whole, given.join_of
         self.inputs = stable_names("input", bundle.inputs)
-        self.outputs = stable_names("output", bundle.outputs)
+        self.outputs = stable_names("output", self.places)
         self.own_inputs = [spec.name for spec in bundle.inputs]
-        self.own_outputs = [spec.name for spec in bundle.outputs]
+        self.own_outputs = [self.specs[place].name for place in self.places]
+        self._raw = list(range(len(bundle.outputs)))
 
     def find_inputs(self, names: Sequence[str]) -> list[int] | None:
         """The place among `names` of each of the model's inputs; None where they are not the model's."""
@@ -31,18 +38,23 @@ class Names:
         return f"{self.own_inputs}" + (f" or {self.inputs}" if self.inputs != self.own_inputs else "")
 
     def find_output(self, name: str) -> int | None:
-        """The index of an output; a name of the model's file goes before a stable one."""
-        for known in (self.own_outputs, self.outputs):
-            if name in known:
-                return known.index(name)
-        return None
+        """The place of an output in `runner.joined.Outputs`; a name of the model's file goes before a stable one."""
+        own = [spec.name for spec in self.specs]
+        if name in own:
+            return own.index(name)
+        return self.places[self.outputs.index(name)] if name in self.outputs else None
 
-    def answered(self, names: Sequence[str], *, raw: bool) -> list[str]:
-        """The names of outputs for a client that has named the inputs so and no outputs: of the same kind."""
+    def answered(self, names: Sequence[str], *, raw: bool) -> list[tuple[str, int]]:
+        """Names and places of outputs for a client that has named the inputs so and no outputs: of the same kind.
+
+        Raw ones are those of the model's file, in parts.
+        """
         own = sorted(names) == sorted(self.own_inputs) and (raw or sorted(names) != sorted(self.inputs))
-        return self.own_outputs if own else self.outputs
+        if raw and self.places != self._raw:
+            return [(self.specs[place].name, place) for place in self._raw]
+        return list(zip(self.own_outputs if own else self.outputs, self.places, strict=True))
 
 
-def stable_names(kind: str, tensors: Sequence[TensorSpec]) -> list[str]:
+def stable_names(kind: str, tensors: Sequence[object]) -> list[str]:
     """The stable names of all inputs, or of all outputs."""
     return [kind] if len(tensors) == 1 else [f"{kind}_{index}" for index in range(len(tensors))]

@@ -112,7 +112,7 @@ class Protocol:
         """The plan with the JSON of its response, where that does not depend on the outputs."""
         given = []
         for wanted in plan.outputs:
-            spec = fixed_spec(wanted, self._served.bundle.outputs[wanted.index], plan.rows)
+            spec = fixed_spec(wanted, self._names.specs[wanted.index], plan.rows)
             if spec is None or not (wanted.binary or wanted.span is not None):
                 return plan
             given.append(Given(spec.name, tensors.DATATYPES[spec.dtype], spec.shape, b"", size=nbytes(spec)))

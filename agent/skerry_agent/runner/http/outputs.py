@@ -14,8 +14,9 @@ from msgspec import Struct
 from skerry_agent.runner.http import tensors
 from skerry_agent.runner.http.messages import RequestError
 from skerry_agent.runner.http.shared_memory import Span
+from skerry_agent.runner.joined import Outputs
 from skerry_agent.runner.labels import Labels
-from skerry_agent.runner.real_values import dequantized, real_spec
+from skerry_agent.runner.real_values import real_spec
 from skerry_agent.runner.tensor import Data, Tensor, is_finite, nbytes
 from skerry_agent.wire.errors import SkerryError
 from skerry_agent.wire.manifest import Bundle, TensorSpec
@@ -71,6 +72,7 @@ class Answers:
 
     def __init__(self, bundle: Bundle, labels: Labels | None) -> None:
         self._bundle, self._labels = bundle, labels
+        self._outputs = Outputs(bundle)
 
     def fixed(self, wanted: Wanted, results: Sequence[Sequence[Tensor]]) -> Data:
         """The bytes of an output whose form is known beforehand."""
@@ -78,8 +80,7 @@ class Answers:
         if wanted.kind == "raw":
             rows = [row[index].data for row in results]
         else:
-            spec = self._bundle.outputs[index]
-            rows = [dequantized(row[index], spec).data for row in results]
+            rows = [self._outputs.real(row, index).data for row in results]
         return rows[0] if len(rows) == 1 else b"".join(rows)
 
     def give(self, wanted: Wanted, results: Sequence[Sequence[Tensor]], size: tuple[int, int] | None) -> Given:
@@ -89,18 +90,18 @@ class Answers:
                 return self._top(wanted, results)
             case "detections" | "detection_labels":
                 return self._detections(wanted, results[0], size)
-        spec = fixed_spec(wanted, self._bundle.outputs[wanted.index], len(results))
+        spec = fixed_spec(wanted, self._outputs.specs[wanted.index], len(results))
         assert spec is not None
         data = self.fixed(wanted, results)
         tensor = Tensor(spec.dtype, spec.shape, data)
         return Given(wanted.name, tensors.DATATYPES[spec.dtype], spec.shape, data, tensor)
 
     def _top(self, wanted: Wanted, results: Sequence[Sequence[Tensor]]) -> Given:
-        rows = [self._best(wanted, row[wanted.index]) for row in results]
+        rows = [self._best(wanted, row) for row in results]
         return _strings(wanted.name, (len(rows), len(rows[0])), [text for row in rows for text in row])
 
-    def _best(self, wanted: Wanted, output: Tensor) -> list[str]:
-        real = dequantized(output, self._bundle.outputs[wanted.index])
+    def _best(self, wanted: Wanted, row: Sequence[Tensor]) -> list[str]:
+        real = self._outputs.real(row, wanted.index)
         if not is_finite(real):
             raise RequestError(500, f"output {wanted.name} holds NaN or infinity")
         scores = real.values()

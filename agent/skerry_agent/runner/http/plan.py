@@ -198,7 +198,7 @@ def _wanted(message: InferBody, inputs: Sequence[Source], rows: int, asking: Ask
     default = _Defaults(values, message.parameters.get("binary_data_output") is True, rows)
     if not message.outputs:
         names = asking.names.answered([entry.name for entry in message.inputs], raw=raw)
-        return tuple(Wanted(name, _kind(values), index, default.binary) for index, name in enumerate(names))
+        return tuple(Wanted(name, _kind(values), place, default.binary) for name, place in names)
     return tuple(_want(entry, default, asking) for entry in message.outputs)
 
 
@@ -208,8 +208,12 @@ def _want(entry: OutputEntry, default: _Defaults, asking: Asking) -> Wanted:
     binary = parameters.get("binary_data", default.binary) is True and REGION not in parameters
     if index is None:
         return _virtual(entry, binary, default.rows, asking)
-    spec = asking.bundle.outputs[index]
+    spec = asking.names.specs[index]
     wanted = Wanted(name, _kind(_values(parameters, f"output {name}", default.values)), index, binary)
+    join = asking.names.join_of(index)
+    if wanted.kind == "raw" and join is not None:
+        parts = [asking.bundle.outputs[part].name for part in join.parts]
+        raise RequestError(400, f"output {name} has no raw values: the model gives it in parts, {parts}")
     if (top := parameters.get("classification", 0)) != 0:
         wanted = Wanted(name, "top", index, binary, None, _top(name, top, spec))
     span = asking.span(f"output {name}", parameters, fixed_spec(wanted, spec, default.rows))

@@ -6,6 +6,7 @@ arrays fit the model and are finite. A new check is a function and an entry of `
 
 import hashlib
 from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +16,10 @@ from skerry_agent.processing import Array, Sample
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.recipe.errors import RecipeError
 
-MIN_SAMPLES = 100
-"""Ranges measured on fewer samples than this would widen with the next hundred."""
+ENOUGH_SAMPLES = 500
+"""Ranges measured on more samples than this hardly widen any more."""
+FEW_EVALUATED = 100
+"""Fewer say little: the half width of a 95 % interval of a share is at worst 98 points over the root of this."""
 STATISTICS_SAMPLES = 200
 """How many samples the statistics use."""
 NOISE = 0.1
@@ -50,10 +53,18 @@ def require(data: DataSet, recipe: str) -> tuple[str, ...]:
 
 
 def few(data: DataSet) -> Finding | None:
-    """Too few samples for ranges."""
-    count = len(data.calibration)
-    text = f"only {count} calibration samples: {MIN_SAMPLES} or more give steadier ranges"
-    return Finding("few", "warning", text) if count < MIN_SAMPLES else None
+    """Fewer samples than ranges and the evaluation want: what that costs, not a refusal."""
+    calibration, evaluation = len(data.calibration), len(data.evaluation)
+    costs = []
+    if calibration < ENOUGH_SAMPLES:
+        price = (
+            f"in about 1 of {calibration + 1} new samples an activation exceeds all that was measured and is clipped"
+        )
+        costs.append(f"{calibration} calibration samples, {ENOUGH_SAMPLES} are usual: {price}")
+    if evaluation < FEW_EVALUATED:
+        width = f"a share of right answers is known to +- {98 / sqrt(max(1, evaluation)):.0f} points at worst"
+        costs.append(f"{evaluation} evaluation samples: {width}")
+    return Finding("few", "warning", "; ".join(costs)) if costs else None
 
 
 def noise(data: DataSet) -> Finding | None:

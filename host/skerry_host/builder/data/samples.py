@@ -136,9 +136,11 @@ def load_data(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int)
     issues = [issue for place in places for issue in _declared(plan.feeding.at(place), tensors[place])]
     calibration = _load(loaded.calibration, plan, tensors, classes, issues)
     evaluation = _load(loaded.evaluation, plan, tensors, classes, issues)
-    if calibration and len(calibration) < plan.data.min_calibration_samples:
-        needed = plan.data.min_calibration_samples
-        issues.append(f"{loaded.calibration.name}: {len(calibration)} samples, {needed} are needed to calibrate")
+    needed = plan.data.min_calibration_samples
+    if calibration and needed is not None and len(calibration) < needed:
+        issues.append(
+            f"{loaded.calibration.name}: {len(calibration)} samples, min_calibration_samples asks for {needed}"
+        )
     if evaluation and len(evaluation) < plan.golden.samples:
         issues.append(f"{loaded.evaluation.name}: {len(evaluation)} samples, fewer than golden.samples")
     if (

@@ -16,16 +16,23 @@ STEEP_DB = 6.0
 """A drop of this many decibels is reported."""
 
 
+NOT_TRIED = " (not tried)"
+"""Behind every piece of advice that this build did not follow itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """How the model was made: there is no use in advising that. `last_resort` is what its target leaves to try.
 
-    `searched`: other choices were tried, or make no difference.
+    `searched`: other choices were tried, or make no difference. `found` says what else was tried, and what came of it;
+    `cause` what of the data is to blame.
     """
 
     last_resort: str = "quantization-aware training"
     per_channel: bool = True
     searched: bool = False
+    found: str = ""
+    cause: str = ""
 
 
 def least_db(budget_db: float) -> float:
@@ -57,28 +64,32 @@ def explain(found: Sequence[LayerStats], budget_db: float, tried: Tried) -> str:
     fall = steepest(found)
     if fall is not None:
         parts.append(f"the largest drop, {fall.fall_db:.1f} dB, is at {fall}")
-    return "; ".join([*parts, f"try: {', or '.join(remedies(found, limit_db, tried))}"])
+    own = [text for text in (tried.cause, tried.found) if text]
+    return "; ".join([*parts, *own, f"try: {', or '.join(remedies(found, limit_db, tried))}"])
 
 
 def remedies(found: Sequence[LayerStats], limit_db: float, tried: Tried) -> list[str]:
-    """What may help, the likeliest first; for the last resort it matters what the target can run."""
+    """What may help, the likeliest first; for the last resort it matters what the target can run.
+
+    Nothing that was tried, and each marked as what it is: advice that this build did not follow.
+    """
     suspects = [layer for layer in (first_lost(found, limit_db), steepest(found)) if layer is not None]
     hints = [
         *([] if tried.per_channel else [remedy("one scale")]),
-        *(hint for layer in suspects for hint in _hints(layer)),
+        *(hint for layer in suspects for hint in _hints(layer, searched=tried.searched)),
         *([] if tried.searched else ["search = true in [quantize]"]),
         tried.last_resort,
     ]
-    return list(dict.fromkeys(hints))
+    return [f"{hint}{NOT_TRIED}" for hint in dict.fromkeys(hints)]
 
 
-def _hints(layer: LayerStats) -> list[str]:
+def _hints(layer: LayerStats, *, searched: bool) -> list[str]:
+    """What statistics of a layer speak for; a search has tried every calibrator."""
     hints = []
     if layer.clipped > NARROW:
-        hints.append(
-            f"more typical calibration samples or {remedy('clipped')} ({layer.clipped:.0%} of its values are clipped)"
-        )
-    if layer.crest > OUTLIERS:
+        other = "" if searched else f" or {remedy('clipped')}"
+        hints.append(f"more typical calibration samples{other} ({layer.clipped:.0%} of its values are clipped)")
+    if layer.crest > OUTLIERS and not searched:
         times = f"its largest value is {layer.crest:.0f} times the typical one"
         hints.append(f"{remedy('outliers')} ({times})")
     if layer.dead:

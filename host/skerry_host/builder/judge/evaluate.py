@@ -1,63 +1,121 @@
 """Evaluates a model on held-out samples, and the SQNR of the int8 model against the float one. Decides nothing.
 
-Uses the device's own preprocessing; `metrics` knows what a correct answer is.
+Uses the device's own preprocessing; `tasks` know what a correct answer is.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from skerry_agent.processing import Array, Feeding, dequantize
-from skerry_agent.wire.manifest import Quality
+from skerry_agent.processing import Array, Feeding, dequantize, join_outputs
+from skerry_agent.wire.manifest import ChannelSignal, Figure, Quality
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.metrics import input_size, mark_correct
+from skerry_host.builder.judge.intervals import bootstrapped, wilson
 from skerry_host.builder.judge.signal import CEILING_DB, sqnr_db
+from skerry_host.builder.judge.tasks.base import Expected, Known, Measure, View, view_of
+from skerry_host.builder.judge.tasks.table import measure
 from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.modelfile.joins import joined_names
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Task
 from skerry_host.builder.runtime.session import run_all
 
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: 95 % of it lie within."""
+Interval = tuple[float, float]
+OF_CLASSES = {"classification", "embedding"}
+"""Tasks whose truth is one class for each sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The share of correct samples, with its 95 % interval; `outputs` are real values (N, ...) by name.
+    """The task's metric with its 95 % interval; `outputs` are real values (N, ...) by name, as the source has them.
 
-    `labels` (N,) are of the same samples in the same order, None where they have none.
+    `labels` (N,) are of the same samples in the same order, None where they have none. The rest is as in `Measure`.
     """
 
     metric: str
     samples: int
     value: float
-    interval: tuple[float, float]
+    interval: Interval
     outputs: Mapping[str, Array]
     labels: Array | None = None
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    figures: tuple[Figure, ...] = ()
+    chance: float | None = None
 
 
 def evaluate(model: bytes, samples: Samples, feeding: Feeding, task: Task, progress: Progress = silent) -> Score:
     """Run a model over all samples and score its outputs; without labels and float outputs all are right."""
     outputs = real_outputs(model, run_all(model, samples.inputs, feeding, progress))
-    size = input_size(describe_any(model), feeding)
-    name, marks = mark_correct(list(outputs.values()), samples, task, size)
-    right, labels = int(marks.sum()), None if samples.truth is None else samples.classes
-    return Score(name, len(samples), right / len(samples), wilson(right, len(samples)), outputs, labels)
+    view = view_of(describe_any(model), feeding, samples)
+    return score_of(Answered(outputs, samples, task, view), labels_of(samples, task))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A model's real-valued outputs (N, ...) by name, with all that it takes to measure them."""
+
+    outputs: Mapping[str, Array]
+    expected: Expected
+    task: Task
+    view: View
+
+    def measure(self) -> Measure:
+        """By the task's rules."""
+        return measure(list(self.outputs.values()), self.expected, self.task, self.view)
+
+    def only(self, chosen: Array) -> "Answered":
+        """Those of some samples, by index."""
+        truth, reference = self.expected.truth, self.expected.reference
+        return Answered(
+            {name: part[chosen] for name, part in self.outputs.items()},
+            Known(
+                None if truth is None else [truth[int(at)] for at in chosen],
+                None if reference is None else tuple(part[chosen] for part in reference),
+                len(chosen),
+            ),
+            self.task,
+            self.view,
+        )
+
+
+def score_of(answered: Answered, labels: Array | None = None) -> Score:
+    """The score of all answers; where the metric is no mean of samples its interval is the task's, or bootstrapped."""
+    found, count = answered.measure(), len(answered.expected)
+    return Score(
+        metric=found.metric,
+        samples=count,
+        value=found.value,
+        interval=_interval(found, answered, count),
+        outputs=answered.outputs,
+        labels=labels,
+        better=found.better,
+        unit=found.unit,
+        figures=found.figures,
+        chance=found.chance,
+    )
+
+
+def _interval(found: Measure, answered: Answered, count: int) -> Interval:
+    if found.interval is not None:
+        return found.interval
+    if found.marks is not None:
+        return wilson(int(found.marks.sum()), count)
+    return bootstrapped(lambda chosen: answered.only(chosen).measure().value, count)
+
+
+def labels_of(samples: Samples, task: Task) -> Array | None:
+    """The class of each sample (N,), None where truth is something else, or nobody has said."""
+    return samples.classes if samples.truth is not None and task.name in OF_CLASSES else None
 
 
 def real_outputs(model: bytes, raw: Sequence[Array]) -> dict[str, Array]:
-    """The real values of a model's outputs by name."""
-    return {
-        spec.name: dequantize(part, spec) for spec, part in zip(describe_any(model).output_specs(), raw, strict=True)
-    }
-
-
-def wilson(right: int, samples: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson, JASA 22, 1927), which stays inside 0..1 even at its ends."""
-    share, square = right / samples, Z95**2
-    centre = (share + square / (2 * samples)) / (1 + square / samples)
-    half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """The real values of a model's outputs by name; parts of one output of the source are joined."""
+    graph = describe_any(model)
+    specs = graph.output_specs()
+    real = [dequantize(part, spec) for spec, part in zip(specs, raw, strict=True)]
+    names = joined_names([spec.name for spec in specs], graph.joins)
+    return dict(zip(names, join_outputs(real, graph.joins), strict=True))
 
 
 def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
@@ -66,8 +124,14 @@ def sqnr_by_output(float_score: Score, int8_score: Score) -> dict[str, float]:
     return {name: max(-CEILING_DB, min(CEILING_DB, sqnr_db(reference, got))) for (name, reference), got in pairs}
 
 
-def quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes: int) -> Quality:
-    """All of it as a record has it; without `reference` there is no float model to compare with."""
+def quality(
+    reference: Score | None, score: Score, sizes: tuple[int, int], channels: tuple[ChannelSignal, ...] = ()
+) -> Quality:
+    """All of it as a record has it; `sizes` are the bytes of the source and of the model.
+
+    Without `reference` there is no float model to compare with.
+    """
+    float_bytes, int8_bytes = sizes
     return Quality(
         metric=score.metric,
         samples=score.samples,
@@ -78,4 +142,14 @@ def quality(reference: Score | None, score: Score, float_bytes: int, int8_bytes:
         sqnr_db=sqnr_by_output(reference, score) if reference else {},
         float_bytes=float_bytes if reference else None,
         int8_bytes=int8_bytes,
+        figures=_figures(reference, score),
+        better=score.better,
+        unit=score.unit,
+        channels=channels,
     )
+
+
+def _figures(reference: Score | None, score: Score) -> tuple[Figure, ...]:
+    """The further figures of both models, side by side; of one that the float model lacks its value is None."""
+    known = {one.name: one.int8_value for one in reference.figures} if reference else {}
+    return tuple(Figure(one.name, known.get(one.name), one.int8_value, one.better, one.unit) for one in score.figures)

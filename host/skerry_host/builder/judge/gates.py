@@ -3,22 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skerry_agent.wire.manifest import Quality
+from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
-from skerry_host.builder.judge.metrics import AGREEMENTS
+from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.recipe.recipe import Budget, Quantize
 
 DEFAULT_PLAN = Quantize()
 FORMS = {"int8": "int8", "int16": "int16", "float": "8-bit weights"}
 """What a model's numbers are, for people, by the activations that were asked for."""
+MIN_STEPS = 2.0
+"""A block of channels whose values span fewer steps of its scale has two or three values left."""
+FAR_ABOVE = 0.05
+"""An int8 model that is so much better than the float one, beyond both intervals, is no good fortune."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What the gates are given. `golden_problem` says why the golden outputs are of no use, empty if they are.
 
-    `as_it_is`: the source was quantized already, its input and output types are given.
+    `as_it_is`: the source was quantized already, its input and output types are given. `chance` is what guessing
+    reaches on these samples, None where that has no meaning.
     """
 
     graph: Graph
@@ -26,6 +31,7 @@ class Measured:
     golden_problem: str
     plan: Quantize = DEFAULT_PLAN
     as_it_is: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +107,101 @@ def _converts(graph: Graph, op: Op) -> bool:
 
 
 def accuracy(measured: Measured, budget: Budget) -> GateResult:
-    """The task's metric on held-out samples is high enough."""
+    """The task's metric on held-out samples is good enough."""
     q = measured.quality
     low, high = q.int8_interval
-    value = f"{q.int8_value:.2%} ({low:.1%}-{high:.1%})"
-    beside = "" if q.float_value is None else f"; the float model has {q.float_value:.2%}"
+    value = f"{shown(q, q.int8_value)} ({shown(q, low, 1)}-{shown(q, high, 1)})"
+    beside = "" if q.float_value is None else f"; the float model has {shown(q, q.float_value)}"
     name = f"{FORMS[measured.plan.activations]} {q.metric}"
-    advice = f"{name} {q.int8_value:.2%} is under min_accuracy {budget.min_accuracy:.2%}{beside}"
-    ok = q.int8_value >= budget.min_accuracy
-    return _result(Check(name, value, f">= {budget.min_accuracy:.2%}", ok), advice)
+    if q.better == "lower":
+        most = budget.max_error
+        limit = "none" if most is None else f"<= {shown(q, most)}"
+        advice = f"{name} {shown(q, q.int8_value)} is over max_error {shown(q, most or 0.0)}{beside}"
+        return _result(Check(name, value, limit, most is None or q.int8_value <= most), advice)
+    reached, least = told_apart(lambda value, digits: shown(q, value, digits), q.int8_value, budget.min_accuracy, 2)
+    advice = f"{name} {reached} is under min_accuracy {least}{beside}"
+    return _result(
+        Check(name, value, f">= {shown(q, budget.min_accuracy)}", q.int8_value >= budget.min_accuracy), advice
+    )
 
 
 def accuracy_drop(measured: Measured, budget: Budget) -> GateResult:
     """Quantization costs little of the metric."""
     q = measured.quality
     assert q.float_value is not None
-    drop = round(q.float_value - q.int8_value, 9)  # 0.93 - 0.92 is a hair over 0.01
-    advice = (
-        f"{q.metric} drops by {drop:.2%}, over max_accuracy_drop {budget.max_accuracy_drop:.2%}; "
-        "give more, or more typical, calibration samples"
-    )
-    ok = drop <= budget.max_accuracy_drop
-    check = Check(f"{q.metric} drop", f"{drop:.2%}", f"<= {budget.max_accuracy_drop:.2%}", ok)
+    lost, allowed = loss(q.float_value, q.int8_value, q.better), allowed_loss(q.float_value, q.unit, budget)
+    key = "max_relative_loss" if q.unit else "max_accuracy_drop"
+    says, word = ("rises", "rise") if q.better == "lower" else ("drops", "drop")
+    drop, most = told_apart(lambda value, digits: shown(q, value, digits), lost, allowed, 2)
+    limit = f"{key} {budget.max_relative_loss:.2%} of {shown(q, q.float_value)}" if q.unit else f"{key} {most}"
+    advice = f"{q.metric} {says} by {drop}, over {limit}"
+    check = Check(f"{q.metric} {word}", shown(q, lost), f"<= {shown(q, allowed)}", lost <= allowed)
     return _result(check, advice, lost_signal=True)
+
+
+def above_chance(measured: Measured, budget: Budget) -> GateResult:
+    """The float model does better than guessing would: one that does not shows nothing of what quantization costs."""
+    q = measured.quality
+    value, interval = (q.float_value, q.float_interval) if q.float_interval else (q.int8_value, q.int8_interval)
+    assert measured.chance is not None
+    assert value is not None
+    assert interval is not None
+    guessed = measured.chance
+    near = interval[1] >= guessed if q.better == "lower" else interval[0] <= guessed
+    which = "float model" if q.float_interval else "model"
+    advice = (
+        f"the {which} has {q.metric} {shown(q, value)} ({shown(q, interval[0], 1)}-{shown(q, interval[1], 1)}), which "
+        f"is what guessing reaches on these samples ({shown(q, guessed)}): check labels, their order, [preprocess] and "
+        "which output comes first, or give more samples; budget.allow_chance = true builds it all the same"
+    )
+    limit = "none" if budget.allow_chance else f"above chance, {shown(q, guessed)}"
+    return _result(Check(f"{which} {q.metric}", shown(q, value), limit, budget.allow_chance or not near), advice)
 
 
 def signal(measured: Measured, budget: Budget) -> GateResult:
     """Every output follows the float model's."""
     name, worst = min(measured.quality.sqnr_db.items(), key=lambda item: item[1])
-    advice = (
-        f"output {name} has {worst:.1f} dB SQNR, under min_sqnr_db {budget.min_sqnr_db:.1f}; "
-        "check whether the calibration samples resemble the evaluation samples"
-    )
     ok = worst >= budget.min_sqnr_db
-    check = Check("worst SQNR", f"{worst:.1f} dB", f">= {budget.min_sqnr_db:.1f} dB", ok)
+    reached, limit = told_apart(lambda value, digits: f"{value:.{digits}f}", worst, budget.min_sqnr_db, 1)
+    advice = f"output {name} has {reached} dB SQNR, under min_sqnr_db {limit}"
+    check = Check("worst SQNR", f"{reached} dB", f">= {limit} dB", ok)
     return _result(check, advice, lost_signal=True)
+
+
+def told_apart(show: Callable[[float, int], str], value: float, limit: float, digits: int) -> tuple[str, str]:
+    """Both as text, with as many digits as show that they differ: "15.0 dB, under 15.0" tells nobody anything."""
+    texts = ((show(value, more), show(limit, more)) for more in range(digits, digits + 6))
+    return next((pair for pair in texts if pair[0] != pair[1]), (show(value, digits), show(limit, digits)))
+
+
+def channels(measured: Measured, budget: Budget) -> GateResult:
+    """No block of channels of an output is lost in the steps or the noise of the others."""
+    every = measured.quality.channels
+    problems = [problem for one in every if (problem := channel_problem(one, budget))]
+    steps = min((one.steps for one in every if one.steps is not None), default=None)
+    middle = min((one.sqnr_db for one in every if one.sqnr_db is not None), default=None)
+    parts = [
+        *([] if steps is None else [f"{steps:.3g} steps"]),
+        *([] if middle is None else [f"{middle:.1f} dB"]),
+    ]
+    limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
+    return _result(Check("worst channels", ", ".join(parts) or "constant", limits, not problems), "; ".join(problems))
+
+
+def channel_problem(one: ChannelSignal, budget: Budget) -> str:
+    """What is wrong with a block of channels, empty if nothing is."""
+    some = f"channel {one.first}" if one.first == one.last else f"channels {one.first}..{one.last}"
+    if one.steps is not None and one.steps < MIN_STEPS:
+        return (
+            f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "
+            "anything is left of them; give them an output of their own"
+        )
+    if one.sqnr_db is not None and one.sqnr_db < budget.min_channel_db:
+        return (
+            f"output {one.output}, {some}: {one.sqnr_db:.1f} dB of what they vary by to noise, under min_channel_db "
+            f"{budget.min_channel_db:g}"
+        )
+    return ""
 
 
 def size(measured: Measured, budget: Budget) -> GateResult:
@@ -156,6 +222,16 @@ def golden(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001
 def compared(measured: Measured) -> bool:
     """Whether there is a float model to compare with."""
     return measured.quality.float_value is not None
+
+
+def has_channels(measured: Measured) -> bool:
+    """Whether anything is known of the channels."""
+    return bool(measured.quality.channels)
+
+
+def has_chance(measured: Measured) -> bool:
+    """Whether guessing has a meaning, and answers were compared with what is right."""
+    return measured.chance is not None
 
 
 def known(measured: Measured) -> bool:
@@ -179,13 +255,51 @@ class Gate:
 
 GATES: tuple[Gate, ...] = (
     Gate(integers),
-    Gate(accuracy, known, ("min_accuracy",)),
-    Gate(accuracy_drop, compared, ("max_accuracy_drop",)),
+    Gate(above_chance, has_chance, ("allow_chance",)),
+    Gate(accuracy, known, ("min_accuracy", "max_error")),
+    Gate(accuracy_drop, compared, ("max_accuracy_drop", "max_relative_loss")),
     Gate(signal, compared, ("min_sqnr_db",)),
+    Gate(channels, has_channels, ("min_channel_db",)),
     Gate(size, keys=("max_bytes",)),
     Gate(golden),
 )
 """All of them, in order of reporting. A new gate is a function and an entry here."""
+
+
+def shown(quality: Quality, value: float, digits: int = 2) -> str:
+    """A value of the metric for people: a share in percent, else with its unit."""
+    return f"{value:.{digits}%}" if not quality.unit else f"{value:.4g} {quality.unit}"
+
+
+def loss(float_value: float, int8_value: float, better: str) -> float:
+    """By how much the second value is worse."""
+    lost = float_value - int8_value
+    return round(lost if better == "higher" else -lost, 9)  # 0.93 - 0.92 is a hair over 0.01
+
+
+def allowed_loss(float_value: float, unit: str, budget: Budget) -> float:
+    """How much worse it may be: points of a share, a part of the float model's value of what has a unit."""
+    return budget.max_relative_loss * abs(float_value) if unit else budget.max_accuracy_drop
+
+
+def far_above(quality: Quality) -> str:
+    """A warning where the int8 model is far above the float one, beyond both intervals; else empty."""
+    q = quality
+    if q.float_value is None or q.float_interval is None:
+        return ""
+    gained = -loss(q.float_value, q.int8_value, q.better)
+    least = FAR_ABOVE if not q.unit else FAR_ABOVE * abs(q.float_value)
+    inside = q.int8_interval[0] <= q.float_value <= q.int8_interval[1]
+    if gained < least or inside:
+        return ""
+    each = [
+        f"{shown(q, value)} ({shown(q, low, 1)}-{shown(q, high, 1)})"
+        for value, (low, high) in ((q.int8_value, q.int8_interval), (q.float_value, q.float_interval))
+    ]
+    return (
+        f"{q.metric} of the quantized model, {each[0]}, is far above the float model's, {each[1]}: quantization "
+        "improves nothing, so check labels, [preprocess] and which output comes first"
+    )
 
 
 def _result(check: Check, advice: str, *, lost_signal: bool = False) -> GateResult:

@@ -5,25 +5,21 @@ yet that all of the samples would keep the budget, or that they would not; where
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 
 import numpy as np
 
 from skerry_agent.processing import Array, Feeding
+from skerry_agent.wire.manifest import ChannelSignal
 from skerry_host.build_record import Sampling
 from skerry_host.builder.data.samples import Samples
-from skerry_host.builder.judge.evaluate import Score, real_outputs, wilson
-from skerry_host.builder.judge.metrics import (
-    boxes_seen,
-    has_measure,
-    input_size,
-    mark_correct,
-    one_by_one,
-    require_boxes,
-)
+from skerry_host.builder.judge.channels import ChannelSums, OutputForm, channel_signals, is_one_kind, output_scales
+from skerry_host.builder.judge.evaluate import Answered, Score, labels_of, real_outputs, score_of
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.judge.signal import CEILING_DB, energies
+from skerry_host.builder.judge.tasks.base import View, view_of
+from skerry_host.builder.judge.tasks.table import has_seen, measure, one_by_one, require
 from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import Budget, Recipe
@@ -38,12 +34,16 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly."""
+    """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly.
+
+    It is None where the metric is no mean of samples. `channels` are the blocks of every output.
+    """
 
     reference: Score
     score: Score
-    right: Array
+    right: Array | None
     sampling: Sampling
+    channels: tuple[ChannelSignal, ...] = ()
 
 
 class PairedEvaluation:
@@ -67,7 +67,23 @@ class PairedEvaluation:
         for answers in (self._reference, own):
             answers.unload()
         reference, score = self._score(self._reference, count), self._score(own, count)
-        return Comparison(reference, score, own.right[:count], Sampling(count, len(self._samples), RISK))
+        right = own.right[:count] if own.by_sample else None
+        return Comparison(reference, score, right, Sampling(count, len(self._samples), RISK), self._channels(own))
+
+    def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
+        """The blocks of channels of each output of the float model, and what they show in the other."""
+        if own is self._reference:
+            return ()
+        graph, task = self._reference.graph, self._recipe.meaning
+        forms = [
+            OutputForm(graph, place, is_one_kind(task.name, place), scales)
+            for place, scales in enumerate(output_scales(own.graph))
+        ]
+        return tuple(
+            signal
+            for name, sums, form in zip(self._reference.outputs, own.channels, forms, strict=True)
+            for signal in channel_signals(name, sums, form)
+        )
 
     def _answers_of(self, model: bytes) -> "_Answers":
         for known in (self._reference, self._last):
@@ -91,10 +107,20 @@ class PairedEvaluation:
             self._grow(own, count)
         if count == len(self._samples):
             return True
-        if not boxes_seen(self._reference.first(count), self._recipe.meaning, self._size(self._reference)):
+        if not has_seen(
+            self._reference.first(count), self._recipe.meaning, self._view(self._reference, self._order[:count])
+        ):
+            return False
+        if not own.by_sample or self._near_chance(count):
             return False
         marks = self._reference.right[:count], own.right[:count]
         return is_sure(marks, own.energies[:count], self._recipe.budget, len(self._samples))
+
+    def _near_chance(self, count: int) -> bool:
+        """Whether the float model might still be one that guesses, which takes all samples to say."""
+        chance = self._reference.chance
+        low = interval_at_any_time(int(self._reference.right[:count].sum()), count)[0]
+        return chance is not None and low <= chance
 
     def _grow(self, answers: "_Answers", count: int) -> None:
         """Run a model on the samples up to `count` and note which are right, and the energies beside the float one."""
@@ -102,30 +128,43 @@ class PairedEvaluation:
         if start >= count:
             return
         answers.run(self._samples, self._order[start:count], self._recipe.feeding, self._progress)
-        if count == len(self._samples) and not has_measure(self._samples, task):
-            require_boxes(self._reference.first(count), task, self._size(answers))
-        truth, got = self._reference.first(count, start), answers.first(count, start)
-        expected = self._samples.subset(self._order[start:count]).compared_with(truth)
-        answers.metric, answers.right[start:count] = mark_correct(got, expected, task, self._size(answers))
-        answers.energies[start:count] = _energies(truth, got)
+        part = self._order[start:count]
+        if count == len(self._samples):
+            require(self._reference.first(count), task, self._view(answers, self._order))
+        reference, got = self._reference.first(count, start), answers.first(count, start)
+        known = self._samples.subset(part).compared_with(reference)
+        found = measure(got, known, task, self._view(answers, part))
+        answers.by_sample, answers.chance = found.marks is not None, found.chance
+        if found.marks is not None:
+            answers.right[start:count] = found.marks
+        answers.energies[start:count] = _energies(reference, got)
+        if answers is not self._reference:
+            answers.add_channels(reference, got)
 
-    def _size(self, answers: "_Answers") -> tuple[int, int]:
-        return input_size(answers.graph, self._recipe.feeding)
+    def _view(self, answers: "_Answers", chosen: Array) -> View:
+        view = view_of(answers.graph, self._recipe.feeding, self._samples)
+        return replace(view, samples=view.samples.only(chosen))
 
     def _score(self, answers: "_Answers", count: int) -> Score:
-        right = int(answers.right[:count].sum())
-        interval = wilson(right, count) if count == len(self._samples) else interval_at_any_time(right, count)
-        labels = None if self._samples.truth is None else self._samples.classes[self._order[:count]]
+        chosen = self._order[:count]
         outputs = dict(zip(answers.outputs, answers.first(count), strict=True))
-        return Score(answers.metric, count, right / count, interval, outputs, labels)
+        known = self._samples.subset(chosen).compared_with(self._reference.first(count))
+        answered = Answered(outputs, known, self._recipe.meaning, self._view(answers, chosen))
+        score = score_of(answered, labels_of(known, self._recipe.meaning))
+        if count == len(self._samples):
+            return score
+        return replace(score, interval=interval_at_any_time(int(answers.right[:count].sum()), count))
 
 
 class _Answers:
     """A model's real-valued answers for the first samples of the order; memory is taken as they come."""
 
     def __init__(self, model: bytes, population: int) -> None:
-        self.model, self.graph, self.count, self.metric = model, describe_any(model), 0, ""
+        self.model, self.graph, self.count = model, describe_any(model), 0
+        self.by_sample = True
+        self.chance: float | None = None
         self.right = np.zeros(population, bool)
+        self.channels: list[ChannelSums] = []
         self.energies = np.zeros((population, 0, 2))
         self.outputs: dict[str, Array] = {}
         self._sessions: Sessions | None = None
@@ -145,6 +184,12 @@ class _Answers:
     def first(self, count: int, start: int = 0) -> list[Array]:
         """The answers from `start` to `count`, one array per output."""
         return [part[start:count] for part in self.outputs.values()]
+
+    def add_channels(self, reference: Sequence[Array], got: Sequence[Array]) -> None:
+        """Add to the sums over the channels of each output, beside the float model's values."""
+        self.channels = self.channels or [ChannelSums() for _ in reference]
+        for sums, one, other in zip(self.channels, reference, got, strict=True):
+            sums.add(one, other)
 
     def unload(self) -> None:
         """Free the loaded model."""

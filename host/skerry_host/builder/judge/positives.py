@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from skerry_agent.processing import Array, GoldenSet, dequantize
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline, TensorSpec
+from skerry_agent.processing import Array, GoldenSet, dequantize, join_outputs
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Baseline
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.golden import choose
-from skerry_host.builder.judge.metrics import Size, best_boxes
+from skerry_host.builder.judge.tasks.base import Case, Size, View
+from skerry_host.builder.judge.tasks.detection import NOTHING, best
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Recipe
 from skerry_host.builder.runtime.session import Session, Sessions, is_stateful
 
 SCANNED = 512
 """Held-out samples among which golden ones are looked for."""
-NOTHING = -1
-"""The kind of an answer without a box."""
 NAMED = 5
 
 
@@ -31,7 +31,7 @@ def baseline(outputs: Sequence[Array], recipe: Recipe, size: Size) -> Baseline |
     """
     negative = recipe.labels.negative_index
     if recipe.task == DETECTION:
-        found = best_boxes(outputs, recipe.meaning, size) != NOTHING
+        found = best(outputs, Case(recipe.meaning, View(size))) != NOTHING
     elif recipe.task == CLASSIFICATION and negative is not None:
         found = _largest(outputs[0]) != negative
     else:
@@ -50,9 +50,9 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
         return samples
     chosen = np.array(choose(samples.classes, SCANNED))
     raw = Sessions(model, recipe.feeding, len(chosen)).run(samples.inputs, chosen)
-    real = [dequantize(part, spec) for part, spec in zip(raw, session.outputs, strict=True)]
+    real = _real(raw, session.graph)
     if recipe.task == DETECTION:
-        return replace(samples.subset(chosen), truth=list(best_boxes(real, recipe.meaning, size)))
+        return replace(samples.subset(chosen), truth=list(best(real, Case(recipe.meaning, View(size)))))
     answers, labels = _largest(real[0]), samples.classes[chosen]
     if samples.truth is None:
         return replace(samples.subset(chosen), truth=list(answers))
@@ -61,9 +61,9 @@ def by_answer(model: bytes, samples: Samples, recipe: Recipe, size: Size) -> Sam
     return samples.subset(chosen[kept])
 
 
-def problem(golden: GoldenSet, outputs: Sequence[TensorSpec], recipe: Recipe, size: Size) -> str:
+def problem(golden: GoldenSet, graph: Graph, recipe: Recipe, size: Size) -> str:
     """Why golden outputs show nothing of what the model is for; empty if they do."""
-    real = [dequantize(part, spec) for part, spec in zip(golden.outputs, outputs, strict=True)]
+    real = _real(golden.outputs, graph)
     shown = baseline(real, recipe, size)
     if shown is None or shown.positive_rate > 0:
         return ""
@@ -89,3 +89,9 @@ def _largest(outputs: Array) -> Array:
     """The index of the largest output of each sample (N,)."""
     indices: Array = outputs.reshape(len(outputs), -1).argmax(axis=1)
     return indices
+
+
+def _real(raw: Sequence[Array], graph: Graph) -> list[Array]:
+    """The real values of a model's outputs, in the order of its source's."""
+    real = [dequantize(part, spec) for part, spec in zip(raw, graph.output_specs(), strict=True)]
+    return join_outputs(real, graph.joins)

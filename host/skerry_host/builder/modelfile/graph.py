@@ -6,7 +6,8 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from msgspec import Struct
 
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import Join, TensorSpec
+from skerry_host.builder.modelfile.joins import read_joins
 
 _DTYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 _OPS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -44,7 +45,10 @@ class Op(Struct, frozen=True):
 
 
 class Graph(Struct, frozen=True):
-    """The first subgraph of a model, and how many there are. The first signature names inputs and outputs."""
+    """The first subgraph of a model, and how many there are. The first signature names inputs and outputs.
+
+    `joins`: outputs of the source that the model gives in parts.
+    """
 
     subgraphs: int
     tensors: tuple[Tensor, ...]
@@ -54,6 +58,7 @@ class Graph(Struct, frozen=True):
     input_names: dict[str, int] = {}
     output_names: dict[str, int] = {}
     signature: str = ""
+    joins: tuple[Join, ...] = ()
 
     @property
     def parameter_bytes(self) -> int:
@@ -100,6 +105,7 @@ def describe(model: Any) -> Graph:
         input_names=_names(first.inputs) if first else {},
         output_names=_names(first.outputs) if first else {},
         signature=_text(first.signatureKey) if first else "",
+        joins=read_joins(model),
     )
     named = [*graph.inputs, *graph.outputs, *(i for op in graph.ops for i in op.inputs + op.outputs)]
     if any(index >= len(graph.tensors) for index in named):

@@ -63,8 +63,13 @@ def code_of(model: Any, builtin: int) -> int:
 
 def add_buffer(model: Any, values: Any) -> int:
     """The place of a new buffer with an array's values."""
+    return add_bytes(model, values.tobytes())
+
+
+def add_bytes(model: Any, content: bytes) -> int:
+    """The place of a new buffer with some content."""
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    buffer.data = np.frombuffer(content, np.uint8)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
 

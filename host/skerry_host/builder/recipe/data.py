@@ -28,7 +28,7 @@ class Data(Struct, frozen=True):
     split: Annotated[float, Meta(gt=0, lt=1)] = 0.3
     calibration_samples: Annotated[int, Meta(ge=2)] | None = None
     evaluation_samples: Annotated[int, Meta(ge=2)] | None = None
-    min_calibration_samples: Annotated[int, Meta(ge=1)] = 500
+    min_calibration_samples: Annotated[int, Meta(ge=1)] | None = None
     evaluate: Literal["enough", "all"] = "enough"
     label: tuple[str, ...] = ()
     features: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ SkerryError
 ├── RecipeError      the recipe, or data that it names: every issue at once
 ├── ModelError       the source model cannot be used
 ├── OutputError      the build cannot be written
+├── ProblemsError    several of these, found in one round
 └── BuildRefused     the int8 model misses a gate: every reason at once
 """
 
@@ -19,7 +20,7 @@ class RecipeError(SkerryError):
     exit_code = 2
 
     def __init__(self, where: str, issues: Sequence[str], *, hint: str = "", code: str | None = None) -> None:
-        self.issues = tuple(issues)
+        self.where, self.issues = where, tuple(issues)
         super().__init__(f"{where}: {'; '.join(self.issues)}", hint=hint, code=code)
 
     def facts(self) -> dict[str, object]:
@@ -39,6 +40,22 @@ class OutputError(SkerryError):
 
     code = "output"
     exit_code = 2
+
+
+class ProblemsError(SkerryError):
+    """Several things are wrong with a build, found in one round: `parts` are their errors, `issues` one line each."""
+
+    code = "problems"
+
+    def __init__(self, parts: Sequence[SkerryError]) -> None:
+        self.parts = tuple(parts)
+        self.issues = tuple(map(str, self.parts))
+        self.exit_code = max(part.exit_code for part in self.parts)
+        super().__init__(f"{len(self.parts)} problems: {'; '.join(self.issues)}")
+
+    def facts(self) -> dict[str, object]:
+        """With each problem on its own."""
+        return {**super().facts(), "issues": self.issues, "problems": [part.facts() for part in self.parts]}
 
 
 class BuildRefused(SkerryError):  # noqa: N818  (a verdict, not a fault)

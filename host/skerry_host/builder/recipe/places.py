@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry_host.builder.recipe.data import Data
+from skerry_host.builder.recipe.nearest import did_you_mean
 
 
 class Place(Protocol):
@@ -65,7 +66,8 @@ def _below(root: Path, name: str, issues: list[str]) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder, or inside data.folder")
     elif not path.exists():
-        issues.append(f"{name}: file not found")
+        there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        issues.append(f"{name}: file not found{did_you_mean(path.name, there)}")
     return path
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -22,6 +21,8 @@ from skerry_agent.wire.names import VERSION_PATTERN, ModelName
 from skerry_host.builder.recipe.data import Data, RelativePath
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.labels import Labels, label_problems, read_labels
+from skerry_host.builder.recipe.nearest import did_you_mean
+from skerry_host.builder.recipe.parse import parse
 from skerry_host.builder.recipe.places import data_places, source_folder
 
 FILE = "recipe.toml"
@@ -45,7 +46,18 @@ class SourcePlan(Struct, frozen=True):
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
 
 
-TaskName = Literal["classification", "detection", "embedding", "raw"]
+TaskName = Literal[
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "keypoints",
+    "regression",
+    "embedding",
+    "sequence",
+    "events",
+    "raw",
+]
 
 
 class InputPlan(Preprocess, frozen=True):
@@ -63,10 +75,11 @@ class InputPlan(Preprocess, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """What a model's outputs mean, and how boxes are read from a detector's."""
+    """What a model's outputs mean, how an answer is read from them, and the names of its classes or symbols."""
 
     name: TaskName
     postprocess: Postprocess = Postprocess()
+    labels: tuple[str, ...] = ()
 
 
 class Quantize(Struct, frozen=True):
@@ -113,16 +126,24 @@ class Quantize(Struct, frozen=True):
         return [f"quantize.io: {self.io!r} cannot be combined with activations = {self.activations!r}, use {use}"]
 
 
-STEPS = ("equalize", "hard_swish", "ranges", "quantizer", "bias", "op_versions", "io_type")
+STEPS = ("equalize", "hard_swish", "split_outputs", "ranges", "quantizer", "bias", "op_versions", "io_type")
 """The modules of `builder.quantize` that carry out a `Quantize`, in the order in which they run."""
 
 
 class Budget(Struct, frozen=True):
-    """The host's gates: a build that misses one is refused."""
+    """The host's gates: a build that misses one is refused.
+
+    Metrics with a unit, such as pixels, may be worse by a part of the float model's value, `max_relative_loss`; those
+    that are better the lower they are have `max_error` in place of `min_accuracy`.
+    """
 
     max_accuracy_drop: Share = 0.01
+    max_relative_loss: Share = 0.02
     min_accuracy: Share = 0.0
+    max_error: Annotated[float, Meta(ge=0)] | None = None
+    allow_chance: bool = False
     min_sqnr_db: float = 15.0
+    min_channel_db: float = 3.0
     max_bytes: Annotated[int, Meta(gt=0)] | None = None
 
 
@@ -188,13 +209,13 @@ class Recipe(Struct, frozen=True):
         """What the types cannot say."""
         strides, per_cell = self.postprocess.strides, self.postprocess.per_cell
         uneven = f"postprocess: {len(strides)} strides, but {len(per_cell)} per_cell"
-        wrong = [uneven] if len(strides) != len(per_cell) else []
-        return [*self.quantize.problems, *self.data.problems, *wrong, *self.labels.problems]
+        grids = [uneven] if len(strides) != len(per_cell) else []
+        return [*self.quantize.problems, *self.data.problems, *grids, *self.labels.problems]
 
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return Task(self.task, self.postprocess)
+        return Task(self.task, self.postprocess, self.labels.names)
 
 
 def _with(plan: InputPlan, prep: Preprocess) -> InputPlan:
@@ -221,27 +242,49 @@ def load_recipe(path: Path, version: str | None = None) -> LoadedRecipe:
 
     Without `version` the newest one that has a source file is taken.
     """
+    loaded, wrong = read_recipe(path, version)
+    if wrong is not None:
+        raise wrong
+    assert loaded is not None
+    return loaded
+
+
+def read_recipe(path: Path, version: str | None = None) -> tuple[LoadedRecipe | None, RecipeError | None]:
+    """The recipe as far as it can be read, and all that is wrong with it: keys with mistakes are left out.
+
+    Files that it names may be missing then. Raises nothing.
+    """
     file = path / FILE if path.is_dir() else path
-    raw = _read(file)
-    recipe = _parse(file, raw)
     try:
-        return _located(file, recipe, hashlib.sha256(raw).hexdigest(), version)
+        raw = _read(file)
+        recipe, issues = parse(_table(file, raw), Recipe, _STAND_INS)
+    except RecipeError as error:
+        return None, error
+    issues += [] if recipe is None else recipe.problems
+    known, missing = len(issues), list[str]()
+    loaded = None if recipe is None else _located(file, recipe, hashlib.sha256(raw).hexdigest(), version, missing)
+    if not issues + missing:
+        return loaded, None
+    hint, code = ("see docs/recipe.md", None) if known else ("", "missing_file")
+    return loaded, RecipeError(str(file), issues + missing, hint=hint, code=code)
+
+
+_STAND_INS = {"schema": 1, "name": "unnamed", "task": "raw", "license": ""}
+
+
+def _located(file: Path, recipe: Recipe, sha256: str, version: str | None, issues: list[str]) -> LoadedRecipe | None:
+    """With the files that it names; adds to `issues` what is missing, None where they cannot be looked for."""
+    try:
+        folder = file.parent
+        home = source_folder(folder, recipe.source, issues)
+        chosen = _choose(home, recipe.source.file, version, issues)
+        name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
+        source = folder / name if issues else _inside(home, name, issues)
+        calibration, evaluation = data_places(folder, recipe.data, issues)
+        recipe = _with_labels(folder, recipe, issues)
     except (OSError, ValueError, NotImplementedError) as error:  # names too long for a disk, patterns that are none
-        raise RecipeError(str(file), [f"its files cannot be looked for: {error}"], code="missing_file") from None
-
-
-def _located(file: Path, recipe: Recipe, sha256: str, version: str | None) -> LoadedRecipe:
-    """With the files that it names; raises `RecipeError` where they are missing."""
-    folder = file.parent
-    issues: list[str] = []
-    home = source_folder(folder, recipe.source, issues)
-    chosen = _choose(home, recipe.source.file, version, issues)
-    name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
-    source = folder if issues else _inside(home, name, issues)
-    calibration, evaluation = data_places(folder, recipe.data, issues)
-    recipe = _with_labels(folder, recipe, issues)
-    if issues:
-        raise RecipeError(str(file), issues, code="missing_file")
+        issues.append(f"its files cannot be looked for: {error}")
+        return None
     return LoadedRecipe(recipe, sha256, chosen, source, calibration, evaluation)
 
 
@@ -270,31 +313,11 @@ def _read(file: Path) -> bytes:
         raise RecipeError(str(file), [f"cannot be read: {error.strerror}"], hint=hint, code="no_recipe") from None
 
 
-def _parse(file: Path, raw: bytes) -> Recipe:
+def _table(file: Path, raw: bytes) -> dict[str, Any]:
     try:
-        table = codec.parse_toml(raw)
+        return codec.parse_toml(raw)
     except WireError as error:
         raise RecipeError(str(file), error.issues) from None
-    issues = _unknown_keys(table, Recipe, "")
-    try:
-        recipe = codec.convert(table, Recipe)
-    except WireError as error:
-        raise RecipeError(str(file), [*error.issues, *issues], hint="see docs/recipe.md") from None
-    issues += recipe.problems
-    if issues:
-        raise RecipeError(str(file), issues, hint="see docs/recipe.md")
-    return recipe
-
-
-def _unknown_keys(table: dict[str, Any], kind: Any, path: str) -> list[str]:
-    """A misspelt key would silently mean its default: say so."""
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    found = [f"{path}{key}: unknown key" for key in table if key not in fields]
-    for key, value in table.items():
-        inner = fields.get(key)
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
-            found += _unknown_keys(value, inner, f"{path}{key}.")
-    return found
 
 
 def _choose(folder: Path, pattern: str, version: str | None, issues: list[str]) -> str | None:
@@ -329,5 +352,7 @@ def _inside(folder: Path, name: str, issues: list[str]) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (path / "saved_model.pb").is_file():
-        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else f"{name}: file not found")
+        there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        lost = f"{name}: file not found{did_you_mean(path.name, there)}"
+        issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)
     return path

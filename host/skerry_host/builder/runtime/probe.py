@@ -7,7 +7,6 @@ run it. Says nothing of the model's accuracy.
 import json
 import re
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from skerry_host import children
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.ended import ending, out_of_memory
 
 SECONDS = 60
 MEMORY_BYTES = 4 * 1024**3
@@ -56,8 +56,36 @@ def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
     if problem:
-        hint = "a layer whose weights or outputs are almost all zero cannot be quantized: check the source model"
-        raise ModelError(f"the quantized model does not run: {problem}", hint=hint, code="does_not_run")
+        text, hint = quantized_cause(model, problem)
+        raise ModelError(f"the quantized model does not run: {text}", hint=hint, code="does_not_run")
+
+
+_NODE = re.compile(r"Node number \d+ \((\w+)\) failed to (prepare|invoke)")
+TINY_SCALE = 1e-20
+"""A scale under this divides to infinity: the values that it stands for are all but zero."""
+
+
+def quantized_cause(model: bytes, problem: str) -> tuple[str, str]:
+    """Why a model that was just quantized does not run, and what to do: from its scales and the runtime's words."""
+    vanishing = _vanishing(model)
+    if vanishing:
+        names = ", ".join(vanishing[:3])
+        return (
+            f"the values of {names} are all but zero, so that they have no scale ({problem})",
+            "check the source model",
+        )
+    found = _NODE.search(problem)
+    if found and not found[1].startswith("TfLite"):  # a delegate is no operator of the model
+        own = f"the runtime has no kernel for operator {found[1]} with these integers ({problem})"
+        return own, f"write the model without {found[1]}, or compute that operator before or behind the model"
+    return problem, "that is the runtime's own message"
+
+
+def _vanishing(model: bytes) -> list[str]:
+    """The names of tensors whose scale is zero, or as good as."""
+    tensors = read_model(model).subgraphs[0].tensors
+    scaled = [t for t in tensors if t.quantization is not None and t.quantization.scale is not None]
+    return [t.name.decode("utf-8", "replace") for t in scaled if any(abs(s) < TINY_SCALE for s in t.quantization.scale)]
 
 
 _STDIN = "-"
@@ -79,9 +107,10 @@ def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> 
 def read_outcome(path: Path | str, done: "subprocess.CompletedProcess[bytes]") -> Probe:
     """What a child that has ended says of `path`; raises `ModelError` when it died or could not parse the file."""
     lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise ModelError(f"{path} crashes the runtime ({name})", hint=_HINT, code="crash")
+    said = done.stderr.decode("utf-8", "replace") if done.stderr else ""
+    if done.returncode < 0 or (not lines and out_of_memory(said)):
+        message, advice, code = ending(f"{path}: loading and running it", done.returncode, said, MEMORY_BYTES)
+        raise ModelError(message, hint=advice or _HINT, code=code)
     if not lines:
         raise ModelError(f"{path} is truncated or damaged", hint=_HINT, code="damaged")
     try:

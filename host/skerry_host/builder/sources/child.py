@@ -10,23 +10,22 @@ import re
 import resource
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from skerry_host import children
+from skerry_host import children, failure_log
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.runtime.ended import ending, out_of_memory
 from skerry_host.builder.sources.converters import missing_package
 
 MEMORY_BYTES = 16 * 1024**3
 """Address space, not resident memory: TensorFlow maps far more than it touches."""
 SECONDS = 600.0
 OUTPUT_BYTES = 4 * 1024**2
-LOGS = 10
-"""How many outputs are kept."""
-PREFIX, SUFFIX = "skerry-converter-", ".log"
+PREFIX = "skerry-converter-"
+"""Begins the names of the files in which outputs are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,14 @@ def run(conversion: Conversion) -> str:
         raise ModelError(
             f"{conversion.what} timed out after {conversion.seconds:.0f} s", hint=_kept(output), code="hang"
         )
-    if status < 0:
-        name = signal.Signals(-status).name
-        raise ModelError(f"{conversion.what} crashes ({name})", hint=_kept(output), code="crash")
+    if status < 0 or (status and out_of_memory(output)):
+        message, advice, code = ending(conversion.what, status, output, MEMORY_BYTES)
+        raise ModelError(message, hint="; ".join(filter(None, (advice, _kept(output)))), code=code)
     absent = _ABSENT.search(reason(output)) if status else None
     if absent:
         raise missing_package(conversion.command[0], absent[1])
     if status:
-        raise ModelError(f"{conversion.what} fails: {reason(output)}", hint=_kept(output), code="converter")
+        raise ModelError(f"{conversion.what} fails: {_own(output)}", hint=_kept(output), code="converter")
     return output
 
 
@@ -91,6 +90,29 @@ def reason(output: str) -> str:
     return (errors or lines or ["it gave no reason"])[-1][:300]
 
 
+_INTERNAL = (
+    "UnboundLocalError",
+    "AttributeError",
+    "TypeError",
+    "NameError",
+    "KeyError",
+    "IndexError",
+    "AssertionError",
+)
+"""Exceptions by which a program shows a mistake of its own, not of its input."""
+_PLACE = re.compile(r'File ".*?([^/"]+)", line (\d+), in (\S+)')
+
+
+def _own(output: str) -> str:
+    """The reason; of an exception that is the tool's own mistake also where in the tool it was raised."""
+    said = reason(output)
+    places = _PLACE.findall(output)
+    if not said.startswith(_INTERNAL) or not places:
+        return said
+    file, line, function = places[-1]
+    return f"its own code fails at {file}:{line} ({function}): {said}"
+
+
 _ABSENT = re.compile(r"ModuleNotFoundError: No module named '?(\w+)")
 _QUIET = {
     "CUDA_VISIBLE_DEVICES": "",
@@ -118,20 +140,6 @@ def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
 
 
 def _kept(output: str) -> str:
-    """Where the output can be read, for a hint; only the last `LOGS` are kept."""
-    _forget(Path(tempfile.gettempdir()), LOGS - 1)
-    with tempfile.NamedTemporaryFile("w", prefix=PREFIX, suffix=SUFFIX, delete=False) as file:
-        file.write(output)
-    return f"full output: {file.name}"
-
-
-def _forget(folder: Path, kept: int) -> None:
-    """Delete all but the newest of this user's outputs; another process may be at it, too."""
-    found = []
-    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if status.st_uid == os.getuid():
-                found.append((status.st_mtime, path))
-    for _when, path in sorted(found)[: max(0, len(found) - kept)]:
-        path.unlink(missing_ok=True)
+    """Where the output can be read, for a hint."""
+    path = failure_log.keep(output, PREFIX)
+    return f"full output: {path}" if path else "its output could not be kept"

@@ -15,22 +15,17 @@ from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.rewrite.interface import fixed_batch
+from skerry_host.builder.rewrite.names import unique_names
+from skerry_host.builder.rewrite.table import rewrite
+from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
 from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
-from skerry_host.builder.sources.fake_quant import TrainedRanges, take_ranges
 from skerry_host.builder.sources.kinds import kind_of
-from skerry_host.builder.sources.normalise import (
-    fixed_batch,
-    normalise,
-    not_finite,
-    quantized,
-    unfit,
-    unfit_io,
-    unfit_quantized,
-    unique_names,
-)
+from skerry_host.builder.sources.unfit import not_finite, quantized, unfit, unfit_io, unfit_quantized
+from skerry_host.builder.sources.why import require_runs
 
 INT8_SHARE = 0.25  # of the bytes of a float model, at least
 
@@ -41,7 +36,7 @@ class SourceModel:
 
     `quantized`: it computes on integers already, and is not changed. `onnx` is the float ONNX with fixed shapes that it
     was converted from, None for other sources. `trained`: ranges from quantization-aware training, which nothing may
-    change.
+    change. The first `whole` outputs are never given in parts, each with a scale of its own.
     """
 
     data: bytes
@@ -52,6 +47,9 @@ class SourceModel:
     quantized: bool = False
     onnx: bytes | None = None
     trained: TrainedRanges = field(default_factory=dict)
+    no_tflite: str = ""
+    """Why `data` is a float ONNX: no converter turns it into TFLite, or no target asked for that (then empty)."""
+    whole: int = 0
 
     @property
     def is_tflite(self) -> bool:
@@ -60,7 +58,7 @@ class SourceModel:
 
 
 def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: bool = False) -> SourceModel:
-    """Convert, check and normalise a source; raises `ModelError` with what is wrong and what to do.
+    """Convert, check and rewrite a source; raises `ModelError` with what is wrong and what to do.
 
     `trusted` allows sources that carry code to run it.
     """
@@ -68,8 +66,19 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         converted = _convert(path, plan, Path(folder), trusted=trusted)
         sha256, size = identity(path, converted.files)
         if converted.file is None:
-            return _quantized_onnx(path, converted, sha256, size)
+            return _onnx(path, converted, sha256, size, quantized=True)
         return _tflite(path, converted, converted.file, sha256, size)
+
+
+def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> SourceModel:
+    """An ONNX source as it is but for fixed shapes: no converter is needed where nobody wants TFLite of it.
+
+    Raises `ModelError`.
+    """
+    with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
+        prepared, found = onnx.prepare(path, plan.shapes if plan else {}, Path(folder))
+        converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
+    return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
 
 
 def _check_size(path: Path, share: float) -> None:
@@ -92,8 +101,8 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
     return keras.convert(path, kind, folder, trusted=trusted)
 
 
-def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) -> SourceModel:
-    """A source that never becomes TFLite: `data` is the ONNX."""
+def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized: bool) -> SourceModel:
+    """A source that does not become TFLite: `data` is the ONNX."""
     from skerry_host.builder.modelfile.onnx import describe_onnx  # noqa: PLC0415  (an extra)
 
     assert converted.onnx is not None
@@ -101,8 +110,8 @@ def _quantized_onnx(path: Path, converted: Converted, sha256: str, size: int) ->
     reasons = unfit_io(graph)
     if reasons:
         raise ModelError(f"{path} cannot be used: {'; '.join(reasons)}", code="unfit")
-    changes = (*converted.changes, "int8 ONNX (QDQ), for the onnx target only")
-    return SourceModel(converted.onnx, graph, sha256, size, changes, True, converted.onnx)
+    kept = ("int8 ONNX (QDQ), for the onnx target only",) if quantized else ()
+    return SourceModel(converted.onnx, graph, sha256, size, (*converted.changes, *kept), quantized, converted.onnx)
 
 
 def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> SourceModel:
@@ -113,14 +122,14 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
         raise ModelError(message, hint="train or export it again", code="unfit")
-    found.require_runs(path)
+    require_runs(path, found)
     ready = quantized(describe(model))
     if ready:
         check_size(str(path), len(data))
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
-    changes = [change for change in (batch, renamed) if change] + ([] if ready else normalise(model))
+    changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph)

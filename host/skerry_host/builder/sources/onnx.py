@@ -31,7 +31,7 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     One that is quantized (QDQ) is handed on as it is.
     """
     prepared, found = prepare(path, shapes, folder)
-    files = tuple(path.parent / name for name in found.files)
+    files = data_files(path, found)
     if found.quantized:
         return Converted(None, found.changes, prepared.read_bytes(), files=files)
     python = python_with(ONNX2TF)
@@ -45,6 +45,11 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     data = prepared.read_bytes()
     changes = (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC")
     return Converted(made, changes, data, tuple(examples(data)), files)
+
+
+def data_files(path: Path, found: Prepared) -> tuple[Path, ...]:
+    """The files that hold the model's external data."""
+    return tuple(path.parent / name for name in found.files)
 
 
 def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tuple[Path, Prepared]:

@@ -17,6 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from skerry_host.builder.sources.external_data import issues
+from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign
 from skerry_host.builder.sources.onnx_prepared import Prepared
 
 _INTEGER = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
@@ -37,8 +38,12 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
         model, files = _load(source)
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
+        dropped = drop_labels(model.graph)
+        strange = foreign(model.graph)
+        if strange:
+            raise _UnfitError(*strange)
         opset = _opset(model)
-        changes = [*fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
+        changes = [*dropped, *fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
         changes += ["constants folded"]
         rename(model.graph)

@@ -38,6 +38,7 @@ def part_of(target: Target, model: bytes, golden: Recorded, recipe: Recipe, base
         golden=golden.limits,
         probation=recipe.probation,
         baseline=baseline,
+        joins=session.graph.joins,
         preprocesses=recipe.feeding.preprocesses[1:],
         feedback=dict(recipe.feeding.feedback),
     )

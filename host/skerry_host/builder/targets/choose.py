@@ -8,6 +8,7 @@ import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
+from skerry_host.builder.judge.gates import allowed_loss, channel_problem, loss
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
 from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import QuantizationLoss, SearchStep, Tools, search
@@ -71,7 +72,8 @@ def choose(work: Work) -> Chosen:
         stop = enough if plan.search is None else lambda _model: False
         found = search(plan, model, _tools(work, make, stop))
         plan, model, steps = found.plan, found.model, found.steps
-    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
+    equal = plan.equalize and work.source.is_tflite
+    reference = work.builder.float_model(equalize(work.source) if equal else work.source)
     plan = _as_it_is(plan, work.source)
     return Chosen(model, plan, compare(model), steps, reference)
 
@@ -90,9 +92,11 @@ def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
 def within_budget(compared: Comparison, budget: Budget) -> bool:
     """Whether quantization cost no more than the budget allows."""
     sqnr = min(sqnr_by_output(compared.reference, compared.score).values())
+    reference, score = compared.reference, compared.score
     return (
-        round(compared.reference.value - compared.score.value, 9) <= budget.max_accuracy_drop
+        loss(reference.value, score.value, score.better) <= allowed_loss(reference.value, score.unit, budget)
         and sqnr >= budget.min_sqnr_db
+        and not any(channel_problem(one, budget) for one in compared.channels)
     )
 
 
@@ -102,13 +106,15 @@ def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[byte
     reference = evaluate(work.source.data, samples, feeding, task, work.progress)
     samples = samples.compared_with(reference.outputs.values())
 
-    def loss(model: bytes) -> QuantizationLoss:
+    def lost_by(model: bytes) -> QuantizationLoss:
         score = evaluate(model, samples, feeding, task, work.progress)
-        return QuantizationLoss(round(reference.value - score.value, 9), min(sqnr_by_output(reference, score).values()))
+        lost = loss(reference.value, score.value, score.better)
+        return QuantizationLoss(lost, min(sqnr_by_output(reference, score).values()))
 
     noise = NOISE_SAMPLES / len(samples)
-    budget = QuantizationLoss(work.recipe.budget.max_accuracy_drop + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
-    return Tools(make, loss, enough, work.progress, noise, budget)
+    allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
+    budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
+    return Tools(make, lost_by, enough, work.progress, noise, budget)
 
 
 def _some(samples: Samples) -> Samples:

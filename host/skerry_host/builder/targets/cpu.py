@@ -13,13 +13,13 @@ class CpuBuilder(TargetBuilder):
 
     target = CPU
     hint = "give the float ONNX model, or build target onnx for a board that has it"
-    last_resort = (
-        "activations = 'int16' on a CPU target (if all operators have a 16-bit kernel), or quantization-aware training"
-    )
+    last_resort = "quantization-aware training"
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:  # noqa: ARG002
         """See `TargetBuilder.problem`."""
-        return "" if source.is_tflite else "an already quantized ONNX model cannot be converted to TFLite without loss"
+        if source.quantized and not source.is_tflite:
+            return "an already quantized ONNX model cannot be converted to TFLite without loss"
+        return "" if source.is_tflite else source.no_tflite or "the source was not converted to TFLite"
 
     def float_model(self, source: SourceModel) -> bytes:
         """See `TargetBuilder.float_model`."""

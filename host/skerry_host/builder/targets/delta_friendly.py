@@ -5,6 +5,8 @@
 
 from dataclasses import dataclass, replace
 
+from skerry_host.builder.judge.gates import loss
+from skerry_host.builder.judge.paired import Comparison
 from skerry_host.builder.modelfile.scale_grid import GridOptions, to_previous_grid
 from skerry_host.builder.targets.choose import NOISE_SAMPLES, Chosen, Work, within_budget
 
@@ -45,8 +47,7 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
         return DeltaFriendlyModel(chosen, "delta-friendly: no layer of the previous release matches this model")
     compared, budget = work.evaluation.compare(gridded.model), work.recipe.budget
     before, after = chosen.compared, compared
-    shared = min(len(before.right), len(after.right))
-    lost = float(before.right[:shared].mean() - after.right[:shared].mean())
+    lost, shared = _lost(before, after)
     allowed = budget.max_accuracy_drop if plan.sticky else NOISE_SAMPLES / shared
     kept = f"{gridded.kept_before:.1%} -> {gridded.kept_after:.1%} of the weights as in the previous release"
     metric = compared.score.metric
@@ -56,3 +57,16 @@ def make_delta_friendly(work: Work, chosen: Chosen, previous: PreviousRelease) -
         f"delta-friendly: {gridded.layers} layers on the previous release's grid, {kept}, {metric} {0.0 - lost:+.2%}"
     )
     return DeltaFriendlyModel(replace(chosen, model=gridded.model, compared=compared), remark)
+
+
+def _lost(before: Comparison, after: Comparison) -> tuple[float, int]:
+    """What a model loses of the metric against another, and on how many samples: those that sufficed for both.
+
+    Of a metric with a unit it is a part of the other's value, so that it compares with shares.
+    """
+    if before.right is not None and after.right is not None:
+        shared = min(len(before.right), len(after.right))
+        return float(before.right[:shared].mean() - after.right[:shared].mean()), shared
+    old = before.score
+    lost = loss(old.value, after.score.value, old.better)
+    return (lost / max(abs(old.value), 1e-12) if old.unit else lost), old.samples

@@ -19,7 +19,7 @@ class OnnxBuilder(TargetBuilder):
     searched = False
     delta_friendly = False
     hint = "give a float ONNX model and activations = 'int8', or build target cpu"
-    last_resort = "quantization-aware training, or the cpu target, which has a search and activations = 'int16'"
+    last_resort = "quantization-aware training, or the cpu target, which has a search"
 
     def problem(self, source: SourceModel, plan: Quantize) -> str:
         """See `TargetBuilder.problem`."""

@@ -35,18 +35,18 @@ def choose_targets(board: Board, asked: Sequence[str] = ()) -> list[TargetBuilde
 
 
 def for_source(
-    builders: Sequence[TargetBuilder], source: SourceModel, plan: Quantize, asked: Sequence[str] = ()
-) -> list[TargetBuilder]:
-    """Those that can work on a source as planned: only an ONNX one gives an `onnx` bundle, in int8.
+    builders: Sequence[TargetBuilder], source: SourceModel, plan: Quantize
+) -> tuple[list[TargetBuilder], dict[TargetName, str]]:
+    """Those that can work on a source as planned, and why each other cannot: only ONNX gives an `onnx` bundle, in int8.
 
-    Raises `ModelError` when another was asked for, or nothing is left.
+    Raises `ModelError` when nothing is left.
     """
-    problems = [(builder, builder.problem(source, plan)) for builder in builders]
-    fitting = [builder for builder, problem in problems if not problem]
-    for builder, problem in problems:
-        if problem and (builder.target.name in asked or not fitting):
-            raise ModelError(f"no {builder.target.name} target: {problem}", hint=builder.hint, code="target")
-    return fitting
+    problems = {builder.target.name: builder.problem(source, plan) for builder in builders}
+    fitting = [builder for builder in builders if not problems[builder.target.name]]
+    for builder in builders if not fitting else ():
+        problem = problems[builder.target.name]
+        raise ModelError(f"no {builder.target.name} target: {problem}", hint=builder.hint, code="target")
+    return fitting, {name: problem for name, problem in problems.items() if problem}
 
 
 def for_file(suffix: str) -> TargetBuilder:

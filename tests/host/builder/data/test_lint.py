@@ -33,7 +33,6 @@ EMPTY = pictures(200)
 EMPTY[:120] = 255
 CASES = {
     "good": (data(), {}),
-    "few": (data(samples(pictures(40))), {"few": "warning"}),
     "noise where there should be pictures": (data(samples(NOISE)), {"noise": "refusal"}),
     "noise on both sides": (data(samples(NOISE), samples(NOISE[::-1] // 2)), {"noise": "warning", "far": "warning"}),
     "mostly blank": (data(samples(EMPTY)), {"constant": "refusal", "repeated": "warning", "far": "warning"}),
@@ -57,7 +56,19 @@ CASES = {
 def test_findings(case: str):
     """Pain tensorflow#49927: samples that are few, or unlike what devices see, cost accuracy."""
     found, expected = CASES[case]
-    assert {finding.code: finding.level for finding in lint(found)} == expected
+    assert {finding.code: finding.level for finding in lint(found) if finding.code != "few"} == expected
+
+
+def test_fewer_samples_than_usual_are_a_warning_with_its_price():
+    """500 were a wall: nobody with 120 pictures could try Skerry at all."""
+    (few,) = lint(data(samples(pictures(120)), samples(pictures(80, 1))))
+    assert few.level == "warning"
+    assert "in about 1 of 121 new samples an activation exceeds all that was measured" in few.text
+    assert "80 evaluation samples: a share of right answers is known to +- 11 points" in few.text
+
+
+def test_enough_samples_have_no_price():
+    assert lint(data(samples(pictures(500)), samples(pictures(100, 1)))) == []
 
 
 def test_refusals_stop_and_name_the_recipe_and_the_remedy():
@@ -70,13 +81,13 @@ def test_refusals_stop_and_name_the_recipe_and_the_remedy():
 
 def test_warnings_do_not_stop():
     (warning,) = require(data(samples(pictures(40))), "fashion")
-    assert warning.startswith("only 40 calibration samples")
+    assert warning.startswith("40 calibration samples")
 
 
 def test_many_classes_need_not_all_be_calibrated_with():
     labels = np.arange(300) % 1000
     found = lint(data(evaluation=samples(pictures(300, 1), labels)))
-    assert [(finding.code, finding.level) for finding in found] == [("classes", "warning")]
+    assert [(finding.code, finding.level) for finding in found if finding.code != "few"] == [("classes", "warning")]
 
 
 def test_neighbours():

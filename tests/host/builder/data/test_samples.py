@@ -25,7 +25,7 @@ def images(count: int, shape=(28, 28, 1)):
 
 LABELS = np.arange(100) % 10
 CASES = {
-    "too few": (npz(images(20), LABELS[:20]), "20 samples, 100 are needed to calibrate"),
+    "too few": (npz(images(20), LABELS[:20]), "20 samples, min_calibration_samples asks for 100"),
     "wrong shape": (npz(images(100, (32, 32, 3)), LABELS), "the model takes Nx28x28x1"),
     "no samples": (npz(images(0)), "holds no samples"),
     "other names": (npz(images(0)).replace(b"inputs", b"inputz"), "has no array inputs"),

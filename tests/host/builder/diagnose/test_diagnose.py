@@ -102,7 +102,7 @@ ADVICE = {
     "outliers": (replace(GOOD, sqnr_db=5, crest=90), True, "cpu", "its largest value is 90 times the typical one"),
     "dead": (replace(GOOD, sqnr_db=5, dead=3), True, "cpu", "3 of 8 channels are dead"),
     "a TPU": (replace(GOOD, sqnr_db=5), True, "edgetpu", "mixed precision is not possible on the Edge TPU"),
-    "a CPU": (replace(GOOD, sqnr_db=5), True, "cpu", "activations = 'int16'"),
+    "a CPU": (replace(GOOD, sqnr_db=5), True, "cpu", "quantization-aware training (not tried)"),
 }
 
 
@@ -115,6 +115,24 @@ def test_what_to_try(case: str):
 def test_what_was_tried_is_not_advised():
     assert "search" in "; ".join(remedies([GOOD], 15, Tried()))
     assert "search" not in "; ".join(remedies([GOOD], 15, Tried(searched=True)))
+    clipped = replace(GOOD, sqnr_db=5, clipped=0.2, crest=90)
+    assert "calibrator" not in "; ".join(remedies([clipped], 15, Tried(searched=True)))  # a search tries all of them
+
+
+def test_all_advice_that_this_build_did_not_follow_says_so():
+    bad = replace(GOOD, sqnr_db=5, clipped=0.2, crest=90, dead=3)
+    hints = remedies([bad], 15, Tried(per_channel=False))
+    assert len(hints) == 6
+    assert all(hint.endswith("(not tried)") for hint in hints)
+
+
+def test_more_samples_are_advised_only_where_values_were_clipped():
+    assert "more typical" not in "; ".join(remedies([replace(GOOD, sqnr_db=5)], 15, Tried()))
+
+
+def test_what_was_tried_and_what_of_the_data_is_to_blame_is_told():
+    line = explain([GOOD], 15, Tried(found="int16 was tried and misses", cause="the features differ"))
+    assert "; the features differ; int16 was tried and misses; try: " in line
 
 
 def test_fused_names_are_cut():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skerry_host.builder.judge.evaluate import wilson
+from skerry_host.builder.judge.intervals import wilson
 from skerry_host.builder.judge.paired import RISK, is_sure
 from skerry_host.builder.judge.sequential import interval_at_any_time, sign_of_mean, surely_below
 from skerry_host.builder.recipe.recipe import Budget

@@ -33,8 +33,31 @@ CASES = {
         {},
         ["task: missing", "budget.min_sqnr_db", "golden.samples"],
     ),
-    "misspelt key": ([("max_bytes", "max_byts")], {}, ["budget.max_byts: unknown key"]),
-    "unknown quantization": ([('io = "int8"', 'io = "int4"')], {}, ["quantize.io"]),
+    "misspelt key": ([("max_bytes", "max_byts")], {}, ["budget.max_byts: unknown key; did you mean max_bytes?"]),
+    "a key of a section at the top": (
+        [("schema = 1", "schema = 1\nper_channel = true")],
+        {},
+        ["per_channel: unknown key; it belongs into [quantize]"],
+    ),
+    "unknown quantization": (
+        [('io = "int8"', 'io = "int4"')],
+        {},
+        ["quantize.io: 'int4' is none of int8, uint8, int16, float; did you mean int8?"],
+    ),
+    "a misspelt task": (
+        [('task = "classification"', 'task = "clasification"')],
+        {},
+        ["task: 'clasification' is none of classification, detection", "did you mean classification?"],
+    ),
+    "mistakes and missing files in one round": (
+        [('io = "int8"', 'io = "int4"'), ('"calibration.npz"', '"calibratoin.npz"')],
+        {"evaluation.npz": None},
+        [
+            "quantize.io",
+            "calibratoin.npz: file not found; did you mean calibration.npz?",
+            "evaluation.npz: file not found",
+        ],
+    ),
     "missing data": (
         [],
         {"calibration.npz": None, "evaluation.npz": None},
@@ -153,3 +176,11 @@ def test_names_that_no_disk_has_are_refused_in_one_line(make_recipe, name):
     with pytest.raises(RecipeError) as refused:
         load_recipe(recipe)
     assert "\n" not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_taken(make_recipe):
+    """Windows editors write one: 'Invalid statement (at line 1, column 1)' was all that was said."""
+    folder = make_recipe()
+    text = (folder / "recipe.toml").read_bytes()
+    (folder / "recipe.toml").write_bytes(b"\xef\xbb\xbf" + text)
+    assert load_recipe(folder).recipe.name == "fashion"

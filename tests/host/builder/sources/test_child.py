@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skerry_host import failure_log
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources import child
 from skerry_host.builder.sources.child import Conversion, run
@@ -44,11 +45,11 @@ def test_what_is_no_program_is_one_line(tmp_path: Path):
 def test_outputs_are_bounded_in_length_and_number(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(child, "OUTPUT_BYTES", 1000)
-    for number in range(child.LOGS + 3):
+    for number in range(failure_log.KEPT + 3):
         fails = f"print('x' * 5000); print('number {number}'); raise SystemExit(1)"
         with pytest.raises(ModelError, match=f"fails: number {number}"):
             run(Conversion("it", [sys.executable, "-c", fails], tmp_path))
     logs = sorted(tmp_path.glob("skerry-converter-*.log"), key=os.path.getmtime)
-    assert len(logs) == child.LOGS
+    assert len(logs) == failure_log.KEPT
     assert all(log.stat().st_size <= 1000 for log in logs)
-    assert f"number {child.LOGS + 2}" in logs[-1].read_text()
+    assert f"number {failure_log.KEPT + 2}" in logs[-1].read_text()

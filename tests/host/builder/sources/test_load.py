@@ -13,7 +13,7 @@ from skerry_agent.wire.blobs import MAX_BLOB_BYTES
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe.errors import ModelError
-from skerry_host.builder.runtime.probe import check_runs, one_line, probe, read_outcome
+from skerry_host.builder.runtime.probe import check_runs, one_line, probe, quantized_cause, read_outcome
 from skerry_host.builder.runtime.session import Session
 from skerry_host.builder.sources.load import identity, load_source
 from tests.kit.recipes import REAL, needs_real
@@ -229,10 +229,32 @@ def test_a_mutated_model_is_described_or_refused(float_model: bytes, tmp_path: P
 def test_a_crash_and_a_hang_are_named(tmp_path: Path, float_model: bytes):
     path = tmp_path / "m.tflite"
     path.write_bytes(float_model)
-    with pytest.raises(ModelError, match=r"crashes the runtime \(SIGSEGV\)"):
+    with pytest.raises(ModelError, match=r"loading and running it crashes \(SIGSEGV\)"):
         read_outcome(path, subprocess.CompletedProcess([], -signal.SIGSEGV, b"", b""))
     with pytest.raises(ModelError, match="timed out after 0 s"):
         probe(path, seconds=0.001)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (-signal.SIGKILL, b"", r"was killed \(SIGKILL\), as the system does when memory runs out"),
+        (1, b"Traceback\nMemoryError\n", r"needs more memory than there is \(it may take 4 GiB\)"),
+        (-signal.SIGABRT, b"terminate called: std::bad_alloc", "needs more memory than there is"),
+    ],
+)
+def test_a_model_that_needs_more_memory_than_there_is_is_not_called_damaged(status, said, words):
+    with pytest.raises(ModelError, match=words) as refused:
+        read_outcome("m.tflite", subprocess.CompletedProcess([], status, b"", said))
+    assert refused.value.code == "memory"
+
+
+def test_an_operator_without_a_kernel_is_named_and_not_the_weights(built):
+    """DIV was said to have weights that are all but zero."""
+    made = (built.path / "model.tflite").read_bytes()
+    text, hint = quantized_cause(made, "Div only supports FLOAT32, got INT8. Node number 3 (DIV) failed to prepare")
+    assert text.startswith("the runtime has no kernel for operator DIV with these integers (Div only supports")
+    assert "without DIV" in hint
 
 
 def collapsed(model):

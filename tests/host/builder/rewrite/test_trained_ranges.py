@@ -12,8 +12,8 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.quantize.pipeline import quantize
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.rewrite.trained_ranges import take_ranges
 from skerry_host.builder.runtime.session import Session
-from skerry_host.builder.sources.fake_quant import take_ranges
 from skerry_host.builder.sources.load import load_source
 from tests.kit.recipes import FASHION
 

@@ -1,0 +1,88 @@
+"""Classification: an output has one value for each class, and the largest is the answer; or a single one, for two."""
+
+import numpy as np
+
+from skerry_agent.processing import Array, ProcessingError
+from skerry_agent.processing.classes import chosen, class_scores
+from skerry_agent.wire.manifest import Figure
+from skerry_host.builder.judge.tasks.base import (
+    Case,
+    Classes,
+    Measure,
+    Outputs,
+    TaskRules,
+    Truth,
+    figure,
+    flat,
+    share,
+    unfit,
+)
+from skerry_host.builder.judge.tasks.ranking import f1_of_classes, in_best, roc_auc
+
+TOLERANCE = 0.1
+"""A probability may be quantized a little beyond 0..1."""
+
+
+def judge(outputs: Outputs, truth: Truth, case: Case) -> Measure:
+    """How often the largest output is that of the right class."""
+    labels, scores = np.asarray(truth), scores_of(outputs, case)
+    answers = chosen(scores, case.meaning.postprocess.min_score)
+    majority = float(np.bincount(labels.astype(np.int64)).max()) / len(labels)
+    return share("top1", answers == labels, majority, _figures(scores, answers, labels))
+
+
+def agree(outputs: Outputs, reference: Outputs, case: Case) -> Measure:
+    """How often the answer is that of the float model."""
+    least = case.meaning.postprocess.min_score
+    wanted = chosen(scores_of(reference, case), least)
+    return share("agreement", chosen(scores_of(outputs, case), least) == wanted)
+
+
+def scores_of(outputs: Outputs, case: Case) -> Array:
+    """The score of each class (N, classes), or of class 1 (N, 1). Raises `RecipeError` (postprocess)."""
+    spec = case.meaning.postprocess
+    if spec.decoder != "classes":
+        return flat(outputs[0])
+    if spec.output >= len(outputs):
+        raise unfit(f"output: the model has {len(outputs)} outputs, none with number {spec.output}")
+    raw = flat(outputs[spec.output])
+    if raw.shape[1] == 1 and spec.activation == "none":
+        low, high = float(raw.min(initial=0)), float(raw.max(initial=0))
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
+            issue = f"the single output runs from {low:.2f} to {high:.2f}: that is no probability but a logit"
+            raise unfit(issue, 'set activation = "sigmoid"')
+    try:
+        return class_scores(raw, spec)
+    except ProcessingError as error:
+        raise unfit(error.message) from None
+
+
+def top1(outputs: Array, labels: Array) -> Array:
+    """Which samples have their largest output (N, classes) at their label (N,)."""
+    marks: Array = outputs.argmax(axis=1) == labels
+    return marks
+
+
+def classes(outputs: Outputs, case: Case) -> Classes:
+    """The class of each answer."""
+    found = chosen(scores_of(outputs, case), case.meaning.postprocess.min_score)
+    return [frozenset({int(one)}) for one in found]
+
+
+def truth_classes(truth: Truth) -> Classes:
+    """The class of each sample."""
+    return [frozenset({int(one)}) for one in truth]
+
+
+def _figures(scores: Array, answers: Array, labels: Array) -> tuple[Figure, ...]:
+    made = [figure("F1 (mean of classes)", f1_of_classes(answers, labels))]
+    if scores.shape[1] > 10:
+        made.append(figure("top5", float(in_best(scores, labels, 5).mean())))
+    if scores.shape[1] <= 2 and set(np.unique(labels).tolist()) == {0, 1}:
+        positive = scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)
+        area = roc_auc(positive, labels)
+        made += [] if area is None else [figure("AUC", area)]
+    return tuple(made)
+
+
+RULES = TaskRules(agree, judge, classes=classes, truth_classes=truth_classes)

@@ -1,0 +1,162 @@
+"""Reads all that a build is asked to work on, and finds everything that is wrong with it in one round.
+
+Converts the source, but quantizes nothing, runs no gate and writes nothing. `build` starts from what is prepared here;
+`skerry model check` only shows what was found.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from skerry_agent.wire.targets import TargetName
+from skerry_host.boards import Board, load_board
+from skerry_host.builder.data import lint
+from skerry_host.builder.data.features import features_of
+from skerry_host.builder.data.load import load_data, with_names
+from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.output import check_output
+from skerry_host.builder.recipe.errors import ModelError, RecipeError
+from skerry_host.builder.recipe.problems import Problems
+from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
+from skerry_host.builder.sources.kinds import kind_of
+from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
+from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, for_file, for_source
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What is to be built. `now` is written into the provenance; without `version` the newest source is taken.
+
+    `trust_source` lets a source that carries code run it. `previous` is the cpu model of the release before, and
+    `previous_golden` its golden file.
+    """
+
+    recipe: Path
+    board: str
+    now: datetime
+    version: str | None = None
+    out: Path | None = None
+    targets: Sequence[str] = ()
+    trust_source: bool = False
+    previous: bytes | None = None
+    previous_golden: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that was asked for and read, found fit to build from; `lost` says why a target is not built."""
+
+    request: BuildRequest
+    board: Board
+    loaded: LoadedRecipe
+    out: Path
+    source: SourceModel
+    builders: Sequence[TargetBuilder]
+    data: DataSet
+    warnings: tuple[str, ...]
+    progress: Progress
+    lost: Mapping[TargetName, str]
+
+    @property
+    def plan(self) -> Quantize:
+        """The recipe's quantization settings."""
+        return self.loaded.recipe.quantize
+
+    def compiler(self, builder: TargetBuilder) -> TargetBuilder | None:
+        """The board's target that gets the same integers compiled; None if there is none or it cannot run them."""
+        found = compiled_from(self.board, builder.target.name)
+        return None if found is None or found.plan_problem(self.plan) else found
+
+
+def prepare(request: BuildRequest, progress: Progress = silent) -> Prepared:
+    """Read what the request names; raises everything that forbids a build, before anything takes long."""
+    problems = Problems()
+    found = look(request, problems, progress)
+    problems.require()
+    assert found is not None
+    return found
+
+
+def look(request: BuildRequest, problems: Problems, progress: Progress = silent) -> Prepared | None:
+    """Look at all that can be looked at, whatever else is wrong; None if `problems` has something that forbids it."""
+    board = problems.take(lambda: load_board(request.board))
+    asked = None if board is None else problems.take(lambda: choose_targets(board, request.targets))
+    loaded, wrong = read_recipe(request.recipe, request.version)
+    if wrong is not None:
+        problems.add(wrong)
+    if loaded is None:
+        return None
+    problems.take(lambda: _require_fitting_plan(request.targets, loaded))
+    out = (request.out or Path("builds") / name_of(loaded)).absolute()
+    problems.take(lambda: check_output(out))
+    progress("checking the source model")
+    source = None
+    if loaded.source.exists():
+        source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None or wrong is not None:
+        return None
+    fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
+    fed = problems.take(lambda: _for_inputs(loaded, source))
+    data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
+    named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
+    warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
+    if problems or board is None or fitting is None or data is None or warnings is None or named is None:
+        return None
+    return Prepared(request, board, named, out, source, fitting[0], data, warnings, progress, fitting[1])
+
+
+def name_of(loaded: LoadedRecipe) -> str:
+    """What is built, for people, and the name of its folder."""
+    return f"{loaded.recipe.name}-{loaded.version}" if loaded.version else loaded.recipe.name
+
+
+def _source(loaded: LoadedRecipe, builders: Sequence[TargetBuilder], *, trusted: bool) -> SourceModel:
+    """The source as TFLite where a target needs that; an ONNX that no converter can turn into it serves the others."""
+    plan, suffixes = loaded.recipe.source, {builder.target.suffix for builder in builders}
+    if suffixes == {".onnx"} and kind_of(loaded.source) == "onnx":
+        return load_onnx_alone(loaded.source, plan)
+    try:
+        return load_source(loaded.source, plan, trusted=trusted)
+    except ModelError as error:
+        if ".onnx" not in suffixes or kind_of(loaded.source) != "onnx":
+            raise
+        return _onnx_only(loaded, error)
+
+
+def _onnx_only(loaded: LoadedRecipe, why: ModelError) -> SourceModel:
+    """The ONNX itself, which no converter could turn into TFLite; raises `why` if it cannot be used either."""
+    try:
+        return replace(load_onnx_alone(loaded.source, loaded.recipe.source), no_tflite=str(why))
+    except ModelError:
+        raise why from None
+
+
+def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
+    for name, builder in BUILDERS.items():
+        problem = builder.plan_problem(loaded.recipe.quantize) if name in asked else ""
+        if problem:
+            hint = "use int8, or build another --target"
+            raise RecipeError(f"recipe {loaded.recipe.name}", [problem], hint=hint, code=name)
+
+
+def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
+    classes = class_count(loaded.recipe, source.graph.output_specs())
+    own, tensors = for_file(".tflite" if source.is_tflite else ".onnx"), source.graph.input_specs()
+    loaded = replace(loaded, recipe=loaded.recipe.fitted(tensors, own.preprocess))
+    return load_data(loaded, tensors, classes, progress)
+
+
+def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
+    """With preprocessing for each input of the source."""
+    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+
+
+def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:
+    if source.quantized:
+        return data.left_out
+    found = features_of(data.calibration, loaded.recipe.feeding, source.graph.input_specs())
+    uneven = [one.problem(name) for name, one in found.items()] if loaded.recipe.quantize.io != "float" else []
+    return (*data.left_out, *lint.require(data, loaded.recipe.name), *filter(None, uneven))

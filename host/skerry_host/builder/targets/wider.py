@@ -1,0 +1,42 @@
+"""Tries 16-bit activations where 8 bits lose too much, so that what is advised was done. Decides nothing, keeps nothing.
+
+Only on the refusal of a model: the quantized model is thrown away, its figures are told.
+"""
+
+from msgspec.structs import replace
+
+from skerry_host.builder.judge.evaluate import quality
+from skerry_host.builder.judge.gates import Measured, run_gates
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.recipe.errors import ModelError
+from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.targets.base import QuantizationJob
+from skerry_host.builder.targets.choose import Work
+
+
+def tried_wider(work: Work, plan: Quantize) -> str:
+    """What 16-bit activations make of the model, as one sentence; empty where its target or plan has no such thing."""
+    if plan.activations != "int8" or not work.builder.searched or work.source.quantized:
+        return ""
+    wider = replace(plan, activations="int16", io="float" if plan.io == "float" else "int16", search=False)
+    keys = f"activations = 'int16' with io = '{wider.io}' in [quantize]"
+    work.progress("trying 16-bit activations")
+    try:
+        found = _found(work, wider)
+    except ModelError as error:
+        return f"{keys} was tried and cannot be: {error.message}"
+    return f"{keys} was tried and {found}"
+
+
+def _found(work: Work, plan: Quantize) -> str:
+    job = QuantizationJob(work.source, work.data.calibration, work.recipe.preprocess, plan, work.progress)
+    model = work.builder.make(job)
+    compared = work.evaluation.compare(model)
+    sizes = (work.source.file_bytes, len(model))
+    reached = quality(compared.reference, compared.score, sizes, compared.channels)
+    measured = Measured(describe_any(model), reached, "", plan, chance=compared.reference.chance)
+    missed = [result for result in run_gates(measured, work.recipe.budget) if result.reason]
+    worst = min(reached.sqnr_db.values(), default=0.0)
+    if not missed:
+        return f"passes every gate ({worst:.1f} dB)"
+    return f"misses {len(missed)} {'gates' if len(missed) > 1 else 'gate'}: {'; '.join(one.reason for one in missed)}"

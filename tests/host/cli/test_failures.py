@@ -1,0 +1,84 @@
+"""No failure of a command is a traceback: people get a line, programs an error, and what nobody foresaw has a log."""
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import click
+import pytest
+
+from skerry_host import failure_log
+from skerry_host.cli.main import cli, run
+from skerry_host.cli.progress import lines
+
+RAISED = {
+    "an exception of nobody": (AssertionError(), "internal", "this command failed unexpectedly: AssertionError"),
+    "one with words": (ValueError("too many\nvalues"), "internal", "failed unexpectedly: ValueError: too many values"),
+    "no memory": (MemoryError(), "memory", "needs more memory than this machine has left"),
+    "a full disk": (OSError(28, "No space left on device", "out"), "system", "No space left on device: out"),
+    "a missing package": (ModuleNotFoundError("", name="cv2"), "missing_package", "package cv2 is not installed here"),
+    "an interruption": (KeyboardInterrupt(), "interrupted", "interrupted"),
+    "a mistake": (click.UsageError("no such option"), "usage", "no such option; see `skerry fail --help`"),
+}
+
+
+@pytest.fixture
+def failing(monkeypatch, request):
+    """A command that raises."""
+    error = request.param
+
+    @click.command()
+    @click.option("--json", is_flag=True)
+    def fail(json: bool) -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli), "get_command", lambda _self, _ctx, _name: fail)
+
+
+@pytest.mark.parametrize(("failing", "code", "words"), RAISED.values(), ids=RAISED.keys(), indirect=["failing"])
+def test_every_failure_is_one_line_and_an_error_for_programs(failing, code, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(["fail", "--json"]) in {1, 2}
+    said = capsys.readouterr()
+    (line,) = filter(None, said.err.splitlines())  # click begins a new one after ^C
+    assert line.startswith("error: ")
+    assert words in line
+    assert json.loads(said.out)["error"]["code"] == code
+
+
+@pytest.mark.parametrize("failing", [ZeroDivisionError("by zero")], indirect=True)
+def test_what_nobody_foresaw_is_kept_with_its_traceback(failing, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(["fail"]) == 1
+    (path,) = re.findall(r"\S+skerry-failure-\S+\.log", capsys.readouterr().err)
+    assert "Traceback" in Path(path).read_text()
+    assert "ZeroDivisionError: by zero" in Path(path).read_text()
+
+
+def test_where_no_log_can_be_written_the_line_is_there_all_the_same(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert "could not be kept" in failure_log.unexpected(ValueError("x"), "it").hint
+
+
+def test_a_pipe_gets_a_line_every_so_often_also_while_a_step_reports_nothing():
+    """A converter takes minutes without a word: whoever reads a log must see that it is alive."""
+    said, enough = [], threading.Event()
+
+    def say(kind: str, text: str) -> None:
+        said.append((kind, text))
+        if len(said) == 3:
+            enough.set()
+
+    with lines(0.001, say) as show:
+        show("converting", 3, 8)
+        assert enough.wait(10)
+    assert all(kind == "progress" for kind, _text in said)
+    assert said[-1][1].endswith("converting (3 of 8)")
+
+
+def test_a_quick_command_says_nothing_in_a_pipe():
+    said = []
+    with lines(60.0, lambda *line: said.append(line)) as show:
+        show("quick")
+    assert said == []
