@@ -4,7 +4,7 @@ The sample's labels decide, not a convention: of several that are as good, the m
 for tables and for models whose input is raw already.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +29,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate with its figure on the tried samples, and the model's answers (N, classes) where it has classes."""
+    """A candidate with its figure on the tried samples, and the model's first output (N, values).
+
+    `value` is larger where the figure is better, `shown` is the figure for people.
+    """
 
     candidate: Candidate
     value: float
     answers: Array
+    shown: str
 
 
-Try = Callable[[Preprocess], tuple[float, Array]]
-"""The figure of a preprocessing, larger is better, and the first output of each sample."""
+Try = Callable[[Candidate], Trial]
+"""Runs the float model with a preprocessing."""
 
 
 def scales(base: Preprocess, channels: int) -> list[Candidate]:
@@ -85,14 +89,17 @@ def variants(best: Candidate, channels: int, resized: bool) -> list[Candidate]:
 
 def best_of(candidates: Sequence[Candidate], attempt: Try) -> list[Trial]:
     """All of them, the best first; of equal ones the one that came first."""
-    tried = [Trial(candidate, *attempt(candidate.prep)) for candidate in candidates]
-    return sorted(tried, key=lambda trial: -trial.value)
+    return sorted(map(attempt, candidates), key=lambda trial: -trial.value)
 
 
 def by_order(trials: Sequence[Trial], truth: Array, order: dict[int, int]) -> list[Trial]:
     """The trials, the best first; with an order of classes each has the figure that it has by that."""
     if order:
-        trials = [Trial(one.candidate, share_right(one.answers, truth, order), one.answers) for one in trials]
+        rights = [share_right(one.answers, truth, order) for one in trials]
+        trials = [
+            Trial(one.candidate, right, one.answers, f"top1 {right:.1%}")
+            for one, right in zip(trials, rights, strict=True)
+        ]
     return sorted(trials, key=lambda trial: -trial.value)
 
 
@@ -104,6 +111,14 @@ def order_of(answers: Array, truth: Array) -> dict[int, int] | None:
     chosen = answers.argmax(axis=1)
     found = {int(kind): int(np.bincount(chosen[truth == kind]).argmax()) for kind in np.unique(truth)}
     return found if len(set(found.values())) == len(found) else None
+
+
+def placed(names: Sequence[str], order: Mapping[int, int]) -> tuple[str, ...]:
+    """The names in the order of the outputs; an output that no class was found for is called by its number."""
+    if not order:
+        return ()
+    at = {output: names[kind] for kind, output in order.items()}
+    return tuple(at.get(place, f"class {place}") for place in range(len(names)))
 
 
 def share_right(answers: Array, truth: Array, order: dict[int, int]) -> float:

@@ -1,10 +1,13 @@
 """The keys of a recipe with the reason for each, and how they are written as TOML. Decides nothing."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LABELS, MANY_NAMES = "labels.txt", 40
+"""The file beside the recipe that has the names of classes where they are more than so many."""
 WIDTH = 36
 """Column in which reasons begin."""
 
@@ -27,9 +30,19 @@ def recipe_text(choices: Sequence[Choice], heading: Sequence[str]) -> str:
     lines = [f"# {line}" for line in heading]
     for table in dict.fromkeys(choice.table for choice in last.values()):
         lines += ["", f"[{table}]"] if table else []
-        for choice in (one for one in last.values() if one.table == table and one.value is not None):
+        for choice in (one for one in last.values() if one.table == table):
             lines += _lines(choice)
     return "\n".join(lines) + "\n"
+
+
+def apart(choices: Sequence[Choice]) -> tuple[list[Choice], tuple[str, ...]]:
+    """The choices with names of classes in a file of their own where they are many, and the names for that file."""
+    found = [one for one in choices if (one.table, one.key) == ("labels", "names") and one.value]
+    names = tuple(found[-1].value) if found else ()
+    if len(names) <= MANY_NAMES:
+        return list(choices), ()
+    others = [one for one in choices if one.table != "labels"]
+    return [*others, dataclasses.replace(found[-1], key="file", value=LABELS)], names
 
 
 def questions(choices: Sequence[Choice]) -> list[str]:
@@ -39,9 +52,11 @@ def questions(choices: Sequence[Choice]) -> list[str]:
 
 
 def _lines(choice: Choice) -> list[str]:
+    comment = [f"# QUESTION: {choice.ask}"] if choice.ask else []
+    if choice.value is None:
+        return comment
     line = f"{_key(choice.key)} = {toml(choice.value)}"
     why = f"{'guess: ' if choice.guess else ''}{choice.reason}"
-    comment = [f"# QUESTION: {choice.ask}"] if choice.ask else []
     if not choice.reason:
         return [*comment, line]
     if len(line) > WIDTH:

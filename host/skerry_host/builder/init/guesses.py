@@ -1,7 +1,7 @@
 """What model and data say together: the task, the classes and their order, sizes, the decoder. Pure; tries nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from skerry_agent.wire.manifest import TensorSpec
@@ -19,8 +19,6 @@ TASK_OF_FORMAT = {
 PIXELS = {"classification": 224, "segmentation": 256}
 USUAL_PIXELS = 640
 CHANNELS = {1, 3, 4}
-MANY_NAMES = 40
-"""More names stand in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +124,13 @@ def labels_of(model: ModelFacts, data: DataFacts, classes: int) -> list[Choice]:
         return named(data.names, "the order in which the data list them; training tools order by name", guess=True)
     if data.names and known:
         ask = f"the model has {known} classes, the data {len(data.names)}: what are the model's, in their order?"
-        return [Choice("labels", "file", None, ask=ask)]
+        names = [*data.names, *(f"class {at}" for at in range(len(data.names), known))][:known]
+        return [replace(one, ask=ask) for one in named(names, "the model does not name them", guess=True)]
     return []
 
 
 def named(names: Sequence[str], why: str, *, guess: bool) -> list[Choice]:
     """The keys for names of classes."""
-    if len(names) > MANY_NAMES:
-        return [Choice("labels", "file", "labels.txt", why, guess), Choice("labels", "names", None)]
     return [Choice("labels", "names", list(names), why, guess)]
 
 

@@ -24,12 +24,13 @@ from skerry_host.builder.init.candidates import (
     by_order,
     features,
     order_of,
+    placed,
     scales,
     share_right,
     sounds,
     variants,
 )
-from skerry_host.builder.init.choices import Choice, questions, recipe_text
+from skerry_host.builder.init.choices import LABELS, Choice, apart, questions, recipe_text
 from skerry_host.builder.init.data_facts import data_facts
 from skerry_host.builder.init.facts import ModelFacts, model_facts
 from skerry_host.builder.init.guesses import DataFacts
@@ -42,6 +43,8 @@ from skerry_host.builder.sources.load import SourceModel, load_source
 TRIED, TRIED_LARGE = 200, 50
 """Samples that a preprocessing is tried on, and of inputs with more values than `LARGE`."""
 LARGE = 200_000
+POOR = 0.5
+"""A share under which something is wrong, whatever the model is for."""
 CLEARLY = 0.02
 """By how much a less usual preprocessing must be better."""
 
@@ -110,20 +113,19 @@ def _written(
 ) -> Proposal:
     """Write the recipe, load it as a build would, try what can be tried, and write it again with what was found."""
     heading = [f"How {model.path.name} becomes int8 artifacts: written by skerry model init. Check what is a guess."]
-    names = model.names or data.names
+    names = next((one.value for one in choices if (one.table, one.key) == ("labels", "names") and one.value), ())
     with tempfile.TemporaryDirectory(prefix="skerry-init-") as place:
-        _write(Path(place), recipe_text(choices, heading), names)
+        _write(Path(place), choices, heading)
         draft = _draft(Path(place), source, progress)
     choices += _fewer_golden(draft.data)
     found = _try(draft, data, names, progress)
     choices += found.choices
-    tried = tuple(f"{trial.candidate.words}: {trial.value:.1%}" for trial in found.trials)
+    tried = tuple(f"{trial.candidate.words}: {trial.shown}" for trial in found.trials)
     if found.order:
-        names = found.order
-        why = "the order in which the float model answers these samples: not that of their names"
-        choices += guesses.named(names, why, guess=True)
-    text = recipe_text(choices, heading)
-    _write(folder, text, names)
+        why = "the order in which the float model answers these samples"
+        choices += guesses.named(found.order, why, guess=True)
+    text = recipe_text(apart(choices)[0], heading)
+    _write(folder, choices, heading)
     return Proposal(folder, model.version, text, tried, draft.data.notes, tuple(questions(choices)))
 
 
@@ -218,8 +220,8 @@ def _try(draft: _Draft, data: DataFacts, names: Sequence[str], progress: Progres
         return _Tried(choices=_untried(found[0]))
     samples = _some(draft)
 
-    def attempt(prep: Preprocess) -> tuple[float, Array]:
-        return _figure(draft, prep, samples)
+    def attempt(candidate: Candidate) -> Trial:
+        return _figure(draft, candidate, samples)
 
     progress(f"trying {len(found)} preprocessings with the float model")
     trials = best_of(found, attempt)
@@ -230,8 +232,7 @@ def _try(draft: _Draft, data: DataFacts, names: Sequence[str], progress: Progres
     trials = by_order(trials, samples.classes, order)
     best = _most_usual(trials, found)
     trials = [best, *(trial for trial in trials if trial is not best)]
-    placed = {output: names[kind] for kind, output in order.items()}
-    return _Tried(trials, _keys(trials, start, len(samples)), tuple(placed[at] for at in sorted(placed)))
+    return _Tried(trials, _keys(trials, start, len(samples)), placed(names, order))
 
 
 def _candidates(draft: _Draft, data: DataFacts, start: Preprocess, image: bool, channels: int) -> list[Candidate]:
@@ -253,15 +254,16 @@ def _untried(usual: Candidate) -> list[Choice]:
 def _most_usual(trials: Sequence[Trial], found: Sequence[Candidate]) -> Trial:
     """The best, or a more usual one that is hardly worse: the tried samples are few."""
     order = [candidate.words for candidate in found]
-    close = [trial for trial in trials if trial.value >= trials[0].value - CLEARLY and trial.candidate.words in order]
+    least = trials[0].value - CLEARLY * abs(trials[0].value)
+    close = [trial for trial in trials if trial.value >= least and trial.candidate.words in order]
     return min(close, key=lambda trial: order.index(trial.candidate.words)) if close else trials[0]
 
 
 def _keys(trials: Sequence[Trial], start: Preprocess, count: int) -> list[Choice]:
     """What the best one sets, with the figures of all in the reason of the first key."""
     best = trials[0].candidate.prep
-    others = ", ".join(f"{trial.candidate.words} {trial.value:.1%}" for trial in trials[1:4])
-    why = f"{trials[0].candidate.words}: {trials[0].value:.1%} on {count} calibration samples with the float model"
+    others = ", ".join(f"{trial.candidate.words} {trial.shown}" for trial in trials[1:4])
+    why = f"{trials[0].candidate.words}: {trials[0].shown} on {count} calibration samples with the float model"
     why += f"; {others}" if others else ""
     changed = [
         name
@@ -269,7 +271,8 @@ def _keys(trials: Sequence[Trial], start: Preprocess, count: int) -> list[Choice
         if getattr(best, name) != getattr(Preprocess(), name) and getattr(best, name) != getattr(start, name)
     ]
     first = changed[0] if changed else "scale"
-    keys = [Choice("preprocess", first, getattr(best, first), why, guess=True)]
+    ask = f"the float model reaches only {trials[0].shown}: are samples and labels those of its training?"
+    keys = [Choice("preprocess", first, getattr(best, first), why, True, ask if 0 <= trials[0].value < POOR else "")]
     return keys + [Choice("preprocess", name, getattr(best, name)) for name in changed if name != first]
 
 
@@ -280,13 +283,15 @@ def _some(draft: _Draft) -> Samples:
     return samples.every(max(1, len(samples) // (TRIED_LARGE if large else TRIED)))
 
 
-def _figure(draft: _Draft, prep: Preprocess, samples: Samples) -> tuple[float, Array]:
-    """The metric of the float model with a preprocessing, and its first output."""
-    recipe = msgspec.structs.replace(draft.loaded.recipe, preprocess=prep, inputs={})
+def _figure(draft: _Draft, candidate: Candidate, samples: Samples) -> Trial:
+    """The metric of the float model with a preprocessing."""
+    recipe = msgspec.structs.replace(draft.loaded.recipe, preprocess=candidate.prep, inputs={})
     recipe = recipe.for_inputs(draft.source.graph.input_specs())
     score = evaluate(draft.source.data, samples, recipe.feeding, recipe.meaning)
     first = next(iter(score.outputs.values()))
-    return score.value, first.reshape(len(samples), -1)
+    shown = f"{score.value:.4g} {score.unit}" if score.unit else f"{score.value:.1%}"
+    value = score.value if score.better == "higher" else -score.value
+    return Trial(candidate, value, first.reshape(len(samples), -1), f"{score.metric} {shown}")
 
 
 def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -> dict[int, int]:
@@ -295,7 +300,7 @@ def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -
         return {}
     for trial in trials:
         order = order_of(trial.answers, classes)
-        if order is None or sorted(order.values()) != list(range(names)):
+        if order is None or max(order.values()) >= names:
             continue
         if share_right(trial.answers, classes, order) > max(0.5, trials[0].value + 0.3):
             return order
@@ -307,11 +312,12 @@ def _require_free(folder: Path) -> None:
         raise OutputError(f"{folder / FILE} is there already", hint="name another --out, or remove it", code="exists")
 
 
-def _write(folder: Path, text: str, names: Sequence[str]) -> None:
+def _write(folder: Path, choices: Sequence[Choice], heading: Sequence[str]) -> None:
+    kept, names = apart(choices)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_text(text, "utf-8")
-        if 'file = "labels.txt"' in text:
-            (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
+        if names:
+            (folder / LABELS).write_text("".join(f"{name}\n" for name in names), "utf-8")
+        (folder / FILE).write_text(recipe_text(kept, heading), "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}", hint="choose another --out") from None
