@@ -14,7 +14,8 @@ from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.meaning import class_count, settled
+from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
@@ -150,8 +151,9 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
-    """With preprocessing for each input of the source."""
-    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    """With preprocessing for each input of the source, and what its outputs say of themselves."""
+    fed = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    return settled(fed, source.graph.output_specs())
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:

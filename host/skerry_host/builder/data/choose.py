@@ -6,11 +6,13 @@ once here, so that a build does not fail in its middle for a damaged one.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skerry_host.builder.data.readers.base import NAMED, DamagedError, Found, UnusableDataError
+from skerry_host.builder.data.truth import TruthError
 from skerry_host.builder.recipe.progress import Progress, watched
 
 DAMAGED_SHARE, DAMAGED_COUNT = 0.01, 10
@@ -58,23 +60,38 @@ def balanced(found: Found, places: Sequence[int]) -> list[int]:
     return ordered
 
 
-def usable(found: Found, places: Sequence[int], count: int | None, progress: Progress, what: str) -> Usable:
-    """The first `count` places (None: all) whose samples can be read; raises `UnusableDataError` where too many cannot.
+Check = Callable[[Any], None]
+"""Raises `TruthError` for what cannot be right of any sample, such as a class that the model does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many samples are wanted (None: all), what for, and what must hold of what is right for each."""
+
+    what: str
+    count: int | None = None
+    check: Check | None = None
+
+
+def usable(found: Found, places: Sequence[int], wish: Wish, progress: Progress) -> Usable:
+    """The first places whose samples can be read; raises `UnusableDataError` where too many cannot.
 
     Reads each of them once, and keeps none.
     """
+    count = wish.count
     wanted = len(places) if count is None else min(count, len(places))
     good: list[int] = []
     damaged = list(found.damaged)
     limit = max(DAMAGED_COUNT, int(DAMAGED_SHARE * (wanted + len(found.damaged))))
-    for at in watched(places, f"reading {what} samples", progress, of=wanted):
+    for at in watched(places, f"reading {wish.what} samples", progress, of=wanted):
         if len(good) == wanted or len(damaged) > limit:
             break
         try:
             found.inputs[at]
-            if found.truth is not None:
-                found.truth[at]
-        except (DamagedError, OSError) as error:
+            right = None if found.truth is None else found.truth[at]
+            if wish.check is not None and right is not None:
+                wish.check(right)
+        except (DamagedError, TruthError, OSError) as error:
             damaged.append(f"{found.keys[at]}: {error}")
         else:
             good.append(at)

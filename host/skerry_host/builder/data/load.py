@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from skerry_agent.processing import ProcessingError, preprocess
+from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
-from skerry_host.builder.data.choose import Usable, balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Check, Usable, Wish, balanced, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
+from skerry_host.builder.data.truth import TruthError, require_mask
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
@@ -105,7 +106,8 @@ def _collected(
     issues = _name_issues(plan, names, classes)
     sets, hashes, damaged = [], {}, []
     for part in parts:
-        good = usable(part.found, part.places, part.count, progress, part.what)
+        wish = Wish(part.what, part.count, _check(plan.task, classes))
+        good = usable(part.found, part.places, wish, progress)
         samples = Samples(Picked(part.found.inputs, good.places), _truth(part.found, good.places))
         issues += [f"{part.what}: {issue}" for issue in _issues(samples, plan, tensor, classes, places[0])]
         notes += _notes(part, good)
@@ -202,13 +204,24 @@ def _advice(shape: tuple[int, ...], plan: Recipe, tensor: TensorSpec) -> str:
 def _truth_issues(samples: Samples, plan: Recipe, classes: int) -> list[str]:
     if samples.truth is None:
         return []
-    if plan.task == "detection":
-        most = max((int(boxes[:, 0].max()) for boxes in samples.truth if len(boxes)), default=0)
-        return [f"boxes are of class {most}, the model has {classes} classes"] if classes and most >= classes else []
     if plan.task != "classification":
         return []
     most, known = max(samples.truth), max(2, classes) if classes else MOST_CLASSES
     return [f"labels run up to {most}, the model has {known} classes: they are counted from 0"] if most >= known else []
+
+
+def _check(task: str, classes: int) -> Check | None:
+    """What must hold of what is right for one sample of a task."""
+    if task == "detection" and classes:
+        return lambda boxes: _require_classes(boxes[:, 0], classes)
+    if task == "segmentation":
+        return lambda mask: require_mask(mask, classes)
+    return None
+
+
+def _require_classes(indices: Array, classes: int) -> None:
+    if len(indices) and int(indices.max()) >= classes:
+        raise TruthError(f"has a box of class {int(indices.max())}, the model has {classes} classes")
 
 
 def _name_issues(plan: Recipe, names: Sequence[str], classes: int) -> list[str]:

@@ -14,8 +14,9 @@ import numpy as np
 from skerry_agent.processing import Array
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.data.load import load_data
+from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.readers.base import UnusableDataError
-from skerry_host.builder.data.samples import DataSet, Samples, class_count
+from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.init import guesses
 from skerry_host.builder.init.candidates import (
     Candidate,
@@ -182,7 +183,9 @@ def _draft(folder: Path, source: SourceModel, progress: Progress) -> _Draft:
     loaded = load_recipe(folder)
     tensors = source.graph.input_specs()
     loaded = replace(loaded, recipe=loaded.recipe.for_inputs(tensors))
-    classes = class_count(loaded.recipe, source.graph.output_specs())
+    outputs = source.graph.output_specs()
+    loaded = settled(loaded, outputs)
+    classes = class_count(loaded.recipe, outputs)
     data = load_data(loaded, tensors, classes, progress)
     place = loaded.recipe.feeding.brought(tensors)[0]
     return _Draft(loaded, source, data, tensors[place])
