@@ -95,9 +95,9 @@ def usable(found: Found, places: Sequence[int], wish: Wish, progress: Progress) 
             damaged.append(f"{found.keys[at]}: {error}")
         else:
             good.append(at)
-    if len(damaged) > limit:
-        shown = "; ".join(damaged[:NAMED])
-        raise UnusableDataError(f"more than {limit} samples cannot be used, the first are: {shown}")
+    if len(damaged) > limit or (damaged and not good):
+        many = "no sample can be used" if not good else f"more than {limit} samples cannot be used"
+        raise UnusableDataError(f"{many}, the first are: {'; '.join(damaged[:NAMED])}")
     return Usable(sorted(good), damaged)
 
 

@@ -194,10 +194,10 @@ def _shape_issues(shapes: "Counter[tuple[Any, ...]]", plan: Recipe, tensor: Tens
 
 
 def _advice(shape: tuple[int, ...], plan: Recipe, tensor: TensorSpec) -> str:
+    if len(shape) == 3 and shape[:2] in {tensor.shape[1:3], tensor.shape[2:]}:
+        return ': a model of grey images takes colours by [preprocess] color = "gray"'
     if len(shape) == 3 and len(tensor.shape) == 4 and plan.preprocess.resize == "none":
         return ': images of another size are fitted by [preprocess] resize = "stretch", "letterbox" or "crop"'
-    if len(shape) == 3 and len(tensor.shape) == 4:
-        return ': a model of grey images takes colours by [preprocess] color = "gray"'
     return ""
 
 

@@ -69,8 +69,8 @@ def model_facts(path: Path) -> ModelFacts:
 
 def model_name(text: str) -> str:
     """A text as a name of a model: small letters, digits, `-` and `_`."""
-    made = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64].strip("-_")
-    return made if re.fullmatch(MODEL_PATTERN, made) else f"m-{made}".strip("-")[:64]
+    made = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:62].strip("-_")
+    return made if re.fullmatch(MODEL_PATTERN, made) else f"m-{made}".strip("-")[:62]
 
 
 def _of_onnx(path: Path) -> ModelFacts:

@@ -177,7 +177,7 @@ def value_count(tensor: TensorSpec) -> int:
 
 
 def _is_whole(text: str) -> bool:
-    return text.strip().removeprefix("-").isdecimal() or (_is_real(text) and float(text).is_integer())
+    return _is_real(text) and float(text.replace(",", ".")).is_integer()
 
 
 def _is_real(text: str) -> bool:

@@ -301,13 +301,14 @@ def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -
     """The output of each class, where the model's answers show clearly that it is not that of its name; else none."""
     if draft.loaded.recipe.task != "classification" or not names:
         return {}
-    for trial in trials:
-        order = order_of(trial.answers, classes)
-        if order is None or max(order.values()) >= names:
-            continue
-        if share_right(trial.answers, classes, order) > max(0.5, trials[0].value + 0.3):
-            return order
-    return {}
+    orders = [(order_of(trial.answers, classes), trial) for trial in trials]
+    fitting = [
+        (share_right(trial.answers, classes, order), order)
+        for order, trial in orders
+        if order is not None and max(order.values()) < names
+    ]
+    right, order = max(fitting, key=lambda one: one[0], default=(0.0, {}))
+    return order if right > max(0.5, trials[0].value + 0.3) else {}
 
 
 def _require_free(folder: Path) -> None:
