@@ -27,12 +27,16 @@ needs_onnx2tf = pytest.mark.skipif(bool(converter(ONNX2TF)), reason=converter(ON
 needs_tensorflow = pytest.mark.skipif(bool(converter(TENSORFLOW)), reason=converter(TENSORFLOW) or "-")
 
 
-def small_onnx(shape=(1, 3, 8, 8), *, hard_sigmoid=False, opset=13):
-    """conv 3 -> 4, a clamp or HardSigmoid, mean, flatten. Names are of the kind that TensorFlow does not take."""
+UNKNOWN = "ThresholdedRelu"
+"""An operator that we do not write as TFLite, and onnx2tf does."""
+
+
+def small_onnx(shape=(1, 3, 8, 8), *, middle="Relu", hard_sigmoid=False, opset=13):
+    """conv 3 -> 4, a clamp or another, mean, flatten. Names are of the kind that TensorFlow does not take."""
     rng = np.random.default_rng(1)
     weights = numpy_helper.from_array(rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "w@0")
     bias = numpy_helper.from_array(rng.normal(size=4).astype(np.float32), "b")
-    middle = "HardSigmoid" if hard_sigmoid else "Relu"
+    middle = "HardSigmoid" if hard_sigmoid else middle
     nodes = [
         helper.make_node("Conv", ["x:0", "w@0", "b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node(middle, ["c"], ["r"]),

@@ -37,7 +37,7 @@ from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
 from skerry_host.builder.runtime.latency import measure
 from skerry_host.builder.runtime.speed import with_speeds
-from skerry_host.builder.targets.base import Compiled, TargetBuilder
+from skerry_host.builder.targets.base import Compiled, TargetBuilder, fitted
 from skerry_host.builder.targets.bundle import Part, part_of
 from skerry_host.builder.targets.choose import Chosen, Work, choose
 from skerry_host.builder.targets.delta_friendly import PreviousRelease, make_delta_friendly
@@ -126,7 +126,7 @@ def _attempt(ready: Prepared, builder: TargetBuilder) -> _Judged | _Failed:
 def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     """Make the target's model as asked, or search for it, and record what it answers."""
     start, recipe, data = builder.float_model(ready.source), ready.loaded.recipe, ready.data
-    recipe = recipe.fitted(describe_any(start).input_specs(), builder.preprocess)
+    recipe = fitted(recipe, describe_any(start), builder)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
     source = replace(ready.source, whole=whole_outputs(recipe.meaning))
     work = Work(builder, recipe, source, data, evaluation, ready.progress)

@@ -16,7 +16,7 @@ from skerry_host.builder.runtime.probe import probe
 from skerry_host.builder.sources import onnx
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import load_source
-from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.base import TargetBuilder, fitted
 from skerry_host.builder.targets.table import for_file
 
 
@@ -33,7 +33,7 @@ def check_model(file: Path, recipe: Path) -> Score:
         sizes = f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs and {len(graph.ops)} operators"
         raise ModelError(f"{file} has {sizes}", hint="there is nothing to evaluate", code="unfit")
     tensors = graph.input_specs()
-    loaded = replace(loaded, recipe=loaded.recipe.for_inputs(tensors).fitted(tensors, builder.preprocess))
+    loaded = replace(loaded, recipe=fitted(loaded.recipe.for_inputs(tensors), graph, builder))
     outputs = joined_specs(graph.output_specs(), graph.joins)
     loaded = settled(loaded, outputs)
     feeding, meaning = loaded.recipe.feeding, loaded.recipe.meaning

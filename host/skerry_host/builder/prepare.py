@@ -23,7 +23,7 @@ from skerry_host.builder.recipe.progress import Progress, silent
 from skerry_host.builder.recipe.recipe import LoadedRecipe, Quantize, read_recipe
 from skerry_host.builder.sources.kinds import kind_of
 from skerry_host.builder.sources.load import SourceModel, load_onnx_alone, load_source
-from skerry_host.builder.targets.base import TargetBuilder
+from skerry_host.builder.targets.base import TargetBuilder, fitted
 from skerry_host.builder.targets.table import BUILDERS, choose_targets, compiled_from, for_file, for_source
 
 
@@ -145,9 +145,9 @@ def _require_fitting_plan(asked: Sequence[str], loaded: LoadedRecipe) -> None:
 
 def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> DataSet:
     classes = class_count(loaded.recipe, source.graph.output_specs())
-    own, tensors = for_file(".tflite" if source.is_tflite else ".onnx"), source.graph.input_specs()
-    loaded = replace(loaded, recipe=loaded.recipe.fitted(tensors, own.preprocess))
-    return load_data(loaded, tensors, classes, progress)
+    own = for_file(".tflite" if source.is_tflite else ".onnx")
+    loaded = replace(loaded, recipe=fitted(loaded.recipe, source.graph, own))
+    return load_data(loaded, source.graph.input_specs(), classes, progress)
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:

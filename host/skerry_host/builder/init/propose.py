@@ -228,7 +228,8 @@ def _try(draft: _Draft, data: DataFacts, names: Sequence[str], progress: Progres
 
     progress(f"trying {len(found)} preprocessings with the float model")
     trials = best_of(found, attempt)
-    order = _order(draft, trials, samples.classes, len(names))
+    usual = sorted(trials, key=lambda trial: found.index(trial.candidate))
+    order = _order(draft, usual, samples.classes, len(names))
     if image:
         best = by_order(trials, samples.classes, order)[0]
         trials += best_of(variants(best.candidate, channels, start.resize != "none"), attempt)
@@ -298,7 +299,10 @@ def _figure(draft: _Draft, candidate: Candidate, samples: Samples) -> Trial:
 
 
 def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -> dict[int, int]:
-    """The output of each class, where the model's answers show clearly that it is not that of its name; else none."""
+    """The output of each class, where the model's answers show clearly that it is not that of its name; else none.
+
+    Of several that are as clear that of the first trial.
+    """
     if draft.loaded.recipe.task != "classification" or not names:
         return {}
     orders = [(order_of(trial.answers, classes), trial) for trial in trials]
@@ -308,7 +312,7 @@ def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -
         if order is not None and max(order.values()) < names
     ]
     right, order = max(fitting, key=lambda one: one[0], default=(0.0, {}))
-    return order if right > max(0.5, trials[0].value + 0.3) else {}
+    return order if right > max(0.5, max(trial.value for trial in trials) + 0.3) else {}
 
 
 def _require_free(folder: Path) -> None:

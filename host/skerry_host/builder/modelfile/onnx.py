@@ -21,6 +21,10 @@ _DTYPES = {
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.BOOL: "bool",
 }
+IMAGE_CHANNELS = {1, 3, 4}
+"""Sizes of an axis that may hold the colours of an image."""
+_ELEMENTWISE = {"Add", "Cast", "Clip", "Div", "Identity", "Mul", "Sub"}
+"""What may be done to an image before it is moved."""
 _TO, _FROM = "QuantizeLinear", "DequantizeLinear"
 
 
@@ -38,6 +42,23 @@ def describe_onnx(data: bytes) -> Graph:
     inputs = tuple(index[value.name] for value in main.input if value.name not in initial)
     outputs = tuple(index[value.name] for value in main.output)
     return Graph(1, tensors, tuple(_op(at, node, index) for at, node in enumerate(main.node)), inputs, outputs)
+
+
+def image_planes(graph: Graph) -> set[str]:
+    """The names of inputs that are images as planes (1, colours, height, width).
+
+    Not those that the model itself turns at once: they are pixels, as exporters of TensorFlow leave them.
+    """
+    found = (graph.tensors[i] for i in graph.inputs)
+    return {t.name for t in found if len(t.shape) == 4 and t.shape[1] in IMAGE_CHANNELS and not _turned(graph, t.index)}
+
+
+def _turned(graph: Graph, index: int) -> bool:
+    """Whether all that reads a value, arithmetic apart, moves its axes."""
+    readers = [op for op in graph.ops if index in op.inputs]
+    own = [op for op in readers if op.name not in _ELEMENTWISE]
+    later = [op.outputs[0] for op in readers if op.name in _ELEMENTWISE]
+    return bool(readers) and all(op.name == "Transpose" for op in own) and all(_turned(graph, i) for i in later)
 
 
 def _forms(main: Any) -> dict[str, tuple[str, tuple[int, ...], int]]:

@@ -1,5 +1,6 @@
 """Building blocks for rewriting a `schema.ModelT`: operators on constants, copies of tensors, codes, buffers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 NONE, RELU6 = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
 _FLOAT32 = schema.TensorType.FLOAT32
+NUMPY = {
+    "float32": _FLOAT32,
+    "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
+    "int8": schema.TensorType.INT8,
+}
+"""The types of a file by numpy's names."""
 
 
 def multiply_constant(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
@@ -40,6 +48,25 @@ def operator(model: Any, builtin: int, reads: tuple[int, ...], written: int, opt
     return op
 
 
+def requantize(model: Any, read: int, written: int) -> Any:
+    """QUANTIZE from integers to integers of another scale or type."""
+    op = operator(model, schema.BuiltinOperator.QUANTIZE, (read,), written, schema.QuantizeOptionsT())
+    op.opcodeIndex = requantize_code(model)
+    return op
+
+
+def requantize_code(model: Any) -> int:
+    """The code of a QUANTIZE from integers to integers, which came with version 2."""
+    for at, code in enumerate(model.operatorCodes):
+        if code.builtinCode == schema.BuiltinOperator.QUANTIZE and code.version == 2:
+            return at
+    made = schema.OperatorCodeT()
+    made.builtinCode = made.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
+    made.version = 2
+    model.operatorCodes.append(made)
+    return len(model.operatorCodes) - 1
+
+
 def copy_tensor(main: Any, index: int, suffix: bytes) -> int:
     """A new tensor of the form of another."""
     other, made = main.tensors[index], schema.TensorT()
@@ -49,13 +76,27 @@ def copy_tensor(main: Any, index: int, suffix: bytes) -> int:
     return len(main.tensors) - 1
 
 
+def add_tensor(main: Any, named_after: bytes, dtype: int, shape: Sequence[int], buffer: int = 0) -> int:
+    """A new tensor."""
+    made = schema.TensorT()
+    made.name, made.type, made.shape, made.buffer = named_after, dtype, np.array(shape, np.int32), buffer
+    main.tensors.append(made)
+    return len(main.tensors) - 1
+
+
+def add_constant_tensor(model: Any, name: bytes, values: Any) -> int:
+    """A new constant with an array's values, which are of one of `NUMPY`."""
+    shape, dtype = values.shape, NUMPY[values.dtype.name]
+    return add_tensor(model.subgraphs[0], name, dtype, shape, add_buffer(model, values))
+
+
 def code_of(model: Any, builtin: int) -> int:
     """The place of a builtin operator's code, which is added if it is not there."""
     for at, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return at
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)  # that one is an int8
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import algorithm_manager, qtyping, quantizer, recipe_manager
 from msgspec.structs import replace as replan
 
@@ -11,6 +13,7 @@ from skerry_host.builder.quantize.step import Draft, Step, always
 from skerry_host.builder.recipe.recipe import Quantize
 
 BITS = {"int8": 8, "int16": 16}
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.INT16)
 _Name = qtyping.TFLOperationName
 _WEIGHTED = (_Name.CONV_2D, _Name.DEPTHWISE_CONV_2D, _Name.FULLY_CONNECTED)
 _IO_OPS = (_Name.INPUT, _Name.OUTPUT)
@@ -46,7 +49,23 @@ def quantize_model(draft: Draft) -> Draft:
     draft.progress("quantizing")
     made = quantizer.Quantizer(bytearray(draft.source.data), _recipe(draft.plan))
     result = made.quantize(draft.ranges, enable_progress_bar=False, enable_progress_report=False)
-    return replace(draft, model=read_model(bytes(result.quantized_model)))
+    model = read_model(bytes(result.quantized_model))
+    give_unread_outputs_a_form(model)
+    return replace(draft, model=model)
+
+
+def give_unread_outputs_a_form(model: Any) -> None:
+    """Let an output that nothing reads be of the integers of its operator's others: the quantizer leaves it float.
+
+    No kernel of SPLIT runs with outputs of two types.
+    """
+    main = model.subgraphs[0]
+    for op in main.operators:
+        outputs = [main.tensors[int(i)] for i in op.outputs]
+        done = next((t for t in outputs if t.type in _INTEGERS), None)
+        for tensor in outputs:
+            if done is not None and tensor.type == schema.TensorType.FLOAT32:
+                tensor.type, tensor.quantization = done.type, done.quantization
 
 
 def weights(plan: Quantize) -> Iterator[tuple[str, Quantize]]:

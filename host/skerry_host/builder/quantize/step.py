@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from skerry_agent.processing import Array
 from skerry_host.builder.quantize.inputs import Inputs
+from skerry_host.builder.quantize.tables import Tables
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
@@ -22,6 +23,7 @@ class Draft:
     """A model that is being quantized: `source` as the steps before have changed it, `inputs` to calibrate with.
 
     `ranges` are of its activations, once they were measured. `model` is the quantized `schema.ModelT`, None before.
+    `tables` are functions of one number that operators of the quantized model look up.
     """
 
     source: SourceModel
@@ -30,6 +32,7 @@ class Draft:
     progress: Progress
     ranges: Ranges = field(default_factory=dict)
     model: Any = None
+    tables: Tables = field(default_factory=Tables)
 
 
 def nothing(_plan: Quantize) -> Iterator[tuple[str, Quantize]]:

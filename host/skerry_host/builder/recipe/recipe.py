@@ -126,7 +126,18 @@ class Quantize(Struct, frozen=True):
         return [f"quantize.io: {self.io!r} cannot be combined with activations = {self.activations!r}, use {use}"]
 
 
-STEPS = ("equalize", "hard_swish", "split_outputs", "ranges", "quantizer", "bias", "op_versions", "io_type")
+STEPS = (
+    "equalize",
+    "hard_swish",
+    "split_outputs",
+    "ranges",
+    "lookup",
+    "quantizer",
+    "complete",
+    "bias",
+    "op_versions",
+    "io_type",
+)
 """The modules of `builder.quantize` that carry out a `Quantize`, in the order in which they run."""
 
 

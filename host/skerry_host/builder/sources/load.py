@@ -16,6 +16,7 @@ from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.rewrite.interface import fixed_batch
+from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
 from skerry_host.builder.rewrite.table import rewrite
 from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
@@ -132,7 +133,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
-    reasons = unfit_quantized(graph) if ready else unfit(graph)
+    reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
     if reasons:
         verb = "used" if ready else "quantized"
         raise ModelError(f"{path} cannot be {verb}: {'; '.join(reasons)}", code="unfit")

@@ -1,4 +1,6 @@
-"""ONNX to float TFLite: `onnx_child` fixes shapes and simplifies the graph, then onnx2tf; each in a child process.
+"""ONNX to float TFLite: `onnx_child` fixes shapes, simplifies the graph and writes it as TFLite, in a child process.
+
+For an operator that it does not know there is onnx2tf, in another, if that is installed.
 
 Only onnx2tf's float32 output is used: its own int8 ones fail on real models. Quantizes nothing.
 """
@@ -6,19 +8,22 @@ Only onnx2tf's float32 output is used: its own int8 ones fail on real models. Qu
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.child import SECONDS, Conversion, answer, run
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.converters import ONNX2TF, python_with, require_extra
-from skerry_host.builder.sources.equivalence import examples
-from skerry_host.builder.sources.onnx_prepared import Prepared
+from skerry_host.builder.sources.equivalence import Example, examples
+from skerry_host.builder.sources.onnx_prepared import Prepared, plain
 
-PREPARE_SECONDS = 120.0
+PREPARE_SECONDS = 300.0
+PREPARED = "model.onnx"
 MAX_BYTES = 512 * 1024**2
 
 _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -32,19 +37,54 @@ def convert(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> Co
     """
     prepared, found = prepare(path, shapes, folder)
     files = data_files(path, found)
+    data = prepared.read_bytes()
     if found.quantized:
-        return Converted(None, found.changes, prepared.read_bytes(), files=files)
-    python = python_with(ONNX2TF)
+        return Converted(None, found.changes, data, files=files)
+    if found.lowered:
+        changes = (*found.changes, *_orders(found))
+        return Converted(prepared.with_suffix(".tflite"), changes, data, tuple(_ordered(data, found)), files)
+    made = _by_onnx2tf(path, found, folder)
+    changes = (*found.changes, f"ONNX converted by onnx2tf, NCHW to NHWC (for {found.unknown})")
+    return Converted(made, changes, data, tuple(examples(data)), files)
+
+
+def _orders(found: Prepared) -> list[str]:
+    """What is said of inputs and outputs that have another order of axes than in the source."""
+    moved = [name for name, order in found.orders.items() if list(order) != sorted(order)]
+    return ["ONNX written as TFLite", *(f"{name} is pixels, (N, H, W, C)" for name in moved)]
+
+
+def _ordered(data: bytes, found: Prepared) -> list[Example]:
+    """The source's outputs for random inputs, both in the order of axes of the TFLite."""
+    graph = describe_any(data)
+    ins, outs = ([found.orders[spec.name] for spec in specs] for specs in (graph.input_specs(), graph.output_specs()))
+    return [
+        replace(
+            one,
+            inputs=[np.ascontiguousarray(array.transpose(order)) for array, order in zip(one.inputs, ins, strict=True)],
+            outputs=[array.transpose(order) for array, order in zip(one.outputs, outs, strict=True)],
+            exact=True,
+        )
+        for one in examples(data)
+    ]
+
+
+def _by_onnx2tf(path: Path, found: Prepared, folder: Path) -> Path:
+    """What onnx2tf makes of a file with an operator that we do not write; raises `ModelError`."""
+    try:
+        python = python_with(ONNX2TF)
+    except ModelError as error:
+        problem = f"{path} has {found.unknown}, which is not known here; onnx2tf may know it, but is not installed"
+        raise ModelError(problem, hint=error.hint, code=error.code) from None
+    source = plain(folder / PREPARED)
     samples = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
     np.save(folder / _SAMPLES, samples)
-    command = [python, "-m", "onnx2tf", "-i", str(prepared), "-o", "made", "-osd", "-n"]
-    run(Conversion(f"onnx2tf, given {path},", command, folder, SECONDS))
-    made = folder / "made" / f"{prepared.stem}_float32.tflite"
+    command = [python, "-m", "onnx2tf", "-i", str(source), "-o", "made", "-osd", "-n"]
+    run(Conversion(f"onnx2tf, given {path} (for {found.unknown}),", command, folder, SECONDS))
+    made = folder / "made" / f"{source.stem}_float32.tflite"
     if not made.is_file():
         raise ModelError(f"onnx2tf makes no float32 model of {path}", hint="try another export", code="converter")
-    data = prepared.read_bytes()
-    changes = (*found.changes, "ONNX converted by onnx2tf, NCHW to NHWC")
-    return Converted(made, changes, data, tuple(examples(data)), files)
+    return made
 
 
 def data_files(path: Path, found: Prepared) -> tuple[Path, ...]:
@@ -57,7 +97,7 @@ def prepare(path: Path, shapes: Mapping[str, Sequence[int]], folder: Path) -> tu
     if path.stat().st_size > MAX_BYTES:
         raise ModelError(f"{path} is {path.stat().st_size} bytes", hint=f"the limit is {MAX_BYTES}", code="too_large")
     require_extra("onnx", "onnxruntime", purpose="an ONNX model", extra="onnx")
-    out = folder / "model.onnx"
+    out = folder / PREPARED
     wanted = json.dumps({name: list(sizes) for name, sizes in shapes.items()})
     command = [sys.executable, "-m", "skerry_host.builder.sources.onnx_child", str(path.absolute()), str(out), wanted]
     output = run(Conversion(f"reading {path}", command, folder, PREPARE_SECONDS))

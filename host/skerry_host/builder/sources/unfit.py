@@ -42,11 +42,16 @@ def unfit_quantized(graph: Graph) -> list[str]:
     return reasons
 
 
-def unfit(graph: Graph) -> list[str]:
-    """Why a normalised float model cannot be quantized, every reason; empty if it can."""
+def unfit(graph: Graph, loop: str = "") -> list[str]:
+    """Why a normalised float model cannot be quantized, every reason; empty if it can.
+
+    `loop` says why a loop is left in it.
+    """
     inputs = [graph.tensors[i] for i in graph.inputs]
     reasons = unfit_io(graph)
-    if graph.subgraphs != 1:
+    if loop:
+        reasons.append(f"it has {loop}")
+    elif graph.subgraphs != 1:
         reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
     reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):

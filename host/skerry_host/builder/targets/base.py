@@ -11,8 +11,9 @@ from skerry_host.boards import Board
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.edgetpu.build_step import CompiledBytes
 from skerry_host.builder.edgetpu.preflight import Preflight
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.progress import Progress
-from skerry_host.builder.recipe.recipe import Quantize
+from skerry_host.builder.recipe.recipe import Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
 
 
@@ -38,6 +39,11 @@ class Compiled:
     bundle: Bundle | None = None
     files: tuple[tuple[str, bytes], ...] = ()
     compiled: CompiledBytes | None = None
+
+
+def fitted(recipe: Recipe, model: Graph, builder: "TargetBuilder") -> Recipe:
+    """The recipe with the preprocessing that a target's model wants for each of its inputs."""
+    return recipe.fitted(model.input_specs(), lambda prep, tensor: builder.preprocess(prep, tensor, model))
 
 
 class TargetBuilder(Protocol):
@@ -68,7 +74,7 @@ class TargetBuilder(Protocol):
     def float_model(self, source: SourceModel) -> bytes:
         """What its model is compared with: the float model in its own format."""
 
-    def preprocess(self, prep: Preprocess, tensor: TensorSpec) -> Preprocess:  # noqa: ARG002
+    def preprocess(self, prep: Preprocess, tensor: TensorSpec, model: Graph) -> Preprocess:  # noqa: ARG002
         """The recipe's preprocessing of an input in the order of axes that its model takes."""
         return prep
 

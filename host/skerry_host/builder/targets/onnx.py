@@ -4,12 +4,10 @@ from msgspec.structs import replace
 
 from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_agent.wire.targets import ONNX
+from skerry_host.builder.modelfile.graph import Graph
 from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.sources.load import SourceModel
 from skerry_host.builder.targets.base import QuantizationJob, TargetBuilder
-
-CHANNELS = {1, 3, 4}
-"""Sizes of an axis that may hold the colours of an image."""
 
 
 class OnnxBuilder(TargetBuilder):
@@ -31,10 +29,11 @@ class OnnxBuilder(TargetBuilder):
         """See `TargetBuilder.float_model`."""
         return source.onnx if source.onnx is not None else source.data
 
-    def preprocess(self, prep: Preprocess, tensor: TensorSpec) -> Preprocess:
+    def preprocess(self, prep: Preprocess, tensor: TensorSpec, model: Graph) -> Preprocess:
         """See `TargetBuilder.preprocess`: images are planes in ONNX."""
-        planes = len(tensor.shape) == 4 and tensor.shape[1] in CHANNELS
-        return replace(prep, layout="nchw") if planes else prep
+        from skerry_host.builder.modelfile.onnx import image_planes  # noqa: PLC0415  (an extra)
+
+        return replace(prep, layout="nchw") if tensor.name in image_planes(model) else prep
 
     def make(self, job: QuantizationJob) -> bytes:
         """See `TargetBuilder.make`."""

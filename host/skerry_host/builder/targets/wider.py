@@ -29,7 +29,7 @@ def tried_wider(work: Work, plan: Quantize) -> str:
 
 
 def _found(work: Work, plan: Quantize) -> str:
-    job = QuantizationJob(work.source, work.data.calibration, work.recipe.preprocess, plan, work.progress)
+    job = QuantizationJob(work.source, work.data.calibration, work.recipe.feeding, plan, work.progress)
     model = work.builder.make(job)
     compared = work.evaluation.compare(model)
     sizes = (work.source.file_bytes, len(model))

@@ -34,7 +34,7 @@ TASKS = {
     "boxes": (None, facts(), DataFacts("coco"), "detection"),
     "masks": (None, facts(), DataFacts("masks"), "segmentation"),
     "text labels": (None, facts(), DataFacts("csv", labelled=True, labels=("yes", "no")), "classification"),
-    "few whole numbers": (
+    "whole numbers": (
         None,
         facts(),
         DataFacts("csv", labelled=True, labels=("1", "0", "2.0") * 9),

@@ -11,7 +11,7 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.sources.converters import VARIABLE
 from skerry_host.builder.sources.equivalence import Example, equivalence_db, examples
 from skerry_host.builder.sources.load import load_source
-from tests.kit.converters import small_onnx
+from tests.kit.converters import UNKNOWN, small_onnx
 from tests.kit.recipes import FASHION
 
 
@@ -62,7 +62,7 @@ def test_silence_is_not_measured_to_the_last_digit():
 
 STAND_IN = """#!/bin/sh
 # A stand-in for a Python with onnx2tf: it converts every model to the same wrong one
-mkdir made && cp {model} made/model_float32.tflite
+mkdir made && cp {model} made/model_plain_float32.tflite
 """
 
 
@@ -73,7 +73,8 @@ def test_a_wrong_conversion_is_one_line(tmp_path: Path, monkeypatch):
     python.chmod(0o755)
     monkeypatch.setenv(VARIABLE, str(python))
     weights = np.random.default_rng(1).normal(size=(10, 784)).astype(np.float32)
-    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], transB=1)]
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["g"], transB=1)]
+    nodes.append(helper.make_node(UNKNOWN, ["g"], ["y"]))
     ends = [helper.make_tensor_value_info(*end) for end in (("x", 1, (1, 1, 28, 28)), ("y", 1, (1, 10)))]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

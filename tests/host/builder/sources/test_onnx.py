@@ -19,7 +19,7 @@ from skerry_host.builder.sources.load import load_source
 from skerry_host.builder.sources.onnx import prepare
 from skerry_host.builder.sources.onnx_child import prepare as prepare_here
 from skerry_host.builder.sources.onnx_prepared import Prepared
-from tests.kit.converters import needs_onnx2tf, small_onnx
+from tests.kit.converters import UNKNOWN, needs_onnx2tf, small_onnx
 
 
 def saved(folder: Path, model) -> Path:
@@ -35,12 +35,12 @@ def answers(data: bytes, x):
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
-def test_an_open_batch_becomes_one_and_names_become_plain(tmp_path):
-    """Trap 1: the open batch is fixed before onnx2tf sees it; and names that TensorFlow's scopes do not take."""
+def test_an_open_batch_becomes_one_and_names_stay(tmp_path):
+    """Trap 1: the open batch is fixed before anything is converted."""
     prepared, found = prepare(saved(tmp_path, small_onnx(("N", 3, 8, 8))), {}, tmp_path)
     model = onnx.load(str(prepared))
     assert "input x:0 fixed to 1x3x8x8" in found.changes
-    assert [model.graph.input[0].name, model.graph.output[0].name] == ["x_0", "y_1"]
+    assert [model.graph.input[0].name, model.graph.output[0].name] == ["x:0", "y@1"]
     assert [entry.domain for entry in model.opset_import] == [""]
 
 
@@ -160,9 +160,9 @@ def test_a_missing_converter_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setattr("skerry_host.builder.sources.converters.converters_folder", lambda: tmp_path / "none")
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(ModelError) as refused:
-        load_source(saved(tmp_path, small_onnx()))
+        load_source(saved(tmp_path, small_onnx(middle=UNKNOWN)))
     assert refused.value.code == "missing_extra"
-    assert "needs onnx2tf, which is not installed" in str(refused.value)
+    assert "has ThresholdedRelu, which is not known here; onnx2tf may know it" in str(refused.value)
     assert "pip install onnx2tf" in refused.value.hint
 
 
@@ -188,18 +188,30 @@ def test_a_converter_that_fails_does_so_apart(tmp_path, monkeypatch, body, code,
     monkeypatch.setenv(VARIABLE, str(python))
     monkeypatch.setattr("skerry_host.builder.sources.onnx.SECONDS", 1.0)
     with pytest.raises(ModelError) as refused:
-        load_source(saved(tmp_path, small_onnx()))
+        load_source(saved(tmp_path, small_onnx(middle=UNKNOWN)))
     assert refused.value.code == code
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-@needs_onnx2tf
-def test_onnx_becomes_a_float_tflite_that_computes_the_same(tmp_path):
-    """Trap 2: its float32 output only; and from planes to pixels."""
+def test_planes_become_pixels_without_any_converter(tmp_path, monkeypatch):
+    """A source in ONNX asked for 2.6 GB of converters, also where nothing of them was needed."""
+    monkeypatch.setenv(VARIABLE, "/nowhere/python")
     source = small_onnx(("N", 3, "H", "W"), hard_sigmoid=True)
     plan = SourcePlan("source.onnx", shapes={"x:0": (1, 3, 8, 8)})
-    loaded = load_source(saved(tmp_path, source), plan)
+    computes_the_same(load_source(saved(tmp_path, source), plan), source)
+
+
+@needs_onnx2tf
+def test_what_is_not_known_here_goes_to_onnx2tf(tmp_path):
+    """Trap 2: its float32 output only; and from planes to pixels."""
+    source = small_onnx(middle=UNKNOWN)
+    loaded = load_source(saved(tmp_path, source))
+    assert any("by onnx2tf, NCHW to NHWC (for ThresholdedRelu)" in change for change in loaded.changes)
+    computes_the_same(loaded, source)
+
+
+def computes_the_same(loaded, source):
     x = np.random.default_rng(2).normal(size=(1, 8, 8, 3)).astype(np.float32)
     assert loaded.graph.input_specs()[0].shape == (1, 8, 8, 3)
     expected = answers(source.SerializeToString(), x.transpose(0, 3, 1, 2))

@@ -1,0 +1,101 @@
+"""Takes functions of one number out of a float model, for tables to stand in their place on integers. Int8 only.
+
+An operator that the quantizer leaves alone stands for each until then; `complete` puts the table there.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from skerry_host.builder.modelfile.graph import describe
+from skerry_host.builder.modelfile.parts import code_of
+from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.regions import Region, regions
+from skerry_host.builder.quantize.step import Draft, Step, int8
+from skerry_host.builder.quantize.tables import VALUES, Tables
+
+STANDS_IN = schema.BuiltinOperator.ELU
+"""Of one input and one output, without options, and unknown to the quantizer."""
+
+
+def take_out(draft: Draft) -> Draft:
+    """The draft with a stand-in for each function of its source, and the functions; the same draft if it has none."""
+    model = read_model(draft.source.data)
+    found = [region for region in regions(model) if _name(model, region.written) in draft.ranges]
+    if not found:
+        return draft
+    functions = {_name(model, region.written): function(model, region) for region in found}
+    _replace(model, found)
+    data = write_model(model)
+    source = dataclasses.replace(draft.source, data=data, graph=describe(read_model(data)))
+    return dataclasses.replace(draft, source=source, tables=Tables(functions, draft.source))
+
+
+def function(model: Any, region: Region) -> bytes:
+    """A float model that computes what a region does, of 256 numbers at a time."""
+    made = copy.copy(model)
+    graph = copy.copy(model.subgraphs[0])
+    graph.tensors = [copy.copy(tensor) for tensor in graph.tensors]
+    graph.operators = [graph.operators[place] for place in region.places]
+    graph.inputs, graph.outputs = [region.read], [region.written]
+    made.subgraphs, made.signatureDefs, made.buffers = [graph], [], list(model.buffers)
+    made.metadata = made.metadataBuffer = None
+    rank = len(graph.tensors[region.written].shape)
+    used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if int(i) >= 0}
+    for index in used:
+        _reshape(made, graph.tensors[index], [1] * max(0, rank - 1) + [VALUES])
+    _only(made, graph, used)
+    return write_model(made)
+
+
+def _reshape(model: Any, tensor: Any, shape: Sequence[int]) -> None:
+    """Give a tensor of the region 256 places; numbers stay numbers, or become 256 of the same."""
+    data = model.buffers[tensor.buffer].data
+    count = int(np.prod(tensor.shape)) if tensor.shape is not None else 1
+    if data is not None and len(data):
+        if count == 1:
+            return
+        one = np.asarray(data, np.uint8).reshape(count, -1)[:1]
+        buffer = schema.BufferT()
+        buffer.data = np.tile(one, (VALUES, 1)).ravel()
+        model.buffers.append(buffer)
+        tensor.buffer = len(model.buffers) - 1
+    tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
+
+
+def _only(model: Any, graph: Any, used: set[int]) -> None:
+    """Empty the buffers that the region does not read: it need not carry the model's weights."""
+    kept = {graph.tensors[index].buffer for index in used}
+    model.buffers = [buffer if at in kept else schema.BufferT() for at, buffer in enumerate(model.buffers)]
+
+
+def _replace(model: Any, found: Sequence[Region]) -> None:
+    main = model.subgraphs[0]
+    ends = {region.places[-1]: region for region in found}
+    gone = {place for region in found for place in region.places}
+    made = []
+    for place, op in enumerate(main.operators):
+        if place in ends:
+            made.append(_stand_in(model, ends[place]))
+        elif place not in gone:
+            made.append(op)
+    main.operators = made
+
+
+def _stand_in(model: Any, region: Region) -> Any:
+    op = schema.OperatorT()
+    op.opcodeIndex = code_of(model, STANDS_IN)
+    op.inputs, op.outputs = np.array([region.read], np.int32), np.array([region.written], np.int32)
+    return op
+
+
+def _name(model: Any, index: int) -> str:
+    name = model.subgraphs[0].tensors[index].name
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+STEP = Step("functions of one number", int8, take_out)
