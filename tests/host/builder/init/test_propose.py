@@ -80,7 +80,7 @@ def test_what_cannot_be_tried_is_asked(tmp_path):
 
 def test_a_table_and_a_regression_model_build_as_they_are(tmp_path):
     values = RANDOM.normal(0, 1, (200, 3)).round(3)
-    right = values @ [1.0, -2.0, 0.5] + 0.25 + RANDOM.normal(0, 1, 200)  # as measurements are
+    right = values @ [1.0, -2.0, 0.5] + 0.25 + RANDOM.normal(0, 3, 200)  # as measurements are
     lines = [f"{a},{b},{c},{y:.4f}" for (a, b, c), y in zip(values, right, strict=True)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,c,y", *lines]), "utf-8")
     made = proposed(tmp_path, linear_model([[1.0, -2.0, 0.5]], [0.25], (1, 3)), tmp_path / "t.csv")
