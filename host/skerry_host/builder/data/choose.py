@@ -50,9 +50,10 @@ def split(found: Found, share: float) -> tuple[list[int], list[int]]:
 def balanced(found: Found, places: Sequence[int]) -> list[int]:
     """The places in such an order that the first ones of them have every class as equally often as there are samples.
 
-    Samples without a class follow each other as they come.
+    Within a class the order follows from the names, not from how they are sorted.
     """
-    queues = [list(reversed(queue)) for _group, queue in sorted(_by_group(found, places).items())]
+    marks = [_hash(key.encode("utf-8", "surrogateescape")) for key in found.keys]
+    queues = [list(reversed(queue)) for _group, queue in sorted(_by_group(found, places, marks).items())]
     ordered = []
     while queues:
         ordered += [queue.pop() for queue in queues]
@@ -87,7 +88,7 @@ def usable(found: Found, places: Sequence[int], wish: Wish, progress: Progress) 
         if len(good) == wanted or len(damaged) > limit:
             break
         try:
-            found.inputs[at]
+            found.inputs.check(at)
             right = None if found.truth is None else found.truth[at]
             if wish.check is not None and right is not None:
                 wish.check(right)
@@ -123,9 +124,8 @@ def sha256_of(found: Found, places: Sequence[int]) -> str:
     return digest.hexdigest()
 
 
-def _by_group(found: Found, places: Sequence[int], marks: Sequence[bytes] = ()) -> dict[int, list[int]]:
+def _by_group(found: Found, places: Sequence[int], marks: Sequence[bytes]) -> dict[int, list[int]]:
     """The places of each class, in the order of their marks, so that neighbours in a folder are torn apart."""
-    marks = marks or marks_of(found)
     groups: dict[int, list[int]] = defaultdict(list)
     for at in sorted(places, key=lambda at: (marks[at], found.keys[at])):
         groups[found.groups[at] if found.groups is not None else 0].append(at)

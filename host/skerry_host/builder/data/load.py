@@ -26,6 +26,8 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
+LOOKED_AT = 100
+"""Samples whose shapes and values are looked at."""
 SHAPES = 50
 """Different shapes of samples that are tried on the model's input."""
 MOST_CLASSES = 1 << 31
@@ -116,7 +118,7 @@ def _collected(
         sets.append(samples)
     if issues:
         raise RecipeError(f"data of recipe {plan.name}", issues, hint="see docs/data.md", code="data")
-    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes)
+    return DataSet(sets[0], sets[1], names, tuple(dict.fromkeys(notes)), tuple(damaged), hashes, parts[0].found.ordered)
 
 
 def _parts(loaded: LoadedRecipe, kinds: Sequence[str], tensor: TensorSpec, notes: list[str]) -> list[_Part]:
@@ -171,7 +173,7 @@ def _issues(samples: Samples, plan: Recipe, tensor: TensorSpec, classes: int, pl
         return [f"{len(samples)} samples, at least {least} are needed"]
     shapes: Counter[tuple[Any, ...]] = Counter()
     low, high = np.inf, -np.inf
-    for sample in samples.every(max(1, len(samples) // 500)):
+    for sample in samples.every(max(1, len(samples) // LOOKED_AT)):
         (values,) = sample
         shapes[values.shape, values.dtype.str] += 1
         if not np.isfinite(values).all():

@@ -35,6 +35,9 @@ class Arrays:
     def __getitem__(self, index: int) -> Sample:
         return tuple(values[index] for values in self.inputs)
 
+    def check(self, index: int) -> None:
+        """They are there."""
+
     def remarks(self) -> list[str]:
         """Nothing is done to them."""
         return []
@@ -68,6 +71,7 @@ def read(place: Path, wanted: Wanted) -> Found:
         names,
         (*notes, *said),
         tuple(table.damaged),
+        ordered=False,
     )
 
 
