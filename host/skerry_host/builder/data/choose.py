@@ -66,7 +66,7 @@ Check = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Selection:
     """How many samples are wanted (None: all), what for, and what must hold of what is right for each."""
 
     what: str
@@ -74,7 +74,7 @@ class Wish:
     check: Check | None = None
 
 
-def usable(found: Found, places: Sequence[int], wish: Wish, progress: Progress) -> Usable:
+def usable(found: Found, places: Sequence[int], wish: Selection, progress: Progress) -> Usable:
     """The first places whose samples can be read; raises `UnusableDataError` where too many cannot.
 
     Reads each of them once, and keeps none.

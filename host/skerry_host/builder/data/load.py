@@ -15,7 +15,7 @@ import numpy as np
 from skerry_agent.processing import Array, ProcessingError, preprocess
 from skerry_agent.wire.manifest import TensorSpec
 from skerry_host.builder.data import samples as arrays
-from skerry_host.builder.data.choose import Check, Usable, Wish, balanced, sha256_of, split, usable
+from skerry_host.builder.data.choose import Check, Selection, Usable, balanced, sha256_of, split, usable
 from skerry_host.builder.data.readers.base import Found, Picked, UnusableDataError, Wanted, listed
 from skerry_host.builder.data.readers.formats import READERS, format_of, parts_of
 from skerry_host.builder.data.samples import DataSet, Samples
@@ -26,7 +26,7 @@ from skerry_host.builder.recipe.recipe import LoadedRecipe, Recipe
 
 CALIBRATION_SAMPLES, EVALUATION_SAMPLES = 500, 5000
 """How many are taken where the recipe does not say it, of formats whose samples are read one by one."""
-LOOKED_AT = 100
+INSPECTED = 100
 """Samples whose shapes and values are looked at."""
 SHAPES = 50
 """Different shapes of samples that are tried on the model's input."""
@@ -108,7 +108,7 @@ def _collected(
     issues = _name_issues(plan, names, classes)
     sets, hashes, damaged = [], {}, []
     for part in parts:
-        wish = Wish(part.what, part.count, _check(plan.task, classes))
+        wish = Selection(part.what, part.count, _check(plan.task, classes))
         good = usable(part.found, part.places, wish, progress)
         samples = Samples(Picked(part.found.inputs, good.places), _truth(part.found, good.places))
         issues += [f"{part.what}: {issue}" for issue in _issues(samples, plan, tensor, classes, places[0])]
@@ -173,7 +173,7 @@ def _issues(samples: Samples, plan: Recipe, tensor: TensorSpec, classes: int, pl
         return [f"{len(samples)} samples, at least {least} are needed"]
     shapes: Counter[tuple[Any, ...]] = Counter()
     low, high = np.inf, -np.inf
-    for sample in samples.every(max(1, len(samples) // LOOKED_AT)):
+    for sample in samples.every(max(1, len(samples) // INSPECTED)):
         (values,) = sample
         shapes[values.shape, values.dtype.str] += 1
         if not np.isfinite(values).all():

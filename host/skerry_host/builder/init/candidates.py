@@ -103,7 +103,7 @@ def by_order(trials: Sequence[Trial], truth: Array, order: dict[int, int]) -> li
     return sorted(trials, key=lambda trial: -trial.value)
 
 
-def order_of(answers: Array, truth: Array) -> dict[int, int] | None:
+def outputs_of_classes(answers: Array, truth: Array) -> dict[int, int] | None:
     """Which output answers each class most often, if it is another for each of them; None where it is not so.
 
     `answers` (N, outputs), `truth` (N,). A model whose outputs stand in another order than the folders shows it.

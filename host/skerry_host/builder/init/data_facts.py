@@ -9,7 +9,7 @@ from skerry_host.builder.data.readers.images import look
 from skerry_host.builder.init.guesses import TASK_OF_FORMAT, DataFacts
 from skerry_host.builder.recipe.data import Data
 
-LOOKED_AT = 100
+INSPECTED = 100
 """Images whose sizes are looked at, and lines of a table."""
 IMAGES = {"folder", "coco", "yolo", "masks"}
 
@@ -31,7 +31,7 @@ def data_facts(place: Path, task: str | None) -> DataFacts:
 
 def _sizes(found: Found) -> tuple[tuple[int, int], ...]:
     made = []
-    for files in list(found.files)[:: max(1, len(found) // LOOKED_AT)]:
+    for files in list(found.files)[:: max(1, len(found) // INSPECTED)]:
         try:
             header = look(files[0])
         except DamagedError:

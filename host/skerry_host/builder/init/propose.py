@@ -24,7 +24,7 @@ from skerry_host.builder.init.candidates import (
     best_of,
     by_order,
     features,
-    order_of,
+    outputs_of_classes,
     placed,
     scales,
     share_right,
@@ -46,7 +46,7 @@ TRIED, TRIED_LARGE = 200, 50
 LARGE = 200_000
 POOR = 0.5
 """A share under which something is wrong, whatever the model is for."""
-CLEARLY = 0.02
+HARDLY_WORSE = 0.02
 """By how much a less usual preprocessing must be better."""
 
 
@@ -258,7 +258,7 @@ def _untried(usual: Candidate) -> list[Choice]:
 def _most_usual(trials: Sequence[Trial], found: Sequence[Candidate]) -> Trial:
     """The best, or a more usual one that is hardly worse: the tried samples are few."""
     order = [candidate.words for candidate in found]
-    least = trials[0].value - CLEARLY * abs(trials[0].value)
+    least = trials[0].value - HARDLY_WORSE * abs(trials[0].value)
     close = [trial for trial in trials if trial.value >= least and trial.candidate.words in order]
     return min(close, key=lambda trial: order.index(trial.candidate.words)) if close else trials[0]
 
@@ -305,7 +305,7 @@ def _order(draft: _Draft, trials: Sequence[Trial], classes: Array, names: int) -
     """
     if draft.loaded.recipe.task != "classification" or not names:
         return {}
-    orders = [(order_of(trial.answers, classes), trial) for trial in trials]
+    orders = [(outputs_of_classes(trial.answers, classes), trial) for trial in trials]
     fitting = [
         (share_right(trial.answers, classes, order), order)
         for order, trial in orders

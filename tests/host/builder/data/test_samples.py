@@ -101,7 +101,7 @@ def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, cl
 
 def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
     loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
-    with pytest.raises(RecipeError, match="labels: the classes of samples .* whose truth is in 'boxes'"):
+    with pytest.raises(RecipeError, match=r"labels: the classes of samples .* whose truth is in 'boxes'"):
         load_data(loaded, [IMAGE], 0)
     for path in (loaded.calibration, loaded.evaluation):
         inputs = np.load(path)["inputs"]
