@@ -1,12 +1,16 @@
 """Says why a TFLite model cannot be used or quantized: every reason at once. Changes nothing."""
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import Graph, Tensor
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.sources.why import several_graphs
 
+WHOLE = {"int32", "int64", "uint8", "int8", "bool"}
+"""Inputs that stay as they are in the quantized model: ids, masks, lengths, raw pixels."""
 _INTEGERS = {"int8", "uint8", "int16"}
 _FLOATS: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype("<f4"),
@@ -32,9 +36,9 @@ def quantized(graph: Graph) -> bool:
     return any(t.dtype in _INTEGERS and t.channels for t in written)
 
 
-def unfit_quantized(graph: Graph) -> list[str]:
+def unfit_quantized(graph: Graph, wished: Container[str] = ()) -> list[str]:
     """Why a model that is quantized already cannot be used as it is, every reason; empty if it can."""
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, wished)
     left = [op.name for op in graph.float_ops() if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
     if left:
         names = ", ".join(sorted(set(left)))
@@ -42,22 +46,30 @@ def unfit_quantized(graph: Graph) -> list[str]:
     return reasons
 
 
-def unfit(graph: Graph, loop: str = "") -> list[str]:
+def unfit(graph: Graph, loop: str = "", wished: Container[str] = ()) -> list[str]:
     """Why a normalised float model cannot be quantized, every reason; empty if it can.
 
-    `loop` says why a loop is left in it.
+    `loop` says why a loop is left in it; `wished` has the inputs of which the recipe gives the sizes.
     """
     inputs = [graph.tensors[i] for i in graph.inputs]
-    reasons = unfit_io(graph)
+    reasons = unfit_io(graph, wished)
     if loop:
         reasons.append(f"it has {loop}")
     elif graph.subgraphs != 1:
-        reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
-    reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
+        reasons.append(several_graphs(graph))
+    taken = {"float32", *WHOLE}
+    reasons += [f"input {t.name} is {t.dtype}, not float32 or whole numbers" for t in inputs if t.dtype not in taken]
+    if inputs and not any(op_reads_float(graph, op) for op in graph.ops):
+        reasons.append("none of its operators computes on real numbers: there is nothing to quantize")
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
         reasons.append("it keeps weights or state in variables: export it with constants")
+    sparse = [op for op in graph.ops if op.name == "DENSIFY"]
+    if sparse:
+        reasons.append(
+            f"{len(sparse)} of its weights are stored as sparse ones (DENSIFY): export it with dense weights"
+        )
     left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
-    if left:
+    if left and not sparse:
         named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
         advice = "convert the trained model to int8, or give the float model"
         reasons.append(f"{named} are not pairs from quantization-aware training: {advice}")
@@ -67,15 +79,20 @@ def unfit(graph: Graph, loop: str = "") -> list[str]:
     return reasons
 
 
-def unfit_io(graph: Graph) -> list[str]:
-    """What is wrong with the inputs and outputs of any model."""
-    return [*_io_reasons(graph), *_shape_reasons(graph)]
+def op_reads_float(graph: Graph, op: Op) -> bool:
+    """Whether an operator reads or writes real numbers."""
+    return any(graph.tensors[i].dtype == "float32" for i in (*op.inputs, *op.outputs))
+
+
+def unfit_io(graph: Graph, wished: Container[str] = ()) -> list[str]:
+    """What is wrong with the inputs and outputs of any model; inputs of sizes that are `wished` need no batch of 1."""
+    return [*_io_reasons(graph), *_shape_reasons(graph, wished)]
 
 
 def _io_reasons(graph: Graph) -> list[str]:
     reasons = []
-    if len(graph.inputs) != 1:
-        reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")
+    if not graph.inputs:
+        reasons.append("it has no input")
     if not graph.outputs:
         reasons.append("it has no output")
     if not graph.ops:
@@ -83,13 +100,22 @@ def _io_reasons(graph: Graph) -> list[str]:
     return reasons
 
 
-def _shape_reasons(graph: Graph) -> list[str]:
+def _shape_reasons(graph: Graph, wished: Container[str]) -> list[str]:
     inputs = [graph.tensors[i] for i in graph.inputs]
+    names = [spec.name for spec in graph.input_specs()]
     open_ones = [t for t in inputs if t.dynamic]
-    batches = [t for t in inputs if t.shape[:1] not in {(), (1,)}]
+    batches = [
+        (name, t)
+        for name, t in zip(names, inputs, strict=True)
+        if t.shape[:1] not in {(), (1,)} and name not in wished and not t.dynamic
+    ]
     return [
         *(f"input {t.name} has a dynamic shape {_shape(t)}: export the model with fixed sizes" for t in open_ones),
-        *(f"input {t.name} takes a batch of {t.shape[0]}: export it with a batch of 1" for t in batches),
+        *(
+            f"input {name} has the shape {_shape(t)}, whose first axis is no batch of 1: if that is meant, write it as "
+            f"[source.shapes] {name} = {list(t.shape)}"
+            for name, t in batches
+        ),
     ]
 
 
