@@ -12,10 +12,12 @@ from pathlib import Path
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.alone import require_readable
 from skerry_host.builder.data.features import features_of
 from skerry_host.builder.data.ids import require_known
 from skerry_host.builder.data.load import load_data, with_names
-from skerry_host.builder.data.samples import DataSet, class_count
+from skerry_host.builder.data.meaning import class_count, settled
+from skerry_host.builder.data.samples import DataSet
 from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
@@ -98,6 +100,8 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     source = None
     if loaded.source.exists():
         source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None and wrong is None:
+        problems.take(lambda: require_readable(loaded))
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
@@ -154,8 +158,9 @@ def _data(loaded: LoadedRecipe, source: SourceModel, progress: Progress) -> Data
 
 
 def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
-    """With preprocessing for each input of the source."""
-    return replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    """With preprocessing for each input of the source, and what its outputs say of themselves."""
+    fed = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
+    return settled(fed, source.graph.output_specs())
 
 
 def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> None:
