@@ -61,7 +61,9 @@ def recurrent(low: Lowering, node: Node) -> None:
         x = _moved(low, x, [1, 0, 2], f"{node.outputs[0] or node.name}/steps")
     if x.shape[0] > MAX_STEPS:
         raise UnknownFormError(f"{node.kind} over {x.shape[0]} steps")
-    ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[_text(node.get("direction", "forward"))]
+    ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
+        _text(node.get("direction", "forward"))
+    ]
     found = [_direction(low, node, x, (at, backwards)) for at, backwards in enumerate(ways)]
     _outputs(low, node, found, batch_first=batch_first)
 
@@ -87,9 +89,7 @@ def _weights(low: Lowering, node: Node, place: int, at: int) -> Array:
     return found
 
 
-def _direction(
-    low: Lowering, node: Node, x: Value, way: tuple[int, bool]
-) -> tuple[list[Value], State]:
+def _direction(low: Lowering, node: Node, x: Value, way: tuple[int, bool]) -> tuple[list[Value], State]:
     """The hidden state after each step, in the order of the inputs, and the last states."""
     at, backwards = way
     name = f"{node.outputs[0] or node.name}/{at}"
@@ -132,7 +132,9 @@ def _split(low: Lowering, value: Value, count: int, name: str) -> list[Value]:
     shape = (*value.shape[:-1], value.shape[-1] // count)
     made = [low.writer.tensor(f"{name}{at}", shape, value.dtype) for at in range(count)]
     low.writer.operator("SPLIT", [low.numbers([value.rank - 1]), low.tensor(value)], made, options)
-    return [low.define(f"{name}{at}", tensor, plain(value.rank), (shape, value.dtype)) for at, tensor in enumerate(made)]
+    return [
+        low.define(f"{name}{at}", tensor, plain(value.rank), (shape, value.dtype)) for at, tensor in enumerate(made)
+    ]
 
 
 def _sum(low: Lowering, one: Value, other: Value | None, name: str) -> Value:
@@ -158,7 +160,9 @@ def _gru(low: Lowering, cell: Cell, number: int, state: State, name: str) -> Sta
     size = cell.size
     update, reset, new = _split(low, cell.gates(low, number, name), 3, f"{name}/gate")
     if hidden is None:
-        mine: list[Value | None] = [_known(cell.bias[at * size : (at + 1) * size], f"{name}/bias{at}") for at in range(3)]
+        mine: list[Value | None] = [
+            _known(cell.bias[at * size : (at + 1) * size], f"{name}/bias{at}") for at in range(3)
+        ]
     else:
         mine = [*_split(low, dense(low, hidden, (cell.weights.T, cell.bias), f"{name}/hidden"), 3, f"{name}/own")]
     update, reset = (
@@ -210,9 +214,7 @@ def _known(values: Array, name: str) -> Value:
     return Value(name, values.shape, values.dtype, constant=values)
 
 
-def _outputs(
-    low: Lowering, node: Node, found: Sequence[tuple[list[Value], State]], *, batch_first: bool
-) -> None:
+def _outputs(low: Lowering, node: Node, found: Sequence[tuple[list[Value], State]], *, batch_first: bool) -> None:
     """Y (steps, directions, batch, size), Y_h and Y_c (directions, batch, size); batch first on wish."""
     names = (*node.outputs, "", "", "")
     if names[0]:

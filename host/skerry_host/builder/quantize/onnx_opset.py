@@ -1,4 +1,4 @@
-"""Raises an ONNX model to a newer version of the operators. Changes nothing that is computed, and checks that it loads."""
+"""Raises an ONNX model to a newer version of the operators, without changing what it computes; checks that it loads."""
 
 from typing import Any
 

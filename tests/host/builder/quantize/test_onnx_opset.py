@@ -38,6 +38,10 @@ def old(axis=1):
     return model(nodes, (1, 4), {"w": RANDOM.normal(size=(4, 5))}, 11)
 
 
+def old_copy(source):
+    return onnx.load_from_string(source.SerializeToString())
+
+
 def answer(data, x):
     return ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
 
