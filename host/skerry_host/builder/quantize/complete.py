@@ -80,10 +80,21 @@ def _operator(work: Completion, op: Any) -> Iterator[Any]:
         yield from _on_integers(work, op, kernel)
     elif name == "CAST" and _counts(work, op):
         _become(work, written, Form(1.0, 0))
-        op.builtinOptions.outDataType = TYPES[work.dtype][0]
+        if op.builtinOptions is not None:
+            op.builtinOptions.outDataType = TYPES[work.dtype][0]
         yield op
     else:
+        _give_unread_the_form_of_read(work, op)
         yield from _in_float(work, op)
+
+
+def _give_unread_the_form_of_read(work: Completion, op: Any) -> None:
+    """Outputs that nobody reads: the quantizer leaves them in float beside those that it made integers."""
+    forms = [_form(work, int(i)) for i in op.outputs]
+    known = next((form for form in forms if form is not None), None)
+    for written, form in zip((int(i) for i in op.outputs), forms, strict=True):
+        if known is not None and form is None and work.is_float(written):
+            _become(work, written, known)
 
 
 def _requantized(work: Completion, op: Any, source: int) -> Iterator[Any]:

@@ -9,11 +9,14 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+WRITTEN_LATER = {"Asinh", "Atan", "Cosh", "Erf", "Erfc", "Expm1", "Inv", "Reciprocal", "Sinh", "Softsign", "Tan"}
+"""The keys of `rewrite.custom_functions.FUNCTIONS`, which is not installed here."""
 QAT = "2 (QAT)"
 """Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
 
@@ -35,9 +38,22 @@ def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
         model = _built(source) if kind == "python" else load(source, trusted, version)
         form, function = _frozen(tf, model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
-    Path(out).write_bytes(converter.convert())
+    Path(out).write_bytes(_converted(converter))
     if form is not None:
         _ask(tf, form, function, Path(out).with_suffix(".npz"))
+
+
+def _converted(converter: Any) -> bytes:
+    """The model; functions that TFLite has no operator for stay as custom operators if they are written out later."""
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # of a kind that is not public
+        named = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
+        missing = {name.strip() for line in named for name in line.split(",")}
+        if not missing or missing - WRITTEN_LATER:
+            raise
+    converter.allow_custom_ops = True
+    return bytes(converter.convert())
 
 
 def written_by(source: str) -> str:

@@ -18,9 +18,9 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.rewrite.interface import fixed_batch
 from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
-from skerry_host.builder.rewrite.table import rewrite
+from skerry_host.builder.rewrite.table import rewrite, without_custom
 from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
-from skerry_host.builder.runtime.probe import probe
+from skerry_host.builder.runtime.probe import Probe, probe, probe_bytes
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
@@ -118,6 +118,7 @@ def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized
 def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> SourceModel:
     found = probe(file)
     data = file.read_bytes()
+    spelt, data, found = _without_custom(str(path), data, found)
     model = read_model(data)
     broken = not_finite(model)
     if broken:
@@ -130,7 +131,7 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
-    changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
+    changes = spelt + [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
@@ -141,6 +142,19 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     if not trained:  # the ranges that were taken out did change what is computed
         changes += _check_equivalence(path, converted.examples, given, data)
     return SourceModel(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
+
+
+def _without_custom(name: str, data: bytes, found: Probe) -> tuple[list[str], bytes, Probe]:
+    """A model with custom operators of which it is known how to write them by builtin ones: that, and whether it runs.
+
+    What was done is empty, and all as it was, for a model without.
+    """
+    model = read_model(data) if found.graph.custom_ops else None
+    done = without_custom(model) if model is not None else []
+    if not done:
+        return [], data, found
+    written = write_model(model)
+    return done, written, probe_bytes(written, name)
 
 
 def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
