@@ -1,4 +1,4 @@
-"""`skerry model check`: everything that is wrong with a recipe, its model and its data, in one round. Builds nothing."""
+"""`skerry model check`: all that is wrong with a recipe, its model and its data, in one round. Builds nothing."""
 
 from datetime import UTC, datetime
 from pathlib import Path

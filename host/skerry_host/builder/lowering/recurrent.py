@@ -73,7 +73,7 @@ def _require_plain(node: Node) -> None:
     kind = _ACTIVATIONS[node.kind]
     if wanted and wanted != kind * (len(wanted) // len(kind)):
         raise UnknownFormError(f"{node.kind} with {', '.join(wanted)}")
-    if node.get("clip") or node.get("input_forget") or len(node.inputs) > 7 and node.inputs[7]:
+    if node.get("clip") or node.get("input_forget") or (len(node.inputs) > 7 and node.inputs[7]):
         raise UnknownFormError(f"{node.kind} with clipping, coupled gates or peepholes")
 
 

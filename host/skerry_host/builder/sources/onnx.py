@@ -30,7 +30,10 @@ _UNROLL = "export it unrolled, or without the part that repeats"
 _HOPELESS = {
     "Loop": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
     "Scan": ("which repeats a part of the model: TFLite models here have one graph", _UNROLL),
-    "If": ("whose condition depends on an input", "fix that input: [source.constants] NAME = VALUE, or export one side"),
+    "If": (
+        "whose condition depends on an input",
+        "fix that input: [source.constants] NAME = VALUE, or export one side",
+    ),
     "NonMaxSuppression": ("whose number of boxes depends on the picture", "export the model without it"),
     **dict.fromkeys(
         ("NonZero", "Unique", "Compress"), ("whose size depends on the input", "export it without data-dependent sizes")

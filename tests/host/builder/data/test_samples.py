@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skerry_agent.wire.manifest import Postprocess, TensorSpec
-from skerry_host.builder.data.samples import class_count, load_data
+from skerry_host.builder.data.meaning import class_count
+from skerry_host.builder.data.samples import load_data
 from skerry_host.builder.recipe.errors import RecipeError
 from skerry_host.builder.recipe.recipe import Data, Recipe, SourcePlan, load_recipe
 
@@ -100,6 +101,11 @@ def test_how_many_classes_a_detector_has_is_read_from_its_scores(postprocess, cl
 
 def test_labels_of_another_number_than_a_detectors_classes_are_refused(make_recipe):
     loaded = load_recipe(make_recipe(('task = "classification"', 'task = "detection"')))
+    with pytest.raises(RecipeError, match=r"labels: the classes of samples .* whose truth is in 'boxes'"):
+        load_data(loaded, [IMAGE], 0)
+    for path in (loaded.calibration, loaded.evaluation):
+        inputs = np.load(path)["inputs"]
+        np.savez(path, inputs=inputs)
     with pytest.raises(RecipeError, match="10 names, the model has 3 classes"):
         load_data(loaded, [IMAGE], 3)
     assert load_data(loaded, [IMAGE], 0).calibration
