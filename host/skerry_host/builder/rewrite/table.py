@@ -26,6 +26,7 @@ from skerry_host.builder.rewrite.interface import fixed_batch, signature
 from skerry_host.builder.rewrite.loops import unroll_loops
 from skerry_host.builder.rewrite.names import builtin_codes
 from skerry_host.builder.rewrite.normalisation import centre_first, multiply_by_inverse_root
+from skerry_host.builder.rewrite.response_normalisation import response_as_dense
 from skerry_host.builder.rewrite.reversal import write_reversals
 from skerry_host.builder.rewrite.sequence_lstm import unroll_sequence_lstm
 
@@ -46,6 +47,7 @@ REWRITES: tuple[Rewrite, ...] = (
     multiply_by_reciprocal,
     floor_quotients,
     cumsum_as_dense,
+    response_as_dense,
     subtract_negated,
     flatten_biases,
     grouped_to_depthwise,

@@ -15,7 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-WRITTEN_LATER = {"Asinh", "Atan", "Cosh", "Erf", "Erfc", "Expm1", "Inv", "Reciprocal", "Sinh", "Softsign", "Tan"}
+WRITTEN_LATER = {"Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Erf", "Erfc", "Expm1", "Inv"}
+WRITTEN_LATER |= {"Reciprocal", "Sinh", "Softsign", "Tan"}
 """The keys of `rewrite.custom_functions.FUNCTIONS`, which is not installed here."""
 QAT = "2 (QAT)"
 """Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
