@@ -25,6 +25,11 @@ model.compile(optimizer="adam", loss="mse")
 sample = np.arange(6, dtype=np.float32)[None]
 np.save("expected.npy", model.predict(sample, verbose=0))
 model.save("m.keras"); model.save("m.h5"); model.export("saved", verbose=False)
+steps = keras.Input((5, 3))
+rnn = keras.layers.Bidirectional(keras.layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2))(steps)
+keras.Model(steps, keras.layers.Dense(2)(rnn)).save("recurrent.keras")
+steps = keras.Input((5, 3), batch_size=1)
+keras.Model(steps, keras.layers.GRU(4, stateful=True, name="memory")(steps)).save("stateful.keras")
 x = keras.Input((6,))
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.keras")
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.h5")
@@ -66,6 +71,15 @@ def test_a_model_converts_and_computes_the_same(made, name):
     np.testing.assert_allclose(got, np.load(made / "expected.npy"), atol=1e-5)
     assert source.file_bytes > 0
     assert len(source.sha256) == 64
+
+
+@needs_tensorflow
+def test_a_recurrent_model_is_written_out_and_one_that_remembers_samples_is_named(made):
+    source = load_source(made / "recurrent.keras")
+    assert any("2 recurrent layers unrolled (5, 5 steps)" in change for change in source.changes)
+    assert "WHILE" not in {op.name for op in source.graph.ops}
+    with pytest.raises(ModelError, match=r"keeps its state from sample to sample: memory \(stateful=True\)"):
+        load_source(made / "stateful.keras")
 
 
 @needs_tensorflow
