@@ -13,9 +13,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.modelfile.parts import add_buffer, copy_tensor, operator, requantize, requantize_code
 from skerry_host.builder.quantize.forms import TYPES, Form, form_of, integers, quantization, read_form
 from skerry_host.builder.quantize.kernels import KERNELS, Kernel
+from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.quantize.tables import Tables, evaluate, look_up
 from skerry_host.builder.recipe.recipe import Quantize
@@ -29,6 +31,7 @@ class Completion:
     """The model as it is rewritten: `integers` has the integer tensor of a float one that a DEQUANTIZE made.
 
     `renamed`: integer tensors that turned out to be another; `floats`: real values of tensors that became integers.
+    `kept`: the names of what operators write that are to stay float.
     """
 
     model: Any
@@ -39,6 +42,7 @@ class Completion:
     renamed: dict[int, int] = field(default_factory=dict)
     floats: dict[int, int] = field(default_factory=dict)
     converted: set[int] = field(default_factory=set)
+    kept: frozenset[str] = frozenset()
 
     @property
     def main(self) -> Any:
@@ -55,7 +59,10 @@ class Completion:
 
 
 def complete(work: Completion, *, real_io: bool) -> None:
-    """Rewrite a quantized `schema.ModelT` in place; `real_io`: its inputs and outputs stay in float."""
+    """Rewrite a quantized `schema.ModelT` in place; layers that are to stay float stay as they are.
+
+    `real_io`: its inputs and outputs stay in float, too.
+    """
     first = _take_inputs(work, real=real_io)
     work.main.operators = first + [made for op in work.main.operators for made in _operator(work, op)]
     outputs = [work.renamed.get(int(i), int(i)) for i in work.main.outputs]
@@ -101,6 +108,8 @@ def _operator(work: Completion, op: Any) -> Iterator[Any]:
     if name == "DEQUANTIZE" and _form(work, read) is not None:
         work.integers[written] = read
         yield op
+    elif _text(work.main.tensors[written].name) in work.kept:
+        yield from _in_float(work, op)
     elif name == "QUANTIZE" and _was_float(work, read) and (source := _integer(work, read)) is not None:
         yield from _requantized(work, op, source)
     elif (table := work.tables.functions.get(_text(work.main.tensors[written].name))) and (
@@ -320,13 +329,15 @@ def _text(name: Any) -> str:
 
 
 def _run(draft: Draft) -> Draft:
-    work = Completion(draft.model, draft.ranges, draft.plan.activations, draft.tables)
+    graph = draft.source.graph
+    kept = frozenset(scope(graph, op) for op in meant(graph, draft.plan.keep_float))
+    work = Completion(draft.model, draft.ranges, draft.plan.activations, draft.tables, kept=kept)
     complete(work, real_io=draft.plan.io == "float")
     return replace(draft, source=draft.tables.before or draft.source)
 
 
 def _integer_plan(plan: Quantize) -> bool:
-    return plan.activations != "float"
+    return plan.activations != "float" and plan.quantizer != "tensorflow"
 
 
 STEP = Step("operators without an entry in the quantizer", _integer_plan, _run)

@@ -40,8 +40,14 @@ for layer in (L.LeakyReLU(), L.PReLU(shared_axes=[1, 2], alpha_initializer="rand
 for name in ("softsign", "mish", "softplus", "elu", "selu", "hard_shrink"):
     x = L.Activation(name)(L.Conv2D(8, 1)(x))
 x = L.Conv1D(6, 3, dilation_rate=2)(L.GroupNormalization(2)(L.Reshape((16, 32))(x)))
-x = L.Concatenate()([L.GlobalMaxPooling1D()(x), keras.ops.min(x, axis=1), keras.ops.cumsum(keras.ops.abs(x), axis=1)[:, 3]])
+sums = keras.ops.cumsum(keras.ops.abs(x), axis=1)[:, 3]
+x = L.Concatenate()([L.GlobalMaxPooling1D()(x), keras.ops.min(x, axis=1), sums])
 keras.Model(i, L.Dense(4)(x)).save("layers.keras")
+steps = keras.Input((5, 3))
+rnn = keras.layers.Bidirectional(keras.layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2))(steps)
+keras.Model(steps, keras.layers.Dense(2)(rnn)).save("recurrent.keras")
+steps = keras.Input((5, 3), batch_size=1)
+keras.Model(steps, keras.layers.GRU(4, stateful=True, name="memory")(steps)).save("stateful.keras")
 x = keras.Input((6,))
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.keras")
 keras.Model(x, keras.layers.Lambda(lambda v: v * 2)(x)).save("lambda.h5")
@@ -93,6 +99,15 @@ def test_layers_that_a_quantizer_does_not_know_are_int8_throughout(made):
     model = quantize(source, Samples.of(samples), Feeding(), Quantize())
     assert describe(read_model(model)).float_ops() == []
     assert sqnr_db(answers(source.data, samples[:, None]), answers(model, samples[:, None])) > 20
+
+
+@needs_tensorflow
+def test_a_recurrent_model_is_written_out_and_one_that_remembers_samples_is_named(made):
+    source = load_source(made / "recurrent.keras")
+    assert any("2 recurrent layers unrolled (5, 5 steps)" in change for change in source.changes)
+    assert "WHILE" not in {op.name for op in source.graph.ops}
+    with pytest.raises(ModelError, match=r"keeps its state from sample to sample: memory \(stateful=True\)"):
+        load_source(made / "stateful.keras")
 
 
 @needs_tensorflow
