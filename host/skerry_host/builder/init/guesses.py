@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from skerry_agent.wire.manifest import TensorSpec
+from skerry_agent.wire.manifest import Preprocess, TensorSpec
 from skerry_host.builder.init.choices import Choice
 from skerry_host.builder.init.facts import ModelFacts
 from skerry_host.builder.modelfile.graph import Graph
@@ -113,6 +113,12 @@ def resize_of(data: DataFacts, size: tuple[int, int], task: str) -> Choice:
     if task in {"detection", "keypoints"}:
         return Choice(*where, "letterbox", "detectors are trained so; the form of objects stays", guess=True)
     return Choice(*where, "stretch", f"images have other sizes than the model's {size[0]}x{size[1]}", guess=True)
+
+
+def ultralytics(prep: Preprocess) -> list[Choice]:
+    """How the tools that trained the model feed it."""
+    keys = [Choice("preprocess", "scale", 1 / 255, "the model is of ultralytics, whose tools scale so")]
+    return [*keys, Choice("preprocess", "pad", 114.0)] if prep.resize == "letterbox" else keys
 
 
 def labels_of(model: ModelFacts, data: DataFacts, classes: int) -> list[Choice]:

@@ -121,6 +121,8 @@ def _written(
     choices += _fewer_golden(draft.data)
     found = _try(draft, data, names, progress)
     choices += found.choices
+    if model.ultralytics and not found.trials:
+        choices += guesses.ultralytics(draft.loaded.recipe.preprocess)
     tried = tuple(f"{trial.candidate.words}: {trial.shown}" for trial in found.trials)
     if found.order:
         why = "the order in which the float model answers these samples"
