@@ -12,10 +12,13 @@ from pathlib import Path
 from skerry_agent.wire.targets import TargetName
 from skerry_host.boards import Board, load_board
 from skerry_host.builder.data import lint
+from skerry_host.builder.data.alone import require_readable
 from skerry_host.builder.data.features import features_of
+from skerry_host.builder.data.ids import require_known
 from skerry_host.builder.data.load import load_data, with_names
 from skerry_host.builder.data.meaning import class_count, settled
 from skerry_host.builder.data.samples import DataSet
+from skerry_host.builder.modelfile.vocabulary import vocabularies
 from skerry_host.builder.output import check_output
 from skerry_host.builder.recipe.errors import ModelError, RecipeError
 from skerry_host.builder.recipe.problems import Problems
@@ -97,11 +100,15 @@ def look(request: BuildRequest, problems: Problems, progress: Progress = silent)
     source = None
     if loaded.source.exists():
         source = problems.take(lambda: _source(loaded, asked or (), trusted=request.trust_source))
+    if source is None and wrong is None:
+        problems.take(lambda: require_readable(loaded))
     if source is None or wrong is not None:
         return None
     fitting = problems.take(lambda: for_source(asked or (), source, loaded.recipe.quantize))
     fed = problems.take(lambda: _for_inputs(loaded, source))
     data = None if fed is None else problems.take(lambda: _data(fed, source, progress))
+    if data is not None:
+        problems.take(lambda: _require_known_ids(loaded, source, data))
     named = None if fed is None or data is None else problems.take(lambda: with_names(fed, data))
     warnings = None if data is None else problems.take(lambda: _warnings(loaded, source, data))
     if problems or board is None or fitting is None or data is None or warnings is None or named is None:
@@ -154,6 +161,12 @@ def _for_inputs(loaded: LoadedRecipe, source: SourceModel) -> LoadedRecipe:
     """With preprocessing for each input of the source, and what its outputs say of themselves."""
     fed = replace(loaded, recipe=loaded.recipe.for_inputs(source.graph.input_specs()))
     return settled(fed, source.graph.output_specs())
+
+
+def _require_known_ids(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> None:
+    """Raise `RecipeError` where samples hold ids that the model has no row for."""
+    names = {place: spec.name for place, spec in enumerate(source.graph.input_specs())}
+    require_known(data, vocabularies(source.graph) if source.is_tflite else {}, names, loaded.recipe.name)
 
 
 def _warnings(loaded: LoadedRecipe, source: SourceModel, data: DataSet) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. Other files have check, inspect and profile."""
+"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. Its other commands have files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -169,8 +169,8 @@ model.add_command(model_init)
 
 def _verdict(record: "BuildRecord") -> "Table":
     made = table("gate", ">measured", ">limit", "")
-    for check in record.checks:
-        made.add_row(check.name, check.value, check.limit, "passed" if check.ok else "failed")
+    for one in record.checks:
+        made.add_row(one.name, one.value, one.limit, "passed" if one.ok else "failed")
     return made
 
 

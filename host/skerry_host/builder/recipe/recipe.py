@@ -37,13 +37,15 @@ class SourcePlan(Struct, frozen=True):
     """`[source]`: the trained model's file; `{version}` in it is replaced by the version that is built.
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
-    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of an ONNX model's inputs by name.
+    has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
+    the one to take of a SavedModel or TFLite file that has several.
     """
 
     file: RelativePath
     package: str = ""
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
+    signature: str = ""
 
 
 TaskName = Literal[
@@ -290,7 +292,7 @@ def _located(file: Path, recipe: Recipe, sha256: str, version: str | None, issue
         home = source_folder(folder, recipe.source, issues)
         chosen = _choose(home, recipe.source.file, version, issues)
         name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
-        source = folder / name if issues else _inside(home, name, issues)
+        source = folder / name if issues else _inside(home, name, issues, folders=True)
         calibration, evaluation = data_places(folder, recipe.data, issues)
         recipe = _with_labels(folder, recipe, issues)
     except (OSError, ValueError, NotImplementedError) as error:  # names too long for a disk, patterns that are none
@@ -357,12 +359,15 @@ def _order(version: str) -> tuple[list[int], bool, str]:
     return [int(n) for n in numbers.split(".")], not suffix, suffix
 
 
-def _inside(folder: Path, name: str, issues: list[str]) -> Path:
-    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing."""
+def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False) -> Path:
+    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing.
+
+    With `folders` it may be one: what it then is, `sources.kinds` says.
+    """
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
-    elif not path.is_file() and not (path / "saved_model.pb").is_file():
+    elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         lost = f"{name}: file not found{did_you_mean(path.name, there)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)

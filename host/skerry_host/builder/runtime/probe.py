@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from skerry_host import children
-from skerry_host.builder.modelfile.graph import Graph, describe
+from skerry_host.builder.modelfile.graph import Graph, Tensor, describe
 from skerry_host.builder.modelfile.tflite import IDENTIFIER, read_model
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.runtime.ended import ending, out_of_memory
@@ -34,10 +35,14 @@ _MAGIC = {
 
 
 class Probe(Struct, frozen=True):
-    """What the child found: the graph, and why the model does not run (empty if it does)."""
+    """What the child found: the graph, and why the model does not run (empty if it does).
+
+    `sizes` of tensors by index, where the sizes of inputs were asked for.
+    """
 
     graph: Graph
     problem: str = ""
+    sizes: dict[int, tuple[int, ...]] = {}
 
     def require_runs(self, path: Path) -> None:
         """Raise `ModelError` when the model did not run."""
@@ -46,10 +51,13 @@ class Probe(Struct, frozen=True):
             raise ModelError(f"{path} does not run here: {self.problem}", hint=hint, code="does_not_run")
 
 
-def probe(path: Path, *, seconds: float = SECONDS) -> Probe:
-    """Look at a file; raises `ModelError` when it is not TFLite, truncated, or crashes or hangs the child."""
+def probe(path: Path, *, seconds: float = SECONDS, shapes: Mapping[str, Sequence[int]] | None = None) -> Probe:
+    """Look at a file; raises `ModelError` when it is not TFLite, truncated, or crashes or hangs the child.
+
+    With `shapes` by the names of inputs it is run at these sizes.
+    """
     check_head(path)
-    return _look(str(path), str(path), seconds)
+    return _look(str(path), str(path), seconds, shapes=shapes)
 
 
 def check_runs(model: bytes) -> None:
@@ -91,8 +99,15 @@ def _vanishing(model: bytes) -> list[str]:
 _STDIN = "-"
 
 
-def _look(place: str, name: str, seconds: float, model: bytes | None = None) -> Probe:
-    command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place]
+def _look(
+    place: str,
+    name: str,
+    seconds: float,
+    model: bytes | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Probe:
+    wanted = json.dumps({name: list(sizes) for name, sizes in (shapes or {}).items()})
+    command = [sys.executable, "-m", "skerry_host.builder.runtime.probe", place, wanted]
     try:
         done = subprocess.run(
             command, env=children.environment(), capture_output=True, input=model, timeout=seconds, check=False
@@ -141,13 +156,52 @@ def check_head(path: Path) -> None:
         raise ModelError(f"{path} is not a TFLite file{looks}", hint=hint, code="not_tflite")
 
 
-def _child(place: str) -> None:
+def _child(place: str, wanted: str) -> None:
     """What the child does: reads the graph, loads and runs the model, prints what it found."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
-    print(json.dumps(msgspec.to_builtins(Probe(graph, _run(data)))), flush=True)  # noqa: T201  (the protocol)
+    shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])
+    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data, graph))
+    print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)
+
+
+def _sized(data: bytes, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Probe:
+    """The sizes of all tensors at these sizes of inputs, or why it does not run at them."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
+
+    inputs = {spec.name: graph.tensors[at] for spec, at in zip(graph.input_specs(), graph.inputs, strict=True)}
+    problem = next((words for name in shapes if (words := _misfit(name, shapes[name], inputs))), "")
+    if problem:
+        return Probe(graph, problem)
+    try:
+        interpreter: Any = Interpreter(
+            model_content=data,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        for name, sizes in shapes.items():
+            interpreter.resize_tensor_input(inputs[name].index, sizes)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        details = interpreter.get_tensor_details()
+    except (RuntimeError, ValueError, MemoryError) as error:
+        return Probe(graph, f"at the sizes of [source.shapes]: {one_line(error)}")
+    known = len(graph.tensors)
+    return Probe(graph, sizes={d["index"]: tuple(map(int, d["shape"])) for d in details if d["index"] < known})
+
+
+def _misfit(name: str, sizes: tuple[int, ...], inputs: Mapping[str, Tensor]) -> str:
+    """Why an input cannot have these sizes, empty if it can."""
+    if name not in inputs:
+        return f"[source.shapes] names {name}, its inputs are {', '.join(inputs)}"
+    own = inputs[name].signature
+    if len(own) == len(sizes) and all(old in {-1, new} for old, new in zip(own, sizes, strict=True)):
+        return ""
+    shown = ["x".join("?" if n < 0 else str(n) for n in one) for one in (own, sizes)]
+    return f"input {name} has shape {shown[0]}, [source.shapes] says {shown[1]}"
 
 
 def one_line(error: Exception) -> str:
@@ -157,13 +211,17 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _run(data: bytes) -> str:
+def _run(data: bytes, graph: Graph) -> str:
     """Why the model does not run, in one line; empty if it does."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
+    import numpy as np  # noqa: PLC0415  (only the child loads these)
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415
 
     try:
         interpreter: Any = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
+        for tensor in (graph.tensors[index] for index in graph.inputs):
+            if tensor.dtype != "string":  # what lies in memory would be ids behind every table
+                interpreter.set_tensor(tensor.index, np.zeros(tensor.shape, tensor.dtype))
         interpreter.invoke()
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # what runs where there is no XNNPACK
         Interpreter(model_content=data, experimental_op_resolver_type=plain).allocate_tensors()
@@ -173,4 +231,4 @@ def _run(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1])
+    _child(*sys.argv[1:3])

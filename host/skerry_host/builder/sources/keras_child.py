@@ -1,7 +1,10 @@
 """Keras, SavedModel or Python builder to float TFLite, with TensorFlow: a script for a converter's environment.
 
-`python keras_child.py KIND SOURCE OUT TRUST QAT`: KIND is keras, saved_model or python; TRUST 1 lets the source run
-code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that it learned end up in the model.
+`python keras_child.py KIND SOURCE OUT TRUST QAT WANTED`: KIND is keras, saved_model or python; TRUST 1 lets the source
+run code; QAT 1 says that tensorflow-model-optimization wrapped it: the ranges that it learned end up in the model.
+WANTED is JSON with `signature`, the one of a SavedModel to take, and `shapes`, sizes of inputs by name. The last line
+of its output is JSON, too: `inputs` and `outputs` are the names in the model's signature in the source's order, `names`
+what the source calls the outputs; or a `problem` and a `hint`.
 Needs the standard library and TensorFlow only (and for QAT that package): this project is not installed there.
 """
 
@@ -9,35 +12,60 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 QAT = "2 (QAT)"
 """Stands for the version of Keras where layers are wrapped: the package that wraps them knows Keras 2 only."""
 
 
-def main(kind: str, source: str, out: str, trust: str, qat: str) -> None:
-    """Write a float TFLite model to `out`, and beside it, as .npz, a sample and the source's outputs for it."""
-    version = QAT if qat == "1" else written_by(source) if kind == "keras" else ""
+class UnfitError(Exception):
+    """Why a source cannot be converted, and what to do."""
+
+
+class Converted(NamedTuple):
+    """A converter, the forms of the inputs, what the source computes of them, and the names of inputs and outputs.
+
+    `outputs` are the names that the converter gives, `names` the source's own. `most_ids` is how many ids are known.
+    """
+
+    converter: Any
+    forms: list[Any]
+    function: Callable[..., list[Any]]
+    inputs: list[str]
+    outputs: list[str]
+    names: list[str]
+    most_ids: int = 2
+
+
+def main(kind: str, source: str, out: str, trust: str, qat: str, wanted: str) -> None:
+    """Write a float TFLite model to `out`, and beside it, as .npz, random inputs and the source's outputs for them."""
+    try:
+        made = _converted(kind, source, trust == "1", qat == "1", json.loads(wanted))
+    except UnfitError as error:
+        print(json.dumps({"problem": error.args[0], "hint": error.args[1]}))  # noqa: T201  (the protocol)
+        return
+    Path(out).write_bytes(made.converter.convert())
+    _ask(made, Path(out).with_suffix(".npz"))
+    print(json.dumps({"inputs": made.inputs, "outputs": made.outputs, "names": made.names}))  # noqa: T201
+
+
+def _converted(kind: str, source: str, trusted: bool, qat: bool, wanted: dict[str, Any]) -> Converted:
+    version = QAT if qat else written_by(source) if kind == "keras" else ""
     old = version == QAT or (version.startswith("2.") and importlib.util.find_spec("tf_keras") is not None)
     if old:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow chooses
     import tensorflow as tf  # noqa: PLC0415  (slow, and here only)
 
-    trusted = trust == "1"
     if kind == "saved_model":
-        converter = tf.lite.TFLiteConverter.from_saved_model(source)
-        form, function = _signature(tf, source)
-    else:
-        load = _old if old else _loaded
-        model = _built(source) if kind == "python" else load(source, trusted, version)
-        form, function = _frozen(tf, model)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
-    Path(out).write_bytes(converter.convert())
-    if form is not None:
-        _ask(tf, form, function, Path(out).with_suffix(".npz"))
+        return _saved_model(tf, source, wanted)
+    load = _old if old else _loaded
+    model = _built(source) if kind == "python" else load(source, trusted, version)
+    return _keras(tf, model, wanted["shapes"])
 
 
 def written_by(source: str) -> str:
@@ -91,41 +119,141 @@ def _built(source: str) -> Any:
     return module.build()
 
 
-def _frozen(tf: Any, model: Any) -> tuple[Any, Any]:
-    """The form of its input, and a function with a batch of 1 and constants for variables: nothing is left open."""
+def _keras(tf: Any, model: Any, shapes: dict[str, list[int]]) -> Converted:
+    """A model with a batch of 1 and constants for variables: nothing is left open."""
+    tensors = list(getattr(model, "inputs", None) or [])
+    if not tensors:
+        raise UnfitError("has inputs of unknown sizes", "call it once before it is saved, or write it with keras.Input")
+    inputs = [tensor.name.partition(":")[0] for tensor in tensors]
+    _require_known(shapes, inputs)
+    forms = [_form(tf, name, tensor, shapes) for name, tensor in zip(inputs, tensors, strict=True)]
+
+    def call(*given: Any) -> list[Any]:
+        packed = given[0] if len(given) == 1 else tf.nest.pack_sequence_as(model.input, given)
+        return list(tf.nest.flatten(model(packed, training=False)))
+
+    frozen = _frozen(tf, call, forms)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+    outputs = [f"output_{place}" for place in range(len(frozen.outputs))]
+    return Converted(converter, forms, frozen, inputs, outputs, _names(model, outputs), _most_ids(model))
+
+
+def _names(model: Any, plain: list[str]) -> list[str]:
+    """What the model calls its outputs; plain numbers where there is only one, or names are not of their own."""
+    form = getattr(model, "output", None)
+    names = sorted(form) if isinstance(form, dict) else list(getattr(model, "output_names", None) or [])
+    return names if len(set(names)) == len(plain) > 1 else plain
+
+
+def _most_ids(model: Any) -> int:
+    """Ids under it are in the vocabulary of every embedding; 2 where there is none."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers  # noqa: SLF001
+    return min((int(layer.input_dim) for layer in layers if type(layer).__name__ == "Embedding"), default=2)
+
+
+def _frozen(tf: Any, call: Callable[..., list[Any]], forms: list[Any]) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: PLC0415
 
-    (tensor,) = model.inputs
-    form = tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, name=tensor.name.partition(":")[0])
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(form)
-    return form, convert_variables_to_constants_v2(function)
+    return convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*forms))
 
 
-def _signature(tf: Any, source: str) -> tuple[Any, Any]:
-    """The same of a SavedModel; no form where its inputs are not one of known sizes."""
+def _saved_model(tf: Any, source: str, wanted: dict[str, Any]) -> Converted:
     loaded = tf.saved_model.load(source)
-    named = loaded.signatures["serving_default"].structured_input_signature[1]
-    if len(named) != 1:
-        return None, None
-    ((name, form),) = named.items()
-    sizes = form.shape.as_list()
-    if None in sizes[1:]:
-        return None, None
-    fixed = tf.TensorSpec([sizes[0] or 1, *sizes[1:]], form.dtype)
-    return fixed, lambda x: loaded.signatures["serving_default"](**{name: x})
+    key = _key(sorted(loaded.signatures), wanted["signature"])
+    function, shapes = loaded.signatures[key], wanted["shapes"]
+    given = function.structured_input_signature[1]
+    inputs, names = sorted(given, key=_natural), sorted(function.structured_outputs, key=_natural)
+    _require_known(shapes, inputs)
+    forms = [_form(tf, name, given[name], shapes) for name in inputs]
+
+    def call(*values: Any) -> list[Any]:
+        answers = function(**dict(zip(inputs, values, strict=True)))
+        return [answers[name] for name in names]
+
+    if any(None in given[name].shape.as_list()[1:] for name in inputs) or shapes:
+        frozen = _frozen(tf, call, forms)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], loaded)
+        return Converted(converter, forms, call, inputs, [f"output_{at}" for at in range(len(names))], names)
+    only = {} if len(loaded.signatures) == 1 else {"signature_keys": [key]}
+    return Converted(tf.lite.TFLiteConverter.from_saved_model(source, **only), forms, call, inputs, names, names)
 
 
-def _ask(tf: Any, form: Any, function: Any, out: Path) -> None:
-    """Write a random sample and the outputs for it."""
+def _key(there: list[str], wanted: str) -> str:
+    """The signature to take: the one asked for, the usual one, or the only one."""
+    listed = ", ".join(there)
+    if not there:
+        raise UnfitError("has no signature", "save it with signatures=..., or with model.export")
+    if wanted and wanted not in there:
+        raise UnfitError(f"has no signature {wanted!r} (it has {listed})", "name one of them as [source] signature")
+    usual = [key for key in (wanted, "serving_default") if key in there] or (there if len(there) == 1 else [])
+    if not usual:
+        raise UnfitError(f"has {len(there)} signatures ({listed})", "name one of them as [source] signature")
+    return usual[0]
+
+
+def _require_known(shapes: dict[str, list[int]], inputs: list[str]) -> None:
+    unknown = [name for name in shapes if name not in inputs]
+    if unknown:
+        hint = f"its inputs are {', '.join(inputs)}"
+        raise UnfitError(f"has no input {', '.join(unknown)}, which [source.shapes] names", hint)
+
+
+def _form(tf: Any, name: str, tensor: Any, shapes: dict[str, list[int]]) -> Any:
+    """The form of an input with all sizes: the source's own, [source.shapes] where they are open, a batch of 1."""
+    own = list(tensor.shape)
+    sizes = list(shapes.get(name, own))
+    if len(sizes) == len(own) - 1:
+        sizes = [own[0] or 1, *sizes]
+    if own and sizes[:1] == [None]:
+        sizes = [1, *sizes[1:]]
+    if None in sizes:
+        key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+        hint = f"give its sizes in the recipe: [source.shapes] {key} = [{_example(own)}]"
+        raise UnfitError(f"has input {name} with the open shape {_shown(own)}", hint)
+    fits = len(sizes) == len(own) and all(old in {None, new} for old, new in zip(own, sizes, strict=True))
+    if not fits:
+        hint = "[source.shapes] gives open sizes; the others are as the model was made"
+        raise UnfitError(f"has input {name} of shape {_shown(own)}, not {_shown(sizes)}", hint)
+    return tf.TensorSpec(sizes, tensor.dtype, name=name)
+
+
+def _shown(sizes: Sequence[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in sizes)
+
+
+def _example(sizes: Sequence[int | None]) -> str:
+    return ", ".join(["1", *("..." if size is None else str(size) for size in sizes[1:])])
+
+
+def _natural(name: str) -> list[Any]:
+    """Sorts output_2 before output_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _ask(made: Converted, out: Path) -> None:
+    """Write random inputs that the source can take, and its outputs for them; nothing where they are of other kinds."""
     import numpy as np  # noqa: PLC0415  (comes with TensorFlow)
 
-    if form.dtype != tf.float32 or None in form.shape.as_list():
+    random = np.random.default_rng(0)
+    if any(np.dtype(form.dtype.as_numpy_dtype).kind not in "fiub" for form in made.forms):
         return
-    sample = np.random.default_rng(0).random(form.shape.as_list(), np.float32)
-    answers = tf.nest.flatten(function(tf.constant(sample)))
+    given = list(_random(np, random, made))
+    import tensorflow as tf  # noqa: PLC0415  (there already)
+
+    answers = tf.nest.flatten(made.function(*(tf.constant(array) for array in given)))
     named = {f"answer{at:03}": answer.numpy() for at, answer in enumerate(answers)}
-    np.savez(out, sample=sample, **named)
+    np.savez(out, **{f"input{at:03}": array for at, array in enumerate(given)}, **named)
+
+
+def _random(np: Any, random: Any, made: Converted) -> Iterator[Any]:
+    for form in made.forms:
+        dtype, sizes = np.dtype(form.dtype.as_numpy_dtype), form.shape.as_list()
+        if dtype.kind == "f":
+            yield random.random(sizes, np.float32).astype(dtype)
+        else:
+            most = 2 if dtype.kind == "b" else 256 if dtype == np.uint8 else made.most_ids
+            yield random.integers(0, most, sizes).astype(dtype)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:6])
+    main(*sys.argv[1:7])

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
+from skerry_host.builder.modelfile import signatures
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
@@ -20,7 +22,7 @@ from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
 from skerry_host.builder.rewrite.table import rewrite
 from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
-from skerry_host.builder.runtime.probe import probe
+from skerry_host.builder.runtime.probe import Probe, probe
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
@@ -68,7 +70,57 @@ def load_source(path: Path, plan: recipes.SourcePlan | None = None, *, trusted: 
         sha256, size = identity(path, converted.files)
         if converted.file is None:
             return _onnx(path, converted, sha256, size, quantized=True)
-        return _tflite(path, converted, converted.file, sha256, size)
+        made = _Made(path, converted, sha256, size, plan if kind_of(path) == "tflite" else None)
+        return _tflite(made, _wanted(made, converted.file, Path(folder)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A source and the TFLite that was made of it. `plan`: what is wanted of a source that is TFLite itself."""
+
+    path: Path
+    converted: Converted
+    sha256: str
+    size: int
+    plan: recipes.SourcePlan | None
+
+
+def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
+    """The file with the signature and the sizes that are asked for, in `folder` if that is another one."""
+    shapes = made.plan.shapes if made.plan else {}
+    found = probe(file) if not shapes else probe(file, shapes=shapes)
+    model = read_model(file.read_bytes())
+    chosen = _signature(made, signatures.keys(model))
+    if chosen is None and not found.sizes:
+        return found, file
+    if chosen is not None:
+        signatures.take(model, chosen)
+        (folder / "signature.tflite").write_bytes(write_model(model))
+        return _wanted(made, folder / "signature.tflite", folder)
+    for index, sizes in found.sizes.items():
+        tensor = model.subgraphs[0].tensors[index]
+        tensor.shape, tensor.shapeSignature = list(sizes), None
+    out = folder / "sizes.tflite"
+    out.write_bytes(write_model(model))
+    return probe(out), out
+
+
+def _signature(made: _Made, there: Sequence[str]) -> str | None:
+    """The signature to take out, None where there is nothing to choose."""
+    wanted, listed = made.plan.signature if made.plan else "", ", ".join(there)
+    if wanted and wanted not in there:
+        hint = "name one of them as [source] signature" if there else "leave out [source] signature"
+        text = f"{made.path} has no signature {wanted!r} (it has {listed or 'none'})"
+        raise ModelError(text, hint=hint, code="unfit")
+    if len(there) < 2:
+        return None
+    if not wanted and _USUAL not in there:
+        text = f"{made.path} has {len(there)} signatures ({listed})"
+        raise ModelError(text, hint="name one of them as [source] signature", code="unfit")
+    return wanted or _USUAL
+
+
+_USUAL = "serving_default"
 
 
 def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> SourceModel:
@@ -99,7 +151,7 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         return Converted(path)
     if kind == "onnx":
         return onnx.convert(path, plan.shapes if plan else {}, folder)
-    return keras.convert(path, kind, folder, trusted=trusted)
+    return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 
 def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized: bool) -> SourceModel:
@@ -115,10 +167,12 @@ def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized
     return SourceModel(converted.onnx, graph, sha256, size, (*converted.changes, *kept), quantized, converted.onnx)
 
 
-def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int) -> SourceModel:
-    found = probe(file)
+def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
+    path, converted, (found, file) = made.path, made.converted, wanted
     data = file.read_bytes()
     model = read_model(data)
+    if _in_order(model, converted):
+        data = write_model(model)
     broken = not_finite(model)
     if broken:
         message = f"{path} cannot be used: its weights hold NaN or infinity in {', '.join(broken)}"
@@ -140,7 +194,20 @@ def _tflite(path: Path, converted: Converted, file: Path, sha256: str, size: int
     given, data = data, data if ready and not batch else write_model(model)
     if not trained:  # the ranges that were taken out did change what is computed
         changes += _check_equivalence(path, converted.examples, given, data)
-    return SourceModel(data, graph, sha256, size, (*converted.changes, *changes), ready, converted.onnx, trained)
+    changes = [*converted.changes, *changes]
+    return SourceModel(data, graph, made.sha256, made.size, tuple(changes), ready, converted.onnx, trained)
+
+
+def _in_order(model: Any, converted: Converted) -> bool:
+    """Put inputs and outputs into the source's order, by its names; whether anything had to be changed."""
+    ends = converted.ends
+    if ends is None or (len(ends.inputs) == 1 and len(ends.outputs) == 1):
+        return False
+    if not signatures.order(model, ends.inputs, ends.outputs):
+        return False
+    if ends.names != ends.outputs:
+        signatures.rename_outputs(model, ends.names)
+    return True
 
 
 def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:
@@ -149,7 +216,7 @@ def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data:
     `known`: the source's outputs for random inputs, if it was converted; else `given`, the file as it came, is run
     if it was changed.
     """
-    rewritten = given != data and describe_any(given).input_specs()[0].dtype == "float32"
+    rewritten = given != data and not quantized(describe_any(given))
     if not known and not rewritten:
         return []
     found = equivalence_db(known or examples(given), data)

@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from skerry_host.builder.sources.external_data import issues
-from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign
+from skerry_host.builder.sources.onnx_foreign import drop_labels, own_words, require_standard
 from skerry_host.builder.sources.onnx_lowered import as_tflite
 from skerry_host.builder.sources.onnx_prepared import Prepared
 from skerry_host.builder.sources.onnx_rewrite import rewrite_hard_sigmoid
@@ -38,10 +38,8 @@ def prepare(source: Path, out: Path, shapes: dict[str, list[int]]) -> Prepared:
         if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             return _as_it_is(model, files, source, out, shapes)
         dropped = drop_labels(model.graph)
-        strange = foreign(model.graph)
-        if strange:
-            raise UnfitError(*strange)
         opset = _opset(model)
+        require_standard(model.graph, opset)
         changes = [*dropped, *fix_shapes(model, shapes), *rewrite_hard_sigmoid(model.graph)]
         model = _folded(model, out)
         changes += ["constants folded"]
@@ -95,7 +93,7 @@ def _run(data: bytes) -> dict[str, tuple[int, ...]]:
         inputs = {node.name: tuple(map(int, node.shape)) for node in session.get_inputs()}
         session.run(None, {name: np.zeros(shape, np.float32) for name, shape in inputs.items()})
     except Exception as error:  # onnxruntime's errors share no base
-        raise UnfitError(f"does not run: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise UnfitError(f"does not run: {own_words(error)}", "export it again") from error
     return inputs
 
 
@@ -129,7 +127,7 @@ def _folded(model: Any, out: Path) -> Any:
             inferred.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=_UNWANTED
         )
     except Exception as error:  # onnxruntime's errors share no base
-        raise UnfitError(f"does not load: {' '.join(str(error).split())[:200]}", "export it again") from error
+        raise UnfitError(f"does not load: {own_words(error)}", "export it again") from error
     folded = onnx.load(str(out))
     open_ones = [v.name for v in folded.graph.output if any(isinstance(n, str) for n in sizes(v))]
     if open_ones:

@@ -4,8 +4,13 @@ Exporters of scikit-learn put the number of the class and a map of probabilities
 because devices find the class of the scores themselves.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
+
+import onnx
+
+from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 STANDARD = frozenset({"", "ai.onnx"})
 _FLOATS = {1, 10, 11, 16}
@@ -33,6 +38,29 @@ def foreign(graph: Any) -> tuple[str, str] | None:
         listed = ", ".join(sorted(names)[:6]) + (", ..." if len(names) > 6 else "")
         return f"has operators of {domain} ({listed}), which are {what}", hint
     return None
+
+
+def require_standard(graph: Any, opset: int) -> None:
+    """Raise `UnfitError` when a graph has operators that are not of the standard, or of a version that nobody knows."""
+    strange = foreign(graph) or too_new(opset, onnx.defs.onnx_opset_version())
+    if strange:
+        raise UnfitError(*strange)
+
+
+def too_new(opset: int, newest: int) -> tuple[str, str] | None:
+    """What is wrong with operators of a version that nobody here knows."""
+    if opset <= newest:
+        return None
+    return f"has operators of version {opset}, the newest known here are {newest}", "export it with opset_version=17"
+
+
+_PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S+\.(h|cc|cpp):\d+ .*?\) (?=[A-Z]))")
+
+
+def own_words(error: Exception, most: int = 300) -> str:
+    """An error of onnxruntime without the place in its own sources, which hides what it says."""
+    text = " ".join(str(error).split())
+    return _PLACE.sub("", text)[:most].strip() or type(error).__name__
 
 
 def nodes(graph: Any) -> Iterable[Any]:

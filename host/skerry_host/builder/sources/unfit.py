@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from skerry_host.builder.modelfile.graph import Graph, Tensor
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.sources.why import several_graphs
 
+WHOLE = {"int32", "int64", "uint8", "int8", "bool"}
+"""Inputs that stay as they are in the quantized model: ids, masks, lengths, raw pixels."""
 _INTEGERS = {"int8", "uint8", "int16"}
 _FLOATS: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype("<f4"),
@@ -52,12 +55,20 @@ def unfit(graph: Graph, loop: str = "") -> list[str]:
     if loop:
         reasons.append(f"it has {loop}")
     elif graph.subgraphs != 1:
-        reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
-    reasons += [f"input {t.name} is {t.dtype}, not float32" for t in inputs if t.dtype != "float32"]
+        reasons.append(several_graphs(graph))
+    taken = {"float32", *WHOLE}
+    reasons += [f"input {t.name} is {t.dtype}, not float32 or whole numbers" for t in inputs if t.dtype not in taken]
+    if inputs and not any(op_reads_float(graph, op) for op in graph.ops):
+        reasons.append("none of its operators computes on real numbers: there is nothing to quantize")
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
         reasons.append("it keeps weights or state in variables: export it with constants")
+    sparse = [op for op in graph.ops if op.name == "DENSIFY"]
+    if sparse:
+        reasons.append(
+            f"{len(sparse)} of its weights are stored as sparse ones (DENSIFY): export it with dense weights"
+        )
     left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
-    if left:
+    if left and not sparse:
         named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
         advice = "convert the trained model to int8, or give the float model"
         reasons.append(f"{named} are not pairs from quantization-aware training: {advice}")
@@ -67,6 +78,11 @@ def unfit(graph: Graph, loop: str = "") -> list[str]:
     return reasons
 
 
+def op_reads_float(graph: Graph, op: Op) -> bool:
+    """Whether an operator reads or writes real numbers."""
+    return any(graph.tensors[i].dtype == "float32" for i in (*op.inputs, *op.outputs))
+
+
 def unfit_io(graph: Graph) -> list[str]:
     """What is wrong with the inputs and outputs of any model."""
     return [*_io_reasons(graph), *_shape_reasons(graph)]
@@ -74,8 +90,8 @@ def unfit_io(graph: Graph) -> list[str]:
 
 def _io_reasons(graph: Graph) -> list[str]:
     reasons = []
-    if len(graph.inputs) != 1:
-        reasons.append(f"it has {len(graph.inputs)} inputs: only one is supported")
+    if not graph.inputs:
+        reasons.append("it has no input")
     if not graph.outputs:
         reasons.append("it has no output")
     if not graph.ops:
