@@ -10,20 +10,12 @@ from collections.abc import Callable
 import numpy as np
 
 from skerry_agent.ports.runner_protocol import Job
-from skerry_agent.processing import (
-    Answer,
-    Array,
-    Detections,
-    Embedding,
-    ProcessingError,
-    Sample,
-    answer_for,
-    preprocess,
-)
+from skerry_agent.processing import Array, ProcessingError, Sample, answer_for, document_of, preprocess
 from skerry_agent.runner.arrays import from_array, to_array
 from skerry_agent.runner.error_log import ErrorLog
 from skerry_agent.runner.errors import InferenceError
 from skerry_agent.runner.inference import Inference
+from skerry_agent.runner.labels import Labels
 from skerry_agent.runner.refusals import Refusals
 from skerry_agent.runner.results import Results
 from skerry_agent.runner.source_thread import SourceIssues
@@ -44,6 +36,7 @@ class Feed:
         self._bundle = job.bundle
         self._release = job.release
         self._results = results
+        self._labels = Labels(job)
         self._states = States(job.bundle)
         pictures = [at for at, place in enumerate(job.bundle.brought) if len(job.bundle.inputs[place].shape) == 4]
         self._picture = pictures[0] if pictures else 0
@@ -96,16 +89,12 @@ class Feed:
         return tensor
 
     def _answer(self, outputs: list[Array], sample: Sample) -> dict[str, object]:
-        """What the results say of one sample: a class, boxes in 0..1 of the sample, a direction, or all outputs."""
+        """What the results say of one sample: the task's answer, or all outputs."""
         bundle, raw = self._bundle, sample[self._picture]
         shape = raw.shape[1:] if raw.ndim == 4 else raw.shape  # a batch of 1 is as good as none
-        match answer_for(bundle, outputs, (shape[0], shape[1]) if len(shape) > 1 else (1, 1)):
-            case Answer(index=index, score=score):
-                return {"index": index, "score": score}
-            case Detections(found=found):
-                return {"detections": found}
-            case Embedding(vector=vector):
-                return {"embedding": vector}
+        found = answer_for(bundle, outputs, (shape[0], shape[1]) if len(shape) > 1 else (1, 1))
+        if found is not None:
+            return document_of(found, self._labels.names)
         pairs = zip(bundle.outputs, outputs, strict=True)
         return {"outputs": {spec.name: output.reshape(-1).tolist() for spec, output in pairs}}
 

@@ -171,7 +171,7 @@ def test_points_of_the_sample_are_where_they_are_without_padding():
 
 
 def test_presence_says_whether_there_is_anything():
-    found = one("keypoints", ([[0.5, 0.5]], [[3.0]]), presence=1, activation="sigmoid")
+    found = one("keypoints", ([[0.5, 0.5]], [[3.0]]), presence=1, presence_activation="sigmoid")
     assert found.presence == pytest.approx(0.952574)
     with pytest.raises(ProcessingError, match="2 numbers, not one"):
         one("keypoints", ([[0.5, 0.5]], [[3.0, 1.0]]), presence=1)

@@ -15,7 +15,7 @@ from msgspec import to_builtins
 from skerry_agent.runner.http.inputs import MAX_BATCH, SAMPLE_DATATYPES
 from skerry_agent.runner.http.names import Names
 from skerry_agent.runner.http.oip import Served
-from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS
+from skerry_agent.runner.http.outputs import ANSWER, DETECTION_LABELS, DETECTIONS, MASK, computed_outputs
 from skerry_agent.runner.http.tensors import DATATYPES
 from skerry_agent.runner.real_values import real_spec
 from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, TensorSpec
@@ -163,15 +163,28 @@ def _output(place: int, name: str, served: Served, names: Names) -> dict[str, ob
 
 
 def _found(bundle: Bundle) -> list[dict[str, object]]:
-    """What is computed from a detector's outputs where a client asks for it."""
-    if bundle.task != DETECTION:
-        return []
-    columns = ["top", "left", "bottom", "right", "score", "class"]
-    about = {"on_request": True, "columns": columns, "units": "0..1 of the sample"}
-    return [
-        {"name": DETECTIONS, "datatype": "FP32", "shape": [-1, len(columns)], "parameters": about},
-        {"name": DETECTION_LABELS, "datatype": "BYTES", "shape": [-1], "parameters": {"on_request": True}},
-    ]
+    """What is computed from a detector's outputs where a client asks for it; other tasks have it in `parameters`.
+
+    Clients that take every output of the metadata would ask for each answer twice.
+    """
+    return [_about(name) for name in computed_outputs(bundle.task) if bundle.task == DETECTION and name != ANSWER]
+
+
+def _about(name: str) -> dict[str, object]:
+    return {"name": name, **_COMPUTED[name]}
+
+
+_COLUMNS = ["top", "left", "bottom", "right", "score", "class"]
+_COMPUTED: dict[str, dict[str, object]] = {
+    DETECTIONS: {
+        "datatype": "FP32",
+        "shape": [-1, len(_COLUMNS)],
+        "parameters": {"on_request": True, "columns": _COLUMNS, "units": "0..1 of the sample"},
+    },
+    DETECTION_LABELS: {"datatype": "BYTES", "shape": [-1], "parameters": {"on_request": True}},
+    MASK: {"datatype": "UINT8", "shape": [-1, -1], "parameters": {"on_request": True, "units": "classes of pixels"}},
+    ANSWER: {"datatype": "BYTES", "shape": [1], "parameters": {"on_request": True, "content_type": "application/json"}},
+}
 
 
 def _raw_of(place: int, bundle: Bundle, spec: TensorSpec) -> dict[str, object]:
@@ -197,6 +210,7 @@ def _parameters(served: Served) -> dict[str, object]:
         "labels": {"count": count, "path": f"/v2/models/{served.model}/labels"},
         "quality": to_builtins(served.quality) if served.quality is not None else None,
         "default_values": served.values or "sample",
+        "computed": [_about(name) for name in computed_outputs(served.bundle.task)],
     }
 
 

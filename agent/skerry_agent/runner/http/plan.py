@@ -20,10 +20,10 @@ from skerry_agent.runner.http.inputs import (
 )
 from skerry_agent.runner.http.messages import RequestError
 from skerry_agent.runner.http.names import Names
-from skerry_agent.runner.http.outputs import DETECTION_LABELS, DETECTIONS, Kind, Wanted, answer_bytes, fixed_spec
+from skerry_agent.runner.http.outputs import Kind, Wanted, answer_bytes, computed_outputs, fixed_spec
 from skerry_agent.runner.http.shared_memory import Regions, Span
 from skerry_agent.runner.tensor import Tensor, nbytes
-from skerry_agent.wire.manifest import DETECTION, Bundle, TensorSpec
+from skerry_agent.wire.manifest import Bundle, TensorSpec
 
 REGION, OFFSET, SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
 
@@ -260,12 +260,11 @@ def _top(name: str, top: object, spec: TensorSpec) -> int:
 
 
 def _virtual(entry: OutputEntry, binary: bool, rows: int, asking: Asking) -> Wanted:
-    """An output that is computed from a detector's."""
-    name, detector = entry.name, asking.bundle.task == DETECTION
-    if name not in {DETECTIONS, DETECTION_LABELS} or not detector:
-        more = [DETECTIONS, DETECTION_LABELS] if detector else []
-        raise RequestError(400, f"no output {name}; the model gives {[*asking.names.outputs, *more]}")
+    """An output that is computed from the model's."""
+    name, known = entry.name, computed_outputs(asking.bundle.task)
+    if name not in known:
+        raise RequestError(400, f"no output {name}; the model gives {[*asking.names.outputs, *known]}")
     if rows > 1:
-        raise RequestError(400, f"output {name}: of one picture at a time, not of {rows}")
+        raise RequestError(400, f"output {name}: of one sample at a time, not of {rows}")
     asking.span(f"output {name}", entry.parameters, None)
     return Wanted(name, name, 0, binary)  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 """The host's gates: what an int8 model must show before it may be released. Pure: measurements in, results out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.modelfile.islands import float_left, scope
 from skerry_host.builder.recipe.recipe import Budget, Quantize
 
 DEFAULT_PLAN = Quantize()
@@ -63,14 +64,26 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
     allowed = (given if measured.as_it_is else {wanted}) | WHOLE_NUMBERS
     ends = [graph.tensors[i] for i in graph.inputs + graph.outputs]
     io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
-    spared = plan.io == "float" or measured.as_it_is
-    floats = [op for op in graph.float_ops() if not (spared and _converts(graph, op))]
+    floats = unasked(graph, plan, as_it_is=measured.as_it_is)
     causes = [op for op in floats if op.name not in _BETWEEN] or floats
-    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in causes]
+    left = [f"{op.name} ({scope(graph, op)})" for op in causes]
+    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(floats)
     kind = plan.activations
     advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
-    value = f"{len(graph.ops) - len(floats)}/{len(graph.ops)} ops"
-    return _result(Check(f"fully {kind}", value, "all", not left + io), advice)
+    value = f"{len(graph.ops) - len(floats) - asked}/{len(graph.ops)} ops"
+    limit = f"all but {asked} that were to stay float" if asked else "all"
+    return _result(Check(f"fully {kind}", value, limit, not left + io), advice)
+
+
+def unasked(graph: Graph, plan: Quantize, *, as_it_is: bool = False) -> list[Op]:
+    """The operators that compute on float though `keep_float` does not name them."""
+    return [] if plan.activations == "float" else _floats(graph, plan, plan.keep_float, as_it_is=as_it_is)
+
+
+def _floats(graph: Graph, plan: Quantize, kept: Sequence[str], *, as_it_is: bool) -> list[Op]:
+    """The float operators but those that are kept, and but conversions at ends that may be float."""
+    spared = plan.io == "float" or as_it_is
+    return [op for op in float_left(graph, kept) if not (spared and _converts(graph, op))]
 
 
 WHOLE_NUMBERS = {"int32", "int64", "bool"}
@@ -200,7 +213,10 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
         *([] if middle is None else [f"{middle:.1f} dB"]),
     ]
     limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
-    return _result(Check("worst channels", ", ".join(parts) or "constant", limits, not problems), "; ".join(problems))
+    check = Check("worst channels", ", ".join(parts) or "constant", limits, not problems)
+    return _result(
+        check, "; ".join(problems), lost_signal=all(one.steps is None or one.steps >= MIN_STEPS for one in every)
+    )
 
 
 def channel_problem(one: ChannelSignal, budget: Budget) -> str:
@@ -209,7 +225,7 @@ def channel_problem(one: ChannelSignal, budget: Budget) -> str:
     if one.steps is not None and one.steps < MIN_STEPS:
         return (
             f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "
-            "anything is left of them; give them an output of their own"
+            "anything is left of them; export the model with an output of their own for them (not tried)"
         )
     if one.sqnr_db is not None and one.sqnr_db < budget.min_channel_db:
         return (

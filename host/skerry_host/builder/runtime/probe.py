@@ -60,6 +60,11 @@ def probe(path: Path, *, seconds: float = SECONDS, shapes: Mapping[str, Sequence
     return _look(str(path), str(path), seconds, shapes=shapes)
 
 
+def probe_bytes(model: bytes, name: str) -> Probe:
+    """The same of a model in memory; `name` is what an error calls it."""
+    return _look(_STDIN, name, SECONDS, model)
+
+
 def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
