@@ -1,5 +1,7 @@
 """Without numpy a device counts the class that its own postprocessing answers, and judges what it can judge exactly."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,7 +91,8 @@ ROWS = TensorSpec("rows", "int8", (1, 20, 6), 1.0, 0)
 GRID = TensorSpec("grid", "int8", (1, 4, 6, 16), 1.0, 0)
 UNJUDGED = {
     "boxes and scores in one output": bundle_of("detection", Postprocess("boxes", scores=0), ROWS),
-    "rows of YOLO": bundle_of("detection", Postprocess("yolo"), ROWS),
+    "objectness": bundle_of("detection", Postprocess("yolo", objectness=True), ROWS),
+    "other columns of classes than there are": bundle_of("detection", Postprocess("yolo", class_count=9), ROWS),
     "grids of YOLO, the second of which is no output of scores": bundle_of(
         "detection", Postprocess("yolo", head="dfl", strides=(2, 4)), GRID, GRID
     ),
@@ -102,6 +105,38 @@ UNJUDGED = {
 @pytest.mark.parametrize("case", UNJUDGED)
 def test_what_is_no_output_of_scores_is_not_judged(case: str):
     assert judge_of(UNJUDGED[case]) is None
+
+
+@given(
+    dtype=st.sampled_from(["int8", "uint8", "float32"]),
+    turned=st.booleans(),
+    split=st.booleans(),
+    more=st.sampled_from([0, 3]),
+    seed=st.integers(0, 999),
+)
+def test_rows_of_yolo_are_positive_exactly_where_there_is_a_box(dtype, turned, split, more, seed):
+    """Also where boxes and scores are parts with a scale each, and where columns of poses or masks follow."""
+    rng = np.random.default_rng(seed)
+    columns = 4 + 2 + more
+    spec = Postprocess("yolo", class_count=2 if more else 0, rows="last" if turned else "first", min_score=0.6)
+    axis = 1 if turned else 2
+    cuts = [0, 4, 6, columns] if split else [0, columns]
+    parts, arrays = [], []
+    for first, last in pairwise(cuts):
+        if first == last:
+            continue
+        shape = (1, last - first, 12) if turned else (1, 12, last - first)
+        scale, zero = (0.0, 0) if dtype == "float32" else (1 / 256, 0 if dtype == "uint8" else -128)
+        parts.append(TensorSpec("p", dtype, shape, scale, zero))
+        low, high = (0, 256) if dtype == "uint8" else (-128, 128)
+        values = rng.random(shape) ** 9 if dtype == "float32" else low + (high - low - 1) * rng.random(shape) ** 9
+        arrays.append(values.astype(dtype))
+    joins = (Join("rows", tuple(range(len(parts))), axis),) if len(parts) > 1 else ()
+    bundle = bundle_of("detection", spec, *parts, joins=joins)
+    judge = judge_of(bundle)
+    assert judge is not None
+    found = answer_for(bundle, arrays, (8, 12))
+    assert judge([from_array(one) for one in arrays], -1) == bool(found.found)
 
 
 def test_a_single_score_counts_as_two_classes():
