@@ -33,6 +33,7 @@ from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.report.boxes import pictures
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
 from skerry_host.builder.report.page import render
@@ -173,6 +174,7 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
         latency=measure(chosen.model),
         float_latency=None if quantized else measure(work.builder.float_model(work.source)),
         preflight=compiler.predict(chosen.model) if compiler else None,
+        pictures=() if quantized else pictures(chosen.compared, work.data.evaluation, recipe, measured.graph),
     )
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)

@@ -185,7 +185,10 @@ def channels(measured: Measured, budget: Budget) -> GateResult:
         *([] if middle is None else [f"{middle:.1f} dB"]),
     ]
     limits = f">= {MIN_STEPS:g} steps, {budget.min_channel_db:g} dB"
-    return _result(Check("worst channels", ", ".join(parts) or "constant", limits, not problems), "; ".join(problems))
+    check = Check("worst channels", ", ".join(parts) or "constant", limits, not problems)
+    return _result(
+        check, "; ".join(problems), lost_signal=all(one.steps is None or one.steps >= MIN_STEPS for one in every)
+    )
 
 
 def channel_problem(one: ChannelSignal, budget: Budget) -> str:
@@ -194,7 +197,7 @@ def channel_problem(one: ChannelSignal, budget: Budget) -> str:
     if one.steps is not None and one.steps < MIN_STEPS:
         return (
             f"output {one.output}, {some}: their values span {one.steps:.2g} steps of the output's scale, so hardly "
-            "anything is left of them; give them an output of their own"
+            "anything is left of them; export the model with an output of their own for them (not tried)"
         )
     if one.sqnr_db is not None and one.sqnr_db < budget.min_channel_db:
         return (
