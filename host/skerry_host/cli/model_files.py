@@ -47,6 +47,7 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
     """Profile one inference of a model FILE. On this machine, with one thread."""
     from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.runtime.profile.result import trace  # noqa: PLC0415
+
     _require_own(file)
     with steps(as_json) as progress:
         found = _profile(file, by, progress)
