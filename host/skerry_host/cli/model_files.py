@@ -26,6 +26,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Show operators and tensors of a TFLite or ONNX FILE. A TFLite file is opened and run once in a child process."""
+    _require_own(file)
     if file.suffix.lower() == ".onnx":
         _inspect_onnx(file, as_json)
     else:
@@ -47,6 +48,7 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
     from skerry_host.builder.recipe.errors import OutputError  # noqa: PLC0415 - keeps `--help` quick
     from skerry_host.builder.runtime.profile.result import trace  # noqa: PLC0415
 
+    _require_own(file)
     with steps(as_json) as progress:
         found = _profile(file, by, progress)
     if trace_to:
@@ -56,6 +58,14 @@ def profile(file: Path, by: "Unit", trace_to: Path | None, as_json: bool) -> Non
             raise OutputError(f"cannot write {trace_to}: {error.strerror}", hint="choose another --trace") from None
     data = {**msgspec.to_builtins(found), "file": str(file), "sum_us": found.sum_us, "measured_on": "this machine"}
     emit(data, as_json, lambda: _profile_table(found))
+
+
+def _require_own(file: Path) -> None:
+    """Say of other tools' files what they are; ONNX is looked at where the runtime for TFLite is not installed, too."""
+    if file.suffix.lower() != ".onnx":
+        from skerry_host.builder.sources.kinds import kind_of  # noqa: PLC0415 - keeps `--help` quick
+
+        kind_of(file)
 
 
 def _profile(file: Path, by: "Unit", progress: Any) -> "Profile":

@@ -63,7 +63,7 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
     given = {"int8", "uint8", "int16", "float32"}
     allowed = (given if measured.as_it_is else {wanted}) | WHOLE_NUMBERS
     ends = [graph.tensors[i] for i in graph.inputs + graph.outputs]
-    io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
+    io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(graph, t)]
     floats = unasked(graph, plan, as_it_is=measured.as_it_is)
     causes = [op for op in floats if op.name not in _BETWEEN] or floats
     left = [f"{op.name} ({scope(graph, op)})" for op in causes]
@@ -90,9 +90,14 @@ WHOLE_NUMBERS = {"int32", "int64", "bool"}
 """Ids, masks, lengths, indices: they have no scale, and stay what they are whatever the plan says."""
 
 
-def _raw_bytes(tensor: Tensor) -> bool:
+_TAKES_BYTES = {"CAST", "GATHER", "EMBEDDING_LOOKUP", "ONE_HOT"}
+
+
+def _raw_bytes(graph: Graph, tensor: Tensor) -> bool:
     """Whether an input takes bytes as they are, which the model itself makes real numbers of."""
-    return tensor.dtype in {"uint8", "int8"} and not tensor.scale
+    readers = {op.name for op in graph.ops if tensor.index in op.inputs}
+    plain = tensor.dtype in {"uint8", "int8"} and not tensor.scale and tensor.index in graph.inputs
+    return plain and bool(readers) and readers <= _TAKES_BYTES
 
 
 _BETWEEN = {"QUANTIZE", "DEQUANTIZE"}
