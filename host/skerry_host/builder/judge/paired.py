@@ -36,14 +36,16 @@ SEED = 0
 class Comparison:
     """A model and the float one on the same samples; `right` (N,) says which of them the model answers correctly.
 
-    It is None where the metric is no mean of samples. `channels` are the blocks of every output.
+    It is None where the metric is no mean of samples. `channels` are the blocks of every output, `places` (N,) those of
+    the samples in the data set.
     """
 
     reference: Score
     score: Score
     right: Array | None
     sampling: Sampling
-    channels: tuple[ChannelSignal, ...] = ()
+    channels: tuple[ChannelSignal, ...]
+    places: Array
 
 
 class PairedEvaluation:
@@ -68,7 +70,8 @@ class PairedEvaluation:
             answers.unload()
         reference, score = self._score(self._reference, count), self._score(own, count)
         right = own.right[:count] if own.by_sample else None
-        return Comparison(reference, score, right, Sampling(count, len(self._samples), RISK), self._channels(own))
+        sampling = Sampling(count, len(self._samples), RISK)
+        return Comparison(reference, score, right, sampling, self._channels(own), self._order[:count])
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""

@@ -14,9 +14,11 @@ from skerry_host.builder.diagnose.advice import Tried, least_db, notable, remedi
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.edgetpu.preflight import Outcome, Preflight
 from skerry_host.builder.judge.evaluate import Score
+from skerry_host.builder.judge.gates import far_above
 from skerry_host.builder.modelfile.graph import Graph, Op
 from skerry_host.builder.quantize.search import SearchStep
 from skerry_host.builder.recipe.recipe import Recipe
+from skerry_host.builder.report.boxes import Picture
 from skerry_host.builder.report.cost import Cost, costs, size
 from skerry_host.builder.report.roofline import Roof, accelerator_roof, over_the_link, roof
 from skerry_host.builder.runtime.latency import Latency
@@ -49,7 +51,7 @@ class OperatorRow:
 class TargetFacts:
     """One target: what was made, how it compares; `form` is what its numbers are, for people.
 
-    `preflight`: where an Edge TPU is to run the same integers.
+    `preflight`: where an Edge TPU is to run the same integers. `pictures`: of a detector, with both models' boxes.
 
     `reference` and `float_latency` are the float model's, None where the source came quantized.
     """
@@ -69,6 +71,7 @@ class TargetFacts:
     latency: Latency
     float_latency: Latency | None
     preflight: Preflight | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +187,8 @@ def changes_to_make(facts: Facts, part: TargetFacts, table: Sequence[OperatorRow
             f"Try {hint}." for hint in remedies(part.layers, least_db(facts.recipe.budget.min_sqnr_db), part.tried)
         ]
     real = part.quality.float_value
-    if real is not None and part.quality.int8_interval[0] > real:
-        advice.append("The quantized model is significantly better than the float one: check the labels.")
+    if real is not None and (words := far_above(part.quality)):
+        advice.append(f"{words[:1].upper()}{words[1:]}.")
     advice += _slow(part) + _unmapped(part) + _where_time_goes(table)
     return advice
 
