@@ -106,13 +106,15 @@ class ChannelSums:
 class OutputForm:
     """One output of the float model, as blocks are found in it, and the scale of each of its channels in the other.
 
-    `scales` are by axis: (first channel, scale) of each part that has a scale of its own; 0 for floats.
+    `scales` are by axis: (first channel, scale) of each part that has a scale of its own; 0 for floats. `alone`: there
+    is no float model, the values are the quantized model's own.
     """
 
     graph: Graph
     place: int
     one_kind: bool
     scales: dict[int, list[tuple[int, float]]]
+    alone: bool = False
 
 
 def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[ChannelSignal]:
@@ -125,10 +127,17 @@ def channel_signals(name: str, sums: ChannelSums, form: OutputForm) -> list[Chan
     found, own = [], sums.by_axis[blocks.axis]
     for block in blocks.ranges:
         scale = _scale(form, blocks, block[0])
-        found.append(_signal(name, own, block, scale))
-        if block[0] in blocks.mixed:
+        found.append(_own_steps(name, own, block, scale) if form.alone else _signal(name, own, block, scale))
+        if block[0] in blocks.mixed and not form.alone:
             found += _scattered(name, own, block, scale)
     return found
+
+
+def _own_steps(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> ChannelSignal:
+    """What can be said of a model that came quantized: how many steps its own values span; none where all are one."""
+    own = slice(block[0], block[1] + 1)
+    widest = float((sums.high[own] - sums.low[own]).max())
+    return ChannelSignal(name, *block, None, widest / scale if scale else None)
 
 
 def _scattered(name: str, sums: _Sums, block: tuple[int, int], scale: float) -> list[ChannelSignal]:

@@ -80,11 +80,12 @@ class PairedEvaluation:
 
     def _channels(self, own: "_Answers") -> tuple[ChannelSignal, ...]:
         """The blocks of channels of each output of the float model, and what they show in the other."""
-        if own is self._reference:
-            return ()
+        alone = own is self._reference
         graph, task = self._reference.graph, self._recipe.meaning
+        if graph.joins:  # its blocks are outputs already
+            return ()
         forms = [
-            OutputForm(graph, place, is_one_kind(task.name, place), scales)
+            OutputForm(graph, place, is_one_kind(task.name, place), scales, alone)
             for place, scales in enumerate(output_scales(own.graph))
         ]
         return tuple(
@@ -146,8 +147,7 @@ class PairedEvaluation:
         if found.marks is not None:
             answers.right[start:count] = found.marks
         answers.energies[start:count] = _energies(reference, got)
-        if answers is not self._reference:
-            answers.add_channels(reference, got)
+        answers.add_channels(reference, got)
 
     def _view(self, answers: "_Answers", chosen: Array) -> View:
         view = view_of(answers.graph, self._recipe.feeding, self._samples)
