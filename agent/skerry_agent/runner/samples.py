@@ -75,7 +75,8 @@ def detections(bundle: Bundle, outputs: Sequence[Tensor], size: tuple[int, int] 
 
 def input_size(bundle: Bundle) -> tuple[int, int]:
     """Height and width of the model's input. Raises `ProcessingError` when it takes no image."""
-    shape = bundle.preprocess.sample_shape(bundle.inputs[0])
+    tensor, prep = bundle.picture
+    shape = prep.sample_shape(tensor)
     if len(shape) != 3:
         raise ProcessingError(f"the model takes {shape}, which is not an image")
     return shape[0], shape[1]

@@ -45,6 +45,8 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
     """The table of a TOML file; raises `WireError` with what is wrong with it."""
     import tomllib  # noqa: PLC0415 - runners read none
 
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise WireError("toml", ["it is in UTF-16: save it as UTF-8"])
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))  # Windows editors write a mark before the first letter
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and 1,000 brackets

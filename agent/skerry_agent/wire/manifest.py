@@ -150,6 +150,22 @@ class Bundle(Struct, frozen=True):
     preprocesses: tuple[Preprocess, ...] = ()
     feedback: dict[str, str] = {}
 
+    def preprocess_at(self, place: int) -> Preprocess:
+        """The preprocessing of an input by its place."""
+        every = (self.preprocess, *self.preprocesses)
+        return every[place] if place < len(every) else Preprocess()
+
+    @property
+    def picture(self) -> tuple[TensorSpec, Preprocess]:
+        """The first input that takes an image, or simply the first one, with its preprocessing."""
+        place = next((place for place, tensor in enumerate(self.inputs) if len(tensor.shape) == 4), 0)
+        return self.inputs[place], self.preprocess_at(place)
+
+    @property
+    def brought(self) -> list[int]:
+        """The places of the inputs that a sample brings: all that are not fed back."""
+        return [place for place, tensor in enumerate(self.inputs) if tensor.name not in self.feedback]
+
     def artifact(self, role: Role) -> Artifact | None:
         """The first artifact with a role, if there is one."""
         return next((a for a in self.artifacts if a.role == role), None)

@@ -18,6 +18,7 @@ from skerry_host.builder.diagnose.activations import activations_of
 from skerry_host.builder.diagnose.advice import Tried, explain
 from skerry_host.builder.diagnose.layer_stats import LayerStats
 from skerry_host.builder.diagnose.layers import layers
+from skerry_host.builder.diagnose.mixed import mixed_remarks, weakest
 from skerry_host.builder.judge import golden as golden_samples
 from skerry_host.builder.judge import positives
 from skerry_host.builder.judge.channels import whole_outputs
@@ -31,8 +32,10 @@ from skerry_host.builder.modelfile.describe import describe_any
 from skerry_host.builder.output import write_folder
 from skerry_host.builder.prepare import BuildRequest, Prepared, name_of, prepare
 from skerry_host.builder.provenance import provenance
+from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.recipe.errors import BuildRefused, ProblemsError
 from skerry_host.builder.recipe.progress import Progress, silent
+from skerry_host.builder.recipe.recipe import Quantize
 from skerry_host.builder.report.boxes import pictures
 from skerry_host.builder.report.facts import Facts, TargetFacts
 from skerry_host.builder.report.page import NAME as REPORT
@@ -131,7 +134,8 @@ def _quantize(ready: Prepared, builder: TargetBuilder) -> _Candidate:
     recipe = fitted(recipe, describe_any(start), builder)
     evaluation = PairedEvaluation(start, data.evaluation, recipe, ready.progress)
     source = replace(ready.source, whole=whole_outputs(recipe.meaning))
-    work = Work(builder, recipe, source, data, evaluation, ready.progress)
+    only = ready.compiler(builder) is not None
+    work = Work(builder, recipe, source, data, evaluation, ready.progress, _weakest, integers_only=only)
     frozen = compiled_from(ready.board, builder.target.name) is not None
     friendly = make_delta_friendly(work, choose(work), PreviousRelease(ready.request.previous, frozen=frozen))
     raw = ready.request.previous_golden
@@ -178,7 +182,9 @@ def _judge(ready: Prepared, candidate: _Candidate) -> _Judged:
     )
     part = part_of(work.builder.target, chosen.model, candidate.golden, recipe, _usual(candidate))
     covered = positives.remark(candidate.golden.golden, work.data.evaluation, measured.graph, recipe)
-    return _Judged(part, facts, (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality)))
+    mixed = [] if quantized else mixed_remarks(chosen.model, chosen.plan, chosen.uniform)
+    remarks = (candidate.remark, candidate.golden.remark, covered, far_above(measured.quality), *mixed)
+    return _Judged(part, facts, remarks)
 
 
 def _usual(candidate: _Candidate) -> Usual:
@@ -217,11 +223,22 @@ def _compile(ready: Prepared, parts: Sequence[_Judged]) -> Compiled | None:
     for compiler in compilers(ready.board, ready.request.targets):
         problem = compiler.plan_problem(ready.plan)
         if problem:
-            return Compiled(f"no {compiler.target.name} bundle: {problem}")
+            return Compiled(f"no {compiler.target.name} bundle: {problem}{_mapping_end(compiler, parts)}")
         for judged in parts:
             if judged.facts.target == compiler.target.fallback and not judged.facts.reasons:
                 return compiler.compile(ready.board, judged.part.bundle, judged.part.model, ready.progress)
     return None
+
+
+def _mapping_end(compiler: TargetBuilder, parts: Sequence[_Judged]) -> str:
+    """Where the accelerator's part of a model would end that has layers which it cannot run."""
+    for judged in parts:
+        found = compiler.predict(judged.part.model) if judged.facts.target == compiler.target.fallback else None
+        if found is not None and found.causes:
+            first = found.causes[0]
+            share = f"{found.mapped} of {len(found.all)} operators would map"
+            return f"; its part would end at {first.op} ({first.output.partition(';')[0]}): {share}"
+    return ""
 
 
 def _write(ready: Prepared, outcomes: Sequence[_Judged | _Failed], compiled: Compiled | None) -> Build:
@@ -250,6 +267,14 @@ def _lost(ready: Prepared, judged: Sequence[_Judged], failed: Sequence[_Failed])
     """Why each target that was to be built is not."""
     refused = {one.facts.target: "; ".join(one.facts.reasons) for one in judged if one.facts.reasons}
     return {**ready.lost, **refused, **{one.target: str(one.error) for one in failed}}
+
+
+def _weakest(work: Work, model: bytes, plan: Quantize) -> list[str]:
+    """The layers of a model that lose most, by calibration samples: what is chosen by them is judged on others."""
+    reference = work.builder.float_model(equalize(work.source) if plan.equalize else work.source)
+    samples, feeding = work.data.calibration.inputs, work.recipe.feeding
+    found = layers(activations_of(reference), activations_of(model), samples, feeding, work.progress)
+    return weakest([(layer.tensor, layer.sqnr_db, layer.fall_db) for layer in found])
 
 
 def _layers(work: Work, chosen: Chosen) -> list[LayerStats]:

@@ -49,6 +49,6 @@ def _checked_model(file: Path, builder: TargetBuilder, loaded: LoadedRecipe) -> 
     """The model, which a child process has run."""
     if builder.target.suffix == ".onnx":
         with tempfile.TemporaryDirectory(prefix="skerry-check-") as folder:
-            return onnx.prepare(file, loaded.recipe.source.shapes, Path(folder))[0].read_bytes()
+            return onnx.prepare(file, loaded.recipe.source, Path(folder))[0].read_bytes()
     probe(file).require_runs(file)
     return file.read_bytes()

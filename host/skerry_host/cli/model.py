@@ -1,4 +1,4 @@
-"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. Other files have check, inspect and profile."""
+"""`skerry model`: builds int8 artifacts from a recipe and evaluates models. Its other commands have files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from skerry_agent.wire.targets import TARGETS
 from skerry_host.cli.common import console, emit, emit_json, json_option, safe, size, table, warn
 from skerry_host.cli.model_check import check
 from skerry_host.cli.model_files import inspect, profile
+from skerry_host.cli.model_init import model_init
 from skerry_host.cli.previous import previous_release
 from skerry_host.cli.progress import steps
 
@@ -163,12 +164,13 @@ def evaluate(file: Path, recipe: Path, as_json: bool) -> None:
 model.add_command(check)
 model.add_command(inspect)
 model.add_command(profile)
+model.add_command(model_init)
 
 
 def _verdict(record: "BuildRecord") -> "Table":
     made = table("gate", ">measured", ">limit", "")
-    for check in record.checks:
-        made.add_row(check.name, check.value, check.limit, "passed" if check.ok else "failed")
+    for one in record.checks:
+        made.add_row(one.name, one.value, one.limit, "passed" if one.ok else "failed")
     return made
 
 

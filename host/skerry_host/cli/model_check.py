@@ -1,4 +1,4 @@
-"""`skerry model check`: everything that is wrong with a recipe, its model and its data, in one round. Builds nothing."""
+"""`skerry model check`: all that is wrong with a recipe, its model and its data, in one round. Builds nothing."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,28 +48,29 @@ def _facts(problems: "Problems", found: "Prepared | None") -> dict[str, object]:
     """What was found, for a machine: each problem on its own, and `error` as every failure has it."""
     from skerry_host.builder.recipe.errors import ProblemsError  # noqa: PLC0415
 
-    lost = (
-        {} if found is None else {name: f"target {name} would not be built: {why}" for name, why in found.lost.items()}
-    )
     facts: dict[str, object] = {
         "ok": not problems,
         "problems": [part.facts() for part in problems.each],
-        "warnings": [*lost.values(), *(found.warnings if found else ())],
+        "warnings": list(found.warnings) if found else [],
         "source": list(found.source.changes) if found else [],
         "targets": [builder.target.name for builder in found.builders] if found else [],
+        "not_built": dict(found.lost) if found else {},
     }
     return {**facts, "error": ProblemsError(problems.each).facts()} if problems else facts
 
 
 def _show(facts: dict[str, object]) -> None:
-    problems, warnings, targets = facts["problems"], facts["warnings"], facts["targets"]
+    problems, warnings, targets, lost = (facts[key] for key in ("problems", "warnings", "targets", "not_built"))
     assert isinstance(problems, list)
     assert isinstance(warnings, list)
     assert isinstance(targets, list)
+    assert isinstance(lost, dict)
     for part in problems:
         text = f"{part['message']}; {part['hint']}" if part["hint"] else part["message"]
         console().print(f"problem: {safe(text)}", soft_wrap=True)
     for text in warnings:
         console().print(f"warning: {safe(text)}", soft_wrap=True)
+    for name, why in lost.items():
+        console().print(f"note: target {name} would not be built: {safe(why)}", soft_wrap=True)
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
     console().print(count if problems else f"nothing found that forbids a build; targets: {', '.join(targets)}")

@@ -13,7 +13,7 @@ FIRST = "1.0.0"
 
 
 def to_release(build: Path, record: BuildRecord) -> str:
-    """The command for a release; with `init` before it where there is no home, with a version where a build has none."""
+    """The command for a release; `init` before it where there is no home, a version where a build has none."""
     home = home_at()
     base = ["skerry", *_home_option()]
     create = [*base, "release", "create", str(build)]

@@ -18,7 +18,7 @@ from skerry_agent.runner.http.oip import Served
 from skerry_agent.runner.http.outputs import ANSWER, DETECTION_LABELS, DETECTIONS, MASK, computed_outputs
 from skerry_agent.runner.http.tensors import DATATYPES
 from skerry_agent.runner.real_values import real_spec
-from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, Preprocess, TensorSpec
+from skerry_agent.wire.manifest import CLASSIFICATION, DETECTION, Bundle, TensorSpec
 
 MAX_NOTED = 1000
 """How many answered requests are noted before they are summed up."""
@@ -31,7 +31,7 @@ def metadata(served: Served) -> dict[str, object]:
         "name": served.model,
         "versions": [served.version],
         "platform": served.platform,
-        "inputs": [_input(spec, name, bundle) for spec, name in zip(bundle.inputs, names.inputs, strict=True)],
+        "inputs": [_input(place, name, bundle) for place, name in enumerate(names.inputs)],
         "outputs": [*_outputs(served, names), *_found(bundle)],
         "parameters": _parameters(served),
     }
@@ -131,8 +131,8 @@ def _wall_clock_ms(mark_ns: int) -> int:
     return (time.time_ns() - (time.perf_counter_ns() - mark_ns)) // 1_000_000
 
 
-def _input(spec: TensorSpec, name: str, bundle: Bundle) -> dict[str, object]:
-    prep = bundle.preprocess if len(bundle.inputs) == 1 else Preprocess()
+def _input(place: int, name: str, bundle: Bundle) -> dict[str, object]:
+    spec, prep = bundle.inputs[place], bundle.preprocess_at(place)
     real = real_spec(spec)
     shape = (1, *prep.sample_shape(spec)) if spec.shape[:1] == (1,) else spec.shape
     datatypes = SAMPLE_DATATYPES if real.dtype == "float32" else (DATATYPES[real.dtype],)
@@ -144,6 +144,8 @@ def _input(spec: TensorSpec, name: str, bundle: Bundle) -> dict[str, object]:
         "preprocess": {key: value for key, value in to_builtins(prep).items() if key != "layout"},
         "raw": _raw(spec) | ({"layout": prep.layout} if len(spec.shape) == 4 else {}),
     }
+    if spec.name in bundle.feedback:
+        parameters["fed_back"] = bundle.feedback[spec.name]
     return {"name": name, "datatype": DATATYPES[real.dtype], "shape": shape, "parameters": parameters}
 
 

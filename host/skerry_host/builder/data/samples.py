@@ -102,7 +102,8 @@ class DataSet:
     """The calibration samples (the representative dataset) and the evaluation samples; none should be in both.
 
     What else is known of them where they were not in .npz files: the `names` of classes, `notes` of what was done to
-    samples, which were `left_out` and why, and a hash of each set's files.
+    samples, which were `left_out` and why, and a hash of each set's files. `ordered`: neighbouring values of a sample
+    belong together, as in an image, not as in a table.
     """
 
     calibration: Samples
@@ -111,6 +112,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
+    ordered: bool = True
 
 
 def load_data(loaded: LoadedRecipe, tensors: Sequence[TensorSpec], classes: int) -> DataSet:

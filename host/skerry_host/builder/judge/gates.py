@@ -1,12 +1,13 @@
 """The host's gates: what an int8 model must show before it may be released. Pure: measurements in, results out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skerry_agent.wire.manifest import ChannelSignal, Quality
 from skerry_host.build_record import Check
 from skerry_host.builder.judge.tasks.table import AGREEMENTS
-from skerry_host.builder.modelfile.graph import Graph, Op
+from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.modelfile.islands import float_left, scope
 from skerry_host.builder.recipe.recipe import Budget, Quantize
 
 DEFAULT_PLAN = Quantize()
@@ -60,15 +61,42 @@ def integers(measured: Measured, budget: Budget) -> GateResult:  # noqa: ARG001 
         return _dynamic(graph)
     wanted = "float32" if plan.io == "float" else plan.io
     given = {"int8", "uint8", "int16", "float32"}
-    allowed = given if measured.as_it_is else {wanted}
-    io = [t.name for i in graph.inputs + graph.outputs if (t := graph.tensors[i]).dtype not in allowed]
-    spared = plan.io == "float" or measured.as_it_is
-    floats = [op for op in graph.float_ops() if not (spared and _converts(graph, op))]
-    left = [f"{op.name} ({graph.tensors[op.outputs[0]].name})" for op in floats]
+    allowed = (given if measured.as_it_is else {wanted}) | WHOLE_NUMBERS
+    ends = [graph.tensors[i] for i in graph.inputs + graph.outputs]
+    io = [t.name for t in ends if t.dtype not in allowed and not _raw_bytes(t)]
+    floats = unasked(graph, plan, as_it_is=measured.as_it_is)
+    causes = [op for op in floats if op.name not in _BETWEEN] or floats
+    left = [f"{op.name} ({scope(graph, op)})" for op in causes]
+    asked = len(_floats(graph, plan, (), as_it_is=measured.as_it_is)) - len(floats)
     kind = plan.activations
     advice = f"not {kind}: {', '.join((io + left)[:5])}; replace operators that have no {kind} kernel"
-    value = f"{len(graph.ops) - len(left)}/{len(graph.ops)} ops"
-    return _result(Check(f"fully {kind}", value, "all", not left + io), advice)
+    value = f"{len(graph.ops) - len(floats) - asked}/{len(graph.ops)} ops"
+    limit = f"all but {asked} that were to stay float" if asked else "all"
+    return _result(Check(f"fully {kind}", value, limit, not left + io), advice)
+
+
+def unasked(graph: Graph, plan: Quantize, *, as_it_is: bool = False) -> list[Op]:
+    """The operators that compute on float though `keep_float` does not name them."""
+    return [] if plan.activations == "float" else _floats(graph, plan, plan.keep_float, as_it_is=as_it_is)
+
+
+def _floats(graph: Graph, plan: Quantize, kept: Sequence[str], *, as_it_is: bool) -> list[Op]:
+    """The float operators but those that are kept, and but conversions at ends that may be float."""
+    spared = plan.io == "float" or as_it_is
+    return [op for op in float_left(graph, kept) if not (spared and _converts(graph, op))]
+
+
+WHOLE_NUMBERS = {"int32", "int64", "bool"}
+"""Ids, masks, lengths, indices: they have no scale, and stay what they are whatever the plan says."""
+
+
+def _raw_bytes(tensor: Tensor) -> bool:
+    """Whether an input takes bytes as they are, which the model itself makes real numbers of."""
+    return tensor.dtype in {"uint8", "int8"} and not tensor.scale
+
+
+_BETWEEN = {"QUANTIZE", "DEQUANTIZE"}
+"""They stand on either side of an operator that computes on real numbers: that one is the cause, not they."""
 
 
 def form(measured: Measured) -> str:

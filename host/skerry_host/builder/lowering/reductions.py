@@ -224,11 +224,13 @@ def batch_norm(low: Lowering, node: Node) -> None:
 
 
 def lp_norm(low: Lowering, node: Node) -> None:
-    """LpNormalization by the square root of the sum of squares."""
+    """LpNormalization: by the square root of the sum of squares, or the sum of magnitudes."""
     value, name = low.value(node, 0), node.outputs[0]
-    if node.get("p", 2) != 2:
-        raise UnknownFormError("LpNormalization with another p than 2")
     axis = node.get("axis", -1) % value.rank
+    if node.get("p", 2) == 1:
+        size = apply(low, value, "ABS", f"{name}/size")
+        combine(low, "DIV", (value, reduced(low, size, "SUM", ((axis,), True), f"{name}/sum")), name)
+        return
     squared = combine(low, "MUL", (value, value), f"{name}/squared")
     power = reduced(low, squared, "SUM", ((axis,), True), f"{name}/power")
     combine(low, "MUL", (value, apply(low, power, "RSQRT", f"{name}/inverse")), name)

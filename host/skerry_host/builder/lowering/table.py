@@ -1,6 +1,15 @@
 """Every operator that can be written as TFLite's, by its name in ONNX. A new one is an entry of its file's table."""
 
-from skerry_host.builder.lowering import convolution, elementwise, pooling, products, reductions, resizing, shaping
+from skerry_host.builder.lowering import (
+    convolution,
+    elementwise,
+    pooling,
+    products,
+    recurrent,
+    reductions,
+    resizing,
+    shaping,
+)
 from skerry_host.builder.lowering.elementwise import Lower
 
 OPERATORS: dict[str, Lower] = {
@@ -11,4 +20,5 @@ OPERATORS: dict[str, Lower] = {
     **pooling.OPERATORS,
     **products.OPERATORS,
     **resizing.OPERATORS,
+    **recurrent.OPERATORS,
 }

@@ -15,6 +15,7 @@ NUMPY = {
     "int8": schema.TensorType.INT8,
 }
 """The types of a file by numpy's names."""
+_DTYPES = {code: np.dtype(name) for name, code in NUMPY.items()}
 
 
 def multiply_constant(model: Any, main: Any, io: tuple[int, int], factor: float, activation: int = NONE) -> Any:
@@ -39,10 +40,12 @@ def multiply(model: Any, reads: tuple[int, int], written: int, activation: int =
 
 
 def operator(model: Any, builtin: int, reads: tuple[int, ...], written: int, options: Any) -> Any:
-    """An operator of one output."""
+    """An operator of one output; `options` are None for one that has none."""
     op = schema.OperatorT()
     op.opcodeIndex = code_of(model, builtin)
     op.inputs, op.outputs = np.array(reads, np.int32), np.array([written], np.int32)
+    if options is None:
+        return op
     name = type(options).__name__.removesuffix("T")
     op.builtinOptionsType, op.builtinOptions = getattr(schema.BuiltinOptions, name), options
     return op
@@ -100,6 +103,16 @@ def code_of(model: Any, builtin: int) -> int:
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
+
+
+def constant(model: Any, index: int) -> Any:
+    """A constant tensor's values as an array, None where it is none or of a type that is not in `NUMPY`."""
+    tensor = model.subgraphs[0].tensors[index]
+    data, dtype = model.buffers[tensor.buffer].data, _DTYPES.get(tensor.type)
+    if data is None or not len(data) or dtype is None:
+        return None
+    shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
+    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtype).reshape(shape)
 
 
 def add_buffer(model: Any, values: Any) -> int:

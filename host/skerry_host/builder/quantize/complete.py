@@ -13,9 +13,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from skerry_agent.processing import Array
 from skerry_host.builder.modelfile.graph import op_name
+from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.modelfile.parts import add_buffer, copy_tensor, operator, requantize, requantize_code
 from skerry_host.builder.quantize.forms import TYPES, Form, form_of, integers, quantization, read_form
 from skerry_host.builder.quantize.kernels import KERNELS, Kernel
+from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.step import Draft, Ranges, Step
 from skerry_host.builder.quantize.tables import Tables, evaluate, look_up
 from skerry_host.builder.recipe.recipe import Quantize
@@ -28,6 +30,7 @@ class Completion:
     """The model as it is rewritten: `integers` has the integer tensor of a float one that a DEQUANTIZE made.
 
     `renamed`: integer tensors that turned out to be another; `floats`: real values of tensors that became integers.
+    `kept`: the names of what operators write that are to stay float.
     """
 
     model: Any
@@ -38,6 +41,7 @@ class Completion:
     renamed: dict[int, int] = field(default_factory=dict)
     floats: dict[int, int] = field(default_factory=dict)
     converted: set[int] = field(default_factory=set)
+    kept: frozenset[str] = frozenset()
 
     @property
     def main(self) -> Any:
@@ -53,9 +57,11 @@ class Completion:
         return bool(self.main.tensors[index].type == _T.FLOAT32)
 
 
-def complete(model: Any, ranges: Ranges, dtype: str, tables: Tables) -> None:
-    """Rewrite a quantized `schema.ModelT` in place."""
-    work = Completion(model, ranges, dtype, tables)
+def complete(model: Any, draft: Draft) -> None:
+    """Rewrite a quantized `schema.ModelT` in place; layers that are to stay float stay as they are."""
+    graph = draft.source.graph
+    kept = frozenset(scope(graph, op) for op in meant(graph, draft.plan.keep_float))
+    work = Completion(model, draft.ranges, draft.plan.activations, draft.tables, kept=kept)
     work.main.operators = [made for op in work.main.operators for made in _operator(work, op)]
     outputs = [work.renamed.get(int(i), int(i)) for i in work.main.outputs]
     work.main.operators += [made for i in outputs if i in work.converted for made in _as_given(work, i)]
@@ -70,6 +76,8 @@ def _operator(work: Completion, op: Any) -> Iterator[Any]:
     if name == "DEQUANTIZE" and _form(work, read) is not None:
         work.integers[written] = read
         yield op
+    elif _text(work.main.tensors[written].name) in work.kept:
+        yield from _in_float(work, op)
     elif name == "QUANTIZE" and _was_float(work, read) and (source := _integer(work, read)) is not None:
         yield from _requantized(work, op, source)
     elif (table := work.tables.functions.get(_text(work.main.tensors[written].name))) and (
@@ -80,10 +88,21 @@ def _operator(work: Completion, op: Any) -> Iterator[Any]:
         yield from _on_integers(work, op, kernel)
     elif name == "CAST" and _counts(work, op):
         _become(work, written, Form(1.0, 0))
-        op.builtinOptions.outDataType = TYPES[work.dtype][0]
+        if op.builtinOptions is not None:
+            op.builtinOptions.outDataType = TYPES[work.dtype][0]
         yield op
     else:
+        _give_unread_the_form_of_read(work, op)
         yield from _in_float(work, op)
+
+
+def _give_unread_the_form_of_read(work: Completion, op: Any) -> None:
+    """Outputs that nobody reads: the quantizer leaves them in float beside those that it made integers."""
+    forms = [_form(work, int(i)) for i in op.outputs]
+    known = next((form for form in forms if form is not None), None)
+    for written, form in zip((int(i) for i in op.outputs), forms, strict=True):
+        if known is not None and form is None and work.is_float(written):
+            _become(work, written, known)
 
 
 def _requantized(work: Completion, op: Any, source: int) -> Iterator[Any]:
@@ -278,12 +297,12 @@ def _text(name: Any) -> str:
 
 
 def _run(draft: Draft) -> Draft:
-    complete(draft.model, draft.ranges, draft.plan.activations, draft.tables)
+    complete(draft.model, draft)
     return replace(draft, source=draft.tables.before or draft.source)
 
 
 def _integer_plan(plan: Quantize) -> bool:
-    return plan.activations != "float"
+    return plan.activations != "float" and plan.quantizer != "tensorflow"
 
 
 STEP = Step("operators without an entry in the quantizer", _integer_plan, _run)

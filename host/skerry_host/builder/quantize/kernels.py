@@ -40,6 +40,7 @@ KERNELS: Mapping[str, Kernel] = {
     "EXP": Kernel("own", int16=True),
     "LEAKY_RELU": Kernel("own", int16=True),
     "PRELU": Kernel("own", (0, 1)),
+    "REDUCE_PROD": Kernel("own"),
     "RELU_0_TO_1": Kernel("own"),
     "RELU_N1_TO_1": Kernel("own"),
     "RELU6": Kernel("own", int16=True),

@@ -14,8 +14,9 @@ from ai_edge_litert import schema_py_generated as schema
 from skerry_host.builder.modelfile.graph import describe
 from skerry_host.builder.modelfile.parts import code_of
 from skerry_host.builder.modelfile.tflite import read_model, write_model
+from skerry_host.builder.quantize.named_layers import meant
 from skerry_host.builder.quantize.regions import Region, regions
-from skerry_host.builder.quantize.step import Draft, Step, int8
+from skerry_host.builder.quantize.step import Draft, Step, litert_int8
 from skerry_host.builder.quantize.tables import VALUES, Tables
 
 STANDS_IN = schema.BuiltinOperator.ELU
@@ -25,7 +26,8 @@ STANDS_IN = schema.BuiltinOperator.ELU
 def take_out(draft: Draft) -> Draft:
     """The draft with a stand-in for each function of its source, and the functions; the same draft if it has none."""
     model = read_model(draft.source.data)
-    found = [region for region in regions(model) if _name(model, region.written) in draft.ranges]
+    kept = {op.index for op in meant(draft.source.graph, (*draft.plan.keep_float, *draft.plan.int16_layers))}
+    found = [one for one in regions(model) if _name(model, one.written) in draft.ranges and not kept & {*one.places}]
     if not found:
         return draft
     functions = {_name(model, region.written): function(model, region) for region in found}
@@ -98,4 +100,4 @@ def _name(model: Any, index: int) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-STEP = Step("functions of one number", int8, take_out)
+STEP = Step("functions of one number", litert_int8, take_out)

@@ -2,14 +2,16 @@
 
 Candidates are ranked on calibration samples, so that no setting is chosen on evaluation samples and their result stays
 fair. Makes no model itself: `make` does. Keeps the number formats and the granularity of the recipe, except that it may
-try one scale per tensor instead of one per channel. The steps of `pipeline` say which settings to try.
+try one scale per tensor instead of one per channel, and where the target allows it 16 bit or float in named layers. The
+steps of `pipeline` say which settings to try, `other_forms` which quantizers and layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from skerry_host.builder.quantize.other_forms import islands, other_quantizer, wider
 from skerry_host.builder.quantize.pipeline import choices
 from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
@@ -18,20 +20,26 @@ from skerry_host.builder.recipe.recipe import Quantize
 
 @dataclass(frozen=True, slots=True)
 class QuantizationLoss:
-    """What quantization costs a model: the drop of its metric, and the SQNR of its worst output."""
+    """What quantization costs a model: the drop of its metric, and the SQNR of its worst output.
+
+    `floats`: how many of its operators compute on float although nobody asked for it.
+    """
 
     drop: float
     sqnr_db: float
+    floats: int = 0
 
     def beats(self, other: "QuantizationLoss", noise: float) -> bool:
         """Whether it loses less; where the difference is within the noise, whether more of the signal is left."""
+        if self.floats != other.floats:
+            return self.floats < other.floats
         if abs(self.drop - other.drop) > noise:
             return self.drop < other.drop
         return self.sqnr_db > other.sqnr_db + MIN_GAIN_DB
 
     def within(self, budget: "QuantizationLoss") -> bool:
         """Whether it loses no more than the budget."""
-        return self.drop <= budget.drop and self.sqnr_db >= budget.sqnr_db
+        return self.drop <= budget.drop and self.sqnr_db >= budget.sqnr_db and self.floats <= budget.floats
 
 
 MIN_GAIN_DB = 0.1
@@ -41,7 +49,7 @@ MIN_GAIN_DB = 0.1
 class SearchStep(msgspec.Struct, frozen=True):
     """One candidate plan and what it gained over the best before it.
 
-    `drop` and `sqnr_db` are None when it could not be made, or was not tried: `cut`.
+    `drop` and `sqnr_db` are None when it could not be made, and `why` says why, or was not tried: `cut`.
     """
 
     name: str
@@ -50,29 +58,42 @@ class SearchStep(msgspec.Struct, frozen=True):
     gained_db: float
     kept: bool
     cut: bool = False
+    floats: int = 0
+    why: str = ""
 
     def __str__(self) -> str:
         if self.cut:
             return f"{self.name}: not tried"
         if self.drop is None or self.sqnr_db is None:
-            return f"{self.name}: not possible with this model"
+            return f"{self.name}: not possible with this model" + (f" ({self.why})" if self.why else "")
         verdict = "kept" if self.kept else "no better"
-        return f"{self.name}: {self.sqnr_db:.1f} dB ({self.gained_db:+.1f} dB), drop {self.drop:.2%}, {verdict}"
+        left = f", {self.floats} operators float" if self.floats else ""
+        return f"{self.name}: {self.sqnr_db:.1f} dB ({self.gained_db:+.1f} dB), drop {self.drop:.2%}{left}, {verdict}"
+
+
+def nobody(_model: bytes, _plan: Quantize) -> Sequence[str]:
+    """No layers."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the search needs: how to make a model and how to rank one, whether one is good enough.
 
-    `enough` takes long, so only those are asked about that look to be within `budget`.
+    `enough` takes long, so only those are asked about that look to be within `budget`. `left` names the layers that
+    compute on float though nobody asked for it, `weakest` those that lose most, the worst first. `mixed`: 16 bit and
+    float in some layers may be tried, which an accelerator cannot run.
     """
 
     make: Callable[[Quantize], bytes]
-    loss: Callable[[bytes], QuantizationLoss]
-    enough: Callable[[bytes], bool]
+    loss: Callable[[bytes, Quantize], QuantizationLoss]
+    enough: Callable[[bytes, Quantize], bool]
     progress: Progress
     noise: float
     budget: QuantizationLoss
+    left: Callable[[bytes, Quantize], Sequence[str]] = nobody
+    weakest: Callable[[bytes, Quantize], Sequence[str]] = nobody
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +105,127 @@ class SearchResult:
     steps: tuple[SearchStep, ...]
 
 
-def search(plan: Quantize, model: bytes, tools: Tools) -> SearchResult:
+@dataclass(frozen=True, slots=True)
+class _Best:
+    plan: Quantize
+    model: bytes
+    loss: QuantizationLoss
+
+
+def search(plan: Quantize, model: bytes | None, tools: Tools, failure: ModelError | None = None) -> SearchResult:
     """Start from a plan and its model; stop when a model is good enough, all was tried, or its tries are used up.
 
-    It has no time limit: the same source gives the same model on a busy machine.
+    Without a model, because of a `failure`, what else may make one is tried first; that is raised again if nothing
+    does. It has no time limit: the same source gives the same model on a busy machine.
     """
-    best, best_model, best_loss = plan, model, tools.loss(model)
-    steps = [SearchStep("as in the recipe", best_loss.drop, best_loss.sqnr_db, 0.0, kept=True)]
-    for stage in choices():
+    return _Search(plan, tools).run(model, failure)
+
+
+class _Search:
+    """One search: the best so far, and the steps."""
+
+    def __init__(self, plan: Quantize, tools: Tools) -> None:
+        self._plan, self._tools = plan, tools
+        self._best: _Best | None = None
+        self._steps: list[SearchStep] = []
+
+    def run(self, model: bytes | None, failure: ModelError | None) -> SearchResult:
+        """See `search`."""
+        self._begin(model, failure)
+        for stage in self._stages():
+            improved, cut = self._try_all(stage)
+            if cut:
+                break
+            if improved and self._done():
+                break
+        if self._best is None:
+            assert failure is not None
+            tried = "; ".join(map(str, self._steps[1:]))
+            raise ModelError(
+                failure.message + (f" (also tried: {tried})" if tried else ""), hint=failure.hint, code=failure.code
+            )
+        return SearchResult(self._best.plan, self._best.model, tuple(self._steps))
+
+    def _begin(self, model: bytes | None, failure: ModelError | None) -> None:
+        name = "as in the recipe"
+        if model is None:
+            self._steps.append(_failed(name, failure))
+            return
+        loss = self._tools.loss(model, self._plan)
+        self._best = _Best(self._plan, model, loss)
+        self._steps.append(SearchStep(name, loss.drop, loss.sqnr_db, 0.0, kept=True, floats=loss.floats))
+
+    def _stages(self) -> Iterator[Iterator[tuple[str, Quantize]]]:
+        """Where there is no model of the form that was asked for, first what gives one; then what loses less."""
+        first = self._unformed()
+        if first:
+            yield other_quantizer(self._from())
+        if self._unformed():
+            yield self._islands()
+        if self._best is None:
+            return
+        for stage in choices():
+            yield stage(self._from())
+        if not first:
+            yield other_quantizer(self._from())
+        if self._tools.mixed:
+            yield wider(self._from(), self._weakest())
+            yield islands(self._from(), self._weakest())
+
+    def _unformed(self) -> bool:
+        return self._best is None or self._best.loss.floats > 0
+
+    def _from(self) -> Quantize:
+        return self._plan if self._best is None else self._best.plan
+
+    def _islands(self) -> Iterator[tuple[str, Quantize]]:
+        if self._best is None or not self._tools.mixed:
+            return
+        left = tuple(self._tools.left(self._best.model, self._best.plan))
+        if not left:
+            return
+        yield (
+            f"float in {', '.join(left[:3])}{' ...' if len(left) > 3 else ''}",
+            msgspec.structs.replace(self._best.plan, keep_float=(*self._best.plan.keep_float, *left)),
+        )
+
+    def _weakest(self) -> Sequence[str]:
+        assert self._best is not None
+        return self._tools.weakest(self._best.model, self._best.plan)
+
+    def _done(self) -> bool:
+        best = self._best
+        return best is not None and best.loss.within(self._tools.budget) and self._tools.enough(best.model, best.plan)
+
+    def _try_all(self, stage: Iterator[tuple[str, Quantize]]) -> tuple[bool, bool]:
+        """Whether a candidate of a stage was better, and whether the tries are used up."""
         improved = False
-        for name, candidate in stage(best):
-            if len(steps) > plan.search_steps:
-                return SearchResult(best, best_model, (*steps, _cut(plan)))
-            tools.progress(f"searching: {name}")
-            made = _try(candidate, tools)
-            steps.append(_step(name, made, best_loss, tools.noise))
-            if made and steps[-1].kept:
-                best, (best_model, best_loss), improved = candidate, made, True
-        if improved and best_loss.within(tools.budget) and tools.enough(best_model):
-            break
-    return SearchResult(best, best_model, tuple(steps))
+        for name, candidate in stage:
+            if len(self._steps) > self._plan.search_steps:
+                self._steps.append(_cut(self._plan))
+                return improved, True
+            self._tools.progress(f"searching: {name}")
+            improved |= self._try(name, candidate)
+        return improved, False
+
+    def _try(self, name: str, plan: Quantize) -> bool:
+        try:
+            model = self._tools.make(plan)
+            loss = self._tools.loss(model, plan)
+        except ModelError as error:
+            self._steps.append(_failed(name, error))
+            return False
+        before = self._best
+        kept = before is None or loss.beats(before.loss, self._tools.noise)
+        gained = 0.0 if before is None else loss.sqnr_db - before.loss.sqnr_db
+        self._steps.append(SearchStep(name, loss.drop, loss.sqnr_db, gained, kept=kept, floats=loss.floats))
+        if kept:
+            self._best = _Best(plan, model, loss)
+        return kept
 
 
-def _try(plan: Quantize, tools: Tools) -> tuple[bytes, QuantizationLoss] | None:
-    """A candidate's model and fit; None when the quantizer cannot make it or the runtime cannot run it."""
-    try:
-        model = tools.make(plan)
-        return model, tools.loss(model)
-    except ModelError:
-        return None
-
-
-def _step(name: str, made: tuple[bytes, QuantizationLoss] | None, best: QuantizationLoss, noise: float) -> SearchStep:
-    if made is None:
-        return SearchStep(name, None, None, 0.0, kept=False)
-    loss = made[1]
-    return SearchStep(name, loss.drop, loss.sqnr_db, loss.sqnr_db - best.sqnr_db, kept=loss.beats(best, noise))
+def _failed(name: str, error: ModelError | None) -> SearchStep:
+    return SearchStep(name, None, None, 0.0, kept=False, why=error.message if error is not None else "")
 
 
 def _cut(plan: Quantize) -> SearchStep:

@@ -62,6 +62,11 @@ def always(_plan: Quantize) -> bool:
     return True
 
 
+def litert_int8(plan: Quantize) -> bool:
+    """Plans of 8 bit whose integers litert-quantizer makes; TensorFlow's quantizer needs no help of other steps."""
+    return int8(plan) and plan.quantizer != "tensorflow"
+
+
 def int8(plan: Quantize) -> bool:
     """Plans with activations of 8 bit."""
     return plan.activations == "int8"

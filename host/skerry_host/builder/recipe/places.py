@@ -1,5 +1,6 @@
 """Finds what a recipe names: its source beside it, in a package or in a folder, and its data. Opens nothing."""
 
+import glob
 import os
 import string
 from importlib import metadata
@@ -35,6 +36,14 @@ def source_folder(recipe: Path, place: Place, issues: list[str]) -> Path:
     if place.folders:
         return _first(recipe, place, issues)
     return recipe
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Whether a folder has a file, or one of any version."""
+    before, versioned, after = name.partition("{version}")
+    if not versioned:
+        return (folder / name).is_file() or (folder / name / "saved_model.pb").is_file()
+    return folder.is_dir() and any(folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
 
 
 def data_places(recipe: Path, data: Data, issues: list[str]) -> tuple[Path, Path]:
@@ -79,7 +88,7 @@ def _first(recipe: Path, place: Place, issues: list[str]) -> Path:
     tried = [string.Template(text).safe_substitute(os.environ) for text in place.folders]
     for text in tried:
         folder = recipe / text
-        if "$" not in text and (folder / place.file).is_file():
+        if "$" not in text and _has(folder, place.file):
             return folder
     variables = [text for text in place.folders if text.startswith("$")]
     advice = f"; set {', '.join(name.lstrip('$') for name in variables)}" if variables else ""

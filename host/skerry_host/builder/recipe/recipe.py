@@ -38,7 +38,8 @@ class SourcePlan(Struct, frozen=True):
 
     It is in the recipe's folder, or among the files of an installed Python `package`, or in the first of `folders` that
     has it (`$NAME` stands for an environment variable). `shapes` fixes open sizes of inputs by name. `signature` names
-    the one to take of a SavedModel or TFLite file that has several.
+    the one to take of a SavedModel or TFLite file that has several. `constants` fixes the values of some
+    inputs (a sampling rate): they are no inputs any more.
     """
 
     file: RelativePath
@@ -46,6 +47,7 @@ class SourcePlan(Struct, frozen=True):
     folders: tuple[str, ...] = ()
     shapes: dict[str, tuple[Annotated[int, Meta(ge=1)], ...]] = {}
     signature: str = ""
+    constants: dict[str, float | int | bool] = {}
 
 
 TaskName = Literal[
@@ -84,11 +86,18 @@ class Task(Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
+LayerName = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
 class Quantize(Struct, frozen=True):
     """How the model is quantized. Activations of `float` mean dynamic range: no calibration, 8-bit weights only.
 
     `search` looks for better choices of the keys below it, in at most `search_steps` tries; absent, only where a build
     would be refused for what quantization cost.
+
+    `quantizer`: which one makes the integers; `auto` begins with litert-quantizer, and tries TensorFlow's where that is
+    at hand and the first cannot, or loses too much. `keep_float` and `int16_layers` name layers, or patterns of names,
+    that stay float or get activations of 16 bit.
 
     `delta_friendly` keeps scales on the grid of the previous release, absent: where that costs nothing measurable;
     `sticky` (steps) also keeps its integers, at a cost in accuracy that the budget must allow.
@@ -99,7 +108,7 @@ class Quantize(Struct, frozen=True):
     per_channel: bool = True
     io: Literal["int8", "uint8", "int16", "float"] = "int8"
     search: bool | None = None
-    search_steps: Annotated[int, Meta(ge=1, le=100)] = 12
+    search_steps: Annotated[int, Meta(ge=1, le=100)] = 16
     calibrator: Literal["moving-average", "min-max", "percentile", "mse"] = "mse"
     percentile: Annotated[float, Meta(gt=90, le=100)] = 99.99
     weight_ranges: Literal["min-max", "octav"] = "min-max"
@@ -107,10 +116,16 @@ class Quantize(Struct, frozen=True):
     bias_correction: bool = False
     delta_friendly: bool | None = None
     sticky: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    quantizer: Literal["auto", "litert", "tensorflow"] = "auto"
+    keep_float: tuple[LayerName, ...] = ()
+    int16_layers: tuple[LayerName, ...] = ()
 
     @property
     def edgetpu_problem(self) -> str:
         """Why no Edge TPU can run what this makes, empty if one can."""
+        for key in ("keep_float", "int16_layers"):
+            if getattr(self, key):
+                return f"{key} = {list(getattr(self, key))}: an Edge TPU computes on 8-bit integers only"
         if self.activations == "int8":
             return ""
         return (
@@ -122,10 +137,19 @@ class Quantize(Struct, frozen=True):
         """What the types cannot say."""
         fitting = {"int8": ("int8", "uint8", "float"), "int16": ("int16", "float"), "float": ("float",)}
         allowed = fitting[self.activations]
-        if self.io in allowed:
-            return []
-        use = " or ".join(allowed)
-        return [f"quantize.io: {self.io!r} cannot be combined with activations = {self.activations!r}, use {use}"]
+        found = [
+            f"quantize.{key}: cannot be combined with activations = {self.activations!r}, use int8"
+            for key in ("keep_float", "int16_layers")
+            if getattr(self, key) and self.activations != "int8"
+        ]
+        if self.quantizer == "tensorflow" and (self.activations != "int8" or self.int16_layers):
+            found.append("quantize.quantizer: 'tensorflow' makes int8 here, and nothing else; use 'litert'")
+        if self.io not in allowed:
+            use = " or ".join(allowed)
+            found.append(
+                f"quantize.io: {self.io!r} cannot be combined with activations = {self.activations!r}, use {use}"
+            )
+        return found
 
 
 STEPS = (
@@ -292,7 +316,7 @@ def _located(file: Path, recipe: Recipe, sha256: str, version: str | None, issue
         home = source_folder(folder, recipe.source, issues)
         chosen = _choose(home, recipe.source.file, version, issues)
         name = recipe.source.file.replace(PLACEHOLDER, chosen or "")
-        source = folder / name if issues else _inside(home, name, issues)
+        source = folder / name if issues else _inside(home, name, issues, folders=True)
         calibration, evaluation = data_places(folder, recipe.data, issues)
         recipe = _with_labels(folder, recipe, issues)
     except (OSError, ValueError, NotImplementedError) as error:  # names too long for a disk, patterns that are none
@@ -359,12 +383,15 @@ def _order(version: str) -> tuple[list[int], bool, str]:
     return [int(n) for n in numbers.split(".")], not suffix, suffix
 
 
-def _inside(folder: Path, name: str, issues: list[str]) -> Path:
-    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing."""
+def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False) -> Path:
+    """The path of a file of the recipe's folder; adds to `issues` when it leaves the folder or is missing.
+
+    With `folders` it may be one: what it then is, `sources.kinds` says.
+    """
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         issues.append(f"{name}: must stay inside the recipe's folder")
-    elif not path.is_file() and not (path / "saved_model.pb").is_file():
+    elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         lost = f"{name}: file not found{did_you_mean(path.name, there)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)

@@ -6,8 +6,20 @@ Each changes a `schema.ModelT` in place and says what it did, or None. They run 
 from collections.abc import Callable
 from typing import Any
 
+from skerry_host.builder.rewrite.arithmetic import (
+    add_pairs,
+    floor_quotients,
+    multiply_by_reciprocal,
+    multiply_powers,
+    subtract_negated,
+)
 from skerry_host.builder.rewrite.bias_shape import flatten_biases
 from skerry_host.builder.rewrite.clamps import fuse_clamps
+from skerry_host.builder.rewrite.cumulated import cumsum_as_dense
+from skerry_host.builder.rewrite.custom_functions import builtin_functions
+from skerry_host.builder.rewrite.custom_transpose_conv import builtin_transpose_conv
+from skerry_host.builder.rewrite.dense_weights import densify
+from skerry_host.builder.rewrite.dilation import fuse_dilation
 from skerry_host.builder.rewrite.float16 import fold_float16
 from skerry_host.builder.rewrite.grouped import grouped_to_depthwise
 from skerry_host.builder.rewrite.interface import fixed_batch, signature
@@ -20,16 +32,32 @@ Rewrite = Callable[[Any], str | None]
 
 REWRITES: tuple[Rewrite, ...] = (
     builtin_codes,
+    densify,
     unroll_loops,
     unroll_sequence_lstm,
     write_reversals,
     fold_float16,
+    fuse_dilation,
+    add_pairs,
+    multiply_powers,
+    multiply_by_reciprocal,
+    floor_quotients,
+    cumsum_as_dense,
+    subtract_negated,
     flatten_biases,
     grouped_to_depthwise,
     fuse_clamps,
     fixed_batch,
     signature,
 )
+
+CUSTOM: tuple[Rewrite, ...] = (builtin_transpose_conv, builtin_functions)
+"""Custom operators that builtin ones can do: written before a model is run for the first time, which it cannot be."""
+
+
+def without_custom(model: Any) -> list[str]:
+    """Write the custom operators that are known by builtin ones; what was done."""
+    return [done for one in CUSTOM if (done := one(model))]
 
 
 def rewrite(model: Any) -> list[str]:

@@ -60,6 +60,11 @@ def probe(path: Path, *, seconds: float = SECONDS, shapes: Mapping[str, Sequence
     return _look(str(path), str(path), seconds, shapes=shapes)
 
 
+def probe_bytes(model: bytes, name: str) -> Probe:
+    """The same of a model in memory; `name` is what an error calls it."""
+    return _look(_STDIN, name, SECONDS, model)
+
+
 def check_runs(model: bytes) -> None:
     """Run a model that was just quantized in a child before this process does; raises `ModelError` when it does not."""
     problem = _look(_STDIN, "the quantized model", SECONDS, model).problem
@@ -163,7 +168,7 @@ def _child(place: str, wanted: str) -> None:
     data = sys.stdin.buffer.read() if place == _STDIN else Path(place).read_bytes()
     graph = describe(read_model(data))
     shapes = msgspec.json.decode(wanted, type=dict[str, tuple[int, ...]])
-    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data))
+    found = _sized(data, graph, shapes) if shapes else Probe(graph, _run(data, graph))
     print(json.dumps(msgspec.to_builtins(found)), flush=True)  # noqa: T201  (the protocol)
 
 
@@ -211,13 +216,17 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _run(data: bytes) -> str:
+def _run(data: bytes, graph: Graph) -> str:
     """Why the model does not run, in one line; empty if it does."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415  (only the child loads it)
+    import numpy as np  # noqa: PLC0415  (only the child loads these)
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415
 
     try:
         interpreter: Any = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
+        for tensor in (graph.tensors[index] for index in graph.inputs):
+            if tensor.dtype != "string":  # what lies in memory would be ids behind every table
+                interpreter.set_tensor(tensor.index, np.zeros(tensor.shape, tensor.dtype))
         interpreter.invoke()
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # what runs where there is no XNNPACK
         Interpreter(model_content=data, experimental_op_resolver_type=plain).allocate_tensors()

@@ -26,9 +26,12 @@ _NAMES = {"keras": "Keras", "saved_model": "SavedModel", "python": "Python build
 _ADVICE = {
     "dtype='string' is not a valid dtype for Keras type promotion": "Keras 3 takes the third argument of compile for "
     "loss_weights: write metrics=[...]",
+    "No model config found": "it holds weights alone, or other data: save the whole model with model.save",
+    "Failed to find any matching files": "its folder variables/ is missing: copy all of the SavedModel",
+    "MetaGraphDef associated with tags": "it has no graph for serving: save it with model.export",
 }
 """For errors that do not say what is wrong: a part of their text, and what to do."""
-_NOTHING: dict[str, object] = {"signature": "", "shapes": {}}
+_NOTHING: dict[str, object] = {"signature": "", "shapes": {}, "constants": {}}
 _SAFE_MODE = "safe_mode"
 """Part of Keras's own refusal to run code, which suggests turning the check off."""
 
@@ -61,14 +64,17 @@ def convert(path: Path, kind: Kind, folder: Path, plan: SourcePlan | None = None
     out = folder / "made.tflite"
     python = python_with(TFMOT if qat else TENSORFLOW)  # -P: the child's folder has a keras.py, too
     flags = ["1" if flag else "0" for flag in (trusted, qat)]
-    wanted = json.dumps({"signature": plan.signature, "shapes": plan.shapes} if plan else _NOTHING)
+    wanted = json.dumps(
+        {"signature": plan.signature, "shapes": plan.shapes, "constants": plan.constants} if plan else _NOTHING
+    )
     command = [python, "-P", str(_CHILD), kind, str(path.absolute()), str(out), *flags, wanted]
     try:
         output = run(Conversion(f"TensorFlow, given {path},", command, folder))
     except ModelError as error:
         if _SAFE_MODE in error.message:
             raise _untrusted(path, "Keras found it when it opened the file") from None
-        hint = next((advice for words, advice in _ADVICE.items() if words in error.message), error.hint)
+        advice = next((advice for words, advice in _ADVICE.items() if words in error.message), "")
+        hint = "; ".join(filter(None, (advice, error.hint)))
         raise ModelError(error.message, hint=hint, code=error.code) from None
     said = msgspec.json.decode(answer(output), type=Answer)
     if said.problem:

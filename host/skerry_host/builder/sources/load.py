@@ -13,6 +13,7 @@ from typing import Any
 from skerry_agent.wire.blobs import MAX_BLOB_BYTES, check_size
 from skerry_host.builder.modelfile import signatures
 from skerry_host.builder.modelfile.describe import describe_any, is_tflite
+from skerry_host.builder.modelfile.fixed_values import fix_values
 from skerry_host.builder.modelfile.graph import Graph, describe
 from skerry_host.builder.modelfile.tflite import read_model, write_model
 from skerry_host.builder.recipe import recipe as recipes
@@ -20,9 +21,9 @@ from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.rewrite.interface import fixed_batch
 from skerry_host.builder.rewrite.loops import loop_problem
 from skerry_host.builder.rewrite.names import unique_names
-from skerry_host.builder.rewrite.table import rewrite
+from skerry_host.builder.rewrite.table import rewrite, without_custom
 from skerry_host.builder.rewrite.trained_ranges import TrainedRanges, take_ranges
-from skerry_host.builder.runtime.probe import Probe, probe
+from skerry_host.builder.runtime.probe import Probe, probe, probe_bytes
 from skerry_host.builder.sources import keras, onnx
 from skerry_host.builder.sources.converted import Converted
 from skerry_host.builder.sources.equivalence import MIN_EQUIVALENCE_DB, Example, equivalence_db, examples
@@ -91,7 +92,8 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     found = probe(file) if not shapes else probe(file, shapes=shapes)
     model = read_model(file.read_bytes())
     chosen = _signature(made, signatures.keys(model))
-    if chosen is None and not found.sizes:
+    fixed = _fixed(made, found.graph) if chosen is None else {}
+    if chosen is None and not found.sizes and not fixed:
         return found, file
     if chosen is not None:
         signatures.take(model, chosen)
@@ -100,9 +102,21 @@ def _wanted(made: _Made, file: Path, folder: Path) -> tuple[Probe, Path]:
     for index, sizes in found.sizes.items():
         tensor = model.subgraphs[0].tensors[index]
         tensor.shape, tensor.shapeSignature = list(sizes), None
+    fix_values(model, fixed)
     out = folder / "sizes.tflite"
     out.write_bytes(write_model(model))
     return probe(out), out
+
+
+def _fixed(made: _Made, graph: Graph) -> dict[int, float]:
+    """The places of the inputs of which the recipe gives a value; raises `ModelError` for those that there are not."""
+    values = made.plan.constants if made.plan else {}
+    names = [spec.name for spec in graph.input_specs()]
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        text = f"{made.path} has no input {', '.join(unknown)}, of which the recipe gives a value"
+        raise ModelError(text, hint=f"its inputs are {', '.join(names)}", code="unfit")
+    return {names.index(name): number for name, number in values.items()}
 
 
 def _signature(made: _Made, there: Sequence[str]) -> str | None:
@@ -129,7 +143,7 @@ def load_onnx_alone(path: Path, plan: recipes.SourcePlan | None = None) -> Sourc
     Raises `ModelError`.
     """
     with tempfile.TemporaryDirectory(prefix="skerry-source-") as folder:
-        prepared, found = onnx.prepare(path, plan.shapes if plan else {}, Path(folder))
+        prepared, found = onnx.prepare(path, plan, Path(folder))
         converted = Converted(None, found.changes, prepared.read_bytes(), files=onnx.data_files(path, found))
     return _onnx(path, converted, *identity(path, converted.files), quantized=found.quantized)
 
@@ -150,7 +164,7 @@ def _convert(path: Path, plan: recipes.SourcePlan | None, folder: Path, *, trust
         _check_size(path, INT8_SHARE)
         return Converted(path)
     if kind == "onnx":
-        return onnx.convert(path, plan.shapes if plan else {}, folder)
+        return onnx.convert(path, plan, folder)
     return keras.convert(path, kind, folder, plan, trusted=trusted)
 
 
@@ -170,6 +184,7 @@ def _onnx(path: Path, converted: Converted, sha256: str, size: int, *, quantized
 def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
     path, converted, (found, file) = made.path, made.converted, wanted
     data = file.read_bytes()
+    spelt, data, found = _without_custom(str(path), data, found)
     model = read_model(data)
     if _in_order(model, converted):
         data = write_model(model)
@@ -184,7 +199,7 @@ def _tflite(made: _Made, wanted: tuple[Probe, Path]) -> SourceModel:
     batch = fixed_batch(model) if ready else None
     renamed = None if ready else unique_names(model)
     trained = {} if ready else take_ranges(model)
-    changes = [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
+    changes = spelt + [change for change in (batch, renamed) if change] + ([] if ready else rewrite(model))
     changes += [f"{len(trained)} trained ranges kept (QAT)"] if trained else []
     graph = describe(model)
     reasons = unfit_quantized(graph) if ready else unfit(graph, loop_problem(model))
@@ -208,6 +223,19 @@ def _in_order(model: Any, converted: Converted) -> bool:
     if ends.names != ends.outputs:
         signatures.rename_outputs(model, ends.names)
     return True
+
+
+def _without_custom(name: str, data: bytes, found: Probe) -> tuple[list[str], bytes, Probe]:
+    """A model with custom operators of which it is known how to write them by builtin ones: that, and whether it runs.
+
+    What was done is empty, and all as it was, for a model without.
+    """
+    model = read_model(data) if found.graph.custom_ops else None
+    done = without_custom(model) if model is not None else []
+    if not done:
+        return [], data, found
+    written = write_model(model)
+    return done, written, probe_bytes(written, name)
 
 
 def _check_equivalence(path: Path, known: Sequence[Example], given: bytes, data: bytes) -> list[str]:

@@ -4,8 +4,13 @@ Exporters of scikit-learn put the number of the class and a map of probabilities
 because devices find the class of the scores themselves.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
+
+import onnx
+
+from skerry_host.builder.sources.onnx_unfit import UnfitError
 
 STANDARD = frozenset({"", "ai.onnx"})
 _FLOATS = {1, 10, 11, 16}
@@ -22,17 +27,43 @@ _WHY = {
 }
 
 
-def foreign(graph: Any) -> tuple[str, str] | None:
-    """What is wrong with operators that are not of the standard, and what to do; None if all are."""
+def foreign(graph: Any, known: frozenset[str] = frozenset()) -> tuple[str, str] | None:
+    """What is wrong with operators that are not of the standard, and what to do; None if all are.
+
+    `known`: those of other domains that can be used all the same, as `domain.name`.
+    """
     found: dict[str, set[str]] = {}
     for node in nodes(graph):
-        if node.domain not in STANDARD:
+        if node.domain not in STANDARD and f"{node.domain}.{node.op_type}" not in known:
             found.setdefault(node.domain, set()).add(node.op_type)
     for domain, names in sorted(found.items()):
         what, hint = _WHY.get(domain, ("of its maker's runtime only", "export it with standard operators"))
         listed = ", ".join(sorted(names)[:6]) + (", ..." if len(names) > 6 else "")
         return f"has operators of {domain} ({listed}), which are {what}", hint
     return None
+
+
+def require_standard(graph: Any, opset: int) -> None:
+    """Raise `UnfitError` when a graph has operators that are not of the standard, or of a version that nobody knows."""
+    strange = foreign(graph) or too_new(opset, onnx.defs.onnx_opset_version())
+    if strange:
+        raise UnfitError(*strange)
+
+
+def too_new(opset: int, newest: int) -> tuple[str, str] | None:
+    """What is wrong with operators of a version that nobody here knows."""
+    if opset <= newest:
+        return None
+    return f"has operators of version {opset}, the newest known here are {newest}", "export it with opset_version=17"
+
+
+_PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |(/\S+\.(h|cc|cpp):\d+ .*?\) (?=[A-Z]))")
+
+
+def own_words(error: Exception, most: int = 300) -> str:
+    """An error of onnxruntime without the place in its own sources, which hides what it says."""
+    text = " ".join(str(error).split())
+    return _PLACE.sub("", text)[:most].strip() or type(error).__name__
 
 
 def nodes(graph: Any) -> Iterable[Any]:
@@ -53,7 +84,7 @@ def drop_labels(graph: Any) -> list[str]:
         return []
     del graph.output[:]
     graph.output.extend(real)
-    _prune(graph)
+    prune(graph)
     kept = ", ".join(value.name for value in real)
     return [f"output {', '.join(gone)} dropped: no real numbers; {kept} stays"]
 
@@ -69,7 +100,7 @@ def _unzip(graph: Any) -> None:
             value.type.tensor_type.elem_type = 1
 
 
-def _prune(graph: Any) -> None:
+def prune(graph: Any) -> None:
     """Drop nodes whose values nobody reads."""
     needed, kept = {value.name for value in graph.output}, []
     for node in reversed(graph.node):

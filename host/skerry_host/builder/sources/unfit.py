@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from skerry_host.builder.modelfile.graph import Graph, Op, Tensor
+from skerry_host.builder.sources.why import several_graphs
 
 WHOLE = {"int32", "int64", "uint8", "int8", "bool"}
 """Inputs that stay as they are in the quantized model: ids, masks, lengths, raw pixels."""
@@ -54,15 +55,20 @@ def unfit(graph: Graph, loop: str = "") -> list[str]:
     if loop:
         reasons.append(f"it has {loop}")
     elif graph.subgraphs != 1:
-        reasons.append(f"it has {graph.subgraphs} subgraphs (control flow): only one is supported")
+        reasons.append(several_graphs(graph))
     taken = {"float32", *WHOLE}
     reasons += [f"input {t.name} is {t.dtype}, not float32 or whole numbers" for t in inputs if t.dtype not in taken]
     if inputs and not any(op_reads_float(graph, op) for op in graph.ops):
         reasons.append("none of its operators computes on real numbers: there is nothing to quantize")
     if any(op.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} for op in graph.ops):
         reasons.append("it keeps weights or state in variables: export it with constants")
+    sparse = [op for op in graph.ops if op.name == "DENSIFY"]
+    if sparse:
+        reasons.append(
+            f"{len(sparse)} of its weights are stored as sparse ones (DENSIFY): export it with dense weights"
+        )
     left = [op.name for op in graph.ops if op.name in {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}]
-    if left:
+    if left and not sparse:
         named = f"{len(left)} of its operators ({', '.join(sorted(set(left)))})"
         advice = "convert the trained model to int8, or give the float model"
         reasons.append(f"{named} are not pairs from quantization-aware training: {advice}")

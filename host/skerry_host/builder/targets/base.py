@@ -55,6 +55,8 @@ class TargetBuilder(Protocol):
     target: Target
     searched: bool = True
     """Whether a search's choices make a difference to its model."""
+    mixed: bool = False
+    """Whether a search may leave some layers float, or give them 16 bit."""
     delta_friendly: bool = True
     """Whether its model can be put on the scale grid of the previous release's."""
     hint: str

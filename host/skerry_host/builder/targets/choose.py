@@ -1,6 +1,6 @@
 """Quantizes the model of a target: as the recipe asks, or by a search. Writes nothing, refuses nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,10 +8,14 @@ import msgspec
 
 from skerry_host.builder.data.samples import DataSet, Samples
 from skerry_host.builder.judge.evaluate import evaluate, sqnr_by_output
-from skerry_host.builder.judge.gates import allowed_loss, channel_problem, loss
+from skerry_host.builder.judge.gates import allowed_loss, channel_problem, fused, loss, unasked
 from skerry_host.builder.judge.paired import Comparison, PairedEvaluation
+from skerry_host.builder.modelfile.describe import describe_any
+from skerry_host.builder.modelfile.graph import Op
+from skerry_host.builder.modelfile.islands import scope
 from skerry_host.builder.quantize.equalize import equalize
 from skerry_host.builder.quantize.search import QuantizationLoss, SearchStep, Tools, search
+from skerry_host.builder.recipe.errors import ModelError
 from skerry_host.builder.recipe.progress import Progress
 from skerry_host.builder.recipe.recipe import Budget, Quantize, Recipe
 from skerry_host.builder.sources.load import SourceModel
@@ -24,10 +28,17 @@ NOISE_SAMPLES = 2
 SLACK_DB = 1.0
 """Calibration samples and evaluation samples may differ by so much: a model this close to its budget is evaluated."""
 
+LARGEST_SHARE = 0.25
+"""Of a model's operators, the most that a search leaves float."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one target's model is made from and compared with."""
+    """What one target's model is made from and compared with.
+
+    `weakest` names the layers of a model that lose most, the worst first. `integers_only`: an accelerator gets the same
+    model, so no layer may be left float or get 16 bit.
+    """
 
     builder: TargetBuilder
     recipe: Recipe
@@ -35,13 +46,16 @@ class Work:
     data: DataSet
     evaluation: PairedEvaluation
     progress: Progress
+    weakest: "Callable[[Work, bytes, Quantize], Sequence[str]] | None" = None
+    integers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A model, the plan it was made by, how it compares with the float one, and the search's steps if there was one.
 
-    `reference` is the float model whose activations its own can be compared with: equalized where it was.
+    `reference` is the float model whose activations its own can be compared with: equalized where it was. `uniform` is
+    the same model with 8 bit everywhere, where some layers have 16; else None.
     """
 
     model: bytes
@@ -49,6 +63,7 @@ class Chosen:
     compared: Comparison
     steps: tuple[SearchStep, ...]
     reference: bytes
+    uniform: bytes | None = None
 
 
 def choose(work: Work) -> Chosen:
@@ -60,22 +75,57 @@ def choose(work: Work) -> Chosen:
     def make(plan: Quantize) -> bytes:
         return work.builder.make(QuantizationJob(work.source, data.calibration, recipe.feeding, plan, work.progress))
 
-    def enough(model: bytes) -> bool:
-        return within_budget(compare(model), recipe.budget)
+    def enough(model: bytes, plan: Quantize) -> bool:
+        return not _unasked(model, plan) and within_budget(compare(model), recipe.budget)
 
     plan = recipe.quantize
     work.progress(f"quantizing for {work.builder.target.name}")
-    model = make(plan)
+    searched = work.builder.searched and not work.source.quantized
+    first, failure = _first(make, plan, searched=searched)
+    model: bytes | None = first
     steps: tuple[SearchStep, ...] = ()
-    wanted = plan.search if plan.search is not None else not enough(model)
-    if wanted and work.builder.searched and not work.source.quantized:
-        stop = enough if plan.search is None else lambda _model: False
-        found = search(plan, model, _tools(work, make, stop))
+    wanted = plan.search if plan.search is not None else first is None or not enough(first, plan)
+    if first is None or (wanted and searched):
+        stop = enough if plan.search is None else lambda _model, _plan: False
+        found = search(plan, first, _tools(work, make, stop), failure)
         plan, model, steps = found.plan, found.model, found.steps
+    assert model is not None
+    uniform = make(msgspec.structs.replace(plan, int16_layers=())) if plan.int16_layers else None
     equal = plan.equalize and work.source.is_tflite
     reference = work.builder.float_model(equalize(work.source) if equal else work.source)
     plan = _as_it_is(plan, work.source)
-    return Chosen(model, plan, compare(model), steps, reference)
+    return Chosen(model, plan, compare(model), steps, reference, uniform)
+
+
+def _first(
+    make: Callable[[Quantize], bytes], plan: Quantize, *, searched: bool
+) -> tuple[bytes | None, ModelError | None]:
+    """The model as the recipe says, or why there is none; raised at once where no search can help."""
+    try:
+        return make(plan), None
+    except ModelError as error:
+        if not searched or plan.search is False or error.code not in _OF_THE_QUANTIZER:
+            raise
+        return None, error
+
+
+_OF_THE_QUANTIZER = {"quantizer", "does_not_run", "crash"}
+"""Failures that another quantizer may not have."""
+
+
+def _left(model: bytes, plan: Quantize) -> list[str]:
+    """The layers of a model that compute on float though nobody asked for it, by the names of what they write.
+
+    None where they are no islands any more but most of the model: that is not what was asked for.
+    """
+    graph = describe_any(model)
+    left = [scope(graph, op) for op in _unasked(model, plan) if op.name not in {"QUANTIZE", "DEQUANTIZE"}]
+    return left if len(left) <= LARGEST_SHARE * len(graph.ops) else []
+
+
+def _unasked(model: bytes, plan: Quantize) -> list[Op]:
+    graph = describe_any(model)
+    return [] if fused(graph) else unasked(graph, plan)
 
 
 def _as_it_is(plan: Quantize, source: SourceModel) -> Quantize:
@@ -100,21 +150,25 @@ def within_budget(compared: Comparison, budget: Budget) -> bool:
     )
 
 
-def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes], bool]) -> Tools:
+def _tools(work: Work, make: Callable[[Quantize], bytes], enough: Callable[[bytes, Quantize], bool]) -> Tools:
     feeding, task = work.recipe.feeding, work.recipe.meaning
     samples = _some(work.data.calibration)
     reference = evaluate(work.source.data, samples, feeding, task, work.progress)
     samples = samples.compared_with(reference.outputs.values())
 
-    def lost_by(model: bytes) -> QuantizationLoss:
+    def lost_by(model: bytes, plan: Quantize) -> QuantizationLoss:
         score = evaluate(model, samples, feeding, task, work.progress)
         lost = loss(reference.value, score.value, score.better)
-        return QuantizationLoss(lost, min(sqnr_by_output(reference, score).values()))
+        return QuantizationLoss(lost, min(sqnr_by_output(reference, score).values()), len(_unasked(model, plan)))
+
+    def weakest(model: bytes, plan: Quantize) -> Sequence[str]:
+        return work.weakest(work, model, plan) if work.weakest is not None else ()
 
     noise = NOISE_SAMPLES / len(samples)
     allowed = allowed_loss(reference.value, reference.unit, work.recipe.budget)
     budget = QuantizationLoss(allowed + noise, work.recipe.budget.min_sqnr_db - SLACK_DB)
-    return Tools(make, lost_by, enough, work.progress, noise, budget)
+    mixed = work.builder.mixed and not work.integers_only
+    return Tools(make, lost_by, enough, work.progress, noise, budget, _left, weakest, mixed)
 
 
 def _some(samples: Samples) -> Samples:

@@ -12,6 +12,7 @@ class CpuBuilder(TargetBuilder):
     """Quantizes the TFLite that every source but a quantized ONNX is converted to."""
 
     target = CPU
+    mixed = True
     hint = "give the float ONNX model, or build target onnx for a board that has it"
     last_resort = "quantization-aware training"
 

@@ -25,6 +25,7 @@ class EdgeTpuBuilder(CpuBuilder):
     """Computes on the cpu bundle's own integers: what it makes is the cpu target's model, then compiled."""
 
     target = EDGETPU
+    mixed = False
     last_resort = "quantization-aware training (mixed precision is not possible on the Edge TPU: all is 8 bit there)"
 
     def plan_problem(self, plan: Quantize) -> str:

@@ -1,4 +1,4 @@
-"""Tries 16-bit activations where 8 bits lose too much, so that what is advised was done. Decides nothing, keeps nothing.
+"""Tries 16-bit activations where 8 bits lose too much, so that what is advised was done. Decides and keeps nothing.
 
 Only on the refusal of a model: the quantized model is thrown away, its figures are told.
 """

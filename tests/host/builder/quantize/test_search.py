@@ -19,6 +19,7 @@ FITS = {
     "bias_correction=True": QuantizationLoss(0.005, 18.05),
 }
 PLAIN = QuantizationLoss(0.05, 11.0)
+PLAN = Quantize()
 PLAIN_WAY = 'calibrator = "moving-average"'
 """The quickest, not the best."""
 
@@ -31,17 +32,18 @@ def tools(enough_db: float) -> Tools:
             raise ModelError("no histogram")
         return repr(plan).encode()
 
-    def fit(model: bytes) -> QuantizationLoss:
+    def fit(model: bytes, _plan: Quantize = PLAN) -> QuantizationLoss:
         found = [fit for text, fit in FITS.items() if text in model.decode()]
         return found[-1] if found else PLAIN
 
-    return Tools(
-        make, fit, lambda model: fit(model).sqnr_db >= enough_db, silent, 0.001, QuantizationLoss(1.0, enough_db)
-    )
+    def enough(model: bytes, _plan: Quantize) -> bool:
+        return fit(model).sqnr_db >= enough_db
+
+    return Tools(make, fit, enough, silent, 0.001, QuantizationLoss(1.0, enough_db))
 
 
 def run(enough_db: float, steps: int = 12):
-    plan = Quantize(calibrator="moving-average", search_steps=steps)
+    plan = Quantize(calibrator="moving-average", search_steps=steps, quantizer="litert")
     made = tools(enough_db)
     return search(plan, made.make(plan), made)
 
@@ -65,7 +67,7 @@ def test_it_stops_as_soon_as_the_model_is_good_enough():
 
 def test_what_cannot_be_made_is_said_and_skipped():
     lines = [str(step) for step in run(100).steps]
-    assert "calibrator percentile 99.99: not possible with this model" in lines
+    assert "calibrator percentile 99.99: not possible with this model (no histogram)" in lines
 
 
 def test_it_ends_after_so_many_tries_whatever_the_time_and_says_so():

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skerry_agent.processing import dequantize
-from skerry_agent.wire.manifest import Preprocess
+from skerry_agent.processing import Feeding, dequantize
 from skerry_host.builder.data.samples import Samples
 from skerry_host.builder.judge.signal import sqnr_db
 from skerry_host.builder.modelfile.graph import describe
@@ -51,11 +50,11 @@ def test_an_unrolled_layer_is_fully_int8_and_close_to_the_float_one(tmp_path: Pa
     (tmp_path / "m.tflite").write_bytes(MODELS[name])
     source = load_source(tmp_path / "m.tflite")
     inputs = np.random.default_rng(1).random((48, STEPS, FEATURES), np.float32)
-    made = quantize(source, Samples(inputs, np.zeros(48, np.int64), labelled=False), Preprocess(), Quantize())
+    made = quantize(source, Samples.of(inputs), Feeding(), Quantize())
     assert not describe(read_model(made)).float_ops()
     real, got = Session(source.data), Session(made)
     for sample in inputs[:8]:
-        (wanted,), (have,) = real.run_raw(sample, Preprocess()), got.run_raw(sample, Preprocess())
+        (wanted,), (have,) = real.run_raw((sample,), Feeding()), got.run_raw((sample,), Feeding())
         assert sqnr_db(wanted, dequantize(have, got.outputs[0])) > 20
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from skerry_host.builder.sources.onnx_child import prepare
-from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign
+from skerry_host.builder.sources.onnx_foreign import drop_labels, foreign, own_words
 
 
 def of_scikit_learn():
@@ -80,3 +80,19 @@ def test_an_operator_inside_of_a_branch_is_found():
     inner = helper.make_graph([helper.make_node("Magic", ["x"], ["y"], domain="org.maker")], "b", [], [])
     outer = helper.make_graph([helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)], "g", [], [])
     assert "org.maker" in foreign(outer)[0]
+
+
+def test_operators_of_a_later_version_are_named_as_that(tmp_path):
+    model = of_scikit_learn()
+    drop_labels(model.graph)
+    model.opset_import[0].version = 99
+    onnx.save(model, str(tmp_path / "source.onnx"))
+    assert "operators of version 99" in prepare(tmp_path / "source.onnx", tmp_path / "out.onnx", {}).problem
+
+
+def test_an_error_of_onnxruntime_is_told_without_its_sources():
+    place = (
+        "/onnxruntime_src/core/graph/model_load_utils.h:46 void onnxruntime::Validate(const std::map<int, int>&, int) "
+    )
+    error = ValueError(f"[ONNXRuntimeError] : 1 : FAIL : {place}Opset 99 is under development")
+    assert own_words(error) == "Opset 99 is under development"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from skerry_host.builder.data.samples import load_data
+from skerry_host.builder.data.load import load_data
 from skerry_host.builder.judge.paired import PairedEvaluation
 from skerry_host.builder.recipe.progress import silent
 from skerry_host.builder.recipe.recipe import Budget, Quantize, load_recipe
@@ -19,7 +19,7 @@ from skerry_host.builder.targets.wider import tried_wider
 def work(recipe) -> Work:
     loaded = load_recipe(recipe, "1.0.0")
     source = load_source(loaded.source)
-    data = load_data(loaded, source.graph.input_specs()[0], 10)
+    data = load_data(loaded, source.graph.input_specs(), 10)
     evaluation = PairedEvaluation(source.data, data.evaluation, loaded.recipe)
     return Work(BUILDERS["cpu"], loaded.recipe, source, data, evaluation, silent)
 

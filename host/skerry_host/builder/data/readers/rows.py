@@ -9,7 +9,7 @@ from skerry_host.builder.data.readers.base import UnusableDataError, listed
 
 SUFFIXES = {".csv", ".tsv"}
 SEPARATORS = ",;\t|"
-LOOKED_AT = 200
+INSPECTED = 200
 """Lines that say of what kind a column is."""
 
 
@@ -67,7 +67,7 @@ def column(header: Sequence[str], name: str) -> int:
 def text_columns(sheet: Sheet) -> set[int]:
     """The columns that hold no number in any of the first lines; none where there are no lines."""
     texts, empty = set(range(len(sheet.header))), True
-    for _number, (_line, cells) in zip(range(LOOKED_AT), sheet.rows(), strict=False):
+    for _number, (_line, cells) in zip(range(INSPECTED), sheet.rows(), strict=False):
         texts, empty = {at for at in texts if not cells or not is_number(cells[at])}, False
     return set() if empty else texts
 

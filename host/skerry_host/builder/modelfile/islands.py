@@ -1,0 +1,57 @@
+"""Which operators a recipe's names of layers mean, and what of a model computes on float between integers. Pure.
+
+A name is a layer's (`lstm_3`), a tensor's, a kind of operator (`LOG`), or a pattern of these with `*` and `?`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from skerry_host.builder.modelfile.graph import Graph, Op
+
+_BORDERS = {"QUANTIZE", "DEQUANTIZE"}
+
+
+def named(graph: Graph, patterns: Iterable[str]) -> dict[str, list[Op]]:
+    """The operators that each pattern means, none where it means none."""
+    words = [(op, _words(graph, op)) for op in graph.ops]
+    return {pattern: [op for op, known in words if _fits(pattern, known)] for pattern in patterns}
+
+
+def layer_names(graph: Graph) -> list[str]:
+    """What layers may be called, for a person who has misspelt one: parts of tensors' names, each once."""
+    parts = (part for op in graph.ops for part in sorted(_words(graph, op)) if "/" not in part and ";" not in part)
+    return list(dict.fromkeys(parts))
+
+
+def scope(graph: Graph, op: Op) -> str:
+    """The name of an operator: that of what it writes first."""
+    return graph.tensors[op.outputs[0]].name if op.outputs else ""
+
+
+def float_left(graph: Graph, patterns: Sequence[str] = ()) -> list[Op]:
+    """The operators that compute on float and that no pattern means; borders of those that one means are none."""
+    floats = graph.float_ops()
+    asked = {op.index for ops in named(graph, patterns).values() for op in ops} if patterns else set()
+    inside = {i for op in floats if op.index in asked for i in (*op.inputs, *op.outputs)}
+    return [
+        op
+        for op in floats
+        if op.index not in asked and not (op.name in _BORDERS and inside & {*op.inputs, *op.outputs})
+    ]
+
+
+def _words(graph: Graph, op: Op) -> set[str]:
+    """All that an operator answers to."""
+    found = {op.name}
+    for index in op.outputs:
+        name = graph.tensors[index].name
+        found |= {name, *re.split("[;/]", name)}
+    return found - {""}
+
+
+def _fits(pattern: str, known: set[str]) -> bool:
+    """Whether one of the words is meant: Keras gives a layer `name` as `name_1` when a model is traced again."""
+    if pattern in known:  # a name may have brackets, which a pattern means otherwise
+        return True
+    return any(fnmatchcase(word, pattern) or fnmatchcase(word, f"{pattern}_1") for word in known)

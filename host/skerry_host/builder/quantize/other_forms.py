@@ -1,0 +1,43 @@
+"""Other forms of a quantized model that a search may try: another quantizer, 16 bit or float in some layers. Pure.
+
+16 bit and float cost time, so they come last, and in as few layers as may do.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from skerry_host.builder.quantize.tensorflow import at_hand
+from skerry_host.builder.recipe.recipe import Quantize
+
+SHARES = (0.1, 0.3)
+"""Of all layers, the weakest ones that are given 16 bit."""
+FEW = 3
+"""Layers that are left float to save the rest."""
+
+
+def other_quantizer(plan: Quantize) -> Iterator[tuple[str, Quantize]]:
+    """TensorFlow's, where it is at hand and the recipe does not say which one."""
+    if plan.quantizer == "auto" and plan.activations == "int8" and not plan.int16_layers and at_hand():
+        yield "TensorFlow's quantizer", replace(plan, quantizer="tensorflow")
+
+
+def wider(plan: Quantize, weakest: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
+    """Activations of 16 bit in the layers that lose most; only litert-quantizer makes them."""
+    if plan.activations != "int8" or plan.int16_layers or plan.quantizer == "tensorflow":
+        return
+    for share in SHARES:
+        layers = tuple(weakest[: max(1, round(share * len(weakest)))])
+        if layers:
+            yield f"16 bit in {_count(layers)}", replace(plan, int16_layers=layers)
+
+
+def islands(plan: Quantize, weakest: Sequence[str]) -> Iterator[tuple[str, Quantize]]:
+    """The layers that lose most left float."""
+    layers = tuple(weakest[:FEW])
+    if layers and plan.activations == "int8":
+        yield f"float in {_count(layers)}", replace(plan, int16_layers=(), keep_float=(*plan.keep_float, *layers))
+
+
+def _count(layers: Sequence[str]) -> str:
+    return "the weakest layer" if len(layers) == 1 else f"the {len(layers)} weakest layers"
