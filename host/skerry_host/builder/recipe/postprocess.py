@@ -1,4 +1,4 @@
-"""What is wrong with `[postprocess]` before a model is looked at: keys that do not go together, or not with the task."""
+"""What is wrong with `[postprocess]` before a model is looked at: keys that fit neither each other nor the task."""
 
 from collections.abc import Iterator
 
