@@ -392,6 +392,6 @@ def _inside(folder: Path, name: str, issues: list[str], *, folders: bool = False
         issues.append(f"{name}: must stay inside the recipe's folder")
     elif not path.is_file() and not (folders and path.is_dir()):
         there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        lost = f"{name}: file not found{did_you_mean(path.name, there)}"
+        lost = f"{name}: file not found{did_you_mean(path.name, there, 0.8)}"
         issues.append(f"{name}: is a folder, not a file" if path.is_dir() else lost)
     return path
