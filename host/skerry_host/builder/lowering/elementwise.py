@@ -88,8 +88,9 @@ def binary(kind: str, dtype: Any = None) -> Lower:
 
     def lower(low: Lowering, node: Node) -> None:
         values = [low.value(node, at) for at in range(len(node.inputs))]
+        values = [value for value in values if not _neutral(kind, value)] or values
         if len(values) == 1:
-            same(low, node)
+            low.rename(node.outputs[0], values[0])
             return
         found = values[0]
         for at, other in enumerate(values[1:], 2):
@@ -97,6 +98,12 @@ def binary(kind: str, dtype: Any = None) -> Lower:
             found = combine(low, kind, (found, other), name, dtype)
 
     return lower
+
+
+def _neutral(kind: str, value: Value) -> bool:
+    """Whether a number changes nothing: infinity as a limit, which exporters write, and which has no int8 form."""
+    limit = {"MAXIMUM": -inf, "MINIMUM": inf}.get(kind)
+    return limit is not None and value.constant is not None and value.constant.size == 1 and value.constant == limit
 
 
 def scaled(low: Lowering, value: Value, kind: str, number: float, written: str) -> Value:

@@ -286,6 +286,13 @@ def test_a_division_by_a_root_becomes_a_product():
     assert "DIV" not in kinds
 
 
+def test_an_infinite_limit_is_none():
+    """JAX writes the largest of a value and minus infinity: a weight that is not finite."""
+    nodes = [helper.make_node("Max", ["x", "k"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    _made, kinds = compare(graph(nodes, [SEQUENCE], {"k": np.array(-np.inf, np.float32)}))
+    assert kinds == ["RELU"]
+
+
 def test_outputs_that_are_one_value_or_an_input_are_tensors_of_their_own():
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Identity", ["r"], ["s"])]
     nodes.append(helper.make_node("Identity", ["x"], ["t"]))
